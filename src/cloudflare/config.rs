@@ -1,0 +1,35 @@
+//! Configuration: the `[vars]` of wrangler.toml.
+
+use worker::Env;
+
+use crate::object::Limits;
+use crate::protocol::Millis;
+
+/// What a deployment chooses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Config {
+    /// How long a long-poll waits.
+    pub(super) long_poll_timeout: Millis,
+    /// When an SSE response ends, so that its client asks again.
+    pub(super) sse_lifetime: Millis,
+    /// Bounds of one stream.
+    pub(super) limits: Limits,
+    /// Whether debug lines are logged.
+    pub(super) debug: bool,
+}
+
+impl Config {
+    /// Reads the variables; what is missing or no positive number has its default.
+    pub(super) fn of(env: &Env) -> Config {
+        let text = |name: &str| env.var(name).ok().map(|value| value.to_string());
+        let number = |name: &str, default: u64| {
+            text(name).and_then(|value| value.parse().ok()).filter(|value| *value > 0).unwrap_or(default)
+        };
+        Config {
+            long_poll_timeout: number("LONG_POLL_TIMEOUT_SECONDS", 20) * 1000,
+            sse_lifetime: number("SSE_LIFETIME_SECONDS", 60) * 1000,
+            limits: Limits { chunk_max_bytes: number("CHUNK_MAX_BYTES", 1 << 20) as usize },
+            debug: text("LOG_LEVEL").is_some_and(|level| level == "debug"),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Logging: one JSON line for each failure of ours, which `wrangler tail` shows; debug lines only where asked for.
+
+use serde_json::json;
+use worker::{console_debug, console_error};
+
+use crate::storage::Failure;
+
+/// A failure, with what is needed to find it.
+pub(super) fn failure(stream: &str, failure: &Failure) {
+    let Failure { operation, cause } = failure;
+    console_error!(
+        "{}",
+        json!({ "level": "error", "stream": stream, "operation": operation, "cause": cause })
+    );
+}
+
+/// The object read its state: it was created, or woke up.
+pub(super) fn loaded(stream: &str) {
+    console_debug!("{}", json!({ "level": "debug", "event": "loaded", "stream": stream }));
+}
+
+/// A request was served: how many rows that read and wrote, as Cloudflare bills them.
+pub(super) fn served(stream: &str, method: &str, rows_read: u64, rows_written: u64) {
+    let line = json!({
+        "level": "debug", "event": "served", "stream": stream, "method": method,
+        "rows_read": rows_read, "rows_written": rows_written,
+    });
+    console_debug!("{line}");
+}

@@ -1,0 +1,15 @@
+//! The only folder that names the platform: entry points, and the real implementations of the ports.
+
+mod body;
+mod clock;
+mod config;
+mod edge_socket;
+mod entry;
+mod log;
+mod long_poll;
+mod reply;
+mod sockets;
+mod sql;
+mod sse;
+mod stream_object;
+mod upstream;

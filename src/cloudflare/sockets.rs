@@ -1,0 +1,64 @@
+//! The `Sockets` port over hibernatable WebSockets.
+
+use js_sys::Uint8Array;
+use worker::{State, WebSocket, WebSocketPair};
+
+use crate::object::live::{Park, Sockets};
+use crate::protocol::bridge::{Attachment, Channel};
+
+/// The object's sockets.
+pub(super) struct ObjectSockets<'s> {
+    state: &'s State,
+}
+
+impl<'s> ObjectSockets<'s> {
+    pub(super) fn new(state: &'s State) -> ObjectSockets<'s> {
+        ObjectSockets { state }
+    }
+
+    /// Registers a live reader; gives the edge's end. Nothing here waits, so it is one step with the reader's
+    /// snapshot.
+    pub(super) fn accept(&self, park: &Park) -> worker::Result<WebSocket> {
+        let WebSocketPair { client, server } = WebSocketPair::new()?;
+        self.state.accept_websocket_with_tags(&server, &[&park.channel.tag()]);
+        server.serialize_attachment(serde_json::to_string(&park.attachment)?)?;
+        if let Some(frame) = &park.first_frame {
+            self.send(&server, &self.frame(frame));
+        }
+        Ok(client)
+    }
+}
+
+impl Sockets for ObjectSockets<'_> {
+    type Socket = WebSocket;
+    type Frame = Uint8Array;
+
+    fn count(&self) -> usize {
+        self.state.get_websockets().len()
+    }
+
+    fn connected(&self, channel: Channel) -> Vec<WebSocket> {
+        let mut sockets = self.state.get_websockets_with_tag(&channel.tag());
+        // A socket that was closed from this side stays in the list until the other side has answered.
+        sockets.retain(|socket| socket.as_ref().ready_state() == web_sys::WebSocket::OPEN);
+        sockets
+    }
+
+    fn attachment(&self, socket: &WebSocket) -> Attachment {
+        let text: Option<String> = socket.deserialize_attachment().ok().flatten();
+        let unreadable = Attachment { cursor: None, from_now: true };
+        text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(unreadable)
+    }
+
+    fn frame(&self, bytes: &[u8]) -> Uint8Array {
+        Uint8Array::from(bytes)
+    }
+
+    fn send(&self, socket: &WebSocket, frame: &Uint8Array) {
+        let _gone = socket.as_ref().send_with_js_u8_array(frame);
+    }
+
+    fn close(&self, socket: &WebSocket, code: u16) {
+        let _gone = socket.as_ref().close_with_code(code);
+    }
+}

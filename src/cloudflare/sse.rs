@@ -1,0 +1,248 @@
+//! An SSE response: what the object says, passed on. Catch-up comes as plain responses, one after the other as the
+//! client takes them; from the tail on it comes over a socket, and the object sleeps between two appends.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use js_sys::Uint8Array;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{
+    Headers, ReadableStream, Response, ResponseInit, WebSocket, WritableStream, WritableStreamDefaultWriter,
+};
+use worker::worker_sys::ext::ResponseExt;
+use worker::{Context, Result};
+
+use super::edge_socket::{EdgeSocket, Finish};
+use super::upstream::Upstream;
+use super::{clock, entry, log};
+use crate::edge::route::sse_url_from;
+use crate::edge::sse_bridge::{Gate, PENDING_MAX_BYTES, SseBridge};
+use crate::protocol::Millis;
+use crate::protocol::bridge::{CLOSE_CATCH_UP, CLOSE_DONE, FRAME_HEAD_BYTES};
+use crate::protocol::command::Query;
+use crate::protocol::names::header;
+use crate::protocol::offset::Offset;
+use crate::protocol::reply::Reply;
+use crate::storage::Failure;
+
+#[wasm_bindgen]
+extern "C" {
+    /// The platform's own pipe: a JavaScript `TransformStream` is an order of magnitude slower.
+    type IdentityTransformStream;
+
+    #[wasm_bindgen(constructor)]
+    fn new() -> IdentityTransformStream;
+
+    #[wasm_bindgen(method, getter)]
+    fn readable(this: &IdentityTransformStream) -> ReadableStream;
+
+    #[wasm_bindgen(method, getter)]
+    fn writable(this: &IdentityTransformStream) -> WritableStream;
+}
+
+/// Answers a request for server-sent events.
+pub(super) async fn answer(
+    upstream: Upstream,
+    url: String,
+    headers: Headers,
+    lifetime: Millis,
+    context: &Context,
+) -> Result<Response> {
+    let deadline = clock::now() + clock::jittered(lifetime);
+    let first = match upstream.ask_live(&url, &headers).await {
+        Ok(first) => first,
+        Err(failure) => return entry::unavailable(upstream.path(), &failure),
+    };
+    if !goes_on(&first) {
+        return Ok(first);
+    }
+    let pipe = IdentityTransformStream::new();
+    let init = ResponseInit::new();
+    init.set_status(Reply::EVENTS.as_u16());
+    init.set_headers(&first.headers());
+    let response = Response::new_with_opt_readable_stream_and_init(Some(&pipe.readable()), &init)?;
+    let writer = pipe.writable().get_writer()?;
+    let relay = Relay {
+        upstream,
+        url,
+        headers,
+        deadline,
+        client: Rc::new(Client::new(writer)),
+        bridge: Rc::default(),
+    };
+    context.wait_until(relay.run(first));
+    Ok(response)
+}
+
+/// Whether a response of the object is not the whole answer: it brings a socket, or a part before the tail.
+fn goes_on(response: &Response) -> bool {
+    let is_part = response.status() == Reply::EVENTS.as_u16()
+        && response.headers().get(header::STREAM_CLOSED).ok().flatten().is_none();
+    response.websocket().is_some() || is_part
+}
+
+struct Relay {
+    upstream: Upstream,
+    url: String,
+    headers: Headers,
+    deadline: Millis,
+    client: Rc<Client>,
+    bridge: Rc<Cell<SseBridge>>,
+}
+
+/// How a socket's part of the response ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// For good.
+    Over,
+    /// The object has more than it sends over sockets: ask it.
+    AskAgain,
+}
+
+impl Relay {
+    async fn run(self, first: Response) {
+        if let Err(failure) = self.pass_on(first).await {
+            log::failure(self.upstream.path(), &failure);
+        }
+        self.client.end().await;
+    }
+
+    async fn pass_on(&self, first: Response) -> std::result::Result<(), Failure> {
+        let mut source = first;
+        loop {
+            let ended = match source.websocket() {
+                Some(socket) => self.pass_on_socket(socket).await?,
+                None => self.pass_on_part(&source).await,
+            };
+            let Some(passed) = self.bridge.get().passed else { return Ok(()) };
+            if ended == Ended::Over || clock::now() >= self.deadline {
+                return Ok(());
+            }
+            source = self.ask_from(passed).await?;
+            if source.websocket().is_none() && source.status() != Reply::EVENTS.as_u16() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn ask_from(&self, passed: Offset) -> std::result::Result<Response, Failure> {
+        // What the client last saw was its business in the first request only.
+        let headers = self.headers.clone();
+        let _absent = headers.delete(header::LAST_EVENT_ID);
+        let cursor = Query::parse(&self.url).ok().and_then(|query| query.cursor);
+        self.upstream.ask_live(&sse_url_from(&self.url, passed, cursor.as_deref()), &headers).await
+    }
+
+    /// One bounded part of the catch-up; the next is not asked for before the client has taken this one.
+    async fn pass_on_part(&self, part: &Response) -> Ended {
+        let next = part.headers().get(header::STREAM_NEXT_OFFSET).ok().flatten();
+        let closed = part.headers().get(header::STREAM_CLOSED).ok().flatten().is_some();
+        let Some(next) = next.as_deref().and_then(Offset::parse) else { return Ended::Over };
+        let Ok(bytes) = part.array_buffer() else { return Ended::Over };
+        let Ok(bytes) = JsFuture::from(bytes).await else { return Ended::Over };
+        if !self.client.take(&Uint8Array::new(&bytes)).await {
+            return Ended::Over;
+        }
+        self.bridge.set(SseBridge { passed: Some(next) });
+        if closed { Ended::Over } else { Ended::AskAgain }
+    }
+
+    async fn pass_on_socket(&self, socket: WebSocket) -> std::result::Result<Ended, Failure> {
+        let (bridge, client) = (Rc::clone(&self.bridge), Rc::clone(&self.client));
+        let socket = EdgeSocket::open(socket, |finish| {
+            client.on_gone_finish(finish.clone());
+            move |frame: Uint8Array| {
+                let mut at = bridge.get();
+                match at.admit(&frame.subarray(0, FRAME_HEAD_BYTES as u32).to_vec()) {
+                    Gate::Skip => {}
+                    Gate::Gap => finish.with(CLOSE_CATCH_UP),
+                    Gate::Pass => {
+                        bridge.set(at);
+                        client.write(&frame.subarray(FRAME_HEAD_BYTES as u32, frame.length()));
+                    }
+                }
+            }
+        })?;
+        Ok(match socket.ended(self.deadline).await {
+            Some(CLOSE_CATCH_UP) => Ended::AskAgain,
+            _ => Ended::Over,
+        })
+    }
+}
+
+/// The client's end of the response. It has two closures for all of its writes and outlives them: a closure for
+/// each write would not be freed, and one that is freed too early throws.
+struct Client {
+    writer: WritableStreamDefaultWriter,
+    pending: Rc<RefCell<Pending>>,
+    finish: Rc<RefCell<Option<Finish>>>,
+    on_written: OnSettled,
+    on_gone: OnSettled,
+}
+
+type OnSettled = Closure<dyn FnMut(JsValue) -> std::result::Result<JsValue, JsError>>;
+
+/// What was written and not taken yet: at most [`PENDING_MAX_BYTES`].
+#[derive(Default)]
+struct Pending {
+    sizes: VecDeque<usize>,
+    bytes: usize,
+}
+
+impl Client {
+    fn new(writer: WritableStreamDefaultWriter) -> Client {
+        let pending: Rc<RefCell<Pending>> = Rc::default();
+        let finish: Rc<RefCell<Option<Finish>>> = Rc::default();
+        let written = Rc::clone(&pending);
+        let on_written: OnSettled = Closure::new(move |_| {
+            let mut pending = written.borrow_mut();
+            pending.bytes -= pending.sizes.pop_front().unwrap_or_default();
+            Ok(JsValue::UNDEFINED)
+        });
+        let gone = Rc::clone(&finish);
+        let on_gone: OnSettled = Closure::new(move |_| {
+            finish_with_done(&gone);
+            Ok(JsValue::UNDEFINED)
+        });
+        // A client that goes away while nothing is written is seen here.
+        let _settled = writer.closed().then_with_reject(&on_gone, &on_gone);
+        Client { writer, pending, finish, on_written, on_gone }
+    }
+
+    /// What to end when the client is gone.
+    fn on_gone_finish(&self, finish: Finish) {
+        *self.finish.borrow_mut() = Some(finish);
+    }
+
+    /// Writes and waits until the client has taken it; `false` when it is gone.
+    async fn take(&self, events: &Uint8Array) -> bool {
+        JsFuture::from(self.writer.write_with_chunk(events)).await.is_ok()
+    }
+
+    /// Writes without waiting, within bounds.
+    fn write(&self, events: &Uint8Array) {
+        let size = events.length() as usize;
+        let mut pending = self.pending.borrow_mut();
+        if pending.bytes + size > PENDING_MAX_BYTES {
+            finish_with_done(&self.finish);
+            return;
+        }
+        pending.sizes.push_back(size);
+        pending.bytes += size;
+        drop(pending);
+        let _settled = self.writer.write_with_chunk(events).then_with_reject(&self.on_written, &self.on_gone);
+    }
+
+    /// Ends the response once all that was written has been taken.
+    async fn end(&self) {
+        let _gone = JsFuture::from(self.writer.close()).await;
+    }
+}
+
+fn finish_with_done(finish: &RefCell<Option<Finish>>) {
+    if let Some(finish) = finish.borrow().as_ref() {
+        finish.with(CLOSE_DONE);
+    }
+}

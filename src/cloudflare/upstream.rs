@@ -1,0 +1,62 @@
+//! One stream's object, as the edge reaches it.
+
+use js_sys::Promise;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{Headers, Request, RequestInit, Response};
+use worker::Env;
+
+use crate::protocol::names::header;
+use crate::protocol::path::StreamPath;
+use crate::storage::Failure;
+
+const BINDING: &str = "STREAMS";
+
+#[wasm_bindgen]
+extern "C" {
+    /// A Durable Object's stub; the crate's own would copy each response.
+    type ObjectStub;
+
+    #[wasm_bindgen(method, catch)]
+    fn fetch(this: &ObjectStub, request: &Request) -> Result<Promise, JsValue>;
+}
+
+/// The object of one stream.
+pub(super) struct Upstream {
+    env: Env,
+    path: StreamPath,
+}
+
+impl Upstream {
+    pub(super) fn new(env: Env, path: StreamPath) -> Upstream {
+        Upstream { env, path }
+    }
+
+    /// The stream's path.
+    pub(super) fn path(&self) -> &str {
+        self.path.as_str()
+    }
+
+    /// Asks the object. A stub of its own for each request: a broken one stays broken.
+    pub(super) async fn ask(&self, request: &Request) -> Result<Response, Failure> {
+        let namespace =
+            self.env.durable_object(BINDING).map_err(|error| Failure::new("find object", error))?;
+        let stub = namespace.get_by_name(self.path()).map_err(|error| Failure::new("find object", error))?;
+        let stub: ObjectStub = stub.into_rpc();
+        let response = stub.fetch(request).map_err(unreached)?;
+        Ok(JsFuture::from(response).await.map_err(unreached)?.unchecked_into())
+    }
+
+    /// Asks for a live read, whose answer may be a socket.
+    pub(super) async fn ask_live(&self, url: &str, headers: &Headers) -> Result<Response, Failure> {
+        let headers = Headers::new_with_headers(headers).map_err(unreached)?;
+        headers.set(header::UPGRADE, "websocket").map_err(unreached)?;
+        let init = RequestInit::new();
+        init.set_headers(&headers);
+        self.ask(&Request::new_with_str_and_init(url, &init).map_err(unreached)?).await
+    }
+}
+
+fn unreached(error: JsValue) -> Failure {
+    Failure::new("ask object", format_args!("{error:?}"))
+}

@@ -1,0 +1,79 @@
+//! Where a request goes. The path that is checked here is the path that is served.
+
+use http::Method;
+
+use crate::protocol::command::{Query, STREAM_METHODS};
+use crate::protocol::names::{STREAM_PREFIX, query};
+use crate::protocol::offset::Offset;
+use crate::protocol::path::StreamPath;
+use crate::protocol::refusal::Refusal;
+use crate::protocol::reply::Reply;
+
+/// Where a request goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Route {
+    /// Answered on the spot.
+    Reply(Reply),
+    /// To the stream's object, whose answer is the response.
+    Forward(StreamPath),
+    /// To the stream's object, which may answer with a socket: a long-poll.
+    LongPoll(StreamPath),
+    /// To the stream's object, which may answer with a socket: server-sent events.
+    Sse(StreamPath),
+}
+
+/// Routes a request by its method and URL.
+pub fn route(method: &Method, url: &str) -> Route {
+    match try_route(method, url) {
+        Ok(route) => route,
+        Err(refusal) => Route::Reply(Reply::refused(&refusal)),
+    }
+}
+
+fn try_route(method: &Method, url: &str) -> Result<Route, Refusal> {
+    let path = path_of(url);
+    if path == "/health" {
+        return match *method {
+            Method::GET | Method::HEAD => Ok(Route::Reply(Reply::health())),
+            _ => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD" }),
+        };
+    }
+    let stream = path.strip_prefix(STREAM_PREFIX).ok_or(Refusal::UnknownRoute)?;
+    let stream = StreamPath::parse(stream)?;
+    if stream.is_reserved() {
+        return Err(Refusal::NotImplemented { what: "subscriptions or the registry" });
+    }
+    match *method {
+        Method::OPTIONS => Ok(Route::Reply(Reply::preflight())),
+        Method::GET => Ok(match Query::parse(url)?.live.as_deref() {
+            Some("long-poll") => Route::LongPoll(stream),
+            Some("sse") => Route::Sse(stream),
+            _ => Route::Forward(stream),
+        }),
+        Method::HEAD | Method::PUT | Method::POST | Method::DELETE => Ok(Route::Forward(stream)),
+        _ => Err(Refusal::MethodNotAllowed { allow: STREAM_METHODS }),
+    }
+}
+
+/// The normalised path of the stream that a URL names, if it names one.
+pub fn stream_path(url: &str) -> Option<String> {
+    let path = StreamPath::parse(path_of(url).strip_prefix(STREAM_PREFIX)?).ok()?;
+    Some(path.as_str().to_owned())
+}
+
+/// The URL at which an SSE response goes on, when it does so in another request to the object.
+pub fn sse_url_from(url: &str, from: Offset, cursor: Option<&str>) -> String {
+    let base = url.split(['?', '#']).next().unwrap_or(url);
+    let mut parameters = form_urlencoded::Serializer::new(format!("{base}?"));
+    if let Some(cursor) = cursor {
+        parameters.append_pair(query::CURSOR, cursor);
+    }
+    parameters.append_pair(query::LIVE, "sse").append_pair(query::OFFSET, &from.to_string()).finish()
+}
+
+/// The path of an absolute URL, escapes and all.
+fn path_of(url: &str) -> &str {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = after_scheme.find('/').map_or("/", |at| &after_scheme[at..]);
+    path.split(['?', '#']).next().unwrap_or(path)
+}

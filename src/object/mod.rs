@@ -1,0 +1,193 @@
+//! Serves one stream. Every method is synchronous: between reading the state and committing a change nothing
+//! can suspend, so requests of one stream cannot interleave.
+//!
+//! What is in memory is a cache of storage: it may be lost at any time, and is dropped when a commit fails.
+
+pub mod alarm;
+pub mod live;
+pub mod read;
+pub mod write;
+
+use crate::protocol::lifetime::Lifetime;
+use crate::protocol::offset::Offset;
+use crate::protocol::refusal::Refusal;
+use crate::protocol::reply::Reply;
+use crate::protocol::{Millis, command::Command};
+use crate::storage::commit::{Change, commit};
+use crate::storage::{Failure, Sql, stream_row};
+use crate::stream::{Life, Stream};
+use live::{Park, Sockets};
+
+/// What the object reaches the world through.
+pub struct Ports<'p, S> {
+    /// Its storage.
+    pub sql: &'p dyn Sql,
+    /// Its live readers.
+    pub sockets: &'p S,
+}
+
+/// Bounds that a deployment chooses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// How many bytes one read gives, about (see `storage::messages::read`).
+    pub chunk_max_bytes: usize,
+}
+
+/// The server of one stream.
+#[derive(Debug)]
+pub struct Object {
+    limits: Limits,
+    life: Option<Life>,
+    announced: Option<Announced>,
+}
+
+/// How far the live readers that are connected have been told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Announced {
+    incarnation: u64,
+    through: Offset,
+    closed: bool,
+}
+
+impl Announced {
+    fn all_of(stream: &Stream) -> Announced {
+        Announced {
+            incarnation: stream.incarnation,
+            through: stream.tail,
+            closed: stream.closure.is_closed(),
+        }
+    }
+}
+
+/// How a request ends when it does not end well: the protocol says no, or we could not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// The protocol says no.
+    Refused(Refusal),
+    /// We could not.
+    Failed(Failure),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Stop {
+        Stop::Refused(refusal)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Stop {
+        Stop::Failed(failure)
+    }
+}
+
+/// What a request gets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// A response.
+    Reply(Reply),
+    /// A socket, over which the response will come or go on.
+    Park(Park),
+}
+
+/// A request answered, and what is to be done about it afterwards.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Served {
+    /// The answer.
+    pub answer: Answer,
+    /// When the alarm must ring at the latest, if this request made that so.
+    pub alarm_at: Option<Millis>,
+}
+
+impl From<Reply> for Served {
+    fn from(reply: Reply) -> Served {
+        Served { answer: Answer::Reply(reply), alarm_at: None }
+    }
+}
+
+impl Object {
+    /// An object that has not read its state yet.
+    pub fn new(limits: Limits) -> Object {
+        Object { limits, life: None, announced: None }
+    }
+
+    /// Serves one request of the stream at `path`.
+    pub fn serve<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        path: &str,
+        command: &Command<'_>,
+        now: Millis,
+    ) -> Result<Served, Stop> {
+        let served = match command {
+            Command::Create(create) => self.create(ports, path, create, now),
+            Command::Append(append) => self.append(ports, append, now),
+            Command::Close(close) => self.close(ports, close, now),
+            Command::Delete => self.delete(ports, now),
+            Command::Head => self.metadata(ports, now),
+            Command::Read(read) => self.read(ports, read, now),
+        };
+        if let Err(Stop::Failed(_)) = served {
+            // What was committed is not known here: the next request reads it again.
+            self.forget();
+        }
+        served
+    }
+
+    /// Drops what is in memory.
+    pub fn forget(&mut self) {
+        *self = Object::new(self.limits);
+    }
+
+    /// Whether anything is in memory yet.
+    pub fn is_loaded(&self) -> bool {
+        self.life.is_some()
+    }
+
+    /// Reads the state, once in the object's life.
+    fn load(&mut self, sql: &dyn Sql) -> Result<&mut Life, Failure> {
+        if self.life.is_none() {
+            let life = stream_row::load(sql)?;
+            // Whoever is connected was told before the object went to sleep. Where that is not so (it died between
+            // commit and announcement), the edge sees the gap in the next frame and asks again.
+            self.announced =
+                if let Life::Live(stream) = &life { Some(Announced::all_of(stream)) } else { None };
+            self.life = Some(life);
+        }
+        Ok(self.life.as_mut().expect("it was loaded above"))
+    }
+
+    /// The stream, if it is there and has not expired. A stream with a TTL does not expire while somebody reads
+    /// it live (PROTOCOL.md 5.1).
+    fn stream<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<&mut Stream, Stop> {
+        let life = self.load(ports.sql)?;
+        if life.is_expired(now) {
+            match life {
+                Life::Live(stream) if is_read_live(stream, ports.sockets) => drop(stream.touch(now)),
+                Life::Live(_) | Life::Unborn | Life::Ended(_) => return Err(Refusal::NotFound.into()),
+            }
+        }
+        match life {
+            Life::Live(stream) => Ok(stream),
+            Life::Unborn | Life::Ended(_) => Err(Refusal::NotFound.into()),
+        }
+    }
+
+    fn metadata<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Served, Stop> {
+        let stream = self.stream(ports, now)?;
+        let closed = stream.closure.is_closed();
+        Ok(Reply::metadata(stream.content_type.as_str(), stream.tail, closed, stream.lifetime).into())
+    }
+}
+
+/// Slides the TTL of a stream that was read or written, and stores that where it must be.
+fn touch(sql: &dyn Sql, stream: &mut Stream, now: Millis) -> Result<(), Failure> {
+    if let Some(lease_until) = stream.touch(now) {
+        commit(sql, &Change::Touch { lease_until })?;
+        stream.lease_until = lease_until;
+    }
+    Ok(())
+}
+
+fn is_read_live<S: Sockets>(stream: &Stream, sockets: &S) -> bool {
+    matches!(stream.lifetime, Lifetime::Ttl { .. }) && sockets.count() > 0
+}

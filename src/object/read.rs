@@ -1,0 +1,186 @@
+//! Reads: one bounded chunk, and at the tail whatever the mode asks for.
+
+use super::live::{self, LIVE_READERS_MAX, Park, Sockets};
+use super::{Answer, Limits, Object, Ports, Served, Stop, touch};
+use crate::protocol::bridge::{Attachment, BridgeKind, Channel};
+use crate::protocol::cache_policy::CachePolicy;
+use crate::protocol::command::{Read, ReadMode};
+use crate::protocol::content_type::Format;
+use crate::protocol::offset::{Offset, ReadFrom};
+use crate::protocol::refusal::Refusal;
+use crate::protocol::reply::{ReadHead, Reply};
+use crate::protocol::sse::{self, Control};
+use crate::protocol::{Millis, bridge, cursor, etag};
+use crate::storage::messages::{self, Chunk};
+use crate::storage::{Failure, Sql};
+use crate::stream::Stream;
+use crate::stream::read::begin;
+
+impl Object {
+    pub(super) fn read<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        request: &Read,
+        now: Millis,
+    ) -> Result<Served, Stop> {
+        // First what is due to the readers that are there, so that a new one begins where they are.
+        self.announce(ports, now)?;
+        let limits = self.limits;
+        let stream = self.stream(ports, now)?;
+        let start = begin(stream, request.from)?;
+        touch(ports.sql, stream, now)?;
+        let reading = Reading { stream, start, request, limits, now };
+        let answer = match request.mode {
+            ReadMode::CatchUp => Answer::Reply(reading.catch_up(ports.sql)?),
+            ReadMode::LongPoll => reading.long_poll(ports.sql)?,
+            ReadMode::Sse => reading.events(ports.sql)?,
+        };
+        if matches!(answer, Answer::Park(_)) && ports.sockets.count() >= LIVE_READERS_MAX {
+            return Err(Refusal::TooManyReaders.into());
+        }
+        Ok(Served { answer, alarm_at: None })
+    }
+}
+
+struct Reading<'r> {
+    stream: &'r Stream,
+    start: Offset,
+    request: &'r Read,
+    limits: Limits,
+    now: Millis,
+}
+
+impl Reading<'_> {
+    /// PROTOCOL.md 5.6.
+    fn catch_up(&self, sql: &dyn Sql) -> Result<Reply, Failure> {
+        let chunk = self.chunk(sql)?;
+        let mut head = self.head(&chunk);
+        if self.request.from == ReadFrom::Now {
+            head.etag = None;
+            head.cache = CachePolicy::Never;
+        } else if head.up_to_date {
+            head.cache = CachePolicy::Revalidate;
+        }
+        Ok(self.unless_known(head, chunk.body))
+    }
+
+    /// PROTOCOL.md 5.7.
+    fn long_poll(&self, sql: &dyn Sql) -> Result<Answer, Failure> {
+        let cursor = cursor::next(self.now, self.request.cursor);
+        if self.start < self.stream.tail {
+            let chunk = self.chunk(sql)?;
+            let head = ReadHead { cursor: Some(cursor), ..self.head(&chunk) };
+            return Ok(Answer::Reply(self.unless_known(head, chunk.body)));
+        }
+        let closed = self.stream.closure.is_closed();
+        let nothing_new = Reply::nothing_new(self.stream.tail, closed, cursor);
+        if closed {
+            return Ok(Answer::Reply(nothing_new));
+        }
+        Ok(Answer::Park(self.park(BridgeKind::LongPoll, nothing_new, None)))
+    }
+
+    /// PROTOCOL.md 5.8. What does not reach the tail is a response of its own, which the edge passes on before it
+    /// asks for the next: a slow reader holds up nothing but itself.
+    fn events(&self, sql: &dyn Sql) -> Result<Answer, Failure> {
+        let format = self.stream.content_type.format();
+        let mut chunk = if self.start < self.stream.tail { self.chunk(sql)? } else { self.nothing() };
+        if format == Format::Text && chunk.next < self.stream.tail {
+            end_with_whole_character(&mut chunk);
+        }
+        let up_to_date = chunk.next == self.stream.tail;
+        let closed = up_to_date && self.stream.closure.is_closed();
+        let cursor = cursor::next(self.now, self.request.cursor);
+        let parks = up_to_date && !closed;
+        let mut events = if parks { bridge::frame_head(self.start, chunk.next) } else { Vec::new() };
+        sse::write_events(
+            &mut events,
+            format,
+            &chunk.body,
+            Control { next: chunk.next, cursor, up_to_date, closed },
+        );
+        let head = |body| Reply::events(chunk.next, format == Format::Binary, closed, body);
+        if !parks {
+            return Ok(Answer::Reply(head(events)));
+        }
+        let is_ahead = cursor > cursor::next(self.now, None);
+        let kind = if is_ahead { BridgeKind::SseAhead } else { BridgeKind::Sse };
+        Ok(Answer::Park(self.park(kind, head(Vec::new()), Some(events))))
+    }
+
+    fn chunk(&self, sql: &dyn Sql) -> Result<Chunk, Failure> {
+        messages::read(sql, self.stream.content_type.format(), self.start, self.limits.chunk_max_bytes)
+    }
+
+    fn nothing(&self) -> Chunk {
+        Chunk { body: Vec::new(), next: self.start }
+    }
+
+    fn head(&self, chunk: &Chunk) -> ReadHead {
+        let up_to_date = chunk.next == self.stream.tail;
+        let closed = up_to_date && self.stream.closure.is_closed();
+        let remaining = self.stream.expires_at().map(|at| at.saturating_sub(self.now));
+        ReadHead {
+            content_type: self.stream.content_type.as_str().to_owned(),
+            next: chunk.next,
+            up_to_date,
+            closed,
+            cursor: None,
+            etag: Some(etag::of_range(self.stream.incarnation, self.start, chunk.next, closed)),
+            cache: CachePolicy::Immutable { remaining },
+        }
+    }
+
+    fn unless_known(&self, head: ReadHead, body: Vec<u8>) -> Reply {
+        let is_known = match (&self.request.if_none_match, &head.etag) {
+            (Some(if_none_match), Some(etag)) => etag::matches(if_none_match, etag),
+            _ => false,
+        };
+        if is_known { Reply::not_modified(head) } else { Reply::read(head, body) }
+    }
+
+    fn park(&self, kind: BridgeKind, head: Reply, first_frame: Option<Vec<u8>>) -> Park {
+        Park {
+            channel: Channel { kind, incarnation: self.stream.incarnation },
+            attachment: Attachment {
+                cursor: self.request.cursor,
+                from_now: self.request.from == ReadFrom::Now,
+            },
+            head,
+            first_frame,
+        }
+    }
+}
+
+/// A chunk's size may cut a character in two; the next chunk then begins with it.
+fn end_with_whole_character(chunk: &mut Chunk) {
+    let whole = sse::whole_characters(&chunk.body);
+    if whole > 0 {
+        chunk.next.position -= (chunk.body.len() - whole) as u64;
+        chunk.body.truncate(whole);
+    }
+}
+
+/// The reply that a waiter gets for what was appended.
+pub(super) fn waiter_reply(
+    stream: &Stream,
+    start: Offset,
+    chunk: &Chunk,
+    attachment: live::Attachment,
+    now: Millis,
+) -> Reply {
+    let cursor = cursor::next(now, attachment.cursor);
+    if chunk.next == start {
+        return Reply::nothing_new(stream.tail, stream.closure.is_closed(), cursor);
+    }
+    let from = if attachment.from_now { ReadFrom::Now } else { ReadFrom::At(start) };
+    let request = Read { from, mode: ReadMode::LongPoll, cursor: attachment.cursor, if_none_match: None };
+    let limits = Limits { chunk_max_bytes: 0 };
+    let reading = Reading { stream, start, request: &request, limits, now };
+    let mut head = ReadHead { cursor: Some(cursor), ..reading.head(chunk) };
+    if attachment.from_now {
+        // `now` is another place for each request: no cache may answer one with another's data.
+        head.cache = CachePolicy::Never;
+    }
+    Reply::read(head, chunk.body.clone())
+}

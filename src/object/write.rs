@@ -1,0 +1,173 @@
+//! Writes: decide, commit, answer; announcing comes after the answer. No function here may be `async`.
+
+use super::live::{self, Sockets};
+use super::{Announced, Answer, Object, Ports, Served, Stop, touch};
+use crate::protocol::Millis;
+use crate::protocol::command::{Append, Close, Create};
+use crate::protocol::producer::Producer;
+use crate::protocol::reply::Reply;
+use crate::storage::commit::{Change, commit, tail_after};
+use crate::storage::{Sql, producers};
+use crate::stream::append::{Appending, Content, append};
+use crate::stream::close::{Closing, close};
+use crate::stream::create::{Creating, create};
+use crate::stream::delete::delete;
+use crate::stream::fence::ProducerState;
+use crate::stream::{Closure, Life, Stream};
+
+impl Object {
+    pub(super) fn create<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        path: &str,
+        request: &Create<'_>,
+        now: Millis,
+    ) -> Result<Served, Stop> {
+        let expired = match self.stream(ports, now) {
+            Ok(stream) => {
+                touch(ports.sql, stream, now)?;
+                None
+            }
+            Err(Stop::Refused(_)) => match self.load(ports.sql)? {
+                Life::Live(stream) => Some(stream.clone()),
+                Life::Unborn | Life::Ended(_) => None,
+            },
+            Err(failed) => return Err(failed),
+        };
+        let ended = expired.as_deref().map(|stream| Life::Ended(delete(stream)));
+        let life = self.load(ports.sql)?;
+        match create(ended.as_ref().unwrap_or(life), request, now)? {
+            Creating::Exists => {
+                let stream = life.live()?;
+                let closed = stream.closure.is_closed();
+                Ok(Reply::exists(stream.content_type.as_str(), stream.tail, closed).into())
+            }
+            Creating::Create(mut stream, content) => {
+                let expired = expired.as_deref();
+                commit(ports.sql, &Change::Create { path, stream: &stream, content, expired })?;
+                stream.tail = tail_after(&stream, content);
+                let reply = Reply::created(
+                    request.location,
+                    request.content_type.as_str(),
+                    stream.tail,
+                    request.closed,
+                );
+                let alarm_at = stream.expires_at();
+                self.announced = Some(Announced::all_of(&stream));
+                self.life = Some(Life::Live(stream));
+                if let Some(expired) = expired {
+                    live::dismiss(ports.sockets, expired.incarnation);
+                }
+                Ok(Served { answer: Answer::Reply(reply), alarm_at })
+            }
+        }
+    }
+
+    pub(super) fn append<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        request: &Append<'_>,
+        now: Millis,
+    ) -> Result<Served, Stop> {
+        let stream = self.stream(ports, now)?;
+        let known = known(ports.sql, request.producer.as_ref())?;
+        match append(stream, known, request)? {
+            Appending::Duplicate(state) => duplicate(ports.sql, stream, state, now),
+            Appending::Append(content) => {
+                let closes = request.closes.then(|| Closure::by(request.producer.as_ref()));
+                let writing = Writing {
+                    content: Some(content),
+                    stream_seq: request.stream_seq.as_deref(),
+                    producer: request.producer.as_ref(),
+                    closes,
+                };
+                writing.store(ports.sql, stream, now)?;
+                Ok(Reply::appended(stream.tail, request.closes, request.producer.as_ref()).into())
+            }
+        }
+    }
+
+    pub(super) fn close<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        request: &Close,
+        now: Millis,
+    ) -> Result<Served, Stop> {
+        let stream = self.stream(ports, now)?;
+        let producer = request.producer.as_ref();
+        let known = known(ports.sql, producer)?;
+        match close(stream, known, request)? {
+            Closing::AlreadyClosed => {
+                touch(ports.sql, stream, now)?;
+                Ok(Reply::closed(stream.tail, None).into())
+            }
+            Closing::Duplicate(state) => duplicate(ports.sql, stream, state, now),
+            Closing::Close => {
+                let closes = Some(Closure::by(producer));
+                Writing { content: None, stream_seq: None, producer, closes }
+                    .store(ports.sql, stream, now)?;
+                Ok(Reply::closed(stream.tail, producer).into())
+            }
+        }
+    }
+
+    pub(super) fn delete<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Served, Stop> {
+        let stream = self.stream(ports, now)?;
+        let (ended, incarnation) = (delete(stream), stream.incarnation);
+        commit(ports.sql, &Change::End { stream, ended })?;
+        self.life = Some(Life::Ended(ended));
+        self.announced = None;
+        live::dismiss(ports.sockets, incarnation);
+        Ok(Reply::deleted().into())
+    }
+}
+
+/// What an append or a close stores.
+struct Writing<'a> {
+    content: Option<Content<'a>>,
+    stream_seq: Option<&'a str>,
+    producer: Option<&'a Producer>,
+    closes: Option<Closure>,
+}
+
+impl Writing<'_> {
+    /// Commits, and then lets memory follow storage.
+    fn store(self, sql: &dyn Sql, stream: &mut Stream, now: Millis) -> Result<(), Stop> {
+        let lease_until = stream.touch(now);
+        let Writing { content, stream_seq, producer, closes } = self;
+        let seq = stream_seq.or(stream.stream_seq.as_deref());
+        let change = Change::Append {
+            stream,
+            content,
+            stream_seq: seq,
+            producer,
+            closes: closes.clone(),
+            now,
+            lease_until,
+        };
+        commit(sql, &change)?;
+        if let Some(content) = content {
+            stream.tail = tail_after(stream, content);
+        }
+        if let Some(seq) = stream_seq {
+            stream.stream_seq = Some(seq.to_owned());
+        }
+        if let Some(closure) = closes {
+            stream.closure = closure;
+            stream.lease_until = lease_until.unwrap_or(stream.lease_until);
+        }
+        Ok(())
+    }
+}
+
+fn known(sql: &dyn Sql, producer: Option<&Producer>) -> Result<Option<ProducerState>, Stop> {
+    match producer {
+        Some(producer) => Ok(producers::load(sql, &producer.id)?),
+        None => Ok(None),
+    }
+}
+
+fn duplicate(sql: &dyn Sql, stream: &mut Stream, state: ProducerState, now: Millis) -> Result<Served, Stop> {
+    touch(sql, stream, now)?;
+    Ok(Reply::duplicate(stream.tail, stream.closure.is_closed(), state.epoch, state.seq).into())
+}

@@ -1,0 +1,241 @@
+//! Requests, read: all checks of methods, headers and query parameters that need no stream.
+
+use http::Method;
+
+use super::content_type::{self, ContentType};
+use super::cursor::CURSOR_MAX;
+use super::lifetime::Lifetime;
+use super::names::{TRUE, header, query};
+use super::offset::ReadFrom;
+use super::producer::Producer;
+use super::refusal::Refusal;
+
+/// The methods of a stream's URL.
+pub const STREAM_METHODS: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
+/// The longest `Stream-Seq`, in bytes; every stored append repeats it.
+pub const STREAM_SEQ_MAX_BYTES: usize = 1024;
+
+/// The head of a request.
+pub struct RequestHead<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The URL as it came.
+    pub url: &'a str,
+    /// Looks a header up by its lower-case name.
+    pub header: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// What a request asks of one stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command<'a> {
+    /// PUT (PROTOCOL.md 5.1).
+    Create(Create<'a>),
+    /// POST with a body (PROTOCOL.md 5.2).
+    Append(Append<'a>),
+    /// POST without a body (PROTOCOL.md 5.3).
+    Close(Close),
+    /// GET (PROTOCOL.md 5.6 to 5.8).
+    Read(Read),
+    /// HEAD (PROTOCOL.md 5.5).
+    Head,
+    /// DELETE (PROTOCOL.md 5.4).
+    Delete,
+}
+
+/// PUT (PROTOCOL.md 5.1).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Create<'a> {
+    /// The stream's URL, for `Location`.
+    pub location: &'a str,
+    /// The stream's type.
+    pub content_type: ContentType,
+    /// How long it lives.
+    pub lifetime: Lifetime,
+    /// Whether it is born closed.
+    pub closed: bool,
+    /// Its initial content.
+    pub body: &'a [u8],
+}
+
+/// POST with a body (PROTOCOL.md 5.2).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Append<'a> {
+    /// The request's type; whether it must be there depends on the stream.
+    pub content_type: Option<String>,
+    /// The writer's own sequence.
+    pub stream_seq: Option<String>,
+    /// Who appends.
+    pub producer: Option<Producer>,
+    /// Whether this is the end.
+    pub closes: bool,
+    /// At least one byte.
+    pub body: &'a [u8],
+}
+
+/// POST without a body (PROTOCOL.md 5.3).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Close {
+    /// Who closes.
+    pub producer: Option<Producer>,
+}
+
+/// GET (PROTOCOL.md 5.6 to 5.8).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Read {
+    /// Where to begin.
+    pub from: ReadFrom,
+    /// What to do at the tail.
+    pub mode: ReadMode,
+    /// The echoed cursor.
+    pub cursor: Option<u64>,
+    /// The tags the reader has.
+    pub if_none_match: Option<String>,
+}
+
+/// What a read does when it reaches the tail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadMode {
+    /// Answers (PROTOCOL.md 5.6).
+    CatchUp,
+    /// Waits for one more message (PROTOCOL.md 5.7).
+    LongPoll,
+    /// Goes on as server-sent events (PROTOCOL.md 5.8).
+    Sse,
+}
+
+impl<'a> Command<'a> {
+    /// Reads a request whose body has been received.
+    pub fn parse(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Command<'a>, Refusal> {
+        match *head.method {
+            Method::GET => parse_read(head).map(Command::Read),
+            Method::HEAD => Ok(Command::Head),
+            Method::PUT => parse_create(head, body).map(Command::Create),
+            Method::POST => parse_post(head, body),
+            Method::DELETE => Ok(Command::Delete),
+            _ => Err(Refusal::MethodNotAllowed { allow: STREAM_METHODS }),
+        }
+    }
+}
+
+fn parse_create<'a>(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Create<'a>, Refusal> {
+    let header = head.header;
+    let forks = [header::STREAM_FORKED_FROM, header::STREAM_FORK_OFFSET, header::STREAM_FORK_SUB_OFFSET];
+    if forks.into_iter().any(|name| header(name).is_some()) {
+        return Err(Refusal::NotImplemented { what: "forks" });
+    }
+    let content_type = header(header::CONTENT_TYPE);
+    let ttl = header(header::STREAM_TTL);
+    let expires_at = header(header::STREAM_EXPIRES_AT);
+    Ok(Create {
+        location: head.url.split(['?', '#']).next().unwrap_or(head.url),
+        content_type: ContentType::parse(content_type.as_deref().unwrap_or(content_type::DEFAULT))?,
+        lifetime: Lifetime::parse(ttl.as_deref(), expires_at.as_deref())?,
+        closed: flag(header, header::STREAM_CLOSED),
+        body,
+    })
+}
+
+fn parse_post<'a>(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Command<'a>, Refusal> {
+    let header = head.header;
+    let producer = Producer::parse(
+        header(header::PRODUCER_ID),
+        header(header::PRODUCER_EPOCH),
+        header(header::PRODUCER_SEQ),
+    )?;
+    let closes = flag(header, header::STREAM_CLOSED);
+    if body.is_empty() {
+        return if closes { Ok(Command::Close(Close { producer })) } else { Err(Refusal::EmptyBody) };
+    }
+    let stream_seq = header(header::STREAM_SEQ);
+    if stream_seq.as_ref().is_some_and(|seq| seq.is_empty() || seq.len() > STREAM_SEQ_MAX_BYTES) {
+        return Err(Refusal::InvalidHeader { name: "Stream-Seq", why: "it must have 1 to 1,024 bytes" });
+    }
+    Ok(Command::Append(Append {
+        content_type: header(header::CONTENT_TYPE),
+        stream_seq,
+        producer,
+        closes,
+        body,
+    }))
+}
+
+fn parse_read(head: &RequestHead<'_>) -> Result<Read, Refusal> {
+    let Query { offset, live, cursor } = Query::parse(head.url)?;
+    let mode = match live.as_deref() {
+        None => ReadMode::CatchUp,
+        Some("long-poll") => ReadMode::LongPoll,
+        Some("sse") => ReadMode::Sse,
+        Some(_) => {
+            return Err(Refusal::InvalidQuery { name: query::LIVE, why: "it must be long-poll or sse" });
+        }
+    };
+    let malformed = "it must be -1, now, or an offset that a response gave";
+    let mut from = match offset.as_deref() {
+        None if mode == ReadMode::CatchUp => ReadFrom::Start,
+        None => return Err(Refusal::InvalidQuery { name: query::OFFSET, why: "live reads must have it" }),
+        Some(text) => {
+            ReadFrom::parse(text).ok_or(Refusal::InvalidQuery { name: query::OFFSET, why: malformed })?
+        }
+    };
+    // An `EventSource` repeats its first URL for ever; where it is says this header.
+    if mode == ReadMode::Sse
+        && let Some(id) = (head.header)(header::LAST_EVENT_ID).filter(|id| !id.is_empty())
+    {
+        from =
+            ReadFrom::parse(&id).ok_or(Refusal::InvalidHeader { name: "Last-Event-ID", why: malformed })?;
+    }
+    Ok(Read {
+        from,
+        mode,
+        cursor: parse_cursor(cursor.as_deref())?,
+        if_none_match: (head.header)(header::IF_NONE_MATCH),
+    })
+}
+
+fn parse_cursor(text: Option<&str>) -> Result<Option<u64>, Refusal> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    let cursor = text.parse().ok().filter(|cursor| digits && *cursor <= CURSOR_MAX);
+    cursor
+        .map(Some)
+        .ok_or(Refusal::InvalidQuery { name: query::CURSOR, why: "it must be the last Stream-Cursor" })
+}
+
+fn flag(header: &dyn Fn(&str) -> Option<String>, name: &str) -> bool {
+    header(name).is_some_and(|value| value.eq_ignore_ascii_case(TRUE))
+}
+
+/// The query parameters that the protocol knows; all others are ignored.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Query {
+    /// `offset`.
+    pub offset: Option<String>,
+    /// `live`.
+    pub live: Option<String>,
+    /// `cursor`.
+    pub cursor: Option<String>,
+}
+
+impl Query {
+    /// Reads a URL's query; a parameter given twice is refused.
+    pub fn parse(url: &str) -> Result<Query, Refusal> {
+        let mut found = Query::default();
+        for (name, value) in form_urlencoded::parse(query_of(url).as_bytes()) {
+            let (slot, name) = match &*name {
+                query::OFFSET => (&mut found.offset, query::OFFSET),
+                query::LIVE => (&mut found.live, query::LIVE),
+                query::CURSOR => (&mut found.cursor, query::CURSOR),
+                _ => continue,
+            };
+            if slot.replace(value.into_owned()).is_some() {
+                return Err(Refusal::InvalidQuery { name, why: "it must be given once" });
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn query_of(url: &str) -> &str {
+    let url = url.split('#').next().unwrap_or_default();
+    url.split_once('?').map_or("", |(_, query)| query)
+}

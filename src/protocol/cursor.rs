@@ -1,0 +1,22 @@
+//! `Stream-Cursor`: lets a cache collapse live readers and keeps them out of cache cycles (PROTOCOL.md 10.1).
+//!
+//! Deterministic on purpose: the protocol's random jitter would give each reader a URL of its own, and then a
+//! cache in front of the server answers nobody.
+
+use super::Millis;
+
+/// The protocol's interval, 20 s.
+const INTERVAL_MS: Millis = 20_000;
+/// The protocol's epoch, 2024-10-09T00:00:00Z.
+const EPOCH_MS: Millis = 1_728_432_000_000;
+/// The largest cursor a client may send: half of what JavaScript counts exactly.
+pub const CURSOR_MAX: u64 = 1 << 52;
+
+/// The cursor for a live response: the current interval, or just past the client's where it is not behind.
+pub fn next(now: Millis, client: Option<u64>) -> u64 {
+    let interval = now.saturating_sub(EPOCH_MS) / INTERVAL_MS;
+    match client {
+        Some(cursor) if cursor >= interval => cursor + 1,
+        _ => interval,
+    }
+}

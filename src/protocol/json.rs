@@ -1,0 +1,103 @@
+//! JSON mode (PROTOCOL.md 9.1): one level of flattening, and the bytes of each message kept as they came.
+//!
+//! Messages are stored joined by commas, which is what stands between the brackets of a batch: a body is
+//! checked in one pass and stored without being written again.
+
+use std::fmt;
+
+use serde::de::{Deserializer as _, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::refusal::Refusal;
+
+/// The messages of one request body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Messages<'a> {
+    /// The messages, joined by commas (and whatever whitespace the client put around them).
+    pub joined: &'a str,
+    /// How many.
+    pub count: u64,
+}
+
+impl<'a> Messages<'a> {
+    /// Checks a body. A top-level array is a batch of its elements; an empty one holds no message.
+    pub fn parse(body: &'a [u8]) -> Result<Messages<'a>, Refusal> {
+        let text =
+            std::str::from_utf8(body).map_err(|error| invalid(format_args!("it is not UTF-8: {error}")))?;
+        let text = text.trim_matches(is_json_whitespace);
+        match text.strip_prefix('[') {
+            Some(rest) => {
+                let count = count_elements(text).map_err(|error| invalid(format_args!("{error}")))?;
+                let joined = rest.strip_suffix(']').unwrap_or(rest).trim_matches(is_json_whitespace);
+                Ok(Messages { joined, count })
+            }
+            None => {
+                serde_json::from_str::<IgnoredAny>(text).map_err(|error| invalid(format_args!("{error}")))?;
+                Ok(Messages { joined: text, count: 1 })
+            }
+        }
+    }
+}
+
+/// Calls `visit` with each message of `joined`, in order, until it returns `false`.
+pub fn each_message<'a>(joined: &'a str, visit: &mut dyn FnMut(&'a str) -> bool) {
+    let mut rest = joined.trim_start_matches(is_json_whitespace);
+    while !rest.is_empty() {
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
+        let Some(Ok(value)) = values.next() else { return };
+        let end = values.byte_offset();
+        if !visit(value.get()) {
+            return;
+        }
+        rest = rest[end..].trim_start_matches(|c| c == ',' || is_json_whitespace(c));
+    }
+}
+
+/// What is left of `joined` after its first `skip` messages.
+pub fn after(joined: &str, skip: u64) -> &str {
+    let mut left = skip;
+    let mut rest = "";
+    each_message(joined, &mut |message| {
+        if left == 0 {
+            rest = &joined[message.as_ptr() as usize - joined.as_ptr() as usize..];
+            return false;
+        }
+        left -= 1;
+        true
+    });
+    rest
+}
+
+fn is_json_whitespace(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r')
+}
+
+fn invalid(why: fmt::Arguments<'_>) -> Refusal {
+    Refusal::InvalidJson { why: why.to_string() }
+}
+
+fn count_elements(text: &str) -> serde_json::Result<u64> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let count = deserializer.deserialize_seq(Count)?;
+    deserializer.end()?;
+    Ok(count)
+}
+
+/// Counts without keeping: a body of 16 MiB may hold eight million messages.
+struct Count;
+
+impl<'de> Visitor<'de> for Count {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<u64, A::Error> {
+        let mut count = 0;
+        while elements.next_element::<IgnoredAny>()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+}

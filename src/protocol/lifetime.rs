@@ -1,0 +1,72 @@
+//! How long a stream lives: for ever, until it was idle for a time, or until an instant (PROTOCOL.md 5.1).
+
+use chrono::{DateTime, SecondsFormat};
+
+use super::Millis;
+use super::refusal::Refusal;
+
+/// A hundred years of 365 days: 100 * 365 * 24 * 60 * 60. Keeps every instant far below 2^53 milliseconds.
+pub const TTL_SECONDS_MAX: u64 = 3_153_600_000;
+
+/// When a stream ends by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lifetime {
+    /// Never.
+    Unlimited,
+    /// When nobody read or wrote it for so many seconds.
+    Ttl {
+        /// The window.
+        seconds: u64,
+    },
+    /// At an instant.
+    ExpiresAt {
+        /// Milliseconds since the Unix epoch.
+        at: Millis,
+    },
+}
+
+impl Lifetime {
+    /// Reads `Stream-TTL` and `Stream-Expires-At`; having both is refused.
+    pub fn parse(ttl: Option<&str>, expires_at: Option<&str>) -> Result<Lifetime, Refusal> {
+        match (ttl, expires_at) {
+            (None, None) => Ok(Lifetime::Unlimited),
+            (Some(_), Some(_)) => Err(Refusal::InvalidHeader {
+                name: "Stream-TTL",
+                why: "send it or Stream-Expires-At, not both",
+            }),
+            (Some(ttl), None) => {
+                seconds(ttl).map(|seconds| Lifetime::Ttl { seconds }).ok_or(Refusal::InvalidHeader {
+                    name: "Stream-TTL",
+                    why: "it must be whole seconds up to 3153600000, digits only, without leading zeros",
+                })
+            }
+            (None, Some(text)) => {
+                instant(text).map(|at| Lifetime::ExpiresAt { at }).ok_or(Refusal::InvalidHeader {
+                    name: "Stream-Expires-At",
+                    why: "it must be an RFC 3339 time such as 2030-01-31T12:00:00Z",
+                })
+            }
+        }
+    }
+}
+
+/// The RFC 3339 text of an instant, in UTC.
+pub fn rfc3339(at: Millis) -> String {
+    i64::try_from(at)
+        .ok()
+        .and_then(DateTime::from_timestamp_millis)
+        .map(|time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+        .unwrap_or_default()
+}
+
+fn seconds(text: &str) -> Option<u64> {
+    let canonical = text == "0" || !text.starts_with('0');
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let value = text.parse().ok().filter(|_| canonical && digits)?;
+    (value <= TTL_SECONDS_MAX).then_some(value)
+}
+
+fn instant(text: &str) -> Option<Millis> {
+    let time = DateTime::parse_from_rfc3339(text).ok()?;
+    Millis::try_from(time.timestamp_millis()).ok()
+}

@@ -1,0 +1,24 @@
+//! The wire: what a request means and what a reply looks like. Pure; names no other module.
+
+pub mod bridge;
+pub mod cache_policy;
+pub mod command;
+pub mod content_type;
+pub mod cursor;
+pub mod etag;
+pub mod json;
+pub mod lifetime;
+pub mod names;
+pub mod offset;
+pub mod path;
+pub mod producer;
+pub mod refusal;
+pub mod reply;
+pub mod sse;
+
+/// Milliseconds since the Unix epoch, UTC.
+pub type Millis = u64;
+
+/// The largest integer that crosses JavaScript unharmed, and the protocol's bound for epochs and sequence
+/// numbers (PROTOCOL.md 5.2.1).
+pub const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;

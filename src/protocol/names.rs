@@ -1,0 +1,77 @@
+//! Every header, query and SSE field name, once. Header names are lower case, as HTTP/2 sends them.
+
+/// The names of request and response headers.
+pub mod header {
+    /// The stream's media type (PROTOCOL.md 9).
+    pub const CONTENT_TYPE: &str = "content-type";
+    /// How long caches may keep a response (PROTOCOL.md 10).
+    pub const CACHE_CONTROL: &str = "cache-control";
+    /// Entity tag of a read (PROTOCOL.md 10.1).
+    pub const ETAG: &str = "etag";
+    /// The reader's copy of an [`ETAG`].
+    pub const IF_NONE_MATCH: &str = "if-none-match";
+    /// The URL of a created stream (PROTOCOL.md 5.1).
+    pub const LOCATION: &str = "location";
+    /// The methods a URL has, on 405.
+    pub const ALLOW: &str = "allow";
+    /// How long a body says it is.
+    pub const CONTENT_LENGTH: &str = "content-length";
+    /// Asks the object for a socket.
+    pub const UPGRADE: &str = "upgrade";
+    /// Seconds to wait, on 503.
+    pub const RETRY_AFTER: &str = "retry-after";
+    /// What an `EventSource` sends when it reconnects: the last `id:` it saw.
+    pub const LAST_EVENT_ID: &str = "last-event-id";
+
+    /// The tail after a write; where to read on after a read.
+    pub const STREAM_NEXT_OFFSET: &str = "stream-next-offset";
+    /// Echoed by live readers so that caches can collapse them (PROTOCOL.md 10.1).
+    pub const STREAM_CURSOR: &str = "stream-cursor";
+    /// `true` when a read reached the tail.
+    pub const STREAM_UP_TO_DATE: &str = "stream-up-to-date";
+    /// `true` to close, and on everything that shows a closed stream's end (PROTOCOL.md 4.1).
+    pub const STREAM_CLOSED: &str = "stream-closed";
+    /// The writer's own sequence, compared byte by byte (PROTOCOL.md 5.2).
+    pub const STREAM_SEQ: &str = "stream-seq";
+    /// Sliding time to live, in seconds (PROTOCOL.md 5.1).
+    pub const STREAM_TTL: &str = "stream-ttl";
+    /// Absolute expiry, RFC 3339 (PROTOCOL.md 5.1).
+    pub const STREAM_EXPIRES_AT: &str = "stream-expires-at";
+    /// `base64` on SSE responses of binary streams (PROTOCOL.md 5.8).
+    pub const STREAM_SSE_DATA_ENCODING: &str = "stream-sse-data-encoding";
+    /// The source of a fork (PROTOCOL.md 4.2).
+    pub const STREAM_FORKED_FROM: &str = "stream-forked-from";
+    /// Where a fork leaves its source (PROTOCOL.md 4.2).
+    pub const STREAM_FORK_OFFSET: &str = "stream-fork-offset";
+    /// A refinement of [`STREAM_FORK_OFFSET`] (PROTOCOL.md 4.2).
+    pub const STREAM_FORK_SUB_OFFSET: &str = "stream-fork-sub-offset";
+
+    /// Who appends (PROTOCOL.md 5.2.1).
+    pub const PRODUCER_ID: &str = "producer-id";
+    /// Which life of the producer.
+    pub const PRODUCER_EPOCH: &str = "producer-epoch";
+    /// Which request of that life.
+    pub const PRODUCER_SEQ: &str = "producer-seq";
+    /// What a gap should have been, on 409.
+    pub const PRODUCER_EXPECTED_SEQ: &str = "producer-expected-seq";
+    /// What it was, on 409.
+    pub const PRODUCER_RECEIVED_SEQ: &str = "producer-received-seq";
+}
+
+/// The names of query parameters.
+pub mod query {
+    /// Where to read from.
+    pub const OFFSET: &str = "offset";
+    /// `long-poll` or `sse`.
+    pub const LIVE: &str = "live";
+    /// The echoed `Stream-Cursor`.
+    pub const CURSOR: &str = "cursor";
+}
+
+/// The value that every flag header has.
+pub const TRUE: &str = "true";
+
+/// The first path segment of streams, `/v1/stream/<path>`.
+pub const STREAM_PREFIX: &str = "/v1/stream/";
+/// First segments that no application stream may have.
+pub const RESERVED_SEGMENTS: [&str; 2] = ["__ds", "__registry__"];

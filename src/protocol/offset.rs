@@ -1,0 +1,72 @@
+//! Offsets: where in a stream a reader is (PROTOCOL.md 8). `<readSeq>_<position>`, 16 decimal digits each, so
+//! that text order is stream order.
+
+use std::fmt;
+
+const DIGITS: usize = 16;
+
+/// One point in a stream, for all its lives: `read_seq` counts segments and never goes back, not even when a
+/// deleted stream is created again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct Offset {
+    /// Which segment.
+    pub read_seq: u64,
+    /// Where in the segment: messages in JSON streams, bytes in all others.
+    pub position: u64,
+}
+
+impl Offset {
+    /// The text's length in bytes.
+    pub const TEXT_BYTES: usize = 2 * DIGITS + 1;
+
+    /// The start of a segment.
+    pub const fn segment_start(read_seq: u64) -> Offset {
+        Offset { read_seq, position: 0 }
+    }
+
+    /// Reads the text form; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Offset> {
+        let bytes = text.as_bytes();
+        if bytes.len() != Self::TEXT_BYTES || bytes[DIGITS] != b'_' {
+            return None;
+        }
+        Some(Offset { read_seq: decimal(&bytes[..DIGITS])?, position: decimal(&bytes[DIGITS + 1..])? })
+    }
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016}_{:016}", self.read_seq, self.position)
+    }
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    digits
+        .iter()
+        .try_fold(0u64, |value, digit| digit.is_ascii_digit().then(|| value * 10 + u64::from(digit - b'0')))
+}
+
+/// Where a reader asks to begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadFrom {
+    /// `-1`, no offset, or the all-zero offset: the first message there is.
+    Start,
+    /// `now`: only what comes after this moment.
+    Now,
+    /// An offset that an earlier response gave.
+    At(Offset),
+}
+
+impl ReadFrom {
+    /// Reads the value of `offset`; `None` when it is malformed.
+    pub fn parse(text: &str) -> Option<ReadFrom> {
+        match text {
+            "-1" => Some(ReadFrom::Start),
+            "now" => Some(ReadFrom::Now),
+            _ => Offset::parse(text).map(|offset| match offset {
+                Offset { read_seq: 0, position: 0 } => ReadFrom::Start,
+                offset => ReadFrom::At(offset),
+            }),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Stream paths: percent-decoded and checked once, before anything else looks at them (PROTOCOL.md 12.2).
+
+use percent_encoding::percent_decode_str;
+
+use super::names::RESERVED_SEGMENTS;
+use super::refusal::Refusal;
+
+/// The longest path, in bytes after decoding. A Durable Object's name may have 1,024.
+pub const PATH_MAX_BYTES: usize = 1024;
+
+/// A normalised path such as `my-project/chat/42`. The same stream always has the same text, whatever escapes
+/// the client used.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StreamPath(String);
+
+impl StreamPath {
+    /// Decodes and checks what follows `/v1/stream/`. An escaped slash is a slash, so that what is checked is
+    /// what is served.
+    pub fn parse(raw: &str) -> Result<StreamPath, Refusal> {
+        let refused = |why| Err(Refusal::InvalidPath { why });
+        if !escapes_are_whole(raw) {
+            return refused("an escape in it is not % and two hex digits");
+        }
+        let Ok(path) = percent_decode_str(raw).decode_utf8() else {
+            return refused("it is not UTF-8 once decoded");
+        };
+        if path.len() > PATH_MAX_BYTES {
+            return refused("it is longer than 1,024 bytes once decoded");
+        }
+        if path.chars().any(char::is_control) {
+            return refused("it has a control character");
+        }
+        for segment in path.split('/') {
+            match segment {
+                "" => return refused("it has an empty segment"),
+                "." | ".." => return refused("it has a segment . or .."),
+                _ => {}
+            }
+        }
+        Ok(StreamPath(path.into_owned()))
+    }
+
+    /// The normalised text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the path belongs to the server and not to applications (PROTOCOL.md 6).
+    pub fn is_reserved(&self) -> bool {
+        let first = self.0.split('/').next().unwrap_or_default();
+        RESERVED_SEGMENTS.contains(&first)
+    }
+}
+
+fn escapes_are_whole(raw: &str) -> bool {
+    raw.split('%').skip(1).all(|rest| {
+        let mut digits = rest.bytes();
+        let mut hex = || digits.next().is_some_and(|digit| digit.is_ascii_hexdigit());
+        hex() && hex()
+    })
+}

@@ -1,0 +1,54 @@
+//! The three producer headers (PROTOCOL.md 5.2.1).
+
+use super::SAFE_INTEGER_MAX;
+use super::refusal::Refusal;
+
+/// The longest Producer-Id, in bytes; it is a key in storage.
+pub const PRODUCER_ID_MAX_BYTES: usize = 1024;
+
+/// One request of one life of a producer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Producer {
+    /// Who.
+    pub id: String,
+    /// Which life of it.
+    pub epoch: u64,
+    /// Which request of that life.
+    pub seq: u64,
+}
+
+impl Producer {
+    /// All three headers, or none of them.
+    pub fn parse(
+        id: Option<String>,
+        epoch: Option<String>,
+        seq: Option<String>,
+    ) -> Result<Option<Producer>, Refusal> {
+        match (id, epoch, seq) {
+            (None, None, None) => Ok(None),
+            (Some(id), Some(epoch), Some(seq)) => {
+                if id.is_empty() || id.len() > PRODUCER_ID_MAX_BYTES {
+                    return Err(Refusal::InvalidHeader {
+                        name: "Producer-Id",
+                        why: "it must have 1 to 1,024 bytes",
+                    });
+                }
+                let epoch = number("Producer-Epoch", &epoch)?;
+                let seq = number("Producer-Seq", &seq)?;
+                Ok(Some(Producer { id, epoch, seq }))
+            }
+            _ => Err(Refusal::InvalidHeader {
+                name: "Producer-Id",
+                why: "send Producer-Id, Producer-Epoch and Producer-Seq together, or none of them",
+            }),
+        }
+    }
+}
+
+fn number(name: &'static str, text: &str) -> Result<u64, Refusal> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|value| digits && *value <= SAFE_INTEGER_MAX).ok_or(Refusal::InvalidHeader {
+        name,
+        why: "it must be a whole number from 0 to 9007199254740991, digits only",
+    })
+}

@@ -1,0 +1,184 @@
+//! Every way the protocol says no. What went wrong on our side is a `Failure` (storage) and never one of these.
+
+use super::offset::Offset;
+
+/// A request that is answered with a 4xx, or with a 501 or 503 that is part of the contract. Its status stands
+/// in `reply.rs`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The URL is none of ours.
+    UnknownRoute,
+    /// The stream path is malformed.
+    InvalidPath {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The URL has no such method.
+    MethodNotAllowed {
+        /// The methods it has.
+        allow: &'static str,
+    },
+    /// A part of the protocol that this server does not have yet.
+    NotImplemented {
+        /// Which part.
+        what: &'static str,
+    },
+    /// A header is malformed or contradicts another.
+    InvalidHeader {
+        /// Which.
+        name: &'static str,
+        /// What it must be.
+        why: &'static str,
+    },
+    /// A query parameter is malformed, missing or given twice.
+    InvalidQuery {
+        /// Which.
+        name: &'static str,
+        /// What it must be.
+        why: &'static str,
+    },
+    /// The stream does not exist (any more).
+    NotFound,
+    /// PUT on a stream that is configured otherwise (PROTOCOL.md 5.1).
+    ExistsWithOtherConfig {
+        /// What differs.
+        what: &'static str,
+    },
+    /// A body that holds nothing (PROTOCOL.md 5.2).
+    EmptyBody,
+    /// A JSON batch that holds nothing (PROTOCOL.md 9.1.3).
+    EmptyBatch,
+    /// A body that is not JSON (PROTOCOL.md 9.1.4).
+    InvalidJson {
+        /// What the parser says.
+        why: String,
+    },
+    /// A body above the limit.
+    BodyTooLarge {
+        /// The limit.
+        max_bytes: u64,
+    },
+    /// An append without a content type.
+    MissingContentType,
+    /// An append of another type than the stream's.
+    ContentTypeMismatch {
+        /// The stream's type.
+        expected: String,
+    },
+    /// An append to a closed stream (PROTOCOL.md 5.2).
+    Closed {
+        /// Its final offset.
+        tail: Offset,
+    },
+    /// `Stream-Seq` did not grow (PROTOCOL.md 5.2).
+    StreamSeqRegression {
+        /// The last one accepted.
+        last: String,
+    },
+    /// A producer whose epoch is over (PROTOCOL.md 5.2.1).
+    StaleEpoch {
+        /// The epoch that holds.
+        current: u64,
+    },
+    /// A new epoch that does not begin at sequence 0.
+    EpochStartsAtZero,
+    /// A producer's request before its predecessor.
+    ProducerGap {
+        /// The sequence that is next.
+        expected: u64,
+        /// The one that came.
+        received: u64,
+    },
+    /// An offset that the stream has not reached.
+    OffsetBeyondTail {
+        /// The tail.
+        tail: Offset,
+    },
+    /// An offset of data that is no longer there: of an earlier life of this URL.
+    OffsetGone {
+        /// The first offset there is.
+        earliest: Offset,
+    },
+    /// The stream has as many live readers as it can hold.
+    TooManyReaders,
+}
+
+impl Refusal {
+    /// A word for programs, stable between versions.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::UnknownRoute => "unknown_route",
+            Refusal::InvalidPath { .. } => "invalid_path",
+            Refusal::MethodNotAllowed { .. } => "method_not_allowed",
+            Refusal::NotImplemented { .. } => "not_implemented",
+            Refusal::InvalidHeader { .. } => "invalid_header",
+            Refusal::InvalidQuery { .. } => "invalid_query",
+            Refusal::NotFound => "stream_not_found",
+            Refusal::ExistsWithOtherConfig { .. } => "stream_exists",
+            Refusal::EmptyBody => "empty_body",
+            Refusal::EmptyBatch => "empty_batch",
+            Refusal::InvalidJson { .. } => "invalid_json",
+            Refusal::BodyTooLarge { .. } => "body_too_large",
+            Refusal::MissingContentType => "missing_content_type",
+            Refusal::ContentTypeMismatch { .. } => "content_type_mismatch",
+            Refusal::Closed { .. } => "stream_closed",
+            Refusal::StreamSeqRegression { .. } => "stream_seq_regression",
+            Refusal::StaleEpoch { .. } => "stale_epoch",
+            Refusal::EpochStartsAtZero => "epoch_starts_at_zero",
+            Refusal::ProducerGap { .. } => "producer_gap",
+            Refusal::OffsetBeyondTail { .. } => "offset_beyond_tail",
+            Refusal::OffsetGone { .. } => "offset_gone",
+            Refusal::TooManyReaders => "too_many_readers",
+        }
+    }
+
+    /// A sentence for people: what to change.
+    pub fn message(&self) -> String {
+        match self {
+            Refusal::UnknownRoute => "Nothing is here: streams are at /v1/stream/<path>.".into(),
+            Refusal::InvalidPath { why } => format!("The stream's path cannot be used: {why}."),
+            Refusal::MethodNotAllowed { allow } => format!("This URL takes {allow}."),
+            Refusal::NotImplemented { what } => format!("This server does not have {what} yet."),
+            Refusal::InvalidHeader { name, why } => format!("The header {name} cannot be used: {why}."),
+            Refusal::InvalidQuery { name, why } => {
+                format!("The query parameter {name} cannot be used: {why}.")
+            }
+            Refusal::NotFound => "There is no stream at this URL: create it with PUT.".into(),
+            Refusal::ExistsWithOtherConfig { what } => {
+                format!("The stream exists with another {what}: use that, or another URL.")
+            }
+            Refusal::EmptyBody => "The body is empty: send data, or Stream-Closed: true to close.".into(),
+            Refusal::EmptyBatch => "The batch is empty: send an array with at least one message.".into(),
+            Refusal::InvalidJson { why } => format!("The body must be JSON: {why}."),
+            Refusal::BodyTooLarge { max_bytes } => {
+                format!("The body must be at most {max_bytes} bytes: send it in parts.")
+            }
+            Refusal::MissingContentType => "Send Content-Type, the same as the stream's.".into(),
+            Refusal::ContentTypeMismatch { expected } => {
+                format!("The stream's Content-Type is {expected}: send that.")
+            }
+            Refusal::Closed { .. } => "The stream is closed: nothing can be appended any more.".into(),
+            Refusal::StreamSeqRegression { last } => {
+                format!("Stream-Seq must be greater, byte by byte, than the last one, {last}.")
+            }
+            Refusal::StaleEpoch { current } => {
+                format!("A newer life of this producer has epoch {current}: this one must stop.")
+            }
+            Refusal::EpochStartsAtZero => "A new Producer-Epoch must begin with Producer-Seq: 0.".into(),
+            Refusal::ProducerGap { expected, received } => {
+                format!(
+                    "Producer-Seq {received} came before {expected}: send {expected} first, then this again."
+                )
+            }
+            Refusal::OffsetBeyondTail { tail } => {
+                format!("The offset is beyond the stream's tail, {tail}: use one that a response gave.")
+            }
+            Refusal::OffsetGone { earliest } => {
+                format!("The data at this offset is gone; the stream now begins at {earliest}.")
+            }
+            Refusal::TooManyReaders => {
+                "The stream has all the live readers it can hold: try again later.".into()
+            }
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Replies: the one file in which a status code is written. Every reply carries the browser security headers
+//! (PROTOCOL.md 12.7), the CORS headers and a `Cache-Control`, because nothing else can build one.
+
+use http::StatusCode;
+use serde_json::json;
+
+use super::cache_policy::CachePolicy;
+use super::lifetime::{Lifetime, rfc3339};
+use super::names::{TRUE, header};
+use super::offset::Offset;
+use super::producer::Producer;
+use super::refusal::Refusal;
+
+/// What goes on every response. CORS is open: access is decided elsewhere, not by origin.
+const COMMON: [(&str, &str); 4] = [
+    ("x-content-type-options", "nosniff"),
+    ("cross-origin-resource-policy", "cross-origin"),
+    ("access-control-allow-origin", "*"),
+    (
+        "access-control-expose-headers",
+        "stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, stream-ttl, stream-expires-at, \
+         stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq, producer-received-seq, \
+         etag, location, retry-after, allow",
+    ),
+];
+
+/// What a browser's preflight is told besides.
+const PREFLIGHT: [(&str, &str); 3] = [
+    ("access-control-allow-methods", "GET, HEAD, PUT, POST, DELETE, OPTIONS"),
+    (
+        "access-control-allow-headers",
+        "authorization, content-type, if-none-match, last-event-id, stream-seq, stream-ttl, stream-expires-at, \
+         stream-closed, stream-forked-from, stream-fork-offset, stream-fork-sub-offset, producer-id, \
+         producer-epoch, producer-seq",
+    ),
+    // The longest that browsers honour (Chromium: two hours).
+    ("access-control-max-age", "7200"),
+];
+
+/// How long a refused live reader should wait, in seconds.
+const RETRY_AFTER_SECONDS: &str = "5";
+
+/// A response, before any platform sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// Names (lower case) and values, each name once.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body; empty where the status has none.
+    pub body: Vec<u8>,
+}
+
+/// What a read shows besides its bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReadHead {
+    /// The stream's type, or `text/event-stream`.
+    pub content_type: String,
+    /// Where to read on.
+    pub next: Offset,
+    /// `Stream-Up-To-Date`.
+    pub up_to_date: bool,
+    /// `Stream-Closed`.
+    pub closed: bool,
+    /// `Stream-Cursor`, on live reads.
+    pub cursor: Option<u64>,
+    /// The entity tag, on all reads but `now`.
+    pub etag: Option<String>,
+    /// What caches may do.
+    pub cache: CachePolicy,
+}
+
+impl Reply {
+    /// The object hands over a socket.
+    pub const SWITCHING: StatusCode = StatusCode::SWITCHING_PROTOCOLS;
+    /// An SSE response, whatever its source.
+    pub const EVENTS: StatusCode = StatusCode::OK;
+    /// A long-poll for which nothing came.
+    pub const NOTHING_NEW: StatusCode = StatusCode::NO_CONTENT;
+
+    fn new(status: StatusCode, cache: CachePolicy) -> Reply {
+        let mut headers = Vec::with_capacity(16);
+        headers.extend(COMMON.map(|(name, value)| (name, value.to_owned())));
+        headers.push((header::CACHE_CONTROL, cache.header()));
+        Reply { status, headers, body: Vec::new() }
+    }
+
+    fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    fn with_flag(self, name: &'static str, set: bool) -> Reply {
+        if set { self.with(name, TRUE) } else { self }
+    }
+
+    fn with_tail(self, tail: Offset, closed: bool) -> Reply {
+        self.with(header::STREAM_NEXT_OFFSET, tail.to_string()).with_flag(header::STREAM_CLOSED, closed)
+    }
+
+    fn with_producer(self, epoch: u64, seq: u64) -> Reply {
+        self.with(header::PRODUCER_EPOCH, epoch.to_string()).with(header::PRODUCER_SEQ, seq.to_string())
+    }
+
+    /// The value of a header, by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(found, _)| *found == name).map(|(_, value)| value.as_str())
+    }
+
+    /// 201: PUT made the stream.
+    pub fn created(location: &str, content_type: &str, tail: Offset, closed: bool) -> Reply {
+        Reply::new(StatusCode::CREATED, CachePolicy::Never)
+            .with(header::LOCATION, location)
+            .with(header::CONTENT_TYPE, content_type)
+            .with_tail(tail, closed)
+    }
+
+    /// 200: PUT found the stream as it asked for it.
+    pub fn exists(content_type: &str, tail: Offset, closed: bool) -> Reply {
+        Reply::new(StatusCode::OK, CachePolicy::Never)
+            .with(header::CONTENT_TYPE, content_type)
+            .with_tail(tail, closed)
+    }
+
+    /// 204, or 200 for a producer: POST appended.
+    pub fn appended(tail: Offset, closed: bool, producer: Option<&Producer>) -> Reply {
+        match producer {
+            None => Reply::new(StatusCode::NO_CONTENT, CachePolicy::Never).with_tail(tail, closed),
+            Some(producer) => Reply::new(StatusCode::OK, CachePolicy::Never)
+                .with_tail(tail, closed)
+                .with_producer(producer.epoch, producer.seq),
+        }
+    }
+
+    /// 204: POST closed the stream, or found it closed.
+    pub fn closed(tail: Offset, producer: Option<&Producer>) -> Reply {
+        let reply = Reply::new(StatusCode::NO_CONTENT, CachePolicy::Never).with_tail(tail, true);
+        match producer {
+            None => reply,
+            Some(producer) => reply.with_producer(producer.epoch, producer.seq),
+        }
+    }
+
+    /// 204: the producer's request was accepted before; `seq` is the highest accepted.
+    pub fn duplicate(tail: Offset, closed: bool, epoch: u64, seq: u64) -> Reply {
+        Reply::new(StatusCode::NO_CONTENT, CachePolicy::Never)
+            .with_tail(tail, closed)
+            .with_producer(epoch, seq)
+    }
+
+    /// 204: DELETE ended the stream.
+    pub fn deleted() -> Reply {
+        Reply::new(StatusCode::NO_CONTENT, CachePolicy::Never)
+    }
+
+    /// 200: HEAD.
+    pub fn metadata(content_type: &str, tail: Offset, closed: bool, lifetime: Lifetime) -> Reply {
+        let reply = Reply::new(StatusCode::OK, CachePolicy::Never)
+            .with(header::CONTENT_TYPE, content_type)
+            .with_tail(tail, closed);
+        match lifetime {
+            Lifetime::Unlimited => reply,
+            Lifetime::Ttl { seconds } => reply.with(header::STREAM_TTL, seconds.to_string()),
+            Lifetime::ExpiresAt { at } => reply.with(header::STREAM_EXPIRES_AT, rfc3339(at)),
+        }
+    }
+
+    /// 200: a read with its bytes.
+    pub fn read(head: ReadHead, body: Vec<u8>) -> Reply {
+        let content_type = head.content_type.clone();
+        let mut reply = Reply::of_read(StatusCode::OK, head).with(header::CONTENT_TYPE, content_type);
+        reply.body = body;
+        reply
+    }
+
+    /// 304: the reader has these bytes.
+    pub fn not_modified(head: ReadHead) -> Reply {
+        Reply::of_read(StatusCode::NOT_MODIFIED, head)
+    }
+
+    /// 204: a long-poll that nothing came for, or that has reached the end.
+    pub fn nothing_new(tail: Offset, closed: bool, cursor: u64) -> Reply {
+        let reply = Reply::new(Reply::NOTHING_NEW, CachePolicy::Never)
+            .with_tail(tail, closed)
+            .with(header::STREAM_UP_TO_DATE, TRUE);
+        if closed { reply } else { reply.with(header::STREAM_CURSOR, cursor.to_string()) }
+    }
+
+    /// 200: an SSE response, or the next part of one.
+    pub fn events(next: Offset, base64: bool, closed: bool, events: Vec<u8>) -> Reply {
+        let mut reply = Reply::new(Reply::EVENTS, CachePolicy::Live)
+            .with(header::CONTENT_TYPE, "text/event-stream")
+            .with_tail(next, closed);
+        if base64 {
+            reply = reply.with(header::STREAM_SSE_DATA_ENCODING, "base64");
+        }
+        reply.body = events;
+        reply
+    }
+
+    fn of_read(status: StatusCode, head: ReadHead) -> Reply {
+        let mut reply = Reply::new(status, head.cache)
+            .with_tail(head.next, head.closed)
+            .with_flag(header::STREAM_UP_TO_DATE, head.up_to_date);
+        if let Some(cursor) = head.cursor.filter(|_| !head.closed) {
+            reply = reply.with(header::STREAM_CURSOR, cursor.to_string());
+        }
+        match head.etag {
+            Some(etag) => reply.with(header::ETAG, etag),
+            None => reply,
+        }
+    }
+
+    /// 204: what a browser asks before it sends the request proper.
+    pub fn preflight() -> Reply {
+        PREFLIGHT
+            .iter()
+            .fold(Reply::new(StatusCode::NO_CONTENT, CachePolicy::Never), |reply, (name, value)| {
+                reply.with(name, *value)
+            })
+    }
+
+    /// 200: the server is up.
+    pub fn health() -> Reply {
+        let body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") });
+        Reply::new(StatusCode::OK, CachePolicy::Never).with_json(&body)
+    }
+
+    /// The protocol says no.
+    pub fn refused(refusal: &Refusal) -> Reply {
+        let reply =
+            Reply::new(status(refusal), CachePolicy::Never).with_error(refusal.code(), &refusal.message());
+        match refusal {
+            Refusal::MethodNotAllowed { allow } => reply.with(header::ALLOW, *allow),
+            Refusal::Closed { tail } => reply.with_tail(*tail, true),
+            Refusal::OffsetGone { earliest } => reply.with(header::STREAM_NEXT_OFFSET, earliest.to_string()),
+            Refusal::StaleEpoch { current } => reply.with(header::PRODUCER_EPOCH, current.to_string()),
+            Refusal::ProducerGap { expected, received } => reply
+                .with(header::PRODUCER_EXPECTED_SEQ, expected.to_string())
+                .with(header::PRODUCER_RECEIVED_SEQ, received.to_string()),
+            Refusal::TooManyReaders => reply.with(header::RETRY_AFTER, RETRY_AFTER_SECONDS),
+            Refusal::UnknownRoute
+            | Refusal::InvalidPath { .. }
+            | Refusal::NotImplemented { .. }
+            | Refusal::InvalidHeader { .. }
+            | Refusal::InvalidQuery { .. }
+            | Refusal::NotFound
+            | Refusal::ExistsWithOtherConfig { .. }
+            | Refusal::EmptyBody
+            | Refusal::EmptyBatch
+            | Refusal::InvalidJson { .. }
+            | Refusal::BodyTooLarge { .. }
+            | Refusal::MissingContentType
+            | Refusal::ContentTypeMismatch { .. }
+            | Refusal::StreamSeqRegression { .. }
+            | Refusal::EpochStartsAtZero
+            | Refusal::OffsetBeyondTail { .. } => reply,
+        }
+    }
+
+    /// 500: we could not; nothing was written.
+    pub fn failed() -> Reply {
+        let message = "The server failed; nothing was stored. Sending the same request again is safe.";
+        Reply::new(StatusCode::INTERNAL_SERVER_ERROR, CachePolicy::Never).with_error("internal", message)
+    }
+
+    /// 503: the object did not answer, so whether a write was stored is not known.
+    pub fn unavailable() -> Reply {
+        let message = "The stream did not answer. Reads, PUT, DELETE and producers' appends can be sent again as they \
+                       are; an append without producer headers may have been stored.";
+        Reply::new(StatusCode::SERVICE_UNAVAILABLE, CachePolicy::Never)
+            .with_error("unavailable", message)
+            .with(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
+    }
+
+    fn with_error(self, code: &str, message: &str) -> Reply {
+        self.with_json(&json!({ "error": { "code": code, "message": message } }))
+    }
+
+    fn with_json(mut self, body: &serde_json::Value) -> Reply {
+        self.body = body.to_string().into_bytes();
+        self.with(header::CONTENT_TYPE, "application/json")
+    }
+}
+
+fn status(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::InvalidPath { .. }
+        | Refusal::InvalidHeader { .. }
+        | Refusal::InvalidQuery { .. }
+        | Refusal::EmptyBody
+        | Refusal::EmptyBatch
+        | Refusal::InvalidJson { .. }
+        | Refusal::MissingContentType
+        | Refusal::EpochStartsAtZero
+        | Refusal::OffsetBeyondTail { .. } => StatusCode::BAD_REQUEST,
+        Refusal::StaleEpoch { .. } => StatusCode::FORBIDDEN,
+        Refusal::UnknownRoute | Refusal::NotFound => StatusCode::NOT_FOUND,
+        Refusal::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+        Refusal::ExistsWithOtherConfig { .. }
+        | Refusal::ContentTypeMismatch { .. }
+        | Refusal::Closed { .. }
+        | Refusal::StreamSeqRegression { .. }
+        | Refusal::ProducerGap { .. } => StatusCode::CONFLICT,
+        Refusal::OffsetGone { .. } => StatusCode::GONE,
+        Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::NotImplemented { .. } => StatusCode::NOT_IMPLEMENTED,
+        Refusal::TooManyReaders => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}

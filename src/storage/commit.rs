@@ -1,0 +1,115 @@
+//! The one place that writes: a change is stored whole or not at all.
+
+use super::messages::{self, Written};
+use super::{Failure, Sql, producers, schema, stream_row};
+use crate::protocol::Millis;
+use crate::protocol::offset::Offset;
+use crate::protocol::producer::Producer;
+use crate::stream::append::Content;
+use crate::stream::{Closure, Ended, Stream};
+
+/// A decided change of one stream.
+#[derive(Debug)]
+pub enum Change<'a> {
+    /// A stream is born, with its initial content.
+    Create {
+        /// The stream's normalised path.
+        path: &'a str,
+        /// The stream, before its content.
+        stream: &'a Stream,
+        /// What it begins with.
+        content: Content<'a>,
+        /// The life it follows, when that one expired and was not reclaimed yet.
+        expired: Option<&'a Stream>,
+    },
+    /// Something is appended, or the stream is closed, or both.
+    Append {
+        /// The stream as it was.
+        stream: &'a Stream,
+        /// The bytes, if any.
+        content: Option<Content<'a>>,
+        /// The stream's last `Stream-Seq`, this append's included.
+        stream_seq: Option<&'a str>,
+        /// Who did it.
+        producer: Option<&'a Producer>,
+        /// How it is closed now.
+        closes: Option<Closure>,
+        /// When.
+        now: Millis,
+        /// Until when the stream lives at least, if that has to be stored.
+        lease_until: Option<Millis>,
+    },
+    /// A read slid the stream's TTL.
+    Touch {
+        /// Until when it lives at least.
+        lease_until: Millis,
+    },
+    /// The stream was deleted, or it expired.
+    End {
+        /// The stream as it was.
+        stream: &'a Stream,
+        /// What remains.
+        ended: Ended,
+    },
+}
+
+/// Stores a change in one transaction.
+pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
+    sql.transaction(&mut || match change {
+        Change::Create { path, stream, content, expired } => create(sql, path, stream, *content, *expired),
+        Change::Append { stream, content, stream_seq, producer, closes, now, lease_until } => {
+            if let Some(content) = content {
+                let written = Written { at: stream.tail, written_at: *now, stream_seq: *stream_seq };
+                messages::insert(sql, stream.content_type.format(), *content, written)?;
+            }
+            if let Some(producer) = producer {
+                producers::put(sql, producer)?;
+            }
+            match (closes, lease_until) {
+                (Some(closure), lease) => {
+                    stream_row::close(sql, closure, lease.unwrap_or(stream.lease_until))
+                }
+                // An append's own row tells when the stream was touched.
+                (None, Some(lease)) if content.is_none() => stream_row::lease(sql, *lease),
+                (None, _) => Ok(()),
+            }
+        }
+        Change::Touch { lease_until } => stream_row::lease(sql, *lease_until),
+        Change::End { stream, ended } => {
+            drop_content(sql, stream)?;
+            stream_row::end(sql, *ended)
+        }
+    })
+}
+
+fn create(
+    sql: &dyn Sql,
+    path: &str,
+    stream: &Stream,
+    content: Content<'_>,
+    expired: Option<&Stream>,
+) -> Result<(), Failure> {
+    if let Some(expired) = expired {
+        drop_content(sql, expired)?;
+    }
+    sql.run(schema::CREATE_STREAM, &[])?;
+    sql.run(schema::CREATE_PRODUCERS, &[])?;
+    sql.run(&schema::create_messages(stream.tail.read_seq), &[])?;
+    stream_row::put(sql, path, stream)?;
+    if content.span == 0 {
+        return Ok(());
+    }
+    let written = Written { at: stream.tail, written_at: stream.created_at, stream_seq: None };
+    messages::insert(sql, stream.content_type.format(), content, written)
+}
+
+fn drop_content(sql: &dyn Sql, stream: &Stream) -> Result<(), Failure> {
+    sql.run(schema::DROP_PRODUCERS, &[])?;
+    (stream.first_read_seq..=stream.tail.read_seq)
+        .try_for_each(|read_seq| sql.run(&schema::drop_messages(read_seq), &[]))
+}
+
+/// The tail after an append.
+pub fn tail_after(stream: &Stream, content: Content<'_>) -> Offset {
+    Offset { position: stream.tail.position + content.span, ..stream.tail }
+}

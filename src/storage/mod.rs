@@ -1,0 +1,146 @@
+//! Where bytes live, behind a port. All of it is synchronous: nothing can come between two statements.
+
+pub mod commit;
+pub mod messages;
+pub mod producers;
+pub mod schema;
+pub mod stream_row;
+
+use std::fmt;
+use std::ops::ControlFlow;
+
+/// We could not: the opposite of a `Refusal`, and never shown to clients in detail.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// What was attempted.
+    pub operation: &'static str,
+    /// What the platform said.
+    pub cause: String,
+}
+
+impl Failure {
+    /// A failure of an operation.
+    pub fn new(operation: &'static str, cause: impl fmt::Display) -> Failure {
+        Failure { operation, cause: cause.to_string() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.operation, self.cause)
+    }
+}
+
+/// A value that goes into a statement.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Param<'a> {
+    /// NULL.
+    Null,
+    /// At most 2^53 - 1: integers cross the platform as doubles.
+    Integer(u64),
+    /// TEXT.
+    Text(&'a str),
+    /// BLOB, at most 2 MB.
+    Blob(&'a [u8]),
+}
+
+/// A value that comes out of a row.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Column {
+    /// NULL.
+    Null,
+    /// INTEGER.
+    Integer(u64),
+    /// TEXT.
+    Text(String),
+    /// BLOB.
+    Blob(Vec<u8>),
+}
+
+/// Looks at one row; breaks when it has seen enough.
+pub type Visit<'v> = &'v mut dyn FnMut(Vec<Column>) -> Result<ControlFlow<()>, Failure>;
+
+/// The port to the object's SQLite: Durable Object storage, and on the host a real SQLite.
+pub trait Sql {
+    /// Runs a statement that gives no rows.
+    fn run(&self, statement: &str, params: &[Param<'_>]) -> Result<(), Failure>;
+
+    /// Runs a query and shows its rows, one at a time and only as many as are wanted.
+    fn query(&self, statement: &str, params: &[Param<'_>], visit: Visit<'_>) -> Result<(), Failure>;
+
+    /// Runs `body` so that either all of its statements count or, when it fails, none.
+    fn transaction(&self, body: &mut dyn FnMut() -> Result<(), Failure>) -> Result<(), Failure>;
+}
+
+/// The first row of a query.
+pub fn first_row(
+    sql: &dyn Sql,
+    statement: &str,
+    params: &[Param<'_>],
+) -> Result<Option<Vec<Column>>, Failure> {
+    let mut found = None;
+    sql.query(statement, params, &mut |row| {
+        found = Some(row);
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(found)
+}
+
+/// Takes a row apart, left to right; a column of another type than the schema's is a failure, not a panic.
+pub struct Columns {
+    table: &'static str,
+    values: std::vec::IntoIter<Column>,
+}
+
+impl Columns {
+    /// Begins at the first column.
+    pub fn new(table: &'static str, row: Vec<Column>) -> Columns {
+        Columns { table, values: row.into_iter() }
+    }
+
+    fn unexpected<T>(&self, wanted: &str, found: Option<Column>) -> Result<T, Failure> {
+        Err(Failure::new("read row", format_args!("table {}: wanted {wanted}, found {found:?}", self.table)))
+    }
+
+    /// The next column, an integer.
+    pub fn integer(&mut self) -> Result<u64, Failure> {
+        match self.values.next() {
+            Some(Column::Integer(value)) => Ok(value),
+            other => self.unexpected("an integer", other),
+        }
+    }
+
+    /// The next column, text.
+    pub fn text(&mut self) -> Result<String, Failure> {
+        match self.values.next() {
+            Some(Column::Text(value)) => Ok(value),
+            other => self.unexpected("text", other),
+        }
+    }
+
+    /// The next column, an integer or NULL.
+    pub fn optional_integer(&mut self) -> Result<Option<u64>, Failure> {
+        match self.values.next() {
+            Some(Column::Integer(value)) => Ok(Some(value)),
+            Some(Column::Null) => Ok(None),
+            other => self.unexpected("an integer or NULL", other),
+        }
+    }
+
+    /// The next column, text or NULL.
+    pub fn optional_text(&mut self) -> Result<Option<String>, Failure> {
+        match self.values.next() {
+            Some(Column::Text(value)) => Ok(Some(value)),
+            Some(Column::Null) => Ok(None),
+            other => self.unexpected("text or NULL", other),
+        }
+    }
+
+    /// The next column, bytes.
+    pub fn blob(&mut self) -> Result<Vec<u8>, Failure> {
+        match self.values.next() {
+            Some(Column::Blob(value)) => Ok(value),
+            other => self.unexpected("a blob", other),
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! What is known of each producer: one row each, written with the append it belongs to.
+
+use super::{Columns, Failure, Param, Sql, first_row};
+use crate::protocol::producer::Producer;
+use crate::stream::fence::ProducerState;
+
+const SELECT: &str = "SELECT epoch, seq FROM producers WHERE id = ?";
+// Not an upsert with a conflict clause: replacing the whole row of a WITHOUT ROWID table is one written row too.
+const PUT: &str = "INSERT OR REPLACE INTO producers (id, epoch, seq) VALUES (?, ?, ?)";
+
+/// What storage knows of a producer.
+pub fn load(sql: &dyn Sql, id: &str) -> Result<Option<ProducerState>, Failure> {
+    let Some(row) = first_row(sql, SELECT, &[Param::Text(id)])? else { return Ok(None) };
+    let mut columns = Columns::new("producers", row);
+    Ok(Some(ProducerState { epoch: columns.integer()?, seq: columns.integer()? }))
+}
+
+/// Remembers a producer's accepted request.
+pub(super) fn put(sql: &dyn Sql, producer: &Producer) -> Result<(), Failure> {
+    sql.run(PUT, &[Param::Text(&producer.id), Param::Integer(producer.epoch), Param::Integer(producer.seq)])
+}

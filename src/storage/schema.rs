@@ -1,0 +1,56 @@
+//! The tables of one object. They are created by the first PUT and not before, so that asking for a stream that
+//! never was costs no storage.
+//!
+//! No table has an index of its own and no key besides its b-tree's: each would be one more billed row a write.
+
+/// The version of all that is stored; a row with another one is not read.
+pub const SCHEMA_VERSION: u64 = 1;
+
+/// The one row that says what the stream is; the tail is derived from its messages.
+pub const CREATE_STREAM: &str = "CREATE TABLE IF NOT EXISTS stream (
+    id INTEGER PRIMARY KEY,
+    schema_version INTEGER NOT NULL,
+    incarnation INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    live INTEGER NOT NULL,
+    read_seq INTEGER NOT NULL,
+    first_read_seq INTEGER NOT NULL,
+    content_type TEXT NOT NULL,
+    ttl_seconds INTEGER,
+    expires_at INTEGER,
+    created_at INTEGER NOT NULL,
+    lease_until INTEGER NOT NULL,
+    closed INTEGER NOT NULL,
+    closer_id TEXT,
+    closer_epoch INTEGER,
+    closer_seq INTEGER
+)";
+
+/// What is known of each producer, of the present life only.
+pub const CREATE_PRODUCERS: &str = "CREATE TABLE IF NOT EXISTS producers (
+    id TEXT PRIMARY KEY,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL
+) WITHOUT ROWID";
+
+/// Ends all producers at once; dropping a table bills no rows, deleting them would.
+pub const DROP_PRODUCERS: &str = "DROP TABLE IF EXISTS producers";
+
+/// The messages of one segment; a table each, so that a segment is dropped whole and unbilled.
+/// `span` is how many positions the row takes; `stream_seq` is the last one accepted up to this row.
+pub fn create_messages(read_seq: u64) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS messages_{read_seq} (
+    key INTEGER PRIMARY KEY,
+    span INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    written_at INTEGER NOT NULL,
+    stream_seq TEXT
+)"
+    )
+}
+
+/// Ends a segment's messages.
+pub fn drop_messages(read_seq: u64) -> String {
+    format!("DROP TABLE IF EXISTS messages_{read_seq}")
+}

@@ -1,0 +1,33 @@
+//! Close: POST without a body (PROTOCOL.md 5.3, and 5.2.1 for producers).
+
+use super::fence::{Fenced, ProducerState, fence};
+use super::{Closure, Stream};
+use crate::protocol::command::Close;
+use crate::protocol::refusal::Refusal;
+
+/// What becomes of a close.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Closing {
+    /// Close it.
+    Close,
+    /// It is closed, which is all that was asked.
+    AlreadyClosed,
+    /// The producer's request was accepted before.
+    Duplicate(ProducerState),
+}
+
+/// Decides a close.
+pub fn close(stream: &Stream, known: Option<ProducerState>, request: &Close) -> Result<Closing, Refusal> {
+    match (&stream.closure, &request.producer) {
+        (Closure::Open, None) => Ok(Closing::Close),
+        (Closure::Open, Some(producer)) => Ok(match fence(known, producer)? {
+            Fenced::Fresh => Closing::Close,
+            Fenced::Duplicate(state) => Closing::Duplicate(state),
+        }),
+        (Closure::Closed | Closure::ClosedBy(_), None) => Ok(Closing::AlreadyClosed),
+        (Closure::ClosedBy(closer), Some(producer)) if closer == producer => {
+            Ok(Closing::Duplicate(ProducerState { epoch: producer.epoch, seq: producer.seq }))
+        }
+        (Closure::Closed | Closure::ClosedBy(_), Some(_)) => Err(Refusal::Closed { tail: stream.tail }),
+    }
+}

@@ -1,0 +1,43 @@
+//! Producers: fresh, duplicate, or refused (PROTOCOL.md 5.2.1).
+
+use crate::protocol::producer::Producer;
+use crate::protocol::refusal::Refusal;
+
+/// What storage knows of a producer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProducerState {
+    /// Its newest epoch.
+    pub epoch: u64,
+    /// The highest sequence accepted in it.
+    pub seq: u64,
+}
+
+/// Whether a producer's request is new.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fenced {
+    /// It is: append, and remember it.
+    Fresh,
+    /// It was accepted before: answer again, store nothing.
+    Duplicate(ProducerState),
+}
+
+/// Holds a request against what is known. A producer that is not known must begin at 0 like any new epoch; that
+/// is a gap and not a 400, so that pipelined batches that arrive in the wrong order heal.
+pub fn fence(known: Option<ProducerState>, request: &Producer) -> Result<Fenced, Refusal> {
+    let Producer { epoch, seq, .. } = *request;
+    let gap = |expected| Err(Refusal::ProducerGap { expected, received: seq });
+    let Some(state) = known else {
+        return if seq == 0 { Ok(Fenced::Fresh) } else { gap(0) };
+    };
+    if epoch < state.epoch {
+        Err(Refusal::StaleEpoch { current: state.epoch })
+    } else if epoch > state.epoch {
+        if seq == 0 { Ok(Fenced::Fresh) } else { Err(Refusal::EpochStartsAtZero) }
+    } else if seq <= state.seq {
+        Ok(Fenced::Duplicate(state))
+    } else if seq == state.seq + 1 {
+        Ok(Fenced::Fresh)
+    } else {
+        gap(state.seq + 1)
+    }
+}

@@ -1,0 +1,129 @@
+//! The rules of one stream: state and request in, decision out. Pure: no storage, no clock, no waiting.
+
+pub mod append;
+pub mod close;
+pub mod create;
+pub mod delete;
+pub mod fence;
+pub mod read;
+
+use crate::protocol::Millis;
+use crate::protocol::content_type::ContentType;
+use crate::protocol::lifetime::Lifetime;
+use crate::protocol::offset::Offset;
+use crate::protocol::producer::Producer;
+use crate::protocol::refusal::Refusal;
+
+/// A touch that is not stored may be lost with the object's memory, and each stored one is a billed row. So a
+/// stored touch reaches this fraction of the TTL further than the read that caused it: at most 16 rows for each
+/// TTL however many reads there are, and a stream may outlive its last read by 1/16 of its TTL, but never dies
+/// early.
+const LEASE_SLACK_DIVISOR: u64 = 16;
+
+/// Everything that a URL's object remembers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Life {
+    /// Nothing was ever stored.
+    Unborn,
+    /// The stream was deleted or expired; what remains keeps its offsets from coming back.
+    Ended(Ended),
+    /// The stream is there.
+    Live(Box<Stream>),
+}
+
+/// What remains of a stream that ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ended {
+    /// The life that ended.
+    pub incarnation: u64,
+    /// The segment at which the next life begins.
+    pub next_read_seq: u64,
+}
+
+/// A stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stream {
+    /// Which life of the URL, from 1.
+    pub incarnation: u64,
+    /// Its content type.
+    pub content_type: ContentType,
+    /// How long it lives.
+    pub lifetime: Lifetime,
+    /// When it was created.
+    pub created_at: Millis,
+    /// Its first segment.
+    pub first_read_seq: u64,
+    /// The offset after its last message.
+    pub tail: Offset,
+    /// The last `Stream-Seq` accepted, for the whole stream.
+    pub stream_seq: Option<String>,
+    /// Whether it is closed.
+    pub closure: Closure,
+    /// The last read or write, as far as it is known.
+    pub touched_at: Millis,
+    /// Until when storage says that a stream with a TTL lives.
+    pub lease_until: Millis,
+}
+
+/// Open, or closed and by whom.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Closure {
+    /// Takes appends.
+    Open,
+    /// Closed without producer headers.
+    Closed,
+    /// Closed by this very request of a producer.
+    ClosedBy(Producer),
+}
+
+impl Closure {
+    /// Whether the stream is closed.
+    pub fn is_closed(&self) -> bool {
+        !matches!(self, Closure::Open)
+    }
+
+    /// How the stream is closed by a request.
+    pub fn by(producer: Option<&Producer>) -> Closure {
+        producer.map_or(Closure::Closed, |producer| Closure::ClosedBy(producer.clone()))
+    }
+}
+
+impl Life {
+    /// The stream, if it is there.
+    pub fn live(&self) -> Result<&Stream, Refusal> {
+        match self {
+            Life::Live(stream) => Ok(stream),
+            Life::Unborn | Life::Ended(_) => Err(Refusal::NotFound),
+        }
+    }
+
+    /// The life as it is at `now`: an expired stream has ended, whether or not its alarm has come.
+    pub fn is_expired(&self, now: Millis) -> bool {
+        matches!(self, Life::Live(stream) if stream.expires_at().is_some_and(|at| now >= at))
+    }
+}
+
+impl Stream {
+    /// The offset of its first message.
+    pub fn start(&self) -> Offset {
+        Offset::segment_start(self.first_read_seq)
+    }
+
+    /// When it ends if nobody touches it.
+    pub fn expires_at(&self) -> Option<Millis> {
+        match self.lifetime {
+            Lifetime::Unlimited => None,
+            Lifetime::Ttl { seconds } => Some(self.touched_at + seconds * 1000),
+            Lifetime::ExpiresAt { at } => Some(at),
+        }
+    }
+
+    /// Slides a TTL on a read or write. When storage has to learn of it, the new lease.
+    pub fn touch(&mut self, now: Millis) -> Option<Millis> {
+        let Lifetime::Ttl { seconds } = self.lifetime else { return None };
+        self.touched_at = self.touched_at.max(now);
+        let ttl = seconds * 1000;
+        let until = self.touched_at + ttl;
+        (until > self.lease_until).then_some(until + ttl / LEASE_SLACK_DIVISOR)
+    }
+}

@@ -1,0 +1,18 @@
+//! Read: where a GET begins (PROTOCOL.md 5.6, 8).
+
+use super::Stream;
+use crate::protocol::offset::{Offset, ReadFrom};
+use crate::protocol::refusal::Refusal;
+
+/// The offset at which a reader begins.
+pub fn begin(stream: &Stream, from: ReadFrom) -> Result<Offset, Refusal> {
+    match from {
+        ReadFrom::Start => Ok(stream.start()),
+        ReadFrom::Now => Ok(stream.tail),
+        ReadFrom::At(offset) if offset < stream.start() => {
+            Err(Refusal::OffsetGone { earliest: stream.start() })
+        }
+        ReadFrom::At(offset) if offset > stream.tail => Err(Refusal::OffsetBeyondTail { tail: stream.tail }),
+        ReadFrom::At(offset) => Ok(offset),
+    }
+}

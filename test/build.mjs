@@ -1,0 +1,8 @@
+// Global set-up of the test runs that need the worker: builds it first.
+
+import { execFileSync } from "node:child_process"
+import { join } from "node:path"
+
+export default function setup() {
+  execFileSync("node", [join(import.meta.dirname, "../tools/build.mjs")], { stdio: "inherit" })
+}

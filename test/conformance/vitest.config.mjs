@@ -1,0 +1,20 @@
+// Runs the official conformance suite against CONFORMANCE_TEST_URL, or against a server of its own.
+
+import { defineConfig } from "vitest/config"
+import PlainReporter from "../reporter.mjs"
+
+// Forks are answered 501 so far: the tests of these groups are counted as skipped, no others.
+const withoutForks = /^(?!Fork - )/
+
+export default defineConfig({
+  test: {
+    root: import.meta.dirname,
+    include: ["conformance.test.mjs"],
+    globalSetup: ["./server.mjs"],
+    testNamePattern: withoutForks,
+    // A suite that silently shrinks must not pass.
+    reporters: ["default", new PlainReporter({ tests: 250, filter: withoutForks })],
+    retry: 0,
+    testTimeout: 30_000,
+  },
+})

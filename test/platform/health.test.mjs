@@ -1,0 +1,18 @@
+// The worker starts and says which version it is.
+
+import { afterAll, beforeAll, expect, test } from "vitest"
+import { startServer } from "../server.mjs"
+
+let server
+
+beforeAll(async () => {
+  server = await startServer()
+})
+afterAll(() => server?.dispose())
+
+test("GET /health is 200 JSON with a version", async () => {
+  const response = await fetch(`${server.url}/health`)
+  expect(response.status).toBe(200)
+  expect(response.headers.get("content-type")).toMatch(/^application\/json/)
+  expect((await response.json()).version).toMatch(/^\d+\.\d+\.\d+/)
+})

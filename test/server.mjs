@@ -1,0 +1,48 @@
+// Starts the built worker in workerd on a free port of 127.0.0.1, with the bindings of wrangler.toml.
+
+import { dirname, join } from "node:path"
+import { Miniflare, convertV4MiniflareOptions } from "miniflare"
+import { unstable_getMiniflareWorkerOptions as workerOptionsOf, unstable_readConfig as readConfig } from "wrangler"
+
+const root = join(import.meta.dirname, "..")
+
+/**
+ * @typedef {{ timestamp: number, level: string, message: string }} LogLine what the worker wrote to its console
+ *
+ * @param {object} [options]
+ * @param {Record<string, string>} [options.vars] variables that replace those of wrangler.toml
+ * @param {string} [options.persistTo] a folder for what objects and buckets hold; in memory without it
+ * @param {(line: LogLine) => void} [options.onLog] told of each line; without it, warnings and errors are printed
+ * @returns {Promise<{ url: string, mf: Miniflare, dispose: () => Promise<void> }>}
+ */
+export async function startServer({ vars = {}, persistTo, onLog = printTrouble } = {}) {
+  const config = readConfig({ config: join(root, "wrangler.toml") })
+  const { workerOptions, main } = workerOptionsOf(config)
+  // Rules for finding modules are wrangler's own; the build is just these two files.
+  const { modulesRules: _, ...bindingsAndDate } = workerOptions
+  const mf = new Miniflare(
+    convertV4MiniflareOptions({
+      ...bindingsAndDate,
+      name: config.name,
+      rootPath: root,
+      modules: [
+        { type: "ESModule", path: main },
+        { type: "CompiledWasm", path: join(dirname(main), "index_bg.wasm") },
+      ],
+      bindings: { ...workerOptions.bindings, ...vars },
+      host: "127.0.0.1",
+      port: 0,
+      // Otherwise Miniflare asks the internet for a `Request.cf`.
+      cf: false,
+      resourcePersistencePath: persistTo,
+      handleStructuredLogs: onLog,
+    }),
+  )
+  const url = (await mf.ready).origin
+  return { url, mf, dispose: () => mf.dispose() }
+}
+
+/** @param {LogLine} line */
+function printTrouble({ level, message }) {
+  if (level === "warn" || level === "error") console.error(message)
+}

@@ -1,0 +1,15 @@
+// Serves the worker on 127.0.0.1 (port 8787, or PORT), doing all set-up first.
+
+import { spawn } from "node:child_process"
+import { join } from "node:path"
+import { ensureCargoTools, ensureToolchain, root } from "./setup.mjs"
+
+ensureToolchain()
+ensureCargoTools()
+console.log("Building the worker, then serving it (the first build takes about a minute) ...")
+
+const wrangler = join(root, "node_modules", ".bin", "wrangler")
+const args = ["dev", "--local", "--ip", "127.0.0.1", "--port", process.env.PORT || "8787"]
+const server = spawn(wrangler, args, { cwd: root, stdio: "inherit" })
+server.on("exit", (code) => process.exit(code ?? 0))
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => server.kill(signal))
