@@ -5,6 +5,9 @@ use worker::Env;
 use crate::object::Limits;
 use crate::protocol::Millis;
 
+/// The smallest chunk: a read must get on.
+const CHUNK_MIN_BYTES: u64 = 1 << 10;
+
 /// What a deployment chooses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Config {
@@ -28,7 +31,9 @@ impl Config {
         Config {
             long_poll_timeout: number("LONG_POLL_TIMEOUT_SECONDS", 20) * 1000,
             sse_lifetime: number("SSE_LIFETIME_SECONDS", 60) * 1000,
-            limits: Limits { chunk_max_bytes: number("CHUNK_MAX_BYTES", 1 << 20) as usize },
+            limits: Limits {
+                chunk_max_bytes: number("CHUNK_MAX_BYTES", 1 << 20).clamp(CHUNK_MIN_BYTES, 1 << 24) as usize,
+            },
             debug: text("LOG_LEVEL").is_some_and(|level| level == "debug"),
         }
     }

@@ -29,7 +29,9 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<
         }
         Route::Forward(path) => {
             let upstream = Upstream::new(env, path);
-            upstream.ask(&request).await.or_else(|failure| unavailable(upstream.path(), &failure))
+            forward(&upstream, &request, &method)
+                .await
+                .or_else(|failure| unavailable(upstream.path(), &failure))
         }
         Route::LongPoll(path) => {
             let timeout = Config::of(&env).long_poll_timeout;
@@ -42,6 +44,21 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<
             let lifetime = Config::of(&env).sse_lifetime;
             sse::answer(Upstream::new(env, path), url, request.headers(), lifetime, &context).await
         }
+    }
+}
+
+/// Asks the object; once more where asking again changes nothing, because an object moves or restarts now and then.
+async fn forward(
+    upstream: &Upstream,
+    request: &web_sys::Request,
+    method: &Method,
+) -> std::result::Result<web_sys::Response, Failure> {
+    match upstream.ask(request).await {
+        Err(failure) if method.is_safe() => {
+            log::failure(upstream.path(), &failure);
+            upstream.ask(request).await
+        }
+        asked => asked,
     }
 }
 

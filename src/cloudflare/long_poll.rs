@@ -11,12 +11,17 @@ use worker::worker_sys::ext::ResponseExt;
 use super::clock;
 use super::edge_socket::EdgeSocket;
 use super::upstream::Upstream;
+use crate::edge::route::live_url_from;
 use crate::protocol::Millis;
 use crate::protocol::bridge::{CLOSE_DONE, FRAME_HEAD_BYTES, parse_reply};
+use crate::protocol::cache_policy::CachePolicy;
+use crate::protocol::command::Query;
+use crate::protocol::names::header;
+use crate::protocol::offset::{Offset, ReadFrom};
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 
-/// How often the object is asked when its socket ends without an answer.
+/// How many sockets one long-poll waits at, when they end without an answer.
 const ASKS_MAX: usize = 3;
 
 /// Answers a long-poll.
@@ -27,22 +32,38 @@ pub(super) async fn answer(
     timeout: Millis,
 ) -> Result<Response, Failure> {
     let deadline = clock::now() + clock::jittered(timeout);
-    let mut asked = upstream.ask_live(url, headers).await?;
-    for _ in 1..ASKS_MAX {
-        let Some(socket) = asked.websocket() else { return Ok(asked) };
+    let first = upstream.ask_live(url, headers).await?;
+    let Some(waits_at) = next_offset(&first).filter(|_| first.websocket().is_some()) else {
+        return Ok(first);
+    };
+    let mut asked = first;
+    for _ in 0..ASKS_MAX {
+        let Some(socket) = asked.websocket() else { return with_policy_of(url, asked) };
         match wait(socket, deadline).await? {
             Waited::Answered(response) => return Ok(response),
-            Waited::TimedOut => return nothing_new(&asked),
-            Waited::Ended => asked = upstream.ask_live(url, headers).await?,
+            Waited::TimedOut => break,
+            Waited::Ended => asked = upstream.ask_live(&live_url_from(url, waits_at), headers).await?,
         }
     }
-    match asked.websocket() {
-        None => Ok(asked),
-        Some(socket) => match wait(socket, deadline).await? {
-            Waited::Answered(response) => Ok(response),
-            Waited::TimedOut | Waited::Ended => nothing_new(&asked),
-        },
+    nothing_new(&asked)
+}
+
+fn next_offset(response: &Response) -> Option<Offset> {
+    Offset::parse(&response.headers().get(header::STREAM_NEXT_OFFSET).ok()??)
+}
+
+/// What was asked for from `now` and found from an offset must not be kept under `now`.
+fn with_policy_of(url: &str, found: Response) -> Result<Response, Failure> {
+    let offset = Query::parse(url).ok().and_then(|query| query.offset);
+    if offset.as_deref().and_then(ReadFrom::parse) != Some(ReadFrom::Now) {
+        return Ok(found);
     }
+    let headers = Headers::new_with_headers(&found.headers()).map_err(not_made)?;
+    headers.set(header::CACHE_CONTROL, &CachePolicy::Never.header()).map_err(not_made)?;
+    let init = ResponseInit::new();
+    init.set_status(found.status());
+    init.set_headers(&headers);
+    Response::new_with_opt_readable_stream_and_init(found.body().as_ref(), &init).map_err(not_made)
 }
 
 enum Waited {

@@ -17,11 +17,10 @@ use worker::{Context, Result};
 use super::edge_socket::{EdgeSocket, Finish};
 use super::upstream::Upstream;
 use super::{clock, entry, log};
-use crate::edge::route::sse_url_from;
+use crate::edge::route::live_url_from;
 use crate::edge::sse_bridge::{Gate, PENDING_MAX_BYTES, SseBridge};
 use crate::protocol::Millis;
 use crate::protocol::bridge::{CLOSE_CATCH_UP, CLOSE_DONE, FRAME_HEAD_BYTES};
-use crate::protocol::command::Query;
 use crate::protocol::names::header;
 use crate::protocol::offset::Offset;
 use crate::protocol::reply::Reply;
@@ -131,8 +130,7 @@ impl Relay {
         // What the client last saw was its business in the first request only.
         let headers = self.headers.clone();
         let _absent = headers.delete(header::LAST_EVENT_ID);
-        let cursor = Query::parse(&self.url).ok().and_then(|query| query.cursor);
-        self.upstream.ask_live(&sse_url_from(&self.url, passed, cursor.as_deref()), &headers).await
+        self.upstream.ask_live(&live_url_from(&self.url, passed), &headers).await
     }
 
     /// One bounded part of the catch-up; the next is not asked for before the client has taken this one.

@@ -61,14 +61,19 @@ pub fn stream_path(url: &str) -> Option<String> {
     Some(path.as_str().to_owned())
 }
 
-/// The URL at which an SSE response goes on, when it does so in another request to the object.
-pub fn sse_url_from(url: &str, from: Offset, cursor: Option<&str>) -> String {
+/// The URL at which a live read goes on, when it does so in another request to the object: from an offset, not
+/// from `now`, which has moved.
+pub fn live_url_from(url: &str, from: Offset) -> String {
+    let Query { live, cursor, .. } = Query::parse(url).unwrap_or_default();
     let base = url.split(['?', '#']).next().unwrap_or(url);
-    let mut parameters = form_urlencoded::Serializer::new(format!("{base}?"));
+    let mut parameters = form_urlencoded::Serializer::for_suffix(format!("{base}?"), base.len() + 1);
     if let Some(cursor) = cursor {
-        parameters.append_pair(query::CURSOR, cursor);
+        parameters.append_pair(query::CURSOR, &cursor);
     }
-    parameters.append_pair(query::LIVE, "sse").append_pair(query::OFFSET, &from.to_string()).finish()
+    if let Some(live) = live {
+        parameters.append_pair(query::LIVE, &live);
+    }
+    parameters.append_pair(query::OFFSET, &from.to_string()).finish()
 }
 
 /// The path of an absolute URL, escapes and all.
