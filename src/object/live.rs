@@ -4,13 +4,13 @@
 //! told the same. Frames carry the offsets they lead from and to; the edge holds these against what it has
 //! passed on, so that even after a crash no reader sees a gap or a duplicate.
 
-use super::read::waiter_reply;
+use super::read::read_head;
 use super::{Announced, Object, Ports};
-pub use crate::protocol::bridge::Attachment;
-use crate::protocol::bridge::{self, BridgeKind, CLOSE_CATCH_UP, CLOSE_DONE, Channel};
+use crate::protocol::bridge::{self, Attachment, BridgeKind, CLOSE_CATCH_UP, CLOSE_DONE, Channel};
+use crate::protocol::cache_policy::CachePolicy;
 use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;
-use crate::protocol::reply::Reply;
+use crate::protocol::reply::{ReadHead, Reply};
 use crate::protocol::sse::{self, Control};
 use crate::protocol::{Millis, cursor};
 use crate::storage::Failure;
@@ -158,14 +158,24 @@ impl<S: Sockets> Telling<'_, S> {
                 if made.len() == WAITER_FRAMES_MAX {
                     made.clear();
                 }
-                let reply = waiter_reply(self.stream, self.start, &self.chunk, attachment, self.now);
-                let frame = bridge::reply_frame(self.start, self.chunk.next, &reply);
+                let frame = bridge::reply_frame(self.start, self.chunk.next, &self.waiter_reply(attachment));
                 made.push((attachment, self.sockets.frame(&frame)));
                 made.len() - 1
             });
             self.sockets.send(&waiter, &made[index].1);
             self.sockets.close(&waiter, CLOSE_DONE);
         }
+    }
+
+    fn waiter_reply(&self, attachment: Attachment) -> Reply {
+        let cursor = cursor::next(self.now, attachment.cursor);
+        if self.chunk.next == self.start {
+            return Reply::nothing_new(self.stream.tail, self.stream.closure.is_closed(), cursor);
+        }
+        let head = read_head(self.stream, self.start, &self.chunk, self.now);
+        // `now` is another place for each request: no cache may answer one with another's data.
+        let cache = if attachment.from_now { CachePolicy::Never } else { head.cache };
+        Reply::read(ReadHead { cursor: Some(cursor), cache, ..head }, self.chunk.body.clone())
     }
 
     fn event_frame(&self, cursor: u64) -> S::Frame {

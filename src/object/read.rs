@@ -1,6 +1,6 @@
 //! Reads: one bounded chunk, and at the tail whatever the mode asks for.
 
-use super::live::{self, LIVE_READERS_MAX, Park, Sockets};
+use super::live::{LIVE_READERS_MAX, Park, Sockets};
 use super::{Answer, Limits, Object, Ports, Served, Stop, touch};
 use crate::protocol::bridge::{Attachment, BridgeKind, Channel};
 use crate::protocol::cache_policy::CachePolicy;
@@ -23,8 +23,10 @@ impl Object {
         request: &Read,
         now: Millis,
     ) -> Result<Served, Stop> {
-        // First what is due to the readers that are there, so that a new one begins where they are.
-        self.announce(ports, now)?;
+        if request.mode != ReadMode::CatchUp {
+            // First what is due to the readers that are there, so that a new one begins where they are.
+            self.announce(ports, now)?;
+        }
         let limits = self.limits;
         let stream = self.stream(ports, now)?;
         let start = begin(stream, request.from)?;
@@ -54,7 +56,7 @@ impl Reading<'_> {
     /// PROTOCOL.md 5.6.
     fn catch_up(&self, sql: &dyn Sql) -> Result<Reply, Failure> {
         let chunk = self.chunk(sql)?;
-        let mut head = self.head(&chunk);
+        let mut head = read_head(self.stream, self.start, &chunk, self.now);
         if self.request.from == ReadFrom::Now {
             head.etag = None;
             head.cache = CachePolicy::Never;
@@ -69,7 +71,8 @@ impl Reading<'_> {
         let cursor = cursor::next(self.now, self.request.cursor);
         if self.start < self.stream.tail {
             let chunk = self.chunk(sql)?;
-            let head = ReadHead { cursor: Some(cursor), ..self.head(&chunk) };
+            let head =
+                ReadHead { cursor: Some(cursor), ..read_head(self.stream, self.start, &chunk, self.now) };
             return Ok(Answer::Reply(self.unless_known(head, chunk.body)));
         }
         let closed = self.stream.closure.is_closed();
@@ -116,21 +119,6 @@ impl Reading<'_> {
         Chunk { body: Vec::new(), next: self.start }
     }
 
-    fn head(&self, chunk: &Chunk) -> ReadHead {
-        let up_to_date = chunk.next == self.stream.tail;
-        let closed = up_to_date && self.stream.closure.is_closed();
-        let remaining = self.stream.expires_at().map(|at| at.saturating_sub(self.now));
-        ReadHead {
-            content_type: self.stream.content_type.as_str().to_owned(),
-            next: chunk.next,
-            up_to_date,
-            closed,
-            cursor: None,
-            etag: Some(etag::of_range(self.stream.incarnation, self.start, chunk.next, closed)),
-            cache: CachePolicy::Immutable { remaining },
-        }
-    }
-
     fn unless_known(&self, head: ReadHead, body: Vec<u8>) -> Reply {
         let is_known = match (&self.request.if_none_match, &head.etag) {
             (Some(if_none_match), Some(etag)) => etag::matches(if_none_match, etag),
@@ -161,26 +149,18 @@ fn end_with_whole_character(chunk: &mut Chunk) {
     }
 }
 
-/// The reply that a waiter gets for what was appended.
-pub(super) fn waiter_reply(
-    stream: &Stream,
-    start: Offset,
-    chunk: &Chunk,
-    attachment: live::Attachment,
-    now: Millis,
-) -> Reply {
-    let cursor = cursor::next(now, attachment.cursor);
-    if chunk.next == start {
-        return Reply::nothing_new(stream.tail, stream.closure.is_closed(), cursor);
+/// What a response says of the bytes from `start`; it may be kept, unless the caller knows better.
+pub(super) fn read_head(stream: &Stream, start: Offset, chunk: &Chunk, now: Millis) -> ReadHead {
+    let up_to_date = chunk.next == stream.tail;
+    let closed = up_to_date && stream.closure.is_closed();
+    let remaining = stream.expires_at().map(|at| at.saturating_sub(now));
+    ReadHead {
+        content_type: stream.content_type.as_str().to_owned(),
+        next: chunk.next,
+        up_to_date,
+        closed,
+        cursor: None,
+        etag: Some(etag::of_range(stream.incarnation, start, chunk.next, closed)),
+        cache: CachePolicy::Immutable { remaining },
     }
-    let from = if attachment.from_now { ReadFrom::Now } else { ReadFrom::At(start) };
-    let request = Read { from, mode: ReadMode::LongPoll, cursor: attachment.cursor, if_none_match: None };
-    let limits = Limits { chunk_max_bytes: 0 };
-    let reading = Reading { stream, start, request: &request, limits, now };
-    let mut head = ReadHead { cursor: Some(cursor), ..reading.head(chunk) };
-    if attachment.from_now {
-        // `now` is another place for each request: no cache may answer one with another's data.
-        head.cache = CachePolicy::Never;
-    }
-    Reply::read(head, chunk.body.clone())
 }
