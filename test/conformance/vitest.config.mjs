@@ -8,9 +8,8 @@ const withoutForks = /^(?!Fork - )/
 
 export default defineConfig({
   test: {
-    root: import.meta.dirname,
-    include: ["conformance.test.mjs"],
-    globalSetup: ["./server.mjs"],
+    include: ["test/conformance/conformance.test.mjs"],
+    globalSetup: ["test/conformance/server.mjs"],
     testNamePattern: withoutForks,
     // A suite that silently shrinks must not pass.
     reporters: ["default", new PlainReporter({ tests: 250, filter: withoutForks })],

@@ -5,9 +5,8 @@ import PlainReporter from "../reporter.mjs"
 
 export default defineConfig({
   test: {
-    root: import.meta.dirname,
-    include: ["**/*.test.mjs"],
-    globalSetup: ["../build.mjs"],
+    include: ["test/platform/**/*.test.mjs"],
+    globalSetup: ["test/build.mjs"],
     reporters: ["default", new PlainReporter()],
     retry: 0,
     testTimeout: 30_000,

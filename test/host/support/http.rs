@@ -1,0 +1,168 @@
+//! Requests and responses as one line of text, so that a table of them can be read.
+//!
+//! A request: `POST ?a=b | header: value | header: value << body`. What follows the method is the query of the
+//! stream under test, or a whole path. An expectation: `200 | header: value | !absent | present << body`; without
+//! `<<` the body may be anything. `@1_23` stands for an offset.
+
+use durable_streams::protocol::bridge::{FRAME_HEAD_BYTES, parse_reply};
+use durable_streams::protocol::offset::Offset;
+use durable_streams::protocol::reply::Reply;
+
+/// The stream under test.
+pub(crate) const STREAM_URL: &str = "https://streams.test/v1/stream/chat/42";
+
+/// A request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Request {
+    pub(crate) fn parse(line: &str) -> Request {
+        let (head, body) = line.split_once(" << ").unwrap_or((line, ""));
+        let head = with_offsets(head);
+        let mut parts = head.split(" | ");
+        let first = parts.next().unwrap();
+        let (method, target) = first.split_once(' ').unwrap_or((first, ""));
+        let url = match target.strip_prefix('/') {
+            Some(path) => format!("https://streams.test/{path}"),
+            None => format!("{STREAM_URL}{target}"),
+        };
+        let headers = parts.map(|part| {
+            let (name, value) = part.split_once(": ").unwrap_or_else(|| panic!("no header: {part}"));
+            (name.to_owned(), value.to_owned())
+        });
+        Request { method: method.to_owned(), url, headers: headers.collect(), body: body.as_bytes().to_vec() }
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Request {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Request {
+        self.body = body.into();
+        self
+    }
+}
+
+/// A response, wherever it came from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Response {
+    pub(crate) fn of_reply(reply: Reply) -> Response {
+        let headers = reply.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let response = Response { status: reply.status.as_u16(), headers, body: reply.body };
+        response.assert_sound();
+        response
+    }
+
+    /// The reply that came over a waiter's socket.
+    pub(crate) fn of_frame(frame: &[u8]) -> Response {
+        let payload = &frame[FRAME_HEAD_BYTES..];
+        let (head, body_at) = parse_reply(payload).unwrap();
+        let response =
+            Response { status: head.status, headers: head.headers, body: payload[body_at..].to_vec() };
+        response.assert_sound();
+        response
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    /// `Stream-Next-Offset`.
+    pub(crate) fn next(&self) -> &str {
+        self.header("stream-next-offset").unwrap_or_else(|| panic!("no Stream-Next-Offset in {self:?}"))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// What every response must be, whatever it says (PROTOCOL.md 10, 12.7).
+    pub(crate) fn assert_sound(&self) {
+        let mut names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "a header twice: {self:?}");
+        assert!(names.iter().all(|name| **name == name.to_lowercase()), "a name is not lower case: {self:?}");
+        for (name, value) in &self.headers {
+            assert!(!value.is_empty() && !value.chars().any(char::is_control), "{name} in {self:?}");
+        }
+        assert_eq!(self.header("x-content-type-options"), Some("nosniff"), "{self:?}");
+        assert_eq!(self.header("cross-origin-resource-policy"), Some("cross-origin"), "{self:?}");
+        assert_eq!(self.header("access-control-allow-origin"), Some("*"), "{self:?}");
+        let exposed = self.header("access-control-expose-headers").unwrap();
+        for name in names {
+            let is_simple = ["content-type", "cache-control"].contains(&name);
+            let is_browsers = name.starts_with("access-control-")
+                || name.starts_with("cross-origin")
+                || name.starts_with("x-");
+            assert!(is_simple || is_browsers || exposed.contains(name), "{name} is hidden from browsers");
+        }
+        assert!(self.header("cache-control").is_some(), "a cache would choose for itself: {self:?}");
+        if matches!(self.status, 204 | 304) {
+            assert!(self.body.is_empty(), "a body where there is none: {self:?}");
+        }
+        if self.status >= 400 {
+            self.assert_sound_refusal();
+        }
+    }
+
+    fn assert_sound_refusal(&self) {
+        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        assert_eq!(self.header("cache-control"), Some("no-store"), "{self:?}");
+        let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
+        let error = body["error"].as_object().unwrap();
+        assert_eq!(body.as_object().unwrap().len(), 1, "{self:?}");
+        assert!(!error["code"].as_str().unwrap().is_empty(), "{self:?}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.ends_with('.') && message.len() > 10, "no sentence: {message}");
+    }
+
+    /// Holds the response against an expectation.
+    #[track_caller]
+    pub(crate) fn assert_is(&self, expected: &str) {
+        let (head, body) = match expected.split_once(" <<") {
+            Some((head, body)) => (head, Some(body.strip_prefix(' ').unwrap_or(body))),
+            None => (expected, None),
+        };
+        let head = with_offsets(head);
+        let mut parts = head.split(" | ");
+        assert_eq!(self.status.to_string(), parts.next().unwrap(), "status of {self:#?}\n{}", self.text());
+        for part in parts {
+            match part.split_once(": ") {
+                Some((name, value)) => assert_eq!(self.header(name), Some(value), "{name} in {self:#?}"),
+                None => match part.strip_prefix('!') {
+                    Some(name) => assert_eq!(self.header(name), None, "{name} in {self:#?}"),
+                    None => assert!(self.header(part).is_some(), "no {part} in {self:#?}"),
+                },
+            }
+        }
+        if let Some(body) = body {
+            assert_eq!(self.text(), body, "body");
+        }
+    }
+}
+
+/// Puts offsets where `@readSeq_position` stands.
+pub(crate) fn with_offsets(text: &str) -> String {
+    let mut pieces = text.split('@');
+    let mut out = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let end = piece.find(|c: char| c != '_' && !c.is_ascii_digit()).unwrap_or(piece.len());
+        let (read_seq, position) =
+            piece[..end].split_once('_').unwrap_or_else(|| panic!("no offset: @{piece}"));
+        let offset = Offset { read_seq: read_seq.parse().unwrap(), position: position.parse().unwrap() };
+        out.push_str(&format!("{offset}{}", &piece[end..]));
+    }
+    out
+}

@@ -1,0 +1,13 @@
+//! What the tests stand on: the host's implementations of the ports, a world that plays edge and object, and
+//! clients that read its live answers as the real ones do.
+
+pub(crate) mod event_source;
+pub(crate) mod http;
+pub(crate) mod live;
+pub(crate) mod sockets;
+pub(crate) mod sql;
+pub(crate) mod world;
+
+pub(crate) use http::{Request, Response};
+pub(crate) use live::{LongPoll, SseClient};
+pub(crate) use world::{Outcome, World, check};

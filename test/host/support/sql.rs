@@ -1,0 +1,234 @@
+//! The `Sql` port over a real SQLite, as strict as the platform, counting what it would bill, failing on demand.
+
+use std::cell::Cell;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use durable_streams::protocol::SAFE_INTEGER_MAX;
+use durable_streams::storage::{Column, Failure, Param, Sql, Visit};
+use rusqlite::types::{ToSqlOutput, Value, ValueRef};
+use rusqlite::{Connection, ToSql};
+
+/// The platform's bounds: bytes of a row, parameters and bytes of a statement.
+const ROW_MAX_BYTES: usize = 2_000_000;
+const PARAMS_MAX: usize = 100;
+const STATEMENT_MAX_BYTES: usize = 100_000;
+
+/// What goes wrong next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// The statement after so many others.
+    Statement(u32),
+    /// The commit, and nothing is stored.
+    Commit,
+    /// The commit, but all is stored.
+    CommitButStored,
+}
+
+/// The object's SQLite.
+pub(crate) struct HostSql {
+    connection: Connection,
+    in_transaction: Cell<bool>,
+    rows_written: Cell<u64>,
+    fault: Cell<Option<Fault>>,
+}
+
+impl HostSql {
+    pub(crate) fn in_memory() -> HostSql {
+        HostSql::over(Connection::open_in_memory().unwrap())
+    }
+
+    pub(crate) fn on_disk(path: &Path) -> HostSql {
+        HostSql::over(Connection::open(path).unwrap())
+    }
+
+    fn over(connection: Connection) -> HostSql {
+        connection.execute_batch("PRAGMA synchronous = OFF").unwrap();
+        HostSql {
+            connection,
+            in_transaction: Cell::new(false),
+            rows_written: Cell::new(0),
+            fault: Cell::new(None),
+        }
+    }
+
+    /// Rows that were written, and would have been billed, since it was last asked.
+    pub(crate) fn take_rows_written(&self) -> u64 {
+        self.rows_written.take()
+    }
+
+    /// Arms a fault; it strikes once.
+    pub(crate) fn arm(&self, fault: Fault) {
+        self.fault.set(Some(fault));
+    }
+
+    /// Disarms; whether the fault had struck.
+    pub(crate) fn disarm(&self) -> bool {
+        self.fault.take().is_none()
+    }
+
+    /// Runs what no port would, to look or to tamper.
+    pub(crate) fn raw(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The whole of what is stored, as text.
+    pub(crate) fn dump(&self) -> String {
+        let tables = self.column("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name");
+        let mut text =
+            self.column("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name").join(";\n");
+        for table in tables {
+            let mut statement = self.connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
+            let columns = statement.column_count();
+            let mut rows = statement.query([]).unwrap();
+            while let Some(row) = rows.next().unwrap() {
+                let values: Vec<Value> = (0..columns).map(|at| row.get(at).unwrap()).collect();
+                text.push_str(&format!("\n{table} {values:?}"));
+            }
+        }
+        text
+    }
+
+    /// The tables there are.
+    pub(crate) fn tables(&self) -> Vec<String> {
+        self.column("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    }
+
+    /// The first column of a query, as text.
+    fn column(&self, statement: &str) -> Vec<String> {
+        let mut statement = self.connection.prepare(statement).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    fn before_statement(&self, statement: &str, params: &[Param<'_>]) -> Result<(), Failure> {
+        assert!(
+            params.len() <= PARAMS_MAX && statement.len() <= STATEMENT_MAX_BYTES,
+            "beyond the platform's bounds"
+        );
+        let row_bytes: usize = params.iter().map(param_bytes).sum();
+        if row_bytes > ROW_MAX_BYTES {
+            return Err(Failure::new("sql", format_args!("string or blob too big: {row_bytes} bytes")));
+        }
+        match self.fault.get() {
+            Some(Fault::Statement(0)) => {
+                self.fault.set(None);
+                Err(Failure::new("sql", format_args!("injected fault in: {statement}")))
+            }
+            Some(Fault::Statement(left)) => {
+                self.fault.set(Some(Fault::Statement(left - 1)));
+                Ok(())
+            }
+            Some(Fault::Commit | Fault::CommitButStored) | None => Ok(()),
+        }
+    }
+
+    fn commit(&self) -> Result<(), Failure> {
+        match self.fault.get() {
+            Some(Fault::Commit) => {
+                self.fault.set(None);
+                self.connection.execute_batch("ROLLBACK").unwrap();
+                Err(Failure::new("commit", "injected fault"))
+            }
+            Some(Fault::CommitButStored) => {
+                self.fault.set(None);
+                self.connection.execute_batch("COMMIT").unwrap();
+                Err(Failure::new("commit", "injected fault after it was stored"))
+            }
+            Some(Fault::Statement(_)) | None => {
+                self.connection.execute_batch("COMMIT").map_err(|error| Failure::new("commit", error))
+            }
+        }
+    }
+}
+
+impl Sql for HostSql {
+    fn run(&self, statement: &str, params: &[Param<'_>]) -> Result<(), Failure> {
+        assert!(
+            self.in_transaction.get(),
+            "only storage/commit.rs writes, and in a transaction: {statement}"
+        );
+        self.before_statement(statement, params)?;
+        let params: Vec<HostParam<'_>> = params.iter().copied().map(HostParam).collect();
+        let mut statement = self.connection.prepare_cached(statement).map_err(failure)?;
+        statement.execute(rusqlite::params_from_iter(params)).map(drop).map_err(failure)
+    }
+
+    fn query(&self, statement: &str, params: &[Param<'_>], visit: Visit<'_>) -> Result<(), Failure> {
+        self.before_statement(statement, params)?;
+        let params: Vec<HostParam<'_>> = params.iter().copied().map(HostParam).collect();
+        let mut statement = self.connection.prepare_cached(statement).map_err(failure)?;
+        assert!(statement.readonly(), "a query must not write");
+        let columns = statement.column_count();
+        let mut rows = statement.query(rusqlite::params_from_iter(params)).map_err(failure)?;
+        while let Some(row) = rows.next().map_err(failure)? {
+            let row = (0..columns)
+                .map(|at| to_column(row.get_ref(at).map_err(failure)?))
+                .collect::<Result<_, _>>()?;
+            if let ControlFlow::Break(()) = visit(row)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn transaction(&self, body: &mut dyn FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
+        assert!(!self.in_transaction.replace(true), "transactions do not nest");
+        self.connection.execute_batch("BEGIN").unwrap();
+        let before = self.connection.total_changes();
+        let result = match body() {
+            Ok(()) => {
+                let rows = self.connection.total_changes() - before;
+                self.commit().inspect(|()| self.rows_written.set(self.rows_written.get() + rows))
+            }
+            Err(failure) => {
+                self.connection.execute_batch("ROLLBACK").unwrap();
+                Err(failure)
+            }
+        };
+        self.in_transaction.set(false);
+        result
+    }
+}
+
+struct HostParam<'a>(Param<'a>);
+
+impl ToSql for HostParam<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self.0 {
+            Param::Null => ValueRef::Null,
+            Param::Integer(value) => {
+                assert!(value <= SAFE_INTEGER_MAX, "{value} does not cross the platform unharmed");
+                ValueRef::Integer(value as i64)
+            }
+            Param::Text(text) => ValueRef::Text(text.as_bytes()),
+            Param::Blob(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+fn param_bytes(param: &Param<'_>) -> usize {
+    match param {
+        Param::Null => 0,
+        Param::Integer(_) => 8,
+        Param::Text(text) => text.len(),
+        Param::Blob(bytes) => bytes.len(),
+    }
+}
+
+fn to_column(value: ValueRef<'_>) -> Result<Column, Failure> {
+    match value {
+        ValueRef::Null => Ok(Column::Null),
+        ValueRef::Integer(value) => {
+            u64::try_from(value).map(Column::Integer).map_err(|error| Failure::new("sql", error))
+        }
+        ValueRef::Real(value) => Err(Failure::new("sql", format_args!("a real: {value}"))),
+        ValueRef::Text(text) => {
+            String::from_utf8(text.to_vec()).map(Column::Text).map_err(|error| Failure::new("sql", error))
+        }
+        ValueRef::Blob(bytes) => Ok(Column::Blob(bytes.to_vec())),
+    }
+}
+
+fn failure(error: rusqlite::Error) -> Failure {
+    Failure::new("sql", error)
+}

@@ -1,0 +1,211 @@
+//! A world with one stream in it: the edge's route, the object as `src/cloudflare/stream_object.rs` runs it, real
+//! SQL, recorded sockets, and time in the test's hand.
+
+use std::path::Path;
+
+use ::http::Method;
+use durable_streams::edge::route::{Route, route, stream_path};
+use durable_streams::object::{Answer, Limits, Object, Ports, Served, Stop};
+use durable_streams::protocol::Millis;
+use durable_streams::protocol::command::{Command, RequestHead};
+use durable_streams::protocol::refusal::Refusal;
+use durable_streams::protocol::reply::Reply;
+use durable_streams::storage::messages::APPEND_MAX_BYTES;
+
+use super::http::{Request, Response};
+use super::sockets::{HostSockets, SocketId};
+use super::sql::HostSql;
+
+/// When every world begins: 2030-01-01T00:00:00Z.
+pub(crate) const START: Millis = 1_893_456_000_000;
+/// What `wrangler.toml` has.
+pub(crate) const CHUNK_MAX_BYTES: usize = 1 << 20;
+
+/// The world.
+pub(crate) struct World {
+    pub(crate) sql: HostSql,
+    pub(crate) sockets: HostSockets,
+    pub(crate) now: Millis,
+    pub(crate) alarm_at: Option<Millis>,
+    /// Whether announcements follow each write at once; else the test calls [`World::announce`].
+    pub(crate) announces: bool,
+    object: Object,
+    limits: Limits,
+}
+
+/// What the object gives the edge.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// A response.
+    Answered(Response),
+    /// A socket, and the headers that came with it.
+    Parked(SocketId, Response),
+}
+
+impl World {
+    pub(crate) fn new() -> World {
+        World::with(HostSql::in_memory(), CHUNK_MAX_BYTES)
+    }
+
+    /// A world whose reads give at most so many bytes.
+    pub(crate) fn with_chunks(chunk_max_bytes: usize) -> World {
+        World::with(HostSql::in_memory(), chunk_max_bytes)
+    }
+
+    pub(crate) fn on_disk(path: &Path) -> World {
+        World::with(HostSql::on_disk(path), CHUNK_MAX_BYTES)
+    }
+
+    fn with(sql: HostSql, chunk_max_bytes: usize) -> World {
+        let limits = Limits { chunk_max_bytes };
+        World {
+            sql,
+            sockets: HostSockets::default(),
+            now: START,
+            alarm_at: None,
+            announces: true,
+            object: Object::new(limits),
+            limits,
+        }
+    }
+
+    /// A world in which some steps have been taken.
+    #[track_caller]
+    pub(crate) fn after(steps: &[&str]) -> World {
+        let mut world = World::new();
+        world.run(steps);
+        world
+    }
+
+    /// Takes steps: requests that succeed, `WAIT 10s`, `WAIT 5ms`, `RESTART`, `RING`.
+    #[track_caller]
+    pub(crate) fn run(&mut self, steps: &[&str]) {
+        for step in steps {
+            match step.split_once(' ') {
+                Some(("WAIT", time)) => self.now += millis(time),
+                _ if *step == "RESTART" => self.restart(),
+                _ if *step == "RING" => self.ring(),
+                _ => {
+                    let response = self.ask(step);
+                    assert!(response.status < 300, "{step} gave {response:?}");
+                }
+            }
+        }
+    }
+
+    /// The object loses its memory; storage and sockets stay.
+    pub(crate) fn restart(&mut self) {
+        self.object = Object::new(self.limits);
+    }
+
+    /// Other bounds from now on.
+    pub(crate) fn limit_chunks(&mut self, chunk_max_bytes: usize) {
+        self.limits = Limits { chunk_max_bytes };
+        self.restart();
+    }
+
+    /// Sends a request that must be answered and not parked.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, request: &str) -> Response {
+        self.send_answered(&Request::parse(request))
+    }
+
+    #[track_caller]
+    pub(crate) fn send_answered(&mut self, request: &Request) -> Response {
+        match self.send(request) {
+            Outcome::Answered(response) => response,
+            Outcome::Parked(_, head) => panic!("{request:?} was parked: {head:?}"),
+        }
+    }
+
+    /// Sends a request: the edge's part.
+    pub(crate) fn send(&mut self, request: &Request) -> Outcome {
+        let method: Method = request.method.parse().unwrap();
+        match route(&method, &request.url) {
+            Route::Reply(reply) => Outcome::Answered(Response::of_reply(reply)),
+            Route::Forward(path) | Route::LongPoll(path) | Route::Sse(path) => {
+                assert_eq!(
+                    stream_path(&request.url).as_deref(),
+                    Some(path.as_str()),
+                    "edge and object agree"
+                );
+                self.serve(&method, path.as_str(), request)
+            }
+        }
+    }
+
+    /// The object's part, from the body to the announcement.
+    fn serve(&mut self, method: &Method, path: &str, request: &Request) -> Outcome {
+        if request.body.len() > APPEND_MAX_BYTES {
+            let refusal = Refusal::BodyTooLarge { max_bytes: APPEND_MAX_BYTES as u64 };
+            return Outcome::Answered(Response::of_reply(Reply::refused(&refusal)));
+        }
+        let headers = &request.headers;
+        let header = |name: &str| {
+            headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, v)| v.clone())
+        };
+        let head = RequestHead { method, url: &request.url, header: &header };
+        let command = match Command::parse(&head, &request.body) {
+            Ok(command) => command,
+            Err(refusal) => return Outcome::Answered(Response::of_reply(Reply::refused(&refusal))),
+        };
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        let served = self.object.serve(&ports, path, &command, self.now);
+        if self.announces {
+            self.announce();
+        }
+        match served {
+            Ok(Served { answer, alarm_at }) => {
+                self.alarm_at = alarm_at.or(self.alarm_at);
+                match answer {
+                    Answer::Reply(reply) => Outcome::Answered(Response::of_reply(reply)),
+                    Answer::Park(park) => {
+                        let head = Response::of_reply(park.head.clone());
+                        Outcome::Parked(self.sockets.accept(&park), head)
+                    }
+                }
+            }
+            Err(Stop::Refused(refusal)) => Outcome::Answered(Response::of_reply(Reply::refused(&refusal))),
+            Err(Stop::Failed(_)) => Outcome::Answered(Response::of_reply(Reply::failed())),
+        }
+    }
+
+    /// Tells the live readers, if there is anything to tell. A failure is logged and nothing else.
+    pub(crate) fn announce(&mut self) {
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        if self.object.has_news() {
+            let _logged = self.object.announce(&ports, self.now);
+        }
+    }
+
+    /// The alarm rings, whether or not it is time; the platform rings a failed one again.
+    pub(crate) fn ring(&mut self) {
+        self.alarm_at = None;
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        match self.object.ring(&ports, self.now) {
+            Ok(next) => self.alarm_at = next,
+            Err(_) => self.alarm_at = Some(self.now),
+        }
+    }
+}
+
+/// Takes the steps, sends the request and holds the response against the expectation; then once more, with the
+/// object's memory lost before the request: what is stored must say the same.
+#[track_caller]
+pub(crate) fn check(state: &[&str], request: &str, expected: &str) {
+    for restarts in [false, true] {
+        let mut world = World::after(state);
+        if restarts {
+            world.restart();
+        }
+        world.ask(request).assert_is(expected);
+    }
+}
+
+/// `10s`, `5ms`.
+fn millis(text: &str) -> Millis {
+    match text.strip_suffix("ms") {
+        Some(number) => number.parse().unwrap(),
+        None => text.strip_suffix('s').unwrap().parse::<Millis>().unwrap() * 1000,
+    }
+}
