@@ -6,20 +6,22 @@ use futures_util::future::{Either, select};
 use js_sys::{ArrayBuffer, Function, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{BinaryType, CloseEvent, MessageEvent, WebSocket};
+use web_sys::{AbortSignal, BinaryType, CloseEvent, MessageEvent, WebSocket};
 use worker::worker_sys::ext::WebSocketExt;
 
 use super::clock;
 use crate::protocol::Millis;
-use crate::protocol::bridge::CLOSE_CATCH_UP;
+use crate::protocol::bridge::{CLOSE_CATCH_UP, CLOSE_DONE};
 use crate::storage::Failure;
 
 /// An open socket to an object. Dropping it closes the socket.
 pub(super) struct EdgeSocket {
     socket: WebSocket,
+    client: AbortSignal,
     ended: Promise,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
     _on_close: Closure<dyn FnMut(CloseEvent)>,
+    _on_gone: Closure<dyn FnMut()>,
 }
 
 /// Ends the wait for a socket.
@@ -34,9 +36,10 @@ impl Finish {
 }
 
 impl EdgeSocket {
-    /// Begins to listen; `listener` makes what takes the frames.
+    /// Begins to listen for as long as the client is there; `listener` makes what takes the frames.
     pub(super) fn open<F: FnMut(Uint8Array) + 'static>(
         socket: WebSocket,
+        client: AbortSignal,
         listener: impl FnOnce(Finish) -> F,
     ) -> Result<EdgeSocket, Failure> {
         let mut resolve = None;
@@ -45,6 +48,10 @@ impl EdgeSocket {
         let on_close = {
             let finish = finish.clone();
             Closure::new(move |event: CloseEvent| finish.with(event.code()))
+        };
+        let on_gone = {
+            let finish = finish.clone();
+            Closure::new(move || finish.with(CLOSE_DONE))
         };
         let mut on_frame = listener(finish.clone());
         let on_message =
@@ -55,8 +62,16 @@ impl EdgeSocket {
         socket.set_binary_type(BinaryType::Arraybuffer);
         socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
+        client.set_onabort(Some(on_gone.as_ref().unchecked_ref()));
         socket.accept().map_err(|error| Failure::new("accept socket", format_args!("{error:?}")))?;
-        Ok(EdgeSocket { socket, ended, _on_message: on_message, _on_close: on_close })
+        Ok(EdgeSocket {
+            socket,
+            client,
+            ended,
+            _on_message: on_message,
+            _on_close: on_close,
+            _on_gone: on_gone,
+        })
     }
 
     /// Waits for the end: its close code, or `None` when the deadline came first.
@@ -73,6 +88,7 @@ impl Drop for EdgeSocket {
     fn drop(&mut self) {
         self.socket.set_onmessage(None);
         self.socket.set_onclose(None);
+        self.client.set_onabort(None);
         let _closed_already = self.socket.close();
     }
 }

@@ -36,13 +36,12 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<
         Route::LongPoll(path) => {
             let timeout = Config::of(&env).long_poll_timeout;
             let upstream = Upstream::new(env, path);
-            long_poll::answer(&upstream, &url, &request.headers(), timeout)
-                .await
-                .or_else(|failure| unavailable(upstream.path(), &failure))
+            let answered = long_poll::answer(&upstream, &request, timeout).await;
+            answered.or_else(|failure| unavailable(upstream.path(), &failure))
         }
         Route::Sse(path) => {
             let lifetime = Config::of(&env).sse_lifetime;
-            sse::answer(Upstream::new(env, path), url, request.headers(), lifetime, &context).await
+            sse::answer(Upstream::new(env, path), &request, lifetime, &context).await
         }
     }
 }

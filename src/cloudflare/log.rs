@@ -14,9 +14,10 @@ pub(super) fn failure(stream: &str, failure: &Failure) {
     );
 }
 
-/// The object read its state: it was created, or woke up.
-pub(super) fn loaded(stream: &str) {
-    console_debug!("{}", json!({ "level": "debug", "event": "loaded", "stream": stream }));
+/// Something happened in an object: it was `loaded` (created, or woken up), a live `reader_left`, it was `reclaimed`
+/// by its alarm.
+pub(super) fn event(stream: &str, event: &str) {
+    console_debug!("{}", json!({ "level": "debug", "event": event, "stream": stream }));
 }
 
 /// A request was served: how many rows that read and wrote, as Cloudflare bills them.

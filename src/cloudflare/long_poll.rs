@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
-use web_sys::{Headers, Response, ResponseInit, WebSocket};
+use web_sys::{AbortSignal, Headers, Request, Response, ResponseInit, WebSocket};
 use worker::worker_sys::ext::ResponseExt;
 
 use super::clock;
@@ -27,10 +27,10 @@ const ASKS_MAX: usize = 3;
 /// Answers a long-poll.
 pub(super) async fn answer(
     upstream: &Upstream,
-    url: &str,
-    headers: &Headers,
+    request: &Request,
     timeout: Millis,
 ) -> Result<Response, Failure> {
+    let (url, headers, client) = (&request.url(), &request.headers(), request.signal());
     let deadline = clock::now() + clock::jittered(timeout);
     let first = upstream.ask_live(url, headers).await?;
     let Some(waits_at) = next_offset(&first).filter(|_| first.websocket().is_some()) else {
@@ -39,9 +39,10 @@ pub(super) async fn answer(
     let mut asked = first;
     for _ in 0..ASKS_MAX {
         let Some(socket) = asked.websocket() else { return with_policy_of(url, asked) };
-        match wait(socket, deadline).await? {
+        match wait(socket, client.clone(), deadline).await? {
             Waited::Answered(response) => return Ok(response),
             Waited::TimedOut => break,
+            Waited::Ended if client.aborted() => break,
             Waited::Ended => asked = upstream.ask_live(&live_url_from(url, waits_at), headers).await?,
         }
     }
@@ -72,10 +73,10 @@ enum Waited {
     Ended,
 }
 
-async fn wait(socket: WebSocket, deadline: Millis) -> Result<Waited, Failure> {
+async fn wait(socket: WebSocket, client: AbortSignal, deadline: Millis) -> Result<Waited, Failure> {
     let received: Rc<RefCell<Option<Uint8Array>>> = Rc::default();
     let answer = Rc::clone(&received);
-    let socket = EdgeSocket::open(socket, |finish| {
+    let socket = EdgeSocket::open(socket, client, |finish| {
         move |frame| {
             answer.borrow_mut().get_or_insert(frame);
             finish.with(CLOSE_DONE);

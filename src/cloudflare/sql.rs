@@ -1,7 +1,6 @@
 //! The `Sql` port over Durable Object storage.
 
 use std::cell::Cell;
-use std::ops::ControlFlow;
 
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
@@ -72,15 +71,16 @@ impl Sql for ObjectSql {
 
     fn query(&self, statement: &str, params: &[Param<'_>], visit: Visit<'_>) -> Result<(), Failure> {
         let cursor = self.exec(statement, params)?;
+        let mut seen = Ok(());
         for row in cursor.raw() {
             let row = row.map_err(|error| Failure::new("sql", format_args!("{error} in: {statement}")))?;
             let columns = row.into_iter().map(to_column).collect::<Result<Vec<_>, _>>()?;
-            if let ControlFlow::Break(()) = visit(columns)? {
-                break;
+            if seen.is_ok() {
+                seen = visit(columns);
             }
         }
         self.count(&cursor);
-        Ok(())
+        seen
     }
 
     fn transaction(&self, body: &mut dyn FnMut() -> Result<(), Failure>) -> Result<(), Failure> {

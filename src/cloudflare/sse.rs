@@ -9,7 +9,8 @@ use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    Headers, ReadableStream, Response, ResponseInit, WebSocket, WritableStream, WritableStreamDefaultWriter,
+    AbortSignal, Headers, ReadableStream, Request, Response, ResponseInit, WebSocket, WritableStream,
+    WritableStreamDefaultWriter,
 };
 use worker::worker_sys::ext::ResponseExt;
 use worker::{Context, Result};
@@ -19,11 +20,11 @@ use super::upstream::Upstream;
 use super::{clock, entry, log};
 use crate::edge::route::live_url_from;
 use crate::edge::sse_bridge::{Gate, PENDING_MAX_BYTES, SseBridge};
-use crate::protocol::Millis;
 use crate::protocol::bridge::{CLOSE_CATCH_UP, CLOSE_DONE, FRAME_HEAD_BYTES};
 use crate::protocol::names::header;
 use crate::protocol::offset::Offset;
 use crate::protocol::reply::Reply;
+use crate::protocol::{Millis, sse};
 use crate::storage::Failure;
 
 #[wasm_bindgen]
@@ -41,14 +42,21 @@ extern "C" {
     fn writable(this: &IdentityTransformStream) -> WritableStream;
 }
 
+/// How often one response asks the object; the platform allows a request 1,000 of them. The client then resumes.
+const ASKS_MAX: usize = 500;
+
+/// How long a response may be silent. A client that went away without a word is noticed when it is written to, and
+/// proxies end what is silent for long.
+const HEARTBEAT: Millis = 15_000;
+
 /// Answers a request for server-sent events.
 pub(super) async fn answer(
     upstream: Upstream,
-    url: String,
-    headers: Headers,
+    request: &Request,
     lifetime: Millis,
     context: &Context,
 ) -> Result<Response> {
+    let (url, headers) = (request.url(), request.headers());
     let deadline = clock::now() + clock::jittered(lifetime);
     let first = match upstream.ask_live(&url, &headers).await {
         Ok(first) => first,
@@ -63,14 +71,8 @@ pub(super) async fn answer(
     init.set_headers(&first.headers());
     let response = Response::new_with_opt_readable_stream_and_init(Some(&pipe.readable()), &init)?;
     let writer = pipe.writable().get_writer()?;
-    let relay = Relay {
-        upstream,
-        url,
-        headers,
-        deadline,
-        client: Rc::new(Client::new(writer)),
-        bridge: Rc::default(),
-    };
+    let client = Rc::new(Client::new(writer, request.signal()));
+    let relay = Relay { upstream, url, headers, deadline, client, bridge: Rc::default() };
     context.wait_until(relay.run(first));
     Ok(response)
 }
@@ -110,7 +112,7 @@ impl Relay {
 
     async fn pass_on(&self, first: Response) -> std::result::Result<(), Failure> {
         let mut source = first;
-        loop {
+        for _ in 0..ASKS_MAX {
             let ended = match source.websocket() {
                 Some(socket) => self.pass_on_socket(socket).await?,
                 None => self.pass_on_part(&source).await,
@@ -124,6 +126,7 @@ impl Relay {
                 return Ok(());
             }
         }
+        Ok(())
     }
 
     async fn ask_from(&self, passed: Offset) -> std::result::Result<Response, Failure> {
@@ -149,7 +152,7 @@ impl Relay {
 
     async fn pass_on_socket(&self, socket: WebSocket) -> std::result::Result<Ended, Failure> {
         let (bridge, client) = (Rc::clone(&self.bridge), Rc::clone(&self.client));
-        let socket = EdgeSocket::open(socket, |finish| {
+        let socket = EdgeSocket::open(socket, self.client.signal.clone(), |finish| {
             client.on_gone_finish(finish.clone());
             move |frame: Uint8Array| {
                 let mut at = bridge.get();
@@ -163,16 +166,23 @@ impl Relay {
                 }
             }
         })?;
-        Ok(match socket.ended(self.deadline).await {
-            Some(CLOSE_CATCH_UP) => Ended::AskAgain,
-            _ => Ended::Over,
-        })
+        loop {
+            let next_heartbeat = clock::now() + HEARTBEAT;
+            match socket.ended(self.deadline.min(next_heartbeat)).await {
+                Some(CLOSE_CATCH_UP) => return Ok(Ended::AskAgain),
+                None if next_heartbeat < self.deadline => {
+                    self.client.write(&Uint8Array::from(sse::HEARTBEAT))
+                }
+                Some(_) | None => return Ok(Ended::Over),
+            }
+        }
     }
 }
 
 /// The client's end of the response. It has two closures for all of its writes and outlives them: a closure for
 /// each write would not be freed, and one that is freed too early throws.
 struct Client {
+    signal: AbortSignal,
     writer: WritableStreamDefaultWriter,
     pending: Rc<RefCell<Pending>>,
     finish: Rc<RefCell<Option<Finish>>>,
@@ -190,7 +200,7 @@ struct Pending {
 }
 
 impl Client {
-    fn new(writer: WritableStreamDefaultWriter) -> Client {
+    fn new(writer: WritableStreamDefaultWriter, signal: AbortSignal) -> Client {
         let pending: Rc<RefCell<Pending>> = Rc::default();
         let finish: Rc<RefCell<Option<Finish>>> = Rc::default();
         let written = Rc::clone(&pending);
@@ -206,7 +216,7 @@ impl Client {
         });
         // A client that goes away while nothing is written is seen here.
         let _settled = writer.closed().then_with_reject(&on_gone, &on_gone);
-        Client { writer, pending, finish, on_written, on_gone }
+        Client { signal, writer, pending, finish, on_written, on_gone }
     }
 
     /// What to end when the client is gone.

@@ -14,6 +14,7 @@ use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
 use super::{clock, log, reply};
 use crate::edge::route::stream_path;
+use crate::object::alarm::Rung;
 use crate::object::live::Sockets;
 use crate::object::{Answer, Object, Ports, Served, Stop};
 use crate::protocol::command::{Command, RequestHead};
@@ -75,32 +76,35 @@ impl DurableObject for StreamObject {
         let inner = &self.inner;
         let sockets = ObjectSockets::new(&inner.state);
         let ports = Ports { sql: &inner.sql, sockets: &sockets };
-        let next = inner.object.borrow_mut().ring(&ports, clock::now());
-        match next.and_then(|at| at.map_or(Ok(()), |at| inner.sql.set_alarm(at))) {
-            Ok(()) => Response::empty(),
-            Err(failure) => {
-                log::failure(&inner.name(), &failure);
-                // An alarm that fails is rung again by the platform.
-                Err(failure.to_string().into())
+        let rung = inner.object.borrow_mut().ring(&ports, clock::now());
+        let done = match rung {
+            Ok(Rung::Again(at)) => inner.sql.set_alarm(at),
+            Ok(Rung::Reclaimed) => {
+                inner.debug("reclaimed");
+                Ok(())
             }
-        }
+            Ok(Rung::Nothing) => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        done.map_err(|failure| {
+            log::failure(&inner.name(), &failure);
+            // An alarm that fails is rung again by the platform.
+            worker::Error::from(failure.to_string())
+        })?;
+        Response::empty()
     }
 
     async fn websocket_message(&self, _socket: WebSocket, _message: WebSocketIncomingMessage) -> Result<()> {
         Ok(())
     }
 
-    async fn websocket_close(
-        &self,
-        _socket: WebSocket,
-        _code: usize,
-        _reason: String,
-        _clean: bool,
-    ) -> Result<()> {
+    async fn websocket_close(&self, _: WebSocket, _: usize, _: String, _: bool) -> Result<()> {
+        self.inner.debug("reader_left");
         Ok(())
     }
 
-    async fn websocket_error(&self, _socket: WebSocket, _error: worker::Error) -> Result<()> {
+    async fn websocket_error(&self, _: WebSocket, _: worker::Error) -> Result<()> {
+        self.inner.debug("reader_left");
         Ok(())
     }
 }
@@ -111,8 +115,8 @@ impl Inner {
         let sockets = ObjectSockets::new(&self.state);
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let mut object = self.object.borrow_mut();
-        if self.config.debug && !object.is_loaded() {
-            log::loaded(path);
+        if !object.is_loaded() {
+            self.debug("loaded");
         }
         let served = object.serve(&ports, path, command, clock::now());
         if object.has_news() {
@@ -162,6 +166,12 @@ impl Inner {
     fn failed(&self, path: &str, failure: &Failure) -> Result<Response> {
         log::failure(path, failure);
         reply::response(Reply::failed())
+    }
+
+    fn debug(&self, event: &str) {
+        if self.config.debug {
+            log::event(&self.name(), event);
+        }
     }
 
     fn name(&self) -> String {

@@ -18,6 +18,10 @@ impl StreamPath {
     /// what is served.
     pub fn parse(raw: &str) -> Result<StreamPath, Refusal> {
         let refused = |why| Err(Refusal::InvalidPath { why });
+        if raw.contains('\\') {
+            // Some clients send it as a slash, so the same URL would name two streams; escaped it is a character.
+            return refused("it has a backslash: write %5C");
+        }
         if !escapes_are_whole(raw) {
             return refused("an escape in it is not % and two hex digits");
         }

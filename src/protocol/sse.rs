@@ -11,6 +11,9 @@ use base64::engine::general_purpose::STANDARD;
 use super::content_type::Format;
 use super::offset::Offset;
 
+/// A comment, which readers ignore.
+pub const HEARTBEAT: &[u8] = b":\n\n";
+
 /// What a control event says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Control {

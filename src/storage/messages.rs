@@ -4,9 +4,7 @@
 //! a row goes on in further parts at the same position. A row's `span` is how far it moves the position; of a
 //! message in parts only the last part has one.
 
-use std::ops::ControlFlow;
-
-use super::{Columns, Failure, Param, Sql, first_row};
+use super::{Column, Columns, Failure, Param, Sql, only_row};
 use crate::protocol::Millis;
 use crate::protocol::content_type::Format;
 use crate::protocol::json;
@@ -55,7 +53,7 @@ pub fn last(sql: &dyn Sql, read_seq: u64) -> Result<Option<Last>, Failure> {
     let statement = format!(
         "SELECT key, span, written_at, stream_seq FROM messages_{read_seq} ORDER BY key DESC LIMIT 1"
     );
-    let Some(row) = first_row(sql, &statement, &[])? else { return Ok(None) };
+    let Some(row) = only_row(sql, &statement, &[])? else { return Ok(None) };
     let mut columns = Columns::new("messages", row);
     let position = columns.integer()? >> PART_BITS;
     Ok(Some(Last {
@@ -149,71 +147,118 @@ fn each_part(message: &[u8], position: u64, store: Store<'_>) -> Result<(), Fail
 /// Reads from an offset until the tail or until there is enough: bytes end exactly at `max_bytes`; JSON ends with
 /// a row, so it exceeds `max_bytes` by less than one row, or holds a single message.
 pub fn read(sql: &dyn Sql, format: Format, from: Offset, max_bytes: usize) -> Result<Chunk, Failure> {
-    let table = from.read_seq;
-    // From the row that holds the position: the last one that does not begin after it.
-    let statement = format!(
-        "SELECT key, span, body FROM messages_{table} WHERE key >= \
-         (SELECT key FROM messages_{table} WHERE key <= ? ORDER BY key DESC LIMIT 1) ORDER BY key"
-    );
-    let mut reading =
-        Reading { format, from: from.position, next: from.position, max_bytes, body: Vec::new() };
-    if format == Format::Json {
-        reading.body.push(b'[');
+    match format {
+        Format::Json => read_json(sql, from, max_bytes),
+        Format::Text | Format::Binary => read_bytes(sql, from, max_bytes),
     }
-    let from_key = Param::Integer(from.position << PART_BITS);
-    sql.query(&statement, &[from_key], &mut |row| reading.take(row))?;
-    if format == Format::Json {
-        reading.body.push(b']');
-    }
-    Ok(Chunk { body: reading.body, next: Offset { position: reading.next, ..from } })
 }
 
-struct Reading {
-    format: Format,
+fn key_of(position: u64) -> Param<'static> {
+    Param::Integer(position << PART_BITS)
+}
+
+/// The rows from the one that holds a position on: the last one that does not begin after it.
+fn rows_from(read_seq: u64, bound: &str) -> String {
+    format!(
+        "SELECT key, span, body FROM messages_{read_seq} WHERE key >= \
+         (SELECT key FROM messages_{read_seq} WHERE key <= ? ORDER BY key DESC LIMIT 1) {bound}"
+    )
+}
+
+fn read_bytes(sql: &dyn Sql, from: Offset, max_bytes: usize) -> Result<Chunk, Failure> {
+    let statement = rows_from(from.read_seq, "AND key < ? ORDER BY key");
+    let mut body = Vec::new();
+    let params = [key_of(from.position), key_of(from.position + max_bytes as u64)];
+    sql.query(&statement, &params, &mut |row| {
+        let Row { position, bytes, .. } = Row::decode(row)?;
+        let skip = usize::try_from(from.position.saturating_sub(position)).unwrap_or(usize::MAX);
+        let rest = bytes.get(skip..).unwrap_or_default();
+        body.extend_from_slice(&rest[..rest.len().min(max_bytes - body.len())]);
+        Ok(())
+    })?;
+    let next = Offset { position: from.position + body.len() as u64, ..from };
+    Ok(Chunk { body, next })
+}
+
+/// How large rows are is not known before they are read, so they come in pages. Few at first: most reads are at the
+/// tail. What a page holds beyond the end of a chunk is read in vain.
+const PAGE_ROWS_MIN: u64 = 4;
+const PAGE_ROWS_MAX: u64 = 64;
+
+fn read_json(sql: &dyn Sql, from: Offset, max_bytes: usize) -> Result<Chunk, Failure> {
+    let first = rows_from(from.read_seq, "ORDER BY key LIMIT ?");
+    let further =
+        format!("SELECT key, span, body FROM messages_{} WHERE key > ? ORDER BY key LIMIT ?", from.read_seq);
+    let mut array =
+        Array { from: from.position, next: from.position, max_bytes, body: vec![b'['], is_full: false };
+    let (mut statement, mut key, mut limit) = (&first, from.position << PART_BITS, PAGE_ROWS_MIN);
+    let mut rows = 0;
+    loop {
+        let wanted = rows + limit;
+        sql.query(statement, &[Param::Integer(key), Param::Integer(limit)], &mut |row| {
+            let row = Row::decode(row)?;
+            rows += 1;
+            key = row.position << PART_BITS | row.part;
+            array.take(row)
+        })?;
+        if array.is_full || rows < wanted {
+            break;
+        }
+        let row_bytes = (array.body.len() / rows as usize).max(1);
+        let missing_rows = max_bytes.saturating_sub(array.body.len()) / row_bytes;
+        (statement, limit) = (&further, (missing_rows as u64).clamp(1, PAGE_ROWS_MAX));
+    }
+    array.body.push(b']');
+    Ok(Chunk { body: array.body, next: Offset { position: array.next, ..from } })
+}
+
+struct Row {
+    position: u64,
+    part: u64,
+    span: u64,
+    bytes: Vec<u8>,
+}
+
+impl Row {
+    fn decode(row: Vec<Column>) -> Result<Row, Failure> {
+        let mut columns = Columns::new("messages", row);
+        let key = columns.integer()?;
+        Ok(Row {
+            position: key >> PART_BITS,
+            part: key & ((1 << PART_BITS) - 1),
+            span: columns.integer()?,
+            bytes: columns.blob()?,
+        })
+    }
+}
+
+/// A JSON array while it grows.
+struct Array {
     from: u64,
     next: u64,
     max_bytes: usize,
     body: Vec<u8>,
+    is_full: bool,
 }
 
-impl Reading {
-    fn take(&mut self, row: Vec<super::Column>) -> Result<ControlFlow<()>, Failure> {
-        let mut columns = Columns::new("messages", row);
-        let key = columns.integer()?;
-        let (position, part) = (key >> PART_BITS, key & ((1 << PART_BITS) - 1));
-        let span = columns.integer()?;
-        if part == 0 && self.body.len() >= self.max_bytes {
-            return Ok(ControlFlow::Break(()));
+impl Array {
+    fn take(&mut self, row: Row) -> Result<(), Failure> {
+        self.is_full |= row.part == 0 && self.body.len() >= self.max_bytes;
+        if self.is_full {
+            return Ok(());
         }
-        let body = columns.blob()?;
-        let skip = self.from.saturating_sub(position);
-        match self.format {
-            Format::Json => self.take_json(&body, skip, part)?,
-            Format::Text | Format::Binary => return Ok(self.take_bytes(&body, skip)),
-        }
-        self.next = position + span;
-        Ok(ControlFlow::Continue(()))
-    }
-
-    fn take_json(&mut self, body: &[u8], skip: u64, part: u64) -> Result<(), Failure> {
-        if part == 0 && self.body.len() > 1 {
+        if row.part == 0 && self.body.len() > 1 {
             self.body.push(b',');
         }
-        if skip == 0 {
-            self.body.extend_from_slice(body);
-        } else {
-            let joined = std::str::from_utf8(body).map_err(|error| Failure::new("read batch", error))?;
-            self.body.extend_from_slice(json::after(joined, skip).as_bytes());
+        match self.from.saturating_sub(row.position) {
+            0 => self.body.extend_from_slice(&row.bytes),
+            skip => {
+                let joined =
+                    std::str::from_utf8(&row.bytes).map_err(|error| Failure::new("read batch", error))?;
+                self.body.extend_from_slice(json::after(joined, skip).as_bytes());
+            }
         }
+        self.next = row.position + row.span;
         Ok(())
-    }
-
-    fn take_bytes(&mut self, body: &[u8], skip: u64) -> ControlFlow<()> {
-        let rest = usize::try_from(skip).ok().and_then(|skip| body.get(skip..)).unwrap_or_default();
-        let room = self.max_bytes - self.body.len();
-        let taken = &rest[..rest.len().min(room)];
-        self.body.extend_from_slice(taken);
-        self.next += taken.len() as u64;
-        if taken.len() < rest.len() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }

@@ -7,7 +7,6 @@ pub mod schema;
 pub mod stream_row;
 
 use std::fmt;
-use std::ops::ControlFlow;
 
 /// We could not: the opposite of a `Refusal`, and never shown to clients in detail.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,23 +56,24 @@ pub enum Column {
     Blob(Vec<u8>),
 }
 
-/// Looks at one row; breaks when it has seen enough.
-pub type Visit<'v> = &'v mut dyn FnMut(Vec<Column>) -> Result<ControlFlow<()>, Failure>;
+/// Looks at one row. There is no way to stop early: a statement that is left in the middle of its rows stays open
+/// until the garbage collector finds it, and until then SQLite drops no table.
+pub type Visit<'v> = &'v mut dyn FnMut(Vec<Column>) -> Result<(), Failure>;
 
 /// The port to the object's SQLite: Durable Object storage, and on the host a real SQLite.
 pub trait Sql {
     /// Runs a statement that gives no rows.
     fn run(&self, statement: &str, params: &[Param<'_>]) -> Result<(), Failure>;
 
-    /// Runs a query and shows its rows, one at a time and only as many as are wanted.
+    /// Runs a query and shows all of its rows, one at a time.
     fn query(&self, statement: &str, params: &[Param<'_>], visit: Visit<'_>) -> Result<(), Failure>;
 
     /// Runs `body` so that either all of its statements count or, when it fails, none.
     fn transaction(&self, body: &mut dyn FnMut() -> Result<(), Failure>) -> Result<(), Failure>;
 }
 
-/// The first row of a query.
-pub fn first_row(
+/// The row of a query that gives at most one.
+pub fn only_row(
     sql: &dyn Sql,
     statement: &str,
     params: &[Param<'_>],
@@ -81,7 +81,7 @@ pub fn first_row(
     let mut found = None;
     sql.query(statement, params, &mut |row| {
         found = Some(row);
-        Ok(ControlFlow::Break(()))
+        Ok(())
     })?;
     Ok(found)
 }

@@ -1,6 +1,6 @@
 //! What is known of each producer: one row each, written with the append it belongs to.
 
-use super::{Columns, Failure, Param, Sql, first_row};
+use super::{Columns, Failure, Param, Sql, only_row};
 use crate::protocol::producer::Producer;
 use crate::stream::fence::ProducerState;
 
@@ -10,7 +10,7 @@ const PUT: &str = "INSERT OR REPLACE INTO producers (id, epoch, seq) VALUES (?, 
 
 /// What storage knows of a producer.
 pub fn load(sql: &dyn Sql, id: &str) -> Result<Option<ProducerState>, Failure> {
-    let Some(row) = first_row(sql, SELECT, &[Param::Text(id)])? else { return Ok(None) };
+    let Some(row) = only_row(sql, SELECT, &[Param::Text(id)])? else { return Ok(None) };
     let mut columns = Columns::new("producers", row);
     Ok(Some(ProducerState { epoch: columns.integer()?, seq: columns.integer()? }))
 }

@@ -1,7 +1,7 @@
 //! The stream's own row: what it is, not what it holds.
 
 use super::schema::SCHEMA_VERSION;
-use super::{Columns, Failure, Param, Sql, first_row, messages};
+use super::{Columns, Failure, Param, Sql, messages, only_row};
 use crate::protocol::content_type::ContentType;
 use crate::protocol::lifetime::Lifetime;
 use crate::protocol::offset::Offset;
@@ -21,10 +21,10 @@ const END: &str = "UPDATE stream SET live = 0, read_seq = ?, closed = 0, closer_
 
 /// Reads everything that the object remembers.
 pub fn load(sql: &dyn Sql) -> Result<Life, Failure> {
-    if first_row(sql, EXISTS, &[])?.is_none() {
+    if only_row(sql, EXISTS, &[])?.is_none() {
         return Ok(Life::Unborn);
     }
-    let Some(row) = first_row(sql, SELECT, &[])? else { return Ok(Life::Unborn) };
+    let Some(row) = only_row(sql, SELECT, &[])? else { return Ok(Life::Unborn) };
     let mut columns = Columns::new("stream", row);
     let version = columns.integer()?;
     if version != SCHEMA_VERSION {

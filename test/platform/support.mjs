@@ -1,0 +1,188 @@
+// What the tests share: a server whose log lines can be awaited, requests that cannot hang, readers of live responses.
+
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { copyFile, mkdir, mkdtemp, writeFile } from "node:fs/promises"
+import { createRequire } from "node:module"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import { startServer } from "../server.mjs"
+
+const root = join(import.meta.dirname, "../..")
+
+/** The binary that Miniflare runs, itself and not through a script: what is killed is workerd. */
+const workerd = createRequire(import.meta.resolve("miniflare"))("workerd").default
+
+/** How long anything may take that is expected to happen at once. */
+export const SOON_MS = 10_000
+
+export const BYTES = { "content-type": "application/octet-stream" }
+export const JSON_TYPE = { "content-type": "application/json" }
+export const TEXT = { "content-type": "text/plain; charset=utf-8" }
+export const CLOSED = { "stream-closed": "true" }
+export const START = "-1"
+
+/** A path that no other test uses. */
+export const unique = (name = "stream") => `${name}-${crypto.randomUUID()}`
+
+export const producer = (seq, { id = "p", epoch = 0 } = {}) => ({
+  "producer-id": id,
+  "producer-epoch": `${epoch}`,
+  "producer-seq": `${seq}`,
+})
+
+/** A folder that the system clears away. */
+export const scratch = () => mkdtemp(join(tmpdir(), "streams-"))
+
+/** Fails instead of hanging. */
+export async function within(millis, what, promise) {
+  let timer
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not within ${millis} ms: ${what}`)), millis)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/**
+ * The lines that a worker logged, which can be awaited. What is logged as an error is printed unless it is expected.
+ */
+export class Log {
+  lines = []
+  #waiters = new Set()
+
+  /** Takes what the worker wrote, if it is one of our JSON lines. */
+  take = ({ level, message }) => {
+    if (level === "error" || level === "warn") console.error(message)
+    if (!message.startsWith("{")) return
+    this.lines.push(JSON.parse(message))
+    for (const look of this.#waiters) look()
+  }
+
+  /** The lines with these fields. */
+  matching(fields) {
+    return this.lines.filter((line) => Object.entries(fields).every(([name, value]) => line[name] === value))
+  }
+
+  /** The lines with these fields, once there are that many: a line may arrive after the response it belongs to. */
+  async until(fields, count = 1, millis = SOON_MS) {
+    let look
+    const enough = new Promise((resolve) => {
+      look = () => {
+        const found = this.matching(fields)
+        if (found.length >= count) resolve(found)
+      }
+    })
+    this.#waiters.add(look)
+    look()
+    try {
+      return await within(millis, `${count} lines ${JSON.stringify(fields)}`, enough)
+    } finally {
+      this.#waiters.delete(look)
+    }
+  }
+}
+
+/** A server with debug lines, and clients for its streams. */
+export async function start({ vars = {}, persistTo } = {}) {
+  const log = new Log()
+  const server = await startServer({ vars: { LOG_LEVEL: "debug", ...vars }, persistTo, onLog: log.take })
+  return { ...server, log, stream: (path) => new Stream(server.url, path) }
+}
+
+/** One stream as a plain HTTP client sees it. */
+export class Stream {
+  constructor(origin, path = unique()) {
+    this.path = path
+    this.url = `${origin}/v1/stream/${path}`
+  }
+
+  /** A request, with its body read unless it is live. */
+  async ask(method, { body, headers, query = "", status, millis = SOON_MS } = {}) {
+    const init = { method, body, headers, duplex: "half", signal: AbortSignal.timeout(millis) }
+    const response = await fetch(`${this.url}${query}`, init)
+    const bytes = Buffer.from(await response.arrayBuffer())
+    const header = (name) => response.headers.get(name)
+    const reply = { status: response.status, header, bytes, text: bytes.toString(), next: header("stream-next-offset") }
+    if (status !== undefined && ![status].flat().includes(reply.status)) {
+      throw new Error(`${method} ${this.path}${query}: ${reply.status}, not ${status}: ${reply.text.slice(0, 300)}`)
+    }
+    return reply
+  }
+
+  create(headers = BYTES, body = undefined) {
+    return this.ask("PUT", { headers, body, status: 201 })
+  }
+
+  append(body, headers = BYTES) {
+    return this.ask("POST", { headers, body, status: [200, 204] })
+  }
+
+  read(offset = START, query = "") {
+    return this.ask("GET", { query: `?offset=${offset}${query}`, status: 200 })
+  }
+
+  /** All there is, chunk by chunk. */
+  async readAll(offset = START) {
+    const chunks = []
+    for (;;) {
+      const chunk = await this.read(offset)
+      chunks.push(chunk)
+      offset = chunk.next
+      if (chunk.header("stream-up-to-date") === "true") return chunks
+    }
+  }
+
+  delete() {
+    return this.ask("DELETE", { status: 204 })
+  }
+}
+
+/** The built worker on plain workerd, as a process of ours that can be killed; the same folder brings it back. */
+export async function startWorkerd(folder, vars = {}) {
+  const disk = join(folder, "disk")
+  await mkdir(disk, { recursive: true })
+  for (const file of ["index.js", "index_bg.wasm"]) await copyFile(join(root, "build", file), join(folder, file))
+  const texts = Object.entries(vars).map(([name, value]) => `(name = "${name}", text = ${JSON.stringify(value)}),`)
+  await writeFile(
+    join(folder, "config.capnp"),
+    `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [(name = "main", worker = .streams), (name = "disk", disk = (path = ${JSON.stringify(disk)}, writable = true))],
+  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
+);
+const streams :Workerd.Worker = (
+  modules = [(name = "index.js", esModule = embed "index.js"), (name = "index_bg.wasm", wasm = embed "index_bg.wasm")],
+  compatibilityDate = "2026-10-01",
+  compatibilityFlags = ["enable_request_signal"],
+  durableObjectNamespaces = [(className = "StreamObject", uniqueKey = "streams", enableSql = true)],
+  durableObjectStorage = (localDisk = "disk"),
+  bindings = [(name = "STREAMS", durableObjectNamespace = "StreamObject"), ${texts.join(" ")}],
+);
+`,
+  )
+  const args = ["serve", "--experimental", "--control-fd=3", join(folder, "config.capnp")]
+  const child = spawn(workerd, args, { stdio: ["ignore", "inherit", "inherit", "pipe"] })
+  const exited = once(child, "exit")
+  const listening = (async () => {
+    for await (const line of createInterface({ input: child.stdio[3] })) {
+      const { event, port } = JSON.parse(line)
+      if (event === "listen") return port
+    }
+    throw new Error("workerd ended before it listened")
+  })()
+  const url = `http://127.0.0.1:${await within(SOON_MS, "workerd listens", listening)}`
+  return {
+    url,
+    stream: (path) => new Stream(url, path),
+    /** At once, with nothing put in order. */
+    async kill() {
+      child.kill("SIGKILL")
+      await exited
+    },
+  }
+}
