@@ -12,16 +12,8 @@ use crate::protocol::refusal::Refusal;
 /// How much of a body that is too large is still received, so that its sender sees the answer.
 const DRAIN_MAX_BYTES: usize = 64 << 20;
 
-/// Why there is no body.
-pub(super) enum BodyError {
-    /// The protocol says no.
-    Refused(Refusal),
-    /// The client went away, most likely.
-    Broken(String),
-}
-
 /// Receives a request's body.
-pub(super) async fn receive(request: &Request, max_bytes: usize) -> Result<Vec<u8>, BodyError> {
+pub(super) async fn receive(request: &Request, max_bytes: usize) -> Result<Vec<u8>, Refusal> {
     let Some(stream) = request.body() else { return Ok(Vec::new()) };
     match declared_length(request) {
         Some(length) if length <= max_bytes => {
@@ -48,10 +40,7 @@ fn declared_length(request: &Request) -> Option<usize> {
     request.headers().get(header::CONTENT_LENGTH).ok().flatten()?.parse().ok()
 }
 
-async fn receive_chunks(
-    reader: &ReadableStreamDefaultReader,
-    max_bytes: usize,
-) -> Result<Vec<u8>, BodyError> {
+async fn receive_chunks(reader: &ReadableStreamDefaultReader, max_bytes: usize) -> Result<Vec<u8>, Refusal> {
     let mut body = Vec::new();
     let mut received = 0;
     while let Some(chunk) = next_chunk(reader).await? {
@@ -67,14 +56,10 @@ async fn receive_chunks(
             body = Vec::new();
         }
     }
-    if received <= max_bytes {
-        Ok(body)
-    } else {
-        Err(BodyError::Refused(Refusal::BodyTooLarge { max_bytes: max_bytes as u64 }))
-    }
+    if received <= max_bytes { Ok(body) } else { Err(Refusal::BodyTooLarge { max_bytes: max_bytes as u64 }) }
 }
 
-async fn next_chunk(reader: &ReadableStreamDefaultReader) -> Result<Option<Uint8Array>, BodyError> {
+async fn next_chunk(reader: &ReadableStreamDefaultReader) -> Result<Option<Uint8Array>, Refusal> {
     let read = JsFuture::from(reader.read()).await.map_err(broken)?;
     let done = Reflect::get(&read, &"done".into()).is_ok_and(|done| done.is_truthy());
     if done {
@@ -83,6 +68,7 @@ async fn next_chunk(reader: &ReadableStreamDefaultReader) -> Result<Option<Uint8
     Ok(Reflect::get(&read, &"value".into()).ok().and_then(|value| value.dyn_into().ok()))
 }
 
-fn broken(error: JsValue) -> BodyError {
-    BodyError::Broken(format!("{error:?}"))
+/// Reading a body fails when its sender goes away, which is no failure of ours.
+fn broken(_: JsValue) -> Refusal {
+    Refusal::BrokenBody
 }

@@ -130,9 +130,11 @@ impl Relay {
     }
 
     async fn ask_from(&self, passed: Offset) -> std::result::Result<Response, Failure> {
-        // What the client last saw was its business in the first request only.
-        let headers = self.headers.clone();
-        let _absent = headers.delete(header::LAST_EVENT_ID);
+        // What the client last saw was its business in the first request only. A copy: the request's own headers
+        // cannot be changed, and cloning a handle is not copying.
+        let not_copied = |error: JsValue| Failure::new("copy headers", format_args!("{error:?}"));
+        let headers = Headers::new_with_headers(&self.headers).map_err(not_copied)?;
+        headers.delete(header::LAST_EVENT_ID).map_err(not_copied)?;
         self.upstream.ask_live(&live_url_from(&self.url, passed), &headers).await
     }
 

@@ -8,7 +8,7 @@ use worker::{
     DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, durable_object,
 };
 
-use super::body::{self, BodyError};
+use super::body;
 use super::config::Config;
 use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
@@ -52,10 +52,7 @@ impl DurableObject for StreamObject {
         let path = stream_path(&url).unwrap_or_default();
         let body = match body::receive(request, APPEND_MAX_BYTES).await {
             Ok(body) => body,
-            Err(BodyError::Refused(refusal)) => return reply::response(Reply::refused(&refusal)),
-            Err(BodyError::Broken(cause)) => {
-                return self.inner.failed(&path, &Failure::new("receive body", cause));
-            }
+            Err(refusal) => return reply::response(Reply::refused(&refusal)),
         };
         let method = request.method().parse::<Method>().unwrap_or_default();
         let headers = request.headers();

@@ -53,6 +53,8 @@ pub enum Refusal {
         /// What the parser says.
         why: String,
     },
+    /// A body that ends before it should: its sender went away.
+    BrokenBody,
     /// A body above the limit.
     BodyTooLarge {
         /// The limit.
@@ -118,6 +120,7 @@ impl Refusal {
             Refusal::EmptyBody => "empty_body",
             Refusal::EmptyBatch => "empty_batch",
             Refusal::InvalidJson { .. } => "invalid_json",
+            Refusal::BrokenBody => "broken_body",
             Refusal::BodyTooLarge { .. } => "body_too_large",
             Refusal::MissingContentType => "missing_content_type",
             Refusal::ContentTypeMismatch { .. } => "content_type_mismatch",
@@ -150,6 +153,7 @@ impl Refusal {
             Refusal::EmptyBody => "The body is empty: send data, or Stream-Closed: true to close.".into(),
             Refusal::EmptyBatch => "The batch is empty: send an array with at least one message.".into(),
             Refusal::InvalidJson { why } => format!("The body must be JSON: {why}."),
+            Refusal::BrokenBody => "The body ended too early: send the whole of it again.".into(),
             Refusal::BodyTooLarge { max_bytes } => {
                 format!("The body must be at most {max_bytes} bytes: send it in parts.")
             }

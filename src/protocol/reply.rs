@@ -249,6 +249,7 @@ impl Reply {
             | Refusal::EmptyBody
             | Refusal::EmptyBatch
             | Refusal::InvalidJson { .. }
+            | Refusal::BrokenBody
             | Refusal::BodyTooLarge { .. }
             | Refusal::MissingContentType
             | Refusal::ContentTypeMismatch { .. }
@@ -291,6 +292,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::EmptyBody
         | Refusal::EmptyBatch
         | Refusal::InvalidJson { .. }
+        | Refusal::BrokenBody
         | Refusal::MissingContentType
         | Refusal::EpochStartsAtZero
         | Refusal::OffsetBeyondTail { .. } => StatusCode::BAD_REQUEST,

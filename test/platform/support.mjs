@@ -7,6 +7,7 @@ import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
+import { unstable_readConfig as readConfig } from "wrangler"
 import { startServer } from "../server.mjs"
 
 const root = join(import.meta.dirname, "../..")
@@ -142,23 +143,30 @@ export class Stream {
   }
 }
 
-/** The built worker on plain workerd, as a process of ours that can be killed; the same folder brings it back. */
+/**
+ * The built worker on plain workerd, as a process of ours that can be killed; the same folder brings it back. Nothing
+ * stands in front of it, unlike Miniflare's proxy: it sees each URL, body and disconnection as the client made it.
+ */
 export async function startWorkerd(folder, vars = {}) {
   const disk = join(folder, "disk")
   await mkdir(disk, { recursive: true })
   for (const file of ["index.js", "index_bg.wasm"]) await copyFile(join(root, "build", file), join(folder, file))
-  const texts = Object.entries(vars).map(([name, value]) => `(name = "${name}", text = ${JSON.stringify(value)}),`)
+  const config = readConfig({ config: join(root, "wrangler.toml") })
+  const texts = Object.entries({ ...config.vars, LOG_LEVEL: "debug", ...vars }).map(
+    ([name, value]) => `(name = "${name}", text = ${JSON.stringify(value)}),`,
+  )
   await writeFile(
     join(folder, "config.capnp"),
     `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [(name = "main", worker = .streams), (name = "disk", disk = (path = ${JSON.stringify(disk)}, writable = true))],
   sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
+  logging = (structuredLogging = true),
 );
 const streams :Workerd.Worker = (
   modules = [(name = "index.js", esModule = embed "index.js"), (name = "index_bg.wasm", wasm = embed "index_bg.wasm")],
-  compatibilityDate = "2026-10-01",
-  compatibilityFlags = ["enable_request_signal"],
+  compatibilityDate = ${JSON.stringify(config.compatibility_date)},
+  compatibilityFlags = ${JSON.stringify(config.compatibility_flags)},
   durableObjectNamespaces = [(className = "StreamObject", uniqueKey = "streams", enableSql = true)],
   durableObjectStorage = (localDisk = "disk"),
   bindings = [(name = "STREAMS", durableObjectNamespace = "StreamObject"), ${texts.join(" ")}],
@@ -166,8 +174,12 @@ const streams :Workerd.Worker = (
 `,
   )
   const args = ["serve", "--experimental", "--control-fd=3", join(folder, "config.capnp")]
-  const child = spawn(workerd, args, { stdio: ["ignore", "inherit", "inherit", "pipe"] })
+  const child = spawn(workerd, args, { stdio: ["ignore", "pipe", "pipe", "pipe"] })
   const exited = once(child, "exit")
+  const log = new Log()
+  for (const output of [child.stdout, child.stderr]) {
+    createInterface({ input: output }).on("line", (line) => log.take(parseLogLine(line)))
+  }
   const listening = (async () => {
     for await (const line of createInterface({ input: child.stdio[3] })) {
       const { event, port } = JSON.parse(line)
@@ -178,11 +190,22 @@ const streams :Workerd.Worker = (
   const url = `http://127.0.0.1:${await within(SOON_MS, "workerd listens", listening)}`
   return {
     url,
+    log,
+    pid: child.pid,
     stream: (path) => new Stream(url, path),
     /** At once, with nothing put in order. */
     async kill() {
       child.kill("SIGKILL")
       await exited
     },
+  }
+}
+
+/** A line of workerd's structured log; what is none is trouble that workerd tells in its own words. */
+function parseLogLine(line) {
+  try {
+    return JSON.parse(line)
+  } catch {
+    return { level: "error", message: line }
   }
 }

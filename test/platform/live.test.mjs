@@ -1,0 +1,363 @@
+// Live readers on workerd: nothing twice, nothing missing, nothing in the wrong order, whatever clients and writers do.
+
+import { execFileSync } from "node:child_process"
+import { randomBytes } from "node:crypto"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { RawConnection, SlowReader, SseReader, longPoll, readToTheEnd } from "./readers.mjs"
+import { BYTES, CLOSED, JSON_TYPE, SOON_MS, TEXT, scratch, start, startWorkerd, unique } from "./support.mjs"
+
+const MIB = 2 ** 20
+
+/** For what moves many megabytes on a machine that has other things to do. */
+const LONG_MS = 60_000
+
+/** Live readers stay until a test ends them, not until a timer does. */
+const PATIENT = { LONG_POLL_TIMEOUT_SECONDS: "120", SSE_LIFETIME_SECONDS: "120" }
+
+const numbers = (count, from = 0) => Array.from({ length: count }, (_, index) => from + index)
+
+/** How many reads the object has served. */
+const reads = (server, stream) => server.log.matching({ event: "served", stream: stream.path, method: "GET" }).length
+
+/** The wanted number of live readers have asked the object, and wait there. */
+const readersAsked = (server, stream, count) =>
+  server.log.until({ event: "served", stream: stream.path, method: "GET" }, count)
+
+describe.concurrent("readers at the tail", () => {
+  let server
+  beforeAll(async () => {
+    server = await start({ vars: PATIENT })
+  })
+  afterAll(() => server?.dispose())
+
+  const created = async (headers, body) => {
+    const stream = server.stream(unique("live"))
+    await stream.create(headers, body)
+    return stream
+  }
+
+  test("a close ends SSE after the last event", async () => {
+    const stream = await created(JSON_TYPE)
+    const reader = await SseReader.open(stream)
+    await reader.untilAtTail()
+    await stream.append('{"n":1}', JSON_TYPE)
+    await stream.append('{"n":2}', { ...JSON_TYPE, ...CLOSED })
+    await reader.untilEnd()
+    expect(reader.messages).toEqual([{ n: 1 }, { n: 2 }])
+    expect(reader.events.at(-1)).toMatchObject({ type: "control", id: "0000000000000000_0000000000000002" })
+    expect(reader.controls.at(-1)).toEqual({
+      streamNextOffset: "0000000000000000_0000000000000002",
+      upToDate: true,
+      streamClosed: true,
+    })
+  })
+
+  test("a close without data ends SSE without a data event", async () => {
+    const stream = await created(JSON_TYPE, "[1]")
+    const reader = await SseReader.open(stream)
+    await reader.untilAtTail()
+    await stream.ask("POST", { headers: CLOSED, status: 204 })
+    await reader.untilEnd()
+    expect(reader.data).toEqual(["[1]"])
+    expect(reader.controls.at(-1).streamClosed).toBe(true)
+  })
+
+  test("a close answers long-polls", async () => {
+    const [silent, speaking] = [await created(JSON_TYPE), await created(JSON_TYPE)]
+    const { next } = await silent.read()
+    const polls = [silent, speaking].flatMap((stream) => [longPoll(stream, "now"), longPoll(stream, next)])
+    await readersAsked(server, silent, 3)
+    await readersAsked(server, speaking, 2)
+    await silent.ask("POST", { headers: CLOSED, status: 204 })
+    await speaking.append('{"n":1}', { ...JSON_TYPE, ...CLOSED })
+    const seen = (await Promise.all(polls)).map(({ status, text, header }) => [
+      status,
+      text,
+      header("stream-closed"),
+      header("stream-up-to-date"),
+    ])
+    expect(seen).toEqual([
+      [204, "", "true", "true"],
+      [204, "", "true", "true"],
+      [200, '[{"n":1}]', "true", "true"],
+      [200, '[{"n":1}]', "true", "true"],
+    ])
+  })
+
+  test("a delete ends them, and they see nothing of the stream's next life", async () => {
+    const stream = await created(JSON_TYPE, '["old"]')
+    const readers = await Promise.all(numbers(5).map(() => SseReader.open(stream)))
+    await Promise.all(readers.map((reader) => reader.untilAtTail()))
+    const polls = numbers(5).map(() => longPoll(stream, "now"))
+    await readersAsked(server, stream, 10)
+    // In one go: the readers have no time to leave in between.
+    await stream.delete()
+    const { next } = await stream.create(JSON_TYPE, '["new"]')
+    await stream.append('["newer"]', JSON_TYPE)
+
+    expect(next).toBe("0000000000000001_0000000000000001")
+    for (const reader of readers) {
+      await reader.untilEnd()
+      expect(reader.messages).toEqual(["old"])
+    }
+    for (const { status, text } of await Promise.all(polls)) {
+      expect(status).toBe(404)
+      expect(text).not.toContain("new")
+    }
+    const resumed = await stream.ask("GET", { query: `?offset=${readers[0].lastId}&live=sse`, status: 410 })
+    expect(resumed.next).toBe("0000000000000001_0000000000000000")
+  })
+
+  test("an append too large for a frame reaches all of them", async () => {
+    const stream = await created(BYTES, "first")
+    const tail = (await stream.read()).next
+    const body = randomBytes(3 * MIB)
+    const readers = [await SseReader.open(stream), await SseReader.open(stream, { offset: "now" })]
+    await Promise.all(readers.map((reader) => reader.untilAtTail()))
+    const polls = [longPoll(stream, tail), longPoll(stream, "now")]
+    await readersAsked(server, stream, 5)
+    await stream.append(body)
+
+    const { next } = await stream.ask("HEAD", { status: 200 })
+    const received = async (reader) => {
+      await reader.until("the append", ({ lastId }) => lastId === next)
+      return Buffer.concat(reader.data.map((data) => Buffer.from(data, "base64")))
+    }
+    expect((await received(readers[0])).equals(Buffer.concat([Buffer.from("first"), body]))).toBe(true)
+    expect((await received(readers[1])).equals(body)).toBe(true)
+    const answers = await Promise.all(polls)
+    for (const { status, bytes, next } of answers) {
+      expect(status).toBe(200)
+      const rest = (await stream.readAll(next)).map((chunk) => chunk.bytes)
+      expect(Buffer.concat([bytes, ...rest]).equals(body)).toBe(true)
+    }
+    const [fromTail, fromNow] = answers.map(({ header }) => header("cache-control"))
+    expect(fromTail).toMatch(/^public, max-age=/)
+    expect(fromNow).toBe("no-store")
+    // It did not come in a frame: each of them had to ask again.
+    expect(reads(server, stream)).toBeGreaterThanOrEqual(5 + 4)
+
+    // And they wait for what comes next.
+    await stream.append("after")
+    for (const reader of readers) {
+      await reader.until("what comes next", () => Buffer.from(reader.data.at(-1), "base64").toString() === "after")
+      await reader.close()
+    }
+  })
+
+  test("who resumes by Last-Event-ID gets what is too large for a frame once", async () => {
+    const stream = await created(JSON_TYPE, "[0]")
+    const fill = "x".repeat(MIB)
+    const large = (from) => JSON.stringify(numbers(4, from).map((n) => ({ n, fill })))
+    const { next } = await stream.read()
+    await stream.append(large(1), JSON_TYPE)
+    // The query says what the first request of an `EventSource` said; the header, where it is.
+    const reader = await SseReader.open(stream, { headers: { "last-event-id": next } })
+    await reader.untilAtTail()
+    await stream.append(large(5), JSON_TYPE)
+    await stream.append('{"n":9}', { ...JSON_TYPE, ...CLOSED })
+    await reader.untilEnd()
+    expect(reader.messages.map(({ n }) => n)).toEqual(numbers(9, 1))
+  })
+
+  test("silence is filled with comments, which are no events", async () => {
+    const reader = await SseReader.open(await created(JSON_TYPE, "[1]"))
+    await reader.untilAtTail()
+    const before = reader.events.length
+    // The server's interval is 15 s, and is not configuration.
+    await reader.untilComment(40_000)
+    expect(reader.events).toHaveLength(before)
+    await reader.close()
+  }, LONG_MS)
+})
+
+describe.concurrent("readers who leave", () => {
+  let server
+  beforeAll(async () => {
+    server = await startWorkerd(await scratch(), PATIENT)
+  })
+  afterAll(() => server?.kill())
+
+  /** A live request of which only the connection is known. */
+  const connected = async (stream, query) => {
+    const raw = await RawConnection.open(server.url)
+    raw.send(`GET /v1/stream/${stream.path}?${query} HTTP/1.1\r\nhost: test\r\n\r\n`)
+    return raw
+  }
+  const left = (stream, count) => server.log.until({ event: "reader_left", stream: stream.path }, count)
+
+  for (const query of ["offset=-1&live=sse", "offset=now&live=long-poll"]) {
+    test(`by a reset, free their socket at once: ${query}`, async () => {
+      const stream = server.stream(unique("reset"))
+      await stream.create(JSON_TYPE)
+      const readers = await Promise.all(numbers(3).map(() => connected(stream, query)))
+      await readersAsked(server, stream, 3)
+      if (query.includes("sse")) await Promise.all(readers.map((reader) => reader.until(/upToDate/)))
+      expect(server.log.matching({ event: "reader_left", stream: stream.path })).toEqual([])
+      readers[0].reset()
+      await left(stream, 1)
+      readers[1].reset()
+      await left(stream, 2)
+      // The one that is still there is not harmed.
+      await stream.append('{"n":1}', JSON_TYPE)
+      await readers[2].until(/\[\{"n":1\}\]/)
+      readers[2].reset()
+      await left(stream, 3)
+    })
+  }
+
+  test("silently, free their socket at the next event", async () => {
+    const stream = server.stream(unique("silent"))
+    await stream.create(JSON_TYPE)
+    const reader = await connected(stream, "offset=-1&live=sse")
+    await reader.until(/upToDate/)
+    reader.close()
+    // The first write after the end is what tells the kernel; the server learns of it with that one or the next.
+    for (const n of numbers(2)) await stream.append(JSON.stringify({ n }), JSON_TYPE)
+    await left(stream, 1)
+  })
+})
+
+describe("many and much", () => {
+  let server
+  beforeAll(async () => {
+    server = await start({ vars: PATIENT })
+  })
+  afterAll(() => server?.dispose())
+
+  test("200 SSE readers who connect while appends go on", async () => {
+    const stream = server.stream(unique("crowd"))
+    await stream.create(JSON_TYPE)
+    let appended = 0
+    const append = (headers) => stream.append(`{"n":${appended++}}`, { ...JSON_TYPE, ...headers })
+    let connecting = true
+    const writing = (async () => {
+      while (connecting) await append()
+    })()
+    const readers = []
+    for (const wave of numbers(20)) {
+      const offset = wave % 4 === 3 ? "now" : "-1"
+      readers.push(...(await Promise.all(numbers(10).map(() => SseReader.open(stream, { offset })))))
+    }
+    connecting = false
+    await writing
+    await append(CLOSED)
+
+    for (const [index, reader] of readers.entries()) {
+      await reader.untilEnd(LONG_MS)
+      const seen = reader.messages.map(({ n }) => n)
+      const first = index % 40 < 30 ? 0 : seen[0]
+      expect(seen, `reader ${index}`).toEqual(numbers(appended - first, first))
+      let next = first
+      for (const { type, data, id } of reader.events) {
+        if (type === "data") next += JSON.parse(data).length
+        expect(Number(id.split("_")[1]), `id of reader ${index}`).toBe(Math.max(next, 0))
+      }
+      expect(reader.controls.at(-1).streamClosed).toBe(true)
+    }
+  }, LONG_MS)
+
+  test("SSE of 20 MB while appends go on", async () => {
+    const stream = server.stream(unique("long"))
+    await stream.create(JSON_TYPE)
+    let appended = 0
+    const batch = (count, size) =>
+      JSON.stringify(numbers(count).map(() => ({ n: appended++, fill: "x".repeat(size) })))
+    for (const _ of numbers(20)) await stream.append(batch(100, 10_000), JSON_TYPE)
+
+    const reader = await SseReader.open(stream)
+    let catchingUp = true
+    const writing = (async () => {
+      while (catchingUp) await stream.append(batch(1, 100), JSON_TYPE)
+    })()
+    await reader.untilAtTail(LONG_MS)
+    catchingUp = false
+    await writing
+    await stream.append(batch(1, 1), { ...JSON_TYPE, ...CLOSED })
+    await reader.untilEnd(LONG_MS)
+    expect(reader.messages.map(({ n }) => n)).toEqual(numbers(appended))
+    expect(appended).toBeGreaterThan(2001)
+    const parts = reader.controls.findIndex(({ upToDate }) => upToDate)
+    expect(parts).toBeGreaterThanOrEqual(10)
+  }, LONG_MS)
+
+  test("slow SSE clients hold up nobody and nothing, and resume where they broke off", async () => {
+    const plain = await startWorkerd(await scratch(), PATIENT)
+    try {
+      const stream = plain.stream(unique("slow"))
+      await stream.create(JSON_TYPE)
+      const slow = await Promise.all(numbers(10).map(() => SlowReader.open(stream)))
+      const quick = await SseReader.open(stream)
+      await quick.untilAtTail()
+      const before = residentBytes(plain.pid)
+      const appends = 120
+      const fill = "x".repeat(500_000)
+      for (const n of numbers(appends)) {
+        await stream.append(JSON.stringify({ n, fill }), JSON_TYPE)
+        await quick.untilMessages(n + 1)
+      }
+      await plain.log.until({ event: "reader_left", stream: stream.path }, slow.length)
+      // 600 MB were sent to them and not read. Up to 4 MiB are kept for each, and about 100 MiB is the engine's own.
+      expect(residentBytes(plain.pid) - before).toBeLessThan(300 * MIB)
+      await quick.close()
+      await stream.append('{"n":"last"}', { ...JSON_TYPE, ...CLOSED })
+
+      for (const other of slow.slice(1)) other.close()
+      const first = await slow[0].readRest()
+      expect(first.filter(({ type }) => type === "data").length).toBeLessThan(appends)
+      const resumed = await readToTheEnd(stream, { lastEventId: first.at(-1).id, millis: LONG_MS })
+      const events = [...first, ...resumed.flatMap(({ events }) => events)]
+      const seen = events.filter(({ type }) => type === "data").flatMap(({ data }) => JSON.parse(data))
+      expect(seen.map(({ n }) => n)).toEqual([...numbers(appends), "last"])
+    } finally {
+      await plain.kill()
+    }
+  }, LONG_MS)
+})
+
+describe("small chunks", () => {
+  test("text is cut between characters, and read on where it was cut", async () => {
+    // Not a multiple of 2, 3 or 4: some cut falls into a character of each width.
+    const server = await start({ vars: { ...PATIENT, CHUNK_MAX_BYTES: "65537" } })
+    try {
+      const stream = server.stream(unique("text"))
+      const line = "héllo wörld €uro 𝄞 漢字\n"
+      const text = line.repeat(20_000)
+      await stream.create(TEXT)
+      await stream.append(text, TEXT)
+      const reader = await SseReader.open(stream)
+      await reader.untilAtTail()
+      expect(reader.data.length).toBeGreaterThan(8)
+      // Once caught up: what is too large for a frame, and what is not.
+      await stream.append("€𝄞".repeat(300_000), TEXT)
+      await stream.append("ende", { ...TEXT, ...CLOSED })
+      await reader.untilEnd()
+      const whole = `${text}${"€𝄞".repeat(300_000)}ende`
+      const seen = reader.data.join("")
+      expect(seen.length).toBe(whole.length)
+      expect(seen === whole).toBe(true)
+    } finally {
+      await server.dispose()
+    }
+  })
+
+  test("a response that has asked the object very often ends, and is resumed", async () => {
+    const server = await start({ vars: { ...PATIENT, CHUNK_MAX_BYTES: "1024" } })
+    try {
+      const stream = server.stream(unique("parts"))
+      const text = Array.from({ length: 100_000 }, (_, n) => `${n} €`).join("\n")
+      await stream.create(TEXT)
+      await stream.append(text, { ...TEXT, ...CLOSED })
+      const responses = await readToTheEnd(stream)
+      expect(responses.length).toBeGreaterThan(1)
+      expect(responses.flatMap(({ data }) => data).join("") === text).toBe(true)
+    } finally {
+      await server.dispose()
+    }
+  })
+})
+
+/** What the process holds in memory. */
+function residentBytes(pid) {
+  return Number(execFileSync("ps", ["-o", "rss=", "-p", `${pid}`], { encoding: "utf8" })) * 1024
+}

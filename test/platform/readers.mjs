@@ -1,0 +1,240 @@
+// Live readers as tests need them: server-sent events one by one, and connections that misbehave.
+
+import { once } from "node:events"
+import { get } from "node:http"
+import { connect } from "node:net"
+import { SOON_MS, within } from "./support.mjs"
+
+/** Server-sent events out of text that comes in pieces, as the HTML standard reads them. */
+export class EventParser {
+  comments = 0
+  #rest = ""
+  #fields = { type: "message", data: [] }
+  #id = ""
+
+  /** The events that this piece completes, as `{ type, data, id }`. */
+  push(piece) {
+    const lines = (this.#rest + piece).split("\n")
+    this.#rest = lines.pop()
+    return lines.map((line) => this.#line(line)).filter(Boolean)
+  }
+
+  #line(line) {
+    if (line === "") {
+      const { type, data } = this.#fields
+      this.#fields = { type: "message", data: [] }
+      return data.length > 0 ? { type, data: data.join("\n"), id: this.#id } : undefined
+    }
+    const [, name, value] = /^([^:]*)(?:: ?)?(.*)$/su.exec(line)
+    if (name === "") this.comments += 1
+    if (name === "event") this.#fields.type = value
+    if (name === "data") this.#fields.data.push(value)
+    if (name === "id") this.#id = value
+    return undefined
+  }
+}
+
+/** One SSE response. It does not reconnect by itself. */
+export class SseReader {
+  events = []
+  #parser = new EventParser()
+  #waiters = new Set()
+  #abort = new AbortController()
+  #hasEnded = false
+  #messages = []
+  #parsed = 0
+
+  /** Connects; resolves with the head of the response. */
+  static async open(stream, { offset = "-1", query = "", headers = {} } = {}) {
+    const reader = new SseReader()
+    const url = `${stream.url}?offset=${offset}&live=sse${query}`
+    const init = { headers: { accept: "text/event-stream", ...headers }, signal: reader.#abort.signal }
+    reader.response = await within(SOON_MS, `SSE at ${stream.path}`, fetch(url, init))
+    /** How the response ended: `undefined`, or the error that broke it off. */
+    reader.ended = reader.#run().catch((error) => error)
+    return reader
+  }
+
+  async #run() {
+    const decoder = new TextDecoder("utf-8", { fatal: true })
+    try {
+      for await (const chunk of this.response.body) {
+        this.events.push(...this.#parser.push(decoder.decode(chunk, { stream: true })))
+        this.#look()
+      }
+    } finally {
+      this.#hasEnded = true
+      this.#look()
+    }
+  }
+
+  #look() {
+    for (const look of this.#waiters) look()
+  }
+
+  get comments() {
+    return this.#parser.comments
+  }
+
+  /** What the data events said. */
+  get data() {
+    return this.events.filter(({ type }) => type === "data").map(({ data }) => data)
+  }
+
+  /** The messages of a JSON stream, each parsed once however often this is asked. */
+  get messages() {
+    for (; this.#parsed < this.events.length; this.#parsed += 1) {
+      const { type, data } = this.events[this.#parsed]
+      if (type === "data") this.#messages.push(...JSON.parse(data))
+    }
+    return this.#messages
+  }
+
+  /** What the control events said. */
+  get controls() {
+    return this.events.filter(({ type }) => type === "control").map(({ data }) => JSON.parse(data))
+  }
+
+  /** Where a client would resume. */
+  get lastId() {
+    return this.events.at(-1)?.id
+  }
+
+  /** Waits until what was received is as wanted; fails when the response ends before that. */
+  async until(what, isSo, millis = SOON_MS) {
+    const waiting = Promise.withResolvers()
+    const look = () => {
+      if (isSo(this)) waiting.resolve()
+      else if (this.#hasEnded) waiting.reject(new Error(`the response ended before: ${what}`))
+    }
+    this.#waiters.add(look)
+    look()
+    try {
+      await within(millis, what, waiting.promise)
+    } finally {
+      this.#waiters.delete(look)
+    }
+  }
+
+  untilMessages(count, millis) {
+    return this.until(`${count} messages`, () => this.messages.length >= count, millis)
+  }
+
+  /** Waits until the first control event: from then on the reader is registered at the tail. */
+  untilAtTail(millis) {
+    return this.until("at the tail", () => this.controls.some(({ upToDate }) => upToDate), millis)
+  }
+
+  untilComment(millis) {
+    return this.until("a comment", () => this.comments > 0, millis)
+  }
+
+  /** Waits for the end of the response, which must be in good order. */
+  async untilEnd(millis = SOON_MS) {
+    const error = await within(millis, "the response ends", this.ended)
+    if (error) throw error
+  }
+
+  close() {
+    this.#abort.abort()
+    return this.ended
+  }
+}
+
+/** Reads like an `EventSource`: again and again from the last id, until the stream is closed. */
+export async function readToTheEnd(stream, { lastEventId, millis = SOON_MS } = {}) {
+  const responses = []
+  for (;;) {
+    const headers = lastEventId ? { "last-event-id": lastEventId } : {}
+    const reader = await SseReader.open(stream, { headers })
+    responses.push(reader)
+    await reader.untilEnd(millis)
+    if (reader.controls.some(({ streamClosed }) => streamClosed)) return responses
+    lastEventId = reader.lastId
+  }
+}
+
+/** A long-poll that is under way. */
+export function longPoll(stream, offset, query = "", millis = 60_000) {
+  return stream.ask("GET", { query: `?offset=${offset}&live=long-poll${query}`, millis })
+}
+
+/** A connection on which the test writes each byte itself. */
+export class RawConnection {
+  text = ""
+  #waiters = new Set()
+
+  static async open(origin) {
+    const { hostname, port } = new URL(origin)
+    const raw = new RawConnection()
+    raw.socket = connect({ host: hostname, port: Number(port) })
+    raw.socket.setEncoding("latin1")
+    raw.socket.on("data", (text) => {
+      raw.text += text
+      for (const look of raw.#waiters) look()
+    })
+    // Resets are what some tests are about.
+    raw.socket.on("error", () => {})
+    raw.closed = once(raw.socket, "close")
+    await within(SOON_MS, "connect", once(raw.socket, "connect"))
+    return raw
+  }
+
+  send(text) {
+    this.socket.write(text, "latin1")
+  }
+
+  async until(pattern) {
+    const found = Promise.withResolvers()
+    const look = () => pattern.test(this.text) && found.resolve()
+    this.#waiters.add(look)
+    look()
+    try {
+      await within(SOON_MS, `${pattern} in ${JSON.stringify(this.text)}`, found.promise)
+    } finally {
+      this.#waiters.delete(look)
+    }
+  }
+
+  /** All there came, once the server has closed the connection. */
+  async untilClosed() {
+    await within(SOON_MS, "the server closes the connection", this.closed)
+    return this.text
+  }
+
+  /** Goes away as a killed process does where the kernel tells the other side at once. */
+  reset() {
+    this.socket.resetAndDestroy()
+  }
+
+  /** Goes away without a word that the server would notice before it writes. */
+  close() {
+    this.socket.destroy()
+  }
+}
+
+/** An SSE response of which nothing is read before `readRest` is called. */
+export class SlowReader {
+  static async open(stream) {
+    const slow = new SlowReader()
+    const request = get(`${stream.url}?offset=-1&live=sse`, { agent: false })
+    const [response] = await within(SOON_MS, "a response", once(request, "response"))
+    slow.response = response.setEncoding("utf8")
+    return slow
+  }
+
+  /** What had been sent before the server gave up. */
+  async readRest() {
+    const parser = new EventParser()
+    const events = []
+    const reading = (async () => {
+      for await (const text of this.response) events.push(...parser.push(text))
+    })()
+    await within(SOON_MS, "the rest of the response", reading)
+    return events
+  }
+
+  close() {
+    this.response.destroy()
+  }
+}
