@@ -11,6 +11,7 @@ use worker::worker_sys::ext::ResponseExt;
 use super::clock;
 use super::edge_socket::EdgeSocket;
 use super::upstream::Upstream;
+use crate::edge::gate::{Bridge, Gate};
 use crate::edge::route::live_url_from;
 use crate::protocol::Millis;
 use crate::protocol::bridge::{CLOSE_DONE, FRAME_HEAD_BYTES, parse_reply};
@@ -39,7 +40,7 @@ pub(super) async fn answer(
     let mut asked = first;
     for _ in 0..ASKS_MAX {
         let Some(socket) = asked.websocket() else { return with_policy_of(url, asked) };
-        match wait(socket, client.clone(), deadline).await? {
+        match wait(socket, waits_at, client.clone(), deadline).await? {
             Waited::Answered(response) => return Ok(response),
             Waited::TimedOut => break,
             Waited::Ended if client.aborted() => break,
@@ -73,12 +74,21 @@ enum Waited {
     Ended,
 }
 
-async fn wait(socket: WebSocket, client: AbortSignal, deadline: Millis) -> Result<Waited, Failure> {
+async fn wait(
+    socket: WebSocket,
+    waits_at: Offset,
+    client: AbortSignal,
+    deadline: Millis,
+) -> Result<Waited, Failure> {
     let received: Rc<RefCell<Option<Uint8Array>>> = Rc::default();
     let answer = Rc::clone(&received);
     let socket = EdgeSocket::open(socket, client, |finish| {
-        move |frame| {
-            answer.borrow_mut().get_or_insert(frame);
+        move |frame: Uint8Array| {
+            // Anything but what follows the offset at which the client waits would leave something out.
+            let mut bridge = Bridge { passed: Some(waits_at) };
+            if bridge.admit(&frame.subarray(0, FRAME_HEAD_BYTES as u32).to_vec()) == Gate::Pass {
+                answer.borrow_mut().get_or_insert(frame);
+            }
             finish.with(CLOSE_DONE);
         }
     })?;

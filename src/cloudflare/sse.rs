@@ -18,8 +18,8 @@ use worker::{Context, Result};
 use super::edge_socket::{EdgeSocket, Finish};
 use super::upstream::Upstream;
 use super::{clock, entry, log};
+use crate::edge::gate::{Bridge, Gate, PENDING_MAX_BYTES};
 use crate::edge::route::live_url_from;
-use crate::edge::sse_bridge::{Gate, PENDING_MAX_BYTES, SseBridge};
 use crate::protocol::bridge::{CLOSE_CATCH_UP, CLOSE_DONE, FRAME_HEAD_BYTES};
 use crate::protocol::names::header;
 use crate::protocol::offset::Offset;
@@ -90,7 +90,7 @@ struct Relay {
     headers: Headers,
     deadline: Millis,
     client: Rc<Client>,
-    bridge: Rc<Cell<SseBridge>>,
+    bridge: Rc<Cell<Bridge>>,
 }
 
 /// How a socket's part of the response ended.
@@ -148,7 +148,7 @@ impl Relay {
         if !self.client.take(&Uint8Array::new(&bytes)).await {
             return Ended::Over;
         }
-        self.bridge.set(SseBridge { passed: Some(next) });
+        self.bridge.set(Bridge { passed: Some(next) });
         if closed { Ended::Over } else { Ended::AskAgain }
     }
 

@@ -1,4 +1,4 @@
 //! Sees every request first. Stateless and pure; the platform's part is in `cloudflare/`.
 
+pub mod gate;
 pub mod route;
-pub mod sse_bridge;

@@ -1,12 +1,10 @@
 //! The alarm: reclaims what has expired.
 
-use super::live::{self, Sockets};
-use super::{Object, Ports, Stop, is_read_live};
+use super::live::Sockets;
+use super::{Object, Ports, Stop, is_read_live, touch};
 use crate::protocol::Millis;
 use crate::storage::Failure;
-use crate::storage::commit::{Change, commit};
 use crate::stream::Life;
-use crate::stream::delete::delete;
 
 /// What an alarm did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,28 +20,20 @@ pub enum Rung {
 impl Object {
     /// Ends the stream if its time has come.
     pub fn ring<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Rung, Failure> {
+        let was_live = matches!(self.load(ports.sql)?, Life::Live(_));
         match self.stream(ports, now) {
             Ok(stream) => {
                 if is_read_live(stream, ports.sockets) {
-                    super::touch(ports.sql, stream, now)?;
+                    touch(ports.sql, stream, now)?;
                 }
                 Ok(stream.expires_at().map_or(Rung::Nothing, Rung::Again))
             }
+            Err(Stop::Refused(_)) if was_live => Ok(Rung::Reclaimed),
+            Err(Stop::Refused(_)) => Ok(Rung::Nothing),
             Err(Stop::Failed(failure)) => {
                 self.forget();
                 Err(failure)
             }
-            Err(Stop::Refused(_)) => self.reclaim(ports),
         }
-    }
-
-    fn reclaim<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> Result<Rung, Failure> {
-        let Life::Live(stream) = self.load(ports.sql)? else { return Ok(Rung::Nothing) };
-        let (ended, incarnation) = (delete(stream), stream.incarnation);
-        commit(ports.sql, &Change::End { stream, ended })?;
-        self.life = Some(Life::Ended(ended));
-        self.announced = None;
-        live::dismiss(ports.sockets, incarnation);
-        Ok(Rung::Reclaimed)
     }
 }

@@ -92,7 +92,7 @@ impl Object {
 }
 
 /// Ends all live readers of a life that is over.
-pub(super) fn dismiss<S: Sockets>(sockets: &S, incarnation: u64) {
+pub(super) fn dismiss<S: Sockets>(sockets: &S, incarnation: u64, tail: Offset) {
     for kind in [BridgeKind::Sse, BridgeKind::SseAhead] {
         for socket in sockets.connected(Channel { kind, incarnation }) {
             sockets.close(&socket, CLOSE_DONE);
@@ -102,8 +102,7 @@ pub(super) fn dismiss<S: Sockets>(sockets: &S, incarnation: u64) {
     if waiters.is_empty() {
         return;
     }
-    let nowhere = Offset::segment_start(0);
-    let frame = sockets.frame(&bridge::reply_frame(nowhere, nowhere, &Reply::refused(&Refusal::NotFound)));
+    let frame = sockets.frame(&bridge::reply_frame(tail, tail, &Reply::refused(&Refusal::NotFound)));
     for waiter in waiters {
         sockets.send(&waiter, &frame);
         sockets.close(&waiter, CLOSE_DONE);

@@ -15,6 +15,7 @@ use crate::protocol::reply::Reply;
 use crate::protocol::{Millis, command::Command};
 use crate::storage::commit::{Change, commit};
 use crate::storage::{Failure, Sql, stream_row};
+use crate::stream::delete::delete;
 use crate::stream::{Life, Stream};
 use live::{Park, Sockets};
 
@@ -156,20 +157,34 @@ impl Object {
         Ok(self.life.as_mut().expect("it was loaded above"))
     }
 
-    /// The stream, if it is there and has not expired. A stream with a TTL does not expire while somebody reads
-    /// it live (PROTOCOL.md 5.1).
+    /// The stream, if it is there. One that has expired is ended here and now, whether or not its alarm has come, so
+    /// that it does not come back when memory is lost. A stream with a TTL does not expire while somebody reads it
+    /// live (PROTOCOL.md 5.1).
     fn stream<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<&mut Stream, Stop> {
-        let life = self.load(ports.sql)?;
-        if life.is_expired(now) {
-            match life {
-                Life::Live(stream) if is_read_live(stream, ports.sockets) => drop(stream.touch(now)),
-                Life::Live(_) | Life::Unborn | Life::Ended(_) => return Err(Refusal::NotFound.into()),
+        if let Life::Live(stream) = self.load(ports.sql)?
+            && stream.expires_at().is_some_and(|at| now >= at)
+        {
+            if is_read_live(stream, ports.sockets) {
+                let _kept_in_memory = stream.touch(now);
+            } else {
+                self.end(ports)?;
             }
         }
-        match life {
+        match self.life.as_mut().expect("it was loaded above") {
             Life::Live(stream) => Ok(stream),
             Life::Unborn | Life::Ended(_) => Err(Refusal::NotFound.into()),
         }
+    }
+
+    /// Ends the stream that is live, and its readers with it.
+    fn end<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> Result<(), Failure> {
+        let Life::Live(stream) = self.load(ports.sql)? else { return Ok(()) };
+        let (ended, incarnation, tail) = (delete(stream), stream.incarnation, stream.tail);
+        commit(ports.sql, &Change::End { stream, ended })?;
+        self.life = Some(Life::Ended(ended));
+        self.announced = None;
+        live::dismiss(ports.sockets, incarnation, tail);
+        Ok(())
     }
 
     fn metadata<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Served, Stop> {

@@ -87,7 +87,8 @@ impl Reading<'_> {
     /// asks for the next: a slow reader holds up nothing but itself.
     fn events(&self, sql: &dyn Sql) -> Result<Answer, Failure> {
         let format = self.stream.content_type.format();
-        let mut chunk = if self.start < self.stream.tail { self.chunk(sql)? } else { self.nothing() };
+        let nothing = Chunk { body: Vec::new(), next: self.start };
+        let mut chunk = if self.start < self.stream.tail { self.chunk(sql)? } else { nothing };
         if format == Format::Text && chunk.next < self.stream.tail {
             end_with_whole_character(&mut chunk);
         }
@@ -112,11 +113,12 @@ impl Reading<'_> {
     }
 
     fn chunk(&self, sql: &dyn Sql) -> Result<Chunk, Failure> {
-        messages::read(sql, self.stream.content_type.format(), self.start, self.limits.chunk_max_bytes)
-    }
-
-    fn nothing(&self) -> Chunk {
-        Chunk { body: Vec::new(), next: self.start }
+        let format = self.stream.content_type.format();
+        if self.start == self.stream.tail {
+            let body = if format == Format::Json { b"[]".to_vec() } else { Vec::new() };
+            return Ok(Chunk { body, next: self.start });
+        }
+        messages::read(sql, format, self.start, self.limits.chunk_max_bytes)
     }
 
     fn unless_known(&self, head: ReadHead, body: Vec<u8>) -> Reply {

@@ -1,6 +1,6 @@
 //! Writes: decide, commit, answer; announcing comes after the answer. No function here may be `async`.
 
-use super::live::{self, Sockets};
+use super::live::Sockets;
 use super::{Announced, Answer, Object, Ports, Served, Stop, touch};
 use crate::protocol::Millis;
 use crate::protocol::command::{Append, Close, Create};
@@ -11,7 +11,6 @@ use crate::storage::{Sql, producers};
 use crate::stream::append::{Appending, Content, append};
 use crate::stream::close::{Closing, close};
 use crate::stream::create::{Creating, create};
-use crate::stream::delete::delete;
 use crate::stream::fence::ProducerState;
 use crate::stream::{Closure, Life, Stream};
 
@@ -23,28 +22,20 @@ impl Object {
         request: &Create<'_>,
         now: Millis,
     ) -> Result<Served, Stop> {
-        let expired = match self.stream(ports, now) {
-            Ok(stream) => {
-                touch(ports.sql, stream, now)?;
-                None
-            }
-            Err(Stop::Refused(_)) => match self.load(ports.sql)? {
-                Life::Live(stream) => Some(stream.clone()),
-                Life::Unborn | Life::Ended(_) => None,
-            },
+        match self.stream(ports, now) {
+            Ok(stream) => touch(ports.sql, stream, now)?,
+            Err(Stop::Refused(_)) => {}
             Err(failed) => return Err(failed),
-        };
-        let ended = expired.as_deref().map(|stream| Life::Ended(delete(stream)));
+        }
         let life = self.load(ports.sql)?;
-        match create(ended.as_ref().unwrap_or(life), request, now)? {
+        match create(life, request, now)? {
             Creating::Exists => {
                 let stream = life.live()?;
                 let closed = stream.closure.is_closed();
                 Ok(Reply::exists(stream.content_type.as_str(), stream.tail, closed).into())
             }
             Creating::Create(mut stream, content) => {
-                let expired = expired.as_deref();
-                commit(ports.sql, &Change::Create { path, stream: &stream, content, expired })?;
+                commit(ports.sql, &Change::Create { path, stream: &stream, content })?;
                 stream.tail = tail_after(&stream, content);
                 let reply = Reply::created(
                     request.location,
@@ -55,9 +46,6 @@ impl Object {
                 let alarm_at = stream.expires_at();
                 self.announced = Some(Announced::all_of(&stream));
                 self.life = Some(Life::Live(stream));
-                if let Some(expired) = expired {
-                    live::dismiss(ports.sockets, expired.incarnation);
-                }
                 Ok(Served { answer: Answer::Reply(reply), alarm_at })
             }
         }
@@ -112,12 +100,8 @@ impl Object {
     }
 
     pub(super) fn delete<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Served, Stop> {
-        let stream = self.stream(ports, now)?;
-        let (ended, incarnation) = (delete(stream), stream.incarnation);
-        commit(ports.sql, &Change::End { stream, ended })?;
-        self.life = Some(Life::Ended(ended));
-        self.announced = None;
-        live::dismiss(ports.sockets, incarnation);
+        self.stream(ports, now)?;
+        self.end(ports)?;
         Ok(Reply::deleted().into())
     }
 }

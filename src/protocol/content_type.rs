@@ -26,10 +26,13 @@ pub const DEFAULT: &str = "application/octet-stream";
 impl ContentType {
     /// Checks the header's value: a media type such as `text/plain; charset=utf-8`.
     pub fn parse(text: &str) -> Result<ContentType, Refusal> {
-        let parsed: mime::Mime = text.trim().parse().map_err(|_| Refusal::InvalidHeader {
-            name: "Content-Type",
-            why: "it must be a media type such as application/json",
-        })?;
+        let parsed: Option<mime::Mime> = text.trim().parse().ok();
+        // The crate takes `text/` for a type.
+        let parsed =
+            parsed.filter(|parsed| !parsed.subtype().as_str().is_empty()).ok_or(Refusal::InvalidHeader {
+                name: "Content-Type",
+                why: "it must be a media type such as application/json",
+            })?;
         let format = if parsed.type_() == mime::APPLICATION && parsed.subtype() == mime::JSON {
             Format::Json
         } else if parsed.type_() == mime::TEXT {

@@ -19,8 +19,6 @@ pub enum Change<'a> {
         stream: &'a Stream,
         /// What it begins with.
         content: Content<'a>,
-        /// The life it follows, when that one expired and was not reclaimed yet.
-        expired: Option<&'a Stream>,
     },
     /// Something is appended, or the stream is closed, or both.
     Append {
@@ -56,7 +54,7 @@ pub enum Change<'a> {
 /// Stores a change in one transaction.
 pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
     sql.transaction(&mut || match change {
-        Change::Create { path, stream, content, expired } => create(sql, path, stream, *content, *expired),
+        Change::Create { path, stream, content } => create(sql, path, stream, *content),
         Change::Append { stream, content, stream_seq, producer, closes, now, lease_until } => {
             if let Some(content) = content {
                 let written = Written { at: stream.tail, written_at: *now, stream_seq: *stream_seq };
@@ -82,16 +80,7 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
     })
 }
 
-fn create(
-    sql: &dyn Sql,
-    path: &str,
-    stream: &Stream,
-    content: Content<'_>,
-    expired: Option<&Stream>,
-) -> Result<(), Failure> {
-    if let Some(expired) = expired {
-        drop_content(sql, expired)?;
-    }
+fn create(sql: &dyn Sql, path: &str, stream: &Stream, content: Content<'_>) -> Result<(), Failure> {
     sql.run(schema::CREATE_STREAM, &[])?;
     sql.run(schema::CREATE_PRODUCERS, &[])?;
     sql.run(&schema::create_messages(stream.tail.read_seq), &[])?;

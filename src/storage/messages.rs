@@ -144,7 +144,7 @@ fn each_part(message: &[u8], position: u64, store: Store<'_>) -> Result<(), Fail
     Ok(())
 }
 
-/// Reads from an offset until the tail or until there is enough: bytes end exactly at `max_bytes`; JSON ends with
+/// Reads from an offset before the tail until the tail or until there is enough: bytes end exactly at `max_bytes`; JSON ends with
 /// a row, so it exceeds `max_bytes` by less than one row, or holds a single message.
 pub fn read(sql: &dyn Sql, format: Format, from: Offset, max_bytes: usize) -> Result<Chunk, Failure> {
     match format {

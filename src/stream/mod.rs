@@ -96,11 +96,6 @@ impl Life {
             Life::Unborn | Life::Ended(_) => Err(Refusal::NotFound),
         }
     }
-
-    /// The life as it is at `now`: an expired stream has ended, whether or not its alarm has come.
-    pub fn is_expired(&self, now: Millis) -> bool {
-        matches!(self, Life::Live(stream) if stream.expires_at().is_some_and(|at| now >= at))
-    }
 }
 
 impl Stream {

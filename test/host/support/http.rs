@@ -2,7 +2,9 @@
 //!
 //! A request: `POST ?a=b | header: value | header: value << body`. What follows the method is the query of the
 //! stream under test, or a whole path. An expectation: `200 | header: value | !absent | present << body`; without
-//! `<<` the body may be anything. `@1_23` stands for an offset.
+//! `<<` the body may be anything, and `error: code` names the refusal. `@1_23` stands for an offset.
+
+use std::fmt;
 
 use durable_streams::protocol::bridge::{FRAME_HEAD_BYTES, parse_reply};
 use durable_streams::protocol::offset::Offset;
@@ -50,11 +52,26 @@ impl Request {
 }
 
 /// A response, wherever it came from.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
+}
+
+/// As text, and without what every response has.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        let is_common = |name: &str| {
+            ["access-control-", "cross-origin-", "x-content-"].iter().any(|start| name.starts_with(start))
+        };
+        for (name, value) in self.headers.iter().filter(|(name, _)| !is_common(name)) {
+            write!(f, " | {name}: {value}")?;
+        }
+        let text: String = self.text().chars().take(300).collect();
+        write!(f, " << {text}")
+    }
 }
 
 impl Response {
@@ -128,6 +145,12 @@ impl Response {
         assert!(message.ends_with('.') && message.len() > 10, "no sentence: {message}");
     }
 
+    /// The word for programs in a refusal.
+    pub(crate) fn error_code(&self) -> String {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
+        body["error"]["code"].as_str().unwrap().to_owned()
+    }
+
     /// Holds the response against an expectation.
     #[track_caller]
     pub(crate) fn assert_is(&self, expected: &str) {
@@ -137,18 +160,19 @@ impl Response {
         };
         let head = with_offsets(head);
         let mut parts = head.split(" | ");
-        assert_eq!(self.status.to_string(), parts.next().unwrap(), "status of {self:#?}\n{}", self.text());
+        assert_eq!(self.status.to_string(), parts.next().unwrap(), "status of {self:?}");
         for part in parts {
             match part.split_once(": ") {
-                Some((name, value)) => assert_eq!(self.header(name), Some(value), "{name} in {self:#?}"),
+                Some(("error", code)) => assert_eq!(self.error_code(), code, "{}", self.text()),
+                Some((name, value)) => assert_eq!(self.header(name), Some(value), "{name} in {self:?}"),
                 None => match part.strip_prefix('!') {
-                    Some(name) => assert_eq!(self.header(name), None, "{name} in {self:#?}"),
-                    None => assert!(self.header(part).is_some(), "no {part} in {self:#?}"),
+                    Some(name) => assert_eq!(self.header(name), None, "{name} in {self:?}"),
+                    None => assert!(self.header(part).is_some(), "no {part} in {self:?}"),
                 },
             }
         }
         if let Some(body) = body {
-            assert_eq!(self.text(), body, "body");
+            assert!(self.body == body.as_bytes(), "wanted the body {body:.300}, got {self:?}");
         }
     }
 }

@@ -1,10 +1,9 @@
 //! Live readers: the edge's part in `src/cloudflare/sse.rs` and `long_poll.rs`, without the platform, and the
 //! client behind it.
 
-use durable_streams::edge::route::sse_url_from;
-use durable_streams::edge::sse_bridge::{Gate, SseBridge};
+use durable_streams::edge::gate::{Bridge, Gate};
+use durable_streams::edge::route::live_url_from;
 use durable_streams::protocol::bridge::{CLOSE_CATCH_UP, FRAME_HEAD_BYTES};
-use durable_streams::protocol::command::Query;
 use durable_streams::protocol::offset::Offset;
 
 use super::event_source::{self, Event};
@@ -15,7 +14,7 @@ use super::world::{Outcome, World};
 /// An SSE response and what has come through it.
 pub(crate) struct SseClient {
     request: Request,
-    bridge: SseBridge,
+    bridge: Bridge,
     source: Source,
     head: Response,
     /// What the client has received.
@@ -35,7 +34,7 @@ impl SseClient {
     /// Connects; the answer, if it is no stream of events.
     pub(crate) fn connect(world: &mut World, request: Request) -> Result<SseClient, Response> {
         let (source, head) = source(world, &request)?;
-        Ok(SseClient { request, bridge: SseBridge::default(), source, head, text: Vec::new() })
+        Ok(SseClient { request, bridge: Bridge::default(), source, head, text: Vec::new() })
     }
 
     /// Connects and takes all that is there.
@@ -69,7 +68,7 @@ impl SseClient {
             Source::Over => false,
             Source::Part(part) => {
                 self.text.extend_from_slice(&part.body);
-                self.bridge = SseBridge { passed: Offset::parse(part.next()) };
+                self.bridge = Bridge { passed: Offset::parse(part.next()) };
                 if part.header("stream-closed").is_none() {
                     self.ask_again(world);
                 }
@@ -117,10 +116,9 @@ impl SseClient {
 
     fn ask_again(&mut self, world: &mut World) {
         let Some(passed) = self.bridge.passed else { return };
-        let cursor = Query::parse(&self.request.url).unwrap().cursor;
         let mut request = self.request.clone();
         request.headers.retain(|(name, _)| name != "last-event-id");
-        request.url = sse_url_from(&request.url, passed, cursor.as_deref());
+        request.url = live_url_from(&request.url, passed);
         if let Ok((source, _)) = source(world, &request) {
             self.source = source;
         }
@@ -144,6 +142,12 @@ impl SseClient {
         event_source::parse(&self.text)
     }
 
+    /// What was dispatched since it was last asked; for clients that are asked after each step, because every step
+    /// brings whole events.
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
+        event_source::parse(&std::mem::take(&mut self.text))
+    }
+
     /// The data of all data events so far.
     pub(crate) fn data(&self) -> Vec<String> {
         self.events().into_iter().filter(|event| event.name == "data").map(|event| event.data).collect()
@@ -152,8 +156,9 @@ impl SseClient {
     /// The last control event.
     #[track_caller]
     pub(crate) fn control(&self) -> serde_json::Value {
-        let controls = self.events().into_iter().filter(|event| event.name == "control");
-        serde_json::from_str(&controls.last().expect("a control event came").data).unwrap()
+        let events = self.events();
+        let control = events.iter().rfind(|event| event.name == "control").expect("a control event came");
+        serde_json::from_str(&control.data).unwrap()
     }
 }
 
@@ -167,7 +172,9 @@ fn source(world: &mut World, request: &Request) -> Result<(Source, Response), Re
 
 /// A long-poll that waits.
 pub(crate) struct LongPoll {
-    request: Request,
+    /// What the edge sends when a socket ends without the answer: the first request, from where it waits.
+    again: Request,
+    waits_at: Offset,
     socket: SocketId,
     nothing_new: Response,
 }
@@ -177,7 +184,11 @@ impl LongPoll {
     pub(crate) fn ask(world: &mut World, request: Request) -> Result<LongPoll, Response> {
         match world.send(&request) {
             Outcome::Answered(response) => Err(response),
-            Outcome::Parked(socket, nothing_new) => Ok(LongPoll { request, socket, nothing_new }),
+            Outcome::Parked(socket, nothing_new) => {
+                let waits_at = Offset::parse(nothing_new.next()).unwrap();
+                let again = Request { url: live_url_from(&request.url, waits_at), ..request };
+                Ok(LongPoll { again, waits_at, socket, nothing_new })
+            }
         }
     }
 
@@ -187,15 +198,26 @@ impl LongPoll {
         LongPoll::ask(world, Request::parse(request)).unwrap_or_else(|response| panic!("{response:?}"))
     }
 
-    /// The answer, if it has come. A socket that ends without one makes the edge ask again.
+    pub(crate) fn waits_at(&self) -> String {
+        self.waits_at.to_string()
+    }
+
+    /// The answer, if it has come. A frame that does not begin where the client waits is no answer, and a socket
+    /// that ends without one makes the edge ask again.
     pub(crate) fn answer(&mut self, world: &mut World) -> Option<Response> {
-        if let Some(frame) = world.sockets.frame_at(self.socket, 0) {
+        let frame = world.sockets.frame_at(self.socket, 0);
+        let mut gate = Bridge { passed: Some(self.waits_at) };
+        if let Some(frame) = &frame
+            && gate.admit(&frame[..FRAME_HEAD_BYTES]) == Gate::Pass
+        {
             world.sockets.drop_socket(self.socket);
-            return Some(Response::of_frame(&frame));
+            return Some(Response::of_frame(frame));
         }
-        world.sockets.close_code(self.socket)?;
+        if frame.is_none() {
+            world.sockets.close_code(self.socket)?;
+        }
         world.sockets.drop_socket(self.socket);
-        match world.send(&self.request) {
+        match world.send(&self.again) {
             Outcome::Answered(response) => Some(response),
             Outcome::Parked(socket, nothing_new) => {
                 (self.socket, self.nothing_new) = (socket, nothing_new);

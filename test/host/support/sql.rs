@@ -1,7 +1,6 @@
 //! The `Sql` port over a real SQLite, as strict as the platform, counting what it would bill, failing on demand.
 
 use std::cell::Cell;
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use durable_streams::protocol::SAFE_INTEGER_MAX;
@@ -161,12 +160,11 @@ impl Sql for HostSql {
         let columns = statement.column_count();
         let mut rows = statement.query(rusqlite::params_from_iter(params)).map_err(failure)?;
         while let Some(row) = rows.next().map_err(failure)? {
-            let row = (0..columns)
-                .map(|at| to_column(row.get_ref(at).map_err(failure)?))
-                .collect::<Result<_, _>>()?;
-            if let ControlFlow::Break(()) = visit(row)? {
-                break;
-            }
+            visit(
+                (0..columns)
+                    .map(|at| to_column(row.get_ref(at).map_err(failure)?))
+                    .collect::<Result<_, _>>()?,
+            )?;
         }
         Ok(())
     }

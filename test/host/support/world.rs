@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ::http::Method;
 use durable_streams::edge::route::{Route, route, stream_path};
+use durable_streams::object::alarm::Rung;
 use durable_streams::object::{Answer, Limits, Object, Ports, Served, Stop};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::command::{Command, RequestHead};
@@ -183,7 +184,8 @@ impl World {
         self.alarm_at = None;
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
         match self.object.ring(&ports, self.now) {
-            Ok(next) => self.alarm_at = next,
+            Ok(Rung::Again(at)) => self.alarm_at = Some(at),
+            Ok(Rung::Reclaimed | Rung::Nothing) => {}
             Err(_) => self.alarm_at = Some(self.now),
         }
     }

@@ -1,9 +1,9 @@
-//! What an SSE response passes on of the frames that its sockets bring: each byte of the stream once, in order.
+//! What a live response passes on of the frames that its sockets bring: each byte of the stream once, in order.
 
 use crate::protocol::bridge::parse_frame_head;
 use crate::protocol::offset::Offset;
 
-/// What may wait in the edge for one slow client. Beyond it the response ends; the client resumes.
+/// What may wait in the edge for one slow SSE client. Beyond it the response ends; the client resumes.
 pub const PENDING_MAX_BYTES: usize = 4 << 20;
 
 /// What to do with a frame.
@@ -17,14 +17,14 @@ pub enum Gate {
     Gap,
 }
 
-/// Where one SSE response stands.
+/// Where one live response stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct SseBridge {
+pub struct Bridge {
     /// The offset after what was passed on; `None` until the first part has come.
     pub passed: Option<Offset>,
 }
 
-impl SseBridge {
+impl Bridge {
     /// Holds a frame against what was passed on.
     pub fn admit(&mut self, frame: &[u8]) -> Gate {
         let Some((start, next)) = parse_frame_head(frame) else { return Gate::Gap };
