@@ -1,4 +1,18 @@
 //! Host tests: the whole server but `src/cloudflare`, without Cloudflare and without a network.
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod spec;
+#[cfg(test)]
+mod storage;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tidy;

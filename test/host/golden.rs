@@ -1,0 +1,186 @@
+//! Bytes that are stored, sent between edge and object, or remembered by clients and caches. A change here is a
+//! change of a format: stored ones need a new `SCHEMA_VERSION`, and the others outlive a deploy in caches.
+
+use durable_streams::protocol::bridge::{self, Attachment, BridgeKind, Channel};
+use durable_streams::protocol::cache_policy::CachePolicy;
+use durable_streams::protocol::content_type::Format;
+use durable_streams::protocol::offset::Offset;
+use durable_streams::protocol::reply::Reply;
+use durable_streams::protocol::sse::{Control, write_events};
+use durable_streams::protocol::{cursor, etag, lifetime};
+use durable_streams::storage::messages::{APPEND_MAX_BYTES, ROW_MAX_BYTES};
+use durable_streams::storage::schema;
+
+use crate::support::{Request, World};
+
+const START: Offset = Offset { read_seq: 3, position: 5 };
+const NEXT: Offset = Offset { read_seq: 3, position: 42 };
+
+#[test]
+fn offset_text() {
+    assert_eq!(Offset { read_seq: 0, position: 0 }.to_string(), "0000000000000000_0000000000000000");
+    assert_eq!(NEXT.to_string(), "0000000000000003_0000000000000042");
+    assert_eq!(Offset::TEXT_BYTES, 33);
+}
+
+#[test]
+fn entity_tag() {
+    let tag = "\"2:0000000000000003_0000000000000005:0000000000000003_0000000000000042\"";
+    assert_eq!(etag::of_range(2, START, NEXT, false), tag);
+    assert_eq!(etag::of_range(2, START, NEXT, true), tag.replace("42\"", "42:c\""));
+}
+
+/// The protocol's own: 20 s intervals from 2024-10-09T00:00:00Z.
+#[test]
+fn cursor_numbers() {
+    let epoch = 1_728_432_000_000;
+    for (now, number) in
+        [(0, 0), (epoch, 0), (epoch + 19_999, 0), (epoch + 20_000, 1), (1_767_225_600_000, 1_939_680)]
+    {
+        assert_eq!(cursor::next(now, None), number);
+    }
+}
+
+#[test]
+fn sse_text() {
+    let control = Control { next: NEXT, cursor: 7, up_to_date: true, closed: false };
+    let text = |format, data: &[u8], control| {
+        let mut out = Vec::new();
+        write_events(&mut out, format, data, control);
+        String::from_utf8(out).unwrap()
+    };
+    let id = "id: 0000000000000003_0000000000000042\n\n";
+    let next = "\"streamNextOffset\":\"0000000000000003_0000000000000042\"";
+    let live = format!("event: control\ndata:{{{next},\"streamCursor\":\"7\",\"upToDate\":true}}\n{id}");
+    assert_eq!(text(Format::Text, b"", control), live);
+    assert_eq!(text(Format::Text, b"a\n b", control), format!("event: data\ndata:a\ndata:  b\n{id}{live}"));
+    assert_eq!(text(Format::Json, b"[1,2]", control), format!("event: data\ndata:[1,2]\n{id}{live}"));
+    assert_eq!(text(Format::Binary, &[255, 0], control), format!("event: data\ndata:/wA=\n{id}{live}"));
+    let part = Control { up_to_date: false, ..control };
+    assert_eq!(
+        text(Format::Text, b"", part),
+        format!("event: control\ndata:{{{next},\"streamCursor\":\"7\"}}\n{id}")
+    );
+    let last = Control { closed: true, ..control };
+    let closed = format!("event: control\ndata:{{{next},\"upToDate\":true,\"streamClosed\":true}}\n{id}");
+    assert_eq!(text(Format::Text, b"", last), closed);
+}
+
+#[test]
+fn bridge_frames() {
+    let head = "0000000000000003_00000000000000050000000000000003_0000000000000042";
+    assert_eq!(bridge::frame_head(START, NEXT), head.as_bytes());
+    assert_eq!(bridge::FRAME_HEAD_BYTES, head.len());
+    assert_eq!(bridge::parse_frame_head(head.as_bytes()), Some((START, NEXT)));
+    let reply = Reply {
+        status: Reply::NOTHING_NEW,
+        headers: vec![("a", "1".to_owned()), ("b", "\"2\"".to_owned())],
+        body: b"body".to_vec(),
+    };
+    let json = r#"{"status":204,"headers":[["a","1"],["b","\"2\""]]}"#;
+    let expected = [head.as_bytes(), &[0, 0, 0, 50], json.as_bytes(), b"body"].concat();
+    assert_eq!(json.len(), 50);
+    assert_eq!(bridge::reply_frame(START, NEXT, &reply), expected);
+    for cut in 0..expected.len() - 4 - head.len() {
+        assert_eq!(bridge::parse_reply(&expected[head.len()..head.len() + cut]), None, "cut at {cut}");
+    }
+}
+
+#[test]
+fn tags_attachments_and_codes() {
+    let tags = [BridgeKind::Sse, BridgeKind::SseAhead, BridgeKind::LongPoll]
+        .map(|kind| Channel { kind, incarnation: 12 }.tag());
+    assert_eq!(tags, ["sse.12", "sse-ahead.12", "long-poll.12"]);
+    for (cursor, from_now, text) in [
+        (None, false, r#"{"cursor":null,"from_now":false}"#),
+        (Some(7), true, r#"{"cursor":7,"from_now":true}"#),
+    ] {
+        let attachment = Attachment { cursor, from_now };
+        assert_eq!(serde_json::to_string(&attachment).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Attachment>(text).unwrap(), attachment);
+    }
+    assert_eq!((bridge::CLOSE_DONE, bridge::CLOSE_CATCH_UP), (1000, 4000));
+}
+
+#[test]
+fn cache_control() {
+    let immutable = |remaining| CachePolicy::Immutable { remaining }.header();
+    assert_eq!(immutable(None), "public, max-age=60, stale-while-revalidate=300");
+    assert_eq!(immutable(Some(61_999)), "public, max-age=60, stale-while-revalidate=1");
+    assert_eq!(CachePolicy::Revalidate.header(), "no-cache");
+    assert_eq!(CachePolicy::Live.header(), "no-cache");
+    assert_eq!(CachePolicy::Never.header(), "no-store");
+}
+
+#[test]
+fn instants() {
+    assert_eq!(lifetime::rfc3339(0), "1970-01-01T00:00:00Z");
+    assert_eq!(lifetime::rfc3339(1_893_456_000_250), "2030-01-01T00:00:00.250Z");
+}
+
+#[test]
+fn schema_text() {
+    assert_eq!(schema::SCHEMA_VERSION, 1);
+    let stream = "CREATE TABLE IF NOT EXISTS stream ( id INTEGER PRIMARY KEY, schema_version INTEGER NOT NULL, \
+        incarnation INTEGER NOT NULL, path TEXT NOT NULL, live INTEGER NOT NULL, read_seq INTEGER NOT NULL, \
+        first_read_seq INTEGER NOT NULL, content_type TEXT NOT NULL, ttl_seconds INTEGER, expires_at INTEGER, \
+        created_at INTEGER NOT NULL, lease_until INTEGER NOT NULL, closed INTEGER NOT NULL, closer_id TEXT, \
+        closer_epoch INTEGER, closer_seq INTEGER )";
+    let producers = "CREATE TABLE IF NOT EXISTS producers ( id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, \
+        seq INTEGER NOT NULL ) WITHOUT ROWID";
+    let messages = "CREATE TABLE IF NOT EXISTS messages_7 ( key INTEGER PRIMARY KEY, span INTEGER NOT NULL, \
+        body BLOB NOT NULL, written_at INTEGER NOT NULL, stream_seq TEXT )";
+    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(one_line(schema::CREATE_STREAM), one_line(stream));
+    assert_eq!(one_line(schema::CREATE_PRODUCERS), one_line(producers));
+    assert_eq!(one_line(&schema::create_messages(7)), one_line(messages));
+    assert_eq!(schema::drop_messages(7), "DROP TABLE IF EXISTS messages_7");
+    assert_eq!(schema::DROP_PRODUCERS, "DROP TABLE IF EXISTS producers");
+    assert_eq!((ROW_MAX_BYTES, APPEND_MAX_BYTES), (1 << 20, 16 << 20));
+}
+
+/// Every column of every table, for one history.
+#[test]
+fn stored_rows() {
+    let mut world = World::after(&[
+        "PUT | content-type: text/plain; charset=utf-8 | stream-ttl: 60",
+        "DELETE",
+        "PUT | content-type: application/json | stream-expires-at: 2031-01-01T00:00:00Z << [\"a\" ,2]",
+        "WAIT 5ms",
+        "POST | content-type: application/json | stream-seq: s1 | producer-id: p | producer-epoch: 4 | producer-seq: 0 << 3",
+        "WAIT 5ms",
+    ]);
+    // Larger than a row: parts at one position, and only the last has a span.
+    let last = Request::parse(
+        "POST | content-type: application/json | stream-closed: true | producer-id: p | producer-epoch: 4 | producer-seq: 1",
+    );
+    world.send_answered(&last.body(format!("\"{}\"", "x".repeat(ROW_MAX_BYTES)))).assert_is("200");
+    let rows = |query: &str| -> Vec<String> {
+        let mut statement = world.sql.raw().prepare(query).unwrap();
+        let columns = statement.column_count();
+        let rows = statement.query_map([], |row| {
+            let values: Vec<rusqlite::types::Value> = (0..columns).map(|at| row.get(at).unwrap()).collect();
+            Ok(format!("{values:?}"))
+        });
+        rows.unwrap().map(Result::unwrap).collect()
+    };
+    let stream = "[Integer(1), Integer(1), Integer(2), Text(\"chat/42\"), Integer(1), Integer(1), Integer(1), \
+        Text(\"application/json\"), Null, Integer(1924992000000), Integer(1893456000000), Integer(0), Integer(1), \
+        Text(\"p\"), Integer(4), Integer(1)]";
+    assert_eq!(rows("SELECT * FROM stream"), [stream]);
+    assert_eq!(rows("SELECT * FROM producers"), ["[Text(\"p\"), Integer(4), Integer(1)]"]);
+    let messages = [
+        "[Integer(0), Integer(2), Text(\"\\\"a\\\" ,2\"), Integer(1893456000000), Null]",
+        "[Integer(32), Integer(1), Text(\"3\"), Integer(1893456000005), Text(\"s1\")]",
+        "[Integer(48), Integer(0), Text(\"\\\"xxx\"), Integer(1893456000010), Text(\"s1\")]",
+        "[Integer(49), Integer(1), Text(\"x\\\"\"), Integer(1893456000010), Text(\"s1\")]",
+    ];
+    let query = "SELECT key, span, CAST(substr(body, 1, CASE WHEN length(body) > 1000 THEN 4 ELSE 1000 END) AS TEXT), \
+        written_at, stream_seq FROM messages_1 ORDER BY key";
+    assert_eq!(rows(query), messages);
+    world.run(&["DELETE"]);
+    let mut statement = world.sql.raw().prepare("SELECT live, incarnation, read_seq FROM stream").unwrap();
+    let ended: (i64, i64, i64) =
+        statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+    assert_eq!(ended, (0, 2, 2));
+}

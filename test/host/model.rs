@@ -1,0 +1,278 @@
+//! A naive stream, written from PROTOCOL.md and not from `src`: everything in vectors, nothing stored, nothing fast.
+//! The simulation holds the server against it.
+
+use std::collections::BTreeMap;
+
+use durable_streams::protocol::Millis;
+
+/// How a stream's content is cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Json,
+    Text,
+    Binary,
+}
+
+impl Kind {
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Kind::Json => "application/json",
+            Kind::Text => "text/plain",
+            Kind::Binary => "image/png",
+        }
+    }
+}
+
+/// What a stream holds: messages or bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Content {
+    Messages(Vec<String>),
+    Bytes(Vec<u8>),
+}
+
+impl Content {
+    fn empty(kind: Kind) -> Content {
+        match kind {
+            Kind::Json => Content::Messages(Vec::new()),
+            Kind::Text | Kind::Binary => Content::Bytes(Vec::new()),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Content::Messages(messages) => messages.len(),
+            Content::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    fn extend(&mut self, more: &Content) {
+        match (self, more) {
+            (Content::Messages(messages), Content::Messages(more)) => messages.extend_from_slice(more),
+            (Content::Bytes(bytes), Content::Bytes(more)) => bytes.extend_from_slice(more),
+            (Content::Messages(_), Content::Bytes(_)) | (Content::Bytes(_), Content::Messages(_)) => {
+                panic!("one stream has one kind of content")
+            }
+        }
+    }
+}
+
+/// Who appends, in which epoch, with which sequence.
+pub(crate) type Producer = (String, u64, u64);
+
+/// A PUT.
+#[derive(Clone, Debug)]
+pub(crate) struct Put {
+    pub(crate) kind: Kind,
+    pub(crate) ttl: Option<Millis>,
+    pub(crate) closed: bool,
+    pub(crate) content: Content,
+}
+
+/// A POST.
+#[derive(Clone, Debug)]
+pub(crate) struct Post {
+    pub(crate) content_type: &'static str,
+    /// What the body holds; `None` for a body that is not JSON where it should be.
+    pub(crate) content: Option<Content>,
+    pub(crate) producer: Option<Producer>,
+    pub(crate) stream_seq: Option<String>,
+    pub(crate) closes: bool,
+}
+
+/// One life of the URL.
+#[derive(Clone, Debug)]
+pub(crate) struct Life {
+    pub(crate) kind: Kind,
+    pub(crate) content: Content,
+    ttl: Option<Millis>,
+    /// Before this it must be there.
+    earliest_end: Millis,
+    /// From this on it must not.
+    latest_end: Millis,
+    /// Closed, and by which request of a producer.
+    closed: Option<Option<Producer>>,
+    producers: BTreeMap<String, (u64, u64)>,
+    stream_seq: Option<String>,
+}
+
+impl Life {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
+    /// What the next request of a producer should carry.
+    pub(crate) fn producer(&self, id: &str) -> Option<(u64, u64)> {
+        self.producers.get(id).copied()
+    }
+
+    /// 5.2.1, in its own order; `None` when the request is new.
+    fn fence(&self, producer: &Producer) -> Option<u16> {
+        let (id, epoch, seq) = producer;
+        let Some((known_epoch, last_seq)) = self.producers.get(id) else {
+            return (*seq != 0).then_some(409);
+        };
+        if epoch < known_epoch {
+            Some(403)
+        } else if epoch > known_epoch {
+            (*seq != 0).then_some(400)
+        } else if seq <= last_seq {
+            Some(204)
+        } else {
+            (*seq != last_seq + 1).then_some(409)
+        }
+    }
+
+    fn remember(&mut self, producer: Option<&Producer>) {
+        if let Some((id, epoch, seq)) = producer {
+            self.producers.insert(id.clone(), (*epoch, *seq));
+        }
+    }
+
+    /// 5.2: the status, and the change if there is one.
+    fn append(&mut self, post: &Post) -> u16 {
+        if let Some(closer) = &self.closed {
+            return if closer.is_some() && *closer == post.producer { 204 } else { 409 };
+        }
+        if post.content_type != self.kind.content_type() {
+            return 409;
+        }
+        if let Some(status) = post.producer.as_ref().and_then(|producer| self.fence(producer)) {
+            return status;
+        }
+        let Some(content) = post.content.as_ref().filter(|content| content.len() > 0) else { return 400 };
+        if post.stream_seq.is_some() && self.stream_seq.is_some() && post.stream_seq <= self.stream_seq {
+            return 409;
+        }
+        self.content.extend(content);
+        self.stream_seq = post.stream_seq.clone().or(self.stream_seq.take());
+        self.remember(post.producer.as_ref());
+        if post.closes {
+            self.closed = Some(post.producer.clone());
+        }
+        if post.producer.is_some() { 200 } else { 204 }
+    }
+
+    /// 5.3, and 5.2.1 for producers.
+    fn close(&mut self, producer: Option<&Producer>) -> u16 {
+        match (&self.closed, producer) {
+            (Some(_), None) => 204,
+            (Some(closer), Some(producer)) => {
+                if closer.as_ref() == Some(producer) {
+                    204
+                } else {
+                    409
+                }
+            }
+            (None, _) => {
+                if let Some(status) = producer.and_then(|producer| self.fence(producer)) {
+                    return status;
+                }
+                self.remember(producer);
+                self.closed = Some(producer.cloned());
+                204
+            }
+        }
+    }
+}
+
+/// Whether the stream is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Presence {
+    Present,
+    Absent,
+    /// A TTL is over, but the server may have forgotten a read: until a sixteenth later it may be either.
+    Either,
+}
+
+/// The URL: all its lives.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Model {
+    lives: Vec<Life>,
+    is_live: bool,
+}
+
+impl Model {
+    /// The number of the newest life.
+    pub(crate) fn newest(&self) -> usize {
+        self.lives.len() - 1
+    }
+
+    pub(crate) fn life(&self, number: usize) -> &Life {
+        &self.lives[number]
+    }
+
+    /// The life that is there, ended by its TTL or not.
+    pub(crate) fn current(&self) -> Option<&Life> {
+        self.lives.last().filter(|_| self.is_live)
+    }
+
+    fn current_mut(&mut self) -> Option<&mut Life> {
+        let is_live = self.is_live;
+        self.lives.last_mut().filter(|_| is_live)
+    }
+
+    pub(crate) fn presence(&self, now: Millis, live_readers: usize) -> Presence {
+        match self.current() {
+            None => Presence::Absent,
+            Some(life) if now < life.earliest_end || live_readers > 0 => Presence::Present,
+            Some(life) if now >= life.latest_end => Presence::Absent,
+            Some(_) => Presence::Either,
+        }
+    }
+
+    /// The life is over.
+    pub(crate) fn end(&mut self) {
+        self.is_live = false;
+    }
+
+    /// A read or a write has slid the TTL.
+    pub(crate) fn touch(&mut self, now: Millis) {
+        self.may_touch(now);
+        if let Some(life) = self.current_mut() {
+            life.earliest_end = life.ttl.map_or(Millis::MAX, |ttl| now + ttl);
+        }
+    }
+
+    /// Something has slid the TTL, or not.
+    pub(crate) fn may_touch(&mut self, now: Millis) {
+        if let Some(life) = self.current_mut() {
+            let end = life.ttl.map_or(Millis::MAX, |ttl| now + ttl + ttl / 16);
+            life.latest_end = life.latest_end.max(end);
+        }
+    }
+
+    pub(crate) fn create(&mut self, put: &Put, now: Millis) -> u16 {
+        if let Some(life) = self.current() {
+            let same = life.kind == put.kind && life.ttl == put.ttl && life.is_closed() == put.closed;
+            return if same { 200 } else { 409 };
+        }
+        let mut content = Content::empty(put.kind);
+        content.extend(&put.content);
+        self.lives.push(Life {
+            kind: put.kind,
+            content,
+            ttl: put.ttl,
+            earliest_end: now,
+            latest_end: now,
+            closed: put.closed.then_some(None),
+            producers: BTreeMap::new(),
+            stream_seq: None,
+        });
+        self.is_live = true;
+        201
+    }
+
+    pub(crate) fn append(&mut self, post: &Post) -> u16 {
+        self.current_mut().map_or(404, |life| life.append(post))
+    }
+
+    pub(crate) fn close(&mut self, producer: Option<&Producer>) -> u16 {
+        self.current_mut().map_or(404, |life| life.close(producer))
+    }
+
+    pub(crate) fn delete(&mut self) -> u16 {
+        let status = if self.is_live { 204 } else { 404 };
+        self.end();
+        status
+    }
+}

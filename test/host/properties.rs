@@ -1,0 +1,236 @@
+//! What holds for all input: offsets, JSON, event text, tags and paths.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use durable_streams::protocol::content_type::Format;
+use durable_streams::protocol::etag;
+use durable_streams::protocol::json::{Messages, after, each_message};
+use durable_streams::protocol::offset::{Offset, ReadFrom};
+use durable_streams::protocol::path::StreamPath;
+use durable_streams::protocol::sse::{Control, whole_characters, write_events};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use proptest::prelude::*;
+use serde_json::Value;
+
+use crate::support::event_source;
+
+const DIGITS_MAX: u64 = 9_999_999_999_999_999;
+
+/// Failures are shown, not kept in files; the time limit of a debug build is in mind.
+fn config() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) }
+}
+
+fn offset() -> impl Strategy<Value = Offset> {
+    let number = || prop_oneof![0..3u64, 0..=DIGITS_MAX];
+    (number(), number()).prop_map(|(read_seq, position)| Offset { read_seq, position })
+}
+
+/// JSON of every shape, written with whitespace, duplicate keys and odd numbers.
+fn json() -> impl Strategy<Value = String> {
+    let space = || prop_oneof![4 => Just(""), 1 => Just(" "), 1 => Just("\n\t\r ")];
+    let string = prop_oneof![
+        any::<String>().prop_map(|text| serde_json::to_string(&text).unwrap()),
+        Just("\"\\u00e9\\/\\ud83d\\ude00\"".to_owned()),
+        Just("\"],[\\\\\\\"\"".to_owned()),
+    ];
+    let number = prop_oneof![
+        Just("1.0".to_owned()),
+        Just("-0".to_owned()),
+        Just("1e3".to_owned()),
+        any::<i64>().prop_map(|n| n.to_string())
+    ];
+    let leaf = prop_oneof![Just("null".to_owned()), Just("true".to_owned()), number, string.clone()];
+    leaf.prop_recursive(4, 24, 5, move |inner| {
+        let padded =
+            (space(), inner, space()).prop_map(|(before, value, after)| format!("{before}{value}{after}"));
+        let member = (string.clone(), padded.clone()).prop_map(|(key, value)| format!("{key}:{value}"));
+        prop_oneof![
+            prop::collection::vec(padded, 0..5).prop_map(|items| format!("[{}]", items.join(","))),
+            prop::collection::vec(member, 0..4).prop_map(|members| format!("{{{}}}", members.join(","))),
+        ]
+    })
+}
+
+/// Text in which line ends, colons and spaces are as frequent as they are not in life.
+fn lines() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("\n".to_owned()),
+        Just("\r".to_owned()),
+        Just("\r\n".to_owned()),
+        Just(" ".to_owned()),
+        Just(":".to_owned()),
+        Just("data: ".to_owned()),
+        Just("\u{feff}".to_owned()),
+        any::<String>(),
+    ];
+    prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+/// Bytes that are nearly UTF-8.
+fn nearly_text() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        Just(b"a".to_vec()),
+        Just("\u{e9}".as_bytes().to_vec()),
+        Just("\u{20ac}".as_bytes().to_vec()),
+        Just("\u{1f600}".as_bytes().to_vec()),
+        prop::collection::vec(any::<u8>(), 1..3),
+        Just(vec![0xf0, 0x9f]),
+        Just(vec![0xed, 0xa0]),
+    ];
+    prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+fn messages_of(joined: &str) -> Vec<&str> {
+    let mut messages = Vec::new();
+    each_message(joined, &mut |message| {
+        messages.push(message);
+        true
+    });
+    messages
+}
+
+fn events_of(format: Format, data: &[u8], next: Offset) -> Vec<event_source::Event> {
+    let mut out = Vec::new();
+    write_events(&mut out, format, data, Control { next, cursor: 1, up_to_date: true, closed: false });
+    event_source::parse(&out)
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn an_offset_comes_back(offset in offset()) {
+        let text = offset.to_string();
+        prop_assert_eq!(text.len(), Offset::TEXT_BYTES);
+        prop_assert_eq!(Offset::parse(&text), Some(offset));
+        let is_zero = offset == Offset::segment_start(0);
+        let expected = if is_zero { ReadFrom::Start } else { ReadFrom::At(offset) };
+        prop_assert_eq!(ReadFrom::parse(&text), Some(expected));
+    }
+
+    #[test]
+    fn text_order_is_offset_order(one in offset(), other in offset()) {
+        prop_assert_eq!(one.to_string().cmp(&other.to_string()), one.cmp(&other));
+    }
+
+    #[test]
+    fn only_its_own_text_is_an_offset(text in "[0-9_+x -]{30,36}|\\PC{0,40}") {
+        if let Some(offset) = Offset::parse(&text) {
+            prop_assert_eq!(offset.to_string(), text);
+        }
+    }
+
+    /// The messages are those that serde_json sees, and each has the bytes that came.
+    #[test]
+    fn json_messages_are_the_elements(items in prop::collection::vec(json(), 1..6)) {
+        let body = format!(" [{}]\n", items.join(" ,\t"));
+        let messages = Messages::parse(body.as_bytes()).unwrap();
+        prop_assert_eq!(messages.count, items.len() as u64);
+        let found = messages_of(messages.joined);
+        prop_assert_eq!(&found, &items);
+        let whole: Vec<Value> = serde_json::from_str(&body).unwrap();
+        let stored: Vec<Value> = serde_json::from_str(&format!("[{}]", messages.joined)).unwrap();
+        prop_assert_eq!(stored, whole);
+        for skip in 0..=items.len() {
+            let rest = after(messages.joined, skip as u64);
+            prop_assert_eq!(messages_of(rest), &found[skip..]);
+            prop_assert!(messages.joined.ends_with(rest));
+        }
+    }
+
+    /// A body is taken exactly when serde_json takes it (which besides refuses lone surrogates and huge numbers,
+    /// of which there are none here).
+    #[test]
+    fn json_is_what_serde_json_takes(body in prop_oneof![json(), "[\\[\\]{},:\"01ae. -]{0,12}"]) {
+        let value = serde_json::from_str::<Value>(&body);
+        match (Messages::parse(body.as_bytes()), value) {
+            (Ok(messages), Ok(Value::Array(items))) => prop_assert_eq!(messages.count, items.len() as u64),
+            (Ok(messages), Ok(_)) => {
+                prop_assert_eq!(messages.count, 1);
+                prop_assert_eq!(messages.joined, body.trim());
+            }
+            (Err(_), Err(_)) => {}
+            (taken, value) => prop_assert!(false, "{:?}: {:?} but {:?}", body, taken, value),
+        }
+    }
+
+    #[test]
+    fn no_body_makes_json_panic(body in prop::collection::vec(any::<u8>(), 0..64)) {
+        let _any = Messages::parse(&body);
+    }
+
+    /// Whatever the text, one data event brings it whole, line ends aside.
+    #[test]
+    fn text_comes_through_events(text in lines(), next in offset()) {
+        let events = events_of(Format::Text, text.as_bytes(), next);
+        let normalised = text.replace("\r\n", "\n").replace('\r', "\n");
+        if text.is_empty() {
+            prop_assert_eq!(events.len(), 1);
+        } else {
+            prop_assert_eq!(events.len(), 2);
+            prop_assert_eq!(&events[0].data, &normalised);
+            prop_assert_eq!(&events[0].name, "data");
+        }
+        prop_assert!(events.iter().all(|event| event.id == next.to_string()));
+        let control: Value = serde_json::from_str(&events.last().unwrap().data).unwrap();
+        prop_assert_eq!(&control["streamNextOffset"], &Value::String(next.to_string()));
+    }
+
+    #[test]
+    fn json_comes_through_events(items in prop::collection::vec(json(), 1..4), next in offset()) {
+        let body = format!("[{}]", items.join(","));
+        let events = events_of(Format::Json, body.as_bytes(), next);
+        prop_assert_eq!(events.len(), 2);
+        prop_assert_eq!(serde_json::from_str::<Value>(&events[0].data).unwrap(), serde_json::from_str::<Value>(&body).unwrap());
+    }
+
+    #[test]
+    fn bytes_come_through_events(bytes in prop::collection::vec(any::<u8>(), 1..200), next in offset()) {
+        let events = events_of(Format::Binary, &bytes, next);
+        prop_assert_eq!(STANDARD.decode(&events[0].data).unwrap(), bytes);
+    }
+
+    /// A cut at whole characters changes nothing in what a reader of text sees.
+    #[test]
+    fn cuts_are_invisible(text in nearly_text(), more in nearly_text()) {
+        let whole = whole_characters(&text);
+        prop_assert!(whole <= text.len() && text.len() - whole < 4);
+        let (head, tail) = text.split_at(whole);
+        let in_parts = String::from_utf8_lossy(head).into_owned() + &String::from_utf8_lossy(&[tail, &more].concat());
+        let at_once = [&text[..], &more].concat();
+        prop_assert_eq!(in_parts, String::from_utf8_lossy(&at_once));
+    }
+
+    #[test]
+    fn valid_text_is_cut_at_a_character(text in any::<String>(), at in any::<prop::sample::Index>()) {
+        let cut = at.index(text.len() + 1);
+        let boundary = (0..=cut).rev().find(|at| text.is_char_boundary(*at)).unwrap();
+        prop_assert_eq!(whole_characters(&text.as_bytes()[..cut]), boundary);
+    }
+
+    /// A list names a tag exactly when one of its members is the tag, weak or not.
+    #[test]
+    fn tags_in_lists(others in prop::collection::vec("(W/)?\"[!#-+\\--~]{0,8}\"", 0..4), at in any::<prop::sample::Index>(), weak in any::<bool>(), start in offset(), end in offset(), closed in any::<bool>()) {
+        let tag = etag::of_range(1, start, end, closed);
+        prop_assert!(!etag::matches(&others.join(","), &tag));
+        let mut list = others;
+        list.insert(at.index(list.len() + 1), if weak { format!("W/{tag}") } else { tag.clone() });
+        prop_assert!(etag::matches(&list.join(" , "), &tag));
+        prop_assert!(!etag::matches(&list.join(","), &etag::of_range(2, start, end, closed)));
+        prop_assert!(!etag::matches(&list.join(","), &etag::of_range(1, start, end, !closed)));
+    }
+
+    /// What a path was normalised to names the same stream again, however it is escaped.
+    #[test]
+    fn paths_are_normal(raw in prop_oneof!["([a-z.%/]|%2[fFeE]|%25|__ds){0,12}", "\\PC{0,24}"]) {
+        if let Ok(path) = StreamPath::parse(&raw) {
+            let escaped = utf8_percent_encode(path.as_str(), NON_ALPHANUMERIC).to_string();
+            prop_assert_eq!(StreamPath::parse(&escaped).unwrap(), path.clone());
+            let text = path.as_str();
+            prop_assert!(!text.is_empty() && text.len() <= 1024 && !text.chars().any(char::is_control));
+            prop_assert!(text.split('/').all(|segment| !matches!(segment, "" | "." | "..")));
+            prop_assert_eq!(path.is_reserved(), matches!(text.split('/').next(), Some("__ds" | "__registry__")));
+        }
+    }
+}

@@ -1,0 +1,851 @@
+//! Seeded histories of one URL: writers, readers of every kind, time, lost memory and failing storage, held against
+//! the model at every step. `SEEDS=100000 cargo test --release --test host simulation` for more of them, `SEED=n`
+//! to play one again.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use durable_streams::object::live::Sockets as _;
+use durable_streams::protocol::cursor;
+use serde_json::value::RawValue;
+
+use crate::model::{Content, Kind, Model, Post, Presence, Producer, Put};
+use crate::support::http::STREAM_URL;
+use crate::support::sql::Fault;
+use crate::support::{LongPoll, Outcome, Request, Response, SseClient, World};
+
+const SEEDS_DEFAULT: u64 = 2_000;
+const STEPS_MAX: u32 = 120;
+
+#[test]
+fn simulation() {
+    if let Some(seed) = number("SEED") {
+        return run_or_panic(seed);
+    }
+    let seeds = number("SEEDS").unwrap_or(SEEDS_DEFAULT);
+    let next = AtomicU64::new(0);
+    let threads = thread::available_parallelism().map_or(2, usize::from);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let seed @ 0.. = next.fetch_add(1, Ordering::Relaxed)
+                    && seed < seeds
+                {
+                    run_or_panic(seed);
+                }
+            });
+        }
+    });
+}
+
+/// The same seed is the same history, whatever else runs.
+#[test]
+fn simulation_repeats_itself() {
+    for seed in [1, 2, 3] {
+        let traces = [0, 1].map(|_| {
+            let mut simulation = Simulation::new(seed);
+            simulation.run();
+            simulation.trace
+        });
+        assert!(traces[0].len() > 10);
+        assert_eq!(traces[0], traces[1]);
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    env::var(variable).ok().map(|text| text.parse().expect("SEED and SEEDS are numbers"))
+}
+
+fn run_or_panic(seed: u64) {
+    let mut simulation = Simulation::new(seed);
+    if catch_unwind(AssertUnwindSafe(|| simulation.run())).is_err() {
+        let trace = &simulation.trace;
+        let last = &trace[trace.len().saturating_sub(60)..];
+        panic!("seed {seed} failed; play it again with SEED={seed}. Its last steps:\n{}", last.join("\n"));
+    }
+}
+
+/// A place in a life, as the model counts.
+type Place = (usize, usize);
+
+struct Simulation {
+    random: fastrand::Rng,
+    world: World,
+    model: Model,
+    /// Every offset that was handed out, and where it is.
+    offsets: BTreeMap<String, Place>,
+    /// What each entity tag stood for.
+    tags: BTreeMap<String, Vec<u8>>,
+    readers: Vec<Reader>,
+    polls: Vec<Poll>,
+    kind: Kind,
+    ttl: Option<u64>,
+    chunk_max_bytes: usize,
+    has_faults: bool,
+    /// Something is written and not announced.
+    has_news: bool,
+    /// An announcement was lost: readers learn of it with the next one.
+    is_damaged: bool,
+    trace: Vec<String>,
+}
+
+/// An SSE client, and what it must hear next.
+struct Reader {
+    client: SseClient,
+    life: usize,
+    at: usize,
+    cursor: u64,
+    heard_the_end: bool,
+}
+
+/// A long-poll, and what it must get.
+struct Poll {
+    poll: LongPoll,
+    life: usize,
+    at: usize,
+    cursor: u64,
+}
+
+/// What a read must find.
+enum Expected {
+    Refused(u16),
+    From(usize),
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Simulation {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let chunk_max_bytes = [4, 7, 16, 64, 1024, 1 << 20][random.usize(0..6)];
+        let mut world = World::with_chunks(chunk_max_bytes);
+        world.announces = false;
+        Simulation {
+            world,
+            model: Model::default(),
+            offsets: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            readers: Vec::new(),
+            polls: Vec::new(),
+            kind: [Kind::Json, Kind::Text, Kind::Binary][random.usize(0..3)],
+            ttl: random.bool().then(|| random.u64(1..30) * 1000),
+            chunk_max_bytes,
+            has_faults: random.bool(),
+            has_news: false,
+            is_damaged: false,
+            trace: vec![format!("seed {seed}, chunks of {chunk_max_bytes}")],
+            random,
+        }
+    }
+
+    fn run(&mut self) {
+        if self.random.u32(0..10) > 0 {
+            self.create();
+        }
+        for _ in 0..self.random.u32(20..STEPS_MAX) {
+            self.step();
+        }
+        self.has_faults = false;
+        self.come_to_rest();
+    }
+
+    fn step(&mut self) {
+        self.let_time_pass();
+        if self.model.current().is_none() && self.random.bool() {
+            return self.create();
+        }
+        match self.random.u32(0..100) {
+            0..=29 => self.append(),
+            30..=31 => self.close(),
+            32..=36 => self.create(),
+            37 => self.delete(),
+            38..=48 => self.catch_up(),
+            49..=54 => self.connect(),
+            55..=69 => self.listen(),
+            70..=73 => self.disconnect(),
+            74..=79 => self.poll(),
+            80..=87 => self.look_for_answers(),
+            88..=94 => self.announce(),
+            95..=97 => self.restart(),
+            _ => self.look_at_head(),
+        }
+    }
+
+    fn let_time_pass(&mut self) {
+        let time = match self.random.u32(0..20) {
+            0..=14 => self.random.u64(0..50),
+            15..=18 => self.random.u64(0..2_000),
+            _ => self.random.u64(0..40_000),
+        };
+        if time > 100 {
+            // An announcement is due in the next turn: it comes before long, or it is lost.
+            self.announce();
+        }
+        self.world.now += time;
+        if self.world.alarm_at.is_some_and(|at| at <= self.world.now) && self.random.bool() {
+            self.trace.push(format!("{} alarm", self.world.now));
+            self.model.may_touch(self.world.now);
+            self.world.ring();
+        }
+    }
+
+    // Sending.
+
+    fn send(&mut self, request: &Request) -> Outcome {
+        if self.world.sockets.count() > 0 {
+            // A live reader keeps a stream with a TTL, whoever asks.
+            self.model.may_touch(self.world.now);
+        }
+        let outcome = self.world.send(request);
+        let (what, response) = match &outcome {
+            Outcome::Answered(response) => (response.status.to_string(), response),
+            Outcome::Parked(_, head) => ("parked".to_owned(), head),
+        };
+        let body: String = String::from_utf8_lossy(&request.body).chars().take(40).collect();
+        let (now, query) = (self.world.now, &request.url[STREAM_URL.len()..]);
+        let next = response.header("stream-next-offset").unwrap_or("-");
+        self.trace
+            .push(format!("{now} {} {query} {:?} {body:?}: {what} {next}", request.method, request.headers));
+        outcome
+    }
+
+    fn ask(&mut self, request: &Request) -> Response {
+        match self.send(request) {
+            Outcome::Answered(response) => response,
+            Outcome::Parked(..) => panic!("{request:?} was parked"),
+        }
+    }
+
+    /// Lets the model know whether a TTL is over. Where that is so the server is asked too, so that it ends the life
+    /// before the next request and not with it, and where only the server can know, it says.
+    fn settle(&mut self) {
+        let presence = self.model.presence(self.world.now, self.world.sockets.count());
+        if presence != Presence::Present && self.model.current().is_some() {
+            let status = self.ask(&request("HEAD", "")).status;
+            assert!(status == 404 || presence == Presence::Either, "{status} after the end");
+            if status == 404 {
+                self.model.end();
+            }
+        }
+    }
+
+    fn arm(&mut self) -> Option<Fault> {
+        let strikes = self.has_faults && self.random.u32(0..8) == 0;
+        let fault = strikes.then(|| match self.random.u32(0..4) {
+            0 => Fault::Commit,
+            1 => Fault::CommitButStored,
+            _ => Fault::Statement(self.random.u32(0..5)),
+        });
+        fault.inspect(|fault| self.world.sql.arm(*fault))
+    }
+
+    /// Sends a write to the server and to the model. `None` when it failed.
+    fn write(&mut self, request: &Request, apply: &dyn Fn(&mut Model, u64) -> u16) -> Option<Response> {
+        let fault = self.arm();
+        let before = fault.map(|_| self.model.clone());
+        let expected = apply(&mut self.model, self.world.now);
+        let response = self.ask(request);
+        if self.world.sql.disarm()
+            && let Some(before) = before
+        {
+            self.trace.push(format!("  {fault:?}"));
+            assert_eq!(response.status, 500);
+            match fault {
+                Some(Fault::CommitButStored) => self.model.touch(self.world.now),
+                Some(Fault::Commit | Fault::Statement(_)) | None => self.model = before,
+            }
+            self.is_damaged = true;
+            self.has_news = true;
+            self.model.may_touch(self.world.now);
+            return None;
+        }
+        assert_eq!(response.status, expected, "{response:?}");
+        if response.status < 300 {
+            self.model.touch(self.world.now);
+            self.has_news = true;
+        } else {
+            self.model.may_touch(self.world.now);
+        }
+        Some(response)
+    }
+
+    // Writing.
+
+    fn create(&mut self) {
+        self.settle();
+        let kind = if self.random.u32(0..10) == 0 { Kind::Binary } else { self.kind };
+        let ttl = if self.random.u32(0..10) == 0 { None } else { self.ttl };
+        let content = if self.random.bool() { self.content(kind) } else { (Vec::new(), empty(kind)) };
+        let put = Put { kind, ttl, closed: self.random.u32(0..15) == 0, content: content.1 };
+        let mut request = request("PUT", "").header("content-type", kind.content_type()).body(content.0);
+        if let Some(ttl) = ttl {
+            request = request.header("stream-ttl", &(ttl / 1000).to_string());
+        }
+        if put.closed {
+            request = request.header("stream-closed", "true");
+        }
+        match self.write(&request, &|model, now| model.create(&put, now)) {
+            Some(response) if response.status < 300 => self.learn_tail(&response),
+            Some(_) | None => {}
+        }
+    }
+
+    fn append(&mut self) {
+        self.settle();
+        let kind = self.model.current().map_or(self.kind, |life| life.kind);
+        let (body, content) = self.content(kind);
+        let is_broken = kind == Kind::Json && self.random.u32(0..30) == 0;
+        let wrong_type = self.random.u32(0..30) == 0;
+        let post = Post {
+            content_type: if wrong_type { "text/html" } else { kind.content_type() },
+            content: (!is_broken).then_some(content),
+            producer: if self.random.bool() { Some(self.producer()) } else { None },
+            stream_seq: (self.random.u32(0..4) == 0).then(|| self.random.u32(0..300).to_string()),
+            closes: self.random.u32(0..60) == 0,
+        };
+        let mut request = request("POST", "").header("content-type", post.content_type);
+        request = request.body(if is_broken { b"[1,".to_vec() } else { body });
+        if let Some(seq) = &post.stream_seq {
+            request = request.header("stream-seq", seq);
+        }
+        request = with_producer(request, post.producer.as_ref(), post.closes);
+        self.write_and_learn(&request, &|model, _| model.append(&post));
+    }
+
+    fn close(&mut self) {
+        self.settle();
+        let producer = self.random.bool().then(|| self.producer());
+        let request = with_producer(request("POST", ""), producer.as_ref(), true);
+        self.write_and_learn(&request, &|model, _| model.close(producer.as_ref()));
+    }
+
+    fn write_and_learn(&mut self, request: &Request, apply: &dyn Fn(&mut Model, u64) -> u16) {
+        let Some(response) = self.write(request, apply) else { return };
+        if response.status < 300 {
+            self.learn_tail(&response);
+            let is_closed = self.model.current().unwrap().is_closed();
+            assert_eq!(response.header("stream-closed").is_some(), is_closed, "{response:?}");
+        }
+    }
+
+    fn delete(&mut self) {
+        self.settle();
+        self.write(&request("DELETE", ""), &|model, _| model.delete());
+    }
+
+    /// A producer's next request most of the time; else a retry, a gap, a zombie, or a new life.
+    fn producer(&mut self) -> Producer {
+        let id = ["p", "q"][self.random.usize(0..2)].to_owned();
+        let known = self.model.current().and_then(|life| life.producer(&id));
+        let (epoch, last) = known.map_or((0, -1), |(epoch, seq)| (epoch as i64, seq as i64));
+        let (epoch, seq) = match self.random.u32(0..20) {
+            0..=12 => (epoch, last + 1),
+            13..=15 => (epoch, last - self.random.i64(0..3)),
+            16 => (epoch, last + self.random.i64(2..4)),
+            17 => (epoch + 1, 0),
+            18 => (epoch + 1, 1),
+            _ => (epoch - 1, 0),
+        };
+        (id, epoch.max(0) as u64, seq.max(0) as u64)
+    }
+
+    /// A body, and what it holds.
+    fn content(&mut self, kind: Kind) -> (Vec<u8>, Content) {
+        let is_large = self.chunk_max_bytes >= 1 << 20 && self.random.u32(0..300) == 0;
+        match kind {
+            Kind::Json => self.messages(is_large),
+            Kind::Text | Kind::Binary => {
+                let pieces: &[&[u8]] = match kind {
+                    Kind::Text => {
+                        &[b"a", b"\n", b" ", "\u{e9}".as_bytes(), "\u{1f600}".as_bytes(), b"data: x\n\n"]
+                    }
+                    Kind::Json | Kind::Binary => &[b"a", b"\0", &[0xff], &[0xf0, 0x9f], b"\r\n\r\n"],
+                };
+                let count =
+                    if is_large { (1 << 20) + self.random.usize(0..9) } else { self.random.usize(1..12) };
+                let piece = |_| if is_large { pieces[0] } else { pieces[self.random.usize(0..pieces.len())] };
+                let bytes: Vec<u8> = (0..count).flat_map(piece).copied().collect();
+                (bytes.clone(), Content::Bytes(bytes))
+            }
+        }
+    }
+
+    fn messages(&mut self, is_large: bool) -> (Vec<u8>, Content) {
+        const MESSAGES: [&str; 8] =
+            ["1", "2.50", "\"a,]\"", "[3 , 4]", "{\"k\": [1],\"k\":\t2}", "\"\\u00e9\\n\"", "null", "[[]]"];
+        let count = self.random.usize(1..5);
+        let mut messages: Vec<String> =
+            (0..count).map(|_| MESSAGES[self.random.usize(0..MESSAGES.len())].to_owned()).collect();
+        if is_large {
+            messages[0] = format!("\"{}\"", "x".repeat((1 << 20) - 2 + self.random.usize(0..3)));
+        }
+        let is_alone = count == 1 && !messages[0].starts_with('[') && self.random.bool();
+        let separator = [",", " ,", ",\n "][self.random.usize(0..3)];
+        let body = if is_alone { messages[0].clone() } else { format!("[{}]", messages.join(separator)) };
+        (body.into_bytes(), Content::Messages(messages))
+    }
+
+    // What is learned.
+
+    /// An offset means one place, for ever, and text order is the order of places over all lives.
+    fn learn(&mut self, offset: &str, place: Place) {
+        assert!(offset != "-1" && offset != "now" && offset.len() < 256);
+        if let Some(known) = self.offsets.insert(offset.to_owned(), place) {
+            assert_eq!(known, place, "{offset} means two places");
+            return;
+        }
+        let below = self.offsets.range(..offset.to_owned()).next_back();
+        assert!(below.is_none_or(|(_, below)| *below < place), "{offset} for {place:?} after {below:?}");
+        let above = self.offsets.range(offset.to_owned()..).nth(1);
+        assert!(above.is_none_or(|(_, above)| *above > place), "{offset} for {place:?} before {above:?}");
+    }
+
+    fn learn_tail(&mut self, response: &Response) {
+        let tail = (self.model.newest(), self.model.life(self.model.newest()).content.len());
+        self.learn(response.next(), tail);
+    }
+
+    /// Holds bytes against the model, from a place on; gives the place after them.
+    fn check_content(&self, (life, at): Place, data: &[u8]) -> usize {
+        match &self.model.life(life).content {
+            Content::Messages(messages) => {
+                let shown: Vec<&RawValue> = serde_json::from_slice(data).expect("an array of messages");
+                let next = at + shown.len();
+                let expected = messages.get(at..next).expect("no more messages than there are");
+                assert!(
+                    shown.iter().map(|message| message.get()).eq(expected),
+                    "{at}..{next} of life {life}"
+                );
+                next
+            }
+            Content::Bytes(bytes) => {
+                let next = at + data.len();
+                assert!(
+                    bytes.get(at..next) == Some(data),
+                    "{at}..{next} of life {life}: {:?}",
+                    String::from_utf8_lossy(data)
+                );
+                next
+            }
+        }
+    }
+
+    // Catch-up.
+
+    /// A query for some offset, and what it must find.
+    fn pick_offset(&mut self, in_characters: bool) -> (String, Expected) {
+        let Some(life) = self.model.current() else {
+            return ("offset=-1".to_owned(), Expected::Refused(404));
+        };
+        let (number, len) = (self.model.newest(), life.content.len());
+        match self.random.u32(0..8) {
+            0 => ("offset=-1".to_owned(), Expected::From(0)),
+            _ if self.offsets.is_empty() => (String::from("offset=-1"), Expected::From(0)),
+            1 => ("offset=now".to_owned(), Expected::From(len)),
+            _ => {
+                // Newer ones more often: the older lives' are many.
+                let reverse = self.random.usize(0..self.offsets.len().min(12));
+                let (offset, (of, at)) = self.offsets.iter().nth_back(reverse).unwrap();
+                let is_start = offset.bytes().all(|byte| matches!(byte, b'0' | b'_'));
+                let expected = match () {
+                    () if is_start => Expected::From(0),
+                    () if *of != number => Expected::Refused(410),
+                    () if in_characters && !is_boundary(&life.content, *at) => {
+                        return ("offset=-1".to_owned(), Expected::From(0));
+                    }
+                    () => Expected::From(*at),
+                };
+                (format!("offset={offset}"), expected)
+            }
+        }
+    }
+
+    fn catch_up(&mut self) {
+        self.settle();
+        let (query, expected) = self.pick_offset(false);
+        let fault = self.arm();
+        let response = self.ask(&request("GET", &query));
+        if self.world.sql.disarm() && fault.is_some() {
+            assert_eq!(response.status, 500);
+            self.is_damaged = true;
+            return self.model.may_touch(self.world.now);
+        }
+        match expected {
+            Expected::Refused(status) => assert_eq!(response.status, status),
+            Expected::From(at) => {
+                self.model.touch(self.world.now);
+                self.read_on(at, response);
+            }
+        }
+    }
+
+    /// Reads chunk after chunk, to the tail.
+    fn read_on(&mut self, at: usize, first: Response) {
+        let (mut at, mut response) = (at, first);
+        while let Some(next) = self.check_chunk(at, &response) {
+            assert!(next > at, "a read gets on");
+            at = next;
+            response = self.ask(&request("GET", &format!("offset={}", response.next())));
+        }
+    }
+
+    /// Holds one chunk of the newest life against the model; gives the place after it, if it is not the tail.
+    fn check_chunk(&mut self, at: usize, response: &Response) -> Option<usize> {
+        assert_eq!(response.status, 200, "{response:?}");
+        let life = self.model.newest();
+        let next = self.check_content((life, at), &response.body);
+        self.learn(response.next(), (life, next));
+        self.check_tag(response);
+        let of = self.model.life(life);
+        let is_at_tail = next == of.content.len();
+        assert_eq!(response.header("stream-up-to-date").is_some(), is_at_tail, "{response:?}");
+        assert_eq!(response.header("stream-closed").is_some(), is_at_tail && of.is_closed(), "{response:?}");
+        (!is_at_tail).then_some(next)
+    }
+
+    /// One tag stands for one body, closed or not.
+    fn check_tag(&mut self, response: &Response) {
+        let Some(tag) = response.header("etag") else { return };
+        let closed = response.header("stream-closed").is_some();
+        let stood_for = [&response.body[..], &[u8::from(closed)]].concat();
+        if let Some(known) = self.tags.insert(tag.to_owned(), stood_for.clone()) {
+            assert!(known == stood_for, "{tag} stands for two bodies");
+        }
+    }
+
+    fn look_at_head(&mut self) {
+        self.settle();
+        let response = self.ask(&request("HEAD", ""));
+        match self.model.current() {
+            None => assert_eq!(response.status, 404),
+            Some(life) => {
+                let is_closed = life.is_closed();
+                assert_eq!(response.status, 200);
+                assert_eq!(response.header("stream-closed").is_some(), is_closed);
+                self.learn_tail(&response);
+            }
+        }
+    }
+
+    // Server-sent events.
+
+    fn connect(&mut self) {
+        self.settle();
+        let (query, expected) = self.pick_offset(true);
+        let cursor = self.cursor();
+        let cursor_query = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+        let request = request("GET", &format!("{query}&live=sse{cursor_query}"));
+        // By `Last-Event-ID` it is the same, whatever the query says.
+        let request = match query.strip_prefix("offset=").filter(|_| self.random.u32(0..4) == 0) {
+            Some(id) => Request { url: request.url.replace(&query, "offset=-1"), ..request }
+                .header("last-event-id", id),
+            None => request,
+        };
+        let fault = self.arm();
+        let connected = SseClient::connect(&mut self.world, request.clone());
+        let failed = self.world.sql.disarm() && fault.is_some();
+        self.trace.push(format!("{} SSE {} {:?}", self.world.now, request.url, request.headers));
+        self.is_damaged |= failed;
+        self.has_news = false;
+        match (connected, expected) {
+            (Err(response), _) if failed => assert_eq!(response.status, 500),
+            (Err(response), Expected::Refused(status)) => assert_eq!(response.status, status),
+            (Ok(client), Expected::From(at)) => {
+                self.model.touch(self.world.now);
+                let (life, cursor) = (self.model.newest(), cursor.unwrap_or(0));
+                self.readers.push(Reader { client, life, at, cursor, heard_the_end: false });
+            }
+            (Ok(_), Expected::Refused(status)) => panic!("connected instead of {status}"),
+            (Err(response), Expected::From(_)) => panic!("{response:?}"),
+        }
+        self.model.may_touch(self.world.now);
+    }
+
+    fn cursor(&mut self) -> Option<u64> {
+        let interval = cursor::next(self.world.now, None);
+        [None, Some(0), Some(interval), Some(interval + 3)][self.random.usize(0..4)]
+    }
+
+    /// Whoever stands at the very first offset has seen nothing, and that offset is the start of every life: it is
+    /// not wrong for it to see the next one.
+    fn forget_those_who_saw_nothing(&mut self) {
+        if self.model.current().is_some() && self.model.newest() > 0 {
+            for mut reader in self.readers.extract_if(.., |reader| (reader.life, reader.at) == (0, 0)) {
+                reader.client.disconnect(&self.world);
+            }
+            for poll in self.polls.extract_if(.., |poll| (poll.life, poll.at) == (0, 0)) {
+                poll.poll.time_out(&self.world);
+            }
+        }
+    }
+
+    /// Some reader takes some of what there is for it.
+    fn listen(&mut self) {
+        self.forget_those_who_saw_nothing();
+        if self.readers.is_empty() {
+            return;
+        }
+        let index = self.random.usize(0..self.readers.len());
+        let mut reader = self.readers.swap_remove(index);
+        for _ in 0..self.random.u32(1..4) {
+            self.listen_once(&mut reader);
+        }
+        if reader.client.is_over() {
+            let is_explained = reader.heard_the_end || self.is_damaged || self.ttl.is_some();
+            let is_ended = self.model.current().is_none() || reader.life != self.model.newest();
+            assert!(is_explained || is_ended, "a response ended for no reason");
+        } else {
+            self.readers.push(reader);
+        }
+    }
+
+    fn listen_once(&mut self, reader: &mut Reader) -> bool {
+        // Asking again, which a step may do, is a read.
+        self.model.may_touch(self.world.now);
+        let has_moved = reader.client.step(&mut self.world);
+        let mut data = None;
+        for event in reader.client.take_events() {
+            if event.name == "data" {
+                assert!(data.replace(event.data).is_none(), "two data events in a row");
+            } else {
+                self.hear(reader, data.take(), &event.data, &event.id);
+            }
+        }
+        assert!(data.is_none(), "data and its control event leave in one piece");
+        has_moved
+    }
+
+    fn hear(&mut self, reader: &mut Reader, data: Option<String>, control: &str, id: &str) {
+        self.trace.push(format!("  heard {:.60?} {control}", data.as_deref().unwrap_or("")));
+        assert!(!reader.heard_the_end, "something after the end");
+        let control: serde_json::Value = serde_json::from_str(control).unwrap();
+        if let Some(data) = data {
+            let bytes = match self.model.life(reader.life).kind {
+                Kind::Json | Kind::Text => data.into_bytes(),
+                Kind::Binary => STANDARD.decode(data).unwrap(),
+            };
+            assert!(!bytes.is_empty());
+            reader.at = self.check_content((reader.life, reader.at), &bytes);
+        }
+        assert_eq!(control["streamNextOffset"], id);
+        self.learn(id, (reader.life, reader.at));
+        let life = self.model.life(reader.life);
+        reader.heard_the_end = control.get("streamClosed").is_some();
+        if reader.heard_the_end {
+            assert!(life.is_closed() && reader.at == life.content.len(), "the end came early");
+        } else {
+            reader.cursor = later_cursor(reader.cursor, control["streamCursor"].as_str());
+        }
+    }
+
+    fn disconnect(&mut self) {
+        if !self.readers.is_empty() {
+            let index = self.random.usize(0..self.readers.len());
+            let mut reader = self.readers.swap_remove(index);
+            reader.client.disconnect(&self.world);
+        }
+    }
+
+    // Long-polls.
+
+    fn poll(&mut self) {
+        self.settle();
+        let (query, expected) = self.pick_offset(false);
+        let cursor = self.cursor();
+        let cursor_query = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+        let request = request("GET", &format!("{query}&live=long-poll{cursor_query}"));
+        let fault = self.arm();
+        let asked = LongPoll::ask(&mut self.world, request);
+        let failed = self.world.sql.disarm() && fault.is_some();
+        self.trace.push(format!("{} long-poll {query}", self.world.now));
+        self.is_damaged |= failed;
+        self.has_news = false;
+        self.model.may_touch(self.world.now);
+        match (asked, expected) {
+            (Err(response), _) if failed => assert_eq!(response.status, 500),
+            (Err(response), Expected::Refused(status)) => assert_eq!(response.status, status),
+            (Ok(_), Expected::Refused(status)) => panic!("parked instead of {status}"),
+            (asked, Expected::From(at)) => {
+                self.model.touch(self.world.now);
+                let place = (self.model.newest(), at);
+                match asked {
+                    Ok(poll) => {
+                        self.polls.push(Poll { poll, life: place.0, at, cursor: cursor.unwrap_or(0) })
+                    }
+                    Err(response) => self.take_answer(place, cursor.unwrap_or(0), &response),
+                }
+            }
+        }
+    }
+
+    fn look_for_answers(&mut self) {
+        self.forget_those_who_saw_nothing();
+        if self.polls.is_empty() {
+            return;
+        }
+        let index = self.random.usize(0..self.polls.len());
+        let mut poll = self.polls.swap_remove(index);
+        self.model.may_touch(self.world.now);
+        match poll.poll.answer(&mut self.world) {
+            Some(response) => self.take_answer((poll.life, poll.at), poll.cursor, &response),
+            None if self.random.u32(0..4) == 0 => {
+                let response = poll.poll.time_out(&self.world);
+                self.learn(response.next(), (poll.life, poll.at));
+                later_cursor(poll.cursor, response.header("stream-cursor"));
+            }
+            None => self.polls.push(poll),
+        }
+    }
+
+    fn take_answer(&mut self, (life, at): Place, cursor: u64, response: &Response) {
+        self.trace.push(format!("  answered {response:?}"));
+        let is_closed = response.header("stream-closed").is_some();
+        let next = match response.status {
+            200 => self.check_content((life, at), &response.body),
+            204 => at,
+            _ => {
+                let is_over =
+                    self.model.current().is_none() || life != self.model.newest() || self.ttl.is_some();
+                assert!(matches!(response.status, 404 | 410) && is_over, "{response:?}");
+                return;
+            }
+        };
+        assert!(response.status == 204 || next > at, "200 brings something");
+        self.learn(response.next(), (life, next));
+        self.check_tag(response);
+        if is_closed {
+            let life = self.model.life(life);
+            assert!(life.is_closed() && next == life.content.len(), "the end came early");
+        } else {
+            later_cursor(cursor, response.header("stream-cursor"));
+        }
+    }
+
+    // What goes on around them.
+
+    fn announce(&mut self) {
+        let fault = self.arm();
+        self.world.announce();
+        self.is_damaged |= self.world.sql.disarm() && fault.is_some();
+        self.has_news = false;
+    }
+
+    fn restart(&mut self) {
+        self.trace.push(format!("{} restart", self.world.now));
+        self.is_damaged |= self.has_news;
+        self.world.restart();
+    }
+
+    /// Nothing fails any more: whoever listens hears everything, and everything can be read.
+    fn come_to_rest(&mut self) {
+        self.trace.push("comes to rest".to_owned());
+        self.settle();
+        self.announce();
+        self.everybody_listens(!self.is_damaged);
+        self.settle();
+        if self.model.current().is_some_and(|life| !life.is_closed()) {
+            // What an announcement lost, the next one makes up for.
+            let kind = self.model.current().unwrap().kind;
+            let (body, content) = self.content(kind);
+            let request = request("POST", "").header("content-type", kind.content_type()).body(body);
+            let post = Post {
+                content_type: kind.content_type(),
+                content: Some(content),
+                producer: None,
+                stream_seq: None,
+                closes: false,
+            };
+            self.write_and_learn(&request, &|model, _| model.append(&post));
+            self.announce();
+            self.everybody_listens(true);
+        }
+        self.everything_can_be_read();
+    }
+
+    fn everybody_listens(&mut self, hears_all: bool) {
+        self.forget_those_who_saw_nothing();
+        for mut reader in std::mem::take(&mut self.readers) {
+            while self.listen_once(&mut reader) {}
+            let is_current = self.model.current().is_some() && reader.life == self.model.newest();
+            if is_current && hears_all && !reader.client.is_over() {
+                let life = self.model.life(reader.life);
+                assert_eq!(reader.at, life.content.len(), "a reader was left behind");
+                assert!(!life.is_closed(), "a reader was not told of the end");
+            }
+            self.readers.push(reader);
+        }
+        for mut poll in std::mem::take(&mut self.polls) {
+            match poll.poll.answer(&mut self.world) {
+                Some(response) => self.take_answer((poll.life, poll.at), poll.cursor, &response),
+                None => {
+                    let is_current = self.model.current().is_some() && poll.life == self.model.newest();
+                    let is_at_tail = poll.at == self.model.life(poll.life).content.len();
+                    assert!(!is_current || !hears_all || is_at_tail, "a long-poll was left behind");
+                    self.polls.push(poll);
+                }
+            }
+        }
+    }
+
+    fn everything_can_be_read(&mut self) {
+        if self.model.current().is_none() {
+            assert_eq!(self.ask(&request("GET", "")).status, 404);
+            return;
+        }
+        let newest = self.model.newest();
+        for (offset, (life, at)) in self.offsets.clone() {
+            let is_start = offset.bytes().all(|byte| matches!(byte, b'0' | b'_'));
+            let response = self.ask(&request("GET", &format!("offset={offset}")));
+            match () {
+                () if life != newest && !is_start => assert_eq!(response.status, 410),
+                () => drop(self.check_chunk(if is_start { 0 } else { at }, &response)),
+            }
+        }
+        let whole = self.ask(&request("GET", ""));
+        self.read_on(0, whole);
+    }
+}
+
+fn request(method: &str, query: &str) -> Request {
+    let mut request = Request::parse(method);
+    if !query.is_empty() {
+        request.url.push_str(&format!("?{query}"));
+    }
+    request
+}
+
+fn with_producer(request: Request, producer: Option<&Producer>, closes: bool) -> Request {
+    let request = if closes { request.header("stream-closed", "true") } else { request };
+    let Some((id, epoch, seq)) = producer else { return request };
+    request
+        .header("producer-id", id)
+        .header("producer-epoch", &epoch.to_string())
+        .header("producer-seq", &seq.to_string())
+}
+
+fn empty(kind: Kind) -> Content {
+    match kind {
+        Kind::Json => Content::Messages(Vec::new()),
+        Kind::Text | Kind::Binary => Content::Bytes(Vec::new()),
+    }
+}
+
+/// Whether text may be cut there.
+fn is_boundary(content: &Content, at: usize) -> bool {
+    match content {
+        Content::Messages(_) => true,
+        Content::Bytes(bytes) => {
+            std::str::from_utf8(&bytes[at..]).is_ok() || std::str::from_utf8(bytes).is_err()
+        }
+    }
+}
+
+/// Cursors never go back (10.1).
+fn later_cursor(client: u64, cursor: Option<&str>) -> u64 {
+    let cursor = cursor.expect("a live answer has a cursor").parse().unwrap();
+    assert!(cursor >= client, "{cursor} after {client}");
+    cursor
+}

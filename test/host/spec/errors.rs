@@ -1,0 +1,171 @@
+//! PROTOCOL.md 12.7 and the shape of every answer: one table of all refusals, and one of all replies.
+
+use durable_streams::protocol::cache_policy::CachePolicy;
+use durable_streams::protocol::command::STREAM_METHODS;
+use durable_streams::protocol::lifetime::Lifetime;
+use durable_streams::protocol::offset::Offset;
+use durable_streams::protocol::producer::Producer;
+use durable_streams::protocol::refusal::Refusal;
+use durable_streams::protocol::reply::{ReadHead, Reply};
+
+use crate::support::sql::Fault;
+use crate::support::{Response, World, check};
+
+use super::{HELLO, TEXT};
+
+const TAIL: Offset = Offset { read_seq: 1, position: 5 };
+
+/// Every variant, each with what the protocol wants of it. A variant that is missing here fails to compile in
+/// [`is_listed`].
+fn refusals() -> Vec<(Refusal, &'static str)> {
+    let (name, why, what) = ("X", "it must be y", "z");
+    vec![
+        (Refusal::UnknownRoute, "404 | error: unknown_route"),
+        (Refusal::InvalidPath { why }, "400 | error: invalid_path"),
+        (
+            Refusal::MethodNotAllowed { allow: STREAM_METHODS },
+            "405 | allow: GET, HEAD, PUT, POST, DELETE, OPTIONS | error: method_not_allowed",
+        ),
+        (Refusal::NotImplemented { what }, "501 | error: not_implemented"),
+        (Refusal::InvalidHeader { name, why }, "400 | error: invalid_header"),
+        (Refusal::InvalidQuery { name, why }, "400 | error: invalid_query"),
+        (Refusal::NotFound, "404 | error: stream_not_found"),
+        (Refusal::ExistsWithOtherConfig { what }, "409 | error: stream_exists | !stream-closed"),
+        (Refusal::EmptyBody, "400 | error: empty_body"),
+        (Refusal::EmptyBatch, "400 | error: empty_batch"),
+        (Refusal::InvalidJson { why: "x".to_owned() }, "400 | error: invalid_json"),
+        (Refusal::BodyTooLarge { max_bytes: 9 }, "413 | error: body_too_large"),
+        (Refusal::MissingContentType, "400 | error: missing_content_type"),
+        (
+            Refusal::ContentTypeMismatch { expected: "text/plain".to_owned() },
+            "409 | error: content_type_mismatch",
+        ),
+        (
+            Refusal::Closed { tail: TAIL },
+            "409 | stream-closed: true | stream-next-offset: @1_5 | error: stream_closed",
+        ),
+        (
+            Refusal::StreamSeqRegression { last: "z".to_owned() },
+            "409 | error: stream_seq_regression | !stream-closed",
+        ),
+        (Refusal::StaleEpoch { current: 4 }, "403 | producer-epoch: 4 | error: stale_epoch"),
+        (Refusal::EpochStartsAtZero, "400 | error: epoch_starts_at_zero"),
+        (
+            Refusal::ProducerGap { expected: 2, received: 4 },
+            "409 | producer-expected-seq: 2 | producer-received-seq: 4 | error: producer_gap | !stream-closed",
+        ),
+        (Refusal::OffsetBeyondTail { tail: TAIL }, "400 | error: offset_beyond_tail"),
+        (Refusal::OffsetGone { earliest: TAIL }, "410 | stream-next-offset: @1_5 | error: offset_gone"),
+        (Refusal::TooManyReaders, "503 | retry-after: 5 | error: too_many_readers"),
+        (Refusal::BrokenBody, "400 | error: broken_body"),
+    ]
+}
+
+fn is_listed(refusal: &Refusal) -> usize {
+    match refusal {
+        Refusal::UnknownRoute => 0,
+        Refusal::InvalidPath { .. } => 1,
+        Refusal::MethodNotAllowed { .. } => 2,
+        Refusal::NotImplemented { .. } => 3,
+        Refusal::InvalidHeader { .. } => 4,
+        Refusal::InvalidQuery { .. } => 5,
+        Refusal::NotFound => 6,
+        Refusal::ExistsWithOtherConfig { .. } => 7,
+        Refusal::EmptyBody => 8,
+        Refusal::EmptyBatch => 9,
+        Refusal::InvalidJson { .. } => 10,
+        Refusal::BodyTooLarge { .. } => 11,
+        Refusal::MissingContentType => 12,
+        Refusal::ContentTypeMismatch { .. } => 13,
+        Refusal::Closed { .. } => 14,
+        Refusal::StreamSeqRegression { .. } => 15,
+        Refusal::StaleEpoch { .. } => 16,
+        Refusal::EpochStartsAtZero => 17,
+        Refusal::ProducerGap { .. } => 18,
+        Refusal::OffsetBeyondTail { .. } => 19,
+        Refusal::OffsetGone { .. } => 20,
+        Refusal::TooManyReaders => 21,
+        Refusal::BrokenBody => 22,
+    }
+}
+
+#[test]
+fn every_refusal() {
+    let mut codes = Vec::new();
+    for (index, (refusal, expected)) in refusals().into_iter().enumerate() {
+        assert_eq!(is_listed(&refusal), index);
+        let response = Response::of_reply(Reply::refused(&refusal));
+        response.assert_is(expected);
+        codes.push(response.error_code());
+    }
+    assert_eq!(codes.len(), 23, "as many as is_listed has");
+    codes.sort();
+    codes.dedup();
+    assert_eq!(codes.len(), 23, "each has a code of its own");
+}
+
+/// `Response::of_reply` holds each against 12.7.
+#[test]
+fn every_reply() {
+    let producer = Producer { id: "p".to_owned(), epoch: 1, seq: 2 };
+    let head = |closed, cursor| ReadHead {
+        content_type: "text/plain".to_owned(),
+        next: TAIL,
+        up_to_date: closed,
+        closed,
+        cursor,
+        etag: Some("\"x\"".to_owned()),
+        cache: CachePolicy::Revalidate,
+    };
+    let table = [
+        (
+            Reply::created("https://x/y", "text/plain", TAIL, true),
+            "201 | location: https://x/y | stream-closed: true",
+        ),
+        (
+            Reply::exists("text/plain", TAIL, false),
+            "200 | content-type: text/plain | stream-next-offset: @1_5",
+        ),
+        (Reply::appended(TAIL, false, None), "204 | stream-next-offset: @1_5"),
+        (
+            Reply::appended(TAIL, true, Some(&producer)),
+            "200 | producer-epoch: 1 | producer-seq: 2 | stream-closed: true",
+        ),
+        (Reply::closed(TAIL, None), "204 | stream-closed: true"),
+        (Reply::closed(TAIL, Some(&producer)), "204 | producer-epoch: 1 | producer-seq: 2"),
+        (Reply::duplicate(TAIL, false, 3, 4), "204 | producer-epoch: 3 | producer-seq: 4"),
+        (Reply::deleted(), "204"),
+        (Reply::metadata("text/plain", TAIL, false, Lifetime::Ttl { seconds: 9 }), "200 | stream-ttl: 9"),
+        (Reply::read(head(false, Some(7)), b"x".to_vec()), "200 | stream-cursor: 7 | !stream-closed << x"),
+        (Reply::read(head(true, Some(7)), Vec::new()), "200 | !stream-cursor | stream-closed: true <<"),
+        (Reply::not_modified(head(false, None)), "304 | etag: \"x\" | !content-type <<"),
+        (Reply::nothing_new(TAIL, false, 7), "204 | stream-cursor: 7 | stream-up-to-date: true"),
+        (Reply::nothing_new(TAIL, true, 7), "204 | !stream-cursor | stream-closed: true"),
+        (
+            Reply::events(TAIL, true, false, b"x".to_vec()),
+            "200 | content-type: text/event-stream | stream-sse-data-encoding: base64",
+        ),
+        (Reply::preflight(), "204 | access-control-allow-methods"),
+        (Reply::health(), "200 | content-type: application/json"),
+        (Reply::failed(), "500 | error: internal"),
+        (Reply::unavailable(), "503 | error: unavailable | retry-after"),
+    ];
+    for (reply, expected) in table {
+        Response::of_reply(reply).assert_is(expected);
+    }
+}
+
+/// A failure of ours is a 500 that says nothing of its cause, and never a refusal.
+#[test]
+fn failures_are_500() {
+    for request in
+        ["GET", "HEAD", HELLO, "POST | stream-closed: true", "DELETE", TEXT, "GET ?offset=now&live=sse"]
+    {
+        let mut world = World::after(&[TEXT, HELLO, "RESTART"]);
+        world.sql.arm(Fault::Statement(0));
+        let response = world.ask(request);
+        response.assert_is("500 | error: internal | !stream-next-offset");
+        assert!(!response.text().contains("injected"), "{}", response.text());
+    }
+    check(&[TEXT, HELLO], "GET", "200 << hello");
+}

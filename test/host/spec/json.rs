@@ -1,0 +1,152 @@
+//! PROTOCOL.md 9.1: JSON mode.
+
+use super::{HELLO, JSON};
+use crate::support::{Request, World, check};
+
+const POST: &str = "POST | content-type: application/json";
+
+fn posted(body: impl Into<Vec<u8>>) -> (World, crate::support::Response) {
+    let mut world = World::after(&[JSON]);
+    let response = world.send_answered(&Request::parse(POST).body(body));
+    (world, response)
+}
+
+/// No re-serialising: what came is what goes.
+#[test]
+fn messages_keep_their_bytes() {
+    let messages = [
+        "1.0",
+        "1e400",
+        "-0",
+        "-0.0e-0",
+        "123456789012345678901234567890",
+        "{\"b\":1,\"a\":2}",
+        "{\"a\":1,\"a\":2}",
+        "{ \"a\" :\t[ 1 , 2 ]\r\n}",
+        "\"\\u00e9\\/\\ud83d\\ude00\\n\"",
+        "\"\u{e9}\u{1f600}\u{2028}\"",
+        "\"\\ud800\"",
+        "\"],[\"",
+        "null",
+        "true",
+        "\"\"",
+        "{}",
+    ];
+    for message in messages {
+        for body in [message.to_owned(), format!("[{message}]"), format!(" \n[\t{message} ]\r\n")] {
+            let (mut world, response) = posted(body.clone());
+            response.assert_is("204 | stream-next-offset: @0_1");
+            assert_eq!(world.ask("GET").text(), format!("[{message}]"), "from {body}");
+        }
+    }
+    let batch = format!("[{}]", messages.join(","));
+    let (mut world, response) = posted(batch.clone());
+    response.assert_is("204 | stream-next-offset: @0_16");
+    assert_eq!(world.ask("GET").text(), batch);
+}
+
+/// 9.1.2: exactly one level.
+#[test]
+fn flattens_one_level() {
+    for (body, count, shown) in [
+        ("{\"event\": \"created\"}", 1, "[{\"event\": \"created\"}]"),
+        ("[{\"event\":\"a\"},{\"event\":\"b\"}]", 2, "[{\"event\":\"a\"},{\"event\":\"b\"}]"),
+        ("[[1,2], [3,4]]", 2, "[[1,2], [3,4]]"),
+        ("[[[1,2,3]]]", 1, "[[[1,2,3]]]"),
+        ("[[]]", 1, "[[]]"),
+        ("[null]", 1, "[null]"),
+    ] {
+        let (mut world, response) = posted(body);
+        response.assert_is(&format!("204 | stream-next-offset: @0_{count}"));
+        world.ask("GET").assert_is(&format!("200 | content-type: application/json << {shown}"));
+    }
+}
+
+/// 9.1.3: an append of nothing is a mistake, however it is spelled.
+#[test]
+fn empty_arrays() {
+    for body in ["[]", "[ ]", " [\n] "] {
+        posted(body).1.assert_is("400 | error: empty_batch");
+    }
+    check(&[], "PUT | content-type: application/json << []", "201 | stream-next-offset: @0_0");
+}
+
+/// 9.1.4, and nothing is stored.
+#[test]
+fn bodies_that_are_not_json() {
+    let texts: [&[u8]; 27] = [
+        b" ",
+        b"{",
+        b"[1",
+        b"1]",
+        b"[1,]",
+        b"[,1]",
+        b"[1 2]",
+        b"1 2",
+        b"[1]x",
+        b"[1][2]",
+        b"[1],[2]",
+        b"{\"a\":1}{\"a\":2}",
+        b"{a:1}",
+        b"'a'",
+        b"01",
+        b"1.",
+        b".5",
+        b"+1",
+        b"NaN",
+        b"Infinity",
+        b"nul",
+        b"\"\n\"",
+        b"\"\\x41\"",
+        b"// no\n1",
+        b"\xff",
+        b"\"\xc3\x28\"",
+        b"\xef\xbb\xbf[1]",
+    ];
+    for body in texts {
+        let (mut world, response) = posted(body);
+        response.assert_is("400 | error: invalid_json");
+        world.ask("GET").assert_is("200 | stream-next-offset: @0_0 << []");
+    }
+}
+
+/// A hundred thousand levels neither overflow the stack nor are refused.
+#[test]
+fn deep_nesting() {
+    const DEPTH: usize = 100_000;
+    let arrays = format!("{}{}", "[".repeat(DEPTH), "]".repeat(DEPTH));
+    let objects = format!("{}1{}", "{\"a\":".repeat(DEPTH), "}".repeat(DEPTH));
+    let (mut world, response) = posted(arrays.clone());
+    response.assert_is("204 | stream-next-offset: @0_1");
+    assert_eq!(world.ask("GET").text(), arrays);
+    let (mut world, response) = posted(objects.clone());
+    response.assert_is("204 | stream-next-offset: @0_1");
+    assert_eq!(world.ask("GET").text(), format!("[{objects}]"));
+    // And where messages are looked for one by one: in a batch that is split, and behind an offset.
+    let messages = [objects.as_str(), &arrays, &objects, "1"];
+    let (mut world, response) = posted(format!("[{}]", messages.join(",")));
+    response.assert_is("204 | stream-next-offset: @0_4");
+    world.limit_chunks(8 << 20);
+    for position in 0..4 {
+        let rest = world.ask(&format!("GET ?offset=@0_{position}")).text();
+        assert_eq!(rest, format!("[{}]", messages[position..].join(",")));
+    }
+}
+
+/// JSON is a type, not a suffix.
+#[test]
+fn other_types_are_bytes() {
+    for content_type in ["application/ndjson", "application/vnd.api+json", "text/json"] {
+        let put = format!("PUT | content-type: {content_type}");
+        check(
+            &[&put],
+            &format!("POST | content-type: {content_type} << [1,"),
+            "204 | stream-next-offset: @0_3",
+        );
+    }
+    for content_type in ["application/json; charset=utf-8", "Application/JSON"] {
+        let put = format!("PUT | content-type: {content_type}");
+        check(&[&put], &format!("{POST} << [1,"), "400 | error: invalid_json");
+    }
+    check(&[JSON], HELLO, "409 | error: content_type_mismatch");
+}

@@ -1,0 +1,240 @@
+//! PROTOCOL.md 5.7: long-polls.
+
+use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
+use crate::support::{LongPoll, Outcome, Request, World, check};
+
+/// The interval of the instant at which every world begins (10.1: 20 s, counted from 2024-10-09).
+const CURSOR: u64 = (1_893_456_000 - 1_728_432_000) / 20;
+
+#[test]
+fn answers_at_once_where_data_is() {
+    check(
+        &[TEXT, HELLO],
+        "GET ?offset=-1&live=long-poll",
+        &format!(
+            "200 | content-type: text/plain | stream-next-offset: @0_5 | stream-up-to-date: true | \
+             stream-cursor: {CURSOR} | etag | !stream-closed << hello"
+        ),
+    );
+    check(&[TEXT, HELLO], "GET ?offset=@0_2&live=long-poll", "200 | stream-cursor << llo");
+    check(
+        &[TEXT, HELLO, CLOSE],
+        "GET ?offset=-1&live=long-poll",
+        "200 | stream-closed: true | !stream-cursor << hello",
+    );
+}
+
+#[test]
+fn does_not_wait_at_the_end_of_a_closed_stream() {
+    for offset in ["@0_5", "now"] {
+        check(
+            &[TEXT, HELLO, CLOSE],
+            &format!("GET ?offset={offset}&live=long-poll"),
+            "204 | stream-closed: true | stream-up-to-date: true | stream-next-offset: @0_5 | !stream-cursor | \
+             cache-control: no-store <<",
+        );
+    }
+}
+
+#[test]
+fn refusals() {
+    check(&[TEXT], "GET ?live=long-poll", "400 | error: invalid_query");
+    check(&[], "GET ?offset=-1&live=long-poll", "404");
+    for cursor in ["x", "-1", "1.5", "4503599627370497", "99999999999999999999999"] {
+        check(
+            &[TEXT, HELLO],
+            &format!("GET ?offset=-1&live=long-poll&cursor={cursor}"),
+            "400 | error: invalid_query",
+        );
+    }
+}
+
+#[test]
+fn waits_until_time_is_up() {
+    for (state, offset, next) in
+        [(&[TEXT][..], "-1", "@0_0"), (&[TEXT, HELLO], "@0_5", "@0_5"), (&[TEXT, HELLO], "now", "@0_5")]
+    {
+        let mut world = World::after(state);
+        let mut poll = LongPoll::park(&mut world, &format!("GET ?offset={offset}&live=long-poll"));
+        assert_eq!(poll.answer(&mut world), None);
+        poll.time_out(&world).assert_is(&format!(
+            "204 | stream-next-offset: {next} | stream-up-to-date: true | stream-cursor: {CURSOR} | !stream-closed | \
+             cache-control: no-store <<"
+        ));
+    }
+}
+
+#[test]
+fn an_append_wakes_all_waiters() {
+    let mut world = World::after(&[TEXT, HELLO]);
+    let mut at_tail = LongPoll::park(&mut world, "GET ?offset=@0_5&live=long-poll");
+    let mut at_now = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll");
+    world.sockets.take_frames_made();
+    world.run(&["RESTART", "POST | content-type: text/plain << world"]);
+    let expected = "200 | content-type: text/plain | stream-next-offset: @0_10 | stream-up-to-date: true | !stream-closed";
+    let answer = at_tail.answer(&mut world).unwrap();
+    answer.assert_is(&format!("{expected} | stream-cursor: {CURSOR} << world"));
+    // What one waiter is told is what a later reader of the same URL would be told, tag and all.
+    let read = world.ask("GET ?offset=@0_5&live=long-poll");
+    assert_eq!(
+        (answer.header("etag"), answer.header("cache-control")),
+        (read.header("etag"), read.header("cache-control"))
+    );
+    // `now` is another place for each request: nobody may keep its answer.
+    at_now.answer(&mut world).unwrap().assert_is(&format!("{expected} | cache-control: no-store << world"));
+}
+
+#[test]
+fn json_waiters_get_arrays() {
+    let mut world = World::after(&[JSON]);
+    let mut poll = LongPoll::park(&mut world, "GET ?offset=-1&live=long-poll");
+    world.run(&["POST | content-type: application/json << [1,{\"b\": 2}]"]);
+    poll.answer(&mut world).unwrap().assert_is("200 | stream-next-offset: @0_2 << [1,{\"b\": 2}]");
+}
+
+#[test]
+fn a_close_wakes() {
+    let mut world = World::after(&[TEXT, HELLO]);
+    let mut poll = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll");
+    world.run(&[CLOSE]);
+    poll.answer(&mut world).unwrap().assert_is(
+        "204 | stream-closed: true | stream-up-to-date: true | stream-next-offset: @0_5 | !stream-cursor <<",
+    );
+    let mut poll_of_last = {
+        let mut world = World::after(&[TEXT]);
+        let mut poll = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll");
+        world.run(&["POST | content-type: text/plain | stream-closed: true << bye"]);
+        poll.answer(&mut world).unwrap()
+    };
+    poll_of_last.headers.retain(|(name, _)| name != "stream-cursor");
+    poll_of_last.assert_is("200 | stream-closed: true | stream-up-to-date: true << bye");
+}
+
+#[test]
+fn a_delete_wakes() {
+    let mut world = World::after(&[TEXT, HELLO]);
+    let mut poll = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll");
+    world.run(&["DELETE"]);
+    poll.answer(&mut world).unwrap().assert_is("404 | error: stream_not_found");
+}
+
+/// Nobody who waits on one life hears of the next.
+#[test]
+fn another_life_wakes_nobody() {
+    let mut world = World::after(&[TEXT, HELLO]);
+    world.announces = false;
+    let mut poll = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll");
+    world.run(&["DELETE", TEXT, "POST | content-type: text/plain << secret"]);
+    world.announce();
+    let answer = poll.answer(&mut world).unwrap();
+    assert!(answer.status == 404 || answer.status == 410, "{answer:?}");
+    assert!(!answer.text().contains("secret"));
+}
+
+/// What is too large for a frame is fetched.
+#[test]
+fn a_large_append_is_fetched() {
+    let mut world = World::after(&[BYTES]);
+    let mut poll = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll");
+    let body = vec![b'x'; (1 << 20) + 1];
+    world
+        .send_answered(&Request::parse("POST | content-type: application/octet-stream").body(body))
+        .assert_is("204");
+    let answer = poll.answer(&mut world).unwrap();
+    answer.assert_is("200 | stream-next-offset: @0_1048576 | !stream-up-to-date | stream-cursor");
+}
+
+/// 10.1: from the clock alone, never behind the client's.
+#[test]
+fn cursors() {
+    let table = [
+        (None, CURSOR),
+        (Some(0), CURSOR),
+        (Some(CURSOR - 1), CURSOR),
+        (Some(CURSOR), CURSOR + 1),
+        (Some(CURSOR + 7), CURSOR + 8),
+        (Some(1 << 52), (1 << 52) + 1),
+    ];
+    for (client, expected) in table {
+        let cursor = client.map(|client| format!("&cursor={client}")).unwrap_or_default();
+        check(
+            &[TEXT, HELLO],
+            &format!("GET ?offset=-1&live=long-poll{cursor}"),
+            &format!("200 | stream-cursor: {expected}"),
+        );
+        let mut world = World::after(&[TEXT]);
+        let url = format!("GET ?offset=now&live=long-poll{cursor}");
+        let mut poll = LongPoll::park(&mut world, &url);
+        world.run(&["RESTART", HELLO]);
+        poll.answer(&mut world).unwrap().assert_is(&format!("200 | stream-cursor: {expected}"));
+        let timed_out = LongPoll::park(&mut world, &url).time_out(&world);
+        timed_out.assert_is(&format!("204 | stream-cursor: {expected}"));
+    }
+    // An empty cursor is none.
+    check(&[TEXT, HELLO], "GET ?offset=-1&live=long-poll&cursor=", &format!("200 | stream-cursor: {CURSOR}"));
+    check(
+        &[TEXT, HELLO, "WAIT 19999ms"],
+        "GET ?offset=-1&live=long-poll",
+        &format!("200 | stream-cursor: {CURSOR}"),
+    );
+    check(
+        &[TEXT, HELLO, "WAIT 20s"],
+        "GET ?offset=-1&live=long-poll",
+        &format!("200 | stream-cursor: {}", CURSOR + 1),
+    );
+}
+
+/// Waiters with one cursor share one frame.
+#[test]
+fn a_frame_is_made_once() {
+    let mut world = World::after(&[TEXT]);
+    let mut polls: Vec<LongPoll> =
+        (0..50).map(|_| LongPoll::park(&mut world, "GET ?offset=-1&live=long-poll")).collect();
+    world.sockets.take_frames_made();
+    world.run(&[HELLO]);
+    assert_eq!(world.sockets.take_frames_made(), 1);
+    for poll in &mut polls {
+        poll.answer(&mut world).unwrap().assert_is("200 << hello");
+    }
+    // And each with a cursor of its own gets its own, however many there are.
+    let mut polls: Vec<LongPoll> = (0..40)
+        .map(|n| {
+            LongPoll::park(&mut world, &format!("GET ?offset=now&live=long-poll&cursor={}", CURSOR + n % 20))
+        })
+        .collect();
+    world.run(&[HELLO]);
+    for (n, poll) in polls.iter_mut().enumerate() {
+        let cursor = CURSOR + n as u64 % 20 + 1;
+        poll.answer(&mut world).unwrap().assert_is(&format!("200 | stream-cursor: {cursor} << hello"));
+    }
+}
+
+/// Bounded; beyond it 503 and when to come back.
+#[test]
+fn too_many_readers() {
+    let mut world = World::after(&[TEXT, HELLO]);
+    world.sockets.crowd.set(29_999);
+    assert!(matches!(world.send(&Request::parse("GET ?offset=now&live=long-poll")), Outcome::Parked(..)));
+    for live in ["GET ?offset=now&live=long-poll", "GET ?offset=-1&live=sse"] {
+        world.ask(live).assert_is("503 | error: too_many_readers | retry-after: 5");
+    }
+    // Whoever need not wait is served.
+    world.ask("GET ?offset=-1&live=long-poll").assert_is("200 << hello");
+    world.ask("GET").assert_is("200 << hello");
+}
+
+/// The object died between the commit and the announcement, and its sockets did not: the waiter must not be
+/// answered with what came after the gap.
+#[test]
+fn no_gap_after_a_lost_announcement() {
+    for offset in ["@0_5", "now"] {
+        let mut world = World::after(&[TEXT, HELLO]);
+        let mut poll = LongPoll::park(&mut world, &format!("GET ?offset={offset}&live=long-poll"));
+        world.announces = false;
+        world.run(&["POST | content-type: text/plain << lost", "RESTART"]);
+        world.announces = true;
+        world.run(&["POST | content-type: text/plain << next"]);
+        assert_eq!(poll.waits_at(), "0000000000000000_0000000000000005");
+        poll.answer(&mut world).unwrap().assert_is("200 | stream-next-offset: @0_13 << lostnext");
+    }
+}

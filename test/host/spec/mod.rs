@@ -1,0 +1,25 @@
+//! What the protocol promises, by its sections: states, requests and expected responses.
+
+mod append;
+mod caching;
+mod close;
+mod create;
+mod delete;
+mod errors;
+mod json;
+mod lifetime;
+mod long_poll;
+mod offsets;
+mod paths;
+mod producers;
+mod read;
+mod sse;
+
+/// Streams of each format, empty.
+const TEXT: &str = "PUT | content-type: text/plain";
+const JSON: &str = "PUT | content-type: application/json";
+const BYTES: &str = "PUT | content-type: application/octet-stream";
+/// Five bytes for a text stream.
+const HELLO: &str = "POST | content-type: text/plain << hello";
+/// Closes.
+const CLOSE: &str = "POST | stream-closed: true";

@@ -1,0 +1,199 @@
+//! PROTOCOL.md 12.2: which URL is which stream, decided once.
+
+use ::http::Method;
+use durable_streams::edge::route::{Route, live_url_from, route, stream_path};
+use durable_streams::protocol::offset::Offset;
+
+use crate::support::check;
+
+/// The stream that a path names, or the status of the refusal.
+fn named(path: &str) -> Result<String, u16> {
+    let url = format!("https://streams.test{path}");
+    match route(&Method::HEAD, &url) {
+        Route::Forward(path) => {
+            assert_eq!(stream_path(&url).as_deref(), Some(path.as_str()), "edge and object agree");
+            Ok(path.as_str().to_owned())
+        }
+        Route::Reply(reply) => Err(reply.status.as_u16()),
+        Route::LongPoll(_) | Route::Sse(_) => panic!("HEAD is not live"),
+    }
+}
+
+#[test]
+fn spellings_of_one_stream() {
+    let table = [
+        ("doc-123", "doc-123"),
+        ("my-project/chat/42", "my-project/chat/42"),
+        ("%64oc", "doc"),
+        ("a%2Fb", "a/b"),
+        ("a%2fb", "a/b"),
+        ("a%20b", "a b"),
+        ("a+b", "a+b"),
+        ("%c3%A9", "\u{e9}"),
+        ("\u{e9}", "\u{e9}"),
+        ("a%3Fb%23c", "a?b#c"),
+        // Decoded once: an escaped escape stays one.
+        ("%2561", "%61"),
+        ("%252e%252e", "%2e%2e"),
+        ("...", "..."),
+        (".a", ".a"),
+        ("a;b=c:d@e", "a;b=c:d@e"),
+        ("a?offset=/x/../y", "a"),
+        ("a#/b", "a"),
+        ("a/__ds", "a/__ds"),
+        ("__dsx", "__dsx"),
+        ("__DS", "__DS"),
+    ];
+    for (spelling, stream) in table {
+        assert_eq!(named(&format!("/v1/stream/{spelling}")), Ok(stream.to_owned()), "{spelling}");
+    }
+}
+
+#[test]
+fn paths_that_name_no_stream() {
+    let table = [
+        "",
+        "/",
+        "a/",
+        "/a",
+        "a//b",
+        "a%2F",
+        "%2Fa",
+        "a%2F%2Fb",
+        ".",
+        "..",
+        "a/./b",
+        "a/../b",
+        "%2e",
+        "%2E%2e",
+        "a/%2e%2e/b",
+        "a%2F..%2Fb",
+        ".%2e",
+        "%00",
+        "a%0Ab",
+        "a%7Fb",
+        "a%C2%85b",
+        "%1b",
+        "%ff",
+        "%c3",
+        "%ed%a0%80",
+        "%",
+        "a%2",
+        "a%zz",
+        "a%2g",
+        "a%+2",
+    ];
+    for path in table {
+        assert_eq!(named(&format!("/v1/stream/{path}")), Err(400), "{path:?}");
+    }
+}
+
+#[test]
+fn at_most_1024_bytes_once_decoded() {
+    let most = "x".repeat(1024);
+    assert_eq!(named(&format!("/v1/stream/{most}")), Ok(most.clone()));
+    assert_eq!(named(&format!("/v1/stream/{most}x")), Err(400));
+    assert_eq!(named(&format!("/v1/stream/{}", "%78".repeat(1024))), Ok(most));
+    assert_eq!(named(&format!("/v1/stream/{}", "%78".repeat(1025))), Err(400));
+    assert_eq!(named(&format!("/v1/stream/{}", "\u{e9}".repeat(512))), Ok("\u{e9}".repeat(512)));
+    assert_eq!(named(&format!("/v1/stream/{}", "\u{e9}".repeat(513))), Err(400));
+}
+
+/// However they are spelled.
+#[test]
+fn reserved_segments() {
+    for path in [
+        "__ds",
+        "__ds/subscriptions/x",
+        "__registry__",
+        "__registry__/a",
+        "%5f%5fds",
+        "__%64s/x",
+        "__ds%2Fx",
+        "%5F_registry_%5f",
+    ] {
+        assert_eq!(named(&format!("/v1/stream/{path}")), Err(501), "{path}");
+    }
+    for method in ["GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS"] {
+        check(&[], &format!("{method} /v1/stream/__ds/jwks.json"), "501 | error: not_implemented");
+    }
+}
+
+#[test]
+fn everything_else_is_404() {
+    for path in [
+        "/",
+        "/v1",
+        "/v1/stream",
+        "/v1/streams/a",
+        "/v2/stream/a",
+        "/V1/stream/a",
+        "//v1/stream/a",
+        "/health/",
+        "/healthz",
+        "/v1%2fstream/a",
+        "/x/v1/stream/a",
+    ] {
+        assert_eq!(named(path), Err(404), "{path}");
+        check(&[], &format!("GET {path}"), "404 | error: unknown_route");
+    }
+}
+
+#[test]
+fn health() {
+    let version = env!("CARGO_PKG_VERSION");
+    let body = format!("{{\"status\":\"ok\",\"version\":\"{version}\"}}");
+    check(&[], "GET /health", &format!("200 | content-type: application/json << {body}"));
+    check(&[], "GET /health?x", "200");
+    check(&[], "HEAD /health", "200");
+    check(&[], "PUT /health", "405 | allow: GET, HEAD | error: method_not_allowed");
+}
+
+#[test]
+fn where_requests_go() {
+    let kind = |method: &Method, query: &str| match route(
+        method,
+        &format!("https://streams.test/v1/stream/a{query}"),
+    ) {
+        Route::Reply(reply) => reply.status.to_string(),
+        Route::Forward(_) => "forward".to_owned(),
+        Route::LongPoll(_) => "long-poll".to_owned(),
+        Route::Sse(_) => "sse".to_owned(),
+    };
+    let table = [
+        (Method::GET, "", "forward"),
+        (Method::GET, "?live=long-poll&offset=now", "long-poll"),
+        (Method::GET, "?offset=-1&live=sse", "sse"),
+        (Method::GET, "?live=%73se", "sse"),
+        (Method::GET, "?live=other", "forward"),
+        (Method::GET, "?x=live=sse", "forward"),
+        (Method::GET, "#live=sse", "forward"),
+        (Method::GET, "?live=sse&live=sse", "400 Bad Request"),
+        (Method::HEAD, "?live=sse", "forward"),
+        (Method::POST, "?live=sse", "forward"),
+        (Method::PUT, "", "forward"),
+        (Method::DELETE, "", "forward"),
+        (Method::OPTIONS, "?live=sse", "204 No Content"),
+        (Method::PATCH, "", "405 Method Not Allowed"),
+        (Method::CONNECT, "", "405 Method Not Allowed"),
+    ];
+    for (method, query, expected) in table {
+        assert_eq!(kind(&method, query), expected, "{method} {query}");
+    }
+}
+
+/// Where a live read goes on keeps everything but the offset.
+#[test]
+fn live_reads_go_on_from_an_offset() {
+    let from = Offset { read_seq: 3, position: 7 };
+    let base = "https://streams.test/v1/stream/a%20b";
+    for (query, expected) in [
+        ("?offset=now&live=sse", "?live=sse&offset=0000000000000003_0000000000000007"),
+        (
+            "?live=long-poll&cursor=12&offset=-1&x=y#z",
+            "?cursor=12&live=long-poll&offset=0000000000000003_0000000000000007",
+        ),
+    ] {
+        assert_eq!(live_url_from(&format!("{base}{query}"), from), format!("{base}{expected}"));
+    }
+}

@@ -1,0 +1,117 @@
+//! PROTOCOL.md 5.6: catch-up reads.
+
+use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
+use crate::support::{Request, World, check};
+
+#[test]
+fn reads() {
+    check(
+        &[TEXT, HELLO],
+        "GET",
+        "200 | content-type: text/plain | stream-next-offset: @0_5 | stream-up-to-date: true | !stream-closed | \
+         !stream-cursor | etag << hello",
+    );
+    check(
+        &[TEXT, HELLO],
+        "GET ?offset=@0_5",
+        "200 | stream-next-offset: @0_5 | stream-up-to-date: true | etag <<",
+    );
+    check(&[], "GET", "404 | error: stream_not_found");
+    for offset in ["@0_0", "@0_7", "now", "-1"] {
+        check(&[], &format!("GET ?offset={offset}"), "404");
+    }
+}
+
+#[test]
+fn modes_that_are_none() {
+    for live in ["", "true", "SSE", "longpoll", "websocket"] {
+        check(&[TEXT], &format!("GET ?offset=-1&live={live}"), "400 | error: invalid_query");
+    }
+}
+
+/// In chunks: `Stream-Up-To-Date` and `Stream-Closed` only on the last one.
+#[test]
+fn chunks_are_bounded() {
+    let mut world = World::with_chunks(4);
+    world.run(&[BYTES, "POST | content-type: application/octet-stream << abcdefghij", CLOSE]);
+    let more = "200 | !stream-up-to-date | !stream-closed | stream-next-offset: ";
+    world.ask("GET").assert_is(&format!("{more}@0_4 << abcd"));
+    world.ask("GET ?offset=@0_4").assert_is(&format!("{more}@0_8 << efgh"));
+    world
+        .ask("GET ?offset=@0_8")
+        .assert_is("200 | stream-up-to-date: true | stream-closed: true | stream-next-offset: @0_10 << ij");
+    // A chunk that ends exactly at the tail is the last one.
+    world.ask("GET ?offset=@0_6").assert_is("200 | stream-up-to-date: true | stream-closed: true << ghij");
+    world.ask("GET ?offset=@0_10").assert_is("200 | stream-up-to-date: true | stream-closed: true <<");
+}
+
+/// JSON chunks end between messages, and each has at least one.
+#[test]
+fn json_chunks_are_arrays() {
+    let mut world = World::with_chunks(8);
+    world.run(&[JSON]);
+    for message in ["[1,2]", "\"a long message\"", "3", "4"] {
+        world.run(&[&format!("POST | content-type: application/json << {message}")]);
+    }
+    let (mut offset, mut chunks) = ("-1".to_owned(), Vec::new());
+    loop {
+        let chunk = world.ask(&format!("GET ?offset={offset}"));
+        chunks.push(chunk.text());
+        offset = chunk.next().to_owned();
+        if chunk.header("stream-up-to-date").is_some() {
+            break;
+        }
+    }
+    assert_eq!(chunks, ["[1,2,\"a long message\"]", "[3,4]"]);
+}
+
+#[test]
+fn any_byte_comes_back() {
+    let all: Vec<u8> = (0..=255).collect();
+    let mut world = World::after(&["PUT | content-type: image/png"]);
+    world.send_answered(&Request::parse("POST | content-type: image/png").body(all.clone())).assert_is("204");
+    assert_eq!(world.ask("GET").body, all);
+    let mut world = World::after(&[TEXT]);
+    world
+        .send_answered(&Request::parse("POST | content-type: text/plain").body(all.clone()))
+        .assert_is("204");
+    assert_eq!(world.ask("GET").body, all);
+}
+
+/// A GET that reaches nobody's tail does not need its body: HEAD, OPTIONS and the rest of the methods.
+#[test]
+fn methods() {
+    check(&[TEXT], "PATCH", "405 | error: method_not_allowed | allow: GET, HEAD, PUT, POST, DELETE, OPTIONS");
+    check(&[TEXT], "TRACE", "405 | allow");
+    check(&[], "PURGE", "405");
+    check(
+        &[],
+        "OPTIONS",
+        "204 | access-control-allow-methods: GET, HEAD, PUT, POST, DELETE, OPTIONS | access-control-allow-headers | \
+         access-control-max-age <<",
+    );
+}
+
+/// Every header that a browser's client may send is allowed.
+#[test]
+fn preflight_allows_every_request_header() {
+    let allowed = World::new().ask("OPTIONS").header("access-control-allow-headers").unwrap().to_owned();
+    for name in [
+        "content-type",
+        "authorization",
+        "if-none-match",
+        "last-event-id",
+        "stream-seq",
+        "stream-ttl",
+        "stream-expires-at",
+        "stream-closed",
+        "stream-forked-from",
+        "stream-fork-offset",
+        "stream-fork-sub-offset",
+        "producer-id",
+        "producer-epoch",
+        "producer-seq",
+    ] {
+        assert!(allowed.split(", ").any(|found| found == name), "{name} is not in {allowed}");
+    }
+}

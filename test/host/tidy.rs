@@ -1,0 +1,430 @@
+//! The architecture as plain tests: what ARCHITECTURE.md promises of the sources and of itself.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A file of the repository.
+struct File {
+    /// From the root, with `/`.
+    path: String,
+    text: String,
+}
+
+impl File {
+    /// The module of the map in `src/lib.rs`; empty for that file itself.
+    fn module(&self) -> &str {
+        self.path.strip_prefix("src/").unwrap().rsplit_once('/').map_or("", |(module, _)| module)
+    }
+
+    /// The code alone: no comments, and nothing between quotes.
+    fn code(&self) -> String {
+        without_comments_and_strings(&self.text)
+    }
+
+    fn code_lines(&self) -> Vec<String> {
+        self.code().lines().map(str::to_owned).collect()
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every `.rs` file under `src`.
+fn sources() -> Vec<File> {
+    let mut files = Vec::new();
+    collect(&root().join("src"), &mut files);
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    assert!(files.len() > 20, "the sources are there");
+    files
+}
+
+fn collect(folder: &Path, files: &mut Vec<File>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/");
+            files.push(File { path: name, text: fs::read_to_string(&path).unwrap() });
+        }
+    }
+}
+
+fn without_comments_and_strings(text: &str) -> String {
+    let (mut code, mut rest) = (String::new(), text);
+    while let Some(first) = rest.chars().next() {
+        let skipped = match first {
+            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            '"' => end_of_string(rest),
+            'r' if rest.starts_with("r#\"") => rest.find("\"#").unwrap_or(rest.len()) + 2,
+            '\'' if rest[1..].starts_with('\\') => 3 + rest[3..].find('\'').unwrap_or(0),
+            '\'' if rest.chars().nth(2) == Some('\'') => {
+                rest.char_indices().nth(3).map_or(rest.len(), |(at, _)| at)
+            }
+            _ => {
+                code.push(first);
+                first.len_utf8()
+            }
+        };
+        // Line ends stay, so that lines can be counted.
+        if skipped > first.len_utf8() {
+            code.extend(rest[..skipped].chars().filter(|c| *c == '\n'));
+        }
+        rest = &rest[skipped..];
+    }
+    code
+}
+
+fn end_of_string(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, character) in text.char_indices().skip(1) {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// The identifiers of some code.
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
+/// Fails with all that was found, not with the first of it.
+#[track_caller]
+fn assert_none(found: &[String], rule: &str) {
+    assert!(found.is_empty(), "{rule}:\n  {}", found.join("\n  "));
+}
+
+#[test]
+fn tidy_code_is_told_from_comments_and_strings() {
+    let text = "a // b\n\"c \\\" d\" e 'f' '\\'' g<'h> r#\"i\"# '\"' j";
+    let code = without_comments_and_strings(text);
+    assert_eq!(words(&code).collect::<Vec<_>>(), ["a", "e", "g", "h", "j"]);
+    assert_eq!(code.lines().count(), 2);
+}
+
+#[test]
+fn tidy_platform_words_only_in_cloudflare() {
+    let platform = [
+        "worker",
+        "worker_macros",
+        "wasm_bindgen",
+        "js_sys",
+        "web_sys",
+        "wasm_bindgen_futures",
+        "console_error_panic_hook",
+    ];
+    let mut found = Vec::new();
+    for file in sources().iter().filter(|file| file.module() != "cloudflare") {
+        for (index, line) in file.code_lines().iter().enumerate() {
+            found.extend(
+                words(line)
+                    .filter(|word| platform.contains(word))
+                    .map(|word| format!("{}:{}: {word}", file.path, index + 1)),
+            );
+        }
+    }
+    assert_none(&found, "the platform is named in src/cloudflare only");
+}
+
+/// Which modules each may name.
+const ARROWS: [(&str, &[&str]); 7] = [
+    ("", &["edge", "object", "protocol", "storage", "stream", "cloudflare"]),
+    ("protocol", &["protocol"]),
+    ("stream", &["stream", "protocol"]),
+    ("storage", &["storage", "stream", "protocol"]),
+    ("object", &["object", "storage", "stream", "protocol"]),
+    ("edge", &["edge", "protocol"]),
+    ("cloudflare", &["edge", "object", "protocol", "storage", "stream", "cloudflare"]),
+];
+
+#[test]
+fn tidy_arrows_point_inward() {
+    let mut found = Vec::new();
+    for file in sources() {
+        let arrow = ARROWS.iter().find(|(module, _)| *module == file.module());
+        let (_, allowed) = arrow.unwrap_or_else(|| panic!("{} is in no module of the map", file.path));
+        let code = file.code();
+        for (at, _) in code.match_indices("crate::") {
+            let named: String =
+                code[at + 7..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            if !allowed.contains(&named.as_str()) {
+                found.push(format!("{} names crate::{named}", file.path));
+            }
+        }
+        // `super` is another way to the root.
+        let climbs = if file.path.ends_with("/mod.rs") {
+            code.contains("super::")
+        } else {
+            code.contains("super::super::")
+        };
+        if climbs {
+            found.push(format!("{} climbs out of its module with super::", file.path));
+        }
+    }
+    assert_none(&found, "arrows point inward (src/lib.rs): name modules one by one, as crate::module");
+}
+
+#[test]
+fn tidy_files_say_what_they_are_for() {
+    let is_said = |file: &File| file.text.starts_with("//! ") && file.text.lines().next().unwrap().len() > 10;
+    let found: Vec<String> =
+        sources().iter().filter(|file| !is_said(file)).map(|file| file.path.clone()).collect();
+    assert_none(&found, "a file begins with a line `//! what it is for`");
+}
+
+/// Invariant 1: nothing can suspend between the state and the commit.
+#[test]
+fn tidy_only_the_platform_waits() {
+    let mut found = Vec::new();
+    for file in sources().iter().filter(|file| file.module() != "cloudflare") {
+        let code = file.code();
+        let waits = words(&code).any(|word| ["async", "await", "Future", "futures_util"].contains(&word));
+        found.extend(waits.then(|| file.path.clone()));
+    }
+    assert_none(&found, "nothing waits outside src/cloudflare");
+}
+
+/// Invariant 2: one place writes.
+#[test]
+fn tidy_one_place_writes() {
+    let mut found = Vec::new();
+    for file in sources() {
+        let code = file.code();
+        let is_port = file.path == "src/cloudflare/sql.rs" || file.path == "src/storage/mod.rs";
+        if code.contains(".transaction(") && file.path != "src/storage/commit.rs" {
+            found.push(format!("{} begins a transaction", file.path));
+        }
+        if code.contains("sql.run(") && file.module() != "storage" && !is_port {
+            found.push(format!("{} runs a statement", file.path));
+        }
+        if code.contains("exec(") && !is_port {
+            found.push(format!("{} goes around the port", file.path));
+        }
+    }
+    assert_none(&found, "only src/storage/commit.rs writes");
+}
+
+/// Invariant 7: a status code is written in one file.
+#[test]
+fn tidy_status_codes_are_written_once() {
+    let mut found = Vec::new();
+    for file in sources().iter().filter(|file| file.path != "src/protocol/reply.rs") {
+        for (index, line) in file.code_lines().iter().enumerate() {
+            let statuses: Vec<&str> = words(line)
+                .filter(|word| {
+                    [
+                        "200", "201", "204", "304", "400", "403", "404", "405", "409", "410", "413", "429",
+                        "500", "501", "503",
+                    ]
+                    .contains(word)
+                })
+                .collect();
+            if words(line).any(|word| word == "StatusCode")
+                || (line.contains("status") && !statuses.is_empty())
+            {
+                found.push(format!("{}:{}: {}", file.path, index + 1, line.trim()));
+            }
+        }
+    }
+    assert_none(&found, "status codes are written in src/protocol/reply.rs only");
+}
+
+/// The gate stands before each live reader: an SSE response and a long-poll alike must hold a frame's offsets
+/// against where the client is, or an announcement that was lost is a gap that nobody sees.
+#[test]
+fn tidy_live_readers_are_gated() {
+    for path in ["src/cloudflare/sse.rs", "src/cloudflare/long_poll.rs"] {
+        let file = sources().into_iter().find(|file| file.path == path).unwrap();
+        assert!(
+            file.code().contains(".admit("),
+            "{path} passes frames on without holding them against the gate"
+        );
+    }
+}
+
+#[test]
+fn tidy_files_are_short() {
+    const LINES_MAX: usize = 400;
+    let lengths = sources().into_iter().map(|file| (file.text.lines().count(), file.path));
+    let found: Vec<String> = lengths
+        .filter(|(lines, _)| *lines > LINES_MAX)
+        .map(|(lines, path)| format!("{path}: {lines}"))
+        .collect();
+    assert_none(&found, "a file has at most 400 lines");
+}
+
+#[test]
+fn tidy_comments_are_few() {
+    let (mut comments, mut lines) = (0, 0);
+    for file in sources() {
+        for line in file.text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            lines += 1;
+            comments += usize::from(line.starts_with("//"));
+        }
+    }
+    assert!(comments * 100 <= lines * 30, "{comments} of {lines} lines are comments: more than 30 %");
+}
+
+#[test]
+fn tidy_names_mean_something() {
+    let mut found = Vec::new();
+    for file in sources() {
+        let stem = file.path.rsplit('/').next().unwrap().trim_end_matches(".rs");
+        if ["util", "utils", "common", "shared", "types", "helpers", "misc"].contains(&stem) {
+            found.push(file.path.clone());
+        }
+        let code = file.code();
+        for (at, _) in code.match_indices("fn ") {
+            let name = words(&code[at + 3..]).next().unwrap_or_default();
+            if ["handle_", "get_", "process_"].iter().any(|prefix| name.starts_with(prefix)) {
+                // What JavaScript calls its own methods is not ours to name.
+                let is_bound = code[..at].trim_end().ends_with(")]");
+                found.extend((!is_bound).then(|| format!("{}: fn {name}", file.path)));
+            }
+        }
+    }
+    assert_none(&found, "no util, common, shared, types or helpers; no handle_, get_ or process_");
+}
+
+/// Tests are in test/host, so that a source file is as short as what it does.
+#[test]
+fn tidy_tests_are_elsewhere() {
+    let has_tests = |file: &&File| file.code().contains("#[cfg(test)]") || file.code().contains("#[test]");
+    let found: Vec<String> = sources().iter().filter(has_tests).map(|file| file.path.clone()).collect();
+    assert_none(&found, "tests are in test/host");
+}
+
+// Documents.
+
+fn document(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|_| panic!("{name} is not written yet"))
+}
+
+/// What stands between backticks, outside of code blocks.
+fn quoted(document: &str) -> Vec<String> {
+    let mut is_code = false;
+    let prose = document.lines().filter(|line| {
+        let fence = line.trim_start().starts_with("```");
+        is_code ^= fence;
+        !is_code && !fence
+    });
+    let prose: Vec<&str> = prose.collect();
+    prose.join("\n").split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn tidy_the_file_table_is_the_tree() {
+    let document = document("ARCHITECTURE.md");
+    let first_cells = document.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let listed: Vec<&str> =
+        first_cells.filter(|cell| cell.starts_with("src/") && cell.ends_with(".rs")).collect();
+    let there: Vec<String> = sources().into_iter().map(|file| file.path).collect();
+    let mut found = Vec::new();
+    for path in &there {
+        let count = listed.iter().filter(|listed| *listed == path).count();
+        if count != 1 {
+            found.push(format!("{path} is listed {count} times"));
+        }
+    }
+    let ghosts = listed.iter().filter(|listed| !there.iter().any(|path| path == *listed));
+    found.extend(ghosts.map(|path| format!("{path} does not exist")));
+    assert_none(&found, "ARCHITECTURE.md lists each file under src/ once");
+}
+
+#[test]
+fn tidy_paths_in_documents_exist() {
+    let folders = ["src/", "test/", "tools/", ".ci/", "migrations/"];
+    let endings = [".md", ".toml", ".yaml", ".lock", ".json"];
+    let mut found = Vec::new();
+    for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
+        let document = document(name);
+        let links = document.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let links = links.filter(|link| !link.contains("://") && !link.starts_with('#'));
+        for path in quoted(&document).into_iter().chain(links.map(str::to_owned)) {
+            let is_path = folders.iter().any(|folder| path.starts_with(folder))
+                || !path.contains('/') && endings.iter().any(|ending| path.ends_with(ending))
+                || path == "LICENSE";
+            if is_path
+                && !path.contains([' ', '*', '<'])
+                && path != "PROTOCOL.md"
+                && !root().join(&path).exists()
+            {
+                found.push(format!("{name}: {path}"));
+            }
+        }
+    }
+    assert_none(&found, "a path in a document exists");
+}
+
+/// Bounds and variables that documents name are in the sources.
+#[test]
+fn tidy_names_in_documents_exist() {
+    let sources = sources();
+    let known: BTreeSet<&str> = sources.iter().flat_map(|file| words(&file.text)).collect();
+    let elsewhere = ["SEEDS", "SEED", "CONFORMANCE_TEST_URL", "PORT"];
+    let mut found = Vec::new();
+    for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
+        for word in quoted(&document(name)) {
+            let is_constant = word.len() > 4
+                && word.contains('_')
+                && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+            if is_constant && !known.contains(word.as_str()) && !elsewhere.contains(&word.as_str()) {
+                found.push(format!("{name}: {word}"));
+            }
+        }
+    }
+    assert_none(&found, "a constant or variable in a document exists");
+}
+
+/// The scripts of package.json.
+fn scripts() -> BTreeSet<String> {
+    let package: serde_json::Value = serde_json::from_str(&document("package.json")).unwrap();
+    package["scripts"].as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn tidy_scripts_are_there() {
+    let scripts = scripts();
+    for name in ["dev", "test", "test:host", "test:platform", "conformance", "check", "build", "deploy"] {
+        assert!(scripts.contains(name), "package.json has no script {name}");
+    }
+}
+
+#[test]
+fn tidy_scripts_in_the_readme_exist() {
+    let (scripts, readme) = (scripts(), document("README.md"));
+    let called = readme.split("pnpm@10 ").skip(1).map(|rest| rest.trim_start_matches("run "));
+    let called =
+        called.map(|rest| rest.split(|c: char| c.is_whitespace() || c == '`').next().unwrap_or_default());
+    let mut in_table = false;
+    let listed = readme.lines().filter_map(|line| {
+        in_table = line.starts_with("| command") || in_table && line.starts_with('|');
+        let cell = line.strip_prefix("| `").filter(|_| in_table)?;
+        Some(cell.split('`').next()?.trim_start_matches("run "))
+    });
+    // What pnpm has of its own is no script.
+    let own = ["exec", "install"];
+    let named: BTreeSet<&str> =
+        called.chain(listed).filter(|name| !name.is_empty() && !own.contains(name)).collect();
+    assert!(named.contains("dev") && named.contains("test"), "README.md names its two commands: {named:?}");
+    let found: Vec<String> =
+        named.into_iter().filter(|name| !scripts.contains(*name)).map(str::to_owned).collect();
+    assert_none(&found, "a script that README.md names is in package.json");
+}
+
+/// The version is written once for each tool that needs one.
+#[test]
+fn tidy_versions_agree() {
+    let package: serde_json::Value = serde_json::from_str(&document("package.json")).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(package["version"], version, "package.json and Cargo.toml");
+    let changelog = document("CHANGELOG.md");
+    assert!(changelog.contains(&format!("## {version}")), "CHANGELOG.md has {version}");
+}
