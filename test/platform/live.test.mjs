@@ -3,25 +3,14 @@
 import { execFileSync } from "node:child_process"
 import { randomBytes } from "node:crypto"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { RawConnection, SlowReader, SseReader, longPoll, readToTheEnd } from "./readers.mjs"
-import { BYTES, CLOSED, JSON_TYPE, SOON_MS, TEXT, scratch, start, startWorkerd, unique } from "./support.mjs"
+import { RawConnection } from "./raw.mjs"
+import { SlowReader, SseReader, longPoll, readToTheEnd, readersAsked } from "./readers.mjs"
+import { BYTES, CLOSED, JSON_TYPE, LONG_MS, PATIENT, TEXT, numbers, scratch, start, startWorkerd, unique } from "./support.mjs"
 
 const MIB = 2 ** 20
 
-/** For what moves many megabytes on a machine that has other things to do. */
-const LONG_MS = 60_000
-
-/** Live readers stay until a test ends them, not until a timer does. */
-const PATIENT = { LONG_POLL_TIMEOUT_SECONDS: "120", SSE_LIFETIME_SECONDS: "120" }
-
-const numbers = (count, from = 0) => Array.from({ length: count }, (_, index) => from + index)
-
 /** How many reads the object has served. */
 const reads = (server, stream) => server.log.matching({ event: "served", stream: stream.path, method: "GET" }).length
-
-/** The wanted number of live readers have asked the object, and wait there. */
-const readersAsked = (server, stream, count) =>
-  server.log.until({ event: "served", stream: stream.path, method: "GET" }, count)
 
 describe.concurrent("readers at the tail", () => {
   let server

@@ -1,9 +1,8 @@
-// Live readers as tests need them: server-sent events one by one, and connections that misbehave.
+// Live readers as tests need them: server-sent events one by one, long-polls, readers who do not read.
 
 import { once } from "node:events"
 import { get } from "node:http"
-import { connect } from "node:net"
-import { SOON_MS, within } from "./support.mjs"
+import { SOON_MS, Watch, within } from "./support.mjs"
 
 /** Server-sent events out of text that comes in pieces, as the HTML standard reads them. */
 export class EventParser {
@@ -38,7 +37,7 @@ export class EventParser {
 export class SseReader {
   events = []
   #parser = new EventParser()
-  #waiters = new Set()
+  #watch = new Watch()
   #abort = new AbortController()
   #hasEnded = false
   #messages = []
@@ -60,16 +59,12 @@ export class SseReader {
     try {
       for await (const chunk of this.response.body) {
         this.events.push(...this.#parser.push(decoder.decode(chunk, { stream: true })))
-        this.#look()
+        this.#watch.changed()
       }
     } finally {
       this.#hasEnded = true
-      this.#look()
+      this.#watch.changed()
     }
-  }
-
-  #look() {
-    for (const look of this.#waiters) look()
   }
 
   get comments() {
@@ -101,19 +96,13 @@ export class SseReader {
   }
 
   /** Waits until what was received is as wanted; fails when the response ends before that. */
-  async until(what, isSo, millis = SOON_MS) {
-    const waiting = Promise.withResolvers()
+  until(what, isSo, millis = SOON_MS) {
     const look = () => {
-      if (isSo(this)) waiting.resolve()
-      else if (this.#hasEnded) waiting.reject(new Error(`the response ended before: ${what}`))
+      if (isSo(this)) return true
+      if (this.#hasEnded) throw new Error(`the response ended before: ${what}`)
+      return false
     }
-    this.#waiters.add(look)
-    look()
-    try {
-      await within(millis, what, waiting.promise)
-    } finally {
-      this.#waiters.delete(look)
-    }
+    return this.#watch.until(what, look, millis)
   }
 
   untilMessages(count, millis) {
@@ -154,63 +143,13 @@ export async function readToTheEnd(stream, { lastEventId, millis = SOON_MS } = {
   }
 }
 
+/** Waits until that many reads of all kinds have asked the object: those that are live then wait there. */
+export const readersAsked = (server, stream, count) =>
+  server.log.until({ event: "served", stream: stream.path, method: "GET" }, count)
+
 /** A long-poll that is under way. */
 export function longPoll(stream, offset, query = "", millis = 60_000) {
   return stream.ask("GET", { query: `?offset=${offset}&live=long-poll${query}`, millis })
-}
-
-/** A connection on which the test writes each byte itself. */
-export class RawConnection {
-  text = ""
-  #waiters = new Set()
-
-  static async open(origin) {
-    const { hostname, port } = new URL(origin)
-    const raw = new RawConnection()
-    raw.socket = connect({ host: hostname, port: Number(port) })
-    raw.socket.setEncoding("latin1")
-    raw.socket.on("data", (text) => {
-      raw.text += text
-      for (const look of raw.#waiters) look()
-    })
-    // Resets are what some tests are about.
-    raw.socket.on("error", () => {})
-    raw.closed = once(raw.socket, "close")
-    await within(SOON_MS, "connect", once(raw.socket, "connect"))
-    return raw
-  }
-
-  send(text) {
-    this.socket.write(text, "latin1")
-  }
-
-  async until(pattern) {
-    const found = Promise.withResolvers()
-    const look = () => pattern.test(this.text) && found.resolve()
-    this.#waiters.add(look)
-    look()
-    try {
-      await within(SOON_MS, `${pattern} in ${JSON.stringify(this.text)}`, found.promise)
-    } finally {
-      this.#waiters.delete(look)
-    }
-  }
-
-  /** All there came, once the server has closed the connection. */
-  async untilClosed() {
-    await within(SOON_MS, "the server closes the connection", this.closed)
-    return this.text
-  }
-
-  /** Goes away as a killed process does where the kernel tells the other side at once. */
-  reset() {
-    this.socket.resetAndDestroy()
-  }
-
-  /** Goes away without a word that the server would notice before it writes. */
-  close() {
-    this.socket.destroy()
-  }
 }
 
 /** An SSE response of which nothing is read before `readRest` is called. */

@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { copyFile, mkdir, mkdtemp, writeFile } from "node:fs/promises"
+import { copyFile, mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -10,13 +10,20 @@ import { createInterface } from "node:readline"
 import { unstable_readConfig as readConfig } from "wrangler"
 import { startServer } from "../server.mjs"
 
-const root = join(import.meta.dirname, "../..")
+/** The checkout. */
+export const root = join(import.meta.dirname, "../..")
 
 /** The binary that Miniflare runs, itself and not through a script: what is killed is workerd. */
 const workerd = createRequire(import.meta.resolve("miniflare"))("workerd").default
 
 /** How long anything may take that is expected to happen at once. */
 export const SOON_MS = 10_000
+
+/** For what moves many megabytes on a machine that has other things to do. */
+export const LONG_MS = 60_000
+
+/** Live readers stay until a test ends them, not until a timer does. */
+export const PATIENT = { LONG_POLL_TIMEOUT_SECONDS: "120", SSE_LIFETIME_SECONDS: "120" }
 
 export const BYTES = { "content-type": "application/octet-stream" }
 export const JSON_TYPE = { "content-type": "application/json" }
@@ -27,6 +34,8 @@ export const START = "-1"
 /** A path that no other test uses. */
 export const unique = (name = "stream") => `${name}-${crypto.randomUUID()}`
 
+export const numbers = (count, from = 0) => Array.from({ length: count }, (_, index) => from + index)
+
 export const producer = (seq, { id = "p", epoch = 0 } = {}) => ({
   "producer-id": id,
   "producer-epoch": `${epoch}`,
@@ -36,11 +45,12 @@ export const producer = (seq, { id = "p", epoch = 0 } = {}) => ({
 /** A folder that the system clears away. */
 export const scratch = () => mkdtemp(join(tmpdir(), "streams-"))
 
-/** Fails instead of hanging. */
+/** Fails instead of hanging; `what` may be a function, asked when it is too late. */
 export async function within(millis, what, promise) {
   let timer
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not within ${millis} ms: ${what}`)), millis)
+    const fail = () => reject(new Error(`not within ${millis} ms: ${typeof what === "function" ? what() : what}`))
+    timer = setTimeout(fail, millis)
   })
   try {
     return await Promise.race([promise, late])
@@ -49,19 +59,51 @@ export async function within(millis, what, promise) {
   }
 }
 
-/**
- * The lines that a worker logged, which can be awaited. What is logged as an error is printed unless it is expected.
- */
+/** For what changes: lets tests wait until it is as they want it. */
+export class Watch {
+  #looks = new Set()
+
+  changed() {
+    for (const look of this.#looks) look()
+  }
+
+  /** What `probe` finds, as soon as it finds something; it may also throw. */
+  async until(what, probe, millis = SOON_MS) {
+    const found = Promise.withResolvers()
+    const look = () => {
+      try {
+        const value = probe()
+        if (value) found.resolve(value)
+      } catch (error) {
+        found.reject(error)
+      }
+    }
+    this.#looks.add(look)
+    look()
+    try {
+      return await within(millis, what, found.promise)
+    } finally {
+      this.#looks.delete(look)
+    }
+  }
+}
+
+/** The lines that a worker logged, which can be awaited. What is logged as a warning or an error is printed, too. */
 export class Log {
   lines = []
-  #waiters = new Set()
+  /** Warnings and errors, ours and the platform's. */
+  trouble = []
+  #watch = new Watch()
 
   /** Takes what the worker wrote, if it is one of our JSON lines. */
   take = ({ level, message }) => {
-    if (level === "error" || level === "warn") console.error(message)
+    if (level === "error" || level === "warn") {
+      this.trouble.push(message)
+      console.error(message)
+    }
     if (!message.startsWith("{")) return
     this.lines.push(JSON.parse(message))
-    for (const look of this.#waiters) look()
+    this.#watch.changed()
   }
 
   /** The lines with these fields. */
@@ -70,21 +112,12 @@ export class Log {
   }
 
   /** The lines with these fields, once there are that many: a line may arrive after the response it belongs to. */
-  async until(fields, count = 1, millis = SOON_MS) {
-    let look
-    const enough = new Promise((resolve) => {
-      look = () => {
-        const found = this.matching(fields)
-        if (found.length >= count) resolve(found)
-      }
-    })
-    this.#waiters.add(look)
-    look()
-    try {
-      return await within(millis, `${count} lines ${JSON.stringify(fields)}`, enough)
-    } finally {
-      this.#waiters.delete(look)
+  until(fields, count = 1, millis = SOON_MS) {
+    const enough = () => {
+      const found = this.matching(fields)
+      return found.length >= count && found
     }
+    return this.#watch.until(`${count} lines ${JSON.stringify(fields)}`, enough, millis)
   }
 }
 
@@ -208,4 +241,13 @@ function parseLogLine(line) {
   } catch {
     return { level: "error", message: line }
   }
+}
+
+/** The code block of README.md that contains these words. */
+export async function readmeExample(words) {
+  const readme = await readFile(join(root, "README.md"), "utf8")
+  const blocks = [...readme.matchAll(/^```\w*\n(.*?)^```$/gmsu)].map(([, code]) => code)
+  const found = blocks.filter((code) => code.includes(words))
+  if (found.length !== 1) throw new Error(`${found.length} code blocks of README.md have ${words}`)
+  return found[0]
 }

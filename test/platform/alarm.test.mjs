@@ -1,0 +1,129 @@
+// Alarms on workerd: a stream whose time has come is reclaimed with nobody asking, and no stream before its time.
+//
+// Time passes here by what other streams do: when a stream with a TTL of 1 s is reclaimed, a second has passed.
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { RawConnection } from "./raw.mjs"
+import { SseReader, longPoll, readersAsked } from "./readers.mjs"
+import { JSON_TYPE, LONG_MS, PATIENT, numbers, scratch, start, startWorkerd, unique } from "./support.mjs"
+
+const ttl = (seconds) => ({ ...JSON_TYPE, "stream-ttl": `${seconds}` })
+const reclaimed = ({ path }) => ({ event: "reclaimed", stream: path })
+
+describe.concurrent("a stream that ends by itself", () => {
+  let server
+  beforeAll(async () => {
+    server = await startWorkerd(await scratch(), PATIENT)
+  })
+  afterAll(() => server?.kill())
+
+  /** Waits until the server's own clock has gone on by this much. */
+  async function pass(seconds) {
+    const control = server.stream(unique("control"))
+    await control.create(ttl(seconds))
+    await server.log.until(reclaimed(control))
+  }
+
+  for (const [how, lifetime] of Object.entries({
+    "a TTL": () => ttl(1),
+    "an instant": () => ({ ...JSON_TYPE, "stream-expires-at": new Date(Date.now() + 2000).toISOString() }),
+  })) {
+    test(`is reclaimed with nobody asking, and can be created again: ${how}`, async () => {
+      const stream = server.stream(unique("ends"))
+      await stream.create(lifetime(), '["old"]')
+      await server.log.until(reclaimed(stream))
+      const asked = server.log.matching({ event: "served", stream: stream.path })
+      expect(asked.map(({ method }) => method)).toEqual(["PUT"])
+      await stream.ask("GET", { query: "?offset=-1", status: 404 })
+      await stream.ask("POST", { headers: JSON_TYPE, body: "1", status: 404 })
+      const { next } = await stream.create(JSON_TYPE, '["new"]')
+      expect(next).toBe("0000000000000001_0000000000000001")
+      expect((await stream.read()).text).toBe('["new"]')
+      // The new one has no end.
+      await pass(2)
+      expect((await stream.read()).text).toBe('["new"]')
+      expect(server.log.matching(reclaimed(stream))).toHaveLength(1)
+    })
+  }
+
+  for (const query of ["offset=-1&live=sse", "offset=-1&live=long-poll"]) {
+    test(`is not reclaimed while somebody reads it live, and is after that: ${query}`, async () => {
+      const stream = server.stream(unique("read"))
+      await stream.create(ttl(2))
+      const reader = await RawConnection.open(server.url)
+      reader.send(`GET /v1/stream/${stream.path}?${query} HTTP/1.1\r\nhost: test\r\n\r\n`)
+      await readersAsked(server, stream, 1)
+      // More than two of its lives.
+      for (const _ of numbers(5)) await pass(1)
+      expect(server.log.matching(reclaimed(stream))).toEqual([])
+      await stream.ask("HEAD", { status: 200 })
+      if (query.includes("sse")) {
+        await stream.append('"still there"', JSON_TYPE)
+        await reader.until(/\["still there"\]/)
+      }
+      expect(server.log.matching({ event: "reader_left", stream: stream.path })).toEqual([])
+      reader.reset()
+      await server.log.until({ event: "reader_left", stream: stream.path })
+      await server.log.until(reclaimed(stream))
+      await stream.ask("HEAD", { status: 404 })
+    }, LONG_MS)
+  }
+
+  test("lives on when it is read or written", async () => {
+    const streams = ["read", "written", "left"].map((name) => server.stream(unique(name)))
+    for (const stream of streams) await stream.create(ttl(3), "[1]")
+    await pass(1)
+    await streams[0].read()
+    await streams[1].append("2", JSON_TYPE)
+    for (const stream of streams) await server.log.until(reclaimed(stream))
+    // The one that was made last and left alone is the first to go.
+    const paths = streams.map(({ path }) => path)
+    const order = server.log.lines.filter(({ event, stream }) => event === "reclaimed" && paths.includes(stream))
+    expect(order[0].stream).toBe(paths[2])
+  }, LONG_MS)
+
+  test("takes its readers along at an instant", async () => {
+    const stream = server.stream(unique("instant"))
+    await stream.create({ ...JSON_TYPE, "stream-expires-at": new Date(Date.now() + 3000).toISOString() }, "[1]")
+    const reader = await SseReader.open(stream)
+    await reader.untilAtTail()
+    const poll = longPoll(stream, "now")
+    await readersAsked(server, stream, 2)
+    await server.log.until(reclaimed(stream))
+    await reader.untilEnd()
+    expect(reader.messages).toEqual([1])
+    expect((await poll).status).toBe(404)
+  })
+})
+
+describe("an alarm outlives", () => {
+  test("the object's memory", async () => {
+    const server = await start()
+    try {
+      const stream = server.stream(unique("evicted"))
+      await stream.create(ttl(2), "[1]")
+      const evicted = { name: stream.path, webSockets: "hibernate" }
+      await server.mf.unsafeEvictDurableObject("durable-streams", "StreamObject", evicted)
+      await server.log.until(reclaimed(stream))
+      await stream.ask("HEAD", { status: 404 })
+    } finally {
+      await server.dispose()
+    }
+  })
+
+  test("the process", async () => {
+    const folder = await scratch()
+    const before = await startWorkerd(folder)
+    const stream = before.stream(unique("killed"))
+    await stream.create(ttl(3), "[1]")
+    expect(before.log.matching(reclaimed(stream))).toEqual([])
+    await before.kill()
+    const after = await startWorkerd(folder)
+    try {
+      await after.log.until(reclaimed(stream))
+      await after.stream(stream.path).ask("HEAD", { status: 404 })
+    } finally {
+      await after.kill()
+    }
+  })
+})
