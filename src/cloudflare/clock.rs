@@ -1,8 +1,9 @@
 //! Time and chance, where they come from.
 
-use js_sys::Promise;
+use js_sys::{Object, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
+use web_sys::AbortController;
 
 use crate::protocol::Millis;
 
@@ -11,12 +12,34 @@ extern "C" {
     // Not `setTimeout`, which the worker crate's `Delay` uses: what that returns depends on the compatibility date,
     // and a timer that cannot be cleared calls into memory that was freed.
     #[wasm_bindgen(js_namespace = scheduler)]
-    fn wait(millis: f64) -> Promise;
+    fn wait(millis: f64, options: &Object) -> Promise;
 }
 
-/// Resolves after a time; at zero, in a later turn.
-pub(super) fn sleep(millis: Millis) -> JsFuture {
-    JsFuture::from(wait(millis as f64))
+/// A time to wait; at zero, until a later turn. Dropping it ends the wait: a promise that never settles would never
+/// free what waits for it.
+pub(super) struct Timer {
+    abort: AbortController,
+    promise: Promise,
+}
+
+impl Timer {
+    pub(super) fn new(millis: Millis) -> Timer {
+        let abort = AbortController::new().expect("it takes no arguments");
+        let options = Object::new();
+        let _set = Reflect::set(&options, &"signal".into(), &abort.signal());
+        Timer { promise: wait(millis as f64, &options), abort }
+    }
+
+    /// Resolves when the time is over.
+    pub(super) fn over(&self) -> JsFuture {
+        JsFuture::from(self.promise.clone())
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.abort.abort();
+    }
 }
 
 /// Now, as far as the platform lets on: it stands still between two waits.

@@ -1,7 +1,5 @@
 //! The edge's end of a bridge: listens until its owner has what it wants, the object ends it, or time is up.
 
-use std::rc::Rc;
-
 use futures_util::future::{Either, select};
 use js_sys::{ArrayBuffer, Function, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -9,7 +7,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, BinaryType, CloseEvent, MessageEvent, WebSocket};
 use worker::worker_sys::ext::WebSocketExt;
 
-use super::clock;
+use super::clock::{self, Timer};
 use crate::protocol::Millis;
 use crate::protocol::bridge::{CLOSE_CATCH_UP, CLOSE_DONE};
 use crate::storage::Failure;
@@ -18,7 +16,8 @@ use crate::storage::Failure;
 pub(super) struct EdgeSocket {
     socket: WebSocket,
     client: AbortSignal,
-    ended: Promise,
+    ended: JsFuture,
+    finish: Finish,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
     _on_close: Closure<dyn FnMut(CloseEvent)>,
     _on_gone: Closure<dyn FnMut()>,
@@ -26,7 +25,7 @@ pub(super) struct EdgeSocket {
 
 /// Ends the wait for a socket.
 #[derive(Clone)]
-pub(super) struct Finish(Rc<Function>);
+pub(super) struct Finish(Function);
 
 impl Finish {
     /// With a close code of `protocol::bridge`, as if the object had closed the socket.
@@ -44,7 +43,7 @@ impl EdgeSocket {
     ) -> Result<EdgeSocket, Failure> {
         let mut resolve = None;
         let ended = Promise::new(&mut |resolve_ended, _| resolve = Some(resolve_ended));
-        let finish = Finish(Rc::new(resolve.expect("a promise runs its executor at once")));
+        let finish = Finish(resolve.expect("a promise runs its executor at once"));
         let on_close = {
             let finish = finish.clone();
             Closure::new(move |event: CloseEvent| finish.with(event.code()))
@@ -54,20 +53,26 @@ impl EdgeSocket {
             Closure::new(move || finish.with(CLOSE_DONE))
         };
         let mut on_frame = listener(finish.clone());
-        let on_message =
+        let on_message = {
+            let finish = finish.clone();
             Closure::new(move |event: MessageEvent| match event.data().dyn_into::<ArrayBuffer>() {
                 Ok(frame) => on_frame(Uint8Array::new(&frame)),
                 Err(_) => finish.with(CLOSE_CATCH_UP),
-            });
+            })
+        };
         socket.set_binary_type(BinaryType::Arraybuffer);
         socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
         client.set_onabort(Some(on_gone.as_ref().unchecked_ref()));
+        if client.aborted() {
+            finish.with(CLOSE_DONE);
+        }
         socket.accept().map_err(|error| Failure::new("accept socket", format_args!("{error:?}")))?;
         Ok(EdgeSocket {
             socket,
             client,
-            ended,
+            ended: JsFuture::from(ended),
+            finish,
             _on_message: on_message,
             _on_close: on_close,
             _on_gone: on_gone,
@@ -75,9 +80,9 @@ impl EdgeSocket {
     }
 
     /// Waits for the end: its close code, or `None` when the deadline came first.
-    pub(super) async fn ended(&self, deadline: Millis) -> Option<u16> {
-        let time_is_up = clock::sleep(deadline.saturating_sub(clock::now()));
-        match select(JsFuture::from(self.ended.clone()), time_is_up).await {
+    pub(super) async fn ended(&mut self, deadline: Millis) -> Option<u16> {
+        let timer = Timer::new(deadline.saturating_sub(clock::now()));
+        match select(&mut self.ended, timer.over()).await {
             Either::Left((code, _)) => code.ok().and_then(|code| code.as_f64()).map(|code| code as u16),
             Either::Right(_) => None,
         }
@@ -89,6 +94,8 @@ impl Drop for EdgeSocket {
         self.socket.set_onmessage(None);
         self.socket.set_onclose(None);
         self.client.set_onabort(None);
+        // Whatever still waits for the end is freed by it.
+        self.finish.with(CLOSE_DONE);
         let _closed_already = self.socket.close();
     }
 }

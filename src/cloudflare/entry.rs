@@ -29,35 +29,25 @@ async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<
         }
         Route::Forward(path) => {
             let upstream = Upstream::new(env, path);
-            forward(&upstream, &request, &method)
-                .await
-                .or_else(|failure| unavailable(upstream.path(), &failure))
+            let asked = if method.is_safe() {
+                upstream.ask_again(&request).await
+            } else {
+                upstream.ask(&request).await
+            };
+            asked.or_else(|failure| unavailable(upstream.path(), &failure))
         }
         Route::LongPoll(path) => {
+            body::drain(&request).await;
             let timeout = Config::of(&env).long_poll_timeout;
             let upstream = Upstream::new(env, path);
             let answered = long_poll::answer(&upstream, &request, timeout).await;
             answered.or_else(|failure| unavailable(upstream.path(), &failure))
         }
         Route::Sse(path) => {
+            body::drain(&request).await;
             let lifetime = Config::of(&env).sse_lifetime;
             sse::answer(Upstream::new(env, path), &request, lifetime, &context).await
         }
-    }
-}
-
-/// Asks the object; once more where asking again changes nothing, because an object moves or restarts now and then.
-async fn forward(
-    upstream: &Upstream,
-    request: &web_sys::Request,
-    method: &Method,
-) -> std::result::Result<web_sys::Response, Failure> {
-    match upstream.ask(request).await {
-        Err(failure) if method.is_safe() => {
-            log::failure(upstream.path(), &failure);
-            upstream.ask(request).await
-        }
-        asked => asked,
     }
 }
 

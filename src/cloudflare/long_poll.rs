@@ -14,7 +14,7 @@ use super::upstream::Upstream;
 use crate::edge::gate::{Bridge, Gate};
 use crate::edge::route::live_url_from;
 use crate::protocol::Millis;
-use crate::protocol::bridge::{CLOSE_DONE, FRAME_HEAD_BYTES, parse_reply};
+use crate::protocol::bridge::{CLOSE_DONE, FRAME_HEAD_BYTES, LENGTH_BYTES, parse_reply_head, reply_body_at};
 use crate::protocol::cache_policy::CachePolicy;
 use crate::protocol::command::Query;
 use crate::protocol::names::header;
@@ -42,12 +42,18 @@ pub(super) async fn answer(
         let Some(socket) = asked.websocket() else { return with_policy_of(url, asked) };
         match wait(socket, waits_at, client.clone(), deadline).await? {
             Waited::Answered(response) => return Ok(response),
-            Waited::TimedOut => break,
-            Waited::Ended if client.aborted() => break,
+            Waited::TimedOut => return nothing_new(&asked),
+            Waited::Ended if client.aborted() => return nothing_new(&asked),
             Waited::Ended => asked = upstream.ask_live(&live_url_from(url, waits_at), headers).await?,
         }
     }
-    nothing_new(&asked)
+    match asked.websocket() {
+        Some(socket) => {
+            drop(EdgeSocket::open(socket, client, |_| |_| {})?);
+            nothing_new(&asked)
+        }
+        None => with_policy_of(url, asked),
+    }
 }
 
 fn next_offset(response: &Response) -> Option<Offset> {
@@ -82,7 +88,7 @@ async fn wait(
 ) -> Result<Waited, Failure> {
     let received: Rc<RefCell<Option<Uint8Array>>> = Rc::default();
     let answer = Rc::clone(&received);
-    let socket = EdgeSocket::open(socket, client, |finish| {
+    let mut socket = EdgeSocket::open(socket, client, |finish| {
         move |frame: Uint8Array| {
             // Anything but what follows the offset at which the client waits would leave something out.
             let mut bridge = Bridge { passed: Some(waits_at) };
@@ -104,8 +110,10 @@ async fn wait(
 /// The answer that came; its body does not pass through here.
 fn to_response(frame: &Uint8Array) -> Result<Response, Failure> {
     let payload = frame.subarray(FRAME_HEAD_BYTES as u32, frame.length());
-    let (head, body_at) =
-        parse_reply(&payload.to_vec()).ok_or_else(|| Failure::new("read frame", "it is no reply frame"))?;
+    let malformed = || Failure::new("read frame", "it is no reply frame");
+    let body_at = reply_body_at(&payload.subarray(0, LENGTH_BYTES as u32).to_vec()).ok_or_else(malformed)?;
+    let head = payload.subarray(LENGTH_BYTES as u32, body_at as u32).to_vec();
+    let head = parse_reply_head(&head).ok_or_else(malformed)?;
     let headers = Headers::new().map_err(not_made)?;
     for (name, value) in &head.headers {
         headers.append(name, value).map_err(not_made)?;

@@ -5,7 +5,7 @@ use wasm_bindgen::prelude::*;
 use worker::{State, WebSocket, WebSocketPair};
 
 use crate::object::live::{Park, Sockets};
-use crate::protocol::bridge::{Attachment, Channel};
+use crate::protocol::bridge::{Attachment, Channel, Place};
 
 #[wasm_bindgen]
 extern "C" {
@@ -57,7 +57,7 @@ impl Sockets for ObjectSockets<'_> {
 
     fn attachment(&self, socket: &WebSocket) -> Attachment {
         let text: Option<String> = socket.deserialize_attachment().ok().flatten();
-        let unreadable = Attachment { cursor: None, from_now: true };
+        let unreadable = Attachment { cursor: None, place: Place::Now };
         text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(unreadable)
     }
 

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -15,9 +16,10 @@ use web_sys::{
 use worker::worker_sys::ext::ResponseExt;
 use worker::{Context, Result};
 
+use super::clock::{self, Timer};
 use super::edge_socket::{EdgeSocket, Finish};
 use super::upstream::Upstream;
-use super::{clock, entry, log};
+use super::{entry, log};
 use crate::edge::gate::{Bridge, Gate, PENDING_MAX_BYTES};
 use crate::edge::route::live_url_from;
 use crate::protocol::bridge::{CLOSE_CATCH_UP, CLOSE_DONE, FRAME_HEAD_BYTES};
@@ -48,6 +50,9 @@ const ASKS_MAX: usize = 500;
 /// How long a response may be silent. A client that went away without a word is noticed when it is written to, and
 /// proxies end what is silent for long.
 const HEARTBEAT: Millis = 15_000;
+
+/// How long a client may take for what was written to it: a chunk at the speed of a modem.
+const TAKE_MAX: Millis = 300_000;
 
 /// Answers a request for server-sent events.
 pub(super) async fn answer(
@@ -154,7 +159,7 @@ impl Relay {
 
     async fn pass_on_socket(&self, socket: WebSocket) -> std::result::Result<Ended, Failure> {
         let (bridge, client) = (Rc::clone(&self.bridge), Rc::clone(&self.client));
-        let socket = EdgeSocket::open(socket, self.client.signal.clone(), |finish| {
+        let mut socket = EdgeSocket::open(socket, self.client.signal.clone(), |finish| {
             client.on_gone_finish(finish.clone());
             move |frame: Uint8Array| {
                 let mut at = bridge.get();
@@ -162,8 +167,9 @@ impl Relay {
                     Gate::Skip => {}
                     Gate::Gap => finish.with(CLOSE_CATCH_UP),
                     Gate::Pass => {
-                        bridge.set(at);
-                        client.write(&frame.subarray(FRAME_HEAD_BYTES as u32, frame.length()));
+                        if client.write(&frame.subarray(FRAME_HEAD_BYTES as u32, frame.length())) {
+                            bridge.set(at);
+                        }
                     }
                 }
             }
@@ -173,7 +179,7 @@ impl Relay {
             match socket.ended(self.deadline.min(next_heartbeat)).await {
                 Some(CLOSE_CATCH_UP) => return Ok(Ended::AskAgain),
                 None if next_heartbeat < self.deadline => {
-                    self.client.write(&Uint8Array::from(sse::HEARTBEAT))
+                    self.client.write(&Uint8Array::from(sse::HEARTBEAT));
                 }
                 Some(_) | None => return Ok(Ended::Over),
             }
@@ -226,28 +232,36 @@ impl Client {
         *self.finish.borrow_mut() = Some(finish);
     }
 
-    /// Writes and waits until the client has taken it; `false` when it is gone.
+    /// Writes and waits until the client has taken it; `false` when it is gone, or too slow.
     async fn take(&self, events: &Uint8Array) -> bool {
-        JsFuture::from(self.writer.write_with_chunk(events)).await.is_ok()
+        let grace = Timer::new(TAKE_MAX);
+        let written = JsFuture::from(self.writer.write_with_chunk(events));
+        matches!(select(written, grace.over()).await, Either::Left((Ok(_), _)))
     }
 
-    /// Writes without waiting, within bounds.
-    fn write(&self, events: &Uint8Array) {
+    /// Writes without waiting. What does not fit is not written, and ends the response.
+    fn write(&self, events: &Uint8Array) -> bool {
         let size = events.length() as usize;
         let mut pending = self.pending.borrow_mut();
-        if pending.bytes + size > PENDING_MAX_BYTES {
+        if pending.bytes > 0 && pending.bytes + size > PENDING_MAX_BYTES {
             finish_with_done(&self.finish);
-            return;
+            return false;
         }
         pending.sizes.push_back(size);
         pending.bytes += size;
         drop(pending);
         let _settled = self.writer.write_with_chunk(events).then_with_reject(&self.on_written, &self.on_gone);
+        true
     }
 
-    /// Ends the response once all that was written has been taken.
+    /// Ends the response when what was written has been taken, or else after a while: a client that takes nothing must
+    /// not hold memory. It resumes where it was.
     async fn end(&self) {
-        let _gone = JsFuture::from(self.writer.close()).await;
+        let grace = Timer::new(TAKE_MAX);
+        let closed = JsFuture::from(self.writer.close());
+        if let Either::Right(_) = select(closed, grace.over()).await {
+            let _aborted = JsFuture::from(self.writer.abort()).await;
+        }
     }
 }
 

@@ -9,18 +9,23 @@ use worker::{
 };
 
 use super::body;
+use super::clock::{self, Timer};
 use super::config::Config;
 use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
-use super::{clock, log, reply};
+use super::{log, reply};
 use crate::edge::route::stream_path;
 use crate::object::alarm::Rung;
 use crate::object::live::Sockets;
 use crate::object::{Answer, Object, Ports, Served, Stop};
+use crate::protocol::Millis;
 use crate::protocol::command::{Command, RequestHead};
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 use crate::storage::messages::APPEND_MAX_BYTES;
+
+/// When an alarm that failed rings again.
+const ALARM_RETRY: Millis = 60_000;
 
 /// One stream.
 #[durable_object]
@@ -83,11 +88,11 @@ impl DurableObject for StreamObject {
             Ok(Rung::Nothing) => Ok(()),
             Err(failure) => Err(failure),
         };
-        done.map_err(|failure| {
+        if let Err(failure) = done {
             log::failure(&inner.name(), &failure);
-            // An alarm that fails is rung again by the platform.
-            worker::Error::from(failure.to_string())
-        })?;
+            // The platform gives up after six failures, and then nobody would reclaim the stream.
+            inner.sql.set_alarm(clock::now() + ALARM_RETRY).map_err(|failure| failure.to_string())?;
+        }
         Response::empty()
     }
 
@@ -130,7 +135,8 @@ impl Inner {
                 if let Some(at) = alarm_at
                     && let Err(failure) = self.sql.set_alarm(at)
                 {
-                    return self.failed(path, &failure);
+                    // The stream is stored, and expires on access all the same.
+                    log::failure(path, &failure);
                 }
                 match answer {
                     Answer::Reply(answer) => reply::response(answer),
@@ -149,7 +155,7 @@ impl Inner {
         }
         let (inner, path) = (Rc::clone(self), path.to_owned());
         self.state.wait_until(async move {
-            let _next_turn = clock::sleep(0).await;
+            let _next_turn = Timer::new(0).over().await;
             inner.announcing.set(false);
             let sockets = ObjectSockets::new(&inner.state);
             let ports = Ports { sql: &inner.sql, sockets: &sockets };

@@ -6,6 +6,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, Request, RequestInit, Response};
 use worker::Env;
 
+use super::log;
 use crate::protocol::names::header;
 use crate::protocol::path::StreamPath;
 use crate::storage::Failure;
@@ -53,7 +54,19 @@ impl Upstream {
         headers.set(header::UPGRADE, "websocket").map_err(unreached)?;
         let init = RequestInit::new();
         init.set_headers(&headers);
-        self.ask(&Request::new_with_str_and_init(url, &init).map_err(unreached)?).await
+        self.ask_again(&Request::new_with_str_and_init(url, &init).map_err(unreached)?).await
+    }
+
+    /// Asks what changes nothing, and once more if it fails: an object moves or restarts now and then, and a browser
+    /// gives an `EventSource` up at the first error.
+    pub(super) async fn ask_again(&self, request: &Request) -> Result<Response, Failure> {
+        match self.ask(request).await {
+            Err(failure) => {
+                log::failure(self.path(), &failure);
+                self.ask(request).await
+            }
+            asked => asked,
+        }
     }
 }
 

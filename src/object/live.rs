@@ -4,10 +4,9 @@
 //! told the same. Frames carry the offsets they lead from and to; the edge holds these against what it has
 //! passed on, so that even after a crash no reader sees a gap or a duplicate.
 
-use super::read::read_head;
+use super::read::{policy, read_head};
 use super::{Announced, Object, Ports};
-use crate::protocol::bridge::{self, Attachment, BridgeKind, CLOSE_CATCH_UP, CLOSE_DONE, Channel};
-use crate::protocol::cache_policy::CachePolicy;
+use crate::protocol::bridge::{self, Attachment, BridgeKind, CLOSE_CATCH_UP, CLOSE_DONE, Channel, Place};
 use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{ReadHead, Reply};
@@ -21,6 +20,11 @@ use crate::stream::{Life, Stream};
 pub const LIVE_READERS_MAX: usize = 30_000;
 /// The most bytes that are pushed in one frame; readers fetch what is larger.
 pub const FRAME_MAX_BYTES: usize = 1 << 20;
+
+/// The most bytes that are pushed to all readers together; they wait in memory until the edge has taken them.
+pub const FAN_OUT_MAX_BYTES: usize = 64 << 20;
+/// How many frames of one announcement are kept, each of at most [`FRAME_MAX_BYTES`].
+pub const FRAMES_KEPT_MAX: usize = 16;
 
 /// The port to the object's sockets: hibernatable WebSockets, and on the host a list.
 pub trait Sockets {
@@ -70,24 +74,43 @@ impl Object {
         let Some(Life::Live(stream)) = &self.life else { return Ok(()) };
         let news = Announced::all_of(stream);
         let Some(told) = self.announced.replace(news) else { return Ok(()) };
-        if told == news || ports.sockets.count() == 0 {
+        let reader_count = ports.sockets.count();
+        if told == news || reader_count == 0 {
             return Ok(());
         }
         let start = told.through;
         let chunk = if start < stream.tail {
-            messages::read(ports.sql, stream.content_type.format(), start, FRAME_MAX_BYTES)?
+            messages::read(ports.sql, stream.content_type.format(), start, FRAME_MAX_BYTES)
         } else {
-            Chunk { body: Vec::new(), next: start }
+            Ok(Chunk { body: Vec::new(), next: start })
         };
-        let telling = Telling { sockets: ports.sockets, stream, start, chunk, now };
-        if telling.chunk.next < stream.tail {
-            telling.send_away();
-        } else {
-            telling.tell_bridges();
-            telling.tell_bridges_ahead();
-            telling.tell_waiters();
+        let sockets = ports.sockets;
+        match chunk {
+            Ok(chunk) => {
+                let telling = Telling { sockets, stream, start, chunk, now };
+                if telling.is_pushed(reader_count) {
+                    telling.tell_bridges();
+                    telling.tell_waiters();
+                } else {
+                    send_away(sockets, stream.incarnation);
+                }
+                Ok(())
+            }
+            Err(failure) => {
+                // They ask for themselves what they could not be told.
+                send_away(sockets, stream.incarnation);
+                Err(failure)
+            }
         }
-        Ok(())
+    }
+}
+
+/// Has all live readers of a stream ask for what is new.
+fn send_away<S: Sockets>(sockets: &S, incarnation: u64) {
+    for kind in [BridgeKind::Sse, BridgeKind::SseAhead, BridgeKind::LongPoll] {
+        for socket in sockets.connected(Channel { kind, incarnation }) {
+            sockets.close(&socket, CLOSE_CATCH_UP);
+        }
     }
 }
 
@@ -122,69 +145,63 @@ impl<S: Sockets> Telling<'_, S> {
         Channel { kind, incarnation: self.stream.incarnation }
     }
 
-    fn send_away(&self) {
-        for kind in [BridgeKind::Sse, BridgeKind::SseAhead, BridgeKind::LongPoll] {
-            for socket in self.sockets.connected(self.channel(kind)) {
-                self.sockets.close(&socket, CLOSE_CATCH_UP);
-            }
-        }
+    /// Whether the news are pushed; readers fetch at their own speed what is too large for that.
+    fn is_pushed(&self, reader_count: usize) -> bool {
+        let frame_bytes = sse::bytes_at_most(self.stream.content_type.format(), &self.chunk.body);
+        self.chunk.next == self.stream.tail
+            && frame_bytes <= FRAME_MAX_BYTES
+            && frame_bytes.saturating_mul(reader_count) <= FAN_OUT_MAX_BYTES
     }
 
     fn tell_bridges(&self) {
-        let bridges = self.sockets.connected(self.channel(BridgeKind::Sse));
-        if bridges.is_empty() {
-            return;
+        let current = cursor::next(self.now, None);
+        let mut made = Made::new();
+        for bridge in self.sockets.connected(self.channel(BridgeKind::Sse)) {
+            self.send_event(
+                &bridge,
+                made.frame_for(current, || self.sockets.frame(&self.event_frame(current))),
+            );
         }
-        let frame = self.event_frame(cursor::next(self.now, None));
-        for bridge in bridges {
-            self.send_event(&bridge, &frame);
-        }
-    }
-
-    fn tell_bridges_ahead(&self) {
         for bridge in self.sockets.connected(self.channel(BridgeKind::SseAhead)) {
-            let client = self.sockets.attachment(&bridge).cursor;
-            self.send_event(&bridge, &self.event_frame(cursor::next(self.now, client)));
+            let cursor = cursor::next(self.now, self.sockets.attachment(&bridge).cursor);
+            self.send_event(
+                &bridge,
+                made.frame_for(cursor, || self.sockets.frame(&self.event_frame(cursor))),
+            );
         }
     }
 
     fn tell_waiters(&self) {
-        // Waiters differ in their cursors only, and most have the same.
-        let mut made: Vec<(Attachment, S::Frame)> = Vec::new();
+        let mut made = Made::new();
         for waiter in self.sockets.connected(self.channel(BridgeKind::LongPoll)) {
-            let attachment = self.sockets.attachment(&waiter);
-            let index = made.iter().position(|(of, _)| *of == attachment).unwrap_or_else(|| {
-                if made.len() == WAITER_FRAMES_MAX {
-                    made.clear();
-                }
-                let frame = bridge::reply_frame(self.start, self.chunk.next, &self.waiter_reply(attachment));
-                made.push((attachment, self.sockets.frame(&frame)));
-                made.len() - 1
+            let Attachment { cursor, place } = self.sockets.attachment(&waiter);
+            let cursor = cursor::next(self.now, cursor);
+            let frame = made.frame_for((cursor, place), || {
+                let reply = self.waiter_reply(cursor, place);
+                self.sockets.frame(&bridge::reply_frame(self.start, self.chunk.next, &reply))
             });
-            self.sockets.send(&waiter, &made[index].1);
+            self.sockets.send(&waiter, frame);
             self.sockets.close(&waiter, CLOSE_DONE);
         }
     }
 
-    fn waiter_reply(&self, attachment: Attachment) -> Reply {
-        let cursor = cursor::next(self.now, attachment.cursor);
+    fn waiter_reply(&self, cursor: u64, place: Place) -> Reply {
         if self.chunk.next == self.start {
             return Reply::nothing_new(self.stream.tail, self.stream.closure.is_closed(), cursor);
         }
         let head = read_head(self.stream, self.start, &self.chunk, self.now);
-        // `now` is another place for each request: no cache may answer one with another's data.
-        let cache = if attachment.from_now { CachePolicy::Never } else { head.cache };
+        let cache = policy(place, head.cache);
         Reply::read(ReadHead { cursor: Some(cursor), cache, ..head }, self.chunk.body.clone())
     }
 
-    fn event_frame(&self, cursor: u64) -> S::Frame {
+    fn event_frame(&self, cursor: u64) -> Vec<u8> {
         let closed = self.stream.closure.is_closed();
         let control = Control { next: self.chunk.next, cursor, up_to_date: true, closed };
         let mut frame = bridge::frame_head(self.start, self.chunk.next);
         // A close without data must not look like an empty JSON array of data.
         let data = if self.chunk.next == self.start { &[][..] } else { &self.chunk.body };
         sse::write_events(&mut frame, self.stream.content_type.format(), data, control);
-        self.sockets.frame(&frame)
+        frame
     }
 
     fn send_event(&self, bridge: &S::Socket, frame: &S::Frame) {
@@ -195,5 +212,20 @@ impl<S: Sockets> Telling<'_, S> {
     }
 }
 
-/// How many different frames are kept while waiters are told: each may be as large as [`FRAME_MAX_BYTES`].
-const WAITER_FRAMES_MAX: usize = 16;
+/// Frames that differ in their cursors: most readers have the same, so a few are kept.
+struct Made<K, F>(Vec<(K, F)>);
+
+impl<K: PartialEq, F> Made<K, F> {
+    fn new() -> Made<K, F> {
+        Made(Vec::new())
+    }
+
+    fn frame_for(&mut self, key: K, make: impl FnOnce() -> F) -> &F {
+        let index = self.0.iter().position(|(of, _)| *of == key).unwrap_or_else(|| {
+            self.0.truncate(FRAMES_KEPT_MAX - 1);
+            self.0.push((key, make()));
+            self.0.len() - 1
+        });
+        &self.0[index].1
+    }
+}

@@ -1,8 +1,8 @@
 //! Reads: one bounded chunk, and at the tail whatever the mode asks for.
 
-use super::live::{LIVE_READERS_MAX, Park, Sockets};
+use super::live::{FRAME_MAX_BYTES, LIVE_READERS_MAX, Park, Sockets};
 use super::{Answer, Limits, Object, Ports, Served, Stop, touch};
-use crate::protocol::bridge::{Attachment, BridgeKind, Channel};
+use crate::protocol::bridge::{Attachment, BridgeKind, Channel, Place};
 use crate::protocol::cache_policy::CachePolicy;
 use crate::protocol::command::{Read, ReadMode};
 use crate::protocol::content_type::Format;
@@ -59,10 +59,9 @@ impl Reading<'_> {
         let mut head = read_head(self.stream, self.start, &chunk, self.now);
         if self.request.from == ReadFrom::Now {
             head.etag = None;
-            head.cache = CachePolicy::Never;
-        } else if head.up_to_date {
-            head.cache = CachePolicy::Revalidate;
         }
+        let tail = if head.up_to_date { CachePolicy::Revalidate } else { head.cache };
+        head.cache = policy(Place::of(self.request.from), tail);
         Ok(self.unless_known(head, chunk.body))
     }
 
@@ -71,8 +70,9 @@ impl Reading<'_> {
         let cursor = cursor::next(self.now, self.request.cursor);
         if self.start < self.stream.tail {
             let chunk = self.chunk(sql)?;
-            let head =
-                ReadHead { cursor: Some(cursor), ..read_head(self.stream, self.start, &chunk, self.now) };
+            let head = read_head(self.stream, self.start, &chunk, self.now);
+            let cache = policy(Place::of(self.request.from), head.cache);
+            let head = ReadHead { cursor: Some(cursor), cache, ..head };
             return Ok(Answer::Reply(self.unless_known(head, chunk.body)));
         }
         let closed = self.stream.closure.is_closed();
@@ -95,21 +95,17 @@ impl Reading<'_> {
         let up_to_date = chunk.next == self.stream.tail;
         let closed = up_to_date && self.stream.closure.is_closed();
         let cursor = cursor::next(self.now, self.request.cursor);
-        let parks = up_to_date && !closed;
-        let mut events = if parks { bridge::frame_head(self.start, chunk.next) } else { Vec::new() };
-        sse::write_events(
-            &mut events,
-            format,
-            &chunk.body,
-            Control { next: chunk.next, cursor, up_to_date, closed },
-        );
+        let mut frame = bridge::frame_head(self.start, chunk.next);
+        let control = Control { next: chunk.next, cursor, up_to_date, closed };
+        sse::write_events(&mut frame, format, &chunk.body, control);
         let head = |body| Reply::events(chunk.next, format == Format::Binary, closed, body);
-        if !parks {
-            return Ok(Answer::Reply(head(events)));
+        // Only a response of its own is taken at the client's speed, so what is large comes as one.
+        if !up_to_date || closed || frame.len() > FRAME_MAX_BYTES {
+            return Ok(Answer::Reply(head(frame.split_off(bridge::FRAME_HEAD_BYTES))));
         }
         let is_ahead = cursor > cursor::next(self.now, None);
         let kind = if is_ahead { BridgeKind::SseAhead } else { BridgeKind::Sse };
-        Ok(Answer::Park(self.park(kind, head(Vec::new()), Some(events))))
+        Ok(Answer::Park(self.park(kind, head(Vec::new()), Some(frame))))
     }
 
     fn chunk(&self, sql: &dyn Sql) -> Result<Chunk, Failure> {
@@ -132,13 +128,20 @@ impl Reading<'_> {
     fn park(&self, kind: BridgeKind, head: Reply, first_frame: Option<Vec<u8>>) -> Park {
         Park {
             channel: Channel { kind, incarnation: self.stream.incarnation },
-            attachment: Attachment {
-                cursor: self.request.cursor,
-                from_now: self.request.from == ReadFrom::Now,
-            },
+            attachment: Attachment { cursor: self.request.cursor, place: Place::of(self.request.from) },
             head,
             first_frame,
         }
+    }
+}
+
+/// What caches may do, given where the reader asked to begin. `now` is another place for each request, and the start
+/// is another for each life of the URL: neither may be answered with what another request was given.
+pub(super) fn policy(place: Place, otherwise: CachePolicy) -> CachePolicy {
+    match place {
+        Place::Now => CachePolicy::Never,
+        Place::Start => CachePolicy::Revalidate,
+        Place::Offset => otherwise,
     }
 }
 

@@ -9,7 +9,7 @@ use std::str;
 
 use serde::{Deserialize, Serialize};
 
-use super::offset::Offset;
+use super::offset::{Offset, ReadFrom};
 use super::reply::Reply;
 
 /// Where the payload begins.
@@ -57,8 +57,31 @@ impl Channel {
 pub struct Attachment {
     /// The client's cursor.
     pub cursor: Option<u64>,
-    /// The reader asked for `now`, so its answer belongs to it alone.
-    pub from_now: bool,
+    /// Where the reader asked to begin.
+    pub place: Place,
+}
+
+/// What a reader's URL says of where it begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// `-1`, nothing, or zero.
+    Start,
+    /// `now`.
+    Now,
+    /// An offset.
+    Offset,
+}
+
+impl Place {
+    /// Of a request.
+    pub fn of(from: ReadFrom) -> Place {
+        match from {
+            ReadFrom::Start => Place::Start,
+            ReadFrom::Now => Place::Now,
+            ReadFrom::At(_) => Place::Offset,
+        }
+    }
 }
 
 /// Begins a frame.
@@ -99,10 +122,16 @@ pub fn reply_frame(start: Offset, next: Offset, reply: &Reply) -> Vec<u8> {
     frame
 }
 
-/// Reads a waiter's payload: the head, and where in the payload the body begins.
-pub fn parse_reply(payload: &[u8]) -> Option<(ReplyHead, usize)> {
-    let length = u32::from_be_bytes(payload.get(..4)?.try_into().ok()?);
-    let body_at = 4 + usize::try_from(length).ok()?;
-    let head = serde_json::from_slice(payload.get(4..body_at)?).ok()?;
-    Some((head, body_at))
+/// How many bytes say how long a waiter's head is.
+pub const LENGTH_BYTES: usize = 4;
+
+/// Where in a waiter's payload the body begins, from its first [`LENGTH_BYTES`]; the head stands between.
+pub fn reply_body_at(length: &[u8]) -> Option<usize> {
+    let length = u32::from_be_bytes(length.try_into().ok()?);
+    Some(LENGTH_BYTES + usize::try_from(length).ok()?)
+}
+
+/// Reads a waiter's head.
+pub fn parse_reply_head(head: &[u8]) -> Option<ReplyHead> {
+    serde_json::from_slice(head).ok()
 }

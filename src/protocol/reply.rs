@@ -190,7 +190,8 @@ impl Reply {
     pub fn events(next: Offset, base64: bool, closed: bool, events: Vec<u8>) -> Reply {
         let mut reply = Reply::new(Reply::EVENTS, CachePolicy::Live)
             .with(header::CONTENT_TYPE, "text/event-stream")
-            .with_tail(next, closed);
+            .with_tail(next, closed)
+            .with_flag(header::STREAM_UP_TO_DATE, closed);
         if base64 {
             reply = reply.with(header::STREAM_SSE_DATA_ENCODING, "base64");
         }

@@ -47,6 +47,20 @@ pub fn write_events(out: &mut Vec<u8>, format: Format, data: &[u8], control: Con
     write_control(out, control);
 }
 
+/// How long the events of some data become, or less: each line has a field name, base64 is a third longer.
+pub fn bytes_at_most(format: Format, data: &[u8]) -> usize {
+    const AROUND_DATA: usize = 512;
+    let events = match format {
+        Format::Json | Format::Text => {
+            let line_ends = data.iter().filter(|byte| matches!(byte, b'\r' | b'\n')).count();
+            // "data: " before each line.
+            data.len() + 6 * line_ends
+        }
+        Format::Binary => data.len().div_ceil(3) * 4,
+    };
+    events + AROUND_DATA
+}
+
 /// How much of `text` ends with a whole character: a chunk is not cut inside one.
 pub fn whole_characters(text: &[u8]) -> usize {
     match std::str::from_utf8(text) {

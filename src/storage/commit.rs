@@ -68,7 +68,6 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
                     stream_row::close(sql, closure, lease.unwrap_or(stream.lease_until))
                 }
                 // An append's own row tells when the stream was touched.
-                (None, Some(lease)) if content.is_none() => stream_row::lease(sql, *lease),
                 (None, _) => Ok(()),
             }
         }

@@ -166,9 +166,10 @@ fn rows_from(read_seq: u64, bound: &str) -> String {
 }
 
 fn read_bytes(sql: &dyn Sql, from: Offset, max_bytes: usize) -> Result<Chunk, Failure> {
-    let statement = rows_from(from.read_seq, "AND key < ? ORDER BY key");
+    let statement = rows_from(from.read_seq, "AND key < ? ORDER BY key LIMIT ?");
     let mut body = Vec::new();
-    let params = [key_of(from.position), key_of(from.position + max_bytes as u64)];
+    let until = key_of(from.position + max_bytes as u64);
+    let params = [key_of(from.position), until, Param::Integer(CHUNK_ROWS_MAX)];
     sql.query(&statement, &params, &mut |row| {
         let Row { position, bytes, .. } = Row::decode(row)?;
         let skip = usize::try_from(from.position.saturating_sub(position)).unwrap_or(usize::MAX);
@@ -179,6 +180,9 @@ fn read_bytes(sql: &dyn Sql, from: Offset, max_bytes: usize) -> Result<Chunk, Fa
     let next = Offset { position: from.position + body.len() as u64, ..from };
     Ok(Chunk { body, next })
 }
+
+/// The most rows of one chunk, however small they are: no request holds the others up for long.
+pub const CHUNK_ROWS_MAX: u64 = 10_000;
 
 /// How large rows are is not known before they are read, so they come in pages. Few at first: most reads are at the
 /// tail. What a page holds beyond the end of a chunk is read in vain.
@@ -192,16 +196,18 @@ fn read_json(sql: &dyn Sql, from: Offset, max_bytes: usize) -> Result<Chunk, Fai
     let mut array =
         Array { from: from.position, next: from.position, max_bytes, body: vec![b'['], is_full: false };
     let (mut statement, mut key, mut limit) = (&first, from.position << PART_BITS, PAGE_ROWS_MIN);
-    let mut rows = 0;
+    let (mut rows, mut is_whole) = (0, true);
     loop {
         let wanted = rows + limit;
         sql.query(statement, &[Param::Integer(key), Param::Integer(limit)], &mut |row| {
             let row = Row::decode(row)?;
             rows += 1;
+            // Of a message in parts, only the last has a span.
+            is_whole = row.span > 0;
             key = row.position << PART_BITS | row.part;
             array.take(row)
         })?;
-        if array.is_full || rows < wanted {
+        if array.is_full || rows < wanted || (rows >= CHUNK_ROWS_MAX && is_whole) {
             break;
         }
         let row_bytes = (array.body.len() / rows as usize).max(1);

@@ -1,7 +1,7 @@
 //! Bytes that are stored, sent between edge and object, or remembered by clients and caches. A change here is a
 //! change of a format: stored ones need a new `SCHEMA_VERSION`, and the others outlive a deploy in caches.
 
-use durable_streams::protocol::bridge::{self, Attachment, BridgeKind, Channel};
+use durable_streams::protocol::bridge::{self, Attachment, BridgeKind, Channel, Place};
 use durable_streams::protocol::cache_policy::CachePolicy;
 use durable_streams::protocol::content_type::Format;
 use durable_streams::protocol::offset::Offset;
@@ -81,8 +81,12 @@ fn bridge_frames() {
     let expected = [head.as_bytes(), &[0, 0, 0, 50], json.as_bytes(), b"body"].concat();
     assert_eq!(json.len(), 50);
     assert_eq!(bridge::reply_frame(START, NEXT, &reply), expected);
-    for cut in 0..expected.len() - 4 - head.len() {
-        assert_eq!(bridge::parse_reply(&expected[head.len()..head.len() + cut]), None, "cut at {cut}");
+    assert_eq!(bridge::reply_body_at(&[0, 0, 0, 50]), Some(54));
+    for cut in 0..4 {
+        assert_eq!(bridge::reply_body_at(&[0, 0, 0, 50][..cut]), None, "cut at {cut}");
+    }
+    for cut in 0..json.len() {
+        assert_eq!(bridge::parse_reply_head(&json.as_bytes()[..cut]), None, "cut at {cut}");
     }
 }
 
@@ -91,11 +95,12 @@ fn tags_attachments_and_codes() {
     let tags = [BridgeKind::Sse, BridgeKind::SseAhead, BridgeKind::LongPoll]
         .map(|kind| Channel { kind, incarnation: 12 }.tag());
     assert_eq!(tags, ["sse.12", "sse-ahead.12", "long-poll.12"]);
-    for (cursor, from_now, text) in [
-        (None, false, r#"{"cursor":null,"from_now":false}"#),
-        (Some(7), true, r#"{"cursor":7,"from_now":true}"#),
+    for (cursor, place, text) in [
+        (None, Place::Start, r#"{"cursor":null,"place":"start"}"#),
+        (Some(7), Place::Now, r#"{"cursor":7,"place":"now"}"#),
+        (Some(8), Place::Offset, r#"{"cursor":8,"place":"offset"}"#),
     ] {
-        let attachment = Attachment { cursor, from_now };
+        let attachment = Attachment { cursor, place };
         assert_eq!(serde_json::to_string(&attachment).unwrap(), text);
         assert_eq!(serde_json::from_str::<Attachment>(text).unwrap(), attachment);
     }

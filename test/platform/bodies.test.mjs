@@ -4,7 +4,8 @@
 import { createHash, randomBytes } from "node:crypto"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { HttpConnection } from "./raw.mjs"
-import { BYTES, CLOSED, JSON_TYPE, LONG_MS, TEXT, numbers, producer, scratch, startWorkerd, unique } from "./support.mjs"
+import { BYTES, CLOSED, JSON_TYPE, LONG_MS, TEXT, numbers, producer } from "./support.mjs"
+import { scratch, startWorkerd, unique } from "./support.mjs"
 
 const MIB = 2 ** 20
 const APPEND_MAX_BYTES = 16 * MIB
@@ -266,7 +267,8 @@ describe.concurrent("paths as they come over the wire", () => {
     })
   }
 
-  for (const target of ["/v1/stream", "/v1", "/", "*", "/v1/streams/a", "/V1/stream/a", "/v1//stream/a", "/v1/../v1/stream/a"]) {
+  const elsewhere = ["/v1/stream", "/v1", "/", "*", "/v1/streams/a", "/V1/stream/a", "/v1//stream/a"]
+  for (const target of [...elsewhere, "/v1/../v1/stream/a"]) {
     test(`404: ${target}`, async () => {
       const connection = await connect()
       for (const method of ["PUT", "GET", "POST", "DELETE", "OPTIONS"]) {
@@ -378,9 +380,10 @@ describe("what every response says", () => {
       `?offset=${offset}&live=long-poll`,
       `?offset=${offset}&live=sse`,
     ])
+    const methods = ["GET", "HEAD", "OPTIONS", "PATCH", "PUT"]
     const requests = [
-      ...["GET", "HEAD", "OPTIONS", "PATCH", "PUT", "POST", "DELETE"].flatMap((method) => routes.map((at) => [method, at])),
-      ...["GET", "HEAD", "OPTIONS", "PATCH", "PUT"].flatMap((method) => streams.map((at) => [method, at])),
+      ...routes.flatMap((at) => [...methods, "POST", "DELETE"].map((method) => [method, at])),
+      ...streams.flatMap((at) => methods.map((method) => [method, at])),
       ...streams.flatMap((at) => [...queries, ...live].map((query) => ["GET", `${at}${query}`])),
       ["GET", `${target}?offset=-1`, { "if-none-match": tag }],
       ["GET", `${target}?live=other`],

@@ -5,7 +5,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { RawConnection } from "./raw.mjs"
 import { SseReader, longPoll, readersAsked } from "./readers.mjs"
-import { BYTES, CLOSED, JSON_TYPE, LONG_MS, PATIENT, numbers, scratch, start, startWorkerd, unique } from "./support.mjs"
+import { BYTES, CLOSED, JSON_TYPE, LONG_MS, PATIENT } from "./support.mjs"
+import { numbers, scratch, start, startWorkerd, unique } from "./support.mjs"
 
 /** How often the object was loaded, once this many appends are logged: a line may be later than its response. */
 async function loads(server, stream, appends) {

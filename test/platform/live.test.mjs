@@ -5,7 +5,8 @@ import { randomBytes } from "node:crypto"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { RawConnection } from "./raw.mjs"
 import { SlowReader, SseReader, longPoll, readToTheEnd, readersAsked } from "./readers.mjs"
-import { BYTES, CLOSED, JSON_TYPE, LONG_MS, PATIENT, TEXT, numbers, scratch, start, startWorkerd, unique } from "./support.mjs"
+import { BYTES, CLOSED, JSON_TYPE, LONG_MS, PATIENT, TEXT } from "./support.mjs"
+import { numbers, scratch, start, startWorkerd, unique } from "./support.mjs"
 
 const MIB = 2 ** 20
 

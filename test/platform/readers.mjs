@@ -2,7 +2,7 @@
 
 import { once } from "node:events"
 import { get } from "node:http"
-import { SOON_MS, Watch, within } from "./support.mjs"
+import { LONG_MS, SOON_MS, Watch, within } from "./support.mjs"
 
 /** Server-sent events out of text that comes in pieces, as the HTML standard reads them. */
 export class EventParser {
@@ -148,8 +148,11 @@ export const readersAsked = (server, stream, count) =>
   server.log.until({ event: "served", stream: stream.path, method: "GET" }, count)
 
 /** A long-poll that is under way. */
-export function longPoll(stream, offset, query = "", millis = 60_000) {
-  return stream.ask("GET", { query: `?offset=${offset}&live=long-poll${query}`, millis })
+export function longPoll(stream, offset, query = "", millis = LONG_MS) {
+  const answer = stream.ask("GET", { query: `?offset=${offset}&live=long-poll${query}`, millis })
+  // A test that fails before it awaits this has said enough.
+  answer.catch(() => {})
+  return answer
 }
 
 /** An SSE response of which nothing is read before `readRest` is called. */

@@ -8,6 +8,8 @@ export default defineConfig({
     include: ["test/platform/**/*.test.mjs"],
     globalSetup: ["test/build.mjs"],
     reporters: ["default", new PlainReporter()],
+    // Most of a test's time is waiting: two cores are enough for three at a time.
+    maxWorkers: 3,
     retry: 0,
     testTimeout: 30_000,
     hookTimeout: 30_000,

@@ -25,7 +25,11 @@ fn cache_control() {
     for (request, expected) in table {
         check(&state, request, expected);
     }
-    check(&state, "GET ?offset=-1&live=long-poll", &format!("200 | {PUBLIC}"));
+    check(&state, "GET ?offset=@0_1&live=long-poll", &format!("200 | {PUBLIC}"));
+    // The start is another place in each life of the URL, so a recreated stream must not be answered from the old one.
+    for start in ["-1", "@0_0"] {
+        check(&state, &format!("GET ?offset={start}&live=long-poll"), "200 | cache-control: no-cache");
+    }
     check(&[], "GET", "404 | cache-control: no-store");
 }
 
@@ -34,14 +38,15 @@ fn cache_control() {
 fn chunks_below_the_tail_are_kept() {
     let mut world = World::with_chunks(3);
     world.run(&[BYTES, "POST | content-type: application/octet-stream << abcdef"]);
-    world.ask("GET").assert_is(&format!("200 | {PUBLIC} << abc"));
+    world.ask("GET").assert_is("200 | cache-control: no-cache << abc");
+    world.ask("GET ?offset=@0_1").assert_is(&format!("200 | {PUBLIC} << bcd"));
     world.ask("GET ?offset=@0_3").assert_is("200 | cache-control: no-cache << def");
 }
 
 /// No longer than the stream lives.
 #[test]
 fn nothing_is_kept_beyond_the_streams_life() {
-    let below_tail = "GET ?offset=-1&live=long-poll";
+    let below_tail = "GET ?offset=@0_1&live=long-poll";
     for (seconds, cache) in [
         (0u64, None),
         (10, Some("public, max-age=10, stale-while-revalidate=0")),

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use durable_streams::protocol::bridge::{FRAME_HEAD_BYTES, parse_reply};
+use durable_streams::protocol::bridge::{FRAME_HEAD_BYTES, LENGTH_BYTES, parse_reply_head, reply_body_at};
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::reply::Reply;
 
@@ -85,7 +85,8 @@ impl Response {
     /// The reply that came over a waiter's socket.
     pub(crate) fn of_frame(frame: &[u8]) -> Response {
         let payload = &frame[FRAME_HEAD_BYTES..];
-        let (head, body_at) = parse_reply(payload).unwrap();
+        let body_at = reply_body_at(&payload[..LENGTH_BYTES]).unwrap();
+        let head = parse_reply_head(&payload[LENGTH_BYTES..body_at]).unwrap();
         let response =
             Response { status: head.status, headers: head.headers, body: payload[body_at..].to_vec() };
         response.assert_sound();
