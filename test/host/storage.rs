@@ -3,6 +3,7 @@
 use crate::support::http::with_offsets;
 use crate::support::sql::Fault;
 use crate::support::{LongPoll, Request, Response, SseClient, World};
+use durable_streams::storage::messages::CHUNK_ROWS_MAX;
 
 const TEXT: &str = "PUT | content-type: text/plain";
 const JSON: &str = "PUT | content-type: application/json";
@@ -311,6 +312,21 @@ fn at_the_tail_after_a_json_message_over_a_row() {
             .ask("GET ?offset=@0_1")
             .assert_is("200 | stream-next-offset: @0_1 | stream-up-to-date: true << []");
         world.ask("GET ?offset=now").assert_is("200 | stream-next-offset: @0_1 << []");
+    }
+}
+
+/// However small the appends are, a chunk has only so many: tokens of a language model, say.
+#[test]
+fn a_chunk_has_a_bound_in_rows() {
+    for (put, content_type, token) in [(TEXT, "text/plain", "x"), (JSON, "application/json", "1")] {
+        let mut world = World::after(&[put]);
+        for _ in 0..CHUNK_ROWS_MAX + 100 {
+            post(&mut world, content_type, token.as_bytes()).assert_is("204");
+        }
+        let chunks = read_from(&mut world, "-1");
+        assert_eq!(chunks.len(), 2, "{content_type}");
+        let received = joined(&chunks).iter().filter(|byte| **byte == token.as_bytes()[0]).count();
+        assert_eq!(received as u64, CHUNK_ROWS_MAX + 100);
     }
 }
 

@@ -135,6 +135,19 @@ describe.concurrent("readers at the tail", () => {
     }
   })
 
+  test("a message larger than what waits for a client reaches who comes later, and who is there", async () => {
+    const stream = await created(JSON_TYPE, "[]")
+    const there = await SseReader.open(stream)
+    await there.untilAtTail()
+    await stream.append(JSON.stringify(["x".repeat(6 * MIB)]), JSON_TYPE)
+    const later = await SseReader.open(stream)
+    for (const reader of [there, later]) {
+      await reader.until("the message", () => reader.messages.length === 1)
+      expect(reader.messages[0].length).toBe(6 * MIB)
+      await reader.close()
+    }
+  })
+
   test("who resumes by Last-Event-ID gets what is too large for a frame once", async () => {
     const stream = await created(JSON_TYPE, "[0]")
     const fill = "x".repeat(MIB)

@@ -2,7 +2,8 @@
 
 use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 use crate::support::http::with_offsets;
-use crate::support::{Request, SseClient, World, check};
+use crate::support::{Outcome, Request, SseClient, World, check};
+use durable_streams::object::live::{FAN_OUT_MAX_BYTES, FRAME_MAX_BYTES};
 
 const SSE: &str = "GET ?offset=-1&live=sse";
 
@@ -288,6 +289,56 @@ fn a_large_append_is_fetched() {
     client.pump(&mut world);
     assert_eq!(client.data(), [format!("[{message}]"), "[2]".to_owned()]);
     assert!(!client.is_over());
+}
+
+/// A snapshot that is too large to be pushed is an answer of its own, taken at the client's speed; the socket comes
+/// with the next request.
+#[test]
+fn a_large_snapshot_is_no_frame() {
+    let line_ends = "\n".repeat(900_000);
+    for (put, append, data) in [
+        (JSON, "POST | content-type: application/json", format!("\"{}\"", "x".repeat(5 << 20))),
+        (TEXT, "POST | content-type: text/plain", line_ends),
+    ] {
+        let mut world = World::after(&[put]);
+        let mut connected = SseClient::open(&mut world, SSE);
+        world.send_answered(&Request::parse(append).body(data)).assert_is("204");
+        let part = world.ask(SSE);
+        part.assert_is("200 | content-type: text/event-stream | !stream-closed");
+        assert!(matches!(
+            world.send(&Request::parse(&format!("GET ?offset={}&live=sse", part.next()))),
+            Outcome::Parked(..)
+        ));
+        connected.pump(&mut world);
+        assert_eq!(connected.data().len(), 1);
+    }
+}
+
+/// Frames for very many readers would together be too large: they fetch.
+#[test]
+fn a_fan_out_has_a_bound() {
+    let readers = FAN_OUT_MAX_BYTES / FRAME_MAX_BYTES * 5 / 4;
+    let mut world = World::after(&[BYTES]);
+    let mut clients: Vec<_> = (0..readers).map(|_| SseClient::open(&mut world, SSE)).collect();
+    world.sockets.take_frames_made();
+    let body = vec![7; FRAME_MAX_BYTES * 5 / 7];
+    let append = Request::parse("POST | content-type: application/octet-stream");
+    world.send_answered(&append.body(body)).assert_is("204");
+    assert_eq!(world.sockets.take_frames_made(), 0, "nothing was pushed");
+    for client in &mut clients {
+        client.pump(&mut world);
+        assert_eq!(client.data().len(), 1);
+    }
+}
+
+/// 8: whatever the mode, `now` on a closed stream says that this is the end.
+#[test]
+fn now_on_a_closed_stream() {
+    check(
+        &[TEXT, HELLO, CLOSE],
+        "GET ?offset=now&live=sse",
+        "200 | stream-closed: true | stream-up-to-date: true",
+    );
 }
 
 /// The object died between commit and announcement, and its sockets did not: the edge sees the gap and asks.
