@@ -1,0 +1,53 @@
+// Appends: how long one takes, and how many a second when 32 are under way, on one stream and on 32.
+
+import { closedLoop, p50, p99 } from "../client/load.mjs"
+import { create, expectAppended, expectMessages, openConnections } from "../client/streams.mjs"
+import { payloads } from "./payloads.mjs"
+
+const WRITERS = 32
+
+export const figures = [
+  { name: "append-p50", title: "Append, one at a time, p50", unit: "ms", better: "lower" },
+  { name: "append-p99", title: "Append, one at a time, p99", unit: "ms", better: "lower" },
+  { name: "append-one-stream", title: "Appends, 32 in flight on one stream", unit: "appends/s", better: "higher" },
+  { name: "append-32-streams", title: "Appends, 32 in flight on 32 streams", unit: "appends/s", better: "higher" },
+]
+
+/** One measurement for each kind of payload. */
+export const measurements = payloads.map((payload) => ({
+  name: `append-${payload.name}`,
+  group: "append",
+  figures,
+  run: async (server, plan) => {
+    const alone = await load(server, plan, payload, 1, 1)
+    const oneStream = await load(server, plan, payload, WRITERS, 1)
+    const manyStreams = await load(server, plan, payload, WRITERS, WRITERS)
+    return {
+      "append-p50": { [payload.title]: p50(alone.latencies) },
+      "append-p99": { [payload.title]: p99(alone.latencies) },
+      "append-one-stream": { [payload.title]: oneStream.perSecond },
+      "append-32-streams": { [payload.title]: manyStreams.perSecond },
+    }
+  },
+}))
+
+/** @param {import("./payloads.mjs").Payload} payload */
+async function load(server, plan, payload, writers, streams) {
+  const connections = await openConnections(server, writers)
+  const paths = []
+  while (paths.length < streams) paths.push(await create(connections[0], server, payload.contentType))
+  const pathOf = (writer) => paths[writer % streams]
+  const requests = connections.map((_, writer) => payload.writer(server, pathOf(writer), writer))
+  const measured = await closedLoop({
+    connections,
+    plan,
+    next: (writer) => requests[writer](),
+    check: expectAppended,
+  })
+  for (const path of paths) {
+    const appends = measured.sent.reduce((sum, sent, writer) => (pathOf(writer) === path ? sum + sent : sum), 0)
+    await expectMessages(connections[0], server, path, appends * payload.messages)
+  }
+  for (const connection of connections) connection.close()
+  return measured
+}

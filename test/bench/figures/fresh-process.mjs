@@ -1,0 +1,63 @@
+// What needs a process of its own: its first request, and its memory once it has served many streams.
+
+import { p50 } from "../client/load.mjs"
+import { residentMb } from "../client/process.mjs"
+import { append, create, openConnections } from "../client/streams.mjs"
+import { JSON_TYPE, jsonMessage } from "./payloads.mjs"
+
+const WRITERS = 32
+
+const firstRequest = {
+  name: "first-request",
+  group: "first-request",
+  figures: [
+    { name: "first-request", title: "First request to a fresh process", unit: "ms", better: "lower" },
+    { name: "start", title: "Start of the process to its first answer", unit: "ms", better: "lower" },
+  ],
+  run: async (_server, plan, target) => {
+    const first = []
+    const sinceStart = []
+    while (first.length < plan.starts) {
+      const server = await target.start()
+      if (server.pid === undefined) return {}
+      const [connection] = await openConnections(server, 1)
+      const begin = performance.now()
+      await create(connection, server, JSON_TYPE)
+      first.push(performance.now() - begin)
+      sinceStart.push(performance.now() - server.spawnedAt)
+      connection.close()
+      await server.stop()
+    }
+    return { "first-request": { create: p50(first) }, start: { create: p50(sinceStart) } }
+  },
+}
+
+const memory = {
+  name: "memory",
+  group: "memory",
+  figures: [{ name: "memory", title: "Resident memory of the process", unit: "MB", better: "lower" }],
+  run: async (_server, plan, target) => {
+    const server = await target.start()
+    if (server.pid === undefined) return {}
+    const connections = await openConnections(server, WRITERS)
+    await createAndAppend(connections[0], server)
+    const withOne = residentMb(server.pid)
+    const share = Math.ceil(plan.streams / WRITERS)
+    await Promise.all(
+      connections.map(async (connection) => {
+        for (let count = 0; count < share; count += 1) await createAndAppend(connection, server)
+      }),
+    )
+    const withAll = residentMb(server.pid)
+    for (const connection of connections) connection.close()
+    await server.stop()
+    return { memory: { "1 stream": withOne, [`${plan.streams.toLocaleString("en")} streams`]: withAll } }
+  },
+}
+
+async function createAndAppend(connection, server) {
+  const path = await create(connection, server, JSON_TYPE)
+  await append(connection, server, path, JSON_TYPE, jsonMessage(100))
+}
+
+export const measurements = [firstRequest, memory]

@@ -1,0 +1,143 @@
+// The command line, and how much is measured in each mode.
+
+import { join } from "node:path"
+import { parseArgs } from "node:util"
+import { measurements } from "./figures/index.mjs"
+import { external, targets } from "./targets/index.mjs"
+
+export const USAGE = `pnpm bench [options]
+  --quick               under two minutes, and rougher
+  --tiny                a few seconds: only shows that everything runs
+  --rounds <n>          how often each figure is measured
+  --figures <a,b>       only these: ${[...new Set(measurements.map(({ group }) => group))].join(", ")}
+  --targets <a,b>       only these: ${targets.map(({ name }) => name).join(", ")}
+  --target <name>=<url> one more server, by what the URL of a stream begins with; may be repeated
+  --out <folder>        where the JSON and the charts go
+  --no-build            measure the build that is there`
+
+/**
+ * @typedef {object} Plan
+ * @property {string} mode
+ * @property {number} rounds
+ * @property {number} warmUpMs
+ * @property {number} windowMs how long each closed loop is measured
+ * @property {number} catchUpBytes
+ * @property {number} catchUpMs
+ * @property {{ readers: number, events: number }[]} longPoll
+ * @property {{ readers: number, events: number }[]} sse
+ * @property {number} cpuEvents deliveries from which on the CPU clock, whose tick is 10 ms, is worth reading
+ * @property {number} starts processes started for one number
+ * @property {number} streams
+ * @property {number} timeoutMs for one measurement of one target
+ */
+
+/** @type {Record<string, Plan>} */
+const plans = {
+  full: {
+    mode: "full",
+    rounds: 5,
+    warmUpMs: 300,
+    windowMs: 1000,
+    catchUpBytes: 10e6,
+    catchUpMs: 1000,
+    longPoll: [
+      { readers: 1, events: 30 },
+      { readers: 100, events: 10 },
+      { readers: 1000, events: 5 },
+    ],
+    sse: [
+      { readers: 1, events: 100 },
+      { readers: 100, events: 60 },
+      { readers: 1000, events: 15 },
+      { readers: 3000, events: 6 },
+    ],
+    cpuEvents: 5000,
+    starts: 5,
+    streams: 1000,
+    timeoutMs: 120_000,
+  },
+  quick: {
+    mode: "quick",
+    rounds: 1,
+    warmUpMs: 150,
+    windowMs: 350,
+    catchUpBytes: 10e6,
+    catchUpMs: 300,
+    longPoll: [
+      { readers: 1, events: 10 },
+      { readers: 100, events: 4 },
+      { readers: 1000, events: 2 },
+    ],
+    sse: [
+      { readers: 1, events: 30 },
+      { readers: 100, events: 50 },
+      { readers: 1000, events: 6 },
+      { readers: 3000, events: 3 },
+    ],
+    cpuEvents: 5000,
+    starts: 3,
+    streams: 1000,
+    timeoutMs: 60_000,
+  },
+  tiny: {
+    mode: "tiny",
+    rounds: 1,
+    warmUpMs: 20,
+    windowMs: 60,
+    catchUpBytes: 2e6,
+    catchUpMs: 0,
+    longPoll: [{ readers: 5, events: 1 }],
+    sse: [{ readers: 10, events: 5 }],
+    cpuEvents: 0,
+    starts: 1,
+    streams: 32,
+    timeoutMs: 30_000,
+  },
+}
+
+/** @param {string[]} args */
+export function parse(args) {
+  const { values } = parseArgs({
+    args,
+    options: {
+      quick: { type: "boolean" },
+      tiny: { type: "boolean" },
+      rounds: { type: "string" },
+      figures: { type: "string" },
+      targets: { type: "string" },
+      target: { type: "string", multiple: true, default: [] },
+      out: { type: "string" },
+      "no-build": { type: "boolean" },
+      help: { type: "boolean" },
+    },
+  })
+  const plan = { ...plans[values.tiny ? "tiny" : values.quick ? "quick" : "full"] }
+  if (values.rounds) plan.rounds = Number(values.rounds)
+  if (!(plan.rounds >= 1)) throw new Error("--rounds must be a number from 1 on")
+  // Only a whole run may replace the charts that README.md shows.
+  const whole = plan.mode === "full" && !values.figures && !values.targets && values.target.length === 0
+  return {
+    help: values.help ?? false,
+    build: !values["no-build"],
+    plan,
+    measurements: choose(measurements, values.figures, ({ name, group }) => [name, group]),
+    targets: [...choose(targets, values.targets, ({ name }) => [name]), ...values.target.map(toTarget)],
+    out: values.out ?? join(import.meta.dirname, "results", whole ? "" : plan.mode === "full" ? "part" : plan.mode),
+  }
+}
+
+/** Those of a list whose name was given; all if none was. */
+function choose(list, given, namesOf) {
+  if (given === undefined) return list
+  const wanted = given.split(",")
+  const unknown = wanted.filter((name) => !list.some((one) => namesOf(one).includes(name)))
+  if (unknown.length > 0) throw new Error(`there is no ${unknown.join(", ")}; there are ${[...new Set(list.flatMap(namesOf))].join(", ")}`)
+  return list.filter((one) => namesOf(one).some((name) => wanted.includes(name)))
+}
+
+/** @param {string} text */
+function toTarget(text) {
+  const at = text.indexOf("=")
+  if (at < 1) throw new Error(`--target ${text}: <name>=<url> is needed`)
+  return external(text.slice(0, at), text.slice(at + 1))
+}

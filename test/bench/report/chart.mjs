@@ -1,0 +1,87 @@
+// One figure as an SVG: a bar for each target's median with a whisker from min to max; legible on light and dark.
+
+import { short } from "./results.mjs"
+
+const WIDTH = 760
+const LABEL_X = 24
+const BAR_X = 130
+const BAR_MAX = 420
+const BAR_HEIGHT = 16
+const ROW = 22
+const CASE_HEAD = 30
+const TOP = 62
+
+/** By target, in order. They differ in lightness too, for who does not see hues. */
+const COLOURS = { floor: "#8b949e", ours: "#2f81f7", reference: "#d29922" }
+const OTHER_COLOURS = ["#3fb950", "#bc8cff", "#f778ba"]
+
+const STYLE = `
+  text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }
+  .title { font-size: 16px; font-weight: 600 }
+  .quiet { fill: #59636e; font-size: 12px }
+  .panel { fill: #ffffff; stroke: #d1d9e0 }
+  .whisker { stroke: #1f2328; stroke-width: 1.5 }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #f0f6fc }
+    .quiet { fill: #9198a1 }
+    .panel { fill: #0d1117; stroke: #3d444d }
+    .whisker { stroke: #f0f6fc }
+  }`
+
+/** @param {import("./results.mjs").FigureResult} figure @param {{ date: string, rounds: number }} run */
+export function svg(figure, run) {
+  const parts = []
+  let y = TOP
+  for (const { name, targets } of figure.cases) {
+    const cells = Object.entries(targets)
+    const scale = BAR_MAX / Math.max(...cells.map(([, cell]) => cell.max))
+    parts.push(`<text x="${LABEL_X}" y="${y + 18}" font-weight="600">${escape(name)}</text>`)
+    y += CASE_HEAD
+    for (const [target, cell] of cells) {
+      parts.push(bar(target, cell, scale, y))
+      y += ROW
+    }
+    y += 6
+  }
+  const height = y + 32
+  const better = figure.better === "lower" ? "shorter is better" : "longer is better"
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img">
+<title>${escape(figure.title)}</title>
+<style>${STYLE}
+</style>
+<rect class="panel" x="0.5" y="0.5" width="${WIDTH - 1}" height="${height - 1}" rx="8"/>
+<text class="title" x="${LABEL_X}" y="32">${escape(figure.title)}</text>
+<text class="quiet" x="${LABEL_X}" y="52">${escape(figure.unit)}; ${better}</text>
+${parts.join("\n")}
+<text class="quiet" x="${LABEL_X}" y="${height - 16}">median, and min to max, of ${run.rounds} ${run.rounds === 1 ? "round" : "rounds"}; each group has its own scale; ${run.date.slice(0, 10)}</text>
+</svg>
+`
+}
+
+/** @param {import("./results.mjs").Cell} cell */
+function bar(target, cell, scale, y) {
+  const to = (value) => (BAR_X + value * scale).toFixed(1)
+  const middle = y + BAR_HEIGHT / 2
+  const whisker =
+    cell.max > cell.min
+      ? `<path class="whisker" d="M${to(cell.min)} ${middle}H${to(cell.max)}M${to(cell.min)} ${middle - 4}v8M${to(cell.max)} ${middle - 4}v8"/>`
+      : ""
+  const ratio = cell.ratio ? ` (${cell.ratio.median.toFixed(2)} × floor)` : ""
+  const textX = (BAR_X + cell.max * scale + 10).toFixed(1)
+  return `<text x="${LABEL_X}" y="${y + 13}">${escape(target)}</text>
+<rect x="${BAR_X}" y="${y}" width="${Math.max(1, cell.median * scale).toFixed(1)}" height="${BAR_HEIGHT}" rx="2" fill="${colour(target)}"/>${whisker}
+<text x="${textX}" y="${y + 13}">${short(cell.median)}<tspan class="quiet">${ratio}</tspan></text>`
+}
+
+/** @type {Map<string, string>} */
+const others = new Map()
+
+function colour(target) {
+  if (COLOURS[target]) return COLOURS[target]
+  if (!others.has(target)) others.set(target, OTHER_COLOURS[others.size % OTHER_COLOURS.length])
+  return others.get(target)
+}
+
+function escape(text) {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
+}

@@ -1,0 +1,42 @@
+// The results as a Markdown table: each target's median, and the spread of ours against the floor.
+
+import { FLOOR } from "../targets/index.mjs"
+import { short } from "./results.mjs"
+
+export function markdown(results) {
+  const { targets } = results
+  const compared = targets.includes(FLOOR) ? targets.filter((name) => name !== FLOOR) : []
+  const lines = [
+    row(["figure", "", "unit", ...targets, ...compared.map((name) => `${name} ÷ floor`)]),
+    row(["---", "---", "---", ...targets.map(() => "---:"), ...compared.map(() => "---:")]),
+  ]
+  for (const figure of results.figures) {
+    figure.cases.forEach(({ name, targets: cells }, index) => {
+      lines.push(
+        row([
+          index === 0 ? figure.title : "",
+          name,
+          `${figure.unit} ${figure.better === "lower" ? "↓" : "↑"}`,
+          ...targets.map((target) => value(cells[target])),
+          ...compared.map((target) => ratio(cells[target])),
+        ]),
+      )
+    })
+  }
+  return lines.join("\n")
+}
+
+export function footnote({ date, commit, mode, rounds, machine }) {
+  return (
+    `Medians over ${rounds} ${rounds === 1 ? "round" : "rounds"} (${mode}), ${date.slice(0, 10)}, commit ${commit}; ` +
+    `ratios: median (min to max) of the rounds' own ratios. ` +
+    `↓ lower is better, ↑ higher. ${machine.cpu}, workerd ${machine.workerd}, Node ${machine.node}, ${machine.reference}.`
+  )
+}
+
+const row = (cells) => `| ${cells.join(" | ")} |`
+
+const value = (cell) => (cell ? short(cell.median) : "–")
+
+const ratio = (cell) =>
+  cell?.ratio ? `${cell.ratio.median.toFixed(2)} (${cell.ratio.min.toFixed(2)} to ${cell.ratio.max.toFixed(2)})` : "–"

@@ -1,0 +1,42 @@
+// The benchmark: `pnpm bench`. Builds the worker, measures it next to the floor and the reference server, reports.
+
+import { mkdirSync, writeFileSync } from "node:fs"
+import { join, relative } from "node:path"
+import build from "../build.mjs"
+import { figuresOf } from "./figures/index.mjs"
+import { USAGE, parse } from "./options.mjs"
+import { svg } from "./report/chart.mjs"
+import { resultsOf } from "./report/results.mjs"
+import { footnote, markdown } from "./report/table.mjs"
+import { measure } from "./rounds.mjs"
+
+const options = parse(process.argv.slice(2))
+if (options.help) {
+  console.log(USAGE)
+  process.exit()
+}
+const { plan, targets, measurements } = options
+if (options.build) build()
+
+const begin = performance.now()
+const elapsed = () => `${((performance.now() - begin) / 1000).toFixed(0).padStart(4)} s`
+console.log(`Measuring ${targets.map(({ name }) => name).join(", ")} (${plan.mode}) ...`)
+const figures = figuresOf(measurements)
+const measured = await measure({ targets, measurements, plan, tell: (line) => console.log(`${elapsed()}  ${line}`) })
+const results = resultsOf(measured, figures, targets, plan)
+
+mkdirSync(options.out, { recursive: true })
+writeFileSync(join(options.out, "latest.json"), `${JSON.stringify(results, null, 2)}\n`)
+for (const figure of results.figures) {
+  if (figure.cases.length > 0) writeFileSync(join(options.out, `${figure.name}.svg`), svg(figure, results))
+}
+console.log(`\n${markdown(results)}\n\n${footnote(results)}\n`)
+console.log(`${relative(process.cwd(), options.out) || "."}: latest.json and a chart of each figure (${elapsed().trim()})`)
+
+// A figure passes if it has numbers and nothing that makes it failed.
+const empty = results.figures.filter(({ cases }) => cases.length === 0)
+for (const { name } of empty) measured.failures.push(`${name}: no numbers`)
+for (const failure of measured.failures) console.error(failure)
+const passed = results.figures.length - empty.length
+console.log(`${passed} passed, ${measured.failures.length} failed`)
+process.exit(measured.failures.length > 0 ? 1 : 0)

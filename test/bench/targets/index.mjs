@@ -1,0 +1,84 @@
+// The targets: what is measured, and how each is started as a process of its own.
+
+import { fork } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { unstable_readConfig as readConfig } from "wrangler"
+import { startWorkerd } from "./workerd.mjs"
+
+const root = join(import.meta.dirname, "../../..")
+const config = readConfig({ config: join(root, "wrangler.toml") })
+
+/**
+ * @typedef {object} Process a running server
+ * @property {string} host
+ * @property {number} port
+ * @property {string} prefix what the path of a stream begins with
+ * @property {number} [pid] absent when somebody else started it
+ * @property {number} [spawnedAt]
+ * @property {() => Promise<void>} stop
+ *
+ * @typedef {{ name: string, start: () => Promise<Process>, files?: string[] }} Target
+ */
+
+/** What all others are compared with. */
+export const FLOOR = "floor"
+
+/** @type {Target} */
+const ours = {
+  name: "ours",
+  files: [join(root, "build/index.js"), join(root, "build/index_bg.wasm")],
+  start: () =>
+    startWorkerd({
+      files: ours.files,
+      className: "StreamObject",
+      compatibilityDate: config.compatibility_date,
+      // Long enough that no live response ends by itself while it is measured; nothing else depends on them.
+      vars: { ...config.vars, LONG_POLL_TIMEOUT_SECONDS: "60", SSE_LIFETIME_SECONDS: "600" },
+    }),
+}
+
+/** @type {Target} */
+const floor = {
+  name: FLOOR,
+  files: [join(import.meta.dirname, "../floor/worker.js")],
+  start: () =>
+    startWorkerd({
+      files: floor.files,
+      className: "FloorObject",
+      compatibilityDate: config.compatibility_date,
+    }),
+}
+
+/** @type {Target} */
+const reference = {
+  name: "reference",
+  start: async () => {
+    const folder = mkdtempSync(join(tmpdir(), "bench-reference-"))
+    const spawnedAt = performance.now()
+    const child = fork(join(import.meta.dirname, "reference-server.mjs"), [folder], { stdio: ["ignore", "ignore", "inherit", "ipc"] })
+    const port = await new Promise((resolve, reject) => {
+      child.once("message", (message) => resolve(message.port))
+      child.once("exit", (code) => reject(new Error(`the reference server ended with ${code}`)))
+    })
+    child.disconnect()
+    const stop = async () => {
+      const exited = new Promise((resolve) => child.once("exit", resolve))
+      if (child.exitCode === null && child.kill("SIGKILL")) await exited
+      rmSync(folder, { recursive: true, force: true })
+    }
+    return { host: "127.0.0.1", port, prefix: "/v1/stream", pid: child.pid, spawnedAt, stop }
+  },
+}
+
+/** A server that runs already. @param {string} name @param {string} url what a stream's URL begins with @returns {Target} */
+export function external(name, url) {
+  const { hostname, port, pathname, protocol } = new URL(url)
+  if (protocol !== "http:") throw new Error(`--target ${name}: only http is measured`)
+  const server = { host: hostname, port: Number(port || 80), prefix: pathname.replace(/\/$/, ""), stop: async () => {} }
+  return { name, start: async () => server }
+}
+
+/** @type {Target[]} */
+export const targets = [floor, ours, reference]

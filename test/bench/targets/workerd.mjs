@@ -1,0 +1,84 @@
+// A worker in a plain workerd process: no dev proxy in front, no inspector, its objects on the local disk.
+
+import { spawn } from "node:child_process"
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { createRequire } from "node:module"
+import { tmpdir } from "node:os"
+import { basename, join } from "node:path"
+
+const require = createRequire(import.meta.url)
+
+/** workerd's own binary: the package's `bin` is a Node script around it, which would be another process. */
+const workerd = require("workerd").default
+
+/**
+ * @typedef {object} WorkerOptions
+ * @property {string[]} files the modules, the entry first
+ * @property {string} className of the Durable Object bound as STREAMS
+ * @property {string} compatibilityDate
+ * @property {Record<string, string>} [vars]
+ *
+ * @param {WorkerOptions} worker
+ * @returns {Promise<import("./index.mjs").Process>}
+ */
+export async function startWorkerd(worker) {
+  const folder = mkdtempSync(join(tmpdir(), "bench-workerd-"))
+  mkdirSync(join(folder, "objects"))
+  for (const file of worker.files) copyFileSync(file, join(folder, basename(file)))
+  writeFileSync(join(folder, "config.capnp"), configOf(worker, join(folder, "objects")))
+
+  const spawnedAt = performance.now()
+  const child = spawn(workerd, ["serve", "--experimental", "--control-fd=3", join(folder, "config.capnp")], {
+    stdio: ["ignore", "inherit", "inherit", "pipe"],
+  })
+  const port = await listening(child)
+  const stop = async () => {
+    const exited = new Promise((resolve) => child.once("exit", resolve))
+    if (child.exitCode === null && child.kill("SIGKILL")) await exited
+    rmSync(folder, { recursive: true, force: true })
+  }
+  return { host: "127.0.0.1", port, prefix: "/v1/stream", pid: child.pid, spawnedAt, stop }
+}
+
+/** The port, which workerd tells on its control pipe once it listens. */
+function listening(child) {
+  return new Promise((resolve, reject) => {
+    child.once("error", reject)
+    child.once("exit", (code) => reject(new Error(`workerd ended with ${code} before it listened`)))
+    let text = ""
+    child.stdio[3].on("data", (bytes) => {
+      text += bytes
+      const port = /"port":(\d+)/.exec(text)?.[1]
+      if (port) resolve(Number(port))
+    })
+  })
+}
+
+/** @param {WorkerOptions} worker @param {string} objects where objects live */
+function configOf({ files, className, compatibilityDate, vars = {} }, objects) {
+  const modules = files.map((file) => {
+    const name = basename(file)
+    const kind = name.endsWith(".wasm") ? "wasm" : "esModule"
+    return `(name = "${name}", ${kind} = embed "${name}")`
+  })
+  const bindings = Object.entries(vars).map(([name, value]) => `(name = "${name}", text = ${JSON.stringify(value)})`)
+  bindings.push(`(name = "STREAMS", durableObjectNamespace = "${className}")`)
+  return `using Workerd = import "/workerd/workerd.capnp";
+
+const config :Workerd.Config = (
+  services = [
+    (name = "main", worker = .main),
+    (name = "objects", disk = (path = "${objects}", writable = true)),
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
+);
+
+const main :Workerd.Worker = (
+  modules = [${modules.join(", ")}],
+  compatibilityDate = "${compatibilityDate}",
+  bindings = [${bindings.join(", ")}],
+  durableObjectNamespaces = [(className = "${className}", uniqueKey = "bench", enableSql = true)],
+  durableObjectStorage = (localDisk = "objects"),
+);
+`
+}
