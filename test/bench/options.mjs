@@ -19,7 +19,8 @@ export const USAGE = `pnpm bench [options]
  * @typedef {object} Plan
  * @property {string} mode
  * @property {number} rounds
- * @property {number} warmUpMs
+ * @property {number} processWarmUpMs for each fresh process
+ * @property {number} warmUpMs before each closed loop
  * @property {number} windowMs how long each closed loop is measured
  * @property {number} catchUpBytes
  * @property {number} catchUpMs
@@ -36,6 +37,7 @@ const plans = {
   full: {
     mode: "full",
     rounds: 5,
+    processWarmUpMs: 2000,
     warmUpMs: 300,
     windowMs: 1000,
     catchUpBytes: 10e6,
@@ -59,6 +61,7 @@ const plans = {
   quick: {
     mode: "quick",
     rounds: 1,
+    processWarmUpMs: 800,
     warmUpMs: 150,
     windowMs: 350,
     catchUpBytes: 10e6,
@@ -82,6 +85,7 @@ const plans = {
   tiny: {
     mode: "tiny",
     rounds: 1,
+    processWarmUpMs: 40,
     warmUpMs: 20,
     windowMs: 60,
     catchUpBytes: 2e6,

@@ -1,5 +1,6 @@
 // The rounds: in each, every target has a fresh process, and for each measurement the targets take turns.
 
+import { warmUp } from "./figures/append.mjs"
 import { FLOOR } from "./targets/index.mjs"
 
 /**
@@ -16,7 +17,7 @@ export async function measure({ targets, measurements, plan, tell }) {
   const samples = new Map()
   const failures = []
   for (let round = 0; round < plan.rounds; round += 1) {
-    const servers = new Servers(targets)
+    const servers = new Servers(targets, plan)
     try {
       let turn = round
       for (const measurement of measurements) {
@@ -46,13 +47,18 @@ export async function measure({ targets, measurements, plan, tell }) {
 
 /** The servers of one round. */
 class Servers {
-  constructor(targets) {
+  constructor(targets, plan) {
     this.targets = targets
+    this.plan = plan
     this.running = new Map()
   }
 
   async of(target) {
-    if (!this.running.has(target)) this.running.set(target, await target.start())
+    if (!this.running.has(target)) {
+      const server = await target.start()
+      this.running.set(target, server)
+      await within(this.plan.timeoutMs, warmUp(server, this.plan))
+    }
     return this.running.get(target)
   }
 
