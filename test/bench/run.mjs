@@ -10,11 +10,7 @@ import { resultsOf } from "./report/results.mjs"
 import { footnote, markdown } from "./report/table.mjs"
 import { measure } from "./rounds.mjs"
 
-const options = parse(process.argv.slice(2))
-if (options.help) {
-  console.log(USAGE)
-  process.exit()
-}
+const options = understood(process.argv.slice(2))
 const { plan, targets, measurements } = options
 if (options.build) build()
 
@@ -40,3 +36,16 @@ for (const failure of measured.failures) console.error(failure)
 const passed = results.figures.length - empty.length
 console.log(`${passed} passed, ${measured.failures.length} failed`)
 process.exit(measured.failures.length > 0 ? 1 : 0)
+
+/** The options; ends the process if there is nothing to measure. @param {string[]} args */
+function understood(args) {
+  try {
+    const options = parse(args)
+    if (!options.help) return options
+    console.log(USAGE)
+    process.exit()
+  } catch (error) {
+    console.error(`${error.message}\n\n${USAGE}`)
+    process.exit(2)
+  }
+}

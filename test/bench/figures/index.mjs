@@ -9,7 +9,12 @@ import * as small from "./small.mjs"
 import * as sse from "./sse.mjs"
 
 /**
- * @typedef {{ name: string, title: string, unit: string, better: "higher" | "lower" }} Figure
+ * @typedef {object} Figure
+ * @property {string} name
+ * @property {string} title
+ * @property {string} unit
+ * @property {"higher" | "lower"} better
+ * @property {boolean} [withoutFloor] the floor was not made for it, so nothing is compared with it
  *
  * @typedef {Record<string, Record<string, number>>} Numbers of each figure by its name, of each of its cases
  *

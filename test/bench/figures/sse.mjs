@@ -9,7 +9,14 @@ import { JSON_TYPE, jsonMessage } from "./payloads.mjs"
 export const figures = [
   { name: "sse-p50", title: "SSE, append to delivery, p50", unit: "ms", better: "lower" },
   { name: "sse-p99", title: "SSE, append to delivery, p99", unit: "ms", better: "lower" },
-  { name: "sse-acknowledged", title: "Append acknowledged under SSE readers, p50", unit: "ms", better: "lower" },
+  {
+    name: "sse-acknowledged",
+    title: "Append acknowledged under SSE readers, p50",
+    unit: "ms",
+    better: "lower",
+    // It sends before it answers, which is what delivers soonest.
+    withoutFloor: true,
+  },
   { name: "sse-cpu", title: "Server CPU for each delivered event", unit: "µs", better: "lower" },
 ]
 

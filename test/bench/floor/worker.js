@@ -1,29 +1,50 @@
 // The floor: the least a Worker with one Durable Object per stream can do. No protocol, no checks, no lifetimes:
-// an append is one INSERT, a read one SELECT, and live readers hang on raw sockets.
+// an append is one INSERT, a read one SELECT, and live readers hang on raw hibernatable sockets.
+//
+// Each way was chosen by measuring: `fetch` between Worker and object is not slower than RPC, a fixed-length stream
+// of rows is faster than one joined body, and sending at once delivers sooner than sending in a later turn.
+// A long-poll held inside the object would wake in about 0.6 of the time, but an object that holds a request is
+// billed for all of it; a floor that cannot sleep would not be the floor of this service.
 
 import { DurableObject } from "cloudflare:workers"
 
 export default {
   /** @param {Request} request */
-  async fetch(request, env) {
+  fetch(request, env) {
     const url = request.url
     const query = url.indexOf("?")
     const object = env.STREAMS.getByName(query < 0 ? url : url.slice(0, query))
-    if (query < 0 || !url.endsWith("live=sse")) return object.fetch(request)
-
-    const { webSocket } = await object.fetch(url, { headers: { Upgrade: "websocket" } })
-    const { readable, writable } = new IdentityTransformStream()
-    const writer = writable.getWriter()
-    webSocket.binaryType = "arraybuffer"
-    webSocket.addEventListener("message", ({ data }) => writer.write(data))
-    webSocket.accept()
-    request.signal.addEventListener("abort", () => webSocket.close())
-    return new Response(readable, { headers: { "Content-Type": "text/event-stream" } })
+    if (query < 0) return object.fetch(request)
+    if (url.endsWith("live=sse")) return events(object, url)
+    if (url.endsWith("live=long-poll")) return longPoll(object, url)
+    return object.fetch(request)
   },
 }
 
-/** A body of at most this many bytes comes in one response; the reader follows Stream-Next-Offset. */
-const READ_MAX_BYTES = 1 << 20
+/** What the object sends goes to the client as it is, through the platform's own pipe. */
+async function events(object, url) {
+  const { webSocket } = await object.fetch(url, { headers: { Upgrade: "websocket" } })
+  const { readable, writable } = new IdentityTransformStream()
+  const writer = writable.getWriter()
+  webSocket.binaryType = "arraybuffer"
+  webSocket.addEventListener("message", ({ data }) => writer.write(data))
+  webSocket.accept()
+  return new Response(readable, { headers: { "Content-Type": "text/event-stream" } })
+}
+
+/** The first message that the object sends is the answer. */
+async function longPoll(object, url) {
+  const { webSocket } = await object.fetch(url, { headers: { Upgrade: "websocket" } })
+  const next = offsetOf(url) + 1
+  webSocket.binaryType = "arraybuffer"
+  return new Promise((resolve) => {
+    webSocket.addEventListener("message", ({ data }) => {
+      resolve(bytes(data, next))
+      webSocket.close()
+    })
+    webSocket.accept()
+  })
+}
 
 const before = new TextEncoder().encode("data: ")
 const after = new TextEncoder().encode("\n\n")
@@ -35,8 +56,6 @@ export class FloorObject extends DurableObject {
     this.sql = context.storage.sql
     /** How many messages there are, once it is known. */
     this.tail = undefined
-    /** Long-polls, each held as the response it will be. */
-    this.waiters = []
   }
 
   /** @param {Request} request */
@@ -48,74 +67,70 @@ export class FloorObject extends DurableObject {
       case "POST":
         return this.append(request)
       case "GET":
-        return this.read(request)
+        return request.headers.get("Upgrade") ? this.join(request.url) : this.read(request.url)
       default:
         return new Response(null, { status: 405 })
     }
-  }
-
-  load() {
-    this.tail ??= this.sql.exec("SELECT max(id) AS tail FROM messages").one().tail ?? 0
   }
 
   async append(request) {
     const body = await request.arrayBuffer()
     this.load()
     this.tail += 1
-    const offset = String(this.tail)
     this.sql.exec("INSERT INTO messages VALUES (?, ?)", this.tail, body)
     this.fanOut(body)
-    return new Response(null, { status: 204, headers: { "Stream-Next-Offset": offset } })
+    return new Response(null, { status: 204, headers: { "Stream-Next-Offset": String(this.tail) } })
   }
 
   fanOut(body) {
-    const sockets = this.context.getWebSockets()
-    if (sockets.length > 0) {
+    const clients = this.context.getWebSockets("sse")
+    if (clients.length > 0) {
       const event = new Uint8Array(before.length + body.byteLength + after.length)
       event.set(before)
       event.set(new Uint8Array(body), before.length)
       event.set(after, before.length + body.byteLength)
-      for (const socket of sockets) socket.send(event)
+      for (const client of clients) client.send(event)
     }
-    const waiters = this.waiters
-    this.waiters = []
-    for (const answer of waiters) answer(bytes(body, this.tail, this.tail))
+    for (const waiter of this.context.getWebSockets("long-poll")) waiter.send(body)
   }
 
-  read(request) {
-    if (request.headers.get("Upgrade") === "websocket") {
-      const [client, server] = Object.values(new WebSocketPair())
-      this.context.acceptWebSocket(server)
-      return new Response(null, { status: 101, webSocket: client })
-    }
+  join(url) {
+    const [client, server] = Object.values(new WebSocketPair())
+    this.context.acceptWebSocket(server, [url.endsWith("live=sse") ? "sse" : "long-poll"])
+    return new Response(null, { status: 101, webSocket: client })
+  }
+
+  webSocketClose(socket) {
+    socket.close()
+  }
+
+  read(url) {
     this.load()
-    const from = Number(/offset=(\d+)/.exec(request.url)?.[1] ?? 0)
-    if (from === this.tail && request.url.endsWith("live=long-poll")) {
-      return new Promise((resolve) => this.waiters.push(resolve))
-    }
     const rows = []
     let size = 0
-    let next = from
-    for (const [body] of this.sql.exec("SELECT body FROM messages WHERE id > ?", from).raw()) {
+    for (const [body] of this.sql.exec("SELECT body FROM messages WHERE id > ?", offsetOf(url)).raw()) {
       rows.push(body)
-      next += 1
       size += body.byteLength
-      if (size >= READ_MAX_BYTES) break
     }
-    if (rows.length === 1) return bytes(rows[0], next, this.tail)
-    const joined = new Uint8Array(size)
-    let at = 0
-    for (const row of rows) {
-      joined.set(new Uint8Array(row), at)
-      at += row.byteLength
-    }
-    return bytes(joined, next, this.tail)
+    if (rows.length === 1) return bytes(rows[0], this.tail)
+    const { readable, writable } = new FixedLengthStream(size)
+    const writer = writable.getWriter()
+    for (const row of rows) writer.write(row)
+    writer.close()
+    return bytes(readable, this.tail)
+  }
+
+  load() {
+    this.tail ??= this.sql.exec("SELECT max(id) AS tail FROM messages").one().tail ?? 0
   }
 }
 
+/** @param {string} url */
+function offsetOf(url) {
+  return Number(/offset=(\d+)/.exec(url)?.[1] ?? 0)
+}
+
 /** A response whose body is just what is stored. */
-function bytes(body, next, tail) {
-  const headers = { "Stream-Next-Offset": String(next) }
-  if (next === tail) headers["Stream-Up-To-Date"] = "true"
-  return new Response(body, { headers })
+function bytes(body, tail) {
+  return new Response(body, { headers: { "Stream-Next-Offset": String(tail), "Stream-Up-To-Date": "true" } })
 }

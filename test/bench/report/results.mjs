@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process"
 import { createRequire } from "node:module"
 import { arch, cpus, release, totalmem } from "node:os"
 import { describe } from "../rounds.mjs"
+import { FLOOR } from "../targets/index.mjs"
 
 const require = createRequire(import.meta.url)
 
@@ -28,14 +29,15 @@ export function resultsOf({ samples, failures }, figures, targets, plan) {
       reference: `@durable-streams/server ${require("@durable-streams/server/package.json").version}`,
     },
     targets: targets.map(({ name }) => name),
-    figures: figures.map((figure) => ({ ...figure, cases: casesOf(samples.get(figure.name), targets) })),
+    figures: figures.map((figure) => ({ ...figure, cases: casesOf(figure, samples.get(figure.name), targets) })),
     failures,
   }
 }
 
 /** @returns {Case[]} */
-function casesOf(byCase, targets) {
+function casesOf(figure, byCase, targets) {
   return [...(byCase ?? [])].map(([name, byTarget]) => {
+    if (figure.withoutFloor) byTarget.delete(FLOOR)
     const cells = targets.map((target) => [target.name, describe(byTarget, target.name)])
     return { name, targets: Object.fromEntries(cells.filter(([, cell]) => cell?.median !== undefined)) }
   })

@@ -1,10 +1,11 @@
 // The targets: what is measured, and how each is started as a process of its own.
 
 import { fork } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { unstable_readConfig as readConfig } from "wrangler"
+import { stopperOf } from "./child.mjs"
 import { startWorkerd } from "./workerd.mjs"
 
 const root = join(import.meta.dirname, "../../..")
@@ -57,17 +58,16 @@ const reference = {
   start: async () => {
     const folder = mkdtempSync(join(tmpdir(), "bench-reference-"))
     const spawnedAt = performance.now()
-    const child = fork(join(import.meta.dirname, "reference-server.mjs"), [folder], { stdio: ["ignore", "ignore", "inherit", "ipc"] })
+    const child = fork(join(import.meta.dirname, "reference-server.mjs"), [folder], {
+      // It logs each slow append.
+      stdio: ["ignore", "ignore", "inherit", "ipc"],
+    })
+    const stop = stopperOf(child, folder)
     const port = await new Promise((resolve, reject) => {
       child.once("message", (message) => resolve(message.port))
       child.once("exit", (code) => reject(new Error(`the reference server ended with ${code}`)))
     })
     child.disconnect()
-    const stop = async () => {
-      const exited = new Promise((resolve) => child.once("exit", resolve))
-      if (child.exitCode === null && child.kill("SIGKILL")) await exited
-      rmSync(folder, { recursive: true, force: true })
-    }
     return { host: "127.0.0.1", port, prefix: "/v1/stream", pid: child.pid, spawnedAt, stop }
   },
 }

@@ -1,10 +1,11 @@
 // A worker in a plain workerd process: no dev proxy in front, no inspector, its objects on the local disk.
 
 import { spawn } from "node:child_process"
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { copyFileSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { basename, join } from "node:path"
+import { stopperOf } from "./child.mjs"
 
 const require = createRequire(import.meta.url)
 
@@ -31,12 +32,8 @@ export async function startWorkerd(worker) {
   const child = spawn(workerd, ["serve", "--experimental", "--control-fd=3", join(folder, "config.capnp")], {
     stdio: ["ignore", "inherit", "inherit", "pipe"],
   })
+  const stop = stopperOf(child, folder)
   const port = await listening(child)
-  const stop = async () => {
-    const exited = new Promise((resolve) => child.once("exit", resolve))
-    if (child.exitCode === null && child.kill("SIGKILL")) await exited
-    rmSync(folder, { recursive: true, force: true })
-  }
   return { host: "127.0.0.1", port, prefix: "/v1/stream", pid: child.pid, spawnedAt, stop }
 }
 
