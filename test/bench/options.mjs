@@ -134,8 +134,9 @@ export function parse(args) {
 function choose(list, given, namesOf) {
   if (given === undefined) return list
   const wanted = given.split(",")
-  const unknown = wanted.filter((name) => !list.some((one) => namesOf(one).includes(name)))
-  if (unknown.length > 0) throw new Error(`there is no ${unknown.join(", ")}; there are ${[...new Set(list.flatMap(namesOf))].join(", ")}`)
+  const known = [...new Set(list.flatMap(namesOf))]
+  const unknown = wanted.filter((name) => !known.includes(name))
+  if (unknown.length > 0) throw new Error(`there is no ${unknown.join(", ")}; there are ${known.join(", ")}`)
   return list.filter((one) => namesOf(one).some((name) => wanted.includes(name)))
 }
 

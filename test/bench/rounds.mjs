@@ -4,7 +4,7 @@ import { warmUp } from "./figures/append.mjs"
 import { FLOOR } from "./targets/index.mjs"
 
 /**
- * @typedef {Map<string, number[]>} Samples by target, one for each round; NaN where a measurement failed
+ * @typedef {Map<string, number[]>} Samples by target, one for each round; a hole where a measurement failed
  *
  * @param {object} run
  * @param {import("./targets/index.mjs").Target[]} run.targets
@@ -19,10 +19,9 @@ export async function measure({ targets, measurements, plan, tell }) {
   for (let round = 0; round < plan.rounds; round += 1) {
     const servers = new Servers(targets, plan)
     try {
-      let turn = round
-      for (const measurement of measurements) {
-        for (const target of rotated(targets, turn)) {
-          const where = `${plan.rounds > 1 ? `round ${round + 1}/${plan.rounds}  ` : ""}${measurement.name}  ${target.name}`
+      for (const [turn, measurement] of measurements.entries()) {
+        for (const target of rotated(targets, turn + round)) {
+          const where = `round ${round + 1}/${plan.rounds}  ${measurement.name}  ${target.name}`
           const begin = performance.now()
           try {
             const server = await servers.of(target)
@@ -36,7 +35,6 @@ export async function measure({ targets, measurements, plan, tell }) {
             await servers.stop(target)
           }
         }
-        turn += 1
       }
     } finally {
       await servers.stopAll()

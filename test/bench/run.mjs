@@ -18,7 +18,8 @@ const begin = performance.now()
 const elapsed = () => `${((performance.now() - begin) / 1000).toFixed(0).padStart(4)} s`
 console.log(`Measuring ${targets.map(({ name }) => name).join(", ")} (${plan.mode}) ...`)
 const figures = figuresOf(measurements)
-const measured = await measure({ targets, measurements, plan, tell: (line) => console.log(`${elapsed()}  ${line}`) })
+const tell = (line) => console.log(`${elapsed()}  ${line}`)
+const measured = await measure({ targets, measurements, plan, tell })
 const results = resultsOf(measured, figures, targets, plan)
 
 mkdirSync(options.out, { recursive: true })

@@ -89,7 +89,8 @@ export function expectAppended(answer) {
 
 export function expectStatus(answer, status) {
   if (answer.status === status) return
-  throw new Error(`status ${answer.status} instead of ${status}: ${answer.head}\n${answer.body.toString().slice(0, 500)}`)
+  const body = answer.body.toString().slice(0, 500)
+  throw new Error(`status ${answer.status} instead of ${status}: ${answer.head}\n${body}`)
 }
 
 /** @param {Process} server @param {number} count @returns {Promise<Connection[]>} */

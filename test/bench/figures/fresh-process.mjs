@@ -18,15 +18,14 @@ const firstRequest = {
     const first = []
     const sinceStart = []
     while (first.length < plan.starts) {
-      const server = await target.start()
-      if (server.pid === undefined) return {}
-      const [connection] = await openConnections(server, 1)
-      const begin = performance.now()
-      await create(connection, server, JSON_TYPE)
-      first.push(performance.now() - begin)
-      sinceStart.push(performance.now() - server.spawnedAt)
-      connection.close()
-      await server.stop()
+      const measured = await inFreshProcess(target, async (server) => {
+        const [connection] = await openConnections(server, 1)
+        const begin = performance.now()
+        await create(connection, server, JSON_TYPE)
+        first.push(performance.now() - begin)
+        sinceStart.push(performance.now() - server.spawnedAt)
+      })
+      if (!measured) return {}
     }
     return { "first-request": { create: p50(first) }, start: { create: p50(sinceStart) } }
   },
@@ -37,22 +36,33 @@ const memory = {
   group: "memory",
   figures: [{ name: "memory", title: "Resident memory of the process", unit: "MB", better: "lower" }],
   run: async (_server, plan, target) => {
-    const server = await target.start()
-    if (server.pid === undefined) return {}
-    const connections = await openConnections(server, WRITERS)
-    await createAndAppend(connections[0], server)
-    const withOne = residentMb(server.pid)
-    const share = Math.ceil(plan.streams / WRITERS)
-    await Promise.all(
-      connections.map(async (connection) => {
+    let numbers = {}
+    await inFreshProcess(target, async (server) => {
+      const connections = await openConnections(server, WRITERS)
+      await createAndAppend(connections[0], server)
+      const withOne = residentMb(server.pid)
+      const share = Math.ceil(plan.streams / WRITERS)
+      const createShare = async (connection) => {
         for (let count = 0; count < share; count += 1) await createAndAppend(connection, server)
-      }),
-    )
-    const withAll = residentMb(server.pid)
-    for (const connection of connections) connection.close()
-    await server.stop()
-    return { memory: { "1 stream": withOne, [`${plan.streams.toLocaleString("en")} streams`]: withAll } }
+      }
+      await Promise.all(connections.map(createShare))
+      const title = `${plan.streams.toLocaleString("en")} streams`
+      numbers = { memory: { "1 stream": withOne, [title]: residentMb(server.pid) } }
+    })
+    return numbers
   },
+}
+
+/** Does something with a server just started; false if somebody else starts it. */
+async function inFreshProcess(target, use) {
+  const server = await target.start()
+  try {
+    if (server.pid === undefined) return false
+    await use(server)
+    return true
+  } finally {
+    await server.stop()
+  }
 }
 
 async function createAndAppend(connection, server) {

@@ -17,6 +17,7 @@ const OTHER_COLOURS = ["#3fb950", "#bc8cff", "#f778ba"]
 
 const STYLE = `
   text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }
+  .case { font-weight: 600 }
   .title { font-size: 16px; font-weight: 600 }
   .quiet { fill: #59636e; font-size: 12px }
   .panel { fill: #ffffff; stroke: #d1d9e0 }
@@ -35,7 +36,7 @@ export function svg(figure, run) {
   for (const { name, targets } of figure.cases) {
     const cells = Object.entries(targets)
     const scale = BAR_MAX / Math.max(...cells.map(([, cell]) => cell.max))
-    parts.push(`<text x="${LABEL_X}" y="${y + 18}" font-weight="600">${escape(name)}</text>`)
+    parts.push(`<text class="case" x="${LABEL_X}" y="${y + 18}">${escape(name)}</text>`)
     y += CASE_HEAD
     for (const [target, cell] of cells) {
       parts.push(bar(target, cell, scale, y))
@@ -45,7 +46,10 @@ export function svg(figure, run) {
   }
   const height = y + 32
   const better = figure.better === "lower" ? "shorter is better" : "longer is better"
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img">
+  const rounds = run.rounds === 1 ? "1 round" : `${run.rounds} rounds`
+  const note = `median, and min to max, of ${rounds}; each group has its own scale; ${run.date.slice(0, 10)}`
+  const size = `viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}"`
+  return `<svg xmlns="http://www.w3.org/2000/svg" ${size} role="img">
 <title>${escape(figure.title)}</title>
 <style>${STYLE}
 </style>
@@ -53,7 +57,7 @@ export function svg(figure, run) {
 <text class="title" x="${LABEL_X}" y="32">${escape(figure.title)}</text>
 <text class="quiet" x="${LABEL_X}" y="52">${escape(figure.unit)}; ${better}</text>
 ${parts.join("\n")}
-<text class="quiet" x="${LABEL_X}" y="${height - 16}">median, and min to max, of ${run.rounds} ${run.rounds === 1 ? "round" : "rounds"}; each group has its own scale; ${run.date.slice(0, 10)}</text>
+<text class="quiet" x="${LABEL_X}" y="${height - 16}">${note}</text>
 </svg>
 `
 }
@@ -62,15 +66,17 @@ ${parts.join("\n")}
 function bar(target, cell, scale, y) {
   const to = (value) => (BAR_X + value * scale).toFixed(1)
   const middle = y + BAR_HEIGHT / 2
-  const whisker =
-    cell.max > cell.min
-      ? `<path class="whisker" d="M${to(cell.min)} ${middle}H${to(cell.max)}M${to(cell.min)} ${middle - 4}v8M${to(cell.max)} ${middle - 4}v8"/>`
-      : ""
+  const width = Math.max(1, cell.median * scale).toFixed(1)
+  const end = (value) => `M${to(value)} ${middle - 4}v8`
+  const whisker = `M${to(cell.min)} ${middle}H${to(cell.max)}${end(cell.min)}${end(cell.max)}`
   const ratio = cell.ratio ? ` (${cell.ratio.median.toFixed(2)} × floor)` : ""
-  const textX = (BAR_X + cell.max * scale + 10).toFixed(1)
-  return `<text x="${LABEL_X}" y="${y + 13}">${escape(target)}</text>
-<rect x="${BAR_X}" y="${y}" width="${Math.max(1, cell.median * scale).toFixed(1)}" height="${BAR_HEIGHT}" rx="2" fill="${colour(target)}"/>${whisker}
-<text x="${textX}" y="${y + 13}">${short(cell.median)}<tspan class="quiet">${ratio}</tspan></text>`
+  return [
+    `<text x="${LABEL_X}" y="${y + 13}">${escape(target)}</text>`,
+    `<rect x="${BAR_X}" y="${y}" width="${width}" height="${BAR_HEIGHT}" rx="2" fill="${colour(target)}"/>`,
+    cell.max > cell.min ? `<path class="whisker" d="${whisker}"/>` : "",
+    `<text x="${Number(to(cell.max)) + 10}" y="${y + 13}">${short(cell.median)}`,
+    `<tspan class="quiet">${ratio}</tspan></text>`,
+  ].join("")
 }
 
 /** @type {Map<string, string>} */

@@ -38,5 +38,8 @@ const row = (cells) => `| ${cells.join(" | ")} |`
 
 const value = (cell) => (cell ? short(cell.median) : "–")
 
-const ratio = (cell) =>
-  cell?.ratio ? `${cell.ratio.median.toFixed(2)} (${cell.ratio.min.toFixed(2)} to ${cell.ratio.max.toFixed(2)})` : "–"
+const ratio = (cell) => {
+  if (!cell?.ratio) return "–"
+  const { min, median, max } = cell.ratio
+  return min === max ? median.toFixed(2) : `${median.toFixed(2)} (${min.toFixed(2)} to ${max.toFixed(2)})`
+}

@@ -37,6 +37,7 @@ const ours = {
       compatibilityDate: config.compatibility_date,
       // Long enough that no live response ends by itself while it is measured; nothing else depends on them.
       vars: { ...config.vars, LONG_POLL_TIMEOUT_SECONDS: "60", SSE_LIFETIME_SECONDS: "600" },
+      bucket: config.r2_buckets[0]?.binding,
     }),
 }
 
@@ -72,7 +73,12 @@ const reference = {
   },
 }
 
-/** A server that runs already. @param {string} name @param {string} url what a stream's URL begins with @returns {Target} */
+/**
+ * A server that runs already.
+ * @param {string} name
+ * @param {string} url what a stream's URL begins with
+ * @returns {Target}
+ */
 export function external(name, url) {
   const { hostname, port, pathname, protocol } = new URL(url)
   if (protocol !== "http:") throw new Error(`--target ${name}: only http is measured`)

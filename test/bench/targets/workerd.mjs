@@ -12,12 +12,15 @@ const require = createRequire(import.meta.url)
 /** workerd's own binary: the package's `bin` is a Node script around it, which would be another process. */
 const workerd = require("workerd").default
 
+const bucketFile = join(import.meta.dirname, "bucket.js")
+
 /**
  * @typedef {object} WorkerOptions
  * @property {string[]} files the modules, the entry first
  * @property {string} className of the Durable Object bound as STREAMS
  * @property {string} compatibilityDate
  * @property {Record<string, string>} [vars]
+ * @property {string} [bucket] the name of an R2 binding
  *
  * @param {WorkerOptions} worker
  * @returns {Promise<import("./index.mjs").Process>}
@@ -25,7 +28,7 @@ const workerd = require("workerd").default
 export async function startWorkerd(worker) {
   const folder = mkdtempSync(join(tmpdir(), "bench-workerd-"))
   mkdirSync(join(folder, "objects"))
-  for (const file of worker.files) copyFileSync(file, join(folder, basename(file)))
+  for (const file of [...worker.files, bucketFile]) copyFileSync(file, join(folder, basename(file)))
   writeFileSync(join(folder, "config.capnp"), configOf(worker, join(folder, "objects")))
 
   const spawnedAt = performance.now()
@@ -52,7 +55,7 @@ function listening(child) {
 }
 
 /** @param {WorkerOptions} worker @param {string} objects where objects live */
-function configOf({ files, className, compatibilityDate, vars = {} }, objects) {
+function configOf({ files, className, compatibilityDate, vars = {}, bucket }, objects) {
   const modules = files.map((file) => {
     const name = basename(file)
     const kind = name.endsWith(".wasm") ? "wasm" : "esModule"
@@ -60,11 +63,13 @@ function configOf({ files, className, compatibilityDate, vars = {} }, objects) {
   })
   const bindings = Object.entries(vars).map(([name, value]) => `(name = "${name}", text = ${JSON.stringify(value)})`)
   bindings.push(`(name = "STREAMS", durableObjectNamespace = "${className}")`)
+  if (bucket) bindings.push(`(name = "${bucket}", r2Bucket = "bucket")`)
   return `using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (
   services = [
     (name = "main", worker = .main),
+    (name = "bucket", worker = .bucket),
     (name = "objects", disk = (path = "${objects}", writable = true)),
   ],
   sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
@@ -76,6 +81,11 @@ const main :Workerd.Worker = (
   bindings = [${bindings.join(", ")}],
   durableObjectNamespaces = [(className = "${className}", uniqueKey = "bench", enableSql = true)],
   durableObjectStorage = (localDisk = "objects"),
+);
+
+const bucket :Workerd.Worker = (
+  modules = [(name = "bucket.js", esModule = embed "bucket.js")],
+  compatibilityDate = "${compatibilityDate}",
 );
 `
 }
