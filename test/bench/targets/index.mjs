@@ -25,10 +25,11 @@ const config = readConfig({ config: join(root, "wrangler.toml") })
 
 /** What all others are compared with. */
 export const FLOOR = "floor"
+export const OURS = "ours"
 
 /** @type {Target} */
 const ours = {
-  name: "ours",
+  name: OURS,
   files: [join(root, "build/index.js"), join(root, "build/index_bg.wasm")],
   start: () =>
     startWorkerd({
