@@ -92,7 +92,8 @@ pub fn frame_head(start: Offset, next: Offset) -> Vec<u8> {
 /// Reads a frame's offsets.
 pub fn parse_frame_head(frame: &[u8]) -> Option<(Offset, Offset)> {
     let head = str::from_utf8(frame.get(..FRAME_HEAD_BYTES)?).ok()?;
-    Some((Offset::parse(&head[..Offset::TEXT_BYTES])?, Offset::parse(&head[Offset::TEXT_BYTES..])?))
+    let (start, next) = head.split_at_checked(Offset::TEXT_BYTES)?;
+    Some((Offset::parse(start)?, Offset::parse(next)?))
 }
 
 #[derive(Serialize)]

@@ -53,8 +53,10 @@ pub fn bytes_at_most(format: Format, data: &[u8]) -> usize {
     let events = match format {
         Format::Json | Format::Text => {
             let line_ends = data.iter().filter(|byte| matches!(byte, b'\r' | b'\n')).count();
+            // What is not UTF-8 becomes a replacement character of three bytes, each byte of it.
+            let characters = if std::str::from_utf8(data).is_ok() { data.len() } else { 3 * data.len() };
             // "data: " before each line.
-            data.len() + 6 * line_ends
+            characters + 6 * line_ends
         }
         Format::Binary => data.len().div_ceil(3) * 4,
     };

@@ -7,7 +7,7 @@ use durable_streams::protocol::etag;
 use durable_streams::protocol::json::{Messages, after, each_message};
 use durable_streams::protocol::offset::{Offset, ReadFrom};
 use durable_streams::protocol::path::StreamPath;
-use durable_streams::protocol::sse::{Control, whole_characters, write_events};
+use durable_streams::protocol::sse::{Control, bytes_at_most, whole_characters, write_events};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -189,6 +189,16 @@ proptest! {
     fn bytes_come_through_events(bytes in prop::collection::vec(any::<u8>(), 1..200), next in offset()) {
         let events = events_of(Format::Binary, &bytes, next);
         prop_assert_eq!(STANDARD.decode(&events[0].data).unwrap(), bytes);
+    }
+
+    /// What decides whether news are pushed is a bound indeed.
+    #[test]
+    fn events_are_no_longer_than_said(text in lines(), bytes in nearly_text(), next in offset()) {
+        for (format, data) in [(Format::Json, text.as_bytes()), (Format::Text, text.as_bytes()), (Format::Binary, &bytes[..])] {
+            let mut out = Vec::new();
+            write_events(&mut out, format, data, Control { next, cursor: u64::MAX, up_to_date: true, closed: false });
+            prop_assert!(out.len() <= bytes_at_most(format, data));
+        }
     }
 
     /// A cut at whole characters changes nothing in what a reader of text sees.

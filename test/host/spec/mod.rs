@@ -6,6 +6,7 @@ mod close;
 mod create;
 mod delete;
 mod errors;
+mod gate;
 mod json;
 mod lifetime;
 mod long_poll;

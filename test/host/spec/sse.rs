@@ -331,6 +331,17 @@ fn a_fan_out_has_a_bound() {
     }
 }
 
+/// Each byte of a text stream that is not UTF-8 becomes a replacement character of three.
+#[test]
+fn bounds_hold_for_text_that_is_none() {
+    let mut world = World::after(&[TEXT]);
+    let client = SseClient::open(&mut world, SSE);
+    let append = Request::parse("POST | content-type: text/plain").body(vec![0xff; FRAME_MAX_BYTES / 2]);
+    world.send_answered(&append).assert_is("204");
+    let frame = world.sockets.frame_at(client.socket().unwrap(), 1);
+    assert!(frame.is_none_or(|frame| frame.len() <= FRAME_MAX_BYTES), "a frame above the bound was pushed");
+}
+
 /// 8: whatever the mode, `now` on a closed stream says that this is the end.
 #[test]
 fn now_on_a_closed_stream() {

@@ -198,6 +198,10 @@ impl LongPoll {
         LongPoll::ask(world, Request::parse(request)).unwrap_or_else(|response| panic!("{response:?}"))
     }
 
+    pub(crate) fn socket(&self) -> SocketId {
+        self.socket
+    }
+
     pub(crate) fn waits_at(&self) -> String {
         self.waits_at.to_string()
     }
