@@ -198,9 +198,7 @@ impl<S: Sockets> Telling<'_, S> {
         let closed = self.stream.closure.is_closed();
         let control = Control { next: self.chunk.next, cursor, up_to_date: true, closed };
         let mut frame = bridge::frame_head(self.start, self.chunk.next);
-        // A close without data must not look like an empty JSON array of data.
-        let data = if self.chunk.next == self.start { &[][..] } else { &self.chunk.body };
-        sse::write_events(&mut frame, self.stream.content_type.format(), data, control);
+        sse::write_events(&mut frame, self.stream.content_type.format(), &self.chunk.body, control);
         frame
     }
 
