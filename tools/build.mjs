@@ -1,15 +1,49 @@
 // Builds the worker for release: build/index.js and build/index_bg.wasm.
 
+import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { ensureCargoTools, ensureToolchain, root, run } from "./setup.mjs"
+import { ensureToolchain, ensureWasmBindgen, root, run } from "./setup.mjs"
+
+const TARGET = "wasm32-unknown-unknown"
+const out = join(root, "build")
+/** A folder of its own for each build that runs: two at once do not meet, and `build` is never half of one. */
+const scratch = join(root, "target", `worker-${process.pid}`)
+const bin = (name) => join(root, "node_modules", ".bin", name)
 
 ensureToolchain()
-const { wasmBindgen, workerBuild } = ensureCargoTools()
+const wasmBindgen = ensureWasmBindgen()
 
-// worker-build would download these three by itself; the lockfiles pin them instead.
-const bin = (name) => join(root, "node_modules", ".bin", name)
-run(workerBuild, ["--release", "--", "--locked"], {
-  WASM_BINDGEN_BIN: wasmBindgen,
-  WASM_OPT_BIN: bin("wasm-opt"),
-  ESBUILD_BIN: bin("esbuild"),
-})
+run("cargo", ["build", "--release", "--locked", "--lib", "--target", TARGET])
+
+const compiled = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), TARGET, "release/durable_streams.wasm")
+mkdirSync(scratch, { recursive: true })
+run(wasmBindgen, [
+  compiled,
+  ...["--out-dir", scratch, "--out-name", "index", "--target", "module", "--no-typescript"],
+  // After a panic, worker.js begins anew with fresh memory.
+  "--experimental-reset-state-function",
+])
+
+const wasm = join(scratch, "index_bg.wasm")
+run(bin("wasm-opt"), [
+  ...[wasm, "-o", wasm, "-O3", "--debuginfo"],
+  // What rustc and wasm-bindgen use, named one by one: with all features on, binaryen writes what workerd cannot read.
+  ...["mutable-globals", "sign-ext", "nontrapping-float-to-int", "bulk-memory", "multivalue", "reference-types"].map(
+    (feature) => `--enable-${feature}`,
+  ),
+])
+
+// workerd gives the module itself to a plain import.
+const glue = join(scratch, "index.js")
+writeFileSync(glue, readFileSync(glue, "utf8").replace("import source ", "import "))
+for (const file of ["worker.js", "rehearsal.js"]) copyFileSync(join(root, "src/cloudflare", file), join(scratch, file))
+run(bin("esbuild"), [
+  join(scratch, "worker.js"),
+  ...["--bundle", "--format=esm", "--minify", `--outfile=${join(scratch, "bundle.js")}`, "--log-level=warning"],
+  ...["--external:./index_bg.wasm", "--external:cloudflare:*"],
+])
+
+mkdirSync(out, { recursive: true })
+renameSync(wasm, join(out, "index_bg.wasm"))
+renameSync(join(scratch, "bundle.js"), join(out, "index.js"))
+rmSync(scratch, { recursive: true })

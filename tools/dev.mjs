@@ -2,10 +2,10 @@
 
 import { spawn } from "node:child_process"
 import { join } from "node:path"
-import { ensureCargoTools, ensureToolchain, root } from "./setup.mjs"
+import { ensureToolchain, ensureWasmBindgen, root } from "./setup.mjs"
 
 ensureToolchain()
-ensureCargoTools()
+ensureWasmBindgen()
 console.log("Building the worker, then serving it (the first build takes about a minute) ...")
 
 const wrangler = join(root, "node_modules", ".bin", "wrangler")

@@ -1,4 +1,4 @@
-// Puts in place, once, what building the worker needs beyond npm packages: the Rust toolchain and two cargo tools.
+// Puts in place, once, what building the worker needs beyond npm packages: the Rust toolchain and wasm-bindgen.
 
 import { spawnSync } from "node:child_process"
 import { readFileSync, rmSync } from "node:fs"
@@ -7,7 +7,7 @@ import { join } from "node:path"
 /** The checkout. */
 export const root = join(import.meta.dirname, "..")
 
-/** Where the cargo tools live: in the checkout, so that nothing is installed globally. */
+/** Where the tool lives: in the checkout, so that nothing is installed globally. */
 const tools = join(root, ".tools")
 const scratch = join(tools, "target")
 
@@ -27,7 +27,7 @@ function output(command, args) {
   return spawnSync(command, args, { cwd: root, encoding: "utf8" }).stdout ?? ""
 }
 
-/** The version of a crate in Cargo.lock: each tool must be of the same version as its crate. */
+/** The version of a crate in Cargo.lock: its tool must be of the same one. */
 function lockedVersion(crate) {
   const lock = readFileSync(join(root, "Cargo.lock"), "utf8")
   const entry = lock.match(new RegExp(`name = "${crate}"\\nversion = "([^"]+)"`))
@@ -43,22 +43,17 @@ export function ensureToolchain() {
   run("rustup", ["toolchain", "install", "--no-self-update"])
 }
 
-/** wasm-bindgen and worker-build, as paths to their binaries. */
-export function ensureCargoTools() {
-  const path = (bin) => join(tools, "bin", bin)
-  const missing = [
-    { crate: "wasm-bindgen-cli", bin: "wasm-bindgen", version: lockedVersion("wasm-bindgen") },
-    { crate: "worker-build", bin: "worker-build", version: lockedVersion("worker") },
-  ].filter(({ bin, version }) => output(path(bin), ["--version"]).trim().split(" ").at(-1) !== version)
-
-  for (const { crate, bin, version } of missing) {
-    console.log(`Building ${crate} ${version} into .tools (once; 1 to 2 minutes) ...`)
-    // Unoptimised is built in a third of the time, and runs for half a second.
-    const args = ["install", "--debug", "--locked", "--root", tools, "--target-dir", scratch, "--bin", bin]
-    run("cargo", [...args, `${crate}@${version}`], { CARGO_PROFILE_DEV_DEBUG: "none" })
-  }
-  if (missing.length > 0) rmSync(scratch, { recursive: true })
-  return { wasmBindgen: path("wasm-bindgen"), workerBuild: path("worker-build") }
+/** The path of wasm-bindgen's command. */
+export function ensureWasmBindgen() {
+  const path = join(tools, "bin", "wasm-bindgen")
+  const version = lockedVersion("wasm-bindgen")
+  if (output(path, ["--version"]).trim().split(" ").at(-1) === version) return path
+  console.log(`Building wasm-bindgen-cli ${version} into .tools (once; 1 to 2 minutes) ...`)
+  // Unoptimised is built in a third of the time, and runs for half a second.
+  const args = ["install", "--debug", "--locked", "--root", tools, "--target-dir", scratch, "--bin", "wasm-bindgen"]
+  run("cargo", [...args, `wasm-bindgen-cli@${version}`], { CARGO_PROFILE_DEV_DEBUG: "none" })
+  rmSync(scratch, { recursive: true })
+  return path
 }
 
 // By itself: what `cargo` needs, for the scripts that call it directly.

@@ -4,40 +4,31 @@
 use js_sys::{Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{ReadableStreamDefaultReader, Request};
+use web_sys::{ReadableStream, ReadableStreamDefaultReader, Request};
 
-use crate::protocol::names::header;
 use crate::protocol::refusal::Refusal;
 
 /// How much of a body that is too large is still received, so that its sender sees the answer.
 const DRAIN_MAX_BYTES: usize = 64 << 20;
 
-/// Receives a request's body.
+/// Receives a request's body chunk by chunk: its length is not known before its end, or it is too large.
 pub(super) async fn receive(request: &Request, max_bytes: usize) -> Result<Vec<u8>, Refusal> {
     let Some(stream) = request.body() else { return Ok(Vec::new()) };
-    match declared_length(request) {
-        Some(length) if length <= max_bytes => {
-            let buffer = request.array_buffer().map_err(broken)?;
-            let buffer = JsFuture::from(buffer).await.map_err(broken)?;
-            Ok(Uint8Array::new(&buffer).to_vec())
-        }
-        _ => {
-            let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
-            receive_chunks(&reader, max_bytes).await
-        }
-    }
+    receive_chunks(&reader_of(&stream), max_bytes).await
 }
 
 /// Receives a body that nobody wants.
 pub(super) async fn drain(request: &Request) {
+    if request.body_used() {
+        return;
+    }
     if let Some(stream) = request.body() {
-        let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
-        let _unwanted = receive_chunks(&reader, 0).await;
+        let _unwanted = receive_chunks(&reader_of(&stream), 0).await;
     }
 }
 
-fn declared_length(request: &Request) -> Option<usize> {
-    request.headers().get(header::CONTENT_LENGTH).ok().flatten()?.parse().ok()
+fn reader_of(stream: &ReadableStream) -> ReadableStreamDefaultReader {
+    stream.get_reader().unchecked_into()
 }
 
 async fn receive_chunks(reader: &ReadableStreamDefaultReader, max_bytes: usize) -> Result<Vec<u8>, Refusal> {

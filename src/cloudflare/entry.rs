@@ -1,58 +1,76 @@
-//! The Worker: routes each request, and answers it or has the stream's object answer it.
+//! The Worker: what `worker.js` calls for each request, to pass it on, or to answer it with or without the stream's
+//! object.
 
 use http::Method;
-use worker::{Context, Env, Result, event};
+use wasm_bindgen::prelude::*;
+use web_sys::{Request, Response};
+use worker::{Context, Env};
 
 use super::config::Config;
-use super::upstream::Upstream;
+use super::upstream::{self, Upstream};
 use super::{body, log, long_poll, reply, sse};
 use crate::edge::route::{Route, route};
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 
-#[event(start)]
-fn start() {
-    console_error_panic_hook::set_once();
+/// The path of the stream whose object answers this request alone; `None` if [`answer`] is to be asked.
+#[wasm_bindgen(js_name = passedOnTo)]
+pub fn passed_on_to(method: &str, url: &str) -> Option<String> {
+    match route(&parse(method), url) {
+        Route::Forward(path) => Some(path.into()),
+        Route::Reply(_) | Route::LongPoll(_) | Route::Sse(_) => None,
+    }
 }
 
-#[event(fetch)]
-async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<web_sys::Response> {
+/// Answers what is not passed on, and what was in vain.
+#[wasm_bindgen]
+pub async fn answer(
+    request: Request,
+    env: Env,
+    context: worker::worker_sys::Context,
+) -> Result<Response, JsValue> {
     let url = request.url();
-    // A method that is not even a token does not reach the Worker.
-    let method = request.method().parse::<Method>().unwrap_or_default();
+    let method = parse(&request.method());
+    body::drain(&request).await;
     match route(&method, &url) {
-        Route::Reply(answer) => {
-            body::drain(&request).await;
-            let answer =
-                if method == Method::HEAD { reply::without_body(&answer) } else { reply::response(answer) };
-            Ok(answer?.into())
-        }
+        Route::Reply(answer) if method == Method::HEAD => reply::without_body(&answer),
+        Route::Reply(answer) => reply::response(&answer),
         Route::Forward(path) => {
             let upstream = Upstream::new(env, path);
-            let asked = if method.is_safe() {
-                upstream.ask_again(&request).await
-            } else {
-                upstream.ask(&request).await
-            };
+            let asked = upstream.ask(&request).await;
             asked.or_else(|failure| unavailable(upstream.path(), &failure))
         }
         Route::LongPoll(path) => {
-            body::drain(&request).await;
             let timeout = Config::of(&env).long_poll_timeout;
             let upstream = Upstream::new(env, path);
             let answered = long_poll::answer(&upstream, &request, timeout).await;
             answered.or_else(|failure| unavailable(upstream.path(), &failure))
         }
         Route::Sse(path) => {
-            body::drain(&request).await;
             let lifetime = Config::of(&env).sse_lifetime;
-            sse::answer(Upstream::new(env, path), &request, lifetime, &context).await
+            sse::answer(Upstream::new(env, path), &request, lifetime, &Context::new(context)).await
         }
     }
 }
 
+/// An object failed that a request was passed on to: the answer, or `None` if it can safely be asked again.
+#[wasm_bindgen]
+pub fn unreached(method: &str, path: &str, error: &JsValue) -> Result<Option<Response>, JsValue> {
+    let failure = upstream::unreached(error);
+    if parse(method).is_safe() {
+        log::failure(path, &failure);
+        return Ok(None);
+    }
+    unavailable(path, &failure).map(Some)
+}
+
+/// A method that is not even a token does not reach the Worker.
+fn parse(method: &str) -> Method {
+    method.parse().unwrap_or_default()
+}
+
 /// The object could not be asked, so nobody knows what it did.
-pub(super) fn unavailable(stream: &str, failure: &Failure) -> Result<web_sys::Response> {
+pub(super) fn unavailable(stream: &str, failure: &Failure) -> Result<Response, JsValue> {
     log::failure(stream, failure);
-    Ok(reply::response(Reply::unavailable())?.into())
+    reply::response(&Reply::unavailable())
 }

@@ -4,12 +4,15 @@ mod body;
 mod clock;
 mod config;
 mod edge_socket;
+#[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]
 mod entry;
+mod interned;
 mod log;
 mod long_poll;
 mod reply;
 mod sockets;
 mod sql;
 mod sse;
+#[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]
 mod stream_object;
 mod upstream;

@@ -28,14 +28,14 @@ impl<'s> ObjectSockets<'s> {
 
     /// Registers a live reader; gives the edge's end. Nothing here waits, so it is one step with the reader's
     /// snapshot.
-    pub(super) fn accept(&self, park: &Park) -> worker::Result<WebSocket> {
+    pub(super) fn accept(&self, park: &Park) -> worker::Result<web_sys::WebSocket> {
         let WebSocketPair { client, server } = WebSocketPair::new()?;
         self.state.accept_websocket_with_tags(&server, &[&park.channel.tag()]);
         server.serialize_attachment(serde_json::to_string(&park.attachment)?)?;
         if let Some(frame) = &park.first_frame {
             self.send(&server, &self.frame(frame));
         }
-        Ok(client)
+        Ok(client.as_ref().clone())
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 
-use js_sys::Uint8Array;
+use js_sys::{Array, ArrayBuffer, Uint8Array};
 use wasm_bindgen::prelude::*;
-use worker::{SqlStorage, SqlStorageValue, State};
+use worker::State;
 
+use super::interned::Interned;
 use crate::protocol::Millis;
 use crate::storage::{Column, Failure, Param, Sql, Visit};
 
@@ -22,20 +23,48 @@ extern "C" {
 
     #[wasm_bindgen(method, catch, js_name = setAlarm)]
     fn set_alarm(this: &DurableStorage, at: f64) -> Result<JsValue, JsValue>;
+
+    #[wasm_bindgen(method, getter)]
+    fn sql(this: &DurableStorage) -> SqlStorage;
+
+    /// `ctx.storage.sql`; the crate's own would make a new JavaScript string of each statement.
+    type SqlStorage;
+
+    #[wasm_bindgen(method, catch, variadic)]
+    fn exec(this: &SqlStorage, statement: &JsValue, params: Vec<JsValue>) -> Result<SqlCursor, JsValue>;
+
+    type SqlCursor;
+
+    #[wasm_bindgen(method)]
+    fn raw(this: &SqlCursor) -> JsValue;
+
+    #[wasm_bindgen(method, getter, js_name = rowsRead)]
+    fn rows_read(this: &SqlCursor) -> f64;
+
+    #[wasm_bindgen(method, getter, js_name = rowsWritten)]
+    fn rows_written(this: &SqlCursor) -> f64;
+
+    /// All rows of a cursor: they are in memory already, and an iterator would take three calls for each.
+    #[wasm_bindgen(catch, js_namespace = Array, js_name = from)]
+    fn array_from(iterator: &JsValue) -> Result<Array, JsValue>;
 }
 
 /// The object's SQLite.
 pub(super) struct ObjectSql {
     storage: DurableStorage,
     sql: SqlStorage,
+    /// The platform finds a prepared statement again by the very string, not by its text.
+    statements: Interned,
     rows_read: Cell<u64>,
     rows_written: Cell<u64>,
 }
 
 impl ObjectSql {
     pub(super) fn new(state: &State) -> ObjectSql {
-        let storage = JsValue::from(state.storage().as_raw()).unchecked_into();
-        ObjectSql { storage, sql: state.storage().sql(), rows_read: Cell::new(0), rows_written: Cell::new(0) }
+        let storage: DurableStorage = JsValue::from(state.storage().as_raw()).unchecked_into();
+        let sql = storage.sql();
+        let statements = Interned::default();
+        ObjectSql { storage, sql, statements, rows_read: Cell::new(0), rows_written: Cell::new(0) }
     }
 
     /// Sets the alarm in the same turn as the commit before it, and so in the same transaction.
@@ -49,14 +78,14 @@ impl ObjectSql {
         (self.rows_read.take(), self.rows_written.take())
     }
 
-    fn exec(&self, statement: &str, params: &[Param<'_>]) -> Result<worker::SqlCursor, Failure> {
-        let params: Vec<JsValue> = params.iter().map(to_js).collect();
+    fn exec(&self, statement: &str, params: &[Param<'_>]) -> Result<SqlCursor, Failure> {
+        let params = params.iter().map(to_js).collect();
         self.sql
-            .exec_raw(statement, params)
-            .map_err(|error| Failure::new("sql", format_args!("{error} in: {statement}")))
+            .exec(&self.statements.string(statement), params)
+            .map_err(|error| sql_failure(statement, &error))
     }
 
-    fn count(&self, cursor: &worker::SqlCursor) {
+    fn count(&self, cursor: &SqlCursor) {
         self.rows_read.set(self.rows_read.get() + cursor.rows_read() as u64);
         self.rows_written.set(self.rows_written.get() + cursor.rows_written() as u64);
     }
@@ -69,18 +98,20 @@ impl Sql for ObjectSql {
         Ok(())
     }
 
+    fn run_alone(&self, statement: &str, params: &[Param<'_>]) -> Result<(), Failure> {
+        // A savepoint around it would take as long as the statement.
+        self.run(statement, params)
+    }
+
     fn query(&self, statement: &str, params: &[Param<'_>], visit: Visit<'_>) -> Result<(), Failure> {
         let cursor = self.exec(statement, params)?;
-        let mut seen = Ok(());
-        for row in cursor.raw() {
-            let row = row.map_err(|error| Failure::new("sql", format_args!("{error} in: {statement}")))?;
-            let columns = row.into_iter().map(to_column).collect::<Result<Vec<_>, _>>()?;
-            if seen.is_ok() {
-                seen = visit(columns);
-            }
-        }
+        // Read to its end whatever happens: one that is half-read would lock its table.
+        let rows = array_from(&cursor.raw()).map_err(|error| sql_failure(statement, &error))?;
         self.count(&cursor);
-        seen
+        for row in rows.iter() {
+            visit(row.unchecked_ref::<Array>().iter().map(to_column).collect::<Result<Vec<_>, _>>()?)?;
+        }
+        Ok(())
     }
 
     fn transaction(&self, body: &mut dyn FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
@@ -102,6 +133,10 @@ impl Sql for ObjectSql {
     }
 }
 
+fn sql_failure(statement: &str, error: &JsValue) -> Failure {
+    Failure::new("sql", format_args!("{error:?} in: {statement}"))
+}
+
 fn failure(operation: &'static str, error: &JsValue) -> Failure {
     Failure::new(operation, format_args!("{error:?}"))
 }
@@ -115,16 +150,19 @@ fn to_js(param: &Param<'_>) -> JsValue {
     }
 }
 
-fn to_column(value: SqlStorageValue) -> Result<Column, Failure> {
-    match value {
-        SqlStorageValue::Null => Ok(Column::Null),
-        SqlStorageValue::Integer(value) => u64::try_from(value)
-            .map(Column::Integer)
-            .map_err(|_| Failure::new("read row", "an integer below zero")),
-        SqlStorageValue::String(text) => Ok(Column::Text(text)),
-        SqlStorageValue::Blob(bytes) => Ok(Column::Blob(bytes)),
-        SqlStorageValue::Boolean(_) | SqlStorageValue::Float(_) => {
-            Err(Failure::new("read row", "a type that no table has"))
-        }
+fn to_column(value: JsValue) -> Result<Column, Failure> {
+    if value.is_null() {
+        return Ok(Column::Null);
+    }
+    if let Some(number) = value.as_f64() {
+        let below_zero = || Failure::new("read row", "an integer below zero");
+        return if number < 0.0 { Err(below_zero()) } else { Ok(Column::Integer(number as u64)) };
+    }
+    if let Some(text) = value.as_string() {
+        return Ok(Column::Text(text));
+    }
+    match value.dyn_into::<ArrayBuffer>() {
+        Ok(bytes) => Ok(Column::Blob(Uint8Array::new(&bytes).to_vec())),
+        Err(_) => Err(Failure::new("read row", "a type that no table has")),
     }
 }

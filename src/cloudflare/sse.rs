@@ -13,8 +13,8 @@ use web_sys::{
     AbortSignal, Headers, ReadableStream, Request, Response, ResponseInit, WebSocket, WritableStream,
     WritableStreamDefaultWriter,
 };
+use worker::Context;
 use worker::worker_sys::ext::ResponseExt;
-use worker::{Context, Result};
 
 use super::clock::{self, Timer};
 use super::edge_socket::{EdgeSocket, Finish};
@@ -60,7 +60,7 @@ pub(super) async fn answer(
     request: &Request,
     lifetime: Millis,
     context: &Context,
-) -> Result<Response> {
+) -> Result<Response, JsValue> {
     let (url, headers) = (request.url(), request.headers());
     let deadline = clock::now() + clock::jittered(lifetime);
     let first = match upstream.ask_live(&url, &headers).await {
@@ -115,7 +115,7 @@ impl Relay {
         self.client.end().await;
     }
 
-    async fn pass_on(&self, first: Response) -> std::result::Result<(), Failure> {
+    async fn pass_on(&self, first: Response) -> Result<(), Failure> {
         let mut source = first;
         for _ in 0..ASKS_MAX {
             let ended = match source.websocket() {
@@ -134,7 +134,7 @@ impl Relay {
         Ok(())
     }
 
-    async fn ask_from(&self, passed: Offset) -> std::result::Result<Response, Failure> {
+    async fn ask_from(&self, passed: Offset) -> Result<Response, Failure> {
         // What the client last saw was its business in the first request only. A copy: the request's own headers
         // cannot be changed, and cloning a handle is not copying.
         let not_copied = |error: JsValue| Failure::new("copy headers", format_args!("{error:?}"));
@@ -157,7 +157,7 @@ impl Relay {
         if closed { Ended::Over } else { Ended::AskAgain }
     }
 
-    async fn pass_on_socket(&self, socket: WebSocket) -> std::result::Result<Ended, Failure> {
+    async fn pass_on_socket(&self, socket: WebSocket) -> Result<Ended, Failure> {
         let (bridge, client) = (Rc::clone(&self.bridge), Rc::clone(&self.client));
         let mut socket = EdgeSocket::open(socket, self.client.signal.clone(), |finish| {
             client.on_gone_finish(finish.clone());
@@ -198,7 +198,7 @@ struct Client {
     on_gone: OnSettled,
 }
 
-type OnSettled = Closure<dyn FnMut(JsValue) -> std::result::Result<JsValue, JsError>>;
+type OnSettled = Closure<dyn FnMut(JsValue) -> Result<JsValue, JsError>>;
 
 /// What was written and not taken yet: at most [`PENDING_MAX_BYTES`].
 #[derive(Default)]

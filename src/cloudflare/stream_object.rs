@@ -1,16 +1,19 @@
-//! The Durable Object: receives the request, serves it in one synchronous step, and announces afterwards.
+//! The Durable Object: what `worker.js` calls for each of its events. Serves a request in one synchronous step, and
+//! announces afterwards.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use http::Method;
-use worker::{
-    DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, durable_object,
-};
+use wasm_bindgen::prelude::*;
+use web_sys::{Request, Response};
+use worker::worker_sys::DurableObjectState;
+use worker::{Env, State};
 
 use super::body;
 use super::clock::{self, Timer};
 use super::config::Config;
+use super::interned::Interned;
 use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
 use super::{log, reply};
@@ -20,6 +23,7 @@ use crate::object::live::Sockets;
 use crate::object::{Answer, Object, Ports, Served, Stop};
 use crate::protocol::Millis;
 use crate::protocol::command::{Command, RequestHead};
+use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 use crate::storage::messages::APPEND_MAX_BYTES;
@@ -27,8 +31,23 @@ use crate::storage::messages::APPEND_MAX_BYTES;
 /// When an alarm that failed rings again.
 const ALARM_RETRY: Millis = 60_000;
 
+/// The largest body that `worker.js` receives by itself.
+#[wasm_bindgen(js_name = bodyMaxBytes)]
+pub fn body_max_bytes() -> usize {
+    APPEND_MAX_BYTES
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// A request's headers, asked for by names that need not be made anew.
+    type RequestHeaders;
+
+    #[wasm_bindgen(method)]
+    fn get(this: &RequestHeaders, name: &JsValue) -> Option<String>;
+}
+
 /// One stream.
-#[durable_object]
+#[wasm_bindgen]
 pub struct StreamObject {
     inner: Rc<Inner>,
 }
@@ -37,83 +56,100 @@ struct Inner {
     state: State,
     sql: ObjectSql,
     config: Config,
+    header_names: Interned,
     object: RefCell<Object>,
     /// Whether an announcement is already on its way.
     announcing: Cell<bool>,
 }
 
-impl DurableObject for StreamObject {
-    fn new(state: State, env: Env) -> Self {
+#[wasm_bindgen]
+impl StreamObject {
+    /// Makes an object that has read nothing yet.
+    #[wasm_bindgen(constructor)]
+    pub fn new(state: DurableObjectState, env: Env) -> StreamObject {
+        let state = State::from(state);
         let sql = ObjectSql::new(&state);
         let config = Config::of(&env);
         let object = RefCell::new(Object::new(config.limits));
-        let inner = Inner { state, sql, config, object, announcing: Cell::new(false) };
+        let header_names = Interned::default();
+        let inner = Inner { state, sql, config, header_names, object, announcing: Cell::new(false) };
         StreamObject { inner: Rc::new(inner) }
     }
 
-    async fn fetch(&self, request: Request) -> Result<Response> {
-        let request = request.inner();
+    /// Serves a request whose body has been received.
+    pub fn serve(&self, request: &Request, body: &[u8]) -> Result<Response, JsValue> {
+        self.inner.serve_request(request, body)
+    }
+
+    /// Receives a body that does not come in one piece, and serves its request.
+    pub async fn receive(&self, request: Request) -> Result<Response, JsValue> {
+        let inner = Rc::clone(&self.inner);
+        match body::receive(&request, APPEND_MAX_BYTES).await {
+            Ok(body) => inner.serve_request(&request, &body),
+            Err(refusal) => reply::response(&Reply::refused(&refusal)),
+        }
+    }
+
+    /// Answers a request whose body broke off.
+    pub fn broken(&self) -> Result<Response, JsValue> {
+        reply::response(&Reply::refused(&Refusal::BrokenBody))
+    }
+
+    /// The alarm rings.
+    pub fn ring(&self) -> Result<(), JsValue> {
+        self.inner.ring()
+    }
+
+    /// A live reader's socket closed or broke.
+    #[wasm_bindgen(js_name = readerLeft)]
+    pub fn reader_left(&self) {
+        self.inner.debug("reader_left");
+    }
+}
+
+impl Inner {
+    fn serve_request(self: &Rc<Self>, request: &Request, body: &[u8]) -> Result<Response, JsValue> {
         let url = request.url();
         let path = stream_path(&url).unwrap_or_default();
-        let body = match body::receive(request, APPEND_MAX_BYTES).await {
-            Ok(body) => body,
-            Err(refusal) => return reply::response(Reply::refused(&refusal)),
-        };
         let method = request.method().parse::<Method>().unwrap_or_default();
         let headers = request.headers();
-        let header = |name: &str| headers.get(name).ok().flatten();
+        let headers: &RequestHeaders = headers.unchecked_ref();
+        let header = |name: &str| headers.get(&self.header_names.string(name));
         let head = RequestHead { method: &method, url: &url, header: &header };
-        let response = match Command::parse(&head, &body) {
-            Ok(command) => self.inner.serve(&path, &command),
-            Err(refusal) => reply::response(Reply::refused(&refusal)),
+        let response = match Command::parse(&head, body) {
+            Ok(command) => self.serve(&path, &command),
+            Err(refusal) => reply::response(&Reply::refused(&refusal)),
         };
-        if self.inner.config.debug {
-            let (rows_read, rows_written) = self.inner.sql.take_row_counts();
+        if self.config.debug {
+            let (rows_read, rows_written) = self.sql.take_row_counts();
             log::served(&path, method.as_str(), rows_read, rows_written);
         }
         response
     }
 
-    async fn alarm(&self) -> Result<Response> {
-        let inner = &self.inner;
-        let sockets = ObjectSockets::new(&inner.state);
-        let ports = Ports { sql: &inner.sql, sockets: &sockets };
-        let rung = inner.object.borrow_mut().ring(&ports, clock::now());
+    fn ring(&self) -> Result<(), JsValue> {
+        let sockets = ObjectSockets::new(&self.state);
+        let ports = Ports { sql: &self.sql, sockets: &sockets };
+        let rung = self.object.borrow_mut().ring(&ports, clock::now());
         let done = match rung {
-            Ok(Rung::Again(at)) => inner.sql.set_alarm(at),
+            Ok(Rung::Again(at)) => self.sql.set_alarm(at),
             Ok(Rung::Reclaimed) => {
-                inner.debug("reclaimed");
+                self.debug("reclaimed");
                 Ok(())
             }
             Ok(Rung::Nothing) => Ok(()),
             Err(failure) => Err(failure),
         };
         if let Err(failure) = done {
-            log::failure(&inner.name(), &failure);
+            log::failure(&self.name(), &failure);
             // The platform gives up after six failures, and then nobody would reclaim the stream.
-            inner.sql.set_alarm(clock::now() + ALARM_RETRY).map_err(|failure| failure.to_string())?;
+            self.sql.set_alarm(clock::now() + ALARM_RETRY).map_err(|failure| failure.to_string())?;
         }
-        Response::empty()
-    }
-
-    async fn websocket_message(&self, _socket: WebSocket, _message: WebSocketIncomingMessage) -> Result<()> {
         Ok(())
     }
 
-    async fn websocket_close(&self, _: WebSocket, _: usize, _: String, _: bool) -> Result<()> {
-        self.inner.debug("reader_left");
-        Ok(())
-    }
-
-    async fn websocket_error(&self, _: WebSocket, _: worker::Error) -> Result<()> {
-        self.inner.debug("reader_left");
-        Ok(())
-    }
-}
-
-impl Inner {
     /// One request, from the state to the answer, without a wait in between.
-    fn serve(self: &Rc<Self>, path: &str, command: &Command<'_>) -> Result<Response> {
+    fn serve(self: &Rc<Self>, path: &str, command: &Command<'_>) -> Result<Response, JsValue> {
         let sockets = ObjectSockets::new(&self.state);
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let mut object = self.object.borrow_mut();
@@ -139,11 +175,11 @@ impl Inner {
                     log::failure(path, &failure);
                 }
                 match answer {
-                    Answer::Reply(answer) => reply::response(answer),
-                    Answer::Park(park) => reply::switching(&park.head, sockets.accept(&park)?),
+                    Answer::Reply(answer) => reply::response(&answer),
+                    Answer::Park(park) => reply::switching(&park.head, &sockets.accept(&park)?),
                 }
             }
-            Err(Stop::Refused(refusal)) => reply::response(Reply::refused(&refusal)),
+            Err(Stop::Refused(refusal)) => reply::response(&Reply::refused(&refusal)),
             Err(Stop::Failed(failure)) => self.failed(path, &failure),
         }
     }
@@ -166,9 +202,9 @@ impl Inner {
         });
     }
 
-    fn failed(&self, path: &str, failure: &Failure) -> Result<Response> {
+    fn failed(&self, path: &str, failure: &Failure) -> Result<Response, JsValue> {
         log::failure(path, failure);
-        reply::response(Reply::failed())
+        reply::response(&Reply::failed())
     }
 
     fn debug(&self, event: &str) {

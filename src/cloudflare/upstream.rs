@@ -44,17 +44,17 @@ impl Upstream {
             self.env.durable_object(BINDING).map_err(|error| Failure::new("find object", error))?;
         let stub = namespace.get_by_name(self.path()).map_err(|error| Failure::new("find object", error))?;
         let stub: ObjectStub = stub.into_rpc();
-        let response = stub.fetch(request).map_err(unreached)?;
-        Ok(JsFuture::from(response).await.map_err(unreached)?.unchecked_into())
+        let response = stub.fetch(request).map_err(|error| unreached(&error))?;
+        Ok(JsFuture::from(response).await.map_err(|error| unreached(&error))?.unchecked_into())
     }
 
     /// Asks for a live read, whose answer may be a socket.
     pub(super) async fn ask_live(&self, url: &str, headers: &Headers) -> Result<Response, Failure> {
-        let headers = Headers::new_with_headers(headers).map_err(unreached)?;
-        headers.set(header::UPGRADE, "websocket").map_err(unreached)?;
+        let headers = Headers::new_with_headers(headers).map_err(|error| unreached(&error))?;
+        headers.set(header::UPGRADE, "websocket").map_err(|error| unreached(&error))?;
         let init = RequestInit::new();
         init.set_headers(&headers);
-        self.ask_again(&Request::new_with_str_and_init(url, &init).map_err(unreached)?).await
+        self.ask_again(&Request::new_with_str_and_init(url, &init).map_err(|error| unreached(&error))?).await
     }
 
     /// Asks what changes nothing, and once more if it fails: an object moves or restarts now and then, and a browser
@@ -70,6 +70,7 @@ impl Upstream {
     }
 }
 
-fn unreached(error: JsValue) -> Failure {
+/// The object could not be asked.
+pub(super) fn unreached(error: &JsValue) -> Failure {
     Failure::new("ask object", format_args!("{error:?}"))
 }

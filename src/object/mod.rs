@@ -5,6 +5,7 @@
 
 pub mod alarm;
 pub mod live;
+pub mod producers;
 pub mod read;
 pub mod write;
 
@@ -18,6 +19,7 @@ use crate::storage::{Failure, Sql, stream_row};
 use crate::stream::delete::delete;
 use crate::stream::{Life, Stream};
 use live::{Park, Sockets};
+use producers::Producers;
 
 /// What the object reaches the world through.
 pub struct Ports<'p, S> {
@@ -40,6 +42,7 @@ pub struct Object {
     limits: Limits,
     life: Option<Life>,
     announced: Option<Announced>,
+    producers: Producers,
 }
 
 /// How far the live readers that are connected have been told.
@@ -108,7 +111,7 @@ impl From<Reply> for Served {
 impl Object {
     /// An object that has not read its state yet.
     pub fn new(limits: Limits) -> Object {
-        Object { limits, life: None, announced: None }
+        Object { limits, life: None, announced: None, producers: Producers::default() }
     }
 
     /// Serves one request of the stream at `path`.
@@ -176,6 +179,19 @@ impl Object {
         }
     }
 
+    /// The stream, if it is there, and its producers.
+    fn stream_and_producers<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        now: Millis,
+    ) -> Result<(&mut Stream, &mut Producers), Stop> {
+        self.stream(ports, now)?;
+        match &mut self.life {
+            Some(Life::Live(stream)) => Ok((stream, &mut self.producers)),
+            Some(Life::Unborn | Life::Ended(_)) | None => Err(Refusal::NotFound.into()),
+        }
+    }
+
     /// Ends the stream that is live, and its readers with it.
     fn end<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> Result<(), Failure> {
         let Life::Live(stream) = self.load(ports.sql)? else { return Ok(()) };
@@ -183,6 +199,7 @@ impl Object {
         commit(ports.sql, &Change::End { stream, ended })?;
         self.life = Some(Life::Ended(ended));
         self.announced = None;
+        self.producers = Producers::default();
         live::dismiss(ports.sockets, incarnation, tail);
         Ok(())
     }

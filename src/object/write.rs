@@ -1,13 +1,14 @@
 //! Writes: decide, commit, answer; announcing comes after the answer. No function here may be `async`.
 
 use super::live::Sockets;
+use super::producers::Producers;
 use super::{Announced, Answer, Object, Ports, Served, Stop, touch};
 use crate::protocol::Millis;
 use crate::protocol::command::{Append, Close, Create};
 use crate::protocol::producer::Producer;
 use crate::protocol::reply::Reply;
+use crate::storage::Sql;
 use crate::storage::commit::{Change, commit, tail_after};
-use crate::storage::{Sql, producers};
 use crate::stream::append::{Appending, Content, append};
 use crate::stream::close::{Closing, close};
 use crate::stream::create::{Creating, create};
@@ -57,8 +58,8 @@ impl Object {
         request: &Append<'_>,
         now: Millis,
     ) -> Result<Served, Stop> {
-        let stream = self.stream(ports, now)?;
-        let known = known(ports.sql, request.producer.as_ref())?;
+        let (stream, producers) = self.stream_and_producers(ports, now)?;
+        let known = producers.known(ports.sql, request.producer.as_ref())?;
         match append(stream, known, request)? {
             Appending::Duplicate(state) => duplicate(ports.sql, stream, state, now),
             Appending::Append(content) => {
@@ -69,7 +70,7 @@ impl Object {
                     producer: request.producer.as_ref(),
                     closes,
                 };
-                writing.store(ports.sql, stream, now)?;
+                writing.store(ports.sql, stream, producers, now)?;
                 Ok(Reply::appended(stream.tail, request.closes, request.producer.as_ref()).into())
             }
         }
@@ -81,9 +82,9 @@ impl Object {
         request: &Close,
         now: Millis,
     ) -> Result<Served, Stop> {
-        let stream = self.stream(ports, now)?;
+        let (stream, producers) = self.stream_and_producers(ports, now)?;
         let producer = request.producer.as_ref();
-        let known = known(ports.sql, producer)?;
+        let known = producers.known(ports.sql, producer)?;
         match close(stream, known, request)? {
             Closing::AlreadyClosed => {
                 touch(ports.sql, stream, now)?;
@@ -93,7 +94,7 @@ impl Object {
             Closing::Close => {
                 let closes = Some(Closure::by(producer));
                 Writing { content: None, stream_seq: None, producer, closes }
-                    .store(ports.sql, stream, now)?;
+                    .store(ports.sql, stream, producers, now)?;
                 Ok(Reply::closed(stream.tail, producer).into())
             }
         }
@@ -116,7 +117,13 @@ struct Writing<'a> {
 
 impl Writing<'_> {
     /// Commits, and then lets memory follow storage.
-    fn store(self, sql: &dyn Sql, stream: &mut Stream, now: Millis) -> Result<(), Stop> {
+    fn store(
+        self,
+        sql: &dyn Sql,
+        stream: &mut Stream,
+        producers: &mut Producers,
+        now: Millis,
+    ) -> Result<(), Stop> {
         let lease_until = stream.touch(now);
         let Writing { content, stream_seq, producer, closes } = self;
         let seq = stream_seq.or(stream.stream_seq.as_deref());
@@ -130,6 +137,9 @@ impl Writing<'_> {
             lease_until,
         };
         commit(sql, &change)?;
+        if let Some(producer) = producer {
+            producers.accepted(producer);
+        }
         if let Some(content) = content {
             stream.tail = tail_after(stream, content);
         }
@@ -141,13 +151,6 @@ impl Writing<'_> {
             stream.lease_until = lease_until.unwrap_or(stream.lease_until);
         }
         Ok(())
-    }
-}
-
-fn known(sql: &dyn Sql, producer: Option<&Producer>) -> Result<Option<ProducerState>, Stop> {
-    match producer {
-        Some(producer) => Ok(producers::load(sql, &producer.id)?),
-        None => Ok(None),
     }
 }
 

@@ -56,6 +56,12 @@ impl StreamPath {
     }
 }
 
+impl From<StreamPath> for String {
+    fn from(path: StreamPath) -> String {
+        path.0
+    }
+}
+
 fn escapes_are_whole(raw: &str) -> bool {
     raw.split('%').skip(1).all(|rest| {
         let mut digits = rest.bytes();

@@ -53,6 +53,21 @@ pub enum Change<'a> {
 
 /// Stores a change in one transaction.
 pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
+    // What is written most is one statement, which needs no transaction around it.
+    if let Change::Append {
+        stream,
+        content: Some(content),
+        stream_seq,
+        producer: None,
+        closes: None,
+        now,
+        ..
+    } = change
+        && messages::is_one_row(*content)
+    {
+        let written = Written { at: stream.tail, written_at: *now, stream_seq: *stream_seq };
+        return messages::insert_alone(sql, *content, written);
+    }
     sql.transaction(&mut || match change {
         Change::Create { path, stream, content } => create(sql, path, stream, *content),
         Change::Append { stream, content, stream_seq, producer, closes, now, lease_until } => {

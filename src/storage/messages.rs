@@ -63,34 +63,51 @@ pub fn last(sql: &dyn Sql, read_seq: u64) -> Result<Option<Last>, Failure> {
     }))
 }
 
-/// Stores an append.
+/// Stores an append of one row, as a transaction of its own.
+pub(super) fn insert_alone(sql: &dyn Sql, content: Content<'_>, written: Written<'_>) -> Result<(), Failure> {
+    let key = written.at.position << PART_BITS;
+    sql.run_alone(&insertion(written), &values(key, content.span, content.bytes, written))
+}
+
+/// Whether an append takes one row.
+pub(super) fn is_one_row(content: Content<'_>) -> bool {
+    content.bytes.len() <= ROW_MAX_BYTES
+}
+
+/// Stores an append of any size.
 pub(super) fn insert(
     sql: &dyn Sql,
     format: Format,
     content: Content<'_>,
     written: Written<'_>,
 ) -> Result<(), Failure> {
-    let statement = format!(
-        "INSERT INTO messages_{} (key, span, body, written_at, stream_seq) VALUES (?, ?, ?, ?, ?)",
-        written.at.read_seq
-    );
+    let statement = insertion(written);
     each_row(format, content, written.at.position, &mut |key, span, body| {
-        let stream_seq = written.stream_seq.map_or(Param::Null, Param::Text);
-        let params = [
-            Param::Integer(key),
-            Param::Integer(span),
-            Param::Blob(body),
-            Param::Integer(written.written_at),
-            stream_seq,
-        ];
-        sql.run(&statement, &params)
+        sql.run(&statement, &values(key, span, body, written))
     })
+}
+
+fn insertion(written: Written<'_>) -> String {
+    let read_seq = written.at.read_seq;
+    format!(
+        "INSERT INTO messages_{read_seq} (key, span, body, written_at, stream_seq) VALUES (?, ?, ?, ?, ?)"
+    )
+}
+
+fn values<'v>(key: u64, span: u64, body: &'v [u8], written: Written<'v>) -> [Param<'v>; 5] {
+    [
+        Param::Integer(key),
+        Param::Integer(span),
+        Param::Blob(body),
+        Param::Integer(written.written_at),
+        written.stream_seq.map_or(Param::Null, Param::Text),
+    ]
 }
 
 type Store<'s> = &'s mut dyn FnMut(u64, u64, &[u8]) -> Result<(), Failure>;
 
 fn each_row(format: Format, content: Content<'_>, position: u64, store: Store<'_>) -> Result<(), Failure> {
-    if content.bytes.len() <= ROW_MAX_BYTES {
+    if is_one_row(content) {
         return store(position << PART_BITS, content.span, content.bytes);
     }
     match format {
@@ -158,6 +175,9 @@ fn key_of(position: u64) -> Param<'static> {
 }
 
 /// The rows from the one that holds a position on: the last one that does not begin after it.
+///
+/// A limit is written `+?`, here and below: SQLite plans by the value of a bare `LIMIT ?`, and so prepares the statement
+/// anew each time it is bound.
 fn rows_from(read_seq: u64, bound: &str) -> String {
     format!(
         "SELECT key, span, body FROM messages_{read_seq} WHERE key >= \
@@ -166,7 +186,7 @@ fn rows_from(read_seq: u64, bound: &str) -> String {
 }
 
 fn read_bytes(sql: &dyn Sql, from: Offset, max_bytes: usize) -> Result<Chunk, Failure> {
-    let statement = rows_from(from.read_seq, "AND key < ? ORDER BY key LIMIT ?");
+    let statement = rows_from(from.read_seq, "AND key < ? ORDER BY key LIMIT +?");
     let mut body = Vec::new();
     let until = key_of(from.position + max_bytes as u64);
     let params = [key_of(from.position), until, Param::Integer(CHUNK_ROWS_MAX)];
@@ -190,9 +210,9 @@ const PAGE_ROWS_MIN: u64 = 4;
 const PAGE_ROWS_MAX: u64 = 64;
 
 fn read_json(sql: &dyn Sql, from: Offset, max_bytes: usize) -> Result<Chunk, Failure> {
-    let first = rows_from(from.read_seq, "ORDER BY key LIMIT ?");
+    let first = rows_from(from.read_seq, "ORDER BY key LIMIT +?");
     let further =
-        format!("SELECT key, span, body FROM messages_{} WHERE key > ? ORDER BY key LIMIT ?", from.read_seq);
+        format!("SELECT key, span, body FROM messages_{} WHERE key > ? ORDER BY key LIMIT +?", from.read_seq);
     let mut array =
         Array { from: from.position, next: from.position, max_bytes, body: vec![b'['], is_full: false };
     let (mut statement, mut key, mut limit) = (&first, from.position << PART_BITS, PAGE_ROWS_MIN);

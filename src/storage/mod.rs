@@ -65,6 +65,11 @@ pub trait Sql {
     /// Runs a statement that gives no rows.
     fn run(&self, statement: &str, params: &[Param<'_>]) -> Result<(), Failure>;
 
+    /// Runs one statement that gives no rows, as a transaction of its own.
+    fn run_alone(&self, statement: &str, params: &[Param<'_>]) -> Result<(), Failure> {
+        self.transaction(&mut || self.run(statement, params))
+    }
+
     /// Runs a query and shows all of its rows, one at a time.
     fn query(&self, statement: &str, params: &[Param<'_>], visit: Visit<'_>) -> Result<(), Failure>;
 

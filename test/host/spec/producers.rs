@@ -2,6 +2,7 @@
 
 use super::{CLOSE, TEXT};
 use crate::support::{Request, World, check};
+use durable_streams::object::producers::PRODUCERS_KEPT_MAX;
 
 /// An append by producer `p`.
 fn by(epoch: u64, seq: u64) -> String {
@@ -192,4 +193,20 @@ fn a_close_is_fenced_like_an_append() {
 #[test]
 fn producers_end_with_the_stream() {
     check(&[TEXT, &by(3, 0), "DELETE", TEXT], &by(0, 0), "200 | producer-epoch: 0 | producer-seq: 0");
+}
+
+/// More of them than memory keeps: those that were dropped are still known.
+#[test]
+fn many_producers_write_in_turn() {
+    let mut world = World::after(&[TEXT]);
+    let request = |id: usize, seq: u64| by(0, seq).replace("id: p", &format!("id: p{id}"));
+    for seq in 0..3 {
+        for id in 0..=PRODUCERS_KEPT_MAX {
+            world.ask(&request(id, seq)).assert_is("200");
+        }
+        for id in [0, 1, PRODUCERS_KEPT_MAX] {
+            world.ask(&request(id, seq)).assert_is(&format!("204 | producer-seq: {seq}"));
+            world.ask(&request(id, seq + 2)).assert_is("409 | error: producer_gap");
+        }
+    }
 }

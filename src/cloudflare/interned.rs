@@ -1,0 +1,31 @@
+//! JavaScript strings of texts that cross the boundary again and again.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use wasm_bindgen::JsValue;
+
+/// How many strings one table keeps: more than are ever in use at a time.
+const STRINGS_MAX: usize = 64;
+
+/// Strings by their text.
+#[derive(Default)]
+pub(super) struct Interned {
+    strings: RefCell<HashMap<String, JsValue>>,
+}
+
+impl Interned {
+    /// The same JavaScript string for the same text.
+    pub(super) fn string(&self, text: &str) -> JsValue {
+        let mut strings = self.strings.borrow_mut();
+        if let Some(known) = strings.get(text) {
+            return known.clone();
+        }
+        if strings.len() == STRINGS_MAX {
+            strings.clear();
+        }
+        let new = JsValue::from_str(text);
+        strings.insert(text.to_owned(), new.clone());
+        new
+    }
+}

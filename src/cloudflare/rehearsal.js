@@ -1,0 +1,45 @@
+// Serves a stream that does not exist, once, before the first request comes. V8 compiles each function of the module
+// when it is first called: done here, that is part of starting, which Cloudflare does while the client still shakes
+// hands, and not of the first request.
+
+import { StreamObject, passedOnTo } from "./index.js"
+
+const url = "https://rehearsal/v1/stream/a"
+const body = new TextEncoder().encode('{"a":1}')
+
+const NOTHING = new Uint8Array(0)
+
+/** Storage that forgets; it has one message for whoever reads messages. */
+const storage = {
+  sql: {
+    exec: (statement) => ({ raw: () => (statement.startsWith("SELECT key") ? [[0, 1, body.buffer]] : []) }),
+  },
+  transactionSync: (change) => change(),
+  setAlarm() {},
+}
+
+export function rehearse() {
+  const { Response } = globalThis
+  // The platform makes none before the first request.
+  globalThis.Response = class {}
+  try {
+    play()
+  } finally {
+    globalThis.Response = Response
+  }
+}
+
+function play() {
+  const object = new StreamObject({ storage, getWebSockets: () => [] }, {})
+  const json = { "content-type": "application/json" }
+  const serve = (method, query, headers, sent = NOTHING) =>
+    object.serve({ method, url: url + query, headers: new Headers(headers) }, sent)
+  passedOnTo("PUT", url)
+  serve("PUT", "", json)
+  serve("POST", "", { ...json, "producer-id": "a", "producer-epoch": "0", "producer-seq": "0" }, body)
+  serve("POST", "", json, body)
+  serve("GET", "?offset=-1")
+  serve("GET", "?offset=now")
+  serve("HEAD", "")
+  object.free()
+}

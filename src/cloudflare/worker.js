@@ -1,0 +1,115 @@
+// The platform's way into the wasm module. What is here and not in Rust is here because a promise that Rust awaits
+// costs two closures and a task: a request that is only passed on, and a body that is received in one piece, take
+// one call into the module each.
+
+import { DurableObject } from "cloudflare:workers"
+import * as wasm from "./index.js"
+import { rehearse } from "./rehearsal.js"
+
+/** Set by the worker crate when Rust panics. */
+const state = globalThis.__worker_init_state
+
+/** Counts the module's lives: a panic or a trap ends one, and with it all that objects had in memory. */
+let life = 0
+
+const NO_BODY = new Uint8Array(0)
+const BODY_MAX_BYTES = wasm.bodyMaxBytes()
+
+/** Gives the module new memory if its last one was left in the middle of something. */
+function revive() {
+  if (!state.criticalError) return
+  wasm.__wbg_reset_state()
+  state.criticalError = false
+  life += 1
+}
+
+/** A trap that was no panic, such as a stack that is too deep, ends a life, too. */
+function noticed(error) {
+  if (error instanceof WebAssembly.RuntimeError) state.criticalError = true
+  return error
+}
+
+rehearse()
+
+// What runs later than the call that began it ends here.
+addEventListener("error", ({ error }) => noticed(error))
+
+export default {
+  async fetch(request, env, context) {
+    revive()
+    try {
+      const path = wasm.passedOnTo(request.method, request.url)
+      if (path !== undefined) {
+        try {
+          return await env.STREAMS.getByName(path).fetch(request)
+        } catch (error) {
+          revive()
+          const refusal = wasm.unreached(request.method, path, error)
+          if (refusal !== undefined) return refusal
+        }
+      }
+      return await wasm.answer(request, env, context)
+    } catch (error) {
+      throw noticed(error)
+    }
+  },
+}
+
+/** One stream. */
+export class StreamObject extends DurableObject {
+  #life
+  #object
+
+  /** Its Rust side, which lives no longer than the module's memory. */
+  #alive() {
+    revive()
+    if (this.#life !== life) {
+      this.#object = new wasm.StreamObject(this.ctx, this.env)
+      this.#life = life
+    }
+    return this.#object
+  }
+
+  fetch(request) {
+    try {
+      const length = request.headers.get("content-length")
+      if (length === null ? request.body === null : length === "0") return this.#alive().serve(request, NO_BODY)
+      return this.#receive(request, length)
+    } catch (error) {
+      throw noticed(error)
+    }
+  }
+
+  async #receive(request, length) {
+    try {
+      if (length === null || length > BODY_MAX_BYTES) return await this.#alive().receive(request)
+      let body
+      try {
+        body = new Uint8Array(await request.arrayBuffer())
+      } catch {
+        return this.#alive().broken()
+      }
+      return this.#alive().serve(request, body)
+    } catch (error) {
+      throw noticed(error)
+    }
+  }
+
+  alarm() {
+    try {
+      this.#alive().ring()
+    } catch (error) {
+      throw noticed(error)
+    }
+  }
+
+  webSocketMessage() {}
+
+  webSocketClose() {
+    this.#alive().readerLeft()
+  }
+
+  webSocketError() {
+    this.#alive().readerLeft()
+  }
+}
