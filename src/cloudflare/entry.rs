@@ -17,6 +17,10 @@ fn start() {
 
 #[event(fetch)]
 async fn fetch(request: web_sys::Request, env: Env, context: Context) -> Result<web_sys::Response> {
+    #[cfg(feature = "counters")]
+    if let Some(answer) = super::counters::arrived(&request) {
+        return Ok(answer?);
+    }
     let url = request.url();
     // A method that is not even a token does not reach the Worker.
     let method = request.method().parse::<Method>().unwrap_or_default();

@@ -11,6 +11,8 @@ use worker::{
 use super::body;
 use super::clock::{self, Timer};
 use super::config::Config;
+#[cfg(feature = "counters")]
+use super::counters;
 use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
 use super::{log, reply};
@@ -52,6 +54,8 @@ impl DurableObject for StreamObject {
     }
 
     async fn fetch(&self, request: Request) -> Result<Response> {
+        #[cfg(feature = "counters")]
+        let _busy = counters::busy(self.inner.name(), |counts| counts.object_requests += 1);
         let request = request.inner();
         let url = request.url();
         let path = stream_path(&url).unwrap_or_default();
@@ -75,6 +79,8 @@ impl DurableObject for StreamObject {
     }
 
     async fn alarm(&self) -> Result<Response> {
+        #[cfg(feature = "counters")]
+        let _busy = counters::busy(self.inner.name(), |counts| counts.alarms_rung += 1);
         let inner = &self.inner;
         let sockets = ObjectSockets::new(&inner.state);
         let ports = Ports { sql: &inner.sql, sockets: &sockets };
@@ -97,15 +103,21 @@ impl DurableObject for StreamObject {
     }
 
     async fn websocket_message(&self, _socket: WebSocket, _message: WebSocketIncomingMessage) -> Result<()> {
+        #[cfg(feature = "counters")]
+        let _busy = counters::busy(self.inner.name(), |counts| counts.socket_messages_received += 1);
         Ok(())
     }
 
     async fn websocket_close(&self, _: WebSocket, _: usize, _: String, _: bool) -> Result<()> {
+        #[cfg(feature = "counters")]
+        let _busy = counters::busy(self.inner.name(), |counts| counts.socket_closes_received += 1);
         self.inner.debug("reader_left");
         Ok(())
     }
 
     async fn websocket_error(&self, _: WebSocket, _: worker::Error) -> Result<()> {
+        #[cfg(feature = "counters")]
+        let _busy = counters::busy(self.inner.name(), |counts| counts.socket_closes_received += 1);
         self.inner.debug("reader_left");
         Ok(())
     }
@@ -154,7 +166,11 @@ impl Inner {
             return;
         }
         let (inner, path) = (Rc::clone(self), path.to_owned());
+        #[cfg(feature = "counters")]
+        let busy = counters::busy(self.name(), |_| {});
         self.state.wait_until(async move {
+            #[cfg(feature = "counters")]
+            let _busy = busy;
             let _next_turn = Timer::new(0).over().await;
             inner.announcing.set(false);
             let sockets = ObjectSockets::new(&inner.state);
