@@ -51,9 +51,9 @@ pub(super) struct Counts {
     /// Not billed.
     pub(super) socket_messages_sent: u64,
     /// Writes and lists of the bucket, which its port counts here once there is one.
-    bucket_class_a: u64,
+    pub(super) bucket_class_a: u64,
     /// Reads of the bucket, likewise.
-    bucket_class_b: u64,
+    pub(super) bucket_class_b: u64,
 }
 
 /// Counts something.

@@ -14,13 +14,15 @@ export const MONTH_SECONDS = 30 * 24 * 60 * 60
 
 /**
  * Cloudflare bills an object for the time in which it is at work or cannot hibernate; one that could is not billed,
- * "even before the runtime has hibernated" it. What it would cost otherwise is told, but not counted.
+ * "even before the runtime has hibernated" it. What it would cost otherwise is told, but not counted. At work it is
+ * longer there than here, where no append has to wait for other machines; that can make some cents a month.
  */
 const IDLE = "objects idle before they hibernate, GB-s"
 
 /** @type {Item[]} */
 export const items = [
   { name: "Worker requests", meter: "workerRequests", quantity: (counts) => counts.worker_requests },
+  // The CPU time of the whole process, which is more than is billed: that of objects is not, nor the system's own.
   { name: "Worker CPU, ms", meter: "workerCpuMs", quantity: (counts) => counts.cpu_ms },
   {
     name: "object requests, with alarms that ring",

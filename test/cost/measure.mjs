@@ -13,6 +13,9 @@ import { readCounters, startCountingServer } from "./server.mjs"
 /** How long anything may take that is expected soon. */
 const SOON_MS = 10_000
 
+/** How much longer than planned a window may be on a machine that has other things to do. */
+const LATE_MAX_MS = 500
+
 /**
  * @typedef {object} Measured
  * @property {number} readers
@@ -144,7 +147,7 @@ async function snapshot(server, proxy, { appends, readers }) {
 
 function difference(before, after, idleCpu, windowMs) {
   const late = Math.abs(after.at - before.at - windowMs)
-  if (late > windowMs / 20) throw new Error(`a window of ${windowMs} ms was ${late} ms too long: nothing ran in time`)
+  if (late > LATE_MAX_MS) throw new Error(`a window of ${windowMs} ms was ${Math.round(late)} ms longer`)
   const counts = Object.fromEntries(
     Object.entries(after.counts).map(([name, value]) => [name, value - before.counts[name]]),
   )
@@ -188,7 +191,8 @@ function expectSane(measured, { live, streams, appendsPerSecond }, plan) {
   expect(counts.object_requests >= appends, "an append reaches its object")
   expect(live !== "sse" || reconnects >= readers, "a reader by SSE reconnects")
   expect(live !== "long-poll" || appendsPerSecond > 0 || timeouts >= readers, "a long-poll without news times out")
-  const awake = counts.object_busy_ms + counts.object_idle_ms
-  expect(awake <= streams * seconds * 1000 * 1.05, "an object is awake at most all the time")
+  const awake = (counts.object_busy_ms + counts.object_idle_ms) / (streams * seconds * 1000)
+  expect(awake <= 1.05, "an object is awake at most all the time")
+  expect(awake >= 0.95 || streams > 1 || appendsPerSecond < 1, "an object with an append a second never sleeps")
   expect(plan.mode === "tiny" || counts.cpu_ms > 0, "CPU was used")
 }

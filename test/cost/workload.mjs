@@ -73,6 +73,7 @@ export const plans = {
     mode: "tiny",
     scenarios: scenarios.map((scenario) => ({
       ...scenario,
+      title: scenario.title.replace(/^100 /, "3 "),
       streams: Math.min(scenario.streams, 3),
       readers: [3, 6],
     })),
