@@ -16,6 +16,8 @@ use crate::storage::Failure;
 /// The path of the stream whose object answers this request alone; `None` if [`answer`] is to be asked.
 #[wasm_bindgen(js_name = passedOnTo)]
 pub fn passed_on_to(method: &str, url: &str) -> Option<String> {
+    #[cfg(feature = "counters")]
+    super::counters::arrived(url);
     match route(&parse(method), url) {
         Route::Forward(path) => Some(path.into()),
         Route::Reply(_) | Route::LongPoll(_) | Route::Sse(_) => None,
@@ -30,6 +32,10 @@ pub async fn answer(
     context: worker::worker_sys::Context,
 ) -> Result<Response, JsValue> {
     let url = request.url();
+    #[cfg(feature = "counters")]
+    if let Some(answer) = super::counters::told_at(&url) {
+        return answer;
+    }
     let method = parse(&request.method());
     body::drain(&request).await;
     match route(&method, &url) {

@@ -3,6 +3,8 @@
 mod body;
 mod clock;
 mod config;
+#[cfg(feature = "counters")]
+mod counters;
 mod edge_socket;
 #[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]
 mod entry;

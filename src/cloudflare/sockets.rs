@@ -31,6 +31,8 @@ impl<'s> ObjectSockets<'s> {
     pub(super) fn accept(&self, park: &Park) -> worker::Result<web_sys::WebSocket> {
         let WebSocketPair { client, server } = WebSocketPair::new()?;
         self.state.accept_websocket_with_tags(&server, &[&park.channel.tag()]);
+        #[cfg(feature = "counters")]
+        super::counters::add(|counts| counts.sockets_opened += 1);
         server.serialize_attachment(serde_json::to_string(&park.attachment)?)?;
         if let Some(frame) = &park.first_frame {
             self.send(&server, &self.frame(frame));
@@ -66,6 +68,8 @@ impl Sockets for ObjectSockets<'_> {
     }
 
     fn send(&self, socket: &WebSocket, frame: &Uint8Array) {
+        #[cfg(feature = "counters")]
+        super::counters::add(|counts| counts.socket_messages_sent += 1);
         let _gone = socket.as_ref().send_with_js_u8_array(frame);
     }
 

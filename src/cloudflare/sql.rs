@@ -69,6 +69,8 @@ impl ObjectSql {
 
     /// Sets the alarm in the same turn as the commit before it, and so in the same transaction.
     pub(super) fn set_alarm(&self, at: Millis) -> Result<(), Failure> {
+        #[cfg(feature = "counters")]
+        super::counters::add(|counts| counts.alarms_set += 1);
         // The promise is left alone: the output gate holds the answer until the alarm is stored.
         self.storage.set_alarm(at as f64).map(drop).map_err(|error| failure("set alarm", &error))
     }
@@ -86,6 +88,11 @@ impl ObjectSql {
     }
 
     fn count(&self, cursor: &SqlCursor) {
+        #[cfg(feature = "counters")]
+        super::counters::add(|counts| {
+            counts.rows_read += cursor.rows_read() as u64;
+            counts.rows_written += cursor.rows_written() as u64;
+        });
         self.rows_read.set(self.rows_read.get() + cursor.rows_read() as u64);
         self.rows_written.set(self.rows_written.get() + cursor.rows_written() as u64);
     }

@@ -13,6 +13,8 @@ use worker::{Env, State};
 use super::body;
 use super::clock::{self, Timer};
 use super::config::Config;
+#[cfg(feature = "counters")]
+use super::counters;
 use super::interned::Interned;
 use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
@@ -103,12 +105,16 @@ impl StreamObject {
     /// A live reader's socket closed or broke.
     #[wasm_bindgen(js_name = readerLeft)]
     pub fn reader_left(&self) {
+        #[cfg(feature = "counters")]
+        let _busy = counters::busy(self.inner.name(), |counts| counts.socket_closes_received += 1);
         self.inner.debug("reader_left");
     }
 }
 
 impl Inner {
     fn serve_request(self: &Rc<Self>, request: &Request, body: &[u8]) -> Result<Response, JsValue> {
+        #[cfg(feature = "counters")]
+        let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
         let url = request.url();
         let path = stream_path(&url).unwrap_or_default();
         let method = request.method().parse::<Method>().unwrap_or_default();
@@ -128,6 +134,8 @@ impl Inner {
     }
 
     fn ring(&self) -> Result<(), JsValue> {
+        #[cfg(feature = "counters")]
+        let _busy = counters::busy(self.name(), |counts| counts.alarms_rung += 1);
         let sockets = ObjectSockets::new(&self.state);
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let rung = self.object.borrow_mut().ring(&ports, clock::now());
@@ -190,7 +198,11 @@ impl Inner {
             return;
         }
         let (inner, path) = (Rc::clone(self), path.to_owned());
+        #[cfg(feature = "counters")]
+        let busy = counters::busy(self.name(), |_| {});
         self.state.wait_until(async move {
+            #[cfg(feature = "counters")]
+            let _busy = busy;
             let _next_turn = Timer::new(0).over().await;
             inner.announcing.set(false);
             let sockets = ObjectSockets::new(&inner.state);

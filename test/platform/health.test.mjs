@@ -16,3 +16,8 @@ test("GET /health is 200 JSON with a version", async () => {
   expect(response.headers.get("content-type")).toMatch(/^application\/json/)
   expect((await response.json()).version).toMatch(/^\d+\.\d+\.\d+/)
 })
+
+test("what is deployed has no counters", async () => {
+  const response = await fetch(`${server.url}/counters`)
+  expect(response.status).toBe(404)
+})

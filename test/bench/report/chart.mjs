@@ -15,7 +15,7 @@ const TOP = 62
 const COLOURS = { floor: "#8b949e", ours: "#2f81f7", reference: "#d29922" }
 const OTHER_COLOURS = ["#3fb950", "#bc8cff", "#f778ba"]
 
-const STYLE = `
+export const STYLE = `
   text { font: 13px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }
   .case { font-weight: 600 }
   .title { font-size: 16px; font-weight: 600 }
@@ -88,6 +88,6 @@ function colour(target) {
   return others.get(target)
 }
 
-function escape(text) {
+export function escape(text) {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
 }

@@ -43,7 +43,7 @@ function casesOf(figure, byCase, targets) {
   })
 }
 
-function commit() {
+export function commit() {
   try {
     const git = (...args) => execFileSync("git", args, { cwd: import.meta.dirname, encoding: "utf8" }).trim()
     return git("rev-parse", "--short", "HEAD") + (git("status", "--porcelain", "-uno") ? " and changes" : "")

@@ -19,6 +19,7 @@ const bucketFile = join(import.meta.dirname, "bucket.js")
  * @property {string[]} files the modules, the entry first
  * @property {string} className of the Durable Object bound as STREAMS
  * @property {string} compatibilityDate
+ * @property {string[]} [compatibilityFlags]
  * @property {Record<string, string>} [vars]
  * @property {string} [bucket] the name of an R2 binding
  *
@@ -55,7 +56,7 @@ function listening(child) {
 }
 
 /** @param {WorkerOptions} worker @param {string} objects where objects live */
-function configOf({ files, className, compatibilityDate, vars = {}, bucket }, objects) {
+function configOf({ files, className, compatibilityDate, compatibilityFlags = [], vars = {}, bucket }, objects) {
   const modules = files.map((file) => {
     const name = basename(file)
     const kind = name.endsWith(".wasm") ? "wasm" : "esModule"
@@ -78,6 +79,7 @@ const config :Workerd.Config = (
 const main :Workerd.Worker = (
   modules = [${modules.join(", ")}],
   compatibilityDate = "${compatibilityDate}",
+  compatibilityFlags = ${JSON.stringify(compatibilityFlags)},
   bindings = [${bindings.join(", ")}],
   durableObjectNamespaces = [(className = "${className}", uniqueKey = "bench", enableSql = true)],
   durableObjectStorage = (localDisk = "objects"),

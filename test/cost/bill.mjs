@@ -1,0 +1,129 @@
+// From counts to dollars: a straight line through two measured numbers of readers, a month of it, the list prices.
+
+import { OBJECT_GB, PLAN_DOLLARS, SOCKET_MESSAGES_A_REQUEST, prices } from "./prices.mjs"
+
+export const MONTH_SECONDS = 30 * 24 * 60 * 60
+
+/**
+ * @typedef {object} Item a line of the bill
+ * @property {string} name
+ * @property {string} meter the price and the allowance, which items may share
+ * @property {boolean} [extra] told, but no part of the total
+ * @property {(counts: Record<string, number>) => number} quantity
+ */
+
+/**
+ * Cloudflare bills an object for the time in which it is at work or cannot hibernate; one that could is not billed,
+ * "even before the runtime has hibernated" it. What it would cost otherwise is told, but not counted. At work it is
+ * longer there than here, where no append has to wait for other machines; that can make some cents a month.
+ */
+const IDLE = "objects idle before they hibernate, GB-s"
+
+/** @type {Item[]} */
+export const items = [
+  { name: "Worker requests", meter: "workerRequests", quantity: (counts) => counts.worker_requests },
+  // The CPU time of the whole process, which is more than is billed: that of objects is not, nor the system's own.
+  { name: "Worker CPU, ms", meter: "workerCpuMs", quantity: (counts) => counts.cpu_ms },
+  {
+    name: "object requests, with alarms that ring",
+    meter: "objectRequests",
+    // Whether a socket's close is billed as a message is written nowhere, so it is.
+    quantity: (counts) =>
+      counts.object_requests +
+      counts.alarms_rung +
+      counts.socket_closes_received / SOCKET_MESSAGES_A_REQUEST,
+  },
+  { name: "objects at work, GB-s", meter: "objectGbSeconds", quantity: (counts) => gbSeconds(counts.object_busy_ms) },
+  {
+    name: "rows written, with alarms set",
+    meter: "rowsWritten",
+    quantity: (counts) => counts.rows_written + counts.alarms_set,
+  },
+  { name: "rows read", meter: "rowsRead", quantity: (counts) => counts.rows_read },
+  { name: "R2 class A", meter: "bucketClassA", quantity: (counts) => counts.bucket_class_a },
+  { name: "R2 class B", meter: "bucketClassB", quantity: (counts) => counts.bucket_class_b },
+  {
+    name: IDLE,
+    meter: "objectGbSeconds",
+    extra: true,
+    quantity: (counts) => gbSeconds(counts.object_idle_ms),
+  },
+  {
+    // A cache of somebody else's answers them at its own price; Cloudflare's Workers Cache, at that of a request.
+    name: "requests that the cache answers, if it is Cloudflare's",
+    meter: "workerRequests",
+    extra: true,
+    quantity: (counts) => counts.proxy_answers,
+  },
+]
+
+const gbSeconds = (millis) => (millis / 1000) * OBJECT_GB
+
+/**
+ * The line through two measurements. It does not fall, and does not begin below zero: where chance would have it so,
+ * it is the one that costs more.
+ * @param {{ readers: number, rate: number }} low
+ * @param {{ readers: number, rate: number }} high
+ * @returns {{ fixed: number, perReader: number }}
+ */
+export function lineThrough(low, high) {
+  if (!(low.readers < high.readers)) throw new Error("a line needs two numbers of readers, the smaller first")
+  const perReader = (high.rate - low.rate) / (high.readers - low.readers)
+  if (perReader < 0) return { fixed: Math.max(low.rate, high.rate), perReader: 0 }
+  const fixed = low.rate - perReader * low.readers
+  if (fixed >= 0) return { fixed, perReader }
+  return { fixed: 0, perReader: Math.max(low.rate / low.readers, high.rate / high.readers) }
+}
+
+/**
+ * Each count a second, as a line over the number of readers.
+ * @param {import("./measure.mjs").Measured[]} measured two of them
+ * @returns {Record<string, { fixed: number, perReader: number }>}
+ */
+export function lines([low, high]) {
+  const at = ({ readers, seconds, counts }, name) => ({ readers, rate: counts[name] / seconds })
+  return Object.fromEntries(Object.keys(low.counts).map((name) => [name, lineThrough(at(low, name), at(high, name))]))
+}
+
+/**
+ * The counts of a month.
+ * @param {ReturnType<typeof lines>} lines
+ * @param {number} readers
+ * @param {number} objects which are awake at most all the time
+ */
+export function month(lines, readers, objects, seconds = MONTH_SECONDS) {
+  const counts = Object.fromEntries(
+    Object.entries(lines).map(([name, { fixed, perReader }]) => [name, (fixed + perReader * readers) * seconds]),
+  )
+  const always = objects * seconds * 1000
+  counts.object_busy_ms = Math.min(counts.object_busy_ms, always)
+  counts.object_idle_ms = Math.min(counts.object_idle_ms, always - counts.object_busy_ms)
+  return counts
+}
+
+/**
+ * @param {Record<string, number>} counts of a month
+ * @returns {{ lines: { name: string, meter: string, extra: boolean, quantity: number, dollars: number }[],
+ *   total: number, included: number, toPay: number, withIdle: number }} at list prices; what the plan includes of it;
+ *   what is left to pay, with the plan itself; the total if idle objects were billed, too
+ */
+export function bill(counts) {
+  const lines = items.map(({ name, meter, extra = false, quantity: of }) => {
+    const quantity = of(counts)
+    return { name, meter, extra, quantity, dollars: cost(quantity, meter) }
+  })
+  const billed = lines.filter(({ extra }) => !extra)
+  const total = billed.reduce((sum, { dollars }) => sum + dollars, 0)
+  const included = Object.entries(prices).reduce((sum, [meter, price]) => {
+    const used = billed.filter((line) => line.meter === meter).reduce((sum, { quantity }) => sum + quantity, 0)
+    return sum + cost(Math.min(used, price.included), meter)
+  }, 0)
+  const idle = lines.find(({ name }) => name === IDLE).dollars
+  return { lines, total, included, toPay: total - included + PLAN_DOLLARS, withIdle: total + idle }
+}
+
+/** @param {number} quantity @param {string} meter */
+function cost(quantity, meter) {
+  const { dollars, per } = prices[meter]
+  return (quantity / per) * dollars
+}

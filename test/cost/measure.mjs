@@ -1,0 +1,198 @@
+// One scenario with one number of readers: what is counted while nobody comes or goes, and whether all went right.
+
+import { sleep } from "../bench/client/load.mjs"
+import { cpuMs } from "../bench/client/process.mjs"
+import { Connection } from "../bench/client/connection.mjs"
+import { append, create } from "../bench/client/streams.mjs"
+import { CachingProxy } from "./proxy.mjs"
+import { JSON_TYPE, message } from "./readers/messages.mjs"
+import { LongPollReader } from "./readers/long-poll.mjs"
+import { SseReader } from "./readers/sse.mjs"
+import { readCounters, startCountingServer } from "./server.mjs"
+
+/** How long anything may take that is expected soon. */
+const SOON_MS = 10_000
+
+/** How much longer than planned a window may be on a machine that has other things to do. */
+const LATE_MAX_MS = 500
+
+/**
+ * @typedef {object} Measured
+ * @property {number} readers
+ * @property {number} seconds
+ * @property {number} appends
+ * @property {number} reconnects of SSE readers
+ * @property {number} timeouts of long-polls
+ * @property {number} sockets that are open between edge and objects
+ * @property {Record<string, number>} counts in the window, by name
+ *
+ * @param {import("./workload.mjs").Scenario} scenario
+ * @param {number} readerCount
+ * @param {import("./workload.mjs").Plan} plan
+ * @returns {Promise<Measured>}
+ */
+export async function measure(scenario, readerCount, plan) {
+  const server = await startCountingServer(plan.vars)
+  const proxy = await new CachingProxy(server, scenario).start()
+  const workload = new Workload(scenario, proxy)
+  try {
+    await workload.open()
+    const idleCpu = await cpuPerMs(server, plan.baselineMs)
+    const work = Promise.all([workload.append(), workload.read(readerCount, plan.arrivalMs)])
+    const window = async () => {
+      // Between two appends, when nothing is under way.
+      await sleep(plan.arrivalMs + plan.settleMs)
+      const before = await snapshot(server, proxy, workload)
+      await sleep(plan.windowMs)
+      const after = await snapshot(server, proxy, workload)
+      return difference(before, after, idleCpu, plan.windowMs)
+    }
+    // What fails in the workload ends the measurement; the work itself only ends when it is told to.
+    const measured = await Promise.race([window(), work.then(() => Promise.reject(new Error("nobody reads any more")))])
+    await workload.finish()
+    await expectWhole(server, proxy, scenario)
+    const result = { readers: readerCount, ...measured }
+    expectSane(result, scenario, plan)
+    return result
+  } finally {
+    workload.stop()
+    proxy.stop()
+    await server.stop()
+  }
+}
+
+/** Streams, their writer and their readers. */
+class Workload {
+  readers = []
+  appends = 0
+
+  constructor(scenario, proxy) {
+    this.scenario = scenario
+    this.proxy = proxy
+    this.appended = Array(scenario.streams).fill(0)
+  }
+
+  async open() {
+    this.writer = await Connection.open(this.proxy)
+    this.paths = []
+    for (const _ of this.appended) this.paths.push(await create(this.writer, this.proxy, JSON_TYPE))
+  }
+
+  /** Appends to the streams in turn until told to stop. */
+  async append() {
+    const { appendsPerSecond, streams } = this.scenario
+    if (appendsPerSecond === 0) return new Promise(() => {})
+    const begin = performance.now()
+    while (!this.finished) {
+      const stream = this.appends % streams
+      this.appending = append(this.writer, this.proxy, this.paths[stream], JSON_TYPE, message(this.appended[stream]))
+      await this.appending
+      this.appended[stream] += 1
+      this.appends += 1
+      await sleep(begin + (this.appends * 1000) / appendsPerSecond - performance.now())
+    }
+    return new Promise(() => {})
+  }
+
+  /** Has readers come, evenly; resolves when one leaves, rejects when one fails. */
+  async read(count, arrivalMs) {
+    const begin = performance.now()
+    const Reader = this.scenario.live === "sse" ? SseReader : LongPollReader
+    const reading = Array.from({ length: count }, async (_, index) => {
+      await sleep(begin + ((index + 0.5) * arrivalMs) / count - performance.now())
+      const stream = index % this.scenario.streams
+      const reader = new Reader()
+      this.readers.push({ reader, stream })
+      await reader.start(this.proxy, this.paths[stream])
+    })
+    await Promise.race(reading)
+  }
+
+  /** Stops appending, and waits until every reader has every message. */
+  async finish() {
+    this.finished = true
+    await this.appending
+    const missing = () => this.readers.filter(({ reader, stream }) => reader.seen.count !== this.appended[stream])
+    for (let waited = 0; missing().length > 0; waited += 50) {
+      if (waited > SOON_MS) throw new Error(`${missing().length} readers do not have what was appended`)
+      await sleep(50)
+    }
+  }
+
+  stop() {
+    this.finished = true
+    for (const { reader } of this.readers) reader.stop()
+    this.writer?.close()
+  }
+}
+
+async function cpuPerMs({ pid }, millis) {
+  const before = cpuMs(pid)
+  await sleep(millis)
+  return (cpuMs(pid) - before) / millis
+}
+
+async function snapshot(server, proxy, { appends, readers }) {
+  const counters = await readCounters(server)
+  const sum = (of) => readers.reduce((total, { reader }) => total + of(reader), 0)
+  return {
+    at: performance.now(),
+    appends,
+    reconnects: sum((reader) => reader.ends ?? 0),
+    timeouts: sum((reader) => reader.timeouts ?? 0),
+    sockets: counters.sockets_opened - counters.socket_closes_received,
+    counts: { ...counters, cpu_ms: cpuMs(server.pid), proxy_answers: proxy.counts.answered },
+  }
+}
+
+function difference(before, after, idleCpu, windowMs) {
+  const late = Math.abs(after.at - before.at - windowMs)
+  if (late > LATE_MAX_MS) throw new Error(`a window of ${windowMs} ms was ${Math.round(late)} ms longer`)
+  const counts = Object.fromEntries(
+    Object.entries(after.counts).map(([name, value]) => [name, value - before.counts[name]]),
+  )
+  counts.cpu_ms = Math.max(0, counts.cpu_ms - idleCpu * windowMs)
+  return {
+    // As planned, not as the clock has it: so many appends were made, and a rate must not vary with their snapshots.
+    seconds: windowMs / 1000,
+    appends: after.appends - before.appends,
+    reconnects: after.reconnects - before.reconnects,
+    timeouts: after.timeouts - before.timeouts,
+    sockets: Math.max(before.sockets, after.sockets),
+    counts,
+  }
+}
+
+/** The counters saw every request and every object: the whole server is one isolate. */
+async function expectWhole(server, proxy, { streams }) {
+  let counters = await readCounters(server)
+  // A request may still be on its way.
+  for (let waited = 0; counters.worker_requests !== proxy.counts.forwarded; waited += 50) {
+    if (waited > SOON_MS) {
+      throw new Error(`${proxy.counts.forwarded} requests were sent, ${counters.worker_requests} were counted`)
+    }
+    await sleep(50)
+    counters = await readCounters(server)
+  }
+  const { worker_requests, object_requests, objects, objects_left_out } = counters
+  if (object_requests < worker_requests) throw new Error(`${object_requests} of ${worker_requests} reached an object`)
+  if (objects !== streams || objects_left_out > 0) throw new Error(`${streams} streams, ${objects} objects`)
+}
+
+/** What must hold of any count, whatever the code under test does. @param {Measured} measured */
+function expectSane(measured, { live, streams, appendsPerSecond }, plan) {
+  const { readers, seconds, appends, reconnects, timeouts, counts } = measured
+  const expect = (holds, what) => {
+    if (!holds) throw new Error(`${what}: ${JSON.stringify(measured)}`)
+  }
+  expect(Object.values(counts).every((value) => value >= 0), "a count went down")
+  expect(Math.abs(appends - appendsPerSecond * seconds) <= 1, "appends are missing")
+  expect(Math.abs(counts.rows_written + counts.alarms_set - appends) <= 1, "an append is one row, a read none")
+  expect(counts.object_requests >= appends, "an append reaches its object")
+  expect(live !== "sse" || reconnects >= readers, "a reader by SSE reconnects")
+  expect(live !== "long-poll" || appendsPerSecond > 0 || timeouts >= readers, "a long-poll without news times out")
+  const awake = (counts.object_busy_ms + counts.object_idle_ms) / (streams * seconds * 1000)
+  expect(awake <= 1.05, "an object is awake at most all the time")
+  expect(awake >= 0.95 || streams > 1 || appendsPerSecond < 1, "an object with an append a second never sleeps")
+  expect(plan.mode === "tiny" || counts.cpu_ms > 0, "CPU was used")
+}

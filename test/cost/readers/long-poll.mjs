@@ -1,0 +1,45 @@
+// A reader by long-poll, as the official client is one: it asks again at once, with the offset and cursor it was told.
+
+import { Connection } from "../../bench/client/connection.mjs"
+import { expectStatus, nextOffset, request } from "../../bench/client/streams.mjs"
+import { Seen } from "./messages.mjs"
+
+export class LongPollReader {
+  seen = new Seen()
+  /** Requests that brought nothing. */
+  timeouts = 0
+
+  /** @param {{ host: string, port: number, prefix: string }} server @param {string} path */
+  async start(server, path) {
+    this.connection = await Connection.open(server)
+    const caughtUp = await this.connection.ask(request(server, "GET", `${path}?offset=-1`))
+    expectStatus(caughtUp, 200)
+    this.seen.take(caughtUp.body.toString())
+    return this.#poll(server, path, nextOffset(caughtUp))
+  }
+
+  async #poll(server, path, from) {
+    let offset = from
+    let cursor = ""
+    while (!this.stopped) {
+      const query = `?offset=${offset}&live=long-poll${cursor && `&cursor=${cursor}`}`
+      const asked = this.connection.ask(request(server, "GET", path + query))
+      const answer = await asked.catch((error) => {
+        if (!this.stopped) throw error
+      })
+      if (!answer) return
+      if (answer.status === 204) this.timeouts += 1
+      else {
+        expectStatus(answer, 200)
+        this.seen.take(answer.body.toString())
+      }
+      offset = nextOffset(answer)
+      cursor = answer.header("stream-cursor") ?? ""
+    }
+  }
+
+  stop() {
+    this.stopped = true
+    this.connection?.close()
+  }
+}

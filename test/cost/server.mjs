@@ -1,0 +1,35 @@
+// The worker that counts, in a plain workerd process of its own, deployed as wrangler.toml says.
+
+import { join } from "node:path"
+import { unstable_readConfig as readConfig } from "wrangler"
+import { startWorkerd } from "../bench/targets/workerd.mjs"
+
+const root = join(import.meta.dirname, "../..")
+const config = readConfig({ config: join(root, "wrangler.toml") })
+const built = join(root, "target/counters")
+
+/** What live responses are held for, as deployed. */
+export const SSE_LIFETIME_SECONDS = Number(config.vars.SSE_LIFETIME_SECONDS)
+
+/** @param {Record<string, string>} vars that replace those of wrangler.toml */
+export function startCountingServer(vars = {}) {
+  return startWorkerd({
+    files: [join(built, "index.js"), join(built, "index_bg.wasm")],
+    className: "StreamObject",
+    compatibilityDate: config.compatibility_date,
+    compatibilityFlags: config.compatibility_flags,
+    vars: { ...config.vars, ...vars },
+    bucket: config.r2_buckets[0]?.binding,
+  })
+}
+
+/**
+ * What the server counted so far, by name.
+ * @param {import("../bench/targets/index.mjs").Process} server
+ * @returns {Promise<Record<string, number>>}
+ */
+export async function readCounters({ host, port }) {
+  const response = await fetch(`http://${host}:${port}/counters`, { signal: AbortSignal.timeout(10_000) })
+  if (!response.ok) throw new Error(`no counters (${response.status}): is this the build that has them?`)
+  return response.json()
+}

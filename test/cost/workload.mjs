@@ -1,0 +1,86 @@
+// The seed workload: what is measured, each at two numbers of readers, and how long.
+
+import { SSE_LIFETIME_SECONDS } from "./server.mjs"
+
+/**
+ * @typedef {object} Scenario
+ * @property {string} name
+ * @property {string} title
+ * @property {"sse" | "long-poll"} live
+ * @property {boolean} caching whether the proxy in front keeps and collapses, or only passes on and counts
+ * @property {number} streams
+ * @property {number} appendsPerSecond to all streams together, in turn
+ * @property {[number, number]} readers spread evenly over the streams
+ * @property {string} [mark] of a footnote
+ *
+ * @typedef {object} Plan
+ * @property {string} mode
+ * @property {Scenario[]} scenarios
+ * @property {Record<string, string>} vars
+ * @property {number} baselineMs how long a server is watched doing nothing
+ * @property {number} arrivalMs over which the readers come, evenly
+ * @property {number} settleMs until the window begins: half a second more than a number of appends
+ * @property {number} windowMs what is counted
+ */
+
+const one = { streams: 1, appendsPerSecond: 1, caching: false }
+const many = { streams: 100, appendsPerSecond: 1, caching: false }
+const idle = { streams: 1, appendsPerSecond: 0, caching: false }
+
+/** @type {Scenario[]} */
+const scenarios = [
+  { ...one, name: "one-sse", title: "1 stream, 1 append/s, SSE", live: "sse", readers: [20, 100] },
+  // Readers who came in the same second ask for the same URLs from then on. Both numbers fill each second of the time
+  // over which they come, so both show as many different URLs as any number of readers will.
+  {
+    ...one,
+    name: "one-long-poll-cached",
+    title: "1 stream, 1 append/s, long-poll behind a cache",
+    live: "long-poll",
+    caching: true,
+    readers: [120, 1000],
+    mark: "‡",
+  },
+  { ...one, name: "one-long-poll", title: "1 stream, 1 append/s, long-poll", live: "long-poll", readers: [20, 100] },
+  { ...many, name: "many-sse", title: "100 streams, 1 append/s in all, SSE", live: "sse", readers: [100, 300] },
+  {
+    ...many,
+    name: "many-long-poll-cached",
+    title: "100 streams, 1 append/s in all, long-poll behind a cache",
+    live: "long-poll",
+    caching: true,
+    readers: [100, 300],
+  },
+  { ...idle, name: "idle-sse", title: "1 stream, no appends, SSE", live: "sse", readers: [20, 100] },
+  { ...idle, name: "idle-long-poll", title: "1 stream, no appends, long-poll", live: "long-poll", readers: [20, 100] },
+]
+
+const lifetimeMs = SSE_LIFETIME_SECONDS * 1000
+
+/** @type {Record<string, Plan>} */
+export const plans = {
+  full: {
+    mode: "full",
+    scenarios,
+    vars: {},
+    baselineMs: 5000,
+    // Readers who come evenly over one lifetime of a response also reconnect evenly; in two lifetimes each does twice.
+    arrivalMs: lifetimeMs,
+    settleMs: 5500,
+    windowMs: 2 * lifetimeMs,
+  },
+  tiny: {
+    mode: "tiny",
+    scenarios: scenarios.map((scenario) => ({
+      ...scenario,
+      title: scenario.title.replace(/^100 /, "3 "),
+      streams: Math.min(scenario.streams, 3),
+      readers: [3, 6],
+    })),
+    vars: { SSE_LIFETIME_SECONDS: "2", LONG_POLL_TIMEOUT_SECONDS: "2" },
+    baselineMs: 500,
+    arrivalMs: 2000,
+    settleMs: 500,
+    windowMs: 5000,
+  },
+}
