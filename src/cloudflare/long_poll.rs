@@ -1,26 +1,32 @@
 //! A long-poll: the edge holds the client's request and a socket to the object, which sleeps meanwhile.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
-use js_sys::Uint8Array;
+use js_sys::{ArrayBuffer, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Headers, Request, Response, ResponseInit, WebSocket};
 use worker::worker_sys::ext::ResponseExt;
 
-use super::clock;
-use super::edge_socket::EdgeSocket;
 use super::upstream::Upstream;
+use super::{clock, reply};
 use crate::edge::gate::{Bridge, Gate};
 use crate::edge::route::live_url_from;
 use crate::protocol::Millis;
-use crate::protocol::bridge::{CLOSE_DONE, FRAME_HEAD_BYTES, LENGTH_BYTES, parse_reply_head, reply_body_at};
+use crate::protocol::bridge;
 use crate::protocol::cache_policy::CachePolicy;
 use crate::protocol::command::Query;
 use crate::protocol::names::header;
 use crate::protocol::offset::{Offset, ReadFrom};
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
+
+#[wasm_bindgen(module = "/src/cloudflare/waiting.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = firstFrame)]
+    fn first_frame(socket: &WebSocket, client: &AbortSignal, millis: f64) -> Promise;
+}
+
+/// How much of a frame is looked at; longer heads, which are those of long content types, are fetched again.
+const REPLY_HEAD_BYTES: u32 = 2048;
 
 /// How many sockets one long-poll waits at, when they end without an answer.
 const ASKS_MAX: usize = 3;
@@ -40,16 +46,15 @@ pub(super) async fn answer(
     let mut asked = first;
     for _ in 0..ASKS_MAX {
         let Some(socket) = asked.websocket() else { return with_policy_of(url, asked) };
-        match wait(socket, waits_at, client.clone(), deadline).await? {
+        match wait(&socket, waits_at, &client, deadline).await? {
             Waited::Answered(response) => return Ok(response),
             Waited::TimedOut => return nothing_new(&asked),
-            Waited::Ended if client.aborted() => return nothing_new(&asked),
             Waited::Ended => asked = upstream.ask_live(&live_url_from(url, waits_at), headers).await?,
         }
     }
     match asked.websocket() {
         Some(socket) => {
-            drop(EdgeSocket::open(socket, client, |_| |_| {})?);
+            let _given_up = wait(&socket, waits_at, &client, 0).await?;
             nothing_new(&asked)
         }
         None => with_policy_of(url, asked),
@@ -81,49 +86,37 @@ enum Waited {
 }
 
 async fn wait(
-    socket: WebSocket,
+    socket: &WebSocket,
     waits_at: Offset,
-    client: AbortSignal,
+    client: &AbortSignal,
     deadline: Millis,
 ) -> Result<Waited, Failure> {
-    let received: Rc<RefCell<Option<Uint8Array>>> = Rc::default();
-    let answer = Rc::clone(&received);
-    let mut socket = EdgeSocket::open(socket, client, |finish| {
-        move |frame: Uint8Array| {
-            // Anything but what follows the offset at which the client waits would leave something out.
-            let mut bridge = Bridge { passed: Some(waits_at) };
-            if bridge.admit(&frame.subarray(0, FRAME_HEAD_BYTES as u32).to_vec()) == Gate::Pass {
-                answer.borrow_mut().get_or_insert(frame);
-            }
-            finish.with(CLOSE_DONE);
-        }
-    })?;
-    let ended = socket.ended(deadline).await;
-    drop(socket);
-    match (received.take(), ended) {
-        (Some(frame), _) => to_response(&frame).map(Waited::Answered),
-        (None, Some(_)) => Ok(Waited::Ended),
-        (None, None) => Ok(Waited::TimedOut),
+    let millis = deadline.saturating_sub(clock::now()) as f64;
+    let result = JsFuture::from(first_frame(socket, client, millis)).await.map_err(not_made)?;
+    if result.is_undefined() {
+        return Ok(Waited::TimedOut);
     }
+    // Not a frame: the socket's close code, and then there is nothing but to ask again.
+    let Ok(frame) = result.dyn_into::<ArrayBuffer>() else { return Ok(Waited::Ended) };
+    let frame = Uint8Array::new(&frame);
+    let head = frame.subarray(0, REPLY_HEAD_BYTES).to_vec();
+    // Anything but what follows the offset at which the client waits would leave something out.
+    if (Bridge { passed: Some(waits_at) }).admit(&head) != Gate::Pass {
+        return Ok(Waited::Ended);
+    }
+    to_response(&frame, head).map(Waited::Answered)
 }
 
 /// The answer that came; its body does not pass through here.
-fn to_response(frame: &Uint8Array) -> Result<Response, Failure> {
-    let payload = frame.subarray(FRAME_HEAD_BYTES as u32, frame.length());
+fn to_response(frame: &Uint8Array, mut head: Vec<u8>) -> Result<Response, Failure> {
     let malformed = || Failure::new("read frame", "it is no reply frame");
-    let body_at = reply_body_at(&payload.subarray(0, LENGTH_BYTES as u32).to_vec()).ok_or_else(malformed)?;
-    let head = payload.subarray(LENGTH_BYTES as u32, body_at as u32).to_vec();
-    let head = parse_reply_head(&head).ok_or_else(malformed)?;
-    let headers = Headers::new().map_err(not_made)?;
-    for (name, value) in &head.headers {
-        headers.append(name, value).map_err(not_made)?;
+    let body_at = bridge::reply_body_at(&head).ok_or_else(malformed)?;
+    if body_at > head.len() {
+        head = frame.subarray(0, body_at as u32).to_vec();
     }
-    let init = ResponseInit::new();
-    init.set_status(head.status);
-    init.set_headers(&headers);
-    let body = payload.subarray(body_at as u32, payload.length());
-    let body = (body.length() > 0).then_some(&body);
-    Response::new_with_opt_js_u8_array_and_init(body, &init).map_err(not_made)
+    let body = frame.subarray(body_at as u32, frame.length());
+    let head = bridge::parse_reply_head(&head).ok_or_else(malformed)?;
+    reply::passed_on(&head, &body).map_err(not_made)
 }
 
 /// The object sent this answer ahead, as the headers of the response that brought the socket.

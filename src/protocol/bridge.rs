@@ -3,7 +3,8 @@
 //!
 //! A frame is `<start offset><next offset><payload>`: both offsets as text, so that the edge can hold what it
 //! passes on against what it has passed on without looking at the payload. The payload of an SSE bridge is
-//! event text; that of a waiter is a whole reply: 4 bytes length (big-endian), that much JSON, the body.
+//! event text; that of a waiter is a whole reply: 4 bytes length (big-endian), that much head, the body. The head
+//! is lines: the status, then the name and the value of each header.
 
 use std::str;
 
@@ -96,43 +97,39 @@ pub fn parse_frame_head(frame: &[u8]) -> Option<(Offset, Offset)> {
     Some((Offset::parse(start)?, Offset::parse(next)?))
 }
 
-#[derive(Serialize)]
-struct HeadToSend<'a> {
-    status: u16,
-    headers: &'a [(&'static str, String)],
-}
-
 /// The head of a reply that came over a socket.
-#[derive(Deserialize, PartialEq, Eq, Debug)]
-pub struct ReplyHead {
+#[derive(PartialEq, Eq, Debug)]
+pub struct ReplyHead<'f> {
     /// The status.
     pub status: u16,
-    /// Names and values.
-    pub headers: Vec<(String, String)>,
+    /// The headers as [`Reply::header_lines`] writes them.
+    pub header_lines: &'f str,
 }
 
 /// A waiter's frame.
 pub fn reply_frame(start: Offset, next: Offset, reply: &Reply) -> Vec<u8> {
-    let head = HeadToSend { status: reply.status.as_u16(), headers: &reply.headers };
-    let head = serde_json::to_vec(&head).expect("strings and numbers always serialise");
+    let head = format!("{}\n{}", reply.status.as_u16(), reply.header_lines());
     let length = u32::try_from(head.len()).expect("headers are a few hundred bytes");
     let mut frame = frame_head(start, next);
     frame.extend_from_slice(&length.to_be_bytes());
-    frame.extend_from_slice(&head);
+    frame.extend_from_slice(head.as_bytes());
     frame.extend_from_slice(&reply.body);
     frame
 }
 
-/// How many bytes say how long a waiter's head is.
-pub const LENGTH_BYTES: usize = 4;
+/// Where a waiter's head begins.
+const REPLY_HEAD_AT: usize = FRAME_HEAD_BYTES + 4;
 
-/// Where in a waiter's payload the body begins, from its first [`LENGTH_BYTES`]; the head stands between.
-pub fn reply_body_at(length: &[u8]) -> Option<usize> {
+/// Where in a waiter's frame the body begins.
+pub fn reply_body_at(frame: &[u8]) -> Option<usize> {
+    let length = frame.get(FRAME_HEAD_BYTES..REPLY_HEAD_AT)?;
     let length = u32::from_be_bytes(length.try_into().ok()?);
-    Some(LENGTH_BYTES + usize::try_from(length).ok()?)
+    REPLY_HEAD_AT.checked_add(usize::try_from(length).ok()?)
 }
 
-/// Reads a waiter's head.
-pub fn parse_reply_head(head: &[u8]) -> Option<ReplyHead> {
-    serde_json::from_slice(head).ok()
+/// Reads the head of a waiter's frame, which may be cut off where the body begins.
+pub fn parse_reply_head(frame: &[u8]) -> Option<ReplyHead<'_>> {
+    let head = str::from_utf8(frame.get(REPLY_HEAD_AT..reply_body_at(frame)?)?).ok()?;
+    let (status, header_lines) = head.split_once('\n')?;
+    Some(ReplyHead { status: status.parse().ok()?, header_lines })
 }

@@ -71,6 +71,18 @@ pub struct ReadHead {
 }
 
 impl Reply {
+    /// The headers, names and values in turn, each with a line feed after it, which none of them can contain.
+    pub fn header_lines(&self) -> String {
+        let mut lines = String::with_capacity(1024);
+        for (name, value) in &self.headers {
+            lines.push_str(name);
+            lines.push('\n');
+            lines.push_str(value);
+            lines.push('\n');
+        }
+        lines
+    }
+
     /// The object hands over a socket.
     pub const SWITCHING: StatusCode = StatusCode::SWITCHING_PROTOCOLS;
     /// An SSE response, whatever its source.

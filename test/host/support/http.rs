@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use durable_streams::protocol::bridge::{FRAME_HEAD_BYTES, LENGTH_BYTES, parse_reply_head, reply_body_at};
+use durable_streams::protocol::bridge::{parse_reply_head, reply_body_at};
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::reply::Reply;
 
@@ -84,11 +84,11 @@ impl Response {
 
     /// The reply that came over a waiter's socket.
     pub(crate) fn of_frame(frame: &[u8]) -> Response {
-        let payload = &frame[FRAME_HEAD_BYTES..];
-        let body_at = reply_body_at(&payload[..LENGTH_BYTES]).unwrap();
-        let head = parse_reply_head(&payload[LENGTH_BYTES..body_at]).unwrap();
-        let response =
-            Response { status: head.status, headers: head.headers, body: payload[body_at..].to_vec() };
+        let head = parse_reply_head(frame).unwrap();
+        let lines: Vec<&str> = head.header_lines.lines().collect();
+        let headers = lines.chunks(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned())).collect();
+        let body = frame[reply_body_at(frame).unwrap()..].to_vec();
+        let response = Response { status: head.status, headers, body };
         response.assert_sound();
         response
     }
