@@ -30,7 +30,7 @@ run(wasmBindgen, [
 
 const wasm = join(scratch, "index_bg.wasm")
 run(bin("wasm-opt"), [
-  ...[wasm, "-o", wasm, "-O3", "--debuginfo"],
+  ...[wasm, "-o", wasm, "-O3", "--debuginfo", "--one-caller-inline-max-function-size=500"],
   // What rustc and wasm-bindgen use, named one by one: with all features on, binaryen writes what workerd cannot read.
   ...["mutable-globals", "sign-ext", "nontrapping-float-to-int", "bulk-memory", "multivalue", "reference-types"].map(
     (feature) => `--enable-${feature}`,

@@ -193,6 +193,7 @@ impl Object {
     }
 
     /// Ends the stream that is live, and its readers with it.
+    #[inline(never)]
     fn end<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> Result<(), Failure> {
         let Life::Live(stream) = self.load(ports.sql)? else { return Ok(()) };
         let (ended, incarnation, tail) = (delete(stream), stream.incarnation, stream.tail);
@@ -204,6 +205,7 @@ impl Object {
         Ok(())
     }
 
+    #[inline(never)]
     fn metadata<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Served, Stop> {
         let stream = self.stream(ports, now)?;
         let closed = stream.closure.is_closed();

@@ -17,6 +17,7 @@ use crate::stream::Stream;
 use crate::stream::read::begin;
 
 impl Object {
+    #[inline(never)]
     pub(super) fn read<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,

@@ -16,6 +16,7 @@ use crate::stream::fence::ProducerState;
 use crate::stream::{Closure, Life, Stream};
 
 impl Object {
+    #[inline(never)]
     pub(super) fn create<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -52,6 +53,7 @@ impl Object {
         }
     }
 
+    #[inline(never)]
     pub(super) fn append<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -76,6 +78,7 @@ impl Object {
         }
     }
 
+    #[inline(never)]
     pub(super) fn close<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -100,6 +103,7 @@ impl Object {
         }
     }
 
+    #[inline(never)]
     pub(super) fn delete<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Served, Stop> {
         self.stream(ports, now)?;
         self.end(ports)?;
