@@ -4,9 +4,13 @@ use worker::Env;
 
 use crate::object::Limits;
 use crate::protocol::Millis;
+use crate::stream::rotate::SegmentLimits;
 
 /// The smallest chunk: a read must get on.
 const CHUNK_MIN_BYTES: u64 = 1 << 10;
+
+/// The largest `SEGMENT_MAX_BYTES`: a segment is in memory while it is put into the bucket.
+const SEGMENT_LIMIT_BYTES: u64 = 16 << 20;
 
 /// What a deployment chooses.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +37,10 @@ impl Config {
             sse_lifetime: number("SSE_LIFETIME_SECONDS", 60) * 1000,
             limits: Limits {
                 chunk_max_bytes: number("CHUNK_MAX_BYTES", 1 << 20).clamp(CHUNK_MIN_BYTES, 1 << 24) as usize,
+                segments: Some(SegmentLimits {
+                    messages_max: number("SEGMENT_MAX_MESSAGES", 1000),
+                    bytes_max: number("SEGMENT_MAX_BYTES", 4 << 20).min(SEGMENT_LIMIT_BYTES),
+                }),
             },
             debug: text("LOG_LEVEL").is_some_and(|level| level == "debug"),
         }

@@ -20,6 +20,14 @@ pub(super) fn event(stream: &str, event: &str) {
     console_debug!("{}", json!({ "level": "debug", "event": event, "stream": stream }));
 }
 
+/// Something was done in the bucket, a segment `rotated` or objects `collected`: what that read and wrote in SQLite.
+pub(super) fn worked(stream: &str, event: &str, rows_read: u64, rows_written: u64) {
+    let line = json!({
+        "level": "debug", "event": event, "stream": stream, "rows_read": rows_read, "rows_written": rows_written,
+    });
+    console_debug!("{line}");
+}
+
 /// A request was served: how many rows that read and wrote, as Cloudflare bills them.
 pub(super) fn served(stream: &str, method: &str, rows_read: u64, rows_written: u64) {
     let line = json!({

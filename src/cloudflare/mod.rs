@@ -1,6 +1,7 @@
 //! The only folder that names the platform: entry points, and the real implementations of the ports.
 
 mod body;
+mod bucket;
 mod clock;
 mod config;
 #[cfg(feature = "counters")]

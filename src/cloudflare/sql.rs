@@ -162,8 +162,9 @@ fn to_column(value: JsValue) -> Result<Column, Failure> {
         return Ok(Column::Null);
     }
     if let Some(number) = value.as_f64() {
-        let below_zero = || Failure::new("read row", "an integer below zero");
-        return if number < 0.0 { Err(below_zero()) } else { Ok(Column::Integer(number as u64)) };
+        let is_whole = number >= 0.0 && number.fract() == 0.0;
+        let other = || Failure::new("read row", format_args!("{number} is no whole number from zero on"));
+        return if is_whole { Ok(Column::Integer(number as u64)) } else { Err(other()) };
     }
     if let Some(text) = value.as_string() {
         return Ok(Column::Text(text));

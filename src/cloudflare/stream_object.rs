@@ -4,13 +4,17 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use futures_util::future::join_all;
 use http::Method;
+use js_sys::Promise;
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::future_to_promise;
 use web_sys::{Request, Response};
 use worker::worker_sys::DurableObjectState;
 use worker::{Env, State};
 
 use super::body;
+use super::bucket::{self, SegmentBucket};
 use super::clock::{self, Timer};
 use super::config::Config;
 #[cfg(feature = "counters")]
@@ -22,9 +26,11 @@ use super::{log, reply};
 use crate::edge::route::stream_path;
 use crate::object::alarm::Rung;
 use crate::object::live::Sockets;
+use crate::object::read::Cold;
+use crate::object::rotation::Work;
 use crate::object::{Answer, Object, Ports, Served, Stop};
 use crate::protocol::Millis;
-use crate::protocol::command::{Command, RequestHead};
+use crate::protocol::command::{Command, Read, RequestHead};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
@@ -62,6 +68,9 @@ struct Inner {
     object: RefCell<Object>,
     /// Whether an announcement is already on its way.
     announcing: Cell<bool>,
+    bucket: Option<SegmentBucket>,
+    /// Whether something is being done in the bucket: never two things at once.
+    working: Cell<bool>,
 }
 
 #[wasm_bindgen]
@@ -71,24 +80,36 @@ impl StreamObject {
     pub fn new(state: DurableObjectState, env: Env) -> StreamObject {
         let state = State::from(state);
         let sql = ObjectSql::new(&state);
-        let config = Config::of(&env);
-        let object = RefCell::new(Object::new(config.limits));
-        let header_names = Interned::default();
-        let inner = Inner { state, sql, config, header_names, object, announcing: Cell::new(false) };
+        let mut config = Config::of(&env);
+        let bucket = bucket::of(&env);
+        if bucket.is_none() {
+            config.limits.segments = None;
+        }
+        let inner = Inner {
+            state,
+            sql,
+            config,
+            header_names: Interned::default(),
+            object: RefCell::new(Object::new(config.limits)),
+            announcing: Cell::new(false),
+            bucket,
+            working: Cell::new(false),
+        };
         StreamObject { inner: Rc::new(inner) }
     }
 
     /// Serves a request whose body has been received.
-    pub fn serve(&self, request: &Request, body: &[u8]) -> Result<Response, JsValue> {
+    /// A response, or the promise of one.
+    pub fn serve(&self, request: &Request, body: &[u8]) -> Result<JsValue, JsValue> {
         self.inner.serve_request(request, body)
     }
 
     /// Receives a body that does not come in one piece, and serves its request.
-    pub async fn receive(&self, request: Request) -> Result<Response, JsValue> {
+    pub async fn receive(&self, request: Request) -> Result<JsValue, JsValue> {
         let inner = Rc::clone(&self.inner);
         match body::receive(&request, APPEND_MAX_BYTES).await {
             Ok(body) => inner.serve_request(&request, &body),
-            Err(refusal) => reply::response(&Reply::refused(&refusal)),
+            Err(refusal) => reply::response(&Reply::refused(&refusal)).map(JsValue::from),
         }
     }
 
@@ -98,8 +119,11 @@ impl StreamObject {
     }
 
     /// The alarm rings.
-    pub fn ring(&self) -> Result<(), JsValue> {
-        self.inner.ring()
+    pub async fn ring(&self) -> Result<(), JsValue> {
+        let inner = Rc::clone(&self.inner);
+        inner.ring()?;
+        inner.work().await;
+        Ok(())
     }
 
     /// A live reader's socket closed or broke.
@@ -112,7 +136,7 @@ impl StreamObject {
 }
 
 impl Inner {
-    fn serve_request(self: &Rc<Self>, request: &Request, body: &[u8]) -> Result<Response, JsValue> {
+    fn serve_request(self: &Rc<Self>, request: &Request, body: &[u8]) -> Result<JsValue, JsValue> {
         #[cfg(feature = "counters")]
         let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
         let url = request.url();
@@ -124,7 +148,7 @@ impl Inner {
         let head = RequestHead { method: &method, url: &url, header: &header };
         let response = match Command::parse(&head, body) {
             Ok(command) => self.serve(&path, &command),
-            Err(refusal) => reply::response(&Reply::refused(&refusal)),
+            Err(refusal) => reply::response(&Reply::refused(&refusal)).map(JsValue::from),
         };
         if self.config.debug {
             let (rows_read, rows_written) = self.sql.take_row_counts();
@@ -156,8 +180,8 @@ impl Inner {
         Ok(())
     }
 
-    /// One request, from the state to the answer, without a wait in between.
-    fn serve(self: &Rc<Self>, path: &str, command: &Command<'_>) -> Result<Response, JsValue> {
+    /// One request, from the state to the answer, without a wait in between; only what is in the bucket is promised.
+    fn serve(self: &Rc<Self>, path: &str, command: &Command<'_>) -> Result<JsValue, JsValue> {
         let sockets = ObjectSockets::new(&self.state);
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let mut object = self.object.borrow_mut();
@@ -173,7 +197,19 @@ impl Inner {
                 self.announce_soon(path);
             }
         }
+        if object.may_have_work() {
+            self.work_soon();
+        }
         drop(object);
+        match (served, command) {
+            (Ok(Served { answer: Answer::Cold(cold), .. }), Command::Read(read)) => {
+                Ok(self.promise_of_cold(path.to_owned(), read.clone(), cold).into())
+            }
+            (served, _) => self.respond(path, served).map(JsValue::from),
+        }
+    }
+
+    fn respond(&self, path: &str, served: Result<Served, Stop>) -> Result<Response, JsValue> {
         match served {
             Ok(Served { answer, alarm_at }) => {
                 if let Some(at) = alarm_at
@@ -184,11 +220,93 @@ impl Inner {
                 }
                 match answer {
                     Answer::Reply(answer) => reply::response(&answer),
-                    Answer::Park(park) => reply::switching(&park.head, &sockets.accept(&park)?),
+                    Answer::Park(park) => {
+                        let sockets = ObjectSockets::new(&self.state);
+                        reply::switching(&park.head, &sockets.accept(&park)?)
+                    }
+                    Answer::Cold(_) => {
+                        self.failed(path, &Failure::new("read segment", "it was fetched for nothing"))
+                    }
                 }
             }
             Err(Stop::Refused(refusal)) => reply::response(&Reply::refused(&refusal)),
             Err(Stop::Failed(failure)) => self.failed(path, &failure),
+        }
+    }
+
+    /// Fetches what a read needs of the bucket, and answers with it if things are still as they were.
+    fn promise_of_cold(self: &Rc<Self>, path: String, read: Read, cold: Cold) -> Promise {
+        let inner = Rc::clone(self);
+        future_to_promise(async move {
+            #[cfg(feature = "counters")]
+            let _busy = counters::busy(inner.name(), |_| {});
+            let served = inner.fetch(&cold).await.map_err(Stop::Failed).and_then(|fetched| {
+                let sockets = ObjectSockets::new(&inner.state);
+                let ports = Ports { sql: &inner.sql, sockets: &sockets };
+                inner.object.borrow_mut().thaw(&ports, &read, (&cold, &fetched), clock::now())
+            });
+            inner.respond(&path, served).map(JsValue::from)
+        })
+    }
+
+    async fn fetch(&self, cold: &Cold) -> Result<Vec<Option<Vec<u8>>>, Failure> {
+        let none = || Failure::new("read segment", "there is no bucket");
+        let bucket = self.bucket.as_ref().ok_or_else(none)?;
+        join_all(cold.parts.iter().map(|part| bucket.get(&part.key, &part.range))).await.into_iter().collect()
+    }
+
+    /// Does what there is to do in the bucket, in a later turn: the writer's answer does not wait for it.
+    fn work_soon(self: &Rc<Self>) {
+        if self.working.get() {
+            return;
+        }
+        let inner = Rc::clone(self);
+        self.state.wait_until(async move {
+            let _next_turn = Timer::new(0).over().await;
+            inner.work().await;
+        });
+    }
+
+    /// Rotates what is due and deletes what nobody can read any more, one thing after the other.
+    async fn work(&self) {
+        if self.working.replace(true) {
+            return;
+        }
+        #[cfg(feature = "counters")]
+        let _busy = counters::busy(self.name(), |_| {});
+        if let Err(failure) = self.work_until_done().await {
+            log::failure(&self.name(), &failure);
+            if let Err(failure) = self.sql.set_alarm(clock::now() + ALARM_RETRY) {
+                log::failure(&self.name(), &failure);
+            }
+        }
+        self.working.set(false);
+    }
+
+    async fn work_until_done(&self) -> Result<(), Failure> {
+        let Some(bucket) = &self.bucket else { return Ok(()) };
+        let sockets = ObjectSockets::new(&self.state);
+        let ports = Ports { sql: &self.sql, sockets: &sockets };
+        loop {
+            let work = self.object.borrow_mut().next_work(&ports)?;
+            let (rows_read, _) = self.sql.take_row_counts();
+            let event = match work {
+                None => return Ok(()),
+                Some(Work::Upload(mut upload)) => {
+                    bucket.put(&upload.key, std::mem::take(&mut upload.bytes)).await?;
+                    self.object.borrow_mut().uploaded(&ports, &upload)?;
+                    "rotated"
+                }
+                Some(Work::Collect(mut collection)) => {
+                    bucket.delete(std::mem::take(&mut collection.keys)).await?;
+                    self.object.borrow_mut().collected(&ports, &collection)?;
+                    "collected"
+                }
+            };
+            if self.config.debug {
+                let (read_then, rows_written) = self.sql.take_row_counts();
+                log::worked(&self.name(), event, rows_read + read_then, rows_written);
+            }
         }
     }
 

@@ -90,15 +90,15 @@ export class StreamObject extends DurableObject {
       } catch {
         return this.#alive().broken()
       }
-      return this.#alive().serve(request, body)
+      return await this.#alive().serve(request, body)
     } catch (error) {
       throw noticed(error)
     }
   }
 
-  alarm() {
+  async alarm() {
     try {
-      this.#alive().ring()
+      await this.#alive().ring()
     } catch (error) {
       throw noticed(error)
     }

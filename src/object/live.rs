@@ -79,12 +79,17 @@ impl Object {
             return Ok(());
         }
         let start = told.through;
-        let chunk = if start < stream.tail {
-            messages::read(ports.sql, stream.content_type.format(), start, FRAME_MAX_BYTES)
-        } else {
-            Ok(Chunk { body: Vec::new(), next: start })
-        };
         let sockets = ports.sockets;
+        if start.read_seq < stream.hot_from {
+            // What they have not been told is in the bucket already.
+            send_away(sockets, stream.incarnation);
+            return Ok(());
+        }
+        let chunk = if start < stream.tail {
+            messages::read(ports.sql, stream.content_type.format(), start, stream.tail, FRAME_MAX_BYTES)
+        } else {
+            Ok(Chunk::empty(start))
+        };
         match chunk {
             Ok(chunk) => {
                 let telling = Telling { sockets, stream, start, chunk, now };

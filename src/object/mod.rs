@@ -7,6 +7,7 @@ pub mod alarm;
 pub mod live;
 pub mod producers;
 pub mod read;
+pub mod rotation;
 pub mod write;
 
 use crate::protocol::lifetime::Lifetime;
@@ -17,9 +18,12 @@ use crate::protocol::{Millis, command::Command};
 use crate::storage::commit::{Change, commit};
 use crate::storage::{Failure, Sql, stream_row};
 use crate::stream::delete::delete;
+use crate::stream::rotate::{self, SegmentLimits};
 use crate::stream::{Life, Stream};
 use live::{Park, Sockets};
 use producers::Producers;
+use read::Cold;
+use rotation::Garbage;
 
 /// What the object reaches the world through.
 pub struct Ports<'p, S> {
@@ -34,6 +38,8 @@ pub struct Ports<'p, S> {
 pub struct Limits {
     /// How many bytes one read gives, about (see `storage::messages::read`).
     pub chunk_max_bytes: usize,
+    /// How large segments get; `None` where there is no bucket for them.
+    pub segments: Option<SegmentLimits>,
 }
 
 /// The server of one stream.
@@ -43,6 +49,7 @@ pub struct Object {
     life: Option<Life>,
     announced: Option<Announced>,
     producers: Producers,
+    garbage: Garbage,
 }
 
 /// How far the live readers that are connected have been told.
@@ -91,6 +98,8 @@ pub enum Answer {
     Reply(Reply),
     /// A socket, over which the response will come or go on.
     Park(Park),
+    /// Bytes of the bucket are needed first: [`Object::thaw`] answers with them.
+    Cold(Cold),
 }
 
 /// A request answered, and what is to be done about it afterwards.
@@ -111,7 +120,13 @@ impl From<Reply> for Served {
 impl Object {
     /// An object that has not read its state yet.
     pub fn new(limits: Limits) -> Object {
-        Object { limits, life: None, announced: None, producers: Producers::default() }
+        Object {
+            limits,
+            life: None,
+            announced: None,
+            producers: Producers::default(),
+            garbage: Garbage::Unknown,
+        }
     }
 
     /// Serves one request of the stream at `path`.
@@ -195,9 +210,12 @@ impl Object {
     /// Ends the stream that is live, and its readers with it.
     #[inline(never)]
     fn end<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> Result<(), Failure> {
+        let rotates = self.limits.segments.is_some();
         let Life::Live(stream) = self.load(ports.sql)? else { return Ok(()) };
         let (ended, incarnation, tail) = (delete(stream), stream.incarnation, stream.tail);
-        commit(ports.sql, &Change::End { stream, ended })?;
+        let uploading = if rotates { rotate::due(stream) } else { None };
+        commit(ports.sql, &Change::End { stream, ended, uploading })?;
+        self.garbage = Garbage::Unknown;
         self.life = Some(Life::Ended(ended));
         self.announced = None;
         self.producers = Producers::default();

@@ -1,5 +1,7 @@
 //! Reads: one bounded chunk, and at the tail whatever the mode asks for.
 
+use std::ops::Range;
+
 use super::live::{FRAME_MAX_BYTES, LIVE_READERS_MAX, Park, Sockets};
 use super::{Answer, Limits, Object, Ports, Served, Stop, touch};
 use crate::protocol::bridge::{Attachment, BridgeKind, Channel, Place};
@@ -12,7 +14,8 @@ use crate::protocol::reply::{ReadHead, Reply};
 use crate::protocol::sse::{self, Control};
 use crate::protocol::{Millis, bridge, cursor, etag};
 use crate::storage::messages::{self, Chunk};
-use crate::storage::{Failure, Sql};
+use crate::storage::segment_file::{self, Index};
+use crate::storage::{Failure, Sql, segments, stream_row};
 use crate::stream::Stream;
 use crate::stream::read::begin;
 
@@ -32,12 +35,37 @@ impl Object {
         let stream = self.stream(ports, now)?;
         let start = begin(stream, request.from)?;
         touch(ports.sql, stream, now)?;
-        let reading = Reading { stream, start, request, limits, now };
-        let answer = match request.mode {
-            ReadMode::CatchUp => Answer::Reply(reading.catch_up(ports.sql)?),
-            ReadMode::LongPoll => reading.long_poll(ports.sql)?,
-            ReadMode::Sse => reading.events(ports.sql)?,
+        let reading = Reading { stream, start, request, now };
+        let answer = match reading.find(ports.sql, limits)? {
+            Found::Chunk(chunk) => reading.answer(chunk),
+            Found::Cold(cold) => Answer::Cold(cold),
         };
+        self.admit(ports, answer)
+    }
+
+    /// Answers a read with what it needed of the bucket, if the stream is still as it was.
+    pub fn thaw<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        request: &Read,
+        (cold, fetched): (&Cold, &Fetched),
+        now: Millis,
+    ) -> Result<Served, Stop> {
+        let limits = self.limits;
+        let stream = self.stream(ports, now)?;
+        if stream.incarnation != cold.incarnation || cold.start < stream.start() {
+            return Err(Refusal::OffsetGone { earliest: stream.start() }.into());
+        }
+        let chunk = cold.chunk(ports.sql, stream, fetched, limits)?;
+        let answer = Reading { stream, start: cold.start, request, now }.answer(chunk);
+        if matches!(answer, Answer::Park(_)) {
+            // Others have to be told first, so that this one begins where they are.
+            self.announce(ports, now)?;
+        }
+        self.admit(ports, answer)
+    }
+
+    fn admit<S: Sockets>(&self, ports: &Ports<'_, S>, answer: Answer) -> Result<Served, Stop> {
         if matches!(answer, Answer::Park(_)) && ports.sockets.count() >= LIVE_READERS_MAX {
             return Err(Refusal::TooManyReaders.into());
         }
@@ -45,51 +73,181 @@ impl Object {
     }
 }
 
+/// How many objects one read fetches bytes of. Segments of the default size fill a chunk with one or two.
+pub const COLD_PARTS_MAX: usize = 32;
+
+/// A read that needs bytes of the bucket.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cold {
+    /// What to fetch, in order.
+    pub parts: Vec<ColdPart>,
+    incarnation: u64,
+    start: Offset,
+}
+
+/// Bytes of one object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ColdPart {
+    /// Which object.
+    pub key: String,
+    /// Which of its bytes.
+    pub range: Range<u64>,
+    from: Offset,
+    end_position: u64,
+    index: Index,
+}
+
+impl Cold {
+    fn find(sql: &dyn Sql, stream: &Stream, start: Offset, limits: Limits) -> Result<Cold, Failure> {
+        let (path, format) = (stream_row::path(sql)?, stream.content_type.format());
+        let (mut parts, mut from, mut bytes) = (Vec::new(), start, 0);
+        while from.read_seq < stream.hot_from
+            && bytes < limits.chunk_max_bytes
+            && parts.len() < COLD_PARTS_MAX
+        {
+            let (end_position, index) = segments::find(sql, from.read_seq)?;
+            let range = index.range(format, from.position, limits.chunk_max_bytes - bytes);
+            bytes += (range.end - range.start) as usize;
+            let key = segments::key(&path, stream.incarnation, from.read_seq);
+            parts.push(ColdPart { key, range, from, end_position, index });
+            from = Offset::segment_start(from.read_seq + 1);
+        }
+        Ok(Cold { parts, incarnation: stream.incarnation, start })
+    }
+
+    /// Takes what was fetched apart, and reads on in the hot log if there is room.
+    fn chunk(
+        &self,
+        sql: &dyn Sql,
+        stream: &Stream,
+        fetched: &Fetched,
+        limits: Limits,
+    ) -> Result<Chunk, Failure> {
+        let format = stream.content_type.format();
+        let room = |chunk: &Chunk| limits.chunk_max_bytes.saturating_sub(chunk.body.len());
+        let mut whole = Chunk::empty(self.start);
+        for (part, fetched) in self.parts.iter().zip(fetched) {
+            if part.from != whole.next || room(&whole) == 0 {
+                return Ok(whole);
+            }
+            let chunk = part.chunk(format, fetched.as_deref(), room(&whole))?;
+            whole.next = part.after(chunk.next, stream.tail);
+            messages::join(format, &mut whole.body, chunk.body);
+        }
+        let goes_on = whole.next.read_seq >= stream.hot_from && whole.next < stream.tail && room(&whole) > 0;
+        if goes_on {
+            let chunk = messages::read(sql, format, whole.next, stream.tail, room(&whole))?;
+            whole.next = chunk.next;
+            messages::join(format, &mut whole.body, chunk.body);
+        }
+        Ok(whole)
+    }
+}
+
+/// What was fetched for each part; `None` is an object that is not there.
+pub type Fetched = [Option<Vec<u8>>];
+
+impl ColdPart {
+    fn chunk(&self, format: Format, fetched: Option<&[u8]>, max_bytes: usize) -> Result<Chunk, Failure> {
+        if self.from.position >= self.end_position {
+            return Ok(Chunk::empty(self.from));
+        }
+        let named = |failure: Failure| {
+            Failure::new(failure.operation, format_args!("{}: {}", self.key, failure.cause))
+        };
+        let missing = || Failure::new("read segment", "it is not in the bucket");
+        let fetched = fetched.ok_or_else(missing).map_err(named)?;
+        if fetched.len() as u64 != self.range.end - self.range.start {
+            return Err(named(Failure::new("read segment", "it is cut off")));
+        }
+        let messages = self.index.messages(format, self.range.start, fetched).map_err(named)?;
+        let chunk = segment_file::chunk(format, &messages, self.from, max_bytes);
+        let stands_still = chunk.next == self.from;
+        if stands_still {
+            Err(named(Failure::new("read segment", "it holds less than its row says")))
+        } else {
+            Ok(chunk)
+        }
+    }
+
+    /// Where to read on: at a segment's end with the next, but a closed stream's last has none.
+    fn after(&self, next: Offset, tail: Offset) -> Offset {
+        if next.position < self.end_position || next.read_seq == tail.read_seq {
+            return next;
+        }
+        Offset::segment_start(next.read_seq + 1)
+    }
+}
+
+enum Found {
+    Chunk(Chunk),
+    Cold(Cold),
+}
+
 struct Reading<'r> {
     stream: &'r Stream,
     start: Offset,
     request: &'r Read,
-    limits: Limits,
     now: Millis,
 }
 
 impl Reading<'_> {
+    /// What there is to read, or where.
+    fn find(&self, sql: &dyn Sql, limits: Limits) -> Result<Found, Failure> {
+        let Reading { stream, start, .. } = *self;
+        let format = stream.content_type.format();
+        if start == stream.tail {
+            return Ok(Found::Chunk(Chunk::empty(start)));
+        }
+        if start.read_seq < stream.hot_from {
+            return Cold::find(sql, stream, start, limits).map(Found::Cold);
+        }
+        messages::read(sql, format, start, stream.tail, limits.chunk_max_bytes).map(Found::Chunk)
+    }
+
+    fn answer(&self, chunk: Chunk) -> Answer {
+        match self.request.mode {
+            ReadMode::CatchUp => Answer::Reply(self.catch_up(chunk)),
+            ReadMode::LongPoll => self.long_poll(chunk),
+            ReadMode::Sse => self.events(chunk),
+        }
+    }
+
     /// PROTOCOL.md 5.6.
-    fn catch_up(&self, sql: &dyn Sql) -> Result<Reply, Failure> {
-        let chunk = self.chunk(sql)?;
+    fn catch_up(&self, mut chunk: Chunk) -> Reply {
+        if chunk.body.is_empty() && self.stream.content_type.format() == Format::Json {
+            chunk.body = b"[]".to_vec();
+        }
         let mut head = read_head(self.stream, self.start, &chunk, self.now);
         if self.request.from == ReadFrom::Now {
             head.etag = None;
         }
         let tail = if head.up_to_date { CachePolicy::Revalidate } else { head.cache };
         head.cache = policy(Place::of(self.request.from), tail);
-        Ok(self.unless_known(head, chunk.body))
+        self.unless_known(head, chunk.body)
     }
 
     /// PROTOCOL.md 5.7.
-    fn long_poll(&self, sql: &dyn Sql) -> Result<Answer, Failure> {
+    fn long_poll(&self, chunk: Chunk) -> Answer {
         let cursor = cursor::next(self.now, self.request.cursor);
         if self.start < self.stream.tail {
-            let chunk = self.chunk(sql)?;
             let head = read_head(self.stream, self.start, &chunk, self.now);
             let cache = policy(Place::of(self.request.from), head.cache);
             let head = ReadHead { cursor: Some(cursor), cache, ..head };
-            return Ok(Answer::Reply(self.unless_known(head, chunk.body)));
+            return Answer::Reply(self.unless_known(head, chunk.body));
         }
         let closed = self.stream.closure.is_closed();
         let nothing_new = Reply::nothing_new(self.stream.tail, closed, cursor);
         if closed {
-            return Ok(Answer::Reply(nothing_new));
+            return Answer::Reply(nothing_new);
         }
-        Ok(Answer::Park(self.park(BridgeKind::LongPoll, nothing_new, None)))
+        Answer::Park(self.park(BridgeKind::LongPoll, nothing_new, None))
     }
 
     /// PROTOCOL.md 5.8. What does not reach the tail is a response of its own, which the edge passes on before it
     /// asks for the next: a slow reader holds up nothing but itself.
-    fn events(&self, sql: &dyn Sql) -> Result<Answer, Failure> {
+    fn events(&self, mut chunk: Chunk) -> Answer {
         let format = self.stream.content_type.format();
-        let nothing = Chunk { body: Vec::new(), next: self.start };
-        let mut chunk = if self.start < self.stream.tail { self.chunk(sql)? } else { nothing };
         if format == Format::Text && chunk.next < self.stream.tail {
             end_with_whole_character(&mut chunk);
         }
@@ -102,20 +260,11 @@ impl Reading<'_> {
         let head = |body| Reply::events(chunk.next, format == Format::Binary, closed, body);
         // Only a response of its own is taken at the client's speed, so what is large comes as one.
         if !up_to_date || closed || frame.len() > FRAME_MAX_BYTES {
-            return Ok(Answer::Reply(head(frame.split_off(bridge::FRAME_HEAD_BYTES))));
+            return Answer::Reply(head(frame.split_off(bridge::FRAME_HEAD_BYTES)));
         }
         let is_ahead = cursor > cursor::next(self.now, None);
         let kind = if is_ahead { BridgeKind::SseAhead } else { BridgeKind::Sse };
-        Ok(Answer::Park(self.park(kind, head(Vec::new()), Some(frame))))
-    }
-
-    fn chunk(&self, sql: &dyn Sql) -> Result<Chunk, Failure> {
-        let format = self.stream.content_type.format();
-        if self.start == self.stream.tail {
-            let body = if format == Format::Json { b"[]".to_vec() } else { Vec::new() };
-            return Ok(Chunk { body, next: self.start });
-        }
-        messages::read(sql, format, self.start, self.limits.chunk_max_bytes)
+        Answer::Park(self.park(kind, head(Vec::new()), Some(frame)))
     }
 
     fn unless_known(&self, head: ReadHead, body: Vec<u8>) -> Reply {
@@ -146,11 +295,13 @@ pub(super) fn policy(place: Place, otherwise: CachePolicy) -> CachePolicy {
     }
 }
 
-/// A chunk's size may cut a character in two; the next chunk then begins with it.
+/// A chunk's size may cut a character in two; the next chunk then begins with it. Where it is a segment that ends there,
+/// an append did.
 fn end_with_whole_character(chunk: &mut Chunk) {
     let whole = sse::whole_characters(&chunk.body);
-    if whole > 0 {
-        chunk.next.position -= (chunk.body.len() - whole) as u64;
+    let begun = (chunk.body.len() - whole) as u64;
+    if whole > 0 && begun <= chunk.next.position {
+        chunk.next.position -= begun;
         chunk.body.truncate(whole);
     }
 }

@@ -2,9 +2,10 @@
 
 use super::live::Sockets;
 use super::producers::Producers;
-use super::{Announced, Answer, Object, Ports, Served, Stop, touch};
+use super::{Announced, Answer, Limits, Object, Ports, Served, Stop, touch};
 use crate::protocol::Millis;
 use crate::protocol::command::{Append, Close, Create};
+use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
 use crate::protocol::reply::Reply;
 use crate::storage::Sql;
@@ -13,7 +14,11 @@ use crate::stream::append::{Appending, Content, append};
 use crate::stream::close::{Closing, close};
 use crate::stream::create::{Creating, create};
 use crate::stream::fence::ProducerState;
+use crate::stream::rotate::Fill;
 use crate::stream::{Closure, Life, Stream};
+
+/// When the segments of a deleted stream are looked for again.
+const COLLECT_AT_THE_LATEST: Millis = 60_000;
 
 impl Object {
     #[inline(never)]
@@ -37,8 +42,9 @@ impl Object {
                 Ok(Reply::exists(stream.content_type.as_str(), stream.tail, closed).into())
             }
             Creating::Create(mut stream, content) => {
-                commit(ports.sql, &Change::Create { path, stream: &stream, content })?;
-                stream.tail = tail_after(&stream, content);
+                commit(ports.sql, &Change::Create { path, stream: &stream, content: &content })?;
+                stream.fill = stream.fill.with(stream.content_type.format(), &content);
+                stream.tail = tail_after(&stream, &content);
                 let reply = Reply::created(
                     request.location,
                     request.content_type.as_str(),
@@ -60,6 +66,7 @@ impl Object {
         request: &Append<'_>,
         now: Millis,
     ) -> Result<Served, Stop> {
+        let limits = self.limits;
         let (stream, producers) = self.stream_and_producers(ports, now)?;
         let known = producers.known(ports.sql, request.producer.as_ref())?;
         match append(stream, known, request)? {
@@ -67,12 +74,12 @@ impl Object {
             Appending::Append(content) => {
                 let closes = request.closes.then(|| Closure::by(request.producer.as_ref()));
                 let writing = Writing {
-                    content: Some(content),
+                    content: Some(&content),
                     stream_seq: request.stream_seq.as_deref(),
                     producer: request.producer.as_ref(),
                     closes,
                 };
-                writing.store(ports.sql, stream, producers, now)?;
+                writing.store(ports.sql, stream, producers, (now, limits))?;
                 Ok(Reply::appended(stream.tail, request.closes, request.producer.as_ref()).into())
             }
         }
@@ -85,6 +92,7 @@ impl Object {
         request: &Close,
         now: Millis,
     ) -> Result<Served, Stop> {
+        let limits = self.limits;
         let (stream, producers) = self.stream_and_producers(ports, now)?;
         let producer = request.producer.as_ref();
         let known = producers.known(ports.sql, producer)?;
@@ -96,8 +104,12 @@ impl Object {
             Closing::Duplicate(state) => duplicate(ports.sql, stream, state, now),
             Closing::Close => {
                 let closes = Some(Closure::by(producer));
-                Writing { content: None, stream_seq: None, producer, closes }
-                    .store(ports.sql, stream, producers, now)?;
+                Writing { content: None, stream_seq: None, producer, closes }.store(
+                    ports.sql,
+                    stream,
+                    producers,
+                    (now, limits),
+                )?;
                 Ok(Reply::closed(stream.tail, producer).into())
             }
         }
@@ -105,15 +117,18 @@ impl Object {
 
     #[inline(never)]
     pub(super) fn delete<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Served, Stop> {
-        self.stream(ports, now)?;
+        let stream = self.stream(ports, now)?;
+        let has_segments = stream.hot_from > stream.first_read_seq;
         self.end(ports)?;
-        Ok(Reply::deleted().into())
+        // They are deleted soon; if this object dies before that, then.
+        let alarm_at = has_segments.then_some(now + COLLECT_AT_THE_LATEST);
+        Ok(Served { answer: Answer::Reply(Reply::deleted()), alarm_at })
     }
 }
 
 /// What an append or a close stores.
 struct Writing<'a> {
-    content: Option<Content<'a>>,
+    content: Option<&'a Content<'a>>,
     stream_seq: Option<&'a str>,
     producer: Option<&'a Producer>,
     closes: Option<Closure>,
@@ -126,10 +141,13 @@ impl Writing<'_> {
         sql: &dyn Sql,
         stream: &mut Stream,
         producers: &mut Producers,
-        now: Millis,
+        (now, limits): (Millis, Limits),
     ) -> Result<(), Stop> {
         let lease_until = stream.touch(now);
         let Writing { content, stream_seq, producer, closes } = self;
+        let fill =
+            content.map_or(stream.fill, |content| stream.fill.with(stream.content_type.format(), content));
+        let seals = content.is_some() && limits.segments.is_some_and(|limits| fill.is_full(limits));
         let seq = stream_seq.or(stream.stream_seq.as_deref());
         let change = Change::Append {
             stream,
@@ -139,13 +157,18 @@ impl Writing<'_> {
             closes: closes.clone(),
             now,
             lease_until,
+            seals,
         };
         commit(sql, &change)?;
         if let Some(producer) = producer {
             producers.accepted(producer);
         }
-        if let Some(content) = content {
+        if seals {
+            stream.tail = Offset::segment_start(stream.tail.read_seq + 1);
+            stream.fill = Fill::default();
+        } else if let Some(content) = content {
             stream.tail = tail_after(stream, content);
+            stream.fill = fill;
         }
         if let Some(seq) = stream_seq {
             stream.stream_seq = Some(seq.to_owned());

@@ -1,8 +1,9 @@
 //! JSON mode (PROTOCOL.md 9.1): one level of flattening, and the bytes of each message kept as they came.
 //!
 //! Messages are stored joined by commas, which is what stands between the brackets of a batch: a body is
-//! checked in one pass and stored without being written again.
+//! checked in one pass, and written again only to leave out what is between its messages.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserializer as _, IgnoredAny, SeqAccess, Visitor};
@@ -11,10 +12,10 @@ use serde_json::value::RawValue;
 use super::refusal::Refusal;
 
 /// The messages of one request body.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Messages<'a> {
-    /// The messages, joined by commas (and whatever whitespace the client put around them).
-    pub joined: &'a str,
+    /// The messages, joined by commas and nothing else: the same bytes wherever they are kept.
+    pub joined: Cow<'a, str>,
     /// How many.
     pub count: u64,
 }
@@ -27,13 +28,16 @@ impl<'a> Messages<'a> {
         let text = text.trim_matches(is_json_whitespace);
         match text.strip_prefix('[') {
             Some(rest) => {
-                let count = count_elements(text).map_err(|error| invalid(format_args!("{error}")))?;
+                let Counted { count, bytes } =
+                    count_elements(text).map_err(|error| invalid(format_args!("{error}")))?;
                 let joined = rest.strip_suffix(']').unwrap_or(rest).trim_matches(is_json_whitespace);
+                let is_joined = joined.len() == bytes + (count as usize).saturating_sub(1);
+                let joined = if is_joined { Cow::Borrowed(joined) } else { Cow::Owned(rejoined(joined)) };
                 Ok(Messages { joined, count })
             }
             None => {
                 serde_json::from_str::<IgnoredAny>(text).map_err(|error| invalid(format_args!("{error}")))?;
-                Ok(Messages { joined: text, count: 1 })
+                Ok(Messages { joined: Cow::Borrowed(text), count: 1 })
             }
         }
     }
@@ -76,28 +80,48 @@ fn invalid(why: fmt::Arguments<'_>) -> Refusal {
     Refusal::InvalidJson { why: why.to_string() }
 }
 
-fn count_elements(text: &str) -> serde_json::Result<u64> {
+fn rejoined(joined: &str) -> String {
+    let mut text = String::with_capacity(joined.len());
+    each_message(joined, &mut |message| {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text.push_str(message);
+        true
+    });
+    text
+}
+
+/// How many messages there are, and how many bytes they have.
+#[derive(Default)]
+struct Counted {
+    count: u64,
+    bytes: usize,
+}
+
+fn count_elements(text: &str) -> serde_json::Result<Counted> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let count = deserializer.deserialize_seq(Count)?;
+    let counted = deserializer.deserialize_seq(Count)?;
     deserializer.end()?;
-    Ok(count)
+    Ok(counted)
 }
 
 /// Counts without keeping: a body of 16 MiB may hold eight million messages.
 struct Count;
 
 impl<'de> Visitor<'de> for Count {
-    type Value = u64;
+    type Value = Counted;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON array")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<u64, A::Error> {
-        let mut count = 0;
-        while elements.next_element::<IgnoredAny>()?.is_some() {
-            count += 1;
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Counted, A::Error> {
+        let mut counted = Counted::default();
+        while let Some(element) = elements.next_element::<&RawValue>()? {
+            counted.count += 1;
+            counted.bytes += element.get().len();
         }
-        Ok(count)
+        Ok(counted)
     }
 }

@@ -5,8 +5,9 @@ use percent_encoding::percent_decode_str;
 use super::names::RESERVED_SEGMENTS;
 use super::refusal::Refusal;
 
-/// The longest path, in bytes after decoding. A Durable Object's name may have 1,024.
-pub const PATH_MAX_BYTES: usize = 1024;
+/// The longest path, in bytes after decoding. A key in R2 has 1,024: the path in base64 (4 for each 3), and two numbers
+/// of 16 digits with a slash before each.
+pub const PATH_MAX_BYTES: usize = (1024 - 2 * 17) / 4 * 3;
 
 /// A normalised path such as `my-project/chat/42`. The same stream always has the same text, whatever escapes
 /// the client used.
@@ -29,7 +30,7 @@ impl StreamPath {
             return refused("it is not UTF-8 once decoded");
         };
         if path.len() > PATH_MAX_BYTES {
-            return refused("it is longer than 1,024 bytes once decoded");
+            return refused("it is longer than 741 bytes once decoded");
         }
         if path.chars().any(char::is_control) {
             return refused("it has a control character");

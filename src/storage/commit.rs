@@ -1,6 +1,7 @@
 //! The one place that writes: a change is stored whole or not at all.
 
 use super::messages::{self, Written};
+use super::segments::{self, Segment};
 use super::{Failure, Sql, producers, schema, stream_row};
 use crate::protocol::Millis;
 use crate::protocol::offset::Offset;
@@ -18,14 +19,14 @@ pub enum Change<'a> {
         /// The stream, before its content.
         stream: &'a Stream,
         /// What it begins with.
-        content: Content<'a>,
+        content: &'a Content<'a>,
     },
     /// Something is appended, or the stream is closed, or both.
     Append {
         /// The stream as it was.
         stream: &'a Stream,
         /// The bytes, if any.
-        content: Option<Content<'a>>,
+        content: Option<&'a Content<'a>>,
         /// The stream's last `Stream-Seq`, this append's included.
         stream_seq: Option<&'a str>,
         /// Who did it.
@@ -36,6 +37,18 @@ pub enum Change<'a> {
         now: Millis,
         /// Until when the stream lives at least, if that has to be stored.
         lease_until: Option<Millis>,
+        /// Whether the segment is full with it.
+        seals: bool,
+    },
+    /// A segment is in the bucket.
+    Rotate {
+        /// The segment.
+        segment: &'a Segment,
+    },
+    /// Segments are no longer in the bucket.
+    Forget {
+        /// The last of them.
+        through_read_seq: u64,
     },
     /// A read slid the stream's TTL.
     Touch {
@@ -48,6 +61,8 @@ pub enum Change<'a> {
         stream: &'a Stream,
         /// What remains.
         ended: Ended,
+        /// A segment that may be on its way to the bucket.
+        uploading: Option<u64>,
     },
 }
 
@@ -60,23 +75,29 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
         stream_seq,
         producer: None,
         closes: None,
+        seals: false,
         now,
         ..
     } = change
-        && messages::is_one_row(*content)
+        && messages::is_one_row(content)
     {
-        let written = Written { at: stream.tail, written_at: *now, stream_seq: *stream_seq };
-        return messages::insert_alone(sql, *content, written);
+        let written = written(stream, content, *stream_seq, *now);
+        return messages::insert_alone(sql, stream.content_type.format(), content, written);
     }
     sql.transaction(&mut || match change {
-        Change::Create { path, stream, content } => create(sql, path, stream, *content),
-        Change::Append { stream, content, stream_seq, producer, closes, now, lease_until } => {
+        Change::Create { path, stream, content } => create(sql, path, stream, content),
+        Change::Append { stream, content, stream_seq, producer, closes, now, lease_until, seals } => {
             if let Some(content) = content {
-                let written = Written { at: stream.tail, written_at: *now, stream_seq: *stream_seq };
-                messages::insert(sql, stream.content_type.format(), *content, written)?;
+                let written = written(stream, content, *stream_seq, *now);
+                messages::insert(sql, stream.content_type.format(), content, written)?;
             }
             if let Some(producer) = producer {
                 producers::put(sql, producer)?;
+            }
+            if *seals {
+                let next = stream.tail.read_seq + 1;
+                sql.run(&schema::create_messages(next), &[])?;
+                stream_row::seal(sql, next)?;
             }
             match (closes, lease_until) {
                 (Some(closure), lease) => {
@@ -86,15 +107,20 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
                 (None, _) => Ok(()),
             }
         }
+        Change::Rotate { segment } => {
+            segments::put(sql, segment)?;
+            sql.run(&schema::drop_messages(segment.read_seq), &[])
+        }
+        Change::Forget { through_read_seq } => segments::forget(sql, *through_read_seq),
         Change::Touch { lease_until } => stream_row::lease(sql, *lease_until),
-        Change::End { stream, ended } => {
-            drop_content(sql, stream)?;
+        Change::End { stream, ended, uploading } => {
+            drop_content(sql, stream, *uploading)?;
             stream_row::end(sql, *ended)
         }
     })
 }
 
-fn create(sql: &dyn Sql, path: &str, stream: &Stream, content: Content<'_>) -> Result<(), Failure> {
+fn create(sql: &dyn Sql, path: &str, stream: &Stream, content: &Content<'_>) -> Result<(), Failure> {
     sql.run(schema::CREATE_STREAM, &[])?;
     sql.run(schema::CREATE_PRODUCERS, &[])?;
     sql.run(&schema::create_messages(stream.tail.read_seq), &[])?;
@@ -102,17 +128,31 @@ fn create(sql: &dyn Sql, path: &str, stream: &Stream, content: Content<'_>) -> R
     if content.span == 0 {
         return Ok(());
     }
-    let written = Written { at: stream.tail, written_at: stream.created_at, stream_seq: None };
+    let written = written(stream, content, None, stream.created_at);
     messages::insert(sql, stream.content_type.format(), content, written)
 }
 
-fn drop_content(sql: &dyn Sql, stream: &Stream) -> Result<(), Failure> {
+fn drop_content(sql: &dyn Sql, stream: &Stream, uploading: Option<u64>) -> Result<(), Failure> {
     sql.run(schema::DROP_PRODUCERS, &[])?;
-    (stream.first_read_seq..=stream.tail.read_seq)
+    if let Some(read_seq) = uploading {
+        // It is to be deleted in the bucket like those that have arrived there.
+        segments::put(sql, &Segment::unread(stream.incarnation, read_seq))?;
+    }
+    (stream.hot_from..=stream.tail.read_seq)
         .try_for_each(|read_seq| sql.run(&schema::drop_messages(read_seq), &[]))
 }
 
-/// The tail after an append.
-pub fn tail_after(stream: &Stream, content: Content<'_>) -> Offset {
+fn written<'w>(
+    stream: &Stream,
+    content: &Content<'_>,
+    stream_seq: Option<&'w str>,
+    written_at: Millis,
+) -> Written<'w> {
+    let fill = stream.fill.with(stream.content_type.format(), content);
+    Written { at: stream.tail, written_at, stream_seq, fill }
+}
+
+/// The tail after an append that does not seal its segment.
+pub fn tail_after(stream: &Stream, content: &Content<'_>) -> Offset {
     Offset { position: stream.tail.position + content.span, ..stream.tail }
 }

@@ -10,6 +10,7 @@ use crate::protocol::content_type::Format;
 use crate::protocol::json;
 use crate::protocol::offset::Offset;
 use crate::stream::append::Content;
+use crate::stream::rotate::Fill;
 
 /// The largest body of a row. The platform's limit is 2 MB for the whole row.
 pub const ROW_MAX_BYTES: usize = 1 << 20;
@@ -26,6 +27,8 @@ pub struct Written<'a> {
     pub written_at: Millis,
     /// The stream's last `Stream-Seq`, this append's included.
     pub stream_seq: Option<&'a str>,
+    /// How full the segment is with it.
+    pub fill: Fill,
 }
 
 /// The last row of a segment.
@@ -37,6 +40,8 @@ pub struct Last {
     pub written_at: Millis,
     /// The last `Stream-Seq`.
     pub stream_seq: Option<String>,
+    /// How full the segment is.
+    pub fill: Fill,
 }
 
 /// Part of a stream, ready to be sent.
@@ -48,29 +53,42 @@ pub struct Chunk {
     pub next: Offset,
 }
 
+impl Chunk {
+    /// Nothing.
+    pub fn empty(at: Offset) -> Chunk {
+        Chunk { body: Vec::new(), next: at }
+    }
+}
+
 /// Reads the last row: all there is to know of the tail.
-pub fn last(sql: &dyn Sql, read_seq: u64) -> Result<Option<Last>, Failure> {
+pub fn last(sql: &dyn Sql, format: Format, read_seq: u64) -> Result<Option<Last>, Failure> {
     let statement = format!(
-        "SELECT key, span, written_at, stream_seq FROM messages_{read_seq} ORDER BY key DESC LIMIT 1"
+        "SELECT key, span, written_at, stream_seq, weight FROM messages_{read_seq} ORDER BY key DESC LIMIT 1"
     );
     let Some(row) = only_row(sql, &statement, &[])? else { return Ok(None) };
     let mut columns = Columns::new("messages", row);
-    let position = columns.integer()? >> PART_BITS;
+    let next_position = (columns.integer()? >> PART_BITS) + columns.integer()?;
     Ok(Some(Last {
-        next_position: position + columns.integer()?,
+        next_position,
         written_at: columns.integer()?,
         stream_seq: columns.optional_text()?,
+        fill: Fill::of_row(format, next_position, columns.integer()?),
     }))
 }
 
 /// Stores an append of one row, as a transaction of its own.
-pub(super) fn insert_alone(sql: &dyn Sql, content: Content<'_>, written: Written<'_>) -> Result<(), Failure> {
+pub(super) fn insert_alone(
+    sql: &dyn Sql,
+    format: Format,
+    content: &Content<'_>,
+    written: Written<'_>,
+) -> Result<(), Failure> {
     let key = written.at.position << PART_BITS;
-    sql.run_alone(&insertion(written), &values(key, content.span, content.bytes, written))
+    sql.run_alone(&insertion(written), &values(format, key, content.span, &content.bytes, written))
 }
 
 /// Whether an append takes one row.
-pub(super) fn is_one_row(content: Content<'_>) -> bool {
+pub(super) fn is_one_row(content: &Content<'_>) -> bool {
     content.bytes.len() <= ROW_MAX_BYTES
 }
 
@@ -78,37 +96,39 @@ pub(super) fn is_one_row(content: Content<'_>) -> bool {
 pub(super) fn insert(
     sql: &dyn Sql,
     format: Format,
-    content: Content<'_>,
+    content: &Content<'_>,
     written: Written<'_>,
 ) -> Result<(), Failure> {
     let statement = insertion(written);
     each_row(format, content, written.at.position, &mut |key, span, body| {
-        sql.run(&statement, &values(key, span, body, written))
+        sql.run(&statement, &values(format, key, span, body, written))
     })
 }
 
 fn insertion(written: Written<'_>) -> String {
     let read_seq = written.at.read_seq;
     format!(
-        "INSERT INTO messages_{read_seq} (key, span, body, written_at, stream_seq) VALUES (?, ?, ?, ?, ?)"
+        "INSERT INTO messages_{read_seq} (key, span, body, written_at, stream_seq, weight) \
+         VALUES (?, ?, ?, ?, ?, ?)"
     )
 }
 
-fn values<'v>(key: u64, span: u64, body: &'v [u8], written: Written<'v>) -> [Param<'v>; 5] {
+fn values<'v>(format: Format, key: u64, span: u64, body: &'v [u8], written: Written<'v>) -> [Param<'v>; 6] {
     [
         Param::Integer(key),
         Param::Integer(span),
         Param::Blob(body),
         Param::Integer(written.written_at),
         written.stream_seq.map_or(Param::Null, Param::Text),
+        Param::Integer(written.fill.weight(format)),
     ]
 }
 
 type Store<'s> = &'s mut dyn FnMut(u64, u64, &[u8]) -> Result<(), Failure>;
 
-fn each_row(format: Format, content: Content<'_>, position: u64, store: Store<'_>) -> Result<(), Failure> {
+fn each_row(format: Format, content: &Content<'_>, position: u64, store: Store<'_>) -> Result<(), Failure> {
     if is_one_row(content) {
-        return store(position << PART_BITS, content.span, content.bytes);
+        return store(position << PART_BITS, content.span, &content.bytes);
     }
     match format {
         Format::Json => each_json_row(content, position, store),
@@ -124,8 +144,8 @@ fn each_row(format: Format, content: Content<'_>, position: u64, store: Store<'_
 }
 
 /// Fills rows with whole messages; a message larger than a row gets rows of its own.
-fn each_json_row(content: Content<'_>, position: u64, store: Store<'_>) -> Result<(), Failure> {
-    let joined = std::str::from_utf8(content.bytes).map_err(|error| Failure::new("split batch", error))?;
+fn each_json_row(content: &Content<'_>, position: u64, store: Store<'_>) -> Result<(), Failure> {
+    let joined = std::str::from_utf8(&content.bytes).map_err(|error| Failure::new("split batch", error))?;
     let (mut position, mut span, mut row) = (position, 0, Vec::new());
     let mut result = Ok(());
     json::each_message(joined, &mut |message| {
@@ -161,13 +181,99 @@ fn each_part(message: &[u8], position: u64, store: Store<'_>) -> Result<(), Fail
     Ok(())
 }
 
-/// Reads from an offset before the tail until the tail or until there is enough: bytes end exactly at `max_bytes`; JSON ends with
-/// a row, so it exceeds `max_bytes` by less than one row, or holds a single message.
-pub fn read(sql: &dyn Sql, format: Format, from: Offset, max_bytes: usize) -> Result<Chunk, Failure> {
-    match format {
-        Format::Json => read_json(sql, from, max_bytes),
-        Format::Text | Format::Binary => read_bytes(sql, from, max_bytes),
+/// Reads from an offset in the hot log before the tail, until the tail or until there is enough: bytes end exactly at
+/// `max_bytes`; JSON ends with a row, so it exceeds `max_bytes` by less than one row, or holds a single message.
+pub fn read(
+    sql: &dyn Sql,
+    format: Format,
+    from: Offset,
+    tail: Offset,
+    max_bytes: usize,
+) -> Result<Chunk, Failure> {
+    let mut whole = Chunk::empty(from);
+    while whole.next < tail {
+        let from = whole.next;
+        // Segments that wait for their rotation are read across as if they were one.
+        let end =
+            if from.read_seq < tail.read_seq { Some(end_of(sql, format, from.read_seq)?) } else { None };
+        let left = max_bytes.saturating_sub(whole.body.len());
+        if end.is_none_or(|end| from.position < end) {
+            let part = match format {
+                // At least a bracket and a message.
+                Format::Json => read_json(sql, from, left.max(2))?,
+                Format::Text | Format::Binary => read_bytes(sql, from, left)?,
+            };
+            if part.next <= from {
+                return Err(Failure::new("read messages", format_args!("there are none at {from}")));
+            }
+            whole.next = part.next;
+            join(format, &mut whole.body, part.body);
+        }
+        match end {
+            Some(end) if whole.next.position >= end => {
+                whole.next = Offset::segment_start(from.read_seq + 1);
+            }
+            Some(_) | None => break,
+        }
+        if whole.body.len() >= max_bytes {
+            break;
+        }
     }
+    Ok(whole)
+}
+
+/// Joins what two segments gave: of JSON, two arrays.
+pub fn join(format: Format, body: &mut Vec<u8>, part: Vec<u8>) {
+    if body.is_empty() || part.is_empty() {
+        body.extend(part);
+        return;
+    }
+    match format {
+        Format::Json => {
+            body.pop();
+            body.push(b',');
+            body.extend_from_slice(&part[1..]);
+        }
+        Format::Text | Format::Binary => body.extend_from_slice(&part),
+    }
+}
+
+/// The position after the last message of a segment in the hot log.
+fn end_of(sql: &dyn Sql, format: Format, read_seq: u64) -> Result<u64, Failure> {
+    Ok(last(sql, format, read_seq)?.map_or(0, |last| last.next_position))
+}
+
+/// All messages of a segment in the hot log, each with its position and how far it moves it.
+pub fn each(
+    sql: &dyn Sql,
+    format: Format,
+    read_seq: u64,
+    visit: &mut dyn FnMut(&[u8], u64),
+) -> Result<(), Failure> {
+    let statement = format!("SELECT key, span, body FROM messages_{read_seq} ORDER BY key");
+    let mut parts = Vec::new();
+    sql.query(&statement, &[], &mut |row| {
+        let Row { part, span, bytes, .. } = Row::decode(row)?;
+        match format {
+            Format::Text | Format::Binary => visit(&bytes, span),
+            // A message in parts ends with the only part that has a span.
+            Format::Json if span == 0 => parts.extend_from_slice(&bytes),
+            Format::Json if part > 0 => {
+                parts.extend_from_slice(&bytes);
+                visit(&parts, 1);
+                parts.clear();
+            }
+            Format::Json => {
+                let joined =
+                    std::str::from_utf8(&bytes).map_err(|error| Failure::new("read batch", error))?;
+                json::each_message(joined, &mut |message| {
+                    visit(message.as_bytes(), 1);
+                    true
+                });
+            }
+        }
+        Ok(())
+    })
 }
 
 fn key_of(position: u64) -> Param<'static> {

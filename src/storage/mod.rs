@@ -4,6 +4,8 @@ pub mod commit;
 pub mod messages;
 pub mod producers;
 pub mod schema;
+pub mod segment_file;
+pub mod segments;
 pub mod stream_row;
 
 use std::fmt;

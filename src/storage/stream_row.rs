@@ -1,14 +1,16 @@
 //! The stream's own row: what it is, not what it holds.
 
 use super::schema::SCHEMA_VERSION;
+use super::segments::{self, LastSegment};
 use super::{Columns, Failure, Param, Sql, messages, only_row};
 use crate::protocol::content_type::ContentType;
 use crate::protocol::lifetime::Lifetime;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
+use crate::stream::rotate::Fill;
 use crate::stream::{Closure, Ended, Life, Stream};
 
-const EXISTS: &str = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'stream'";
+const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('stream', 'segments')";
 const SELECT: &str = "SELECT schema_version, incarnation, live, read_seq, first_read_seq, content_type, \
     ttl_seconds, expires_at, created_at, lease_until, closed, closer_id, closer_epoch, closer_seq FROM stream";
 const PUT: &str = "INSERT OR REPLACE INTO stream (id, schema_version, incarnation, path, live, read_seq, \
@@ -17,11 +19,14 @@ const PUT: &str = "INSERT OR REPLACE INTO stream (id, schema_version, incarnatio
 const CLOSE: &str =
     "UPDATE stream SET closed = 1, closer_id = ?, closer_epoch = ?, closer_seq = ?, lease_until = ?";
 const LEASE: &str = "UPDATE stream SET lease_until = ?";
+const SEAL: &str = "UPDATE stream SET read_seq = ?";
+const PATH: &str = "SELECT path FROM stream";
 const END: &str = "UPDATE stream SET live = 0, read_seq = ?, closed = 0, closer_id = NULL, lease_until = 0";
 
 /// Reads everything that the object remembers.
 pub fn load(sql: &dyn Sql) -> Result<Life, Failure> {
-    if only_row(sql, EXISTS, &[])?.is_none() {
+    let tables = Tables::load(sql)?;
+    if !tables.stream {
         return Ok(Life::Unborn);
     }
     let Some(row) = only_row(sql, SELECT, &[])? else { return Ok(Life::Unborn) };
@@ -38,16 +43,79 @@ pub fn load(sql: &dyn Sql) -> Result<Life, Failure> {
         return Ok(Life::Ended(Ended { incarnation, next_read_seq: read_seq }));
     }
     let mut stream = decode(incarnation, read_seq, columns)?;
-    if let Some(last) = messages::last(sql, read_seq)? {
-        stream.tail.position = last.next_position;
-        stream.stream_seq = last.stream_seq;
-        stream.touched_at = stream.touched_at.max(last.written_at);
-    }
+    let rotated = if tables.segments { segments::last(sql)? } else { None };
+    find_tail(sql, &mut stream, rotated.filter(|last| last.incarnation == incarnation))?;
     if let Lifetime::Ttl { seconds } = stream.lifetime {
         // The lease may tell of a read later than the last write.
         stream.touched_at = stream.touched_at.max(stream.lease_until.saturating_sub(seconds * 1000));
     }
     Ok(Life::Live(Box::new(stream)))
+}
+
+/// Where the stream ends: in its last segment, whose last message may be in the hot log or in the bucket; or that
+/// segment is still empty, and what is known of the last message is with the one before.
+fn find_tail(sql: &dyn Sql, stream: &mut Stream, rotated: Option<LastSegment>) -> Result<(), Failure> {
+    let format = stream.content_type.format();
+    let read_seq = stream.tail.read_seq;
+    stream.hot_from = rotated.as_ref().map_or(0, |last| last.read_seq + 1).max(stream.first_read_seq);
+    let last = if stream.hot_from <= read_seq { messages::last(sql, format, read_seq)? } else { None };
+    let before = if last.is_none() && stream.hot_from < read_seq {
+        messages::last(sql, format, read_seq - 1)?
+    } else {
+        None
+    };
+    if let Some(last) = &last {
+        stream.tail.position = last.next_position;
+        stream.fill = last.fill;
+    }
+    let newest = last.or(before).map(|last| (last.written_at, last.stream_seq));
+    let newest = newest.or_else(|| {
+        let rotated = rotated?;
+        if rotated.read_seq == read_seq {
+            stream.tail.position = rotated.end_position;
+        }
+        Some((rotated.written_at, rotated.stream_seq))
+    });
+    if let Some((written_at, stream_seq)) = newest {
+        stream.stream_seq = stream_seq;
+        stream.touched_at = stream.touched_at.max(written_at);
+    }
+    Ok(())
+}
+
+struct Tables {
+    stream: bool,
+    segments: bool,
+}
+
+impl Tables {
+    fn load(sql: &dyn Sql) -> Result<Tables, Failure> {
+        let mut tables = Tables { stream: false, segments: false };
+        sql.query(TABLES, &[], &mut |row| {
+            match Columns::new("sqlite_master", row).text()?.as_str() {
+                "stream" => tables.stream = true,
+                _ => tables.segments = true,
+            }
+            Ok(())
+        })?;
+        Ok(tables)
+    }
+}
+
+/// The stream's path, which its segments' keys begin with.
+pub fn path(sql: &dyn Sql) -> Result<String, Failure> {
+    let missing = || Failure::new("load stream", "it has no row");
+    Columns::new("stream", only_row(sql, PATH, &[])?.ok_or_else(missing)?).text()
+}
+
+/// Whether segments were ever put into the bucket.
+pub fn has_segments(sql: &dyn Sql) -> Result<bool, Failure> {
+    Ok(Tables::load(sql)?.segments)
+}
+
+/// Stores that the tail has moved on to the next segment.
+pub(super) fn seal(sql: &dyn Sql, read_seq: u64) -> Result<(), Failure> {
+    sql.run(SEAL, &[Param::Integer(read_seq)])
 }
 
 fn decode(incarnation: u64, read_seq: u64, mut columns: Columns) -> Result<Stream, Failure> {
@@ -73,7 +141,9 @@ fn decode(incarnation: u64, read_seq: u64, mut columns: Columns) -> Result<Strea
         },
         created_at,
         first_read_seq,
+        hot_from: first_read_seq,
         tail: Offset::segment_start(read_seq),
+        fill: Fill::default(),
         stream_seq: None,
         closure: if closed { Closure::by(closer.as_ref()) } else { Closure::Open },
         touched_at: created_at,

@@ -1,6 +1,8 @@
 //! Append: POST with a body (PROTOCOL.md 5.2). The order of refusals is the protocol's: closed, content type,
 //! producer, body, `Stream-Seq`.
 
+use std::borrow::Cow;
+
 use super::fence::{Fenced, ProducerState, fence};
 use super::{Closure, Stream};
 use crate::protocol::command::Append;
@@ -18,10 +20,10 @@ pub enum Appending<'a> {
 }
 
 /// Bytes to store, in the stream's own unit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Content<'a> {
     /// The bytes; JSON messages joined by commas.
-    pub bytes: &'a [u8],
+    pub bytes: Cow<'a, [u8]>,
     /// How many positions they take: messages in JSON streams, bytes in all others.
     pub span: u64,
 }
@@ -32,10 +34,14 @@ impl<'a> Content<'a> {
         match format {
             Format::Json if !body.is_empty() => {
                 let Messages { joined, count } = Messages::parse(body)?;
-                Ok(Content { bytes: joined.as_bytes(), span: count })
+                let bytes = match joined {
+                    Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                    Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+                };
+                Ok(Content { bytes, span: count })
             }
             Format::Json | Format::Text | Format::Binary => {
-                Ok(Content { bytes: body, span: body.len() as u64 })
+                Ok(Content { bytes: Cow::Borrowed(body), span: body.len() as u64 })
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Create: PUT (PROTOCOL.md 5.1).
 
 use super::append::Content;
+use super::rotate::Fill;
 use super::{Closure, Ended, Life, Stream};
 use crate::protocol::Millis;
 use crate::protocol::command::Create;
@@ -36,7 +37,9 @@ pub fn create<'a>(life: &Life, request: &Create<'a>, now: Millis) -> Result<Crea
         lifetime: request.lifetime,
         created_at: now,
         first_read_seq: read_seq,
+        hot_from: read_seq,
         tail: Offset::segment_start(read_seq),
+        fill: Fill::default(),
         stream_seq: None,
         closure: if request.closed { Closure::Closed } else { Closure::Open },
         touched_at: now,

@@ -6,6 +6,7 @@ pub mod create;
 pub mod delete;
 pub mod fence;
 pub mod read;
+pub mod rotate;
 
 use crate::protocol::Millis;
 use crate::protocol::content_type::ContentType;
@@ -13,6 +14,7 @@ use crate::protocol::lifetime::Lifetime;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
 use crate::protocol::refusal::Refusal;
+use rotate::Fill;
 
 /// A touch that is not stored may be lost with the object's memory, and each stored one is a billed row. So a
 /// stored touch reaches this fraction of the TTL further than the read that caused it: at most 16 rows for each
@@ -53,8 +55,12 @@ pub struct Stream {
     pub created_at: Millis,
     /// Its first segment.
     pub first_read_seq: u64,
+    /// The first segment that is still in the hot log; those before it are in the bucket.
+    pub hot_from: u64,
     /// The offset after its last message.
     pub tail: Offset,
+    /// How full the tail's segment is.
+    pub fill: Fill,
     /// The last `Stream-Seq` accepted, for the whole stream.
     pub stream_seq: Option<String>,
     /// Whether it is closed.

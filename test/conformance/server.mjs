@@ -11,8 +11,10 @@ export default async function setup(project) {
     return
   }
   build()
+  // So low that every stream rotates all the time.
+  const rotating = process.env.ROTATING ? { SEGMENT_MAX_MESSAGES: "3", SEGMENT_MAX_BYTES: "200" } : {}
   // The suite waits for a long-poll to time out, and gives it 5 seconds.
-  const server = await startServer({ vars: { LONG_POLL_TIMEOUT_SECONDS: "2" } })
+  const server = await startServer({ vars: { LONG_POLL_TIMEOUT_SECONDS: "2", ...rotating } })
   project.provide("baseUrl", server.url)
   return () => server.dispose()
 }

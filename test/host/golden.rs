@@ -9,7 +9,9 @@ use durable_streams::protocol::reply::Reply;
 use durable_streams::protocol::sse::{Control, write_events};
 use durable_streams::protocol::{cursor, etag, lifetime};
 use durable_streams::storage::messages::{APPEND_MAX_BYTES, ROW_MAX_BYTES};
-use durable_streams::storage::schema;
+use durable_streams::storage::segment_file::{self, Encoded, Header, Index, Writer};
+use durable_streams::storage::{Failure, schema, segments};
+use durable_streams::stream::rotate::SegmentLimits;
 
 use crate::support::{Request, World};
 
@@ -125,7 +127,7 @@ fn instants() {
 
 #[test]
 fn schema_text() {
-    assert_eq!(schema::SCHEMA_VERSION, 1);
+    assert_eq!(schema::SCHEMA_VERSION, 2);
     let stream = "CREATE TABLE IF NOT EXISTS stream ( id INTEGER PRIMARY KEY, schema_version INTEGER NOT NULL, \
         incarnation INTEGER NOT NULL, path TEXT NOT NULL, live INTEGER NOT NULL, read_seq INTEGER NOT NULL, \
         first_read_seq INTEGER NOT NULL, content_type TEXT NOT NULL, ttl_seconds INTEGER, expires_at INTEGER, \
@@ -134,11 +136,15 @@ fn schema_text() {
     let producers = "CREATE TABLE IF NOT EXISTS producers ( id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, \
         seq INTEGER NOT NULL ) WITHOUT ROWID";
     let messages = "CREATE TABLE IF NOT EXISTS messages_7 ( key INTEGER PRIMARY KEY, span INTEGER NOT NULL, \
-        body BLOB NOT NULL, written_at INTEGER NOT NULL, stream_seq TEXT )";
+        body BLOB NOT NULL, written_at INTEGER NOT NULL, stream_seq TEXT, weight INTEGER NOT NULL )";
     let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(one_line(schema::CREATE_STREAM), one_line(stream));
     assert_eq!(one_line(schema::CREATE_PRODUCERS), one_line(producers));
     assert_eq!(one_line(&schema::create_messages(7)), one_line(messages));
+    let segments = "CREATE TABLE IF NOT EXISTS segments ( read_seq INTEGER PRIMARY KEY, incarnation INTEGER NOT NULL, \
+        end_position INTEGER NOT NULL, message_count INTEGER NOT NULL, object_bytes INTEGER NOT NULL, \
+        blocks BLOB NOT NULL, written_at INTEGER NOT NULL, stream_seq TEXT )";
+    assert_eq!(one_line(schema::CREATE_SEGMENTS), one_line(segments));
     assert_eq!(schema::drop_messages(7), "DROP TABLE IF EXISTS messages_7");
     assert_eq!(schema::DROP_PRODUCERS, "DROP TABLE IF EXISTS producers");
     assert_eq!((ROW_MAX_BYTES, APPEND_MAX_BYTES), (1 << 20, 16 << 20));
@@ -160,22 +166,14 @@ fn stored_rows() {
         "POST | content-type: application/json | stream-closed: true | producer-id: p | producer-epoch: 4 | producer-seq: 1",
     );
     world.send_answered(&last.body(format!("\"{}\"", "x".repeat(ROW_MAX_BYTES)))).assert_is("200");
-    let rows = |query: &str| -> Vec<String> {
-        let mut statement = world.sql.raw().prepare(query).unwrap();
-        let columns = statement.column_count();
-        let rows = statement.query_map([], |row| {
-            let values: Vec<rusqlite::types::Value> = (0..columns).map(|at| row.get(at).unwrap()).collect();
-            Ok(format!("{values:?}"))
-        });
-        rows.unwrap().map(Result::unwrap).collect()
-    };
-    let stream = "[Integer(1), Integer(1), Integer(2), Text(\"chat/42\"), Integer(1), Integer(1), Integer(1), \
+    let rows = |query: &str| rows_of(&world, query);
+    let stream = "[Integer(1), Integer(2), Integer(2), Text(\"chat/42\"), Integer(1), Integer(1), Integer(1), \
         Text(\"application/json\"), Null, Integer(1924992000000), Integer(1893456000000), Integer(0), Integer(1), \
         Text(\"p\"), Integer(4), Integer(1)]";
     assert_eq!(rows("SELECT * FROM stream"), [stream]);
     assert_eq!(rows("SELECT * FROM producers"), ["[Text(\"p\"), Integer(4), Integer(1)]"]);
     let messages = [
-        "[Integer(0), Integer(2), Text(\"\\\"a\\\" ,2\"), Integer(1893456000000), Null]",
+        "[Integer(0), Integer(2), Text(\"\\\"a\\\",2\"), Integer(1893456000000), Null]",
         "[Integer(32), Integer(1), Text(\"3\"), Integer(1893456000005), Text(\"s1\")]",
         "[Integer(48), Integer(0), Text(\"\\\"xxx\"), Integer(1893456000010), Text(\"s1\")]",
         "[Integer(49), Integer(1), Text(\"x\\\"\"), Integer(1893456000010), Text(\"s1\")]",
@@ -188,4 +186,173 @@ fn stored_rows() {
     let ended: (i64, i64, i64) =
         statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
     assert_eq!(ended, (0, 2, 2));
+}
+
+/// The rows of a query, all columns.
+fn rows_of(world: &World, query: &str) -> Vec<String> {
+    let mut statement = world.sql.raw().prepare(query).unwrap();
+    let columns = statement.column_count();
+    let rows = statement.query_map([], |row| {
+        let values: Vec<rusqlite::types::Value> = (0..columns).map(|at| row.get(at).unwrap()).collect();
+        Ok(format!("{values:?}"))
+    });
+    rows.unwrap().map(Result::unwrap).collect()
+}
+
+// Segments.
+
+/// The header of a segment of two JSON messages, its blocks, its footer and its trailer.
+const JSON_SEGMENT: [&str; 4] = [
+    "44535345470100106170706c69636174696f6e2f6a736f6e0000000000000000000000000000000000000002",
+    "000000013100000003226122",
+    "0000000000000000000000000000002ca533a7ad",
+    "00000001f63a07564453454e44",
+];
+/// The same of two messages of bytes.
+const BYTES_SEGMENT: [&str; 4] = [
+    "4453534547010003612f620000000000000003000000000000000000000002",
+    "00000002ff000000000101",
+    "0000000000000000000000000000001fd588fd76",
+    "000000015c4dd1e64453454e44",
+];
+
+fn json_segment() -> Encoded {
+    let mut writer = Writer::new("application/json", 0, 0);
+    writer.push(b"1", 1);
+    writer.push(b"\"a\"", 1);
+    writer.finish()
+}
+
+fn bytes_segment() -> Encoded {
+    let mut writer = Writer::new("a/b", 3, 0);
+    writer.push(&[255, 0], 2);
+    writer.push(&[1], 1);
+    writer.finish()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn segment_objects() {
+    let header = |content_type: &str, read_seq| Header {
+        content_type: content_type.to_owned(),
+        read_seq,
+        first_position: 0,
+        message_count: 2,
+    };
+    let table = [
+        (json_segment(), JSON_SEGMENT, header("application/json", 0)),
+        (bytes_segment(), BYTES_SEGMENT, header("a/b", 3)),
+    ];
+    for (file, pinned, header) in table {
+        assert_eq!(hex(&file.bytes), pinned.concat());
+        assert_eq!(segment_file::parse(&file.bytes), Ok((header, file.index.clone())));
+        let [head, blocks, footer, _] = pinned;
+        let end_byte = (head.len() + blocks.len()) as u64 / 2;
+        assert_eq!(hex(&file.index.encode()), format!("01{end_byte:016x}{footer}"));
+        assert_eq!(Index::decode(&file.index.encode()), Ok(file.index));
+    }
+    assert_eq!((segment_file::VERSION, segment_file::BLOCK_BYTES), (1, 64 << 10));
+}
+
+#[test]
+fn segment_keys() {
+    for (path, incarnation, read_seq, key) in [
+        ("chat/42", 1, 0, "Y2hhdC80Mg/1/0000000000000000"),
+        ("chat/42", 12, 345, "Y2hhdC80Mg/12/0000000000000345"),
+        ("\u{ff}?>", 2, 9_999_999_999_999_999, "w78_Pg/2/9999999999999999"),
+    ] {
+        assert_eq!(segments::key(path, incarnation, read_seq), key);
+    }
+}
+
+/// Another version is refused by name, whatever follows it.
+#[test]
+fn segments_of_another_version() {
+    let refused = |version| {
+        Failure::new("read segment", format_args!("it has version {version}, this reads version 1"))
+    };
+    for version in [0, 2, 255] {
+        let Encoded { mut bytes, index } = json_segment();
+        bytes[5] = version;
+        assert_eq!(segment_file::parse(&bytes), Err(refused(version)));
+        assert_eq!(segment_file::parse(&bytes[..6]), Err(refused(version)));
+        let mut row = index.encode();
+        row[0] = version;
+        assert_eq!(Index::decode(&row), Err(refused(version)));
+        assert_eq!(Index::decode(&[version]), Err(refused(version)));
+    }
+}
+
+#[test]
+fn segments_that_are_cut_off() {
+    for file in [json_segment(), bytes_segment()] {
+        for length in 0..file.bytes.len() {
+            let parsed = segment_file::parse(&file.bytes[..length]);
+            assert!(parsed.is_err(), "cut off at {length}: {parsed:?}");
+        }
+        let row = file.index.encode();
+        for length in 0..row.len() {
+            let decoded = Index::decode(&row[..length]);
+            assert!(decoded.is_err(), "cut off at {length}: {decoded:?}");
+        }
+    }
+    let mut other = json_segment().bytes;
+    other[..5].copy_from_slice(b"DSSEH");
+    let refused = Failure::new("read segment", "it does not begin with DSSEG");
+    assert_eq!(segment_file::parse(&other), Err(refused));
+}
+
+/// A byte of the blocks is for [`Index::messages`] to notice, any other for `parse`.
+#[test]
+fn segments_with_a_wrong_byte() {
+    for (file, format) in [(json_segment(), Format::Json), (bytes_segment(), Format::Binary)] {
+        let (begins, end) = (file.index.blocks[0].at_byte as usize, file.index.end_byte as usize);
+        for (at, bit) in (0..file.bytes.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut bytes = file.bytes.clone();
+            bytes[at] ^= 1 << bit;
+            let found = file.index.messages(format, begins as u64, &bytes[begins..end]);
+            let is_block = (begins..end).contains(&at);
+            assert_eq!(found.is_err(), is_block, "bit {bit} of byte {at}: {found:?}");
+            let parsed = segment_file::parse(&bytes);
+            assert_eq!(parsed.is_err(), !is_block, "bit {bit} of byte {at}: {parsed:?}");
+        }
+        for end in begins + 1..end {
+            let found = file.index.messages(format, begins as u64, &file.bytes[begins..end]);
+            assert!(found.is_err(), "cut off at {end}: {found:?}");
+        }
+        let found = file.index.messages(format, begins as u64, &file.bytes[begins..end + 1]);
+        assert!(found.is_err(), "a byte too many: {found:?}");
+    }
+}
+
+/// Of one segment that has arrived, and one that was on its way when its stream was deleted.
+#[test]
+fn stored_segments() {
+    let mut world = World::new();
+    world.limit_segments(Some(SegmentLimits { messages_max: 2, bytes_max: 1000 }));
+    world.run(&[
+        "PUT | content-type: application/json",
+        "POST | content-type: application/json | stream-seq: s1 << 1",
+        "WAIT 5ms",
+        "POST | content-type: application/json << \"a\"",
+    ]);
+    let row = |read_seq, rest: &str| format!("[Integer({read_seq}), Integer(1), {rest}]");
+    let blocks = "0100000000000000380000000000000000000000000000002ca533a7ad";
+    let arrived = row(
+        0,
+        &format!(
+            "Integer(2), Integer(2), Integer(89), Text(\"{blocks}\"), Integer(1893456000005), Text(\"s1\")"
+        ),
+    );
+    let query = "SELECT read_seq, incarnation, end_position, message_count, object_bytes, lower(hex(blocks)), \
+        written_at, stream_seq FROM segments ORDER BY read_seq";
+    assert_eq!(rows_of(&world, query), std::slice::from_ref(&arrived));
+    assert_eq!(hex(&world.bucket.objects["Y2hhdC80Mg/1/0000000000000000"]), JSON_SEGMENT.concat());
+    world.rotates = false;
+    world.run(&["POST | content-type: application/json << [1,2,3]", "DELETE"]);
+    let unread = row(1, "Integer(0), Integer(0), Integer(0), Text(\"010000000000000000\"), Integer(0), Null");
+    assert_eq!(rows_of(&world, query), [arrived, unread]);
 }

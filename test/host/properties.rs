@@ -1,4 +1,4 @@
-//! What holds for all input: offsets, JSON, event text, tags and paths.
+//! What holds for all input: offsets, JSON, event text, tags, paths and segments.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,6 +8,7 @@ use durable_streams::protocol::json::{Messages, after, each_message};
 use durable_streams::protocol::offset::{Offset, ReadFrom};
 use durable_streams::protocol::path::StreamPath;
 use durable_streams::protocol::sse::{Control, bytes_at_most, whole_characters, write_events};
+use durable_streams::storage::segment_file::{self, BLOCK_BYTES, Encoded, Writer};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -96,6 +97,32 @@ fn events_of(format: Format, data: &[u8], next: Offset) -> Vec<event_source::Eve
     event_source::parse(&out)
 }
 
+/// Messages, some so large that a few of them make several blocks. They tell their bytes by their number.
+fn segment_messages() -> impl Strategy<Value = Vec<String>> {
+    let length = prop_oneof![4 => 1..40usize, 2 => 1000..30_000usize, 1 => BLOCK_BYTES - 8..BLOCK_BYTES + 8, 1 => 70_000..200_000usize];
+    prop::collection::vec(length, 1..14).prop_map(|lengths| {
+        let digits = |n: usize, length| format!("{:x}", n + 1).chars().cycle().take(length).collect();
+        lengths.into_iter().enumerate().map(|(n, length)| digits(n, length)).collect()
+    })
+}
+
+fn segment_of(format: Format, messages: &[String]) -> Encoded {
+    let mut writer = Writer::new("a/b", 0, 0);
+    for message in messages {
+        writer.push(message.as_bytes(), span_of(format, message));
+    }
+    writer.finish()
+}
+
+fn span_of(format: Format, message: &str) -> u64 {
+    if format == Format::Json { 1 } else { message.len() as u64 }
+}
+
+/// How large a chunk may be: nothing, a message, a block, everything.
+fn chunk_bytes() -> impl Strategy<Value = usize> {
+    prop_oneof![1..50usize, 1000..20_000usize, BLOCK_BYTES - 2..BLOCK_BYTES + 2, 100_000..2_000_000usize]
+}
+
 proptest! {
     #![proptest_config(config())]
 
@@ -127,13 +154,13 @@ proptest! {
         let body = format!(" [{}]\n", items.join(" ,\t"));
         let messages = Messages::parse(body.as_bytes()).unwrap();
         prop_assert_eq!(messages.count, items.len() as u64);
-        let found = messages_of(messages.joined);
+        let found = messages_of(&messages.joined);
         prop_assert_eq!(&found, &items);
         let whole: Vec<Value> = serde_json::from_str(&body).unwrap();
         let stored: Vec<Value> = serde_json::from_str(&format!("[{}]", messages.joined)).unwrap();
         prop_assert_eq!(stored, whole);
         for skip in 0..=items.len() {
-            let rest = after(messages.joined, skip as u64);
+            let rest = after(&messages.joined, skip as u64);
             prop_assert_eq!(messages_of(rest), &found[skip..]);
             prop_assert!(messages.joined.ends_with(rest));
         }
@@ -242,5 +269,85 @@ proptest! {
             prop_assert!(text.split('/').all(|segment| !matches!(segment, "" | "." | "..")));
             prop_assert_eq!(path.is_reserved(), matches!(text.split('/').next(), Some("__ds" | "__registry__")));
         }
+    }
+
+    /// Whole blocks, until they hold enough: all of `max_bytes` from the position on, and less than two blocks more. A
+    /// block is less than `BLOCK_BYTES` and one message more.
+    #[test]
+    fn a_range_is_of_whole_blocks(messages in segment_messages(), json in any::<bool>(), at in any::<prop::sample::Index>(), max_bytes in chunk_bytes()) {
+        let format = if json { Format::Json } else { Format::Binary };
+        let Encoded { index, .. } = segment_of(format, &messages);
+        let mut bounds: Vec<u64> = index.blocks.iter().map(|block| block.at_byte).collect();
+        bounds.push(index.end_byte);
+        let largest_message = messages.iter().map(String::len).max().unwrap();
+        let largest_block = bounds.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        prop_assert!(largest_block < (BLOCK_BYTES + 4 + largest_message) as u64);
+        let end: u64 = messages.iter().map(|message| span_of(format, message)).sum();
+        let position = at.index(end as usize) as u64;
+        let range = index.range(format, position, max_bytes);
+        let first = bounds.iter().position(|bound| *bound == range.start).expect("it begins with a block");
+        prop_assert!(bounds[first + 1..].contains(&range.end), "it ends with a block");
+        prop_assert!(index.blocks[first].position <= position);
+        prop_assert!(index.blocks.get(first + 1).is_none_or(|next| next.position > position));
+        let fetched = range.end - range.start;
+        prop_assert!(fetched < max_bytes as u64 + 2 * largest_block);
+        prop_assert!(fetched >= max_bytes as u64 || range.end == index.end_byte);
+    }
+
+    /// Chunk by chunk from anywhere, bytes are what was written. A chunk ends where `max_bytes` or the range does.
+    #[test]
+    fn bytes_come_back_from_segments(messages in segment_messages(), at in any::<prop::sample::Index>(), max_bytes in chunk_bytes()) {
+        let file = segment_of(Format::Binary, &messages);
+        let whole = messages.concat();
+        let mut position = at.index(whole.len());
+        // A chunk of a few bytes is not asked for until the end of a large segment.
+        let stop = whole.len().min(position + 200 * max_bytes);
+        while position < stop {
+            let range = file.index.range(Format::Binary, position as u64, max_bytes);
+            let fetched = &file.bytes[range.start as usize..range.end as usize];
+            let found = file.index.messages(Format::Binary, range.start, fetched).unwrap();
+            let (last_at, last) = *found.last().unwrap();
+            let from = Offset { read_seq: 3, position: position as u64 };
+            let chunk = segment_file::chunk(Format::Binary, &found, from, max_bytes);
+            let end = (position + max_bytes).min(last_at as usize + last.len());
+            prop_assert!(end > position );
+            prop_assert!(chunk.body == whole.as_bytes()[position..end], "from {} to {}", position, end);
+            prop_assert_eq!(chunk.next, Offset { read_seq: 3, position: end as u64 });
+            position = end;
+        }
+    }
+
+    /// Chunk by chunk from anywhere, arrays hold each message once. A chunk is at most `max_bytes` and its brackets, or
+    /// a single message, and holds as many as fit and were fetched.
+    #[test]
+    fn json_comes_back_from_segments(messages in segment_messages(), at in any::<prop::sample::Index>(), max_bytes in chunk_bytes()) {
+        let file = segment_of(Format::Json, &messages);
+        let mut position = at.index(messages.len());
+        while position < messages.len() {
+            let range = file.index.range(Format::Json, position as u64, max_bytes);
+            let fetched = &file.bytes[range.start as usize..range.end as usize];
+            let found = file.index.messages(Format::Json, range.start, fetched).unwrap();
+            let from = Offset { read_seq: 3, position: position as u64 };
+            let chunk = segment_file::chunk(Format::Json, &found, from, max_bytes);
+            let end = chunk.next.position as usize;
+            prop_assert!(end > position  && chunk.next.read_seq == 3);
+            let array = |end: usize| format!("[{}]", messages[position..end].join(","));
+            prop_assert!(chunk.body == array(end).as_bytes(), "from {} to {}", position, end);
+            prop_assert!(end == position + 1 || chunk.body.len() <= max_bytes + 2);
+            let was_fetched = found.last().unwrap().0 as usize >= end;
+            prop_assert!(!was_fetched || array(end + 1).len() > max_bytes + 2);
+            position = end;
+        }
+    }
+
+    /// No byte of the blocks can change unnoticed, in the middle of several blocks either.
+    #[test]
+    fn a_wrong_byte_is_noticed(messages in segment_messages(), at in any::<prop::sample::Index>(), bit in 0..8u32) {
+        let Encoded { mut bytes, index } = segment_of(Format::Binary, &messages);
+        let begins = index.blocks[0].at_byte;
+        let at = begins as usize + at.index((index.end_byte - begins) as usize);
+        bytes[at] ^= 1 << bit;
+        let found = index.messages(Format::Binary, begins, &bytes[begins as usize..index.end_byte as usize]);
+        prop_assert!(found.is_err());
     }
 }

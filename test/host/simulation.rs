@@ -11,12 +11,16 @@ use std::thread;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use durable_streams::object::live::Sockets as _;
+use durable_streams::object::rotation::Work;
 use durable_streams::protocol::cursor;
+use durable_streams::stream::rotate::SegmentLimits;
 use serde_json::value::RawValue;
 
 use crate::model::{Content, Kind, Model, Post, Presence, Producer, Put};
+use crate::support::bucket::BucketFault;
 use crate::support::http::STREAM_URL;
 use crate::support::sql::Fault;
+use crate::support::world::Meanwhile;
 use crate::support::{LongPoll, Outcome, Request, Response, SseClient, World};
 
 const SEEDS_DEFAULT: u64 = 2_000;
@@ -89,6 +93,8 @@ struct Simulation {
     has_faults: bool,
     /// Something is written and not announced.
     has_news: bool,
+    /// Something is on its way to the bucket; whether it has arrived.
+    working: Option<(Work, bool)>,
     /// An announcement was lost: readers learn of it with the next one.
     is_damaged: bool,
     trace: Vec<String>,
@@ -123,6 +129,10 @@ impl Simulation {
         let chunk_max_bytes = [4, 7, 16, 64, 1024, 1 << 20][random.usize(0..6)];
         let mut world = World::with_chunks(chunk_max_bytes);
         world.announces = false;
+        world.rotates = false;
+        let segments = [(1, 1), (3, 200), (5, 50), (1000, 40), (1000, 4 << 20)][random.usize(0..5)];
+        let segments = SegmentLimits { messages_max: segments.0, bytes_max: segments.1 };
+        world.limit_segments((random.u32(0..8) > 0).then_some(segments));
         Simulation {
             world,
             model: Model::default(),
@@ -135,6 +145,7 @@ impl Simulation {
             chunk_max_bytes,
             has_faults: random.bool(),
             has_news: false,
+            working: None,
             is_damaged: false,
             trace: vec![format!("seed {seed}, chunks of {chunk_max_bytes}")],
             random,
@@ -154,6 +165,12 @@ impl Simulation {
 
     fn step(&mut self) {
         self.let_time_pass();
+        self.world.meanwhile = match self.random.u32(0..6) {
+            // What is on its way already cannot be begun again.
+            0 if self.working.is_none() => Meanwhile::Rotation,
+            1 if !self.has_news && self.working.is_none() => Meanwhile::LostMemory,
+            _ => Meanwhile::Nothing,
+        };
         if self.model.current().is_none() && self.random.bool() {
             return self.create();
         }
@@ -168,7 +185,8 @@ impl Simulation {
             70..=73 => self.disconnect(),
             74..=79 => self.poll(),
             80..=87 => self.look_for_answers(),
-            88..=94 => self.announce(),
+            88..=91 => self.announce(),
+            92..=94 => self.work(),
             95..=97 => self.restart(),
             _ => self.look_at_head(),
         }
@@ -239,7 +257,11 @@ impl Simulation {
             1 => Fault::CommitButStored,
             _ => Fault::Statement(self.random.u32(0..5)),
         });
-        fault.inspect(|fault| self.world.sql.arm(*fault))
+        fault.inspect(|fault| {
+            // It is to strike the request, and not what happens meanwhile.
+            self.world.meanwhile = Meanwhile::Nothing;
+            self.world.sql.arm(*fault);
+        })
     }
 
     /// Sends a write to the server and to the model. `None` when it failed.
@@ -736,12 +758,36 @@ impl Simulation {
     fn restart(&mut self) {
         self.trace.push(format!("{} restart", self.world.now));
         self.is_damaged |= self.has_news;
+        self.working = None;
         self.world.restart();
+    }
+
+    /// One step of what there is to do in the bucket: it is begun, it arrives, or it is known to have arrived.
+    fn work(&mut self) {
+        match self.working.take() {
+            None => self.working = self.world.next_work().map(|work| (work, false)),
+            Some((work, false)) => {
+                let strikes = self.has_faults && self.random.u32(0..3) == 0;
+                if strikes {
+                    let faults = [BucketFault::Fails, BucketFault::FailsButStored];
+                    self.world.bucket.arm(faults[self.random.usize(0..2)]);
+                }
+                let has_arrived = self.world.bucket.take(&work);
+                self.working = has_arrived.then_some((work, true));
+            }
+            Some((work, true)) => {
+                let fault = self.arm();
+                self.trace.push(format!("{} {work:.80?} {fault:?}", self.world.now));
+                self.world.done(&work);
+                self.is_damaged |= self.world.sql.disarm() && fault.is_some() && self.has_news;
+            }
+        }
     }
 
     /// Nothing fails any more: whoever listens hears everything, and everything can be read.
     fn come_to_rest(&mut self) {
         self.trace.push("comes to rest".to_owned());
+        self.world.meanwhile = Meanwhile::Nothing;
         self.settle();
         self.announce();
         self.everybody_listens(!self.is_damaged);
@@ -763,6 +809,17 @@ impl Simulation {
             self.everybody_listens(true);
         }
         self.everything_can_be_read();
+        if self.random.bool() {
+            self.restart();
+        }
+        while self.working.is_some() || {
+            self.work();
+            self.working.is_some()
+        } {
+            self.work();
+        }
+        self.everything_can_be_read();
+        self.world.assert_bucket_is_tidy();
     }
 
     fn everybody_listens(&mut self, hears_all: bool) {

@@ -2,8 +2,10 @@
 
 use crate::support::http::with_offsets;
 use crate::support::sql::Fault;
-use crate::support::{LongPoll, Request, Response, SseClient, World};
+use crate::support::world::Meanwhile;
+use crate::support::{LongPoll, Outcome, Request, Response, SseClient, World};
 use durable_streams::storage::messages::CHUNK_ROWS_MAX;
+use durable_streams::stream::rotate::SegmentLimits;
 
 const TEXT: &str = "PUT | content-type: text/plain";
 const JSON: &str = "PUT | content-type: application/json";
@@ -517,7 +519,8 @@ fn a_failing_announcement_loses_nothing() {
 #[test]
 fn what_cannot_be_read_is_a_failure() {
     let tampering = [
-        "UPDATE stream SET schema_version = 2",
+        "UPDATE stream SET schema_version = 1",
+        "UPDATE stream SET schema_version = 3",
         "UPDATE stream SET schema_version = 0",
         "UPDATE stream SET incarnation = 'x'",
         "UPDATE stream SET content_type = x'00'",
@@ -535,6 +538,32 @@ fn what_cannot_be_read_is_a_failure() {
             world.ask(request).assert_is("500 | error: internal");
         }
         assert_eq!(world.sql.dump(), before, "{statement}");
+    }
+}
+
+/// While a read waits for the bucket its stream may end: it gets nothing of the old life, and nothing of the new one.
+#[test]
+fn a_stream_that_ends_while_a_read_waits_for_the_bucket() {
+    for (meanwhile, expected) in [
+        (Meanwhile::Nothing, "200 << hello"),
+        (Meanwhile::Rotation, "200 << hello"),
+        (Meanwhile::LostMemory, "200 << hello"),
+        (Meanwhile::Deletion, "404 | error: stream_not_found"),
+        (Meanwhile::AnotherLife, "410 | error: offset_gone | stream-next-offset: @2_0"),
+    ] {
+        for read in ["GET ?offset=-1", "GET ?offset=-1&live=long-poll", "GET ?offset=-1&live=sse"] {
+            let mut world = World::new();
+            world.limit_segments(Some(SegmentLimits { messages_max: 1, bytes_max: 1 }));
+            world.run(&[TEXT, HELLO]);
+            world.meanwhile = meanwhile;
+            let answer = world.send(&Request::parse(read));
+            match answer {
+                Outcome::Answered(response) if !read.ends_with("sse") || response.status != 200 => {
+                    response.assert_is(expected);
+                }
+                Outcome::Answered(_) | Outcome::Parked(..) => assert!(expected.starts_with("200"), "{read}"),
+            }
+        }
     }
 }
 

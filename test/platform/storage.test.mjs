@@ -57,8 +57,13 @@ describe("rows that workerd counts, as Cloudflare bills them", () => {
     await stream.ask("PUT", { headers: BYTES, status: 200 })
     await stream.append("x")
     await stream.append(undefined, CLOSED)
+    // The segment's row, and SQLite's own for their table, which later ones do not need.
+    const rotated = await server.log.until({ event: "rotated", stream: stream.path })
+    expect(rotated[0].rows_written).toBe(3)
     await stream.append(undefined, CLOSED)
     await stream.delete()
+    const collected = await server.log.until({ event: "collected", stream: stream.path })
+    expect(collected[0].rows_written).toBe(1)
     await stream.create()
     // Seven for the first PUT: the row of the stream, and SQLite's own for three tables.
     expect(await written(stream, 7)).toEqual(["PUT 7", "PUT 0", "POST 1", "POST 1", "POST 0", "DELETE 1", "PUT 5"])

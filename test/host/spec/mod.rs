@@ -14,6 +14,8 @@ mod offsets;
 mod paths;
 mod producers;
 mod read;
+mod rotation;
+mod rotation_faults;
 mod sse;
 
 /// Streams of each format, empty.

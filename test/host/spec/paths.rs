@@ -2,7 +2,10 @@
 
 use ::http::Method;
 use durable_streams::edge::route::{Route, live_url_from, route, stream_path};
+use durable_streams::protocol::SAFE_INTEGER_MAX;
 use durable_streams::protocol::offset::Offset;
+use durable_streams::protocol::path::PATH_MAX_BYTES;
+use durable_streams::storage::segments::key;
 
 use crate::support::check;
 
@@ -89,14 +92,16 @@ fn paths_that_name_no_stream() {
 }
 
 #[test]
-fn at_most_1024_bytes_once_decoded() {
-    let most = "x".repeat(1024);
+fn at_most_741_bytes_once_decoded() {
+    let most = "x".repeat(PATH_MAX_BYTES);
+    assert_eq!(PATH_MAX_BYTES, 741);
+    assert!(key(&most, SAFE_INTEGER_MAX, SAFE_INTEGER_MAX).len() <= 1024, "what R2 takes");
     assert_eq!(named(&format!("/v1/stream/{most}")), Ok(most.clone()));
     assert_eq!(named(&format!("/v1/stream/{most}x")), Err(400));
-    assert_eq!(named(&format!("/v1/stream/{}", "%78".repeat(1024))), Ok(most));
-    assert_eq!(named(&format!("/v1/stream/{}", "%78".repeat(1025))), Err(400));
-    assert_eq!(named(&format!("/v1/stream/{}", "\u{e9}".repeat(512))), Ok("\u{e9}".repeat(512)));
-    assert_eq!(named(&format!("/v1/stream/{}", "\u{e9}".repeat(513))), Err(400));
+    assert_eq!(named(&format!("/v1/stream/{}", "%78".repeat(741))), Ok(most));
+    assert_eq!(named(&format!("/v1/stream/{}", "%78".repeat(742))), Err(400));
+    assert_eq!(named(&format!("/v1/stream/{}", "\u{e9}".repeat(370))), Ok("\u{e9}".repeat(370)));
+    assert_eq!(named(&format!("/v1/stream/{}", "\u{e9}".repeat(371))), Err(400));
 }
 
 /// However they are spelled.

@@ -1,6 +1,7 @@
 //! What the tests stand on: the host's implementations of the ports, a world that plays edge and object, and
 //! clients that read its live answers as the real ones do.
 
+pub(crate) mod bucket;
 pub(crate) mod event_source;
 pub(crate) mod http;
 pub(crate) mod live;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::path::Path;
 
 use durable_streams::protocol::SAFE_INTEGER_MAX;
-use durable_streams::storage::{Column, Failure, Param, Sql, Visit};
+use durable_streams::storage::{Column, Failure, Param, Sql, Visit, segments};
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ToSql};
 
@@ -91,6 +91,20 @@ impl HostSql {
     /// The tables there are.
     pub(crate) fn tables(&self) -> Vec<String> {
         self.column("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    }
+
+    /// The keys of the segments that have rows.
+    pub(crate) fn segment_keys(&self) -> Vec<String> {
+        if !self.tables().contains(&"segments".to_owned()) {
+            return Vec::new();
+        }
+        let path = &self.column("SELECT path FROM stream")[0];
+        let mut statement =
+            self.connection.prepare("SELECT incarnation, read_seq FROM segments ORDER BY read_seq").unwrap();
+        let keys = statement.query_map([], |row| {
+            Ok(segments::key(path, row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
+        });
+        keys.unwrap().collect::<Result<_, _>>().unwrap()
     }
 
     /// The first column of a query, as text.

@@ -6,13 +6,18 @@ use std::path::Path;
 use ::http::Method;
 use durable_streams::edge::route::{Route, route, stream_path};
 use durable_streams::object::alarm::Rung;
+use durable_streams::object::rotation::Work;
 use durable_streams::object::{Answer, Limits, Object, Ports, Served, Stop};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::command::{Command, RequestHead};
 use durable_streams::protocol::refusal::Refusal;
 use durable_streams::protocol::reply::Reply;
+use durable_streams::storage::Failure;
 use durable_streams::storage::messages::APPEND_MAX_BYTES;
+use durable_streams::storage::segment_file;
+use durable_streams::stream::rotate::SegmentLimits;
 
+use super::bucket::HostBucket;
 use super::http::{Request, Response};
 use super::sockets::{HostSockets, SocketId};
 use super::sql::HostSql;
@@ -30,8 +35,25 @@ pub(crate) struct World {
     pub(crate) alarm_at: Option<Millis>,
     /// Whether announcements follow each write at once; else the test calls [`World::announce`].
     pub(crate) announces: bool,
+    /// What the object has put into the bucket.
+    pub(crate) bucket: HostBucket,
+    /// What happens while a read waits for the bucket.
+    pub(crate) meanwhile: Meanwhile,
+    /// Whether what there is to do in the bucket is done after each request; else the test calls [`World::work`].
+    pub(crate) rotates: bool,
     object: Object,
     limits: Limits,
+}
+
+/// What happens while a read waits for the bucket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Meanwhile {
+    Nothing,
+    Rotation,
+    LostMemory,
+    Deletion,
+    /// A deletion, and a creation of the same.
+    AnotherLife,
 }
 
 /// What the object gives the edge.
@@ -58,13 +80,16 @@ impl World {
     }
 
     fn with(sql: HostSql, chunk_max_bytes: usize) -> World {
-        let limits = Limits { chunk_max_bytes };
+        let limits = Limits { chunk_max_bytes, segments: None };
         World {
             sql,
             sockets: HostSockets::default(),
             now: START,
             alarm_at: None,
             announces: true,
+            bucket: HostBucket::default(),
+            meanwhile: Meanwhile::Nothing,
+            rotates: true,
             object: Object::new(limits),
             limits,
         }
@@ -101,8 +126,46 @@ impl World {
 
     /// Other bounds from now on.
     pub(crate) fn limit_chunks(&mut self, chunk_max_bytes: usize) {
-        self.limits = Limits { chunk_max_bytes };
+        self.limits.chunk_max_bytes = chunk_max_bytes;
         self.restart();
+    }
+
+    /// Other segments from now on.
+    pub(crate) fn limit_segments(&mut self, segments: Option<SegmentLimits>) {
+        self.limits.segments = segments;
+        self.restart();
+    }
+
+    /// Does all there is to do in the bucket.
+    pub(crate) fn work(&mut self) {
+        while let Some(work) = self.next_work() {
+            if !self.bucket.take(&work) {
+                return;
+            }
+            self.done(&work);
+        }
+    }
+
+    /// What there is to do in the bucket, unless storage fails.
+    pub(crate) fn next_work(&mut self) -> Option<Work> {
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        self.object.next_work(&ports).ok().flatten()
+    }
+
+    /// The bucket holds what the rows say, whole, and nothing else.
+    #[track_caller]
+    pub(crate) fn assert_bucket_is_tidy(&self) {
+        let keys: Vec<String> = self.sql.segment_keys();
+        assert!(self.bucket.objects.keys().eq(keys.iter()), "{:?}, but {keys:?}", self.bucket.objects.keys());
+        for (key, object) in &self.bucket.objects {
+            segment_file::parse(object).unwrap_or_else(|failure| panic!("{key}: {failure:?}"));
+        }
+    }
+
+    /// It has been done.
+    pub(crate) fn done(&mut self, work: &Work) {
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        let _logged = done(&mut self.object, &ports, work);
     }
 
     /// Sends a request that must be answered and not parked.
@@ -151,7 +214,34 @@ impl World {
             Err(refusal) => return Outcome::Answered(Response::of_reply(Reply::refused(&refusal))),
         };
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        let served = self.object.serve(&ports, path, &command, self.now);
+        let mut served = self.object.serve(&ports, path, &command, self.now);
+        if let (Ok(Served { answer: Answer::Cold(cold), .. }), Command::Read(read)) = (&served, &command) {
+            let fetched: Vec<Option<Vec<u8>>> =
+                cold.parts.iter().map(|part| self.bucket.get(&part.key, &part.range)).collect();
+            match self.meanwhile {
+                Meanwhile::Nothing => {}
+                Meanwhile::Rotation => {
+                    while let Some(work) = self.object.next_work(&ports).ok().flatten() {
+                        self.bucket.take(&work);
+                        let _logged = done(&mut self.object, &ports, &work);
+                    }
+                }
+                Meanwhile::LostMemory => self.object = Object::new(self.limits),
+                Meanwhile::Deletion | Meanwhile::AnotherLife => {
+                    self.object.serve(&ports, path, &Command::Delete, self.now).unwrap();
+                    if self.meanwhile == Meanwhile::AnotherLife {
+                        let text = |name: &str| (name == "content-type").then(|| "text/plain".to_owned());
+                        let put = RequestHead { method: &Method::PUT, url: &request.url, header: &text };
+                        let put = Command::parse(&put, b"other").unwrap();
+                        self.object.serve(&ports, path, &put, self.now).unwrap();
+                    }
+                }
+            }
+            served = self.object.thaw(&ports, read, (cold, &fetched), self.now);
+        }
+        if self.rotates && self.object.may_have_work() {
+            self.work();
+        }
         if self.announces {
             self.announce();
         }
@@ -160,6 +250,7 @@ impl World {
                 self.alarm_at = alarm_at.or(self.alarm_at);
                 match answer {
                     Answer::Reply(reply) => Outcome::Answered(Response::of_reply(reply)),
+                    Answer::Cold(_) => panic!("only reads are cold, and they were thawed"),
                     Answer::Park(park) => {
                         let head = Response::of_reply(park.head.clone());
                         Outcome::Parked(self.sockets.accept(&park), head)
@@ -188,6 +279,13 @@ impl World {
             Ok(Rung::Reclaimed | Rung::Nothing) => {}
             Err(_) => self.alarm_at = Some(self.now),
         }
+    }
+}
+
+fn done(object: &mut Object, ports: &Ports<'_, HostSockets>, work: &Work) -> Result<(), Failure> {
+    match work {
+        Work::Upload(upload) => object.uploaded(ports, upload),
+        Work::Collect(collection) => object.collected(ports, collection),
     }
 }
 

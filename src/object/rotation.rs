@@ -1,0 +1,147 @@
+//! Rotation: what goes to the bucket and what is deleted there. Each step is decided here, done by whoever can wait, and
+//! committed here if things are still as they were; after a crash it begins again where storage says.
+
+use super::{Object, Ports};
+use crate::object::live::Sockets;
+use crate::storage::commit::{Change, commit};
+use crate::storage::segment_file::Writer;
+use crate::storage::segments::{self, Segment};
+use crate::storage::{Failure, Sql, messages, stream_row};
+use crate::stream::rotate::due;
+use crate::stream::{Life, Stream};
+
+/// How many objects of the bucket are deleted at a time; the platform takes 1,000.
+pub const COLLECTED_AT_ONCE_MAX: u64 = 100;
+
+/// Whether objects of the bucket are to be deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Garbage {
+    Unknown,
+    Nothing,
+}
+
+/// What there is to do in the bucket.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Work {
+    /// Put an object; then [`Object::uploaded`].
+    Upload(Upload),
+    /// Delete objects; then [`Object::collected`].
+    Collect(Collection),
+}
+
+/// A segment for the bucket.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Upload {
+    /// Where.
+    pub key: String,
+    /// The object.
+    pub bytes: Vec<u8>,
+    segment: Segment,
+}
+
+/// Segments that nobody can read any more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Collection {
+    /// Where they are.
+    pub keys: Vec<String>,
+    through_read_seq: u64,
+}
+
+impl Object {
+    /// Whether there may be something to do.
+    pub fn may_have_work(&self) -> bool {
+        self.limits.segments.is_some()
+            && match &self.life {
+                Some(Life::Live(stream)) => due(stream).is_some() || self.garbage == Garbage::Unknown,
+                Some(Life::Ended(_)) => self.garbage == Garbage::Unknown,
+                Some(Life::Unborn) | None => false,
+            }
+    }
+
+    /// The next thing to do.
+    pub fn next_work<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> Result<Option<Work>, Failure> {
+        if self.limits.segments.is_none() {
+            return Ok(None);
+        }
+        let garbage = self.garbage;
+        let floor = match self.load(ports.sql)? {
+            Life::Unborn => return Ok(None),
+            Life::Live(stream) => {
+                if let Some(read_seq) = due(stream) {
+                    return upload(ports.sql, stream, read_seq).map(|upload| Some(Work::Upload(upload)));
+                }
+                stream.first_read_seq
+            }
+            Life::Ended(ended) => ended.next_read_seq,
+        };
+        if garbage == Garbage::Nothing {
+            return Ok(None);
+        }
+        let collection = collection(ports.sql, floor)?;
+        if collection.is_none() {
+            self.garbage = Garbage::Nothing;
+        }
+        Ok(collection.map(Work::Collect))
+    }
+
+    /// A segment has arrived in the bucket: if the stream still has it in the hot log, it is dropped there.
+    pub fn uploaded<S: Sockets>(&mut self, ports: &Ports<'_, S>, upload: &Upload) -> Result<(), Failure> {
+        let segment = &upload.segment;
+        let Life::Live(stream) = self.load(ports.sql)? else { return Ok(()) };
+        if stream.incarnation != segment.incarnation || due(stream) != Some(segment.read_seq) {
+            return Ok(());
+        }
+        let committed = commit(ports.sql, &Change::Rotate { segment });
+        match (&committed, self.life.as_mut()) {
+            (Ok(()), Some(Life::Live(stream))) => stream.hot_from = segment.read_seq + 1,
+            _ => self.forget(),
+        }
+        committed
+    }
+
+    /// Objects are no longer in the bucket.
+    pub fn collected<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        collection: &Collection,
+    ) -> Result<(), Failure> {
+        let through_read_seq = collection.through_read_seq;
+        let forgotten = commit(ports.sql, &Change::Forget { through_read_seq });
+        if forgotten.is_err() {
+            self.forget();
+        }
+        forgotten
+    }
+}
+
+fn upload(sql: &dyn Sql, stream: &Stream, read_seq: u64) -> Result<Upload, Failure> {
+    let format = stream.content_type.format();
+    let lost = || Failure::new("rotate", format_args!("segment {read_seq} has no messages"));
+    let last = messages::last(sql, format, read_seq)?.ok_or_else(lost)?;
+    let mut writer = Writer::new(stream.content_type.as_str(), read_seq, 0);
+    messages::each(sql, format, read_seq, &mut |message, span| writer.push(message, span))?;
+    let file = writer.finish();
+    let segment = Segment {
+        read_seq,
+        incarnation: stream.incarnation,
+        end_position: last.next_position,
+        message_count: last.fill.messages,
+        object_bytes: file.bytes.len() as u64,
+        index: file.index,
+        written_at: last.written_at,
+        stream_seq: last.stream_seq,
+    };
+    let key = segments::key(&stream_row::path(sql)?, stream.incarnation, read_seq);
+    Ok(Upload { key, bytes: file.bytes, segment })
+}
+
+fn collection(sql: &dyn Sql, floor: u64) -> Result<Option<Collection>, Failure> {
+    if !stream_row::has_segments(sql)? {
+        return Ok(None);
+    }
+    let garbage = segments::before(sql, floor, COLLECTED_AT_ONCE_MAX)?;
+    let Some((through_read_seq, _)) = garbage.last().copied() else { return Ok(None) };
+    let path = stream_row::path(sql)?;
+    let keys = garbage.iter().map(|(read_seq, incarnation)| segments::key(&path, *incarnation, *read_seq));
+    Ok(Some(Collection { keys: keys.collect(), through_read_seq }))
+}

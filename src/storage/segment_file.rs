@@ -1,0 +1,362 @@
+//! A segment as one immutable object of the bucket. The bytes are pinned by golden tests; a reader takes whole blocks
+//! by range and believes none whose checksum is wrong.
+//!
+//! ```text
+//! header   "DSSEG" | version u8 | content type: length u16, text | readSeq u64 | first position u64 | messages u32
+//! messages each: length u32 | bytes
+//! footer   blocks: first position u64 | begins at byte u64 | CRC-32 of its bytes u32, each
+//! trailer  number of blocks u32 | CRC-32 of header and footer u32 | "DSEND"
+//! ```
+//!
+//! All numbers are big-endian. A block is as many whole messages as make [`BLOCK_BYTES`].
+
+use std::ops::Range;
+
+use super::Failure;
+use super::messages::Chunk;
+use crate::protocol::content_type::Format;
+use crate::protocol::offset::Offset;
+
+/// What this code writes, and all it reads.
+pub const VERSION: u8 = 1;
+/// From how many bytes on a block is full: what a reader in the middle of a segment fetches in vain is less.
+pub const BLOCK_BYTES: usize = 64 << 10;
+
+const MAGIC: &[u8] = b"DSSEG";
+const END: &[u8] = b"DSEND";
+const ENTRY_BYTES: usize = 8 + 8 + 4;
+const TRAILER_BYTES: usize = 4 + 4 + END.len();
+
+/// A run of whole messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Block {
+    /// The position of its first message.
+    pub position: u64,
+    /// Where in the object it begins.
+    pub at_byte: u64,
+    /// Of its bytes.
+    pub crc: u32,
+}
+
+/// Where everything is in an object: kept with the segment's row, so that a read is one request to the bucket.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Index {
+    /// In order.
+    pub blocks: Vec<Block>,
+    /// Where the last one ends.
+    pub end_byte: u64,
+}
+
+/// What an object says of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// The stream's content type.
+    pub content_type: String,
+    /// Which segment.
+    pub read_seq: u64,
+    /// The position of its first message.
+    pub first_position: u64,
+    /// How many messages there are.
+    pub message_count: u32,
+}
+
+/// An object to be put.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Encoded {
+    /// The whole object.
+    pub bytes: Vec<u8>,
+    /// Where everything is in it.
+    pub index: Index,
+}
+
+/// Writes an object message by message.
+pub struct Writer {
+    bytes: Vec<u8>,
+    header_bytes: usize,
+    blocks: Vec<Block>,
+    block_begins: usize,
+    block_position: u64,
+    position: u64,
+    message_count: u32,
+}
+
+impl Writer {
+    /// Begins the object of a segment.
+    pub fn new(content_type: &str, read_seq: u64, first_position: u64) -> Writer {
+        let mut bytes = MAGIC.to_vec();
+        bytes.push(VERSION);
+        let length = u16::try_from(content_type.len()).expect("a content type is at most 1,024 bytes");
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(content_type.as_bytes());
+        bytes.extend_from_slice(&read_seq.to_be_bytes());
+        bytes.extend_from_slice(&first_position.to_be_bytes());
+        bytes.extend_from_slice(&0u32.to_be_bytes());
+        let header_bytes = bytes.len();
+        Writer {
+            bytes,
+            header_bytes,
+            blocks: Vec::new(),
+            block_begins: header_bytes,
+            block_position: first_position,
+            position: first_position,
+            message_count: 0,
+        }
+    }
+
+    /// Adds a message which moves the position by `span`.
+    pub fn push(&mut self, message: &[u8], span: u64) {
+        let length = u32::try_from(message.len()).expect("a message is at most 16 MiB");
+        self.bytes.extend_from_slice(&length.to_be_bytes());
+        self.bytes.extend_from_slice(message);
+        self.position += span;
+        self.message_count += 1;
+        if self.bytes.len() - self.block_begins >= BLOCK_BYTES {
+            self.end_block();
+        }
+    }
+
+    fn end_block(&mut self) {
+        let (begins, end) = (self.block_begins, self.bytes.len());
+        if begins == end {
+            return;
+        }
+        let crc = crc32fast::hash(&self.bytes[begins..]);
+        self.blocks.push(Block { position: self.block_position, at_byte: begins as u64, crc });
+        self.block_begins = end;
+        self.block_position = self.position;
+    }
+
+    /// The object.
+    pub fn finish(mut self) -> Encoded {
+        self.end_block();
+        let count_at = self.header_bytes - 4;
+        self.bytes[count_at..self.header_bytes].copy_from_slice(&self.message_count.to_be_bytes());
+        let index = Index { blocks: self.blocks, end_byte: self.bytes.len() as u64 };
+        let footer = encode_blocks(&index.blocks);
+        let crc = crc_of(&self.bytes[..self.header_bytes], &footer);
+        self.bytes.extend_from_slice(&footer);
+        self.bytes.extend_from_slice(&(index.blocks.len() as u32).to_be_bytes());
+        self.bytes.extend_from_slice(&crc.to_be_bytes());
+        self.bytes.extend_from_slice(END);
+        Encoded { bytes: self.bytes, index }
+    }
+}
+
+fn crc_of(header: &[u8], footer: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(header);
+    hasher.update(footer);
+    hasher.finalize()
+}
+
+fn encode_blocks(blocks: &[Block]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(blocks.len() * ENTRY_BYTES);
+    for block in blocks {
+        bytes.extend_from_slice(&block.position.to_be_bytes());
+        bytes.extend_from_slice(&block.at_byte.to_be_bytes());
+        bytes.extend_from_slice(&block.crc.to_be_bytes());
+    }
+    bytes
+}
+
+fn decode_blocks(bytes: &[u8]) -> Option<Vec<Block>> {
+    let entries = bytes.chunks_exact(ENTRY_BYTES);
+    if !entries.remainder().is_empty() {
+        return None;
+    }
+    entries
+        .map(|entry| {
+            let mut entry = Bytes(entry);
+            Some(Block { position: entry.u64()?, at_byte: entry.u64()?, crc: entry.u32()? })
+        })
+        .collect()
+}
+
+impl Index {
+    /// The form in which a row keeps it: the version, where the last block ends, the blocks as in the object.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        bytes.extend_from_slice(&self.end_byte.to_be_bytes());
+        bytes.extend_from_slice(&encode_blocks(&self.blocks));
+        bytes
+    }
+
+    /// Reads what a row keeps.
+    pub fn decode(bytes: &[u8]) -> Result<Index, Failure> {
+        let malformed = || Failure::new("read segment", "its row's index is malformed");
+        let mut rest = Bytes(bytes);
+        check_version(rest.u8().ok_or_else(malformed)?)?;
+        let end_byte = rest.u64().ok_or_else(malformed)?;
+        let blocks = decode_blocks(rest.0).filter(|blocks| !blocks.is_empty()).ok_or_else(malformed)?;
+        Ok(Index { blocks, end_byte })
+    }
+
+    /// The bytes to fetch for a read from a position: whole blocks, until they hold enough.
+    pub fn range(&self, format: Format, position: u64, max_bytes: usize) -> Range<u64> {
+        let first = self.blocks.partition_point(|block| block.position <= position).saturating_sub(1);
+        let begins = self.blocks[first].at_byte;
+        // What is before the position does not count. How many bytes that are is only known where positions are bytes.
+        let before = match format {
+            Format::Json => 0,
+            Format::Text | Format::Binary => position - self.blocks[first].position.min(position),
+        };
+        let enough = begins + before + max_bytes as u64;
+        let ends = self.blocks[first + 1..].iter().map(|block| block.at_byte).find(|at| *at >= enough);
+        begins..ends.unwrap_or(self.end_byte)
+    }
+
+    /// Checks the blocks that a range fetched, and gives each of their messages with its position.
+    pub fn messages<'b>(
+        &self,
+        format: Format,
+        begins: u64,
+        bytes: &'b [u8],
+    ) -> Result<Vec<(u64, &'b [u8])>, Failure> {
+        let first = self.blocks.partition_point(|block| block.at_byte < begins);
+        let mut messages = Vec::new();
+        let mut rest = bytes;
+        for (at, block) in self.blocks.iter().enumerate().skip(first) {
+            if rest.is_empty() {
+                break;
+            }
+            let end = self.blocks.get(at + 1).map_or(self.end_byte, |next| next.at_byte);
+            let length = (end - block.at_byte) as usize;
+            let block_bytes = rest.get(..length).ok_or_else(|| damaged("a block is cut off"))?;
+            if crc32fast::hash(block_bytes) != block.crc {
+                return Err(damaged("a block's checksum is wrong"));
+            }
+            each_message(format, block.position, block_bytes, &mut messages)?;
+            rest = &rest[length..];
+        }
+        if rest.is_empty() { Ok(messages) } else { Err(damaged("there are bytes after the last block")) }
+    }
+}
+
+fn each_message<'b>(
+    format: Format,
+    position: u64,
+    block: &'b [u8],
+    messages: &mut Vec<(u64, &'b [u8])>,
+) -> Result<(), Failure> {
+    let mut position = position;
+    let mut rest = Bytes(block);
+    while !rest.0.is_empty() {
+        let length = rest.u32().ok_or_else(|| damaged("a length is cut off"))?;
+        let message = rest.take(length as usize).ok_or_else(|| damaged("a message is cut off"))?;
+        messages.push((position, message));
+        position += match format {
+            Format::Json => 1,
+            Format::Text | Format::Binary => message.len() as u64,
+        };
+    }
+    Ok(())
+}
+
+/// What a read from an offset gives of some messages: bytes end at `max_bytes` or where the messages do, JSON with a
+/// message.
+pub fn chunk(format: Format, messages: &[(u64, &[u8])], from: Offset, max_bytes: usize) -> Chunk {
+    let mut body = Vec::new();
+    let mut next = from.position;
+    match format {
+        Format::Json => {
+            for (position, message) in messages.iter().filter(|(position, _)| *position >= from.position) {
+                if !body.is_empty() && body.len() + message.len() > max_bytes {
+                    break;
+                }
+                body.push(if body.is_empty() { b'[' } else { b',' });
+                body.extend_from_slice(message);
+                next = position + 1;
+            }
+            body.push(b']');
+        }
+        Format::Text | Format::Binary => {
+            for (position, message) in messages {
+                let skip = usize::try_from(next.saturating_sub(*position)).unwrap_or(usize::MAX);
+                let rest = message.get(skip..).unwrap_or_default();
+                let rest = &rest[..rest.len().min(max_bytes - body.len())];
+                body.extend_from_slice(rest);
+                next += rest.len() as u64;
+            }
+        }
+    }
+    Chunk { body, next: Offset { position: next, ..from } }
+}
+
+/// Reads an object of which nothing is known, header and footer; whoever has its row reads by range.
+pub fn parse(object: &[u8]) -> Result<(Header, Index), Failure> {
+    let (header, header_bytes) = parse_header(object)?;
+    let trailer_at = object.len().checked_sub(TRAILER_BYTES).filter(|at| *at >= header_bytes);
+    let trailer_at = trailer_at.ok_or_else(|| damaged("it is cut off"))?;
+    let mut trailer = Bytes(&object[trailer_at..]);
+    let (Some(count), Some(crc)) = (trailer.u32(), trailer.u32()) else { return Err(damaged("no trailer")) };
+    if trailer.0 != END {
+        return Err(damaged("it does not end with DSEND"));
+    }
+    let footer_bytes = (count as usize).checked_mul(ENTRY_BYTES);
+    let footer_at =
+        footer_bytes.and_then(|bytes| trailer_at.checked_sub(bytes)).filter(|at| *at >= header_bytes);
+    let footer_at = footer_at.ok_or_else(|| damaged("its footer is larger than it is"))?;
+    let footer = &object[footer_at..trailer_at];
+    if crc_of(&object[..header_bytes], footer) != crc {
+        return Err(damaged("the checksum of header and footer is wrong"));
+    }
+    let blocks = decode_blocks(footer).ok_or_else(|| damaged("its footer is malformed"))?;
+    Ok((header, Index { blocks, end_byte: footer_at as u64 }))
+}
+
+fn parse_header(object: &[u8]) -> Result<(Header, usize), Failure> {
+    let cut_off = || damaged("its header is cut off");
+    let mut rest = Bytes(object);
+    if rest.take(MAGIC.len()).ok_or_else(cut_off)? != MAGIC {
+        return Err(damaged("it does not begin with DSSEG"));
+    }
+    check_version(rest.u8().ok_or_else(cut_off)?)?;
+    let length = rest.u16().ok_or_else(cut_off)?;
+    let content_type = std::str::from_utf8(rest.take(length.into()).ok_or_else(cut_off)?)
+        .map_err(|_| damaged("its content type is no text"))?;
+    let header = Header {
+        content_type: content_type.to_owned(),
+        read_seq: rest.u64().ok_or_else(cut_off)?,
+        first_position: rest.u64().ok_or_else(cut_off)?,
+        message_count: rest.u32().ok_or_else(cut_off)?,
+    };
+    Ok((header, object.len() - rest.0.len()))
+}
+
+fn check_version(version: u8) -> Result<(), Failure> {
+    if version == VERSION {
+        return Ok(());
+    }
+    Err(Failure::new("read segment", format_args!("it has version {version}, this reads version {VERSION}")))
+}
+
+fn damaged(why: &str) -> Failure {
+    Failure::new("read segment", why)
+}
+
+/// Big-endian numbers, from the front.
+struct Bytes<'b>(&'b [u8]);
+
+impl<'b> Bytes<'b> {
+    fn take(&mut self, count: usize) -> Option<&'b [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.take(1).map(|bytes| bytes[0])
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        Some(u16::from_be_bytes(self.take(2)?.try_into().ok()?))
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_be_bytes(self.take(8)?.try_into().ok()?))
+    }
+}

@@ -1,0 +1,128 @@
+//! The rows of the segments that are in the bucket: where each is, and where everything is in it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::segment_file::Index;
+use super::{Columns, Failure, Param, Sql, only_row, schema};
+use crate::protocol::Millis;
+
+const PUT: &str = "INSERT OR REPLACE INTO segments (read_seq, incarnation, end_position, message_count, object_bytes, \
+    blocks, written_at, stream_seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+const LAST: &str = "SELECT read_seq, incarnation, end_position, written_at, stream_seq FROM segments \
+    ORDER BY read_seq DESC LIMIT 1";
+const FIND: &str = "SELECT end_position, blocks FROM segments WHERE read_seq = ?";
+const BEFORE: &str =
+    "SELECT read_seq, incarnation FROM segments WHERE read_seq < ? ORDER BY read_seq LIMIT +?";
+const DELETE: &str = "DELETE FROM segments WHERE read_seq <= ?";
+
+/// A segment that has been put into the bucket.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Segment {
+    /// Which.
+    pub read_seq: u64,
+    /// Of which life.
+    pub incarnation: u64,
+    /// The position after its last message.
+    pub end_position: u64,
+    /// How many messages.
+    pub message_count: u64,
+    /// How large the object is.
+    pub object_bytes: u64,
+    /// Where everything is in it.
+    pub index: Index,
+    /// When its last message was written.
+    pub written_at: Millis,
+    /// The stream's last `Stream-Seq` up to its end.
+    pub stream_seq: Option<String>,
+}
+
+impl Segment {
+    /// One that will only be deleted.
+    pub fn unread(incarnation: u64, read_seq: u64) -> Segment {
+        Segment {
+            read_seq,
+            incarnation,
+            end_position: 0,
+            message_count: 0,
+            object_bytes: 0,
+            index: Index { blocks: Vec::new(), end_byte: 0 },
+            written_at: 0,
+            stream_seq: None,
+        }
+    }
+}
+
+/// What the newest segment says of the tail, where no message is in the hot log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LastSegment {
+    /// Which.
+    pub read_seq: u64,
+    /// Of which life.
+    pub incarnation: u64,
+    /// The position after its last message.
+    pub end_position: u64,
+    /// When that was written.
+    pub written_at: Millis,
+    /// The last `Stream-Seq` up to there.
+    pub stream_seq: Option<String>,
+}
+
+/// Where a segment is in the bucket. The path and the life are in it: what comes late from an old life cannot touch
+/// the new one.
+pub fn key(path: &str, incarnation: u64, read_seq: u64) -> String {
+    format!("{}/{incarnation}/{read_seq:016}", URL_SAFE_NO_PAD.encode(path))
+}
+
+/// Stores that a segment is in the bucket.
+pub(super) fn put(sql: &dyn Sql, segment: &Segment) -> Result<(), Failure> {
+    sql.run(schema::CREATE_SEGMENTS, &[])?;
+    let params = [
+        Param::Integer(segment.read_seq),
+        Param::Integer(segment.incarnation),
+        Param::Integer(segment.end_position),
+        Param::Integer(segment.message_count),
+        Param::Integer(segment.object_bytes),
+        Param::Blob(&segment.index.encode()),
+        Param::Integer(segment.written_at),
+        segment.stream_seq.as_deref().map_or(Param::Null, Param::Text),
+    ];
+    sql.run(PUT, &params)
+}
+
+/// The newest segment of all lives.
+pub fn last(sql: &dyn Sql) -> Result<Option<LastSegment>, Failure> {
+    let Some(row) = only_row(sql, LAST, &[])? else { return Ok(None) };
+    let mut columns = Columns::new("segments", row);
+    Ok(Some(LastSegment {
+        read_seq: columns.integer()?,
+        incarnation: columns.integer()?,
+        end_position: columns.integer()?,
+        written_at: columns.integer()?,
+        stream_seq: columns.optional_text()?,
+    }))
+}
+
+/// The end and the index of a segment that must be there.
+pub fn find(sql: &dyn Sql, read_seq: u64) -> Result<(u64, Index), Failure> {
+    let missing = || Failure::new("read segment", format_args!("segment {read_seq} has no row"));
+    let row = only_row(sql, FIND, &[Param::Integer(read_seq)])?.ok_or_else(missing)?;
+    let mut columns = Columns::new("segments", row);
+    Ok((columns.integer()?, Index::decode(&columns.blob()?)?))
+}
+
+/// The oldest segments before one, as `read_seq` and incarnation.
+pub fn before(sql: &dyn Sql, read_seq: u64, count_max: u64) -> Result<Vec<(u64, u64)>, Failure> {
+    let mut found = Vec::new();
+    sql.query(BEFORE, &[Param::Integer(read_seq), Param::Integer(count_max)], &mut |row| {
+        let mut columns = Columns::new("segments", row);
+        found.push((columns.integer()?, columns.integer()?));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Forgets segments that are no longer in the bucket.
+pub(super) fn forget(sql: &dyn Sql, through_read_seq: u64) -> Result<(), Failure> {
+    sql.run(DELETE, &[Param::Integer(through_read_seq)])
+}

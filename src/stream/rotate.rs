@@ -1,0 +1,70 @@
+//! Rotation: when a segment is full, and which one is due for the bucket.
+//!
+//! The append that fills a segment seals it: the tail is then the start of the next, so that each place has one offset.
+//! A sealed segment never changes, and goes to the bucket in its own time. A closed stream's last segment is sealed as
+//! it is.
+
+use super::Stream;
+use super::append::Content;
+use crate::protocol::content_type::Format;
+
+/// How large a segment gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SegmentLimits {
+    /// From how many messages on it is full.
+    pub messages_max: u64,
+    /// From how many bytes on it is full.
+    pub bytes_max: u64,
+}
+
+/// How full a segment is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Fill {
+    /// Messages: of JSON streams its values, of others its appends.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Fill {
+    /// With one more append.
+    pub fn with(self, format: Format, content: &Content<'_>) -> Fill {
+        let messages = match format {
+            Format::Json => content.span,
+            Format::Text | Format::Binary => u64::from(content.span > 0),
+        };
+        Fill { messages: self.messages + messages, bytes: self.bytes + content.bytes.len() as u64 }
+    }
+
+    /// What a row has to say of it: one of the two is the position.
+    pub fn weight(self, format: Format) -> u64 {
+        match format {
+            Format::Json => self.bytes,
+            Format::Text | Format::Binary => self.messages,
+        }
+    }
+
+    /// Read from a row.
+    pub fn of_row(format: Format, position: u64, weight: u64) -> Fill {
+        match format {
+            Format::Json => Fill { messages: position, bytes: weight },
+            Format::Text | Format::Binary => Fill { messages: weight, bytes: position },
+        }
+    }
+
+    /// Whether the segment is sealed by what was just added to it.
+    pub fn is_full(self, limits: SegmentLimits) -> bool {
+        self.messages >= limits.messages_max || self.bytes >= limits.bytes_max
+    }
+}
+
+/// The segment that is due: the oldest in the hot log, if it is sealed.
+pub fn due(stream: &Stream) -> Option<u64> {
+    (stream.hot_from < sealed_until(stream)).then_some(stream.hot_from)
+}
+
+/// The first segment that may still change.
+fn sealed_until(stream: &Stream) -> u64 {
+    let tail_is_sealed = stream.closure.is_closed() && stream.tail.position > 0;
+    stream.tail.read_seq + u64::from(tail_is_sealed)
+}

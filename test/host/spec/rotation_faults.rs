@@ -1,0 +1,378 @@
+//! Rotation where things go wrong or come to an end: what is lost in the bucket, what fails on the way there, what is
+//! deleted, and what the object remembers when nothing is left in the hot log.
+
+use super::rotation::{MANY, post, world_after, world_of};
+use super::{CLOSE, HELLO, JSON, TEXT};
+use crate::support::bucket::BucketFault;
+use crate::support::http::{STREAM_URL, with_offsets};
+use crate::support::sql::Fault;
+use crate::support::world::CHUNK_MAX_BYTES;
+use crate::support::{Outcome, Request, SseClient, World};
+use ::http::Method;
+use durable_streams::object::rotation::{COLLECTED_AT_ONCE_MAX, Work};
+use durable_streams::object::{Answer, Limits, Object, Ports, Stop};
+use durable_streams::protocol::command::{Command, RequestHead};
+use durable_streams::stream::rotate::SegmentLimits;
+
+const KEY: &str = "Y2hhdC80Mg/1/0000000000000000";
+const READS: [&str; 3] = ["GET", "GET ?offset=-1&live=long-poll", "GET ?offset=-1&live=sse"];
+
+fn produced(seq: u64) -> String {
+    format!("POST | content-type: text/plain | producer-id: p | producer-epoch: 0 | producer-seq: {seq} << x")
+}
+
+// What is remembered.
+
+/// Each append is a segment, so that nothing but rows of segments tells of it.
+#[test]
+fn what_the_hot_log_told_is_not_forgotten() {
+    let seq = |seq: &str| format!("POST | content-type: text/plain | stream-seq: {seq} << x");
+    let [b, a] = [seq("b"), seq("a")];
+    let [first, second, third] = [produced(0), produced(1), produced(2)];
+    let closing = second.replace(" << ", " | stream-closed: true << ");
+    let ttl = "PUT | content-type: text/plain | stream-ttl: 60";
+    let table: [(&[&str], &str, &str); 13] = [
+        (&[TEXT, &b], &a, "409 | error: stream_seq_regression"),
+        (&[TEXT, &b], &b, "409 | error: stream_seq_regression"),
+        (&[TEXT, &b, HELLO], &b, "409 | error: stream_seq_regression"),
+        (&[TEXT, &b, HELLO], &seq("c"), "204 | stream-next-offset: @3_0"),
+        (&[TEXT, &first], &first, "204 | stream-next-offset: @1_0 | producer-seq: 0"),
+        (&[TEXT, &first], &second, "200 | stream-next-offset: @2_0 | producer-seq: 1"),
+        (&[TEXT, &first], &third, "409 | error: producer_gap | producer-expected-seq: 1"),
+        (&[TEXT, &first, &closing], &closing, "204 | stream-next-offset: @2_0 | stream-closed: true"),
+        (&[TEXT, HELLO, CLOSE], CLOSE, "204 | stream-next-offset: @1_0 | stream-closed: true"),
+        // Written 59 s ago, in the bucket since.
+        (&[ttl, "WAIT 59s", HELLO, "WAIT 59999ms"], "HEAD", "200 | stream-next-offset: @1_0"),
+        (&[ttl, "WAIT 59s", HELLO, "WAIT 60s"], "HEAD", "404"),
+        (&[ttl, HELLO, "WAIT 59s", CLOSE, "WAIT 59s"], "HEAD", "200 | stream-closed: true"),
+        // A close stores its lease, which reaches 1/16 further.
+        (&[ttl, HELLO, "WAIT 59s", CLOSE, "WAIT 64s"], "HEAD", "404"),
+    ];
+    for messages_max in [1, 2] {
+        for (steps, request, expected) in table {
+            for restarts in [false, true] {
+                let mut world = world_after(messages_max, steps);
+                if messages_max == 1 {
+                    assert!(!world.bucket.objects.is_empty());
+                }
+                if restarts {
+                    world.restart();
+                }
+                // With two messages a segment only the offsets are others.
+                let expected: Vec<&str> = expected
+                    .split(" | ")
+                    .filter(|part| messages_max == 1 || !part.contains("offset"))
+                    .collect();
+                world.ask(request).assert_is(&expected.join(" | "));
+            }
+        }
+    }
+}
+
+/// The closed tail is in the bucket, and its row is all that tells of the last write.
+#[test]
+fn a_closed_tail_in_the_bucket_lives_as_long() {
+    for (wait, status) in
+        [("WAIT 59999ms", "200 | stream-closed: true | stream-next-offset: @0_5"), ("WAIT 64s", "404")]
+    {
+        let last = HELLO.replace(" << ", " | stream-closed: true << ");
+        let steps = [
+            "PUT | content-type: text/plain | stream-ttl: 60",
+            "WAIT 30s",
+            &last,
+            "RESTART",
+            wait,
+            "RESTART",
+        ];
+        let mut world = world_after(2, &steps);
+        assert_eq!(world.bucket.objects.len(), 1);
+        world.ask("HEAD").assert_is(status);
+    }
+}
+
+// What is lost in the bucket.
+
+/// Whatever happens to an object, nobody is told anything that was not written, and it can be repaired.
+#[test]
+fn damaged_objects_are_missed() {
+    for content in [
+        [TEXT, "POST | content-type: text/plain << ab", HELLO],
+        [JSON, "POST | content-type: application/json << 12", "POST | content-type: application/json << [3]"],
+    ] {
+        let mut world = world_after(2, &content);
+        let sound = world.bucket.objects[KEY].clone();
+        let expected = world.ask("GET").body;
+        let (block, ends) = blocks_of(&sound);
+        let mut damages: Vec<(Option<Vec<u8>>, bool)> = vec![(None, true)];
+        damages.extend((block + 1..sound.len()).map(|end| (Some(sound[..end].to_vec()), end < ends)));
+        for at in 0..sound.len() {
+            let mut bytes = sound.clone();
+            bytes[at] ^= 0x10;
+            damages.push((Some(bytes), (block..ends).contains(&at)));
+        }
+        for (damaged, is_missed) in damages {
+            match &damaged {
+                Some(bytes) => world.bucket.objects.insert(KEY.to_owned(), bytes.clone()),
+                None => world.bucket.objects.remove(KEY),
+            };
+            for read in READS {
+                if is_missed {
+                    world.ask(read).assert_is("500 | error: internal | cache-control: no-store");
+                } else if read == "GET" {
+                    assert_eq!(world.ask(read).body, expected);
+                }
+            }
+            world.ask("HEAD").assert_is("200 | stream-next-offset: @1_0");
+            world.bucket.objects.insert(KEY.to_owned(), sound.clone());
+            assert_eq!(world.ask("GET").body, expected, "repaired");
+        }
+    }
+}
+
+/// Where the blocks of a small object are: between its header, and its footer of one entry and its trailer.
+fn blocks_of(object: &[u8]) -> (usize, usize) {
+    let content_type = usize::from(object[7]);
+    (5 + 1 + 2 + content_type + 8 + 8 + 4, object.len() - (8 + 8 + 4) - (4 + 4 + 5))
+}
+
+/// What is logged says which object it was.
+#[test]
+fn failures_name_the_object() {
+    let mut world = world_of(2, &["ab", "c"], &[]);
+    let segments = Some(SegmentLimits { messages_max: 2, bytes_max: MANY });
+    let mut object = Object::new(Limits { chunk_max_bytes: CHUNK_MAX_BYTES, segments });
+    let ports = Ports { sql: &world.sql, sockets: &world.sockets };
+    let head = RequestHead { method: &Method::GET, url: STREAM_URL, header: &|_| None };
+    let command = Command::parse(&head, b"").unwrap();
+    let Command::Read(read) = &command else { panic!("{command:?}") };
+    let served = object.serve(&ports, "chat/42", &command, world.now).unwrap();
+    let Answer::Cold(cold) = served.answer else { panic!("{served:?}") };
+    let [part] = &cold.parts[..] else { panic!("{cold:?}") };
+    assert_eq!(part.key, KEY);
+    let sound = world.bucket.get(&part.key, &part.range).unwrap();
+    let mut flipped = sound.clone();
+    flipped[4] ^= 1;
+    for (fetched, why) in [
+        (None, "it is not in the bucket"),
+        (Some(sound[..3].to_vec()), "it is cut off"),
+        (Some(flipped), "a block's checksum is wrong"),
+    ] {
+        let Err(Stop::Failed(failure)) = object.thaw(&ports, read, (&cold, &[fetched]), world.now) else {
+            panic!("{why}: it did not fail");
+        };
+        assert_eq!(failure.to_string(), format!("read segment: {KEY}: {why}"));
+    }
+    assert!(object.thaw(&ports, read, (&cold, &[Some(sound.clone())]), world.now).is_ok());
+    // The stream ended while its bytes were fetched: they are not given to anybody.
+    world.run(&["DELETE", TEXT]);
+    let ports = Ports { sql: &world.sql, sockets: &world.sockets };
+    object.forget();
+    let stopped = object.thaw(&ports, read, (&cold, &[Some(sound.clone())]), world.now);
+    assert!(matches!(stopped, Err(Stop::Refused(_))), "{stopped:?}");
+}
+
+// The end.
+
+/// A life's objects go with it, and no others.
+#[test]
+fn lives_share_no_objects() {
+    let mut world = world_of(2, &["a", "b", "c"], &[]);
+    world.rotates = false;
+    world.run(&["DELETE", TEXT, &post("text/plain", "d"), &post("text/plain", "e"), "RESTART"]);
+    world.ask("GET").assert_is("200 | stream-next-offset: @3_0 << de");
+    assert_eq!(world.bucket.objects.len(), 1, "the old life's is still there");
+    world.bucket.objects.insert("other/1/0".to_owned(), b"of another stream".to_vec());
+    world.work();
+    let keys: Vec<&String> = world.bucket.objects.keys().collect();
+    assert_eq!(keys, ["Y2hhdC80Mg/2/0000000000000002", "other/1/0"]);
+    world.ask("GET").assert_is("200 | stream-next-offset: @3_0 << de");
+    world.ask("GET ?offset=@0_0").assert_is("200 << de");
+    world.ask("GET ?offset=@0_1").assert_is("410 | error: offset_gone");
+    world.run(&["DELETE"]);
+    world.work();
+    assert_eq!(world.bucket.objects.keys().collect::<Vec<_>>(), ["other/1/0"]);
+}
+
+#[test]
+fn expired_streams_are_collected() {
+    let mut world = world_after(1, &["PUT | content-type: text/plain | stream-ttl: 60", HELLO, HELLO]);
+    assert_eq!(world.bucket.objects.len(), 2);
+    world.run(&["WAIT 61s", "RING"]);
+    world.work();
+    assert!(world.bucket.objects.is_empty());
+    world.assert_bucket_is_tidy();
+}
+
+/// In batches, each of which may be the last before the object loses its memory.
+#[test]
+fn many_segments_are_collected_in_batches() {
+    for restarts in [false, true] {
+        let mut world = world_of(1, &["x"; 250], &[]);
+        assert_eq!(world.bucket.objects.len(), 250);
+        world.rotates = false;
+        world.run(&["DELETE"]);
+        let mut batches = Vec::new();
+        while let Some(work) = world.next_work() {
+            let Work::Collect(collection) = &work else { panic!("{work:?}") };
+            batches.push(collection.keys.len() as u64);
+            assert!(world.bucket.take(&work));
+            if restarts && batches.len() == 2 {
+                // Done, but it is not known: it is done again.
+                world.restart();
+                continue;
+            }
+            world.done(&work);
+            world.assert_bucket_is_tidy();
+        }
+        let all = COLLECTED_AT_ONCE_MAX;
+        assert_eq!(batches, if restarts { vec![all, all, all, 50] } else { vec![all, all, 50] });
+        assert!(world.bucket.objects.is_empty());
+    }
+}
+
+// What fails.
+
+#[test]
+fn failed_uploads_and_deletes_are_tried_again() {
+    for fault in [BucketFault::Fails, BucketFault::FailsButStored] {
+        for restarts in [false, true] {
+            let mut world = world_of(2, &["a"], &[]);
+            let again = |world: &mut World| {
+                if restarts {
+                    world.restart();
+                }
+                world.ask("HEAD")
+            };
+            world.bucket.arm(fault);
+            world.run(&[&post("text/plain", "b")]);
+            assert!(world.sql.segment_keys().is_empty(), "it is still in the hot log");
+            world.ask("GET ?offset=@1_0").assert_is("200 | stream-up-to-date: true <<");
+            again(&mut world);
+            world.assert_bucket_is_tidy();
+            assert_eq!(world.bucket.objects.len(), 1);
+            world.ask("GET").assert_is("200 << ab");
+            world.bucket.arm(fault);
+            world.run(&["DELETE"]);
+            assert_eq!(world.sql.segment_keys().len(), 1, "it is still to be deleted");
+            again(&mut world);
+            world.assert_bucket_is_tidy();
+            assert!(world.bucket.objects.is_empty());
+        }
+    }
+}
+
+/// The upload that failed may have arrived, and its stream is deleted before it is tried again.
+#[test]
+fn what_may_have_arrived_is_deleted() {
+    for fault in [BucketFault::Fails, BucketFault::FailsButStored] {
+        for restarts in [false, true] {
+            let mut world = world_of(2, &["a"], &[]);
+            world.bucket.arm(fault);
+            world.run(&[&post("text/plain", "b")]);
+            if restarts {
+                world.restart();
+            }
+            world.run(&["DELETE"]);
+            world.work();
+            assert!(world.bucket.objects.is_empty());
+            world.assert_bucket_is_tidy();
+        }
+    }
+}
+
+/// The object arrived, but its row was not stored, or it is not known whether it was.
+#[test]
+fn rows_that_fail_are_tried_again() {
+    for fault in
+        [Fault::Statement(0), Fault::Statement(1), Fault::Statement(2), Fault::Commit, Fault::CommitButStored]
+    {
+        let mut world = world_of(2, &["a"], &[]);
+        world.rotates = false;
+        world.run(&[&post("text/plain", "b")]);
+        for step in ["HEAD", "DELETE"] {
+            world.ask(step);
+            let work = world.next_work().unwrap();
+            assert!(world.bucket.take(&work));
+            world.sql.arm(fault);
+            world.done(&work);
+            world.sql.disarm();
+            if step == "HEAD" {
+                world.ask("GET").assert_is("200 | stream-next-offset: @1_0 << ab");
+            }
+            world.work();
+            world.assert_bucket_is_tidy();
+        }
+        assert!(world.bucket.objects.is_empty());
+    }
+}
+
+/// Live readers of a damaged segment are refused and hold no sockets.
+#[test]
+fn nobody_waits_for_what_is_lost() {
+    let mut world = world_of(2, &["a", "b"], &[]);
+    world.bucket.objects.clear();
+    for read in &READS[1..] {
+        assert!(matches!(world.send(&Request::parse(read)), Outcome::Answered(_)));
+    }
+    // The tail is not lost.
+    assert!(matches!(world.send(&Request::parse("GET ?offset=now&live=sse")), Outcome::Parked(..)));
+}
+
+// The bill.
+
+/// One row an append; a segment costs the stream's row, which learns of the next one, and its own row.
+#[test]
+fn rows_of_a_long_run() {
+    const SEGMENT_ROWS: u64 = 2;
+    for (messages_max, segments) in [(10, 100), (100, 10), (1, 1000)] {
+        for rows_of_append in [1, 2] {
+            let mut world = world_after(messages_max, &[TEXT]);
+            world.sql.take_rows_written();
+            for n in 0..1000 {
+                world.run(&[if rows_of_append == 2 { produced(n) } else { HELLO.to_owned() }.as_str()]);
+            }
+            assert_eq!(world.bucket.objects.len() as u64, segments);
+            let rows = world.sql.take_rows_written();
+            assert_eq!(rows, 1000 * rows_of_append + segments * SEGMENT_ROWS, "{messages_max} a segment");
+        }
+    }
+}
+
+/// An offset that nobody was given, but that is valid: the end of a segment is the start of the next.
+#[test]
+fn a_segments_end_is_the_next_ones_start() {
+    let state = [
+        JSON,
+        "POST | content-type: application/json << [1,2]",
+        "POST | content-type: application/json << 3",
+    ];
+    for rotates in [false, true] {
+        let mut world = world_after(2, &[]);
+        world.rotates = rotates;
+        world.run(&state);
+        world.ask("GET ?offset=@0_2").assert_is("200 | stream-next-offset: @1_1 << [3]");
+        let client = SseClient::open(&mut world, &with_offsets("GET ?offset=@0_2&live=sse"));
+        assert_eq!(client.data(), ["[3]"]);
+    }
+}
+
+/// Where an append ends inside a character, so does its segment, and no reading makes that whole.
+#[test]
+fn a_segment_that_ends_inside_a_character() {
+    for (rotates, chunk_max_bytes) in [(true, 1 << 20), (true, 2), (false, 2), (false, 3)] {
+        let mut world = world_after(1, &[]);
+        world.limit_chunks(chunk_max_bytes);
+        world.rotates = rotates;
+        world.run(&[TEXT]);
+        for body in [&b"a\xe2"[..], &b"\x82\xac"[..], b"b"] {
+            world
+                .send_answered(&Request::parse("POST | content-type: text/plain").body(body))
+                .assert_is("204");
+        }
+        let mut client = SseClient::open(&mut world, "GET ?offset=-1&live=sse");
+        client.pump(&mut world);
+        let text = client.data().concat();
+        assert!(text.starts_with('a') && text.ends_with('b'), "{text:?}");
+        assert_eq!(text.matches('a').count() + text.matches('b').count(), 2, "{text:?}");
+    }
+}

@@ -1,0 +1,55 @@
+//! The bucket: a map that fails on demand.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use durable_streams::object::rotation::Work;
+
+/// What goes wrong next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum BucketFault {
+    /// It fails, and nothing is done.
+    Fails,
+    /// It fails, but it is done.
+    FailsButStored,
+}
+
+/// Objects by their keys.
+#[derive(Default)]
+pub(crate) struct HostBucket {
+    pub(crate) objects: BTreeMap<String, Vec<u8>>,
+    fault: Option<BucketFault>,
+}
+
+impl HostBucket {
+    /// Arms a fault; it strikes once.
+    pub(crate) fn arm(&mut self, fault: BucketFault) {
+        self.fault = Some(fault);
+    }
+
+    /// Does what is to be done; whether it says that it has.
+    pub(crate) fn take(&mut self, work: &Work) -> bool {
+        let fault = self.fault.take();
+        if fault == Some(BucketFault::Fails) {
+            return false;
+        }
+        match work {
+            Work::Upload(upload) => {
+                self.objects.insert(upload.key.clone(), upload.bytes.clone());
+            }
+            Work::Collect(collection) => {
+                for key in &collection.keys {
+                    self.objects.remove(key);
+                }
+            }
+        }
+        fault.is_none()
+    }
+
+    /// Bytes of an object, as far as it has them.
+    pub(crate) fn get(&self, key: &str, range: &Range<u64>) -> Option<Vec<u8>> {
+        let object = self.objects.get(key)?;
+        let end = object.len().min(range.end as usize);
+        Some(object[(range.start as usize).min(end)..end].to_vec())
+    }
+}
