@@ -1,0 +1,217 @@
+// Rotation on workerd: what is in the bucket, what reads find across it and the hot log, what it costs, and damage.
+
+import { randomBytes } from "node:crypto"
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
+import { SseReader, longPoll, readersAsked } from "./readers.mjs"
+import { bucketOf, keyOf, keys, keysOf, messagesOf, offset, rotated } from "./segments.mjs"
+import { BYTES, CLOSED, JSON_TYPE, PATIENT, numbers, producer, start, unique } from "./support.mjs"
+
+const MIB = 2 ** 20
+
+describe("a stream of many segments", () => {
+  let server
+  beforeAll(async () => {
+    server = await start({ vars: { ...PATIENT, SEGMENT_MAX_MESSAGES: "3" } })
+  })
+  afterAll(() => server?.dispose())
+
+  /** A JSON stream of the messages 0, 1, 2, ... whose sealed segments are all in the bucket; `nexts` has each offset. */
+  const filled = async (count) => {
+    const stream = server.stream(unique("filled"))
+    const nexts = [(await stream.create(JSON_TYPE)).next]
+    for (const n of numbers(count)) nexts.push((await stream.append(`${n}`, JSON_TYPE)).next)
+    await rotated(server, stream, Math.floor(count / 3))
+    return { stream, nexts }
+  }
+
+  test("is read from every offset that was ever returned", async () => {
+    const { stream, nexts } = await filled(17)
+    // An append that fills a segment answers with the start of the next.
+    expect(nexts).toEqual(numbers(18).map((n) => offset(Math.floor(n / 3), n % 3)))
+    for (const [n, next] of nexts.entries()) expect(await messagesOf(stream, next)).toEqual(numbers(17 - n, n))
+    expect((await stream.read("now")).next).toBe(nexts.at(-1))
+  })
+
+  test("has one object for each sealed segment, and a close seals the last", async () => {
+    const { stream } = await filled(8)
+    expect(await keysOf(server, stream)).toEqual(keys(stream, 2))
+    await stream.append("8", { ...JSON_TYPE, ...CLOSED })
+    await rotated(server, stream, 3)
+    expect(await keysOf(server, stream)).toEqual(keys(stream, 3))
+    const chunks = await stream.readAll()
+    expect(chunks.flatMap(({ text }) => JSON.parse(text))).toEqual(numbers(9))
+    expect(chunks.at(-1).header("stream-closed")).toBe("true")
+  })
+
+  test("has no object once it is deleted, and its next life has its own", async () => {
+    const { stream } = await filled(7)
+    await stream.delete()
+    await server.log.until({ event: "collected", stream: stream.path })
+    expect(await keysOf(server, stream)).toEqual([])
+    await stream.ask("GET", { query: "?offset=-1", status: 404 })
+    await stream.create(JSON_TYPE)
+    for (const n of [10, 11, 12, 13]) await stream.append(`${n}`, JSON_TYPE)
+    await rotated(server, stream, 3)
+    expect(await messagesOf(stream)).toEqual([10, 11, 12, 13])
+    expect(await keysOf(server, stream)).toHaveLength(1)
+  })
+
+  test("has no object once it has expired", async () => {
+    const stream = server.stream(unique("expires"))
+    await stream.create({ ...JSON_TYPE, "stream-ttl": "2" })
+    for (const n of numbers(3)) await stream.append(`${n}`, JSON_TYPE)
+    await rotated(server, stream, 1)
+    expect(await keysOf(server, stream)).toHaveLength(1)
+    await server.log.until({ event: "collected", stream: stream.path })
+    expect(await keysOf(server, stream)).toEqual([])
+  })
+
+  test("SSE begins in a rotated part and goes on live, across further rotations", async () => {
+    const { stream, nexts } = await filled(8)
+    const starts = [0, 1, 3, 5, 7, 8]
+    const readers = await Promise.all(starts.map((n) => SseReader.open(stream, { offset: nexts[n] })))
+    await Promise.all(readers.map((reader) => reader.untilAtTail()))
+    for (const n of numbers(8, 8)) await stream.append(`${n}`, JSON_TYPE)
+    await stream.append(undefined, CLOSED)
+    await Promise.all(readers.map((reader) => reader.untilEnd()))
+    const seen = readers.map(({ messages }) => messages)
+    expect(seen).toEqual(starts.map((n) => numbers(16 - n, n)))
+    // Where a control event says to go on is one of the offsets that the appends gave.
+    expect(readers[0].controls.at(-1).streamNextOffset).toBe((await stream.ask("HEAD")).next)
+  })
+
+  test("long-polls begin in a rotated part and go on live", async () => {
+    const { stream, nexts } = await filled(8)
+    const seen = []
+    let next = nexts[1]
+    while (next !== nexts.at(-1)) {
+      const answer = await longPoll(stream, next)
+      seen.push(...JSON.parse(answer.text))
+      next = answer.next
+    }
+    expect(seen).toEqual(numbers(7, 1))
+    const before = server.log.matching({ event: "served", stream: stream.path, method: "GET" }).length
+    // The append that it waits for seals the segment.
+    const waiting = longPoll(stream, next)
+    await readersAsked(server, stream, before + 1)
+    await stream.append("8", JSON_TYPE)
+    const answer = await waiting
+    expect([answer.text, answer.next]).toEqual(["[8]", offset(3, 0)])
+  })
+})
+
+describe("rows that rotation writes", () => {
+  let server
+  beforeAll(async () => {
+    server = await start({ vars: { SEGMENT_MAX_MESSAGES: "10" } })
+  })
+  afterAll(() => server?.dispose())
+
+  /** A hundred appends; gives the rows of each append and of each rotation. */
+  const written = async (headers) => {
+    const stream = server.stream(unique("rows"))
+    await stream.create()
+    for (const n of numbers(100)) await stream.append(`${n},`, { ...BYTES, ...headers(n) })
+    const rotations = await rotated(server, stream, 10)
+    const appends = await server.log.until({ event: "served", stream: stream.path, method: "POST" }, 100)
+    const rows = (lines) => lines.map(({ rows_written }) => rows_written)
+    return { stream, appends: rows(appends), rotations: rows(rotations) }
+  }
+
+  /** A seal costs three more: SQLite's own for the table of the next segment, and the stream's row. */
+  const each = (rows) => numbers(100).map((n) => (n % 10 === 9 ? rows + 3 : rows))
+  const ROTATIONS = [3, ...Array(9).fill(1)]
+
+  test("one for each append, and none for reads of what is in the bucket", async () => {
+    const { stream, appends, rotations } = await written(() => ({}))
+    expect(appends).toEqual(each(1))
+    expect(rotations).toEqual(ROTATIONS)
+    expect(Buffer.concat((await stream.readAll()).map(({ bytes }) => bytes)).toString()).toBe(
+      numbers(100).map((n) => `${n},`).join(""),
+    )
+    await stream.read(offset(4, 0))
+    const reads = await server.log.until({ event: "served", stream: stream.path, method: "GET" }, 2)
+    expect(reads.map(({ rows_written }) => rows_written)).toEqual(reads.map(() => 0))
+  })
+
+  test("two for each append of a producer", async () => {
+    const { appends, rotations } = await written((n) => producer(n))
+    expect(appends).toEqual(each(2))
+    expect(rotations).toEqual(ROTATIONS)
+  })
+})
+
+describe("objects that are damaged", () => {
+  let server
+  beforeAll(async () => {
+    server = await start({ vars: { SEGMENT_MAX_MESSAGES: "3" } })
+  })
+  afterAll(() => server?.dispose())
+
+  const damages = {
+    missing: (bucket, key) => bucket.delete(key),
+    "of one other byte": (bucket, key, bytes) => {
+      const other = Buffer.from(bytes)
+      other[other.indexOf("message 4")] ^= 1
+      return bucket.put(key, other)
+    },
+    "cut short": (bucket, key, bytes) => bucket.put(key, bytes.subarray(0, 50)),
+    "of another segment": async (bucket, key) => {
+      const other = await bucket.get(key.replace(/1$/u, "0"))
+      return bucket.put(key, Buffer.from(await other.arrayBuffer()))
+    },
+  }
+  for (const [name, damage] of Object.entries(damages)) {
+    test(`${name}: an error that names the object, and the right one heals it`, async () => {
+      const stream = server.stream(unique("damaged"))
+      await stream.create()
+      for (const n of numbers(8)) await stream.append(`message ${n}\n`)
+      await rotated(server, stream, 2)
+      const whole = (await stream.read()).text
+      const [bucket, key] = [await bucketOf(server), keyOf(stream, 1)]
+      const bytes = Buffer.from(await (await bucket.get(key)).arrayBuffer())
+
+      await damage(bucket, key, bytes)
+      for (const from of ["-1", offset(1, 0), offset(1, 10)]) {
+        const refused = await stream.ask("GET", { query: `?offset=${from}`, status: 500 })
+        expect(JSON.parse(refused.text)).toMatchObject({ error: { code: "internal" } })
+      }
+      const lines = await server.log.until({ level: "error", stream: stream.path }, 3)
+      for (const { cause } of lines) expect(cause).toContain(key)
+      // What is elsewhere is read, and writers notice nothing.
+      expect((await stream.read(offset(2, 0))).text).toBe("message 6\nmessage 7\n")
+      await stream.append("message 8\n")
+
+      await bucket.put(key, bytes)
+      expect((await stream.read()).text).toBe(`${whole}message 8\n`)
+    })
+  }
+})
+
+test("an append's answer does not wait for the bucket", async () => {
+  const server = await start()
+  onTestFinished(() => server.dispose())
+  const stream = server.stream(unique("waits"))
+  await stream.create()
+  for (const segment of numbers(5)) {
+    for (const _ of numbers(3)) await stream.append(randomBytes(MIB))
+    await rotated(server, stream, segment)
+    // This one seals the segment.
+    expect((await stream.append(randomBytes(MIB))).next).toBe(offset(segment + 1, 0))
+    expect(server.log.matching({ event: "rotated", stream: stream.path })).toHaveLength(segment)
+  }
+  await rotated(server, stream, 5)
+})
+
+test("a delete in the middle of an upload leaves no object", async () => {
+  const server = await start()
+  onTestFinished(() => server.dispose())
+  for (const size of [0.01, 1, 4, 15].map((mib) => mib * MIB)) {
+    const stream = server.stream(unique("early"))
+    await stream.create(BYTES)
+    await stream.append(randomBytes(size), { ...BYTES, ...CLOSED })
+    await stream.delete()
+    await server.log.until({ event: "collected", stream: stream.path })
+    expect(await keysOf(server, stream)).toEqual([])
+  }
+})

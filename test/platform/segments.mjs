@@ -1,0 +1,49 @@
+// Segments as tests of rotation see them: the bucket's objects, and a workerd with a bucket that can be killed.
+
+import { readFile } from "node:fs/promises"
+import { numbers, start } from "./support.mjs"
+
+/** The bucket that the server's worker writes to. */
+export const bucketOf = (server) => server.mf.getR2Bucket("SEGMENTS", "durable-streams")
+
+const sixteen = (number) => `${number}`.padStart(16, "0")
+export const offset = (readSeq, position) => `${sixteen(readSeq)}_${sixteen(position)}`
+
+const folderOf = (stream) => `${Buffer.from(stream.path).toString("base64url")}/`
+/** Where a segment of a stream's first life is in the bucket. */
+export const keyOf = (stream, readSeq) => `${folderOf(stream)}1/${sixteen(readSeq)}`
+export const keys = (stream, count) => numbers(count).map((readSeq) => keyOf(stream, readSeq))
+
+/** The keys of a stream's objects, in order. */
+export async function keysOf(server, stream) {
+  const listed = await (await bucketOf(server)).list({ prefix: folderOf(stream) })
+  if (listed.truncated) throw new Error("more objects than one page lists")
+  return listed.objects.map(({ key }) => key)
+}
+
+/** Waits until that many segments are in the bucket and no longer in the hot log. */
+export const rotated = (server, stream, count) => server.log.until({ event: "rotated", stream: stream.path }, count)
+
+/** What there is to read of a JSON stream, chunk by chunk. */
+export const messagesOf = async (stream, offset) => (await stream.readAll(offset)).flatMap(({ text }) => JSON.parse(text))
+
+/** The processes that this one has started. */
+const children = async () =>
+  (await readFile(`/proc/${process.pid}/task/${process.pid}/children`, "utf8")).trim().split(" ")
+
+/** A server whose workerd is known: Miniflare's, because plain workerd has no bucket. */
+export async function startKnown(options) {
+  const others = new Set(await children())
+  const server = await start(options)
+  const [pid, ...more] = (await children()).filter((child) => !others.has(child)).map(Number)
+  if (!pid || more.length > 0) throw new Error("which process is workerd?")
+  return {
+    ...server,
+    pid,
+    /** At once, with nothing put in order. */
+    async kill() {
+      process.kill(pid, "SIGKILL")
+      await server.dispose()
+    },
+  }
+}
