@@ -69,8 +69,10 @@ struct Inner {
     /// Whether an announcement is already on its way.
     announcing: Cell<bool>,
     bucket: Option<SegmentBucket>,
-    /// Whether something is being done in the bucket: never two things at once.
+    /// Whether something is being done in the bucket, or soon will be: never two things at once.
     working: Cell<bool>,
+    /// When the bucket is tried again after it failed; the alarm rings then.
+    rests_until: Cell<Millis>,
 }
 
 #[wasm_bindgen]
@@ -94,6 +96,7 @@ impl StreamObject {
             announcing: Cell::new(false),
             bucket,
             working: Cell::new(false),
+            rests_until: Cell::new(0),
         };
         StreamObject { inner: Rc::new(inner) }
     }
@@ -122,7 +125,9 @@ impl StreamObject {
     pub async fn ring(&self) -> Result<(), JsValue> {
         let inner = Rc::clone(&self.inner);
         inner.ring()?;
-        inner.work().await;
+        if !inner.working.replace(true) {
+            inner.work().await;
+        }
         Ok(())
     }
 
@@ -257,7 +262,7 @@ impl Inner {
 
     /// Does what there is to do in the bucket, in a later turn: the writer's answer does not wait for it.
     fn work_soon(self: &Rc<Self>) {
-        if self.working.get() {
+        if clock::now() < self.rests_until.get() || self.working.replace(true) {
             return;
         }
         let inner = Rc::clone(self);
@@ -269,14 +274,14 @@ impl Inner {
 
     /// Rotates what is due and deletes what nobody can read any more, one thing after the other.
     async fn work(&self) {
-        if self.working.replace(true) {
-            return;
-        }
         #[cfg(feature = "counters")]
         let _busy = counters::busy(self.name(), |_| {});
         if let Err(failure) = self.work_until_done().await {
             log::failure(&self.name(), &failure);
-            if let Err(failure) = self.sql.set_alarm(clock::now() + ALARM_RETRY) {
+            // Not with each request that comes until then: every try writes a segment, and this a row.
+            let again_at = clock::now() + ALARM_RETRY;
+            self.rests_until.set(again_at);
+            if let Err(failure) = self.sql.set_alarm(again_at) {
                 log::failure(&self.name(), &failure);
             }
         }

@@ -52,7 +52,10 @@ impl Object {
     pub fn may_have_work(&self) -> bool {
         self.limits.segments.is_some()
             && match &self.life {
-                Some(Life::Live(stream)) => due(stream).is_some() || self.garbage == Garbage::Unknown,
+                // What begins with the first segment of all leaves none behind.
+                Some(Life::Live(stream)) => {
+                    due(stream).is_some() || (self.garbage == Garbage::Unknown && stream.first_read_seq > 0)
+                }
                 Some(Life::Ended(_)) => self.garbage == Garbage::Unknown,
                 Some(Life::Unborn) | None => false,
             }

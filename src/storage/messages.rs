@@ -224,8 +224,12 @@ pub fn read(
 
 /// Joins what two segments gave: of JSON, two arrays.
 pub fn join(format: Format, body: &mut Vec<u8>, part: Vec<u8>) {
-    if body.is_empty() || part.is_empty() {
-        body.extend(part);
+    if body.is_empty() {
+        // Most reads are of one segment: nothing is copied.
+        *body = part;
+        return;
+    }
+    if part.is_empty() {
         return;
     }
     match format {
