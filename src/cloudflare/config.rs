@@ -38,7 +38,7 @@ impl Config {
             limits: Limits {
                 chunk_max_bytes: number("CHUNK_MAX_BYTES", 1 << 20).clamp(CHUNK_MIN_BYTES, 1 << 24) as usize,
                 segments: Some(SegmentLimits {
-                    messages_max: number("SEGMENT_MAX_MESSAGES", 1000),
+                    appends_max: number("SEGMENT_MAX_MESSAGES", 1000),
                     bytes_max: number("SEGMENT_MAX_BYTES", 4 << 20).min(SEGMENT_LIMIT_BYTES),
                 }),
             },

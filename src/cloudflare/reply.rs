@@ -9,18 +9,22 @@ use crate::protocol::reply::Reply;
 
 #[wasm_bindgen(module = "/src/cloudflare/respond.js")]
 extern "C" {
+    /// The body is a view of the module's memory: what a response is made of is copied when it is made.
     #[wasm_bindgen(catch)]
     fn respond(
         status: u16,
         header_lines: &str,
-        body: Option<Uint8Array>,
+        body: Option<&[u8]>,
         socket: Option<&WebSocket>,
     ) -> Result<Response, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = respond)]
+    fn respond_with(status: u16, header_lines: &str, body: &Uint8Array) -> Result<Response, JsValue>;
 }
 
 /// A response with the reply's body.
 pub(super) fn response(reply: &Reply) -> Result<Response, JsValue> {
-    let body = (!reply.body.is_empty()).then(|| Uint8Array::from(&*reply.body));
+    let body = (!reply.body.is_empty()).then_some(&*reply.body);
     respond(reply.status.as_u16(), &reply.header_lines(), body, None)
 }
 
@@ -31,8 +35,10 @@ pub(super) fn without_body(reply: &Reply) -> Result<Response, JsValue> {
 
 /// A response that came over a socket; its body does not pass through here.
 pub(super) fn passed_on(head: &ReplyHead<'_>, body: &Uint8Array) -> Result<Response, JsValue> {
-    let body = (body.length() > 0).then(|| body.clone());
-    respond(head.status, head.header_lines, body, None)
+    if body.length() == 0 {
+        return respond(head.status, head.header_lines, None, None);
+    }
+    respond_with(head.status, head.header_lines, body)
 }
 
 /// A response that hands over a socket; its headers are those of the response that the edge will make.

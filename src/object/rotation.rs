@@ -120,7 +120,7 @@ impl Object {
 fn upload(sql: &dyn Sql, stream: &Stream, read_seq: u64) -> Result<Upload, Failure> {
     let format = stream.content_type.format();
     let lost = || Failure::new("rotate", format_args!("segment {read_seq} has no messages"));
-    let last = messages::last(sql, format, read_seq)?.ok_or_else(lost)?;
+    let last = messages::last(sql, read_seq)?.ok_or_else(lost)?;
     let mut writer = Writer::new(stream.content_type.as_str(), read_seq, 0);
     messages::each(sql, format, read_seq, &mut |message, span| writer.push(message, span))?;
     let file = writer.finish();
@@ -128,7 +128,7 @@ fn upload(sql: &dyn Sql, stream: &Stream, read_seq: u64) -> Result<Upload, Failu
         read_seq,
         incarnation: stream.incarnation,
         end_position: last.next_position,
-        message_count: last.fill.messages,
+        message_count: file.message_count,
         object_bytes: file.bytes.len() as u64,
         index: file.index,
         written_at: last.written_at,

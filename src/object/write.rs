@@ -43,7 +43,7 @@ impl Object {
             }
             Creating::Create(mut stream, content) => {
                 commit(ports.sql, &Change::Create { path, stream: &stream, content: &content })?;
-                stream.fill = stream.fill.with(stream.content_type.format(), &content);
+                stream.fill = stream.fill.with(&content);
                 stream.tail = tail_after(&stream, &content);
                 let reply = Reply::created(
                     request.location,
@@ -145,8 +145,7 @@ impl Writing<'_> {
     ) -> Result<(), Stop> {
         let lease_until = stream.touch(now);
         let Writing { content, stream_seq, producer, closes } = self;
-        let fill =
-            content.map_or(stream.fill, |content| stream.fill.with(stream.content_type.format(), content));
+        let fill = content.map_or(stream.fill, |content| stream.fill.with(content));
         let seals = content.is_some() && limits.segments.is_some_and(|limits| fill.is_full(limits));
         let seq = stream_seq.or(stream.stream_seq.as_deref());
         let change = Change::Append {

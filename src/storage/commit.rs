@@ -82,7 +82,7 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
         && messages::is_one_row(content)
     {
         let written = written(stream, content, *stream_seq, *now);
-        return messages::insert_alone(sql, stream.content_type.format(), content, written);
+        return messages::insert_alone(sql, content, written);
     }
     sql.transaction(&mut || match change {
         Change::Create { path, stream, content } => create(sql, path, stream, content),
@@ -148,8 +148,7 @@ fn written<'w>(
     stream_seq: Option<&'w str>,
     written_at: Millis,
 ) -> Written<'w> {
-    let fill = stream.fill.with(stream.content_type.format(), content);
-    Written { at: stream.tail, written_at, stream_seq, fill }
+    Written { at: stream.tail, written_at, stream_seq, fill: stream.fill.with(content) }
 }
 
 /// The tail after an append that does not seal its segment.

@@ -61,9 +61,9 @@ impl Chunk {
 }
 
 /// Reads the last row: all there is to know of the tail.
-pub fn last(sql: &dyn Sql, format: Format, read_seq: u64) -> Result<Option<Last>, Failure> {
+pub fn last(sql: &dyn Sql, read_seq: u64) -> Result<Option<Last>, Failure> {
     let statement = format!(
-        "SELECT key, span, written_at, stream_seq, weight FROM messages_{read_seq} ORDER BY key DESC LIMIT 1"
+        "SELECT key, span, written_at, stream_seq, appends, bytes FROM messages_{read_seq} ORDER BY key DESC LIMIT 1"
     );
     let Some(row) = only_row(sql, &statement, &[])? else { return Ok(None) };
     let mut columns = Columns::new("messages", row);
@@ -72,19 +72,18 @@ pub fn last(sql: &dyn Sql, format: Format, read_seq: u64) -> Result<Option<Last>
         next_position,
         written_at: columns.integer()?,
         stream_seq: columns.optional_text()?,
-        fill: Fill::of_row(format, next_position, columns.integer()?),
+        fill: Fill { appends: columns.integer()?, bytes: columns.integer()? },
     }))
 }
 
 /// Stores an append of one row, as a transaction of its own.
 pub(super) fn insert_alone(
     sql: &dyn Sql,
-    format: Format,
     content: &Content<'_>,
     written: Written<'_>,
 ) -> Result<(), Failure> {
     let key = written.at.position << PART_BITS;
-    sql.run_alone(&insertion(written), &values(format, key, content.span, &content.bytes, written))
+    sql.run_alone(&insertion(written), &values(key, content.span, &content.bytes, written))
 }
 
 /// Whether an append takes one row.
@@ -101,26 +100,27 @@ pub(super) fn insert(
 ) -> Result<(), Failure> {
     let statement = insertion(written);
     each_row(format, content, written.at.position, &mut |key, span, body| {
-        sql.run(&statement, &values(format, key, span, body, written))
+        sql.run(&statement, &values(key, span, body, written))
     })
 }
 
 fn insertion(written: Written<'_>) -> String {
     let read_seq = written.at.read_seq;
     format!(
-        "INSERT INTO messages_{read_seq} (key, span, body, written_at, stream_seq, weight) \
-         VALUES (?, ?, ?, ?, ?, ?)"
+        "INSERT INTO messages_{read_seq} (key, span, body, written_at, stream_seq, appends, bytes) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)"
     )
 }
 
-fn values<'v>(format: Format, key: u64, span: u64, body: &'v [u8], written: Written<'v>) -> [Param<'v>; 6] {
+fn values<'v>(key: u64, span: u64, body: &'v [u8], written: Written<'v>) -> [Param<'v>; 7] {
     [
         Param::Integer(key),
         Param::Integer(span),
         Param::Blob(body),
         Param::Integer(written.written_at),
         written.stream_seq.map_or(Param::Null, Param::Text),
-        Param::Integer(written.fill.weight(format)),
+        Param::Integer(written.fill.appends),
+        Param::Integer(written.fill.bytes),
     ]
 }
 
@@ -194,8 +194,7 @@ pub fn read(
     while whole.next < tail {
         let from = whole.next;
         // Segments that wait for their rotation are read across as if they were one.
-        let end =
-            if from.read_seq < tail.read_seq { Some(end_of(sql, format, from.read_seq)?) } else { None };
+        let end = if from.read_seq < tail.read_seq { Some(end_of(sql, from.read_seq)?) } else { None };
         let left = max_bytes.saturating_sub(whole.body.len());
         if end.is_none_or(|end| from.position < end) {
             let part = match format {
@@ -243,8 +242,8 @@ pub fn join(format: Format, body: &mut Vec<u8>, part: Vec<u8>) {
 }
 
 /// The position after the last message of a segment in the hot log.
-fn end_of(sql: &dyn Sql, format: Format, read_seq: u64) -> Result<u64, Failure> {
-    Ok(last(sql, format, read_seq)?.map_or(0, |last| last.next_position))
+fn end_of(sql: &dyn Sql, read_seq: u64) -> Result<u64, Failure> {
+    Ok(last(sql, read_seq)?.map_or(0, |last| last.next_position))
 }
 
 /// All messages of a segment in the hot log, each with its position and how far it moves it.

@@ -4,7 +4,7 @@
 //! No table has an index of its own and no key besides its b-tree's: each would be one more billed row a write.
 
 /// The version of all that is stored; a row with another one is not read.
-pub const SCHEMA_VERSION: u64 = 2;
+pub const SCHEMA_VERSION: u64 = 3;
 
 /// The one row that says what the stream is; the tail is derived from its messages.
 pub const CREATE_STREAM: &str = "CREATE TABLE IF NOT EXISTS stream (
@@ -37,8 +37,8 @@ pub const CREATE_PRODUCERS: &str = "CREATE TABLE IF NOT EXISTS producers (
 pub const DROP_PRODUCERS: &str = "DROP TABLE IF EXISTS producers";
 
 /// The messages of one segment; a table each, so that a segment is dropped whole and unbilled.
-/// `span` is how many positions the row takes; `stream_seq` is the last one accepted up to this row; `weight` is the
-/// segment's other measure up to it, beside the position: bytes in JSON streams, messages in others.
+/// `span` is how many positions the row takes; `stream_seq` is the last one accepted up to this row; `appends` and
+/// `bytes` are how full the segment is with it.
 pub fn create_messages(read_seq: u64) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS messages_{read_seq} (
@@ -47,7 +47,8 @@ pub fn create_messages(read_seq: u64) -> String {
     body BLOB NOT NULL,
     written_at INTEGER NOT NULL,
     stream_seq TEXT,
-    weight INTEGER NOT NULL
+    appends INTEGER NOT NULL,
+    bytes INTEGER NOT NULL
 )"
     )
 }

@@ -4,13 +4,16 @@
 //! ```text
 //! header   "DSSEG" | version u8 | content type: length u16, text | readSeq u64 | first position u64 | messages u32
 //! messages each: length u32 | bytes
-//! footer   blocks: first position u64 | begins at byte u64 | CRC-32 of its bytes u32, each
-//! trailer  number of blocks u32 | CRC-32 of header and footer u32 | "DSEND"
+//! footer   blocks: first position u64 | begins at byte u64 | XXH64 of its bytes u64, each
+//! trailer  number of blocks u32 | XXH64 of header and footer u64 | "DSEND"
 //! ```
 //!
-//! All numbers are big-endian. A block is as many whole messages as make [`BLOCK_BYTES`].
+//! All numbers are big-endian, and the hash's seed is 0. A block is as many whole messages as make [`BLOCK_BYTES`].
 
+use std::hash::Hasher;
 use std::ops::Range;
+
+use twox_hash::XxHash64;
 
 use super::Failure;
 use super::messages::Chunk;
@@ -24,8 +27,9 @@ pub const BLOCK_BYTES: usize = 64 << 10;
 
 const MAGIC: &[u8] = b"DSSEG";
 const END: &[u8] = b"DSEND";
-const ENTRY_BYTES: usize = 8 + 8 + 4;
-const TRAILER_BYTES: usize = 4 + 4 + END.len();
+const ENTRY_BYTES: usize = 8 + 8 + 8;
+const TRAILER_BYTES: usize = 4 + 8 + END.len();
+const SEED: u64 = 0;
 
 /// A run of whole messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,8 +38,8 @@ pub struct Block {
     pub position: u64,
     /// Where in the object it begins.
     pub at_byte: u64,
-    /// Of its bytes.
-    pub crc: u32,
+    /// The hash of its bytes.
+    pub checksum: u64,
 }
 
 /// Where everything is in an object: kept with the segment's row, so that a read is one request to the bucket.
@@ -67,6 +71,8 @@ pub struct Encoded {
     pub bytes: Vec<u8>,
     /// Where everything is in it.
     pub index: Index,
+    /// How many messages there are.
+    pub message_count: u64,
 }
 
 /// Writes an object message by message.
@@ -120,8 +126,8 @@ impl Writer {
         if begins == end {
             return;
         }
-        let crc = crc32fast::hash(&self.bytes[begins..]);
-        self.blocks.push(Block { position: self.block_position, at_byte: begins as u64, crc });
+        let checksum = XxHash64::oneshot(SEED, &self.bytes[begins..]);
+        self.blocks.push(Block { position: self.block_position, at_byte: begins as u64, checksum });
         self.block_begins = end;
         self.block_position = self.position;
     }
@@ -133,20 +139,20 @@ impl Writer {
         self.bytes[count_at..self.header_bytes].copy_from_slice(&self.message_count.to_be_bytes());
         let index = Index { blocks: self.blocks, end_byte: self.bytes.len() as u64 };
         let footer = encode_blocks(&index.blocks);
-        let crc = crc_of(&self.bytes[..self.header_bytes], &footer);
+        let checksum = checksum_of(&self.bytes[..self.header_bytes], &footer);
         self.bytes.extend_from_slice(&footer);
         self.bytes.extend_from_slice(&(index.blocks.len() as u32).to_be_bytes());
-        self.bytes.extend_from_slice(&crc.to_be_bytes());
+        self.bytes.extend_from_slice(&checksum.to_be_bytes());
         self.bytes.extend_from_slice(END);
-        Encoded { bytes: self.bytes, index }
+        Encoded { bytes: self.bytes, index, message_count: self.message_count.into() }
     }
 }
 
-fn crc_of(header: &[u8], footer: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(header);
-    hasher.update(footer);
-    hasher.finalize()
+fn checksum_of(header: &[u8], footer: &[u8]) -> u64 {
+    let mut hasher = XxHash64::with_seed(SEED);
+    hasher.write(header);
+    hasher.write(footer);
+    hasher.finish()
 }
 
 fn encode_blocks(blocks: &[Block]) -> Vec<u8> {
@@ -154,7 +160,7 @@ fn encode_blocks(blocks: &[Block]) -> Vec<u8> {
     for block in blocks {
         bytes.extend_from_slice(&block.position.to_be_bytes());
         bytes.extend_from_slice(&block.at_byte.to_be_bytes());
-        bytes.extend_from_slice(&block.crc.to_be_bytes());
+        bytes.extend_from_slice(&block.checksum.to_be_bytes());
     }
     bytes
 }
@@ -167,7 +173,7 @@ fn decode_blocks(bytes: &[u8]) -> Option<Vec<Block>> {
     entries
         .map(|entry| {
             let mut entry = Bytes(entry);
-            Some(Block { position: entry.u64()?, at_byte: entry.u64()?, crc: entry.u32()? })
+            Some(Block { position: entry.u64()?, at_byte: entry.u64()?, checksum: entry.u64()? })
         })
         .collect()
 }
@@ -222,7 +228,7 @@ impl Index {
             let end = self.blocks.get(at + 1).map_or(self.end_byte, |next| next.at_byte);
             let length = (end - block.at_byte) as usize;
             let block_bytes = rest.get(..length).ok_or_else(|| damaged("a block is cut off"))?;
-            if crc32fast::hash(block_bytes) != block.crc {
+            if XxHash64::oneshot(SEED, block_bytes) != block.checksum {
                 return Err(damaged("a block's checksum is wrong"));
             }
             each_message(format, block.position, block_bytes, &mut messages)?;
@@ -255,7 +261,8 @@ fn each_message<'b>(
 /// What a read from an offset gives of some messages: bytes end at `max_bytes` or where the messages do, JSON with a
 /// message.
 pub fn chunk(format: Format, messages: &[(u64, &[u8])], from: Offset, max_bytes: usize) -> Chunk {
-    let mut body = Vec::new();
+    let there: usize = messages.iter().map(|(_, message)| message.len() + 1).sum();
+    let mut body = Vec::with_capacity(there.min(max_bytes) + 1);
     let mut next = from.position;
     match format {
         Format::Json => {
@@ -288,7 +295,9 @@ pub fn parse(object: &[u8]) -> Result<(Header, Index), Failure> {
     let trailer_at = object.len().checked_sub(TRAILER_BYTES).filter(|at| *at >= header_bytes);
     let trailer_at = trailer_at.ok_or_else(|| damaged("it is cut off"))?;
     let mut trailer = Bytes(&object[trailer_at..]);
-    let (Some(count), Some(crc)) = (trailer.u32(), trailer.u32()) else { return Err(damaged("no trailer")) };
+    let (Some(count), Some(checksum)) = (trailer.u32(), trailer.u64()) else {
+        return Err(damaged("no trailer"));
+    };
     if trailer.0 != END {
         return Err(damaged("it does not end with DSEND"));
     }
@@ -297,7 +306,7 @@ pub fn parse(object: &[u8]) -> Result<(Header, Index), Failure> {
         footer_bytes.and_then(|bytes| trailer_at.checked_sub(bytes)).filter(|at| *at >= header_bytes);
     let footer_at = footer_at.ok_or_else(|| damaged("its footer is larger than it is"))?;
     let footer = &object[footer_at..trailer_at];
-    if crc_of(&object[..header_bytes], footer) != crc {
+    if checksum_of(&object[..header_bytes], footer) != checksum {
         return Err(damaged("the checksum of header and footer is wrong"));
     }
     let blocks = decode_blocks(footer).ok_or_else(|| damaged("its footer is malformed"))?;

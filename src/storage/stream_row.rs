@@ -55,15 +55,11 @@ pub fn load(sql: &dyn Sql) -> Result<Life, Failure> {
 /// Where the stream ends: in its last segment, whose last message may be in the hot log or in the bucket; or that
 /// segment is still empty, and what is known of the last message is with the one before.
 fn find_tail(sql: &dyn Sql, stream: &mut Stream, rotated: Option<LastSegment>) -> Result<(), Failure> {
-    let format = stream.content_type.format();
     let read_seq = stream.tail.read_seq;
     stream.hot_from = rotated.as_ref().map_or(0, |last| last.read_seq + 1).max(stream.first_read_seq);
-    let last = if stream.hot_from <= read_seq { messages::last(sql, format, read_seq)? } else { None };
-    let before = if last.is_none() && stream.hot_from < read_seq {
-        messages::last(sql, format, read_seq - 1)?
-    } else {
-        None
-    };
+    let last = if stream.hot_from <= read_seq { messages::last(sql, read_seq)? } else { None };
+    let before =
+        if last.is_none() && stream.hot_from < read_seq { messages::last(sql, read_seq - 1)? } else { None };
     if let Some(last) = &last {
         stream.tail.position = last.next_position;
         stream.fill = last.fill;

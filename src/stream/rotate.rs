@@ -6,13 +6,12 @@
 
 use super::Stream;
 use super::append::Content;
-use crate::protocol::content_type::Format;
 
 /// How large a segment gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SegmentLimits {
-    /// From how many messages on it is full.
-    pub messages_max: u64,
+    /// From how many appends on it is full.
+    pub appends_max: u64,
     /// From how many bytes on it is full.
     pub bytes_max: u64,
 }
@@ -20,41 +19,22 @@ pub struct SegmentLimits {
 /// How full a segment is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Fill {
-    /// Messages: of JSON streams its values, of others its appends.
-    pub messages: u64,
+    /// Appends: a batch is one, for what it costs to keep and to read is that of one row.
+    pub appends: u64,
     /// Their bytes.
     pub bytes: u64,
 }
 
 impl Fill {
     /// With one more append.
-    pub fn with(self, format: Format, content: &Content<'_>) -> Fill {
-        let messages = match format {
-            Format::Json => content.span,
-            Format::Text | Format::Binary => u64::from(content.span > 0),
-        };
-        Fill { messages: self.messages + messages, bytes: self.bytes + content.bytes.len() as u64 }
-    }
-
-    /// What a row has to say of it: one of the two is the position.
-    pub fn weight(self, format: Format) -> u64 {
-        match format {
-            Format::Json => self.bytes,
-            Format::Text | Format::Binary => self.messages,
-        }
-    }
-
-    /// Read from a row.
-    pub fn of_row(format: Format, position: u64, weight: u64) -> Fill {
-        match format {
-            Format::Json => Fill { messages: position, bytes: weight },
-            Format::Text | Format::Binary => Fill { messages: weight, bytes: position },
-        }
+    pub fn with(self, content: &Content<'_>) -> Fill {
+        let appends = self.appends + u64::from(content.span > 0);
+        Fill { appends, bytes: self.bytes + content.bytes.len() as u64 }
     }
 
     /// Whether the segment is sealed by what was just added to it.
     pub fn is_full(self, limits: SegmentLimits) -> bool {
-        self.messages >= limits.messages_max || self.bytes >= limits.bytes_max
+        self.appends >= limits.appends_max || self.bytes >= limits.bytes_max
     }
 }
 

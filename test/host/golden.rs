@@ -127,7 +127,7 @@ fn instants() {
 
 #[test]
 fn schema_text() {
-    assert_eq!(schema::SCHEMA_VERSION, 2);
+    assert_eq!(schema::SCHEMA_VERSION, 3);
     let stream = "CREATE TABLE IF NOT EXISTS stream ( id INTEGER PRIMARY KEY, schema_version INTEGER NOT NULL, \
         incarnation INTEGER NOT NULL, path TEXT NOT NULL, live INTEGER NOT NULL, read_seq INTEGER NOT NULL, \
         first_read_seq INTEGER NOT NULL, content_type TEXT NOT NULL, ttl_seconds INTEGER, expires_at INTEGER, \
@@ -136,7 +136,8 @@ fn schema_text() {
     let producers = "CREATE TABLE IF NOT EXISTS producers ( id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, \
         seq INTEGER NOT NULL ) WITHOUT ROWID";
     let messages = "CREATE TABLE IF NOT EXISTS messages_7 ( key INTEGER PRIMARY KEY, span INTEGER NOT NULL, \
-        body BLOB NOT NULL, written_at INTEGER NOT NULL, stream_seq TEXT, weight INTEGER NOT NULL )";
+        body BLOB NOT NULL, written_at INTEGER NOT NULL, stream_seq TEXT, appends INTEGER NOT NULL, \
+        bytes INTEGER NOT NULL )";
     let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(one_line(schema::CREATE_STREAM), one_line(stream));
     assert_eq!(one_line(schema::CREATE_PRODUCERS), one_line(producers));
@@ -167,19 +168,19 @@ fn stored_rows() {
     );
     world.send_answered(&last.body(format!("\"{}\"", "x".repeat(ROW_MAX_BYTES)))).assert_is("200");
     let rows = |query: &str| rows_of(&world, query);
-    let stream = "[Integer(1), Integer(2), Integer(2), Text(\"chat/42\"), Integer(1), Integer(1), Integer(1), \
+    let stream = "[Integer(1), Integer(3), Integer(2), Text(\"chat/42\"), Integer(1), Integer(1), Integer(1), \
         Text(\"application/json\"), Null, Integer(1924992000000), Integer(1893456000000), Integer(0), Integer(1), \
         Text(\"p\"), Integer(4), Integer(1)]";
     assert_eq!(rows("SELECT * FROM stream"), [stream]);
     assert_eq!(rows("SELECT * FROM producers"), ["[Text(\"p\"), Integer(4), Integer(1)]"]);
     let messages = [
-        "[Integer(0), Integer(2), Text(\"\\\"a\\\",2\"), Integer(1893456000000), Null]",
-        "[Integer(32), Integer(1), Text(\"3\"), Integer(1893456000005), Text(\"s1\")]",
-        "[Integer(48), Integer(0), Text(\"\\\"xxx\"), Integer(1893456000010), Text(\"s1\")]",
-        "[Integer(49), Integer(1), Text(\"x\\\"\"), Integer(1893456000010), Text(\"s1\")]",
+        "[Integer(0), Integer(2), Text(\"\\\"a\\\",2\"), Integer(1893456000000), Null, Integer(1), Integer(5)]",
+        "[Integer(32), Integer(1), Text(\"3\"), Integer(1893456000005), Text(\"s1\"), Integer(2), Integer(6)]",
+        "[Integer(48), Integer(0), Text(\"\\\"xxx\"), Integer(1893456000010), Text(\"s1\"), Integer(3), Integer(1048584)]",
+        "[Integer(49), Integer(1), Text(\"x\\\"\"), Integer(1893456000010), Text(\"s1\"), Integer(3), Integer(1048584)]",
     ];
     let query = "SELECT key, span, CAST(substr(body, 1, CASE WHEN length(body) > 1000 THEN 4 ELSE 1000 END) AS TEXT), \
-        written_at, stream_seq FROM messages_1 ORDER BY key";
+        written_at, stream_seq, appends, bytes FROM messages_1 ORDER BY key";
     assert_eq!(rows(query), messages);
     world.run(&["DELETE"]);
     let mut statement = world.sql.raw().prepare("SELECT live, incarnation, read_seq FROM stream").unwrap();
@@ -205,15 +206,15 @@ fn rows_of(world: &World, query: &str) -> Vec<String> {
 const JSON_SEGMENT: [&str; 4] = [
     "44535345470100106170706c69636174696f6e2f6a736f6e0000000000000000000000000000000000000002",
     "000000013100000003226122",
-    "0000000000000000000000000000002ca533a7ad",
-    "00000001f63a07564453454e44",
+    "0000000000000000000000000000002c87394f3fdac2c246",
+    "00000001135fd3b2b9f25f144453454e44",
 ];
 /// The same of two messages of bytes.
 const BYTES_SEGMENT: [&str; 4] = [
     "4453534547010003612f620000000000000003000000000000000000000002",
     "00000002ff000000000101",
-    "0000000000000000000000000000001fd588fd76",
-    "000000015c4dd1e64453454e44",
+    "0000000000000000000000000000001f7fd8b233e3b2e466",
+    "000000010ddaf2c78b25d4314453454e44",
 ];
 
 fn json_segment() -> Encoded {
@@ -275,7 +276,7 @@ fn segments_of_another_version() {
         Failure::new("read segment", format_args!("it has version {version}, this reads version 1"))
     };
     for version in [0, 2, 255] {
-        let Encoded { mut bytes, index } = json_segment();
+        let Encoded { mut bytes, index, .. } = json_segment();
         bytes[5] = version;
         assert_eq!(segment_file::parse(&bytes), Err(refused(version)));
         assert_eq!(segment_file::parse(&bytes[..6]), Err(refused(version)));
@@ -332,7 +333,7 @@ fn segments_with_a_wrong_byte() {
 #[test]
 fn stored_segments() {
     let mut world = World::new();
-    world.limit_segments(Some(SegmentLimits { messages_max: 2, bytes_max: 1000 }));
+    world.limit_segments(Some(SegmentLimits { appends_max: 2, bytes_max: 1000 }));
     world.run(&[
         "PUT | content-type: application/json",
         "POST | content-type: application/json | stream-seq: s1 << 1",
@@ -340,11 +341,11 @@ fn stored_segments() {
         "POST | content-type: application/json << \"a\"",
     ]);
     let row = |read_seq, rest: &str| format!("[Integer({read_seq}), Integer(1), {rest}]");
-    let blocks = "0100000000000000380000000000000000000000000000002ca533a7ad";
+    let blocks = "0100000000000000380000000000000000000000000000002c87394f3fdac2c246";
     let arrived = row(
         0,
         &format!(
-            "Integer(2), Integer(2), Integer(89), Text(\"{blocks}\"), Integer(1893456000005), Text(\"s1\")"
+            "Integer(2), Integer(2), Integer(97), Text(\"{blocks}\"), Integer(1893456000005), Text(\"s1\")"
         ),
     );
     let query = "SELECT read_seq, incarnation, end_position, message_count, object_bytes, lower(hex(blocks)), \
@@ -352,7 +353,8 @@ fn stored_segments() {
     assert_eq!(rows_of(&world, query), std::slice::from_ref(&arrived));
     assert_eq!(hex(&world.bucket.objects["Y2hhdC80Mg/1/0000000000000000"]), JSON_SEGMENT.concat());
     world.rotates = false;
-    world.run(&["POST | content-type: application/json << [1,2,3]", "DELETE"]);
+    let batch = "POST | content-type: application/json << [1,2,3]";
+    world.run(&[batch, batch, "DELETE"]);
     let unread = row(1, "Integer(0), Integer(0), Integer(0), Text(\"010000000000000000\"), Integer(0), Null");
     assert_eq!(rows_of(&world, query), [arrived, unread]);
 }

@@ -343,7 +343,7 @@ proptest! {
     /// No byte of the blocks can change unnoticed, in the middle of several blocks either.
     #[test]
     fn a_wrong_byte_is_noticed(messages in segment_messages(), at in any::<prop::sample::Index>(), bit in 0..8u32) {
-        let Encoded { mut bytes, index } = segment_of(Format::Binary, &messages);
+        let Encoded { mut bytes, index, .. } = segment_of(Format::Binary, &messages);
         let begins = index.blocks[0].at_byte;
         let at = begins as usize + at.index((index.end_byte - begins) as usize);
         bytes[at] ^= 1 << bit;

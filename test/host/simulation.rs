@@ -131,7 +131,7 @@ impl Simulation {
         world.announces = false;
         world.rotates = false;
         let segments = [(1, 1), (3, 200), (5, 50), (1000, 40), (1000, 4 << 20)][random.usize(0..5)];
-        let segments = SegmentLimits { messages_max: segments.0, bytes_max: segments.1 };
+        let segments = SegmentLimits { appends_max: segments.0, bytes_max: segments.1 };
         world.limit_segments((random.u32(0..8) > 0).then_some(segments));
         Simulation {
             world,

@@ -520,7 +520,8 @@ fn a_failing_announcement_loses_nothing() {
 fn what_cannot_be_read_is_a_failure() {
     let tampering = [
         "UPDATE stream SET schema_version = 1",
-        "UPDATE stream SET schema_version = 3",
+        "UPDATE stream SET schema_version = 2",
+        "UPDATE stream SET schema_version = 4",
         "UPDATE stream SET schema_version = 0",
         "UPDATE stream SET incarnation = 'x'",
         "UPDATE stream SET content_type = x'00'",
@@ -553,7 +554,7 @@ fn a_stream_that_ends_while_a_read_waits_for_the_bucket() {
     ] {
         for read in ["GET ?offset=-1", "GET ?offset=-1&live=long-poll", "GET ?offset=-1&live=sse"] {
             let mut world = World::new();
-            world.limit_segments(Some(SegmentLimits { messages_max: 1, bytes_max: 1 }));
+            world.limit_segments(Some(SegmentLimits { appends_max: 1, bytes_max: 1 }));
             world.run(&[TEXT, HELLO]);
             world.meanwhile = meanwhile;
             let answer = world.send(&Request::parse(read));

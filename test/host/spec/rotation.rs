@@ -14,9 +14,9 @@ pub(super) const MANY: u64 = 1 << 40;
 
 /// A world whose segments have so many messages.
 #[track_caller]
-pub(super) fn world_after(messages_max: u64, steps: &[&str]) -> World {
+pub(super) fn world_after(appends_max: u64, steps: &[&str]) -> World {
     let mut world = World::new();
-    world.limit_segments(Some(SegmentLimits { messages_max, bytes_max: MANY }));
+    world.limit_segments(Some(SegmentLimits { appends_max, bytes_max: MANY }));
     world.run(steps);
     world
 }
@@ -46,10 +46,10 @@ fn text(messages: &[&str]) -> Vec<String> {
 
 /// A text stream, and more steps.
 #[track_caller]
-pub(super) fn world_of(messages_max: u64, messages: &[&str], more: &[&str]) -> World {
+pub(super) fn world_of(appends_max: u64, messages: &[&str], more: &[&str]) -> World {
     let steps = text(messages);
     let steps: Vec<&str> = steps.iter().map(String::as_str).chain(more.iter().copied()).collect();
-    world_after(messages_max, &steps)
+    world_after(appends_max, &steps)
 }
 
 /// Reads to the tail: the content, whatever its chunks, and all offsets that were given.
@@ -132,22 +132,27 @@ fn the_end_of_a_segment_leads_into_the_next() {
 
 #[test]
 fn full_segments() {
-    // Messages and bytes from which on a segment is full; then bodies, and where each leads.
+    // Appends and bytes from which on a segment is full; then bodies, and where each leads.
     type Case<'c> = (&'c str, u64, u64, &'c [(&'c str, &'c str)]);
     let table: [Case<'_>; 8] = [
         ("text/plain", 2, MANY, &[("aaaa", "@0_4"), ("b", "@1_0"), ("c", "@1_1"), ("d", "@2_0")]),
         ("text/plain", 1, MANY, &[("a", "@1_0"), ("b", "@2_0")]),
         ("text/plain", MANY, 5, &[("abcd", "@0_4"), ("e", "@1_0"), ("abcde", "@2_0"), ("f", "@2_1")]),
         ("text/plain", MANY, 5, &[("abcd", "@0_4"), ("0123456789", "@1_0"), ("0123456789", "@2_0")]),
-        ("application/json", 3, MANY, &[("[1,2]", "@0_2"), ("3", "@1_0"), ("[1,2,3,4,5]", "@2_0")]),
+        (
+            "application/json",
+            2,
+            MANY,
+            &[("[1,2,3]", "@0_3"), ("4", "@1_0"), ("[1,2]", "@1_2"), ("3", "@2_0")],
+        ),
         ("application/json", MANY, 5, &[("[1,2]", "@0_2"), ("3", "@0_3"), ("4", "@1_0")]),
         ("application/json", MANY, 5, &[("[1,2,3]", "@1_0"), ("\"0123456789\"", "@2_0"), ("1", "@2_1")]),
         ("application/octet-stream", 3, 4, &[("a", "@0_1"), ("b", "@0_2"), ("c", "@1_0"), ("defg", "@2_0")]),
     ];
-    for (content_type, messages_max, bytes_max, posts) in table {
+    for (content_type, appends_max, bytes_max, posts) in table {
         for restarts in [false, true] {
             let mut world = World::new();
-            world.limit_segments(Some(SegmentLimits { messages_max, bytes_max }));
+            world.limit_segments(Some(SegmentLimits { appends_max, bytes_max }));
             world.run(&[&format!("PUT | content-type: {content_type}")]);
             for (body, tail) in posts {
                 let expected = format!("204 | stream-next-offset: {tail}");

@@ -48,11 +48,11 @@ fn what_the_hot_log_told_is_not_forgotten() {
         // A close stores its lease, which reaches 1/16 further.
         (&[ttl, HELLO, "WAIT 59s", CLOSE, "WAIT 64s"], "HEAD", "404"),
     ];
-    for messages_max in [1, 2] {
+    for appends_max in [1, 2] {
         for (steps, request, expected) in table {
             for restarts in [false, true] {
-                let mut world = world_after(messages_max, steps);
-                if messages_max == 1 {
+                let mut world = world_after(appends_max, steps);
+                if appends_max == 1 {
                     assert!(!world.bucket.objects.is_empty());
                 }
                 if restarts {
@@ -61,7 +61,7 @@ fn what_the_hot_log_told_is_not_forgotten() {
                 // With two messages a segment only the offsets are others.
                 let expected: Vec<&str> = expected
                     .split(" | ")
-                    .filter(|part| messages_max == 1 || !part.contains("offset"))
+                    .filter(|part| appends_max == 1 || !part.contains("offset"))
                     .collect();
                 world.ask(request).assert_is(&expected.join(" | "));
             }
@@ -132,14 +132,14 @@ fn damaged_objects_are_missed() {
 /// Where the blocks of a small object are: between its header, and its footer of one entry and its trailer.
 fn blocks_of(object: &[u8]) -> (usize, usize) {
     let content_type = usize::from(object[7]);
-    (5 + 1 + 2 + content_type + 8 + 8 + 4, object.len() - (8 + 8 + 4) - (4 + 4 + 5))
+    (5 + 1 + 2 + content_type + 8 + 8 + 4, object.len() - (8 + 8 + 8) - (4 + 8 + 5))
 }
 
 /// What is logged says which object it was.
 #[test]
 fn failures_name_the_object() {
     let mut world = world_of(2, &["ab", "c"], &[]);
-    let segments = Some(SegmentLimits { messages_max: 2, bytes_max: MANY });
+    let segments = Some(SegmentLimits { appends_max: 2, bytes_max: MANY });
     let mut object = Object::new(Limits { chunk_max_bytes: CHUNK_MAX_BYTES, segments });
     let ports = Ports { sql: &world.sql, sockets: &world.sockets };
     let head = RequestHead { method: &Method::GET, url: STREAM_URL, header: &|_| None };
@@ -324,16 +324,16 @@ fn nobody_waits_for_what_is_lost() {
 #[test]
 fn rows_of_a_long_run() {
     const SEGMENT_ROWS: u64 = 2;
-    for (messages_max, segments) in [(10, 100), (100, 10), (1, 1000)] {
+    for (appends_max, segments) in [(10, 100), (100, 10), (1, 1000)] {
         for rows_of_append in [1, 2] {
-            let mut world = world_after(messages_max, &[TEXT]);
+            let mut world = world_after(appends_max, &[TEXT]);
             world.sql.take_rows_written();
             for n in 0..1000 {
                 world.run(&[if rows_of_append == 2 { produced(n) } else { HELLO.to_owned() }.as_str()]);
             }
             assert_eq!(world.bucket.objects.len() as u64, segments);
             let rows = world.sql.take_rows_written();
-            assert_eq!(rows, 1000 * rows_of_append + segments * SEGMENT_ROWS, "{messages_max} a segment");
+            assert_eq!(rows, 1000 * rows_of_append + segments * SEGMENT_ROWS, "{appends_max} a segment");
         }
     }
 }
@@ -347,10 +347,10 @@ fn a_segments_end_is_the_next_ones_start() {
         "POST | content-type: application/json << 3",
     ];
     for rotates in [false, true] {
-        let mut world = world_after(2, &[]);
+        let mut world = world_after(1, &[]);
         world.rotates = rotates;
         world.run(&state);
-        world.ask("GET ?offset=@0_2").assert_is("200 | stream-next-offset: @1_1 << [3]");
+        world.ask("GET ?offset=@0_2").assert_is("200 | stream-next-offset: @2_0 << [3]");
         let client = SseClient::open(&mut world, &with_offsets("GET ?offset=@0_2&live=sse"));
         assert_eq!(client.data(), ["[3]"]);
     }
