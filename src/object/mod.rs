@@ -10,12 +10,15 @@ pub mod read;
 pub mod rotation;
 pub mod write;
 
+use std::rc::Rc;
+
 use crate::protocol::lifetime::Lifetime;
 use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::protocol::{Millis, command::Command};
 use crate::storage::commit::{Change, commit};
+use crate::storage::segments::Shape;
 use crate::storage::{Failure, Sql, stream_row};
 use crate::stream::delete::delete;
 use crate::stream::rotate::{self, SegmentLimits};
@@ -50,6 +53,8 @@ pub struct Object {
     announced: Option<Announced>,
     producers: Producers,
     garbage: Garbage,
+    /// Of the segment that was read last: a reader comes back for its next chunk.
+    shape: Option<Rc<Shape>>,
 }
 
 /// How far the live readers that are connected have been told.
@@ -126,6 +131,7 @@ impl Object {
             announced: None,
             producers: Producers::default(),
             garbage: Garbage::Unknown,
+            shape: None,
         }
     }
 
@@ -143,7 +149,7 @@ impl Object {
             Command::Close(close) => self.close(ports, close, now),
             Command::Delete => self.delete(ports, now),
             Command::Head => self.metadata(ports, now),
-            Command::Read(read) => self.read(ports, read, now),
+            Command::Read(read) => self.read(ports, path, read, now),
         };
         if let Err(Stop::Failed(_)) = served {
             // What was committed is not known here: the next request reads it again.

@@ -1,6 +1,7 @@
 //! Reads: one bounded chunk, and at the tail whatever the mode asks for.
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use super::live::{FRAME_MAX_BYTES, LIVE_READERS_MAX, Park, Sockets};
 use super::{Answer, Limits, Object, Ports, Served, Stop, touch};
@@ -14,8 +15,8 @@ use crate::protocol::reply::{ReadHead, Reply};
 use crate::protocol::sse::{self, Control};
 use crate::protocol::{Millis, bridge, cursor, etag};
 use crate::storage::messages::{self, Chunk};
-use crate::storage::segment_file::{self, Index};
-use crate::storage::{Failure, Sql, segments, stream_row};
+use crate::storage::segments::{self, Shape};
+use crate::storage::{Failure, Sql};
 use crate::stream::Stream;
 use crate::stream::read::begin;
 
@@ -24,6 +25,7 @@ impl Object {
     pub(super) fn read<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
+        path: &str,
         request: &Read,
         now: Millis,
     ) -> Result<Served, Stop> {
@@ -35,11 +37,17 @@ impl Object {
         let stream = self.stream(ports, now)?;
         let start = begin(stream, request.from)?;
         touch(ports.sql, stream, now)?;
-        let reading = Reading { stream, start, request, now };
-        let answer = match reading.find(ports.sql, limits)? {
-            Found::Chunk(chunk) => reading.answer(chunk),
-            Found::Cold(cold) => Answer::Cold(cold),
-        };
+        let max_bytes = limits.chunk_max_bytes;
+        let is_cold = start.read_seq < stream.hot_from && start != stream.tail;
+        if is_cold {
+            let (incarnation, hot_from) = (stream.incarnation, stream.hot_from);
+            let plan =
+                Plan { path, incarnation, hot_from, format: stream.content_type.format(), start, max_bytes };
+            let cold = plan.find(ports.sql, &mut self.shape)?;
+            return Ok(Served { answer: Answer::Cold(cold), alarm_at: None });
+        }
+        let chunk = messages::read(ports.sql, stream.content_type.format(), start, stream.tail, max_bytes)?;
+        let answer = Reading { stream, start, request, now }.answer(chunk);
         self.admit(ports, answer)
     }
 
@@ -93,28 +101,42 @@ pub struct ColdPart {
     /// Which of its bytes.
     pub range: Range<u64>,
     from: Offset,
-    end_position: u64,
-    index: Index,
+    shape: Rc<Shape>,
+}
+
+/// A read that begins in the bucket.
+struct Plan<'p> {
+    path: &'p str,
+    incarnation: u64,
+    hot_from: u64,
+    format: Format,
+    start: Offset,
+    max_bytes: usize,
+}
+
+impl Plan<'_> {
+    fn find(&self, sql: &dyn Sql, of_late: &mut Option<Rc<Shape>>) -> Result<Cold, Failure> {
+        let (mut parts, mut from, mut bytes) = (Vec::new(), self.start, 0);
+        while from.read_seq < self.hot_from && bytes < self.max_bytes && parts.len() < COLD_PARTS_MAX {
+            let shape = shape(sql, from.read_seq, of_late)?;
+            let range = shape.index.range(self.format, from.position, self.max_bytes - bytes);
+            bytes += (range.end - range.start) as usize;
+            let key = segments::key(self.path, self.incarnation, from.read_seq);
+            parts.push(ColdPart { key, range, from, shape });
+            from = Offset::segment_start(from.read_seq + 1);
+        }
+        Ok(Cold { parts, incarnation: self.incarnation, start: self.start })
+    }
+}
+
+fn shape(sql: &dyn Sql, read_seq: u64, of_late: &mut Option<Rc<Shape>>) -> Result<Rc<Shape>, Failure> {
+    match of_late {
+        Some(shape) if shape.read_seq == read_seq => Ok(Rc::clone(shape)),
+        Some(_) | None => Ok(Rc::clone(of_late.insert(Rc::new(segments::shape(sql, read_seq)?)))),
+    }
 }
 
 impl Cold {
-    fn find(sql: &dyn Sql, stream: &Stream, start: Offset, limits: Limits) -> Result<Cold, Failure> {
-        let (path, format) = (stream_row::path(sql)?, stream.content_type.format());
-        let (mut parts, mut from, mut bytes) = (Vec::new(), start, 0);
-        while from.read_seq < stream.hot_from
-            && bytes < limits.chunk_max_bytes
-            && parts.len() < COLD_PARTS_MAX
-        {
-            let (end_position, index) = segments::find(sql, from.read_seq)?;
-            let range = index.range(format, from.position, limits.chunk_max_bytes - bytes);
-            bytes += (range.end - range.start) as usize;
-            let key = segments::key(&path, stream.incarnation, from.read_seq);
-            parts.push(ColdPart { key, range, from, end_position, index });
-            from = Offset::segment_start(from.read_seq + 1);
-        }
-        Ok(Cold { parts, incarnation: stream.incarnation, start })
-    }
-
     /// Takes what was fetched apart, and reads on in the hot log if there is room.
     fn chunk(
         &self,
@@ -149,7 +171,7 @@ pub type Fetched = [Option<Vec<u8>>];
 
 impl ColdPart {
     fn chunk(&self, format: Format, fetched: Option<&[u8]>, max_bytes: usize) -> Result<Chunk, Failure> {
-        if self.from.position >= self.end_position {
+        if self.from.position >= self.shape.end_position {
             return Ok(Chunk::empty(self.from));
         }
         let named = |failure: Failure| {
@@ -160,8 +182,8 @@ impl ColdPart {
         if fetched.len() as u64 != self.range.end - self.range.start {
             return Err(named(Failure::new("read segment", "it is cut off")));
         }
-        let messages = self.index.messages(format, self.range.start, fetched).map_err(named)?;
-        let chunk = segment_file::chunk(format, &messages, self.from, max_bytes);
+        let fetched = (self.range.start, fetched);
+        let chunk = self.shape.index.read(format, self.from, fetched, max_bytes).map_err(named)?;
         let stands_still = chunk.next == self.from;
         if stands_still {
             Err(named(Failure::new("read segment", "it holds less than its row says")))
@@ -172,16 +194,11 @@ impl ColdPart {
 
     /// Where to read on: at a segment's end with the next, but a closed stream's last has none.
     fn after(&self, next: Offset, tail: Offset) -> Offset {
-        if next.position < self.end_position || next.read_seq == tail.read_seq {
+        if next.position < self.shape.end_position || next.read_seq == tail.read_seq {
             return next;
         }
         Offset::segment_start(next.read_seq + 1)
     }
-}
-
-enum Found {
-    Chunk(Chunk),
-    Cold(Cold),
 }
 
 struct Reading<'r> {
@@ -192,19 +209,6 @@ struct Reading<'r> {
 }
 
 impl Reading<'_> {
-    /// What there is to read, or where.
-    fn find(&self, sql: &dyn Sql, limits: Limits) -> Result<Found, Failure> {
-        let Reading { stream, start, .. } = *self;
-        let format = stream.content_type.format();
-        if start == stream.tail {
-            return Ok(Found::Chunk(Chunk::empty(start)));
-        }
-        if start.read_seq < stream.hot_from {
-            return Cold::find(sql, stream, start, limits).map(Found::Cold);
-        }
-        messages::read(sql, format, start, stream.tail, limits.chunk_max_bytes).map(Found::Chunk)
-    }
-
     fn answer(&self, chunk: Chunk) -> Answer {
         match self.request.mode {
             ReadMode::CatchUp => Answer::Reply(self.catch_up(chunk)),

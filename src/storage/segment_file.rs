@@ -211,15 +211,57 @@ impl Index {
         begins..ends.unwrap_or(self.end_byte)
     }
 
-    /// Checks the blocks that a range fetched, and gives each of their messages with its position.
-    pub fn messages<'b>(
+    /// What a read from an offset gets of the blocks that were fetched, which begin at a byte of the object: bytes end at
+    /// `max_bytes` or where the blocks do, JSON with a message.
+    pub fn read(
+        &self,
+        format: Format,
+        from: Offset,
+        (begins, bytes): (u64, &[u8]),
+        max_bytes: usize,
+    ) -> Result<Chunk, Failure> {
+        let mut body = Vec::with_capacity(bytes.len().min(max_bytes) + 1);
+        let mut next = from.position;
+        match format {
+            Format::Json => {
+                self.each_message(format, begins, bytes, |position, message| {
+                    if position < from.position {
+                        return true;
+                    }
+                    if !body.is_empty() && body.len() + message.len() > max_bytes {
+                        return false;
+                    }
+                    body.push(if body.is_empty() { b'[' } else { b',' });
+                    body.extend_from_slice(message);
+                    next = position + 1;
+                    true
+                })?;
+                body.push(b']');
+            }
+            Format::Text | Format::Binary => {
+                self.each_message(format, begins, bytes, |position, message| {
+                    let skip = usize::try_from(next.saturating_sub(position)).unwrap_or(usize::MAX);
+                    let rest = message.get(skip..).unwrap_or_default();
+                    let rest = &rest[..rest.len().min(max_bytes - body.len())];
+                    body.extend_from_slice(rest);
+                    next += rest.len() as u64;
+                    body.len() < max_bytes
+                })?;
+            }
+        }
+        Ok(Chunk { body, next: Offset { position: next, ..from } })
+    }
+
+    /// Visits the messages of the blocks that were fetched with their positions, until a visit wants no more. No message
+    /// of a block is visited before the block was checked.
+    pub fn each_message(
         &self,
         format: Format,
         begins: u64,
-        bytes: &'b [u8],
-    ) -> Result<Vec<(u64, &'b [u8])>, Failure> {
+        bytes: &[u8],
+        mut visit: impl FnMut(u64, &[u8]) -> bool,
+    ) -> Result<(), Failure> {
         let first = self.blocks.partition_point(|block| block.at_byte < begins);
-        let mut messages = Vec::new();
         let mut rest = bytes;
         for (at, block) in self.blocks.iter().enumerate().skip(first) {
             if rest.is_empty() {
@@ -227,66 +269,40 @@ impl Index {
             }
             let end = self.blocks.get(at + 1).map_or(self.end_byte, |next| next.at_byte);
             let length = (end - block.at_byte) as usize;
-            let block_bytes = rest.get(..length).ok_or_else(|| damaged("a block is cut off"))?;
+            let (block_bytes, after) =
+                rest.split_at_checked(length).ok_or_else(|| damaged("a block is cut off"))?;
             if XxHash64::oneshot(SEED, block_bytes) != block.checksum {
                 return Err(damaged("a block's checksum is wrong"));
             }
-            each_message(format, block.position, block_bytes, &mut messages)?;
-            rest = &rest[length..];
+            if !each_of_block(format, block.position, block_bytes, &mut visit)? {
+                return Ok(());
+            }
+            rest = after;
         }
-        if rest.is_empty() { Ok(messages) } else { Err(damaged("there are bytes after the last block")) }
+        if rest.is_empty() { Ok(()) } else { Err(damaged("there are bytes after the last block")) }
     }
 }
 
-fn each_message<'b>(
+fn each_of_block(
     format: Format,
     position: u64,
-    block: &'b [u8],
-    messages: &mut Vec<(u64, &'b [u8])>,
-) -> Result<(), Failure> {
+    block: &[u8],
+    visit: &mut impl FnMut(u64, &[u8]) -> bool,
+) -> Result<bool, Failure> {
     let mut position = position;
     let mut rest = Bytes(block);
     while !rest.0.is_empty() {
         let length = rest.u32().ok_or_else(|| damaged("a length is cut off"))?;
         let message = rest.take(length as usize).ok_or_else(|| damaged("a message is cut off"))?;
-        messages.push((position, message));
+        if !visit(position, message) {
+            return Ok(false);
+        }
         position += match format {
             Format::Json => 1,
             Format::Text | Format::Binary => message.len() as u64,
         };
     }
-    Ok(())
-}
-
-/// What a read from an offset gives of some messages: bytes end at `max_bytes` or where the messages do, JSON with a
-/// message.
-pub fn chunk(format: Format, messages: &[(u64, &[u8])], from: Offset, max_bytes: usize) -> Chunk {
-    let there: usize = messages.iter().map(|(_, message)| message.len() + 1).sum();
-    let mut body = Vec::with_capacity(there.min(max_bytes) + 1);
-    let mut next = from.position;
-    match format {
-        Format::Json => {
-            for (position, message) in messages.iter().filter(|(position, _)| *position >= from.position) {
-                if !body.is_empty() && body.len() + message.len() > max_bytes {
-                    break;
-                }
-                body.push(if body.is_empty() { b'[' } else { b',' });
-                body.extend_from_slice(message);
-                next = position + 1;
-            }
-            body.push(b']');
-        }
-        Format::Text | Format::Binary => {
-            for (position, message) in messages {
-                let skip = usize::try_from(next.saturating_sub(*position)).unwrap_or(usize::MAX);
-                let rest = message.get(skip..).unwrap_or_default();
-                let rest = &rest[..rest.len().min(max_bytes - body.len())];
-                body.extend_from_slice(rest);
-                next += rest.len() as u64;
-            }
-        }
-    }
-    Chunk { body, next: Offset { position: next, ..from } }
+    Ok(true)
 }
 
 /// Reads an object of which nothing is known, header and footer; whoever has its row reads by range.

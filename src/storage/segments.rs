@@ -103,12 +103,23 @@ pub fn last(sql: &dyn Sql) -> Result<Option<LastSegment>, Failure> {
     }))
 }
 
-/// The end and the index of a segment that must be there.
-pub fn find(sql: &dyn Sql, read_seq: u64) -> Result<(u64, Index), Failure> {
+/// What a read has to know of a segment. It never changes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shape {
+    /// Which.
+    pub read_seq: u64,
+    /// The position after its last message.
+    pub end_position: u64,
+    /// Where everything is in it.
+    pub index: Index,
+}
+
+/// The shape of a segment that must be there.
+pub fn shape(sql: &dyn Sql, read_seq: u64) -> Result<Shape, Failure> {
     let missing = || Failure::new("read segment", format_args!("segment {read_seq} has no row"));
     let row = only_row(sql, FIND, &[Param::Integer(read_seq)])?.ok_or_else(missing)?;
     let mut columns = Columns::new("segments", row);
-    Ok((columns.integer()?, Index::decode(&columns.blob()?)?))
+    Ok(Shape { read_seq, end_position: columns.integer()?, index: Index::decode(&columns.blob()?)? })
 }
 
 /// The oldest segments before one, as `read_seq` and incarnation.

@@ -13,7 +13,7 @@ use durable_streams::storage::segment_file::{self, Encoded, Header, Index, Write
 use durable_streams::storage::{Failure, schema, segments};
 use durable_streams::stream::rotate::SegmentLimits;
 
-use crate::support::{Request, World};
+use crate::support::{Request, World, all_messages};
 
 const START: Offset = Offset { read_seq: 3, position: 5 };
 const NEXT: Offset = Offset { read_seq: 3, position: 42 };
@@ -306,7 +306,7 @@ fn segments_that_are_cut_off() {
     assert_eq!(segment_file::parse(&other), Err(refused));
 }
 
-/// A byte of the blocks is for [`Index::messages`] to notice, any other for `parse`.
+/// A byte of the blocks is for [`Index::each_message`] to notice, any other for `parse`.
 #[test]
 fn segments_with_a_wrong_byte() {
     for (file, format) in [(json_segment(), Format::Json), (bytes_segment(), Format::Binary)] {
@@ -314,17 +314,17 @@ fn segments_with_a_wrong_byte() {
         for (at, bit) in (0..file.bytes.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
             let mut bytes = file.bytes.clone();
             bytes[at] ^= 1 << bit;
-            let found = file.index.messages(format, begins as u64, &bytes[begins..end]);
+            let found = all_messages(&file.index, format, begins as u64, &bytes[begins..end]);
             let is_block = (begins..end).contains(&at);
             assert_eq!(found.is_err(), is_block, "bit {bit} of byte {at}: {found:?}");
             let parsed = segment_file::parse(&bytes);
             assert_eq!(parsed.is_err(), !is_block, "bit {bit} of byte {at}: {parsed:?}");
         }
         for end in begins + 1..end {
-            let found = file.index.messages(format, begins as u64, &file.bytes[begins..end]);
+            let found = all_messages(&file.index, format, begins as u64, &file.bytes[begins..end]);
             assert!(found.is_err(), "cut off at {end}: {found:?}");
         }
-        let found = file.index.messages(format, begins as u64, &file.bytes[begins..end + 1]);
+        let found = all_messages(&file.index, format, begins as u64, &file.bytes[begins..end + 1]);
         assert!(found.is_err(), "a byte too many: {found:?}");
     }
 }

@@ -8,12 +8,12 @@ use durable_streams::protocol::json::{Messages, after, each_message};
 use durable_streams::protocol::offset::{Offset, ReadFrom};
 use durable_streams::protocol::path::StreamPath;
 use durable_streams::protocol::sse::{Control, bytes_at_most, whole_characters, write_events};
-use durable_streams::storage::segment_file::{self, BLOCK_BYTES, Encoded, Writer};
+use durable_streams::storage::segment_file::{BLOCK_BYTES, Encoded, Writer};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::support::event_source;
+use crate::support::{all_messages, event_source};
 
 const DIGITS_MAX: u64 = 9_999_999_999_999_999;
 
@@ -305,11 +305,12 @@ proptest! {
         while position < stop {
             let range = file.index.range(Format::Binary, position as u64, max_bytes);
             let fetched = &file.bytes[range.start as usize..range.end as usize];
-            let found = file.index.messages(Format::Binary, range.start, fetched).unwrap();
-            let (last_at, last) = *found.last().unwrap();
+            let found = all_messages(&file.index, Format::Binary, range.start, fetched).unwrap();
+            let (last_at, last) = found.last().unwrap();
             let from = Offset { read_seq: 3, position: position as u64 };
-            let chunk = segment_file::chunk(Format::Binary, &found, from, max_bytes);
-            let end = (position + max_bytes).min(last_at as usize + last.len());
+            let chunk =
+                file.index.read(Format::Binary, from, (range.start, fetched), max_bytes).unwrap();
+            let end = (position + max_bytes).min(*last_at as usize + last.len());
             prop_assert!(end > position );
             prop_assert!(chunk.body == whole.as_bytes()[position..end], "from {} to {}", position, end);
             prop_assert_eq!(chunk.next, Offset { read_seq: 3, position: end as u64 });
@@ -326,9 +327,10 @@ proptest! {
         while position < messages.len() {
             let range = file.index.range(Format::Json, position as u64, max_bytes);
             let fetched = &file.bytes[range.start as usize..range.end as usize];
-            let found = file.index.messages(Format::Json, range.start, fetched).unwrap();
+            let found = all_messages(&file.index, Format::Json, range.start, fetched).unwrap();
             let from = Offset { read_seq: 3, position: position as u64 };
-            let chunk = segment_file::chunk(Format::Json, &found, from, max_bytes);
+            let chunk =
+                file.index.read(Format::Json, from, (range.start, fetched), max_bytes).unwrap();
             let end = chunk.next.position as usize;
             prop_assert!(end > position  && chunk.next.read_seq == 3);
             let array = |end: usize| format!("[{}]", messages[position..end].join(","));
@@ -347,7 +349,7 @@ proptest! {
         let begins = index.blocks[0].at_byte;
         let at = begins as usize + at.index((index.end_byte - begins) as usize);
         bytes[at] ^= 1 << bit;
-        let found = index.messages(Format::Binary, begins, &bytes[begins as usize..index.end_byte as usize]);
+        let found = all_messages(&index, Format::Binary, begins, &bytes[begins as usize..index.end_byte as usize]);
         prop_assert!(found.is_err());
     }
 }

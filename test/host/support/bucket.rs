@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use durable_streams::object::rotation::Work;
+use durable_streams::protocol::content_type::Format;
+use durable_streams::storage::Failure;
+use durable_streams::storage::segment_file::Index;
 
 /// What goes wrong next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,4 +55,19 @@ impl HostBucket {
         let end = object.len().min(range.end as usize);
         Some(object[(range.start as usize).min(end)..end].to_vec())
     }
+}
+
+/// All messages of some blocks, with their positions.
+pub(crate) fn all_messages(
+    index: &Index,
+    format: Format,
+    begins: u64,
+    bytes: &[u8],
+) -> Result<Vec<(u64, Vec<u8>)>, Failure> {
+    let mut messages = Vec::new();
+    index.each_message(format, begins, bytes, |position, message| {
+        messages.push((position, message.to_vec()));
+        true
+    })?;
+    Ok(messages)
 }

@@ -9,6 +9,7 @@ pub(crate) mod sockets;
 pub(crate) mod sql;
 pub(crate) mod world;
 
+pub(crate) use bucket::all_messages;
 pub(crate) use http::{Request, Response};
 pub(crate) use live::{LongPoll, SseClient};
 pub(crate) use world::{Outcome, World, check};
