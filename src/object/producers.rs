@@ -13,26 +13,36 @@ pub const PRODUCERS_KEPT_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub struct Producers {
     kept: HashMap<String, ProducerState>,
+    /// Whether storage knows any, once that was asked.
+    any: Option<bool>,
 }
 
 impl Producers {
     /// What is known of a request's producer.
     pub fn known(
-        &self,
+        &mut self,
         sql: &dyn Sql,
         producer: Option<&Producer>,
     ) -> Result<Option<ProducerState>, Failure> {
-        match producer {
-            Some(producer) => match self.kept.get(&producer.id) {
-                Some(state) => Ok(Some(*state)),
-                None => producers::load(sql, &producer.id),
-            },
-            None => Ok(None),
+        let Some(producer) = producer else { return Ok(None) };
+        if let Some(state) = self.kept.get(&producer.id) {
+            return Ok(Some(*state));
         }
+        let any = match self.any {
+            Some(any) => any,
+            None => *self.any.insert(producers::any(sql)?),
+        };
+        if any { producers::load(sql, &producer.id) } else { Ok(None) }
+    }
+
+    /// Whether a producer that is [`known`](Self::known) now is the stream's first.
+    pub fn is_first(&self) -> bool {
+        self.any == Some(false)
     }
 
     /// Follows storage, which has accepted a request.
     pub fn accepted(&mut self, producer: &Producer) {
+        self.any = Some(true);
         let state = ProducerState { epoch: producer.epoch, seq: producer.seq };
         if let Some(kept) = self.kept.get_mut(&producer.id) {
             *kept = state;

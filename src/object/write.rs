@@ -153,6 +153,7 @@ impl Writing<'_> {
             content,
             stream_seq: seq,
             producer,
+            is_first_producer: producers.is_first(),
             closes: closes.clone(),
             now,
             lease_until,

@@ -31,6 +31,8 @@ pub enum Change<'a> {
         stream_seq: Option<&'a str>,
         /// Who did it.
         producer: Option<&'a Producer>,
+        /// Whether no producer was there before.
+        is_first_producer: bool,
         /// How it is closed now.
         closes: Option<Closure>,
         /// When.
@@ -86,13 +88,23 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
     }
     sql.transaction(&mut || match change {
         Change::Create { path, stream, content } => create(sql, path, stream, content),
-        Change::Append { stream, content, stream_seq, producer, closes, now, lease_until, seals } => {
+        Change::Append {
+            stream,
+            content,
+            stream_seq,
+            producer,
+            is_first_producer,
+            closes,
+            now,
+            lease_until,
+            seals,
+        } => {
             if let Some(content) = content {
                 let written = written(stream, content, *stream_seq, *now);
                 messages::insert(sql, stream.content_type.format(), content, written)?;
             }
             if let Some(producer) = producer {
-                producers::put(sql, producer)?;
+                producers::put(sql, producer, *is_first_producer)?;
             }
             if *seals {
                 let next = stream.tail.read_seq + 1;
@@ -122,7 +134,6 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
 
 fn create(sql: &dyn Sql, path: &str, stream: &Stream, content: &Content<'_>) -> Result<(), Failure> {
     sql.run(schema::CREATE_STREAM, &[])?;
-    sql.run(schema::CREATE_PRODUCERS, &[])?;
     sql.run(&schema::create_messages(stream.tail.read_seq), &[])?;
     stream_row::put(sql, path, stream)?;
     if content.span == 0 {

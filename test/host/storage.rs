@@ -114,7 +114,7 @@ fn tables_come_and_go_with_lives() {
     world.run(&["DELETE"]);
     assert_eq!(world.sql.tables(), ["stream"]);
     world.run(&["RESTART", TEXT, HELLO]);
-    assert_eq!(world.sql.tables(), ["messages_1", "producers", "stream"]);
+    assert_eq!(world.sql.tables(), ["messages_1", "stream"]);
     assert!(!world.sql.dump().contains("\"p\""), "the old life's producer is gone");
 }
 
