@@ -27,18 +27,30 @@ const bucketFile = join(import.meta.dirname, "bucket.js")
  * @returns {Promise<import("./index.mjs").Process>}
  */
 export async function startWorkerd(worker) {
-  const folder = mkdtempSync(join(tmpdir(), "bench-workerd-"))
-  mkdirSync(join(folder, "objects"))
-  for (const file of [...worker.files, bucketFile]) copyFileSync(file, join(folder, basename(file)))
-  writeFileSync(join(folder, "config.capnp"), configOf(worker, join(folder, "objects")))
+  // R2 is somewhere else, so its stand-in is a process of its own: it takes none of the time and memory that is measured.
+  const bucket = worker.bucket ? await serve((folder) => bucketConfig(worker, folder)) : undefined
+  const main = await serve((folder) => mainConfig(worker, folder, bucket))
+  const stop = async () => {
+    await main.stop()
+    await bucket?.stop()
+  }
+  return { ...main, host: HOST, prefix: "/v1/stream", stop }
+}
 
+const HOST = "127.0.0.1"
+
+/** Starts workerd with what is made of an empty folder. @param {(folder: string) => string} configOf */
+async function serve(configOf) {
+  const folder = mkdtempSync(join(tmpdir(), "bench-workerd-"))
+  const config = `using Workerd = import "/workerd/workerd.capnp";\n\n${configOf(folder)}`
+  writeFileSync(join(folder, "config.capnp"), config)
   const spawnedAt = performance.now()
   const child = spawn(workerd, ["serve", "--experimental", "--control-fd=3", join(folder, "config.capnp")], {
     stdio: ["ignore", "inherit", "inherit", "pipe"],
   })
   const stop = stopperOf(child, folder)
   const port = await listening(child)
-  return { host: "127.0.0.1", port, prefix: "/v1/stream", pid: child.pid, spawnedAt, stop }
+  return { port, pid: child.pid, spawnedAt, stop }
 }
 
 /** The port, which workerd tells on its control pipe once it listens. */
@@ -55,25 +67,28 @@ function listening(child) {
   })
 }
 
-/** @param {WorkerOptions} worker @param {string} objects where objects live */
-function configOf({ files, className, compatibilityDate, compatibilityFlags = [], vars = {}, bucket }, objects) {
+/** @param {WorkerOptions} worker @param {string} folder @param {{ port: number }} [bucket] */
+function mainConfig(worker, folder, bucket) {
+  const { files, className, compatibilityDate, compatibilityFlags = [], vars = {} } = worker
+  const objects = join(folder, "objects")
+  mkdirSync(objects)
   const modules = files.map((file) => {
     const name = basename(file)
+    copyFileSync(file, join(folder, name))
     const kind = name.endsWith(".wasm") ? "wasm" : "esModule"
     return `(name = "${name}", ${kind} = embed "${name}")`
   })
   const bindings = Object.entries(vars).map(([name, value]) => `(name = "${name}", text = ${JSON.stringify(value)})`)
   bindings.push(`(name = "STREAMS", durableObjectNamespace = "${className}")`)
-  if (bucket) bindings.push(`(name = "${bucket}", r2Bucket = "bucket")`)
-  return `using Workerd = import "/workerd/workerd.capnp";
-
-const config :Workerd.Config = (
+  if (bucket) bindings.push(`(name = "${worker.bucket}", r2Bucket = "bucket")`)
+  const remote = bucket ? `(name = "bucket", external = (address = "${HOST}:${bucket.port}", http = ())),` : ""
+  return `const config :Workerd.Config = (
   services = [
     (name = "main", worker = .main),
-    (name = "bucket", worker = .bucket),
+    ${remote}
     (name = "objects", disk = (path = "${objects}", writable = true)),
   ],
-  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
+  sockets = [(name = "http", address = "${HOST}:0", http = (), service = "main")],
 );
 
 const main :Workerd.Worker = (
@@ -83,6 +98,16 @@ const main :Workerd.Worker = (
   bindings = [${bindings.join(", ")}],
   durableObjectNamespaces = [(className = "${className}", uniqueKey = "bench", enableSql = true)],
   durableObjectStorage = (localDisk = "objects"),
+);
+`
+}
+
+/** @param {WorkerOptions} worker @param {string} folder */
+function bucketConfig({ compatibilityDate }, folder) {
+  copyFileSync(bucketFile, join(folder, basename(bucketFile)))
+  return `const config :Workerd.Config = (
+  services = [(name = "bucket", worker = .bucket)],
+  sockets = [(name = "http", address = "${HOST}:0", http = (), service = "bucket")],
 );
 
 const bucket :Workerd.Worker = (
