@@ -15,8 +15,6 @@ const SEGMENT_LIMIT_BYTES: u64 = 16 << 20;
 /// What a deployment chooses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Config {
-    /// How long a long-poll waits.
-    pub(super) long_poll_timeout: Millis,
     /// When an SSE response ends, so that its client asks again.
     pub(super) sse_lifetime: Millis,
     /// Bounds of one stream.
@@ -33,9 +31,9 @@ impl Config {
             text(name).and_then(|value| value.parse().ok()).filter(|value| *value > 0).unwrap_or(default)
         };
         Config {
-            long_poll_timeout: number("LONG_POLL_TIMEOUT_SECONDS", 20) * 1000,
             sse_lifetime: number("SSE_LIFETIME_SECONDS", 60) * 1000,
             limits: Limits {
+                long_poll_timeout: number("LONG_POLL_TIMEOUT_SECONDS", 20) * 1000,
                 chunk_max_bytes: number("CHUNK_MAX_BYTES", 1 << 20).clamp(CHUNK_MIN_BYTES, 1 << 24) as usize,
                 segments: Some(SegmentLimits {
                     appends_max: number("SEGMENT_MAX_MESSAGES", 1000),

@@ -47,7 +47,7 @@ pub async fn answer(
             asked.or_else(|failure| unavailable(upstream.path(), &failure))
         }
         Route::LongPoll(path) => {
-            let timeout = Config::of(&env).long_poll_timeout;
+            let timeout = Config::of(&env).limits.long_poll_timeout;
             let upstream = Upstream::new(env, path);
             let answered = long_poll::answer(&upstream, &request, timeout).await;
             answered.or_else(|failure| unavailable(upstream.path(), &failure))

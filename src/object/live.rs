@@ -6,12 +6,12 @@
 
 use super::read::{policy, read_head};
 use super::{Announced, Object, Ports};
+use crate::protocol::Millis;
 use crate::protocol::bridge::{self, Attachment, BridgeKind, CLOSE_CATCH_UP, CLOSE_DONE, Channel, Place};
 use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{ReadHead, Reply};
 use crate::protocol::sse::{self, Control};
-use crate::protocol::{Millis, cursor};
 use crate::storage::Failure;
 use crate::storage::messages::{self, Chunk};
 use crate::stream::{Life, Stream};
@@ -159,7 +159,7 @@ impl<S: Sockets> Telling<'_, S> {
     }
 
     fn tell_bridges(&self) {
-        let current = cursor::next(self.now, None);
+        let current = self.stream.cursor(self.now, None);
         let mut made = Made::new();
         for bridge in self.sockets.connected(self.channel(BridgeKind::Sse)) {
             self.send_event(
@@ -168,7 +168,7 @@ impl<S: Sockets> Telling<'_, S> {
             );
         }
         for bridge in self.sockets.connected(self.channel(BridgeKind::SseAhead)) {
-            let cursor = cursor::next(self.now, self.sockets.attachment(&bridge).cursor);
+            let cursor = self.stream.cursor(self.now, self.sockets.attachment(&bridge).cursor);
             self.send_event(
                 &bridge,
                 made.frame_for(cursor, || self.sockets.frame(&self.event_frame(cursor))),
@@ -180,7 +180,7 @@ impl<S: Sockets> Telling<'_, S> {
         let mut made = Made::new();
         for waiter in self.sockets.connected(self.channel(BridgeKind::LongPoll)) {
             let Attachment { cursor, place } = self.sockets.attachment(&waiter);
-            let cursor = cursor::next(self.now, cursor);
+            let cursor = self.stream.cursor(self.now, cursor);
             let frame = made.frame_for((cursor, place), || {
                 let reply = self.waiter_reply(cursor, place);
                 self.sockets.frame(&bridge::reply_frame(self.start, self.chunk.next, &reply))

@@ -39,6 +39,8 @@ pub struct Ports<'p, S> {
 /// Bounds that a deployment chooses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
+    /// How long a long-poll waits.
+    pub long_poll_timeout: Millis,
     /// How many bytes one read gives, about (see `storage::messages::read`).
     pub chunk_max_bytes: usize,
     /// How large segments get; `None` where there is no bucket for them.

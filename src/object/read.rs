@@ -13,7 +13,7 @@ use crate::protocol::offset::{Offset, ReadFrom};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{ReadHead, Reply};
 use crate::protocol::sse::{self, Control};
-use crate::protocol::{Millis, bridge, cursor, etag};
+use crate::protocol::{Millis, bridge, etag};
 use crate::storage::messages::{self, Chunk};
 use crate::storage::segments::{self, Shape};
 use crate::storage::{Failure, Sql};
@@ -47,7 +47,8 @@ impl Object {
             return Ok(Served { answer: Answer::Cold(cold), alarm_at: None });
         }
         let chunk = messages::read(ports.sql, stream.content_type.format(), start, stream.tail, max_bytes)?;
-        let answer = Reading { stream, start, request, now }.answer(chunk);
+        let answer = Reading { stream, start, request, now, long_poll_timeout: limits.long_poll_timeout }
+            .answer(chunk);
         self.admit(ports, answer)
     }
 
@@ -65,7 +66,9 @@ impl Object {
             return Err(Refusal::OffsetGone { earliest: stream.start() }.into());
         }
         let chunk = cold.chunk(ports.sql, stream, fetched, limits)?;
-        let answer = Reading { stream, start: cold.start, request, now }.answer(chunk);
+        let answer =
+            Reading { stream, start: cold.start, request, now, long_poll_timeout: limits.long_poll_timeout }
+                .answer(chunk);
         if matches!(answer, Answer::Park(_)) {
             // Others have to be told first, so that this one begins where they are.
             self.announce(ports, now)?;
@@ -206,6 +209,7 @@ struct Reading<'r> {
     start: Offset,
     request: &'r Read,
     now: Millis,
+    long_poll_timeout: Millis,
 }
 
 impl Reading<'_> {
@@ -226,6 +230,10 @@ impl Reading<'_> {
         if self.request.from == ReadFrom::Now {
             head.etag = None;
         }
+        if head.up_to_date {
+            // So that a reader who goes on live waits for the same URL as those who are there already.
+            head.cursor = Some(self.stream.cursor(self.now, self.request.cursor));
+        }
         let tail = if head.up_to_date { CachePolicy::Revalidate } else { head.cache };
         head.cache = policy(Place::of(self.request.from), tail);
         self.unless_known(head, chunk.body)
@@ -233,13 +241,15 @@ impl Reading<'_> {
 
     /// PROTOCOL.md 5.7.
     fn long_poll(&self, chunk: Chunk) -> Answer {
-        let cursor = cursor::next(self.now, self.request.cursor);
         if self.start < self.stream.tail {
+            let cursor = self.stream.cursor(self.now, self.request.cursor);
             let head = read_head(self.stream, self.start, &chunk, self.now);
             let cache = policy(Place::of(self.request.from), head.cache);
             let head = ReadHead { cursor: Some(cursor), cache, ..head };
             return Answer::Reply(self.unless_known(head, chunk.body));
         }
+        // It is sent when time is up, by the edge, and whoever waits until then is to get the same.
+        let cursor = self.stream.cursor(self.now + self.long_poll_timeout, self.request.cursor);
         let closed = self.stream.closure.is_closed();
         let nothing_new = Reply::nothing_new(self.stream.tail, closed, cursor);
         if closed {
@@ -257,7 +267,7 @@ impl Reading<'_> {
         }
         let up_to_date = chunk.next == self.stream.tail;
         let closed = up_to_date && self.stream.closure.is_closed();
-        let cursor = cursor::next(self.now, self.request.cursor);
+        let cursor = self.stream.cursor(self.now, self.request.cursor);
         let mut frame = bridge::frame_head(self.start, chunk.next);
         let control = Control { next: chunk.next, cursor, up_to_date, closed };
         sse::write_events(&mut frame, format, &chunk.body, control);
@@ -266,7 +276,7 @@ impl Reading<'_> {
         if !up_to_date || closed || frame.len() > FRAME_MAX_BYTES {
             return Answer::Reply(head(frame.split_off(bridge::FRAME_HEAD_BYTES)));
         }
-        let is_ahead = cursor > cursor::next(self.now, None);
+        let is_ahead = cursor > self.stream.cursor(self.now, None);
         let kind = if is_ahead { BridgeKind::SseAhead } else { BridgeKind::Sse };
         Answer::Park(self.park(kind, head(Vec::new()), Some(frame)))
     }

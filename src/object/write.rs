@@ -170,6 +170,9 @@ impl Writing<'_> {
             stream.tail = tail_after(stream, content);
             stream.fill = fill;
         }
+        if content.is_some() {
+            stream.written_at = now;
+        }
         if let Some(seq) = stream_seq {
             stream.stream_seq = Some(seq.to_owned());
         }

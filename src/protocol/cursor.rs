@@ -1,7 +1,9 @@
 //! `Stream-Cursor`: lets a cache collapse live readers and keeps them out of cache cycles (PROTOCOL.md 10.1).
 //!
-//! Deterministic on purpose: the protocol's random jitter would give each reader a URL of its own, and then a
-//! cache in front of the server answers nobody.
+//! It depends on the clock and on the last write, and on the client only where these two would not lead it on. So all who
+//! have read the same get the same cursor, whenever they came and by whatever way, and ask for the same URL next. The
+//! protocol's random jitter would give each reader a URL of its own, and then a cache in front of the server answers
+//! nobody.
 
 use super::Millis;
 
@@ -12,11 +14,13 @@ const EPOCH_MS: Millis = 1_728_432_000_000;
 /// The largest cursor a client may send: half of what JavaScript counts exactly.
 pub const CURSOR_MAX: u64 = 1 << 52;
 
-/// The cursor for a live response: the current interval, or just past the client's where it is not behind.
-pub fn next(now: Millis, client: Option<u64>) -> u64 {
-    let interval = now.saturating_sub(EPOCH_MS) / INTERVAL_MS;
+/// The cursor for a live response, in milliseconds since the protocol's epoch: when the interval began or, if that is
+/// later, when the last message was written; just past the client's where neither is.
+pub fn next(now: Millis, written_at: Millis, client: Option<u64>) -> u64 {
+    let interval = now.saturating_sub(EPOCH_MS) / INTERVAL_MS * INTERVAL_MS;
+    let current = interval.max(written_at.saturating_sub(EPOCH_MS));
     match client {
-        Some(cursor) if cursor >= interval => cursor + 1,
-        _ => interval,
+        Some(cursor) if cursor >= current => cursor + 1,
+        _ => current,
     }
 }

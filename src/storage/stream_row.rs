@@ -74,6 +74,7 @@ fn find_tail(sql: &dyn Sql, stream: &mut Stream, rotated: Option<LastSegment>) -
     });
     if let Some((written_at, stream_seq)) = newest {
         stream.stream_seq = stream_seq;
+        stream.written_at = written_at;
         stream.touched_at = stream.touched_at.max(written_at);
     }
     Ok(())
@@ -142,6 +143,7 @@ fn decode(incarnation: u64, read_seq: u64, mut columns: Columns) -> Result<Strea
         fill: Fill::default(),
         stream_seq: None,
         closure: if closed { Closure::by(closer.as_ref()) } else { Closure::Open },
+        written_at: created_at,
         touched_at: created_at,
         lease_until,
     })

@@ -42,6 +42,7 @@ pub fn create<'a>(life: &Life, request: &Create<'a>, now: Millis) -> Result<Crea
         fill: Fill::default(),
         stream_seq: None,
         closure: if request.closed { Closure::Closed } else { Closure::Open },
+        written_at: now,
         touched_at: now,
         lease_until,
     };

@@ -8,12 +8,12 @@ pub mod fence;
 pub mod read;
 pub mod rotate;
 
-use crate::protocol::Millis;
 use crate::protocol::content_type::ContentType;
 use crate::protocol::lifetime::Lifetime;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
 use crate::protocol::refusal::Refusal;
+use crate::protocol::{Millis, cursor};
 use rotate::Fill;
 
 /// A touch that is not stored may be lost with the object's memory, and each stored one is a billed row. So a
@@ -65,6 +65,8 @@ pub struct Stream {
     pub stream_seq: Option<String>,
     /// Whether it is closed.
     pub closure: Closure,
+    /// When its last message was written; before the first one, when it was created.
+    pub written_at: Millis,
     /// The last read or write, as far as it is known.
     pub touched_at: Millis,
     /// Until when storage says that a stream with a TTL lives.
@@ -105,6 +107,11 @@ impl Life {
 }
 
 impl Stream {
+    /// The cursor of a live response, given the one that the client sent.
+    pub fn cursor(&self, now: Millis, client: Option<u64>) -> u64 {
+        cursor::next(now, self.written_at, client)
+    }
+
     /// The offset of its first message.
     pub fn start(&self) -> Offset {
         Offset::segment_start(self.first_read_seq)

@@ -32,14 +32,20 @@ fn entity_tag() {
     assert_eq!(etag::of_range(2, START, NEXT, true), tag.replace("42\"", "42:c\""));
 }
 
-/// The protocol's own: 20 s intervals from 2024-10-09T00:00:00Z.
+/// The protocol's own 20 s intervals from 2024-10-09T00:00:00Z, in milliseconds, unless something was written since.
 #[test]
 fn cursor_numbers() {
     let epoch = 1_728_432_000_000;
-    for (now, number) in
-        [(0, 0), (epoch, 0), (epoch + 19_999, 0), (epoch + 20_000, 1), (1_767_225_600_000, 1_939_680)]
-    {
-        assert_eq!(cursor::next(now, None), number);
+    for (now, written_at, number) in [
+        (0, 0, 0),
+        (epoch, 0, 0),
+        (epoch + 19_999, 0, 0),
+        (epoch + 20_000, 0, 20_000),
+        (epoch + 20_000, epoch + 19_999, 20_000),
+        (epoch + 20_007, epoch + 20_001, 20_001),
+        (1_767_225_600_000, 0, 38_793_600_000),
+    ] {
+        assert_eq!(cursor::next(now, written_at, None), number);
     }
 }
 

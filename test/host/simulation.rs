@@ -587,7 +587,7 @@ impl Simulation {
     }
 
     fn cursor(&mut self) -> Option<u64> {
-        let interval = cursor::next(self.world.now, None);
+        let interval = cursor::next(self.world.now, 0, None);
         [None, Some(0), Some(interval), Some(interval + 3)][self.random.usize(0..4)]
     }
 

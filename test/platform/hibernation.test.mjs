@@ -171,7 +171,8 @@ describe.concurrent("an object that is evicted while readers are connected", () 
     const stream = await created()
     const { next, header } = await stream.ask("GET", { query: "?offset=-1&live=long-poll", status: 200 })
     const now = Number(header("stream-cursor"))
-    const ahead = now + 1000
+    // They count milliseconds: an hour.
+    const ahead = now + 3_600_000
     const polls = [longPoll(stream, next, `&cursor=${ahead}`), longPoll(stream, next)]
     const reader = await SseReader.open(stream, { offset: next, query: `&cursor=${ahead}` })
     await reader.untilAtTail()

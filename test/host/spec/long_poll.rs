@@ -3,8 +3,10 @@
 use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 use crate::support::{LongPoll, Outcome, Request, World, check};
 
-/// The interval of the instant at which every world begins (10.1: 20 s, counted from 2024-10-09).
-const CURSOR: u64 = (1_893_456_000 - 1_728_432_000) / 20;
+/// The instant at which every world begins, and with it an interval (10.1: 20 s, counted from 2024-10-09).
+const CURSOR: u64 = (1_893_456_000 - 1_728_432_000) * 1000;
+/// When the next one begins, and when a long-poll that begins with the world ends.
+const NEXT_CURSOR: u64 = CURSOR + 20_000;
 
 #[test]
 fn answers_at_once_where_data_is() {
@@ -58,7 +60,7 @@ fn waits_until_time_is_up() {
         let mut poll = LongPoll::park(&mut world, &format!("GET ?offset={offset}&live=long-poll"));
         assert_eq!(poll.answer(&mut world), None);
         poll.time_out(&world).assert_is(&format!(
-            "204 | stream-next-offset: {next} | stream-up-to-date: true | stream-cursor: {CURSOR} | !stream-closed | \
+            "204 | stream-next-offset: {next} | stream-up-to-date: true | stream-cursor: {NEXT_CURSOR} | !stream-closed | \
              cache-control: no-store <<"
         ));
     }
@@ -144,44 +146,79 @@ fn a_large_append_is_fetched() {
     answer.assert_is("200 | stream-next-offset: @0_1048576 | !stream-up-to-date | stream-cursor");
 }
 
-/// 10.1: from the clock alone, never behind the client's.
+/// 10.1: from the clock and the last write, and never behind the client's.
 #[test]
 fn cursors() {
+    // The client's; with data; when time is up.
     let table = [
-        (None, CURSOR),
-        (Some(0), CURSOR),
-        (Some(CURSOR - 1), CURSOR),
-        (Some(CURSOR), CURSOR + 1),
-        (Some(CURSOR + 7), CURSOR + 8),
-        (Some(1 << 52), (1 << 52) + 1),
+        (None, CURSOR, NEXT_CURSOR),
+        (Some(0), CURSOR, NEXT_CURSOR),
+        (Some(CURSOR - 1), CURSOR, NEXT_CURSOR),
+        (Some(CURSOR), CURSOR + 1, NEXT_CURSOR),
+        (Some(CURSOR + 7), CURSOR + 8, NEXT_CURSOR),
+        (Some(NEXT_CURSOR), NEXT_CURSOR + 1, NEXT_CURSOR + 1),
+        (Some(1 << 52), (1 << 52) + 1, (1 << 52) + 1),
     ];
-    for (client, expected) in table {
+    for (client, with_data, when_time_is_up) in table {
         let cursor = client.map(|client| format!("&cursor={client}")).unwrap_or_default();
-        check(
-            &[TEXT, HELLO],
-            &format!("GET ?offset=-1&live=long-poll{cursor}"),
-            &format!("200 | stream-cursor: {expected}"),
-        );
+        let expected = format!("200 | stream-cursor: {with_data}");
+        check(&[TEXT, HELLO], &format!("GET ?offset=-1&live=long-poll{cursor}"), &expected);
         let mut world = World::after(&[TEXT]);
         let url = format!("GET ?offset=now&live=long-poll{cursor}");
         let mut poll = LongPoll::park(&mut world, &url);
         world.run(&["RESTART", HELLO]);
-        poll.answer(&mut world).unwrap().assert_is(&format!("200 | stream-cursor: {expected}"));
+        poll.answer(&mut world).unwrap().assert_is(&expected);
         let timed_out = LongPoll::park(&mut world, &url).time_out(&world);
-        timed_out.assert_is(&format!("204 | stream-cursor: {expected}"));
+        timed_out.assert_is(&format!("204 | stream-cursor: {when_time_is_up}"));
     }
-    // An empty cursor is none.
-    check(&[TEXT, HELLO], "GET ?offset=-1&live=long-poll&cursor=", &format!("200 | stream-cursor: {CURSOR}"));
-    check(
-        &[TEXT, HELLO, "WAIT 19999ms"],
-        "GET ?offset=-1&live=long-poll",
-        &format!("200 | stream-cursor: {CURSOR}"),
-    );
-    check(
-        &[TEXT, HELLO, "WAIT 20s"],
-        "GET ?offset=-1&live=long-poll",
-        &format!("200 | stream-cursor: {}", CURSOR + 1),
-    );
+    for (steps, cursor) in [
+        (&[TEXT, HELLO][..], CURSOR),
+        (&[TEXT, HELLO, "WAIT 19999ms"], CURSOR),
+        (&[TEXT, "WAIT 7ms", HELLO, "WAIT 9s"], CURSOR + 7),
+        (&[TEXT, "WAIT 7ms", HELLO, "WAIT 9s", "RESTART"], CURSOR + 7),
+        (&[TEXT, HELLO, "WAIT 20s"], NEXT_CURSOR),
+        (&[TEXT, HELLO, "WAIT 20s", "WAIT 1ms", HELLO, HELLO, "WAIT 1s"], NEXT_CURSOR + 1),
+    ] {
+        let expected = format!("200 | stream-cursor: {cursor}");
+        check(steps, "GET ?offset=-1&live=long-poll", &expected);
+        // An empty cursor is none.
+        check(steps, "GET ?offset=-1&live=long-poll&cursor=", &expected);
+        // Whoever reads up to the tail gets it with that, and waits there together with all others.
+        check(steps, "GET", &expected);
+        check(steps, "GET ?offset=now", &expected);
+    }
+    let chunked = World::with_chunks(2);
+    let closed = "200 | stream-closed: true | !stream-cursor";
+    check(&[TEXT, HELLO, CLOSE], "GET", closed);
+    let mut world = chunked;
+    world.run(&[TEXT, HELLO]);
+    world.ask("GET").assert_is("200 | stream-next-offset: @0_2 | !stream-cursor << he");
+}
+
+/// Readers who come at different times, by different ways and with different cursors ask for one URL after the next
+/// append, and after a time without one.
+#[test]
+fn readers_converge() {
+    let mut world = World::after(&[TEXT, HELLO]);
+    let mut polls = Vec::new();
+    for (wait, url) in [
+        ("WAIT 1ms", "?offset=now&live=long-poll".to_owned()),
+        ("WAIT 300ms", "?offset=@0_5&live=long-poll".to_owned()),
+        ("WAIT 5s", format!("?offset=@0_5&live=long-poll&cursor={CURSOR}")),
+        ("WAIT 9s", format!("?offset=@0_5&live=long-poll&cursor={}", CURSOR + 1)),
+    ] {
+        world.run(&[wait]);
+        polls.push(LongPoll::park(&mut world, &format!("GET {url}")));
+    }
+    let timed_out = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll").time_out(&world);
+    timed_out.assert_is(&format!("204 | stream-cursor: {NEXT_CURSOR}"));
+    let at = CURSOR + 14_301 + 2_000;
+    world.run(&["WAIT 2s", HELLO]);
+    for poll in &mut polls {
+        let expected = format!("200 | stream-cursor: {at} | stream-next-offset: @0_10");
+        poll.answer(&mut world).unwrap().assert_is(&expected);
+    }
+    world.ask("GET ?offset=@0_5").assert_is(&format!("200 | stream-cursor: {at}"));
 }
 
 /// Waiters with one cursor share one frame.

@@ -9,7 +9,7 @@ fn reads() {
         &[TEXT, HELLO],
         "GET",
         "200 | content-type: text/plain | stream-next-offset: @0_5 | stream-up-to-date: true | !stream-closed | \
-         !stream-cursor | etag << hello",
+         stream-cursor | etag << hello",
     );
     check(
         &[TEXT, HELLO],

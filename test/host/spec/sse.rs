@@ -274,7 +274,7 @@ fn a_frame_is_made_once() {
         client.pump(&mut world);
     }
     assert_eq!(clients[50].control()["streamCursor"], "4503599627370001");
-    assert_eq!(clients[0].control()["streamCursor"], "8251200");
+    assert_eq!(clients[0].control()["streamCursor"], "165024000000");
 }
 
 /// What is too large for a frame is fetched, from where each reader is.

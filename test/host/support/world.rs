@@ -80,7 +80,7 @@ impl World {
     }
 
     fn with(sql: HostSql, chunk_max_bytes: usize) -> World {
-        let limits = Limits { chunk_max_bytes, segments: None };
+        let limits = Limits { long_poll_timeout: 20_000, chunk_max_bytes, segments: None };
         World {
             sql,
             sockets: HostSockets::default(),
