@@ -66,7 +66,7 @@ pub struct Attachment {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
-    /// `-1`, nothing, or zero.
+    /// `-1`, or nothing.
     Start,
     /// `now`.
     Now,

@@ -49,7 +49,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 /// Where a reader asks to begin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReadFrom {
-    /// `-1`, no offset, or the all-zero offset: the first message there is.
+    /// `-1` or no offset: the first message there is.
     Start,
     /// `now`: only what comes after this moment.
     Now,
@@ -63,10 +63,7 @@ impl ReadFrom {
         match text {
             "-1" => Some(ReadFrom::Start),
             "now" => Some(ReadFrom::Now),
-            _ => Offset::parse(text).map(|offset| match offset {
-                Offset { read_seq: 0, position: 0 } => ReadFrom::Start,
-                offset => ReadFrom::At(offset),
-            }),
+            _ => Offset::parse(text).map(ReadFrom::At),
         }
     }
 }

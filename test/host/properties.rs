@@ -131,8 +131,7 @@ proptest! {
         let text = offset.to_string();
         prop_assert_eq!(text.len(), Offset::TEXT_BYTES);
         prop_assert_eq!(Offset::parse(&text), Some(offset));
-        let is_zero = offset == Offset::segment_start(0);
-        let expected = if is_zero { ReadFrom::Start } else { ReadFrom::At(offset) };
+        let expected = ReadFrom::At(offset);
         prop_assert_eq!(ReadFrom::parse(&text), Some(expected));
     }
 

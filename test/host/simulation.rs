@@ -471,9 +471,7 @@ impl Simulation {
                 // Newer ones more often: the older lives' are many.
                 let reverse = self.random.usize(0..self.offsets.len().min(12));
                 let (offset, (of, at)) = self.offsets.iter().nth_back(reverse).unwrap();
-                let is_start = offset.bytes().all(|byte| matches!(byte, b'0' | b'_'));
                 let expected = match () {
-                    () if is_start => Expected::From(0),
                     () if *of != number => Expected::Refused(410),
                     () if in_characters && !is_boundary(&life.content, *at) => {
                         return ("offset=-1".to_owned(), Expected::From(0));
@@ -591,22 +589,8 @@ impl Simulation {
         [None, Some(0), Some(interval), Some(interval + 3)][self.random.usize(0..4)]
     }
 
-    /// Whoever stands at the very first offset has seen nothing, and that offset is the start of every life: it is
-    /// not wrong for it to see the next one.
-    fn forget_those_who_saw_nothing(&mut self) {
-        if self.model.current().is_some() && self.model.newest() > 0 {
-            for mut reader in self.readers.extract_if(.., |reader| (reader.life, reader.at) == (0, 0)) {
-                reader.client.disconnect(&self.world);
-            }
-            for poll in self.polls.extract_if(.., |poll| (poll.life, poll.at) == (0, 0)) {
-                poll.poll.time_out(&self.world);
-            }
-        }
-    }
-
     /// Some reader takes some of what there is for it.
     fn listen(&mut self) {
-        self.forget_those_who_saw_nothing();
         if self.readers.is_empty() {
             return;
         }
@@ -704,7 +688,6 @@ impl Simulation {
     }
 
     fn look_for_answers(&mut self) {
-        self.forget_those_who_saw_nothing();
         if self.polls.is_empty() {
             return;
         }
@@ -823,7 +806,6 @@ impl Simulation {
     }
 
     fn everybody_listens(&mut self, hears_all: bool) {
-        self.forget_those_who_saw_nothing();
         for mut reader in std::mem::take(&mut self.readers) {
             while self.listen_once(&mut reader) {}
             let is_current = self.model.current().is_some() && reader.life == self.model.newest();
@@ -854,11 +836,10 @@ impl Simulation {
         }
         let newest = self.model.newest();
         for (offset, (life, at)) in self.offsets.clone() {
-            let is_start = offset.bytes().all(|byte| matches!(byte, b'0' | b'_'));
             let response = self.ask(&request("GET", &format!("offset={offset}")));
             match () {
-                () if life != newest && !is_start => assert_eq!(response.status, 410),
-                () => drop(self.check_chunk(if is_start { 0 } else { at }, &response)),
+                () if life != newest => assert_eq!(response.status, 410),
+                () => drop(self.check_chunk(at, &response)),
             }
         }
         let whole = self.ask(&request("GET", ""));
