@@ -48,15 +48,12 @@ export function details({ title, projections, measured }) {
 }
 
 /** @param {ReturnType<typeof import("../results.mjs").resultsOf>} results */
-export function footnote({ date, commit, mode, windowSeconds, arrivalSeconds, scenarios }) {
-  const [few, , many] = scenarios.find(({ name }) => name === "one-long-poll")?.projections ?? []
-  const perReader = few && (many.bill.total - few.bill.total) / (many.readers - few.readers)
+export function footnote({ date, commit, mode, windowSeconds, arrivalSeconds }) {
   return [
     `Measured (${mode}) for ${windowSeconds} s, readers having come over ${arrivalSeconds} s, ${date.slice(0, 10)},`,
     `commit ${commit}.`,
     `${BEYOND} More than one object serves; the same readers on more streams cost as much.`,
-    `‡ All readers have come within ${arrivalSeconds} s. Those who come in the same second share what they ask for;`,
-    `each further second in which somebody comes costs ${perReader ? dollars(perReader) : "as much as one reader"} more.`,
+    "‡ The cache is somebody else's, and its bill is not in here.",
   ].join(" ")
 }
 
