@@ -11,11 +11,15 @@ const root = join(import.meta.dirname, "..")
  *
  * @param {object} [options]
  * @param {Record<string, string>} [options.vars] variables that replace those of wrangler.toml
+ * @param {boolean} [options.registry] whether there is a KV namespace of projects
+ * @param {object} [options.ratelimits] limits by their bindings
+ * @param {(request: Request) => Response | Promise<Response>} [options.outboundService] the world outside
  * @param {string} [options.persistTo] a folder for what objects and buckets hold; in memory without it
  * @param {(line: LogLine) => void} [options.onLog] told of each line; without it, warnings and errors are printed
  * @returns {Promise<{ url: string, mf: Miniflare, dispose: () => Promise<void> }>}
  */
-export async function startServer({ vars = {}, persistTo, onLog = printTrouble } = {}) {
+export async function startServer(options = {}) {
+  const { vars = {}, registry = false, ratelimits, outboundService, persistTo, onLog = printTrouble } = options
   const config = readConfig({ config: join(root, "wrangler.toml") })
   const { workerOptions, main } = workerOptionsOf(config)
   // Rules for finding modules are wrangler's own; the build is just these two files.
@@ -29,7 +33,11 @@ export async function startServer({ vars = {}, persistTo, onLog = printTrouble }
         { type: "ESModule", path: main },
         { type: "CompiledWasm", path: join(dirname(main), "index_bg.wasm") },
       ],
-      bindings: { ...workerOptions.bindings, ...vars },
+      // Tests say for themselves who may do what; those that do not are open, whatever name they ask for.
+      bindings: { ...workerOptions.bindings, ...(registry ? {} : openUnless(vars)), ...vars },
+      kvNamespaces: registry ? { REGISTRY: "registry" } : undefined,
+      ratelimits,
+      outboundService,
       host: "127.0.0.1",
       port: 0,
       // Otherwise Miniflare asks the internet for a `Request.cf`.
@@ -45,4 +53,10 @@ export async function startServer({ vars = {}, persistTo, onLog = printTrouble }
 /** @param {LogLine} line */
 function printTrouble({ level, message }) {
   if (level === "warn" || level === "error") console.error(message)
+}
+
+/** What opens a server whose variables do not guard it. @param {Record<string, string>} vars */
+export function openUnless(vars) {
+  const isGuarded = ["AUTH_TOKEN", "PROJECT_KEYS", "ALLOW_OPEN"].some((name) => name in vars)
+  return isGuarded ? {} : { ALLOW_OPEN: "1" }
 }

@@ -40,7 +40,7 @@ run(bin("wasm-opt"), [
 // workerd gives the module itself to a plain import.
 const glue = join(scratch, "index.js")
 writeFileSync(glue, readFileSync(glue, "utf8").replace("import source ", "import "))
-for (const file of ["worker.js", "rehearsal.js"]) copyFileSync(join(root, "src/cloudflare", file), join(scratch, file))
+for (const file of ["worker.js", "rehearsal.js", "respond.js"]) copyFileSync(join(root, "src/cloudflare", file), join(scratch, file))
 run(bin("esbuild"), [
   join(scratch, "worker.js"),
   ...["--bundle", "--format=esm", "--minify", `--outfile=${join(scratch, "bundle.js")}`, "--log-level=warning"],

@@ -1,7 +1,10 @@
 //! Configuration: the `[vars]` of wrangler.toml.
 
+use js_sys::Reflect;
+use wasm_bindgen::JsValue;
 use worker::Env;
 
+use crate::edge::access::Settings;
 use crate::object::Limits;
 use crate::protocol::Millis;
 use crate::stream::rotate::SegmentLimits;
@@ -39,8 +42,37 @@ impl Config {
                     appends_max: number("SEGMENT_MAX_MESSAGES", 1000),
                     bytes_max: number("SEGMENT_MAX_BYTES", 4 << 20).min(SEGMENT_LIMIT_BYTES),
                 }),
+                guarded: GUARDS.iter().any(|name| binding(env, name).is_some()),
             },
             debug: text("LOG_LEVEL").is_some_and(|level| level == "debug"),
         }
     }
+}
+
+/// What makes a server ask for tokens.
+const GUARDS: [&str; 3] = ["AUTH_TOKEN", "PROJECT_KEYS", REGISTRY];
+
+/// The KV namespace of projects.
+pub(super) const REGISTRY: &str = "REGISTRY";
+
+/// What says who may do what; parts of it are secrets.
+pub(super) fn settings(env: &Env) -> Settings {
+    // What is set, but not as text, must not count as not set.
+    let text = |name: &str| {
+        let value = binding(env, name)?;
+        value.as_string().or_else(|| js_sys::JSON::stringify(&value).ok().map(String::from))
+    };
+    Settings {
+        allow_open: text("ALLOW_OPEN"),
+        auth_token: text("AUTH_TOKEN"),
+        project_keys: text("PROJECT_KEYS"),
+        has_registry: binding(env, REGISTRY).is_some(),
+        cors_origins: text("CORS_ORIGINS"),
+        cors_credentials: text("CORS_CREDENTIALS"),
+    }
+}
+
+/// A binding, if it is there.
+pub(super) fn binding(env: &Env, name: &str) -> Option<JsValue> {
+    Reflect::get(env, &name.into()).ok().filter(|value| !value.is_undefined() && !value.is_null())
 }

@@ -53,6 +53,8 @@ pub(super) struct Counts {
     pub(super) bucket_class_a: u64,
     /// Reads of the bucket, likewise.
     pub(super) bucket_class_b: u64,
+    /// Projects that were looked up.
+    pub(super) kv_reads: u64,
 }
 
 /// Counts something.
@@ -163,6 +165,7 @@ fn told(now: Millis) -> String {
             "socket_messages_sent": counts.socket_messages_sent,
             "bucket_class_a": counts.bucket_class_a,
             "bucket_class_b": counts.bucket_class_b,
+            "kv_reads": counts.kv_reads,
             "objects": objects.len(),
             "objects_left_out": objects_left_out,
             "object_busy_ms": busy_ms,

@@ -1,62 +1,263 @@
 //! The Worker: what `worker.js` calls for each request, to pass it on, or to answer it with or without the stream's
 //! object.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use http::Method;
 use wasm_bindgen::prelude::*;
 use web_sys::{Request, Response};
 use worker::{Context, Env};
 
-use super::config::Config;
-use super::upstream::{self, Upstream};
-use super::{body, log, long_poll, reply, sse};
-use crate::edge::route::{Route, route};
+use super::config::{Config, settings};
+use super::errand::{Errand, Kind};
+use super::upstream;
+use super::{body, clock, limits, log, registry, reply};
+use crate::edge::access::{Access, Settings};
+use crate::edge::auth::{Credential, Verdict, judge, may_have_token};
+use crate::edge::cors::Cors;
+use crate::edge::keyring::{Check, Keyring};
+use crate::edge::route::{Route, route, stream_path};
+use crate::protocol::Millis;
+use crate::protocol::names::header;
+use crate::protocol::path::StreamPath;
+use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 
-/// The path of the stream whose object answers this request alone; `None` if [`answer`] is to be asked.
-#[wasm_bindgen(js_name = passedOnTo)]
-pub fn passed_on_to(method: &str, url: &str) -> Option<String> {
-    #[cfg(feature = "counters")]
-    super::counters::arrived(url);
-    match route(&parse(method), url) {
-        Route::Forward(path) => Some(path.into()),
-        Route::Reply(_) | Route::LongPoll(_) | Route::Sse(_) => None,
+/// How many things may have to be learnt of one token: its project, its keys, its signature.
+const LEARNT_MAX: usize = 3;
+
+/// The edge: what is configured, read once, and what it has learnt of projects.
+#[wasm_bindgen]
+pub struct Edge {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    env: Env,
+    config: Config,
+    access: Access,
+    cors: Cors,
+    keyring: RefCell<Keyring>,
+    is_limited: bool,
+}
+
+#[wasm_bindgen]
+impl Edge {
+    /// Reads the configuration.
+    #[wasm_bindgen(constructor)]
+    pub fn new(env: Env) -> Edge {
+        let settings = settings(&env);
+        let inner = Inner {
+            config: Config::of(&env),
+            access: Access::of(&settings),
+            // One that is wrong has locked the server.
+            cors: Cors::of(&settings).or_else(|_| Cors::of(&Settings::default())).expect("no site is right"),
+            keyring: RefCell::new(Keyring::new(settings.has_registry)),
+            is_limited: limits::are_bound(&env),
+            env,
+        };
+        log::configured(&inner.access, inner.config.debug);
+        Edge { inner: Rc::new(inner) }
+    }
+
+    /// The one request header that decides whether a request is passed on.
+    #[wasm_bindgen(js_name = decisiveHeader)]
+    pub fn decisive_header(&self) -> Option<String> {
+        match &self.inner.access {
+            Access::Open { everywhere: true } | Access::Locked { .. } => None,
+            Access::Open { everywhere: false } => Some(header::RAY.to_owned()),
+            Access::Token(_) | Access::Projects(_) => Some(header::AUTHORIZATION.to_owned()),
+        }
+    }
+
+    /// Whether scripts see answers only where their site may: [`Edge::origin_lines`] then says what to add.
+    #[wasm_bindgen(js_name = choosesOrigins)]
+    pub fn chooses_origins(&self) -> bool {
+        matches!(&self.inner.access, Access::Token(_) | Access::Projects(_))
+    }
+
+    /// The path of the stream whose object answers this request alone; `None` if [`Edge::answer`] is to be asked.
+    #[wasm_bindgen(js_name = passedOnTo)]
+    pub fn passed_on_to(&self, method: &str, url: &str, decisive: Option<String>) -> Option<String> {
+        #[cfg(feature = "counters")]
+        super::counters::arrived(url);
+        self.inner.passed_on_to(&parse(method), url, decisive.as_deref())
+    }
+
+    /// Answers what is not passed on, and what was in vain.
+    pub async fn answer(
+        &self,
+        request: Request,
+        context: worker::worker_sys::Context,
+    ) -> Result<Response, JsValue> {
+        #[cfg(feature = "counters")]
+        if let Some(answer) = super::counters::told_at(&request.url()) {
+            return answer;
+        }
+        let inner = Rc::clone(&self.inner);
+        inner.answer(&request, &Context::new(context)).await
+    }
+
+    /// What an answer to a script of this site has besides.
+    #[wasm_bindgen(js_name = originLines)]
+    pub fn origin_lines(&self, url: &str, origin: &str) -> String {
+        let inner = &self.inner;
+        let path = stream_path(url).unwrap_or_default();
+        let project = path.split('/').next().unwrap_or_default();
+        let keyring = inner.keyring.borrow();
+        let own = match &inner.access {
+            Access::Projects(projects) => keyring.cors(projects, project),
+            Access::Locked { .. } | Access::Open { .. } | Access::Token(_) => None,
+        };
+        own.unwrap_or(&inner.cors).header_lines(origin)
     }
 }
 
-/// Answers what is not passed on, and what was in vain.
-#[wasm_bindgen]
-pub async fn answer(
-    request: Request,
-    env: Env,
-    context: worker::worker_sys::Context,
-) -> Result<Response, JsValue> {
-    let url = request.url();
-    #[cfg(feature = "counters")]
-    if let Some(answer) = super::counters::told_at(&url) {
-        return answer;
+impl Inner {
+    fn passed_on_to(&self, method: &Method, url: &str, decisive: Option<&str>) -> Option<String> {
+        let is_open = matches!(&self.access, Access::Open { .. });
+        self.access.serve(url, decisive.filter(|_| is_open)).ok()?;
+        if self.is_limited || may_have_token(url) || !is_open && decisive.is_none() {
+            return None;
+        }
+        let Route::Forward(path) = route(method, url) else { return None };
+        if !is_open {
+            let credential = Credential::of(method, url, decisive, None).ok()?;
+            let asked = (method, &path);
+            match judge(&self.access, &self.keyring.borrow(), asked, &credential, clock::now()) {
+                Verdict::Admitted { .. } => {}
+                Verdict::Refused(_) | Verdict::Pending(_) => return None,
+            }
+        }
+        Some(path.into())
     }
-    let method = parse(&request.method());
-    body::drain(&request).await;
-    match route(&method, &url) {
-        Route::Reply(answer) if method == Method::HEAD => reply::without_body(&answer),
-        Route::Reply(answer) => reply::response(&answer),
-        Route::Forward(path) => {
-            let upstream = Upstream::new(env, path);
-            let asked = upstream.ask(&request).await;
-            asked.or_else(|failure| unavailable(upstream.path(), &failure))
-        }
-        Route::LongPoll(path) => {
-            let timeout = Config::of(&env).limits.long_poll_timeout;
-            let upstream = Upstream::new(env, path);
-            let answered = long_poll::answer(&upstream, &request, timeout).await;
-            answered.or_else(|failure| unavailable(upstream.path(), &failure))
-        }
-        Route::Sse(path) => {
-            let lifetime = Config::of(&env).sse_lifetime;
-            sse::answer(Upstream::new(env, path), &request, lifetime, &Context::new(context)).await
+
+    async fn answer(&self, request: &Request, context: &Context) -> Result<Response, JsValue> {
+        let method = parse(&request.method());
+        match self.errand(&method, request).await {
+            Ok(Sent::Reply(answer)) => self.reply(&method, request, answer).await,
+            Err(refusal) => self.reply(&method, request, Reply::refused(&refusal)).await,
+            Ok(Sent::Errand(errand)) => {
+                let answered = errand.run(&self.env, request, &self.config, context).await?;
+                match errand.stranger {
+                    // Whether there is a stream is for those to know who may read it.
+                    Some(refusal) if reply::is_unauthorized(&answered) => {
+                        self.reply(&method, request, Reply::refused(&refusal)).await
+                    }
+                    _ => Ok(answered),
+                }
+            }
         }
     }
+
+    /// Where a request goes, and as what.
+    async fn errand(&self, method: &Method, request: &Request) -> Result<Sent, Refusal> {
+        let url = request.url();
+        let text = |name: &str| request.headers().get(name).ok().flatten();
+        self.access.serve(&url, text(header::RAY).as_deref())?;
+        let (kind, path) = match route(method, &url) {
+            Route::Health => return Ok(Sent::Reply(Reply::health(self.access.mode()))),
+            Route::Reply(answer) => {
+                if text(header::ORIGIN).is_some() {
+                    self.learn_origins(&url).await;
+                }
+                return Ok(Sent::Reply(answer));
+            }
+            Route::Forward(path) => (Kind::Plain, path),
+            Route::LongPoll(path) => (Kind::LongPoll, path),
+            Route::Sse(path) => (Kind::Sse, path),
+        };
+        if text(header::ORIGIN).is_some() {
+            self.learn_origins(&url).await;
+        }
+        let (authorization, cookie) = (text(header::AUTHORIZATION), text(header::COOKIE));
+        let is_open = matches!(&self.access, Access::Open { .. });
+        let credential = if is_open && !method.is_safe() {
+            Credential::none()
+        } else {
+            Credential::of(method, &url, authorization.as_deref().filter(|_| !is_open), cookie.as_deref())?
+        };
+        let verdict = self.judge((method, &path), &credential).await;
+        if self.is_limited {
+            let known = verdict.is_ok().then_some(&credential);
+            limits::hold(&self.env, (method, &path), known, text(header::CONNECTING_IP)).await?;
+        }
+        let (until, stranger) = match verdict {
+            Ok(until) => (until, None),
+            Err(refusal) if method.is_safe() => (None, Some(refusal)),
+            Err(refusal) => return Err(refusal),
+        };
+        Ok(Sent::Errand(Errand { kind, path, source: credential.source, until, stranger }))
+    }
+
+    /// Judges a request, and learns what has to be known for it.
+    async fn judge(
+        &self,
+        asked: (&Method, &StreamPath),
+        credential: &Credential,
+    ) -> Result<Option<Millis>, Refusal> {
+        for _ in 0..=LEARNT_MAX {
+            let verdict = judge(&self.access, &self.keyring.borrow(), asked, credential, clock::now());
+            match verdict {
+                Verdict::Admitted { until } => return Ok(until),
+                Verdict::Refused(refusal) => return Err(refusal),
+                Verdict::Pending(check) => {
+                    let token = credential.token.as_deref().unwrap_or_default();
+                    self.learn(check, token).await?;
+                }
+            }
+        }
+        Err(Refusal::KeysUnavailable)
+    }
+
+    async fn learn(&self, check: Check, token: &str) -> Result<(), Refusal> {
+        match check {
+            Check::NeedsProject(name) => {
+                let learnt = registry::project(&self.env, &name).await;
+                self.keyring.borrow_mut().learn_project(&name, learnt, clock::now());
+            }
+            Check::NeedsKeys(url) => {
+                let learnt = registry::keys(&url).await;
+                self.keyring.borrow_mut().learn_keys(&url, learnt, clock::now());
+            }
+            Check::NeedsSignature(signed) => {
+                if !registry::is_right(&signed).await {
+                    return Err(Refusal::Unauthorized { given: true });
+                }
+                self.keyring.borrow_mut().learn_token(token, signed.grant, clock::now());
+            }
+            Check::Unavailable | Check::Granted(_) | Check::Invalid => return Err(Refusal::KeysUnavailable),
+        }
+        Ok(())
+    }
+
+    /// Learns which sites' scripts may use the project of a URL, which `worker.js` asks for when there is an answer.
+    async fn learn_origins(&self, url: &str) {
+        let Access::Projects(projects) = &self.access else { return };
+        let path = stream_path(url).unwrap_or_default();
+        let name = path.split('/').next().unwrap_or_default();
+        let known = self.keyring.borrow().project(projects, name, clock::now());
+        if let Err(check) = known {
+            let _not_now = self.learn(check, "").await;
+        }
+    }
+
+    async fn reply(&self, method: &Method, request: &Request, answer: Reply) -> Result<Response, JsValue> {
+        body::drain(request).await;
+        let answer = if self.chooses_origins() { answer } else { answer.with_any_origin() };
+        if *method == Method::HEAD { reply::without_body(&answer) } else { reply::response(&answer) }
+    }
+
+    fn chooses_origins(&self) -> bool {
+        matches!(&self.access, Access::Token(_) | Access::Projects(_))
+    }
+}
+
+enum Sent {
+    Reply(Reply),
+    Errand(Errand),
 }
 
 /// An object failed that a request was passed on to: the answer, or `None` if it can safely be asked again.
@@ -78,5 +279,5 @@ fn parse(method: &str) -> Method {
 /// The object could not be asked, so nobody knows what it did.
 pub(super) fn unavailable(stream: &str, failure: &Failure) -> Result<Response, JsValue> {
     log::failure(stream, failure);
-    reply::response(&Reply::unavailable())
+    reply::response(&Reply::unavailable().with_any_origin())
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 use worker::{console_debug, console_error};
 
+use crate::edge::access::Access;
 use crate::storage::Failure;
 
 /// A failure, with what is needed to find it.
@@ -26,6 +27,16 @@ pub(super) fn worked(stream: &str, event: &str, rows_read: u64, rows_written: u6
         "level": "debug", "event": event, "stream": stream, "rows_read": rows_read, "rows_written": rows_written,
     });
     console_debug!("{line}");
+}
+
+/// The edge has read who may do what: a server that is locked says why.
+pub(super) fn configured(access: &Access, debug: bool) {
+    if let Access::Locked { why } = access {
+        failure("", &Failure::new("configure", why));
+    }
+    if debug {
+        console_debug!("{}", json!({ "level": "debug", "event": "configured", "mode": access.mode() }));
+    }
 }
 
 /// A request was served: how many rows that read and wrote, as Cloudflare bills them.

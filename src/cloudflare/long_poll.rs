@@ -3,16 +3,17 @@
 use js_sys::{ArrayBuffer, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortSignal, Headers, Request, Response, ResponseInit, WebSocket};
+use web_sys::{AbortSignal, Headers, Response, ResponseInit, WebSocket};
 use worker::worker_sys::ext::ResponseExt;
 
+use super::errand::Asked;
 use super::upstream::Upstream;
 use super::{clock, reply};
 use crate::edge::gate::{Bridge, Gate};
 use crate::edge::route::live_url_from;
 use crate::protocol::Millis;
 use crate::protocol::bridge;
-use crate::protocol::cache_policy::CachePolicy;
+use crate::protocol::cache_policy::{Audience, CachePolicy};
 use crate::protocol::command::Query;
 use crate::protocol::names::header;
 use crate::protocol::offset::{Offset, ReadFrom};
@@ -34,11 +35,9 @@ const ASKS_MAX: usize = 3;
 /// Answers a long-poll.
 pub(super) async fn answer(
     upstream: &Upstream,
-    request: &Request,
-    timeout: Millis,
+    Asked { url, headers, client }: &Asked,
+    deadline: Millis,
 ) -> Result<Response, Failure> {
-    let (url, headers, client) = (&request.url(), &request.headers(), request.signal());
-    let deadline = clock::now() + clock::jittered(timeout);
     let first = upstream.ask_live(url, headers).await?;
     let Some(waits_at) = next_offset(&first).filter(|_| first.websocket().is_some()) else {
         return Ok(first);
@@ -46,7 +45,7 @@ pub(super) async fn answer(
     let mut asked = first;
     for _ in 0..ASKS_MAX {
         let Some(socket) = asked.websocket() else { return with_policy_of(url, asked) };
-        match wait(&socket, waits_at, &client, deadline).await? {
+        match wait(&socket, waits_at, client, deadline).await? {
             Waited::Answered(response) => return Ok(response),
             Waited::TimedOut => return nothing_new(&asked),
             Waited::Ended => asked = upstream.ask_live(&live_url_from(url, waits_at), headers).await?,
@@ -54,7 +53,7 @@ pub(super) async fn answer(
     }
     match asked.websocket() {
         Some(socket) => {
-            let _given_up = wait(&socket, waits_at, &client, 0).await?;
+            let _given_up = wait(&socket, waits_at, client, 0).await?;
             nothing_new(&asked)
         }
         None => with_policy_of(url, asked),
@@ -72,7 +71,7 @@ fn with_policy_of(url: &str, found: Response) -> Result<Response, Failure> {
         return Ok(found);
     }
     let headers = Headers::new_with_headers(&found.headers()).map_err(not_made)?;
-    headers.set(header::CACHE_CONTROL, &CachePolicy::Never.header()).map_err(not_made)?;
+    headers.set(header::CACHE_CONTROL, &CachePolicy::Never.header(Audience::Everyone)).map_err(not_made)?;
     let init = ResponseInit::new();
     init.set_status(found.status());
     init.set_headers(&headers);

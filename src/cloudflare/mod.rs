@@ -1,5 +1,6 @@
 //! The only folder that names the platform: entry points, and the real implementations of the ports.
 
+mod asker;
 mod body;
 mod bucket;
 mod clock;
@@ -9,9 +10,12 @@ mod counters;
 mod edge_socket;
 #[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]
 mod entry;
+mod errand;
 mod interned;
+mod limits;
 mod log;
 mod long_poll;
+mod registry;
 mod reply;
 mod sockets;
 mod sql;

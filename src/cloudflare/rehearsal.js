@@ -2,7 +2,7 @@
 // when it is first called: done here, that is part of starting, which Cloudflare does while the client still shakes
 // hands, and not of the first request.
 
-import { StreamObject, passedOnTo } from "./index.js"
+import { Edge, StreamObject } from "./index.js"
 
 const url = "https://rehearsal/v1/stream/a"
 const body = new TextEncoder().encode('{"a":1}')
@@ -34,12 +34,14 @@ function play() {
   const json = { "content-type": "application/json" }
   const serve = (method, query, headers, sent = NOTHING) =>
     object.serve({ method, url: url + query, headers: new Headers(headers) }, sent)
-  passedOnTo("PUT", url)
+  const edge = new Edge({ ALLOW_OPEN: "1" })
+  edge.passedOnTo("PUT", url)
   serve("PUT", "", json)
   serve("POST", "", { ...json, "producer-id": "a", "producer-epoch": "0", "producer-seq": "0" }, body)
   serve("POST", "", json, body)
   serve("GET", "?offset=-1")
   serve("GET", "?offset=now")
   serve("HEAD", "")
+  edge.free()
   object.free()
 }

@@ -5,6 +5,8 @@ use wasm_bindgen::prelude::*;
 use web_sys::{Response, WebSocket};
 
 use crate::protocol::bridge::ReplyHead;
+use crate::protocol::cache_policy::SECRET;
+use crate::protocol::names::header;
 use crate::protocol::reply::Reply;
 
 #[wasm_bindgen(module = "/src/cloudflare/respond.js")]
@@ -20,6 +22,9 @@ extern "C" {
 
     #[wasm_bindgen(catch, js_name = respond)]
     fn respond_with(status: u16, header_lines: &str, body: &Uint8Array) -> Result<Response, JsValue>;
+
+    #[wasm_bindgen(catch, js_name = withHeaders)]
+    fn with_headers(response: &Response, header_lines: &str) -> Result<Response, JsValue>;
 }
 
 /// A response with the reply's body.
@@ -44,4 +49,20 @@ pub(super) fn passed_on(head: &ReplyHead<'_>, body: &Uint8Array) -> Result<Respo
 /// A response that hands over a socket; its headers are those of the response that the edge will make.
 pub(super) fn switching(reply: &Reply, socket: &WebSocket) -> Result<Response, JsValue> {
     respond(Reply::SWITCHING.as_u16(), &reply.header_lines(), None, Some(socket))
+}
+
+/// Whether the object does not know who asks.
+pub(super) fn is_unauthorized(response: &Response) -> bool {
+    response.status() == Reply::UNKNOWN.as_u16()
+}
+
+/// The same response, for no cache.
+pub(super) fn kept_by_nobody(response: &Response) -> Result<Response, JsValue> {
+    with_headers(response, &format!("{}\n{SECRET}\n", header::CACHE_CONTROL))
+}
+
+/// The same response, for no cache and for no page of another site.
+pub(super) fn embedded_by_nobody(response: &Response) -> Result<Response, JsValue> {
+    let lines = format!("{}\n{SECRET}\n{}\nsame-origin\n", header::CACHE_CONTROL, header::RESOURCE_POLICY);
+    with_headers(response, &lines)
 }

@@ -10,7 +10,7 @@ use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    AbortSignal, Headers, ReadableStream, Request, Response, ResponseInit, WebSocket, WritableStream,
+    AbortSignal, Headers, ReadableStream, Response, ResponseInit, WebSocket, WritableStream,
     WritableStreamDefaultWriter,
 };
 use worker::Context;
@@ -18,6 +18,7 @@ use worker::worker_sys::ext::ResponseExt;
 
 use super::clock::{self, Timer};
 use super::edge_socket::{EdgeSocket, Finish};
+use super::errand::Asked;
 use super::upstream::Upstream;
 use super::{entry, log};
 use crate::edge::gate::{Bridge, Gate, PENDING_MAX_BYTES};
@@ -57,12 +58,10 @@ const TAKE_MAX: Millis = 300_000;
 /// Answers a request for server-sent events.
 pub(super) async fn answer(
     upstream: Upstream,
-    request: &Request,
-    lifetime: Millis,
+    Asked { url, headers, client }: Asked,
+    deadline: Millis,
     context: &Context,
 ) -> Result<Response, JsValue> {
-    let (url, headers) = (request.url(), request.headers());
-    let deadline = clock::now() + clock::jittered(lifetime);
     let first = match upstream.ask_live(&url, &headers).await {
         Ok(first) => first,
         Err(failure) => return entry::unavailable(upstream.path(), &failure),
@@ -76,7 +75,7 @@ pub(super) async fn answer(
     init.set_headers(&first.headers());
     let response = Response::new_with_opt_readable_stream_and_init(Some(&pipe.readable()), &init)?;
     let writer = pipe.writable().get_writer()?;
-    let client = Rc::new(Client::new(writer, request.signal()));
+    let client = Rc::new(Client::new(writer, client));
     let relay = Relay { upstream, url, headers, deadline, client, bridge: Rc::default() };
     context.wait_until(relay.run(first));
     Ok(response)

@@ -13,6 +13,7 @@ use web_sys::{Request, Response};
 use worker::worker_sys::DurableObjectState;
 use worker::{Env, State};
 
+use super::asker::{Asker, RequestHeaders};
 use super::body;
 use super::bucket::{self, SegmentBucket};
 use super::clock::{self, Timer};
@@ -23,7 +24,6 @@ use super::interned::Interned;
 use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
 use super::{log, reply};
-use crate::edge::route::stream_path;
 use crate::object::alarm::Rung;
 use crate::object::live::Sockets;
 use crate::object::read::Cold;
@@ -43,15 +43,6 @@ const ALARM_RETRY: Millis = 60_000;
 #[wasm_bindgen(js_name = bodyMaxBytes)]
 pub fn body_max_bytes() -> usize {
     APPEND_MAX_BYTES
-}
-
-#[wasm_bindgen]
-extern "C" {
-    /// A request's headers, asked for by names that need not be made anew.
-    type RequestHeaders;
-
-    #[wasm_bindgen(method)]
-    fn get(this: &RequestHeaders, name: &JsValue) -> Option<String>;
 }
 
 /// One stream.
@@ -112,13 +103,13 @@ impl StreamObject {
         let inner = Rc::clone(&self.inner);
         match body::receive(&request, APPEND_MAX_BYTES).await {
             Ok(body) => inner.serve_request(&request, &body),
-            Err(refusal) => reply::response(&Reply::refused(&refusal)).map(JsValue::from),
+            Err(refusal) => inner.refuse(&request, &refusal).map(JsValue::from),
         }
     }
 
     /// Answers a request whose body broke off.
-    pub fn broken(&self) -> Result<Response, JsValue> {
-        reply::response(&Reply::refused(&Refusal::BrokenBody))
+    pub fn broken(&self, request: &Request) -> Result<Response, JsValue> {
+        self.inner.refuse(request, &Refusal::BrokenBody)
     }
 
     /// The alarm rings.
@@ -144,22 +135,28 @@ impl Inner {
     fn serve_request(self: &Rc<Self>, request: &Request, body: &[u8]) -> Result<JsValue, JsValue> {
         #[cfg(feature = "counters")]
         let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
-        let url = request.url();
-        let path = stream_path(&url).unwrap_or_default();
+        let (url, headers) = (request.url(), RequestHeaders::of(request));
+        let asker = self.asker(&url, &headers);
         let method = request.method().parse::<Method>().unwrap_or_default();
-        let headers = request.headers();
-        let headers: &RequestHeaders = headers.unchecked_ref();
         let header = |name: &str| headers.get(&self.header_names.string(name));
         let head = RequestHead { method: &method, url: &url, header: &header };
         let response = match Command::parse(&head, body) {
-            Ok(command) => self.serve(&path, &command),
-            Err(refusal) => reply::response(&Reply::refused(&refusal)).map(JsValue::from),
+            Ok(command) => self.serve(&asker, &command),
+            Err(refusal) => asker.refuse(&refusal).map(JsValue::from),
         };
         if self.config.debug {
             let (rows_read, rows_written) = self.sql.take_row_counts();
-            log::served(&path, method.as_str(), rows_read, rows_written);
+            log::served(&asker.path, method.as_str(), rows_read, rows_written);
         }
         response
+    }
+
+    fn asker(&self, url: &str, headers: &RequestHeaders) -> Asker {
+        Asker::of(url, self.config.limits.guarded, &|name| headers.has(&self.header_names.string(name)))
+    }
+
+    fn refuse(&self, request: &Request, refusal: &Refusal) -> Result<Response, JsValue> {
+        self.asker(&request.url(), &RequestHeaders::of(request)).refuse(refusal)
     }
 
     fn ring(&self) -> Result<(), JsValue> {
@@ -186,14 +183,20 @@ impl Inner {
     }
 
     /// One request, from the state to the answer, without a wait in between; only what is in the bucket is promised.
-    fn serve(self: &Rc<Self>, path: &str, command: &Command<'_>) -> Result<JsValue, JsValue> {
+    fn serve(self: &Rc<Self>, asker: &Asker, command: &Command<'_>) -> Result<JsValue, JsValue> {
+        let path = asker.path.as_str();
         let sockets = ObjectSockets::new(&self.state);
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let mut object = self.object.borrow_mut();
         if !object.is_loaded() {
             self.debug("loaded");
         }
-        let served = object.serve(&ports, path, command, clock::now());
+        let served = if asker.is_stranger {
+            let admitted = object.admit_stranger(&ports, command, clock::now());
+            admitted.and_then(|()| object.serve(&ports, path, command, clock::now()))
+        } else {
+            object.serve(&ports, path, command, clock::now())
+        };
         if object.has_news() {
             if sockets.count() == 0 {
                 // Nobody to tell: only remembers that it was told.
@@ -208,13 +211,14 @@ impl Inner {
         drop(object);
         match (served, command) {
             (Ok(Served { answer: Answer::Cold(cold), .. }), Command::Read(read)) => {
-                Ok(self.promise_of_cold(path.to_owned(), read.clone(), cold).into())
+                Ok(self.promise_of_cold(asker.clone(), read.clone(), cold).into())
             }
-            (served, _) => self.respond(path, served).map(JsValue::from),
+            (served, _) => self.respond(asker, served).map(JsValue::from),
         }
     }
 
-    fn respond(&self, path: &str, served: Result<Served, Stop>) -> Result<Response, JsValue> {
+    fn respond(&self, asker: &Asker, served: Result<Served, Stop>) -> Result<Response, JsValue> {
+        let path = asker.path.as_str();
         match served {
             Ok(Served { answer, alarm_at }) => {
                 if let Some(at) = alarm_at
@@ -224,23 +228,23 @@ impl Inner {
                     log::failure(path, &failure);
                 }
                 match answer {
-                    Answer::Reply(answer) => reply::response(&answer),
+                    Answer::Reply(reply) => asker.answer(reply),
                     Answer::Park(park) => {
                         let sockets = ObjectSockets::new(&self.state);
                         reply::switching(&park.head, &sockets.accept(&park)?)
                     }
                     Answer::Cold(_) => {
-                        self.failed(path, &Failure::new("read segment", "it was fetched for nothing"))
+                        self.failed(asker, &Failure::new("read segment", "it was fetched for nothing"))
                     }
                 }
             }
-            Err(Stop::Refused(refusal)) => reply::response(&Reply::refused(&refusal)),
-            Err(Stop::Failed(failure)) => self.failed(path, &failure),
+            Err(Stop::Refused(refusal)) => asker.refuse(&refusal),
+            Err(Stop::Failed(failure)) => self.failed(asker, &failure),
         }
     }
 
     /// Fetches what a read needs of the bucket, and answers with it if things are still as they were.
-    fn promise_of_cold(self: &Rc<Self>, path: String, read: Read, cold: Cold) -> Promise {
+    fn promise_of_cold(self: &Rc<Self>, asker: Asker, read: Read, cold: Cold) -> Promise {
         let inner = Rc::clone(self);
         future_to_promise(async move {
             #[cfg(feature = "counters")]
@@ -248,9 +252,14 @@ impl Inner {
             let served = inner.fetch(&cold).await.map_err(Stop::Failed).and_then(|fetched| {
                 let sockets = ObjectSockets::new(&inner.state);
                 let ports = Ports { sql: &inner.sql, sockets: &sockets };
-                inner.object.borrow_mut().thaw(&ports, &read, (&cold, &fetched), clock::now())
+                let (mut object, now) = (inner.object.borrow_mut(), clock::now());
+                if asker.is_stranger {
+                    // It may be another stream by now.
+                    object.admit_stranger(&ports, &Command::Read(read.clone()), now)?;
+                }
+                object.thaw(&ports, &read, (&cold, &fetched), now)
             });
-            inner.respond(&path, served).map(JsValue::from)
+            inner.respond(&asker, served).map(JsValue::from)
         })
     }
 
@@ -337,9 +346,9 @@ impl Inner {
         });
     }
 
-    fn failed(&self, path: &str, failure: &Failure) -> Result<Response, JsValue> {
-        log::failure(path, failure);
-        reply::response(&Reply::failed())
+    fn failed(&self, asker: &Asker, failure: &Failure) -> Result<Response, JsValue> {
+        log::failure(&asker.path, failure);
+        asker.answer(Reply::failed())
     }
 
     fn debug(&self, event: &str) {

@@ -5,6 +5,7 @@
 import { DurableObject } from "cloudflare:workers"
 import * as wasm from "./index.js"
 import { rehearse } from "./rehearsal.js"
+import { withHeaders } from "./respond.js"
 
 /** Set by the worker crate when Rust panics. */
 const state = globalThis.__worker_init_state
@@ -35,21 +36,42 @@ if (!COUNTERS) rehearse()
 // What runs later than the call that began it ends here.
 addEventListener("error", ({ error }) => noticed(error))
 
+/** Who may do what, read once in each life of the module, and what of it is asked for each request. */
+let edge, edgeLife, decisiveHeader, choosesOrigins
+
+function configure(env) {
+  edge = new wasm.Edge(env)
+  edgeLife = life
+  decisiveHeader = edge.decisiveHeader()
+  choosesOrigins = edge.choosesOrigins()
+}
+
+async function respond(request, env, context) {
+  const decisive = decisiveHeader && request.headers.get(decisiveHeader)
+  const path = edge.passedOnTo(request.method, request.url, decisive ?? undefined)
+  if (path !== undefined) {
+    try {
+      return await env.STREAMS.getByName(path).fetch(request)
+    } catch (error) {
+      revive()
+      const refusal = wasm.unreached(request.method, path, error)
+      if (refusal !== undefined) return refusal
+      if (edgeLife !== life) configure(env)
+    }
+  }
+  return await edge.answer(request, context)
+}
+
 export default {
   async fetch(request, env, context) {
     revive()
     try {
-      const path = wasm.passedOnTo(request.method, request.url)
-      if (path !== undefined) {
-        try {
-          return await env.STREAMS.getByName(path).fetch(request)
-        } catch (error) {
-          revive()
-          const refusal = wasm.unreached(request.method, path, error)
-          if (refusal !== undefined) return refusal
-        }
-      }
-      return await wasm.answer(request, env, context)
+      if (edgeLife !== life) configure(env)
+      const response = await respond(request, env, context)
+      const origin = choosesOrigins ? request.headers.get("origin") : null
+      if (origin === null) return response
+      if (edgeLife !== life) configure(env)
+      return withHeaders(response, edge.originLines(request.url, origin))
     } catch (error) {
       throw noticed(error)
     }
@@ -88,7 +110,7 @@ export class StreamObject extends DurableObject {
       try {
         body = new Uint8Array(await request.arrayBuffer())
       } catch {
-        return this.#alive().broken()
+        return this.#alive().broken(request)
       }
       return await this.#alive().serve(request, body)
     } catch (error) {

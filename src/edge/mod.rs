@@ -1,4 +1,12 @@
 //! Sees every request first. Stateless and pure; the platform's part is in `cloudflare/`.
 
+pub mod access;
+pub mod auth;
+pub mod cors;
 pub mod gate;
+pub mod grant;
+pub mod kept;
+pub mod keyring;
+pub mod project;
 pub mod route;
+pub mod token;

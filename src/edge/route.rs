@@ -14,6 +14,8 @@ use crate::protocol::reply::Reply;
 pub enum Route {
     /// Answered on the spot.
     Reply(Reply),
+    /// Answered on the spot, with what the server is configured to be.
+    Health,
     /// To the stream's object, whose answer is the response.
     Forward(StreamPath),
     /// To the stream's object, which may answer with a socket: a long-poll.
@@ -34,7 +36,7 @@ fn try_route(method: &Method, url: &str) -> Result<Route, Refusal> {
     let path = path_of(url);
     if path == "/health" {
         return match *method {
-            Method::GET | Method::HEAD => Ok(Route::Reply(Reply::health())),
+            Method::GET | Method::HEAD => Ok(Route::Health),
             _ => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD" }),
         };
     }
@@ -74,6 +76,15 @@ pub fn live_url_from(url: &str, from: Offset) -> String {
         parameters.append_pair(query::LIVE, &live);
     }
     parameters.append_pair(query::OFFSET, &from.to_string()).finish()
+}
+
+/// The URL without its token: that is the edge's, and would be a secret in whatever repeats the URL.
+pub fn url_without_token(url: &str) -> String {
+    let Some((base, all)) = url.split_once('?') else { return url.to_owned() };
+    let all = all.split('#').next().unwrap_or_default();
+    let mut parameters = form_urlencoded::Serializer::for_suffix(format!("{base}?"), base.len() + 1);
+    let others = form_urlencoded::parse(all.as_bytes()).filter(|(name, _)| name != query::TOKEN);
+    parameters.extend_pairs(others).finish()
 }
 
 /// The path of an absolute URL, escapes and all.

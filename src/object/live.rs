@@ -8,6 +8,7 @@ use super::read::{policy, read_head};
 use super::{Announced, Object, Ports};
 use crate::protocol::Millis;
 use crate::protocol::bridge::{self, Attachment, BridgeKind, CLOSE_CATCH_UP, CLOSE_DONE, Channel, Place};
+use crate::protocol::cache_policy::Audience;
 use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{ReadHead, Reply};
@@ -92,7 +93,8 @@ impl Object {
         };
         match chunk {
             Ok(chunk) => {
-                let telling = Telling { sockets, stream, start, chunk, now };
+                let audience = Audience::of(self.limits.guarded, stream.public);
+                let telling = Telling { sockets, stream, audience, start, chunk, now };
                 if telling.is_pushed(reader_count) {
                     telling.tell_bridges();
                     telling.tell_waiters();
@@ -120,7 +122,7 @@ fn send_away<S: Sockets>(sockets: &S, incarnation: u64) {
 }
 
 /// Ends all live readers of a life that is over.
-pub(super) fn dismiss<S: Sockets>(sockets: &S, incarnation: u64, tail: Offset) {
+pub(super) fn dismiss<S: Sockets>(sockets: &S, audience: Audience, incarnation: u64, tail: Offset) {
     for kind in [BridgeKind::Sse, BridgeKind::SseAhead] {
         for socket in sockets.connected(Channel { kind, incarnation }) {
             sockets.close(&socket, CLOSE_DONE);
@@ -130,7 +132,11 @@ pub(super) fn dismiss<S: Sockets>(sockets: &S, incarnation: u64, tail: Offset) {
     if waiters.is_empty() {
         return;
     }
-    let frame = sockets.frame(&bridge::reply_frame(tail, tail, &Reply::refused(&Refusal::NotFound)));
+    let mut reply = Reply::refused(&Refusal::NotFound);
+    if audience == Audience::Everyone {
+        reply = reply.with_any_origin();
+    }
+    let frame = sockets.frame(&bridge::reply_frame(tail, tail, &reply));
     for waiter in waiters {
         sockets.send(&waiter, &frame);
         sockets.close(&waiter, CLOSE_DONE);
@@ -140,6 +146,7 @@ pub(super) fn dismiss<S: Sockets>(sockets: &S, incarnation: u64, tail: Offset) {
 struct Telling<'t, S> {
     sockets: &'t S,
     stream: &'t Stream,
+    audience: Audience,
     start: Offset,
     chunk: Chunk,
     now: Millis,
@@ -192,9 +199,10 @@ impl<S: Sockets> Telling<'_, S> {
 
     fn waiter_reply(&self, cursor: u64, place: Place) -> Reply {
         if self.chunk.next == self.start {
-            return Reply::nothing_new(self.stream.tail, self.stream.closure.is_closed(), cursor);
+            let closed = self.stream.closure.is_closed();
+            return Reply::nothing_new(self.audience, self.stream.tail, closed, cursor);
         }
-        let head = read_head(self.stream, self.start, &self.chunk, self.now);
+        let head = read_head((self.stream, self.audience), self.start, &self.chunk, self.now);
         let cache = policy(place, head.cache);
         Reply::read(ReadHead { cursor: Some(cursor), cache, ..head }, self.chunk.body.clone())
     }

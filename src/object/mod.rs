@@ -12,6 +12,7 @@ pub mod write;
 
 use std::rc::Rc;
 
+use crate::protocol::cache_policy::Audience;
 use crate::protocol::lifetime::Lifetime;
 use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;
@@ -45,6 +46,8 @@ pub struct Limits {
     pub chunk_max_bytes: usize,
     /// How large segments get; `None` where there is no bucket for them.
     pub segments: Option<SegmentLimits>,
+    /// Whether reading takes a token, so that what is not public stays out of caches.
+    pub guarded: bool,
 }
 
 /// The server of one stream.
@@ -218,24 +221,45 @@ impl Object {
     /// Ends the stream that is live, and its readers with it.
     #[inline(never)]
     fn end<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> Result<(), Failure> {
-        let rotates = self.limits.segments.is_some();
+        let (rotates, guarded) = (self.limits.segments.is_some(), self.limits.guarded);
         let Life::Live(stream) = self.load(ports.sql)? else { return Ok(()) };
         let (ended, incarnation, tail) = (delete(stream), stream.incarnation, stream.tail);
+        let audience = Audience::of(guarded, stream.public);
         let uploading = if rotates { rotate::due(stream) } else { None };
         commit(ports.sql, &Change::End { stream, ended, uploading })?;
         self.garbage = Garbage::Unknown;
         self.life = Some(Life::Ended(ended));
         self.announced = None;
         self.producers = Producers::default();
-        live::dismiss(ports.sockets, incarnation, tail);
+        live::dismiss(ports.sockets, audience, incarnation, tail);
         Ok(())
+    }
+
+    /// Whether somebody without a token may do this: read, and a public stream. One that is not public and one that is
+    /// not there are the same to a stranger, and neither is touched.
+    pub fn admit_stranger<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        command: &Command<'_>,
+        now: Millis,
+    ) -> Result<(), Stop> {
+        let reads = matches!(command, Command::Read(_) | Command::Head);
+        match self.stream(ports, now) {
+            Ok(stream) if stream.public && reads => Ok(()),
+            Ok(_) | Err(Stop::Refused(_)) => Err(Refusal::Unauthorized { given: false }.into()),
+            Err(failed) => {
+                self.forget();
+                Err(failed)
+            }
+        }
     }
 
     #[inline(never)]
     fn metadata<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Served, Stop> {
         let stream = self.stream(ports, now)?;
-        let closed = stream.closure.is_closed();
-        Ok(Reply::metadata(stream.content_type.as_str(), stream.tail, closed, stream.lifetime).into())
+        let (closed, public) = (stream.closure.is_closed(), stream.public);
+        let content_type = stream.content_type.as_str();
+        Ok(Reply::metadata(content_type, stream.tail, closed, public, stream.lifetime).into())
     }
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::live::{FRAME_MAX_BYTES, LIVE_READERS_MAX, Park, Sockets};
 use super::{Answer, Limits, Object, Ports, Served, Stop, touch};
 use crate::protocol::bridge::{Attachment, BridgeKind, Channel, Place};
-use crate::protocol::cache_policy::CachePolicy;
+use crate::protocol::cache_policy::{Audience, CachePolicy};
 use crate::protocol::command::{Read, ReadMode};
 use crate::protocol::content_type::Format;
 use crate::protocol::offset::{Offset, ReadFrom};
@@ -47,8 +47,7 @@ impl Object {
             return Ok(Served { answer: Answer::Cold(cold), alarm_at: None });
         }
         let chunk = messages::read(ports.sql, stream.content_type.format(), start, stream.tail, max_bytes)?;
-        let answer = Reading { stream, start, request, now, long_poll_timeout: limits.long_poll_timeout }
-            .answer(chunk);
+        let answer = Reading { stream, start, request, now, limits }.answer(chunk);
         self.admit(ports, answer)
     }
 
@@ -66,9 +65,7 @@ impl Object {
             return Err(Refusal::OffsetGone { earliest: stream.start() }.into());
         }
         let chunk = cold.chunk(ports.sql, stream, fetched, limits)?;
-        let answer =
-            Reading { stream, start: cold.start, request, now, long_poll_timeout: limits.long_poll_timeout }
-                .answer(chunk);
+        let answer = Reading { stream, start: cold.start, request, now, limits }.answer(chunk);
         if matches!(answer, Answer::Park(_)) {
             // Others have to be told first, so that this one begins where they are.
             self.announce(ports, now)?;
@@ -209,10 +206,14 @@ struct Reading<'r> {
     start: Offset,
     request: &'r Read,
     now: Millis,
-    long_poll_timeout: Millis,
+    limits: Limits,
 }
 
 impl Reading<'_> {
+    fn audience(&self) -> Audience {
+        Audience::of(self.limits.guarded, self.stream.public)
+    }
+
     fn answer(&self, chunk: Chunk) -> Answer {
         match self.request.mode {
             ReadMode::CatchUp => Answer::Reply(self.catch_up(chunk)),
@@ -226,7 +227,7 @@ impl Reading<'_> {
         if chunk.body.is_empty() && self.stream.content_type.format() == Format::Json {
             chunk.body = b"[]".to_vec();
         }
-        let mut head = read_head(self.stream, self.start, &chunk, self.now);
+        let mut head = read_head((self.stream, self.audience()), self.start, &chunk, self.now);
         if self.request.from == ReadFrom::Now {
             head.etag = None;
         }
@@ -243,15 +244,15 @@ impl Reading<'_> {
     fn long_poll(&self, chunk: Chunk) -> Answer {
         if self.start < self.stream.tail {
             let cursor = self.stream.cursor(self.now, self.request.cursor);
-            let head = read_head(self.stream, self.start, &chunk, self.now);
+            let head = read_head((self.stream, self.audience()), self.start, &chunk, self.now);
             let cache = policy(Place::of(self.request.from), head.cache);
             let head = ReadHead { cursor: Some(cursor), cache, ..head };
             return Answer::Reply(self.unless_known(head, chunk.body));
         }
         // It is sent when time is up, by the edge, and whoever waits until then is to get the same.
-        let cursor = self.stream.cursor(self.now + self.long_poll_timeout, self.request.cursor);
+        let cursor = self.stream.cursor(self.now + self.limits.long_poll_timeout, self.request.cursor);
         let closed = self.stream.closure.is_closed();
-        let nothing_new = Reply::nothing_new(self.stream.tail, closed, cursor);
+        let nothing_new = Reply::nothing_new(self.audience(), self.stream.tail, closed, cursor);
         if closed {
             return Answer::Reply(nothing_new);
         }
@@ -271,7 +272,7 @@ impl Reading<'_> {
         let mut frame = bridge::frame_head(self.start, chunk.next);
         let control = Control { next: chunk.next, cursor, up_to_date, closed };
         sse::write_events(&mut frame, format, &chunk.body, control);
-        let head = |body| Reply::events(chunk.next, format == Format::Binary, closed, body);
+        let head = |body| Reply::events(self.audience(), chunk.next, format == Format::Binary, closed, body);
         // Only a response of its own is taken at the client's speed, so what is large comes as one.
         if !up_to_date || closed || frame.len() > FRAME_MAX_BYTES {
             return Answer::Reply(head(frame.split_off(bridge::FRAME_HEAD_BYTES)));
@@ -321,7 +322,12 @@ fn end_with_whole_character(chunk: &mut Chunk) {
 }
 
 /// What a response says of the bytes from `start`; it may be kept, unless the caller knows better.
-pub(super) fn read_head(stream: &Stream, start: Offset, chunk: &Chunk, now: Millis) -> ReadHead {
+pub(super) fn read_head(
+    (stream, audience): (&Stream, Audience),
+    start: Offset,
+    chunk: &Chunk,
+    now: Millis,
+) -> ReadHead {
     let up_to_date = chunk.next == stream.tail;
     let closed = up_to_date && stream.closure.is_closed();
     let remaining = stream.expires_at().map(|at| at.saturating_sub(now));
@@ -333,5 +339,6 @@ pub(super) fn read_head(stream: &Stream, start: Offset, chunk: &Chunk, now: Mill
         cursor: None,
         etag: Some(etag::of_range(stream.incarnation, start, chunk.next, closed)),
         cache: CachePolicy::Immutable { remaining },
+        audience,
     }
 }

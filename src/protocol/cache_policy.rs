@@ -8,6 +8,28 @@ const MAX_AGE_SECONDS: u64 = 60;
 /// The protocol's window for serving stale while asking again.
 const STALE_SECONDS: u64 = 300;
 
+/// For whom a response is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Audience {
+    /// Everybody, and the scripts of every site: there is no access control.
+    Everyone,
+    /// Everybody, though not the scripts of every site.
+    Public,
+    /// Those whose token allows it.
+    Holders,
+}
+
+impl Audience {
+    /// Of the reads of one stream.
+    pub fn of(guarded: bool, public: bool) -> Audience {
+        match (guarded, public) {
+            (false, _) => Audience::Everyone,
+            (true, true) => Audience::Public,
+            (true, false) => Audience::Holders,
+        }
+    }
+}
+
 /// The kinds of response, as far as caches are concerned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CachePolicy {
@@ -25,18 +47,25 @@ pub enum CachePolicy {
     Never,
 }
 
+/// What goes with a secret in its URL or a cookie: kept by nobody.
+pub const SECRET: &str = "private, no-store";
+
 impl CachePolicy {
-    /// The value of `Cache-Control`.
-    pub fn header(self) -> String {
-        match self {
-            CachePolicy::Immutable { remaining } => {
+    /// The value of `Cache-Control`. What is for holders of a token stays out of shared caches, and a browser asks
+    /// again before it shows it: its next user may have another token.
+    pub fn header(self, audience: Audience) -> String {
+        match (self, audience) {
+            (CachePolicy::Never, _) => "no-store".to_owned(),
+            (_, Audience::Holders) => "private, no-cache".to_owned(),
+            (CachePolicy::Immutable { remaining }, Audience::Everyone | Audience::Public) => {
                 let remaining = remaining.map_or(u64::MAX, |left| left / 1000);
                 let max_age = remaining.min(MAX_AGE_SECONDS);
                 let stale = (remaining - max_age).min(STALE_SECONDS);
                 format!("public, max-age={max_age}, stale-while-revalidate={stale}")
             }
-            CachePolicy::Revalidate | CachePolicy::Live => "no-cache".to_owned(),
-            CachePolicy::Never => "no-store".to_owned(),
+            (CachePolicy::Revalidate | CachePolicy::Live, Audience::Everyone | Audience::Public) => {
+                "no-cache".to_owned()
+            }
         }
     }
 }

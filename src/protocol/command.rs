@@ -53,6 +53,8 @@ pub struct Create<'a> {
     pub lifetime: Lifetime,
     /// Whether it is born closed.
     pub closed: bool,
+    /// Whether everybody may read it.
+    pub public: bool,
     /// Its initial content.
     pub body: &'a [u8],
 }
@@ -131,6 +133,7 @@ fn parse_create<'a>(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Create<'a>
         content_type: ContentType::parse(content_type.as_deref().unwrap_or(content_type::DEFAULT))?,
         lifetime: Lifetime::parse(ttl.as_deref(), expires_at.as_deref())?,
         closed: flag(header, header::STREAM_CLOSED),
+        public: flag(header, header::STREAM_PUBLIC),
         body,
     })
 }
@@ -160,7 +163,7 @@ fn parse_post<'a>(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Command<'a>,
 }
 
 fn parse_read(head: &RequestHead<'_>) -> Result<Read, Refusal> {
-    let Query { offset, live, cursor } = Query::parse(head.url)?;
+    let Query { offset, live, cursor, .. } = Query::parse(head.url)?;
     let mode = match live.as_deref() {
         None => ReadMode::CatchUp,
         Some("long-poll") => ReadMode::LongPoll,
@@ -214,6 +217,8 @@ pub struct Query {
     pub live: Option<String>,
     /// `cursor`.
     pub cursor: Option<String>,
+    /// `token`.
+    pub token: Option<String>,
 }
 
 impl Query {
@@ -225,6 +230,7 @@ impl Query {
                 query::OFFSET => (&mut found.offset, query::OFFSET),
                 query::LIVE => (&mut found.live, query::LIVE),
                 query::CURSOR => (&mut found.cursor, query::CURSOR),
+                query::TOKEN => (&mut found.token, query::TOKEN),
                 _ => continue,
             };
             if slot.replace(value.into_owned()).is_some() {

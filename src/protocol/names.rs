@@ -18,8 +18,30 @@ pub mod header {
     pub const CONTENT_LENGTH: &str = "content-length";
     /// Asks the object for a socket.
     pub const UPGRADE: &str = "upgrade";
-    /// Seconds to wait, on 503.
+    /// Seconds to wait, on 429 and 503.
     pub const RETRY_AFTER: &str = "retry-after";
+    /// Who asks (RFC 6750).
+    pub const AUTHORIZATION: &str = "authorization";
+    /// How to say who asks, on 401 and 403.
+    pub const WWW_AUTHENTICATE: &str = "www-authenticate";
+    /// What a browser sends by itself.
+    pub const COOKIE: &str = "cookie";
+    /// The site whose script asks.
+    pub const ORIGIN: &str = "origin";
+    /// Which request headers a cached response depends on.
+    pub const VARY: &str = "vary";
+    /// The site whose scripts may read a response.
+    pub const ALLOW_ORIGIN: &str = "access-control-allow-origin";
+    /// The response headers that such a script sees.
+    pub const EXPOSE_HEADERS: &str = "access-control-expose-headers";
+    /// Whether it may ask with cookies.
+    pub const ALLOW_CREDENTIALS: &str = "access-control-allow-credentials";
+    /// Which sites may embed a response.
+    pub const RESOURCE_POLICY: &str = "cross-origin-resource-policy";
+    /// Where a request came from, as Cloudflare's network saw it.
+    pub const CONNECTING_IP: &str = "cf-connecting-ip";
+    /// What Cloudflare's network numbers each request with; nobody else can leave it out.
+    pub const RAY: &str = "cf-ray";
     /// What an `EventSource` sends when it reconnects: the last `id:` it saw.
     pub const LAST_EVENT_ID: &str = "last-event-id";
 
@@ -39,6 +61,11 @@ pub mod header {
     pub const STREAM_EXPIRES_AT: &str = "stream-expires-at";
     /// `base64` on SSE responses of binary streams (PROTOCOL.md 5.8).
     pub const STREAM_SSE_DATA_ENCODING: &str = "stream-sse-data-encoding";
+    /// `true` to let everybody read (this server's own).
+    pub const STREAM_PUBLIC: &str = "stream-public";
+    /// The edge's mark on a request of somebody who may read public streams only. It can only take away, so it does no
+    /// harm that a client can send it, too.
+    pub const STREAM_STRANGER: &str = "stream-stranger";
     /// The source of a fork (PROTOCOL.md 4.2).
     pub const STREAM_FORKED_FROM: &str = "stream-forked-from";
     /// Where a fork leaves its source (PROTOCOL.md 4.2).
@@ -66,7 +93,12 @@ pub mod query {
     pub const LIVE: &str = "live";
     /// The echoed `Stream-Cursor`.
     pub const CURSOR: &str = "cursor";
+    /// Who asks, for an `EventSource`, which cannot send headers.
+    pub const TOKEN: &str = "token";
 }
+
+/// The cookie that has a token, for an `EventSource` with credentials.
+pub const TOKEN_COOKIE: &str = "stream-token";
 
 /// The value that every flag header has.
 pub const TRUE: &str = "true";

@@ -50,10 +50,14 @@ impl StreamPath {
         &self.0
     }
 
+    /// Its first segment: whose stream it is.
+    pub fn project(&self) -> &str {
+        self.0.split('/').next().unwrap_or_default()
+    }
+
     /// Whether the path belongs to the server and not to applications (PROTOCOL.md 6).
     pub fn is_reserved(&self) -> bool {
-        let first = self.0.split('/').next().unwrap_or_default();
-        RESERVED_SEGMENTS.contains(&first)
+        RESERVED_SEGMENTS.contains(&self.project())
     }
 }
 

@@ -103,6 +103,28 @@ pub enum Refusal {
     },
     /// The stream has as many live readers as it can hold.
     TooManyReaders,
+    /// No token, or none that is valid, so it is not known who asks; whether there is a stream is not told.
+    Unauthorized {
+        /// Whether there was one.
+        given: bool,
+    },
+    /// A token that does not allow this.
+    Forbidden {
+        /// The scope that would, if it were for this stream.
+        needs: &'static str,
+    },
+    /// More requests than a token, or more streams than a project, may make in a while.
+    TooManyRequests {
+        /// When to try again, in seconds.
+        after_seconds: u64,
+    },
+    /// Whether the token is valid cannot be found out now.
+    KeysUnavailable,
+    /// Nobody has said who may do what, or it cannot be read.
+    NotConfigured {
+        /// What to set.
+        why: String,
+    },
 }
 
 impl Refusal {
@@ -132,6 +154,11 @@ impl Refusal {
             Refusal::OffsetBeyondTail { .. } => "offset_beyond_tail",
             Refusal::OffsetGone { .. } => "offset_gone",
             Refusal::TooManyReaders => "too_many_readers",
+            Refusal::Unauthorized { .. } => "unauthorized",
+            Refusal::Forbidden { .. } => "forbidden",
+            Refusal::TooManyRequests { .. } => "too_many_requests",
+            Refusal::KeysUnavailable => "keys_unavailable",
+            Refusal::NotConfigured { .. } => "not_configured",
         }
     }
 
@@ -183,6 +210,25 @@ impl Refusal {
             Refusal::TooManyReaders => {
                 "The stream has all the live readers it can hold: try again later.".into()
             }
+            Refusal::Unauthorized { given } => unauthorized(*given).into(),
+            Refusal::Forbidden { needs } => {
+                format!("The token does not allow this: it needs the scope {needs} for this stream.")
+            }
+            Refusal::TooManyRequests { after_seconds } => {
+                format!("That is too often: try again in {after_seconds} seconds.")
+            }
+            Refusal::KeysUnavailable => {
+                "The token's project cannot be looked up now: try again later.".into()
+            }
+            Refusal::NotConfigured { why } => format!("This server is locked: {why}."),
         }
+    }
+}
+
+fn unauthorized(given: bool) -> &'static str {
+    if given {
+        "The token is not valid: it may have expired, or be signed with another key."
+    } else {
+        "A token is needed: send Authorization: Bearer <token>."
     }
 }

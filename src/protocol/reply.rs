@@ -1,28 +1,24 @@
 //! Replies: the one file in which a status code is written. Every reply carries the browser security headers
-//! (PROTOCOL.md 12.7), the CORS headers and a `Cache-Control`, because nothing else can build one.
+//! (PROTOCOL.md 12.7) and a `Cache-Control`, because nothing else can build one.
 
 use http::StatusCode;
 use serde_json::json;
 
-use super::cache_policy::CachePolicy;
+use super::cache_policy::{Audience, CachePolicy};
 use super::lifetime::{Lifetime, rfc3339};
 use super::names::{TRUE, header};
 use super::offset::Offset;
 use super::producer::Producer;
 use super::refusal::Refusal;
 
-/// What goes on every response. CORS is open: access is decided elsewhere, not by origin.
-const COMMON: [(&str, &str); 4] = [
-    ("x-content-type-options", "nosniff"),
-    ("cross-origin-resource-policy", "cross-origin"),
-    ("access-control-allow-origin", "*"),
-    (
-        "access-control-expose-headers",
-        "stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, stream-ttl, stream-expires-at, \
-         stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq, producer-received-seq, \
-         etag, location, retry-after, allow",
-    ),
-];
+/// What goes on every response. Embedding is no access: scripts of other sites read only what CORS lets them.
+const COMMON: [(&str, &str); 2] =
+    [("x-content-type-options", "nosniff"), (header::RESOURCE_POLICY, "cross-origin")];
+
+/// What scripts of other sites see.
+pub const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, stream-public, stream-ttl, \
+     stream-expires-at, stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq, \
+     producer-received-seq, etag, location, retry-after, allow, www-authenticate";
 
 /// What a browser's preflight is told besides.
 const PREFLIGHT: [(&str, &str); 3] = [
@@ -30,12 +26,15 @@ const PREFLIGHT: [(&str, &str); 3] = [
     (
         "access-control-allow-headers",
         "authorization, content-type, if-none-match, last-event-id, stream-seq, stream-ttl, stream-expires-at, \
-         stream-closed, stream-forked-from, stream-fork-offset, stream-fork-sub-offset, producer-id, \
+         stream-closed, stream-public, stream-forked-from, stream-fork-offset, stream-fork-sub-offset, producer-id, \
          producer-epoch, producer-seq",
     ),
     // The longest that browsers honour (Chromium: two hours).
     ("access-control-max-age", "7200"),
 ];
+
+/// How a client says who it is (RFC 6750, 3).
+const CHALLENGE: &str = "Bearer realm=\"durable-streams\"";
 
 /// How long a refused live reader should wait, in seconds.
 const RETRY_AFTER_SECONDS: &str = "5";
@@ -68,6 +67,8 @@ pub struct ReadHead {
     pub etag: Option<String>,
     /// What caches may do.
     pub cache: CachePolicy,
+    /// For whom it is.
+    pub audience: Audience,
 }
 
 impl Reply {
@@ -87,14 +88,38 @@ impl Reply {
     pub const SWITCHING: StatusCode = StatusCode::SWITCHING_PROTOCOLS;
     /// An SSE response, whatever its source.
     pub const EVENTS: StatusCode = StatusCode::OK;
+    /// Nobody whom the object knows.
+    pub const UNKNOWN: StatusCode = StatusCode::UNAUTHORIZED;
     /// A long-poll for which nothing came.
     pub const NOTHING_NEW: StatusCode = StatusCode::NO_CONTENT;
 
-    fn new(status: StatusCode, cache: CachePolicy) -> Reply {
+    /// What nobody keeps.
+    fn new(status: StatusCode) -> Reply {
+        Reply::made(status, CachePolicy::Never.header(Audience::Everyone))
+    }
+
+    /// A read. It may be kept and given to others, so what it says of origins does not depend on who asked.
+    fn to(audience: Audience, status: StatusCode, cache: CachePolicy) -> Reply {
+        let reply = Reply::made(status, cache.header(audience));
+        match audience {
+            Audience::Everyone => reply.with_any_origin(),
+            Audience::Public | Audience::Holders => reply.with(header::VARY, "Origin"),
+        }
+    }
+
+    fn made(status: StatusCode, cache_control: String) -> Reply {
         let mut headers = Vec::with_capacity(16);
         headers.extend(COMMON.map(|(name, value)| (name, value.to_owned())));
-        headers.push((header::CACHE_CONTROL, cache.header()));
+        headers.push((header::CACHE_CONTROL, cache_control));
         Reply { status, headers, body: Vec::new() }
+    }
+
+    /// Lets the scripts of every site see it.
+    pub fn with_any_origin(self) -> Reply {
+        if self.header(header::ALLOW_ORIGIN).is_some() {
+            return self;
+        }
+        self.with(header::ALLOW_ORIGIN, "*").with(header::EXPOSE_HEADERS, EXPOSED)
     }
 
     fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
@@ -121,7 +146,7 @@ impl Reply {
 
     /// 201: PUT made the stream.
     pub fn created(location: &str, content_type: &str, tail: Offset, closed: bool) -> Reply {
-        Reply::new(StatusCode::CREATED, CachePolicy::Never)
+        Reply::new(StatusCode::CREATED)
             .with(header::LOCATION, location)
             .with(header::CONTENT_TYPE, content_type)
             .with_tail(tail, closed)
@@ -129,24 +154,22 @@ impl Reply {
 
     /// 200: PUT found the stream as it asked for it.
     pub fn exists(content_type: &str, tail: Offset, closed: bool) -> Reply {
-        Reply::new(StatusCode::OK, CachePolicy::Never)
-            .with(header::CONTENT_TYPE, content_type)
-            .with_tail(tail, closed)
+        Reply::new(StatusCode::OK).with(header::CONTENT_TYPE, content_type).with_tail(tail, closed)
     }
 
     /// 204, or 200 for a producer: POST appended.
     pub fn appended(tail: Offset, closed: bool, producer: Option<&Producer>) -> Reply {
         match producer {
-            None => Reply::new(StatusCode::NO_CONTENT, CachePolicy::Never).with_tail(tail, closed),
-            Some(producer) => Reply::new(StatusCode::OK, CachePolicy::Never)
-                .with_tail(tail, closed)
-                .with_producer(producer.epoch, producer.seq),
+            None => Reply::new(StatusCode::NO_CONTENT).with_tail(tail, closed),
+            Some(producer) => {
+                Reply::new(StatusCode::OK).with_tail(tail, closed).with_producer(producer.epoch, producer.seq)
+            }
         }
     }
 
     /// 204: POST closed the stream, or found it closed.
     pub fn closed(tail: Offset, producer: Option<&Producer>) -> Reply {
-        let reply = Reply::new(StatusCode::NO_CONTENT, CachePolicy::Never).with_tail(tail, true);
+        let reply = Reply::new(StatusCode::NO_CONTENT).with_tail(tail, true);
         match producer {
             None => reply,
             Some(producer) => reply.with_producer(producer.epoch, producer.seq),
@@ -155,21 +178,26 @@ impl Reply {
 
     /// 204: the producer's request was accepted before; `seq` is the highest accepted.
     pub fn duplicate(tail: Offset, closed: bool, epoch: u64, seq: u64) -> Reply {
-        Reply::new(StatusCode::NO_CONTENT, CachePolicy::Never)
-            .with_tail(tail, closed)
-            .with_producer(epoch, seq)
+        Reply::new(StatusCode::NO_CONTENT).with_tail(tail, closed).with_producer(epoch, seq)
     }
 
     /// 204: DELETE ended the stream.
     pub fn deleted() -> Reply {
-        Reply::new(StatusCode::NO_CONTENT, CachePolicy::Never)
+        Reply::new(StatusCode::NO_CONTENT)
     }
 
     /// 200: HEAD.
-    pub fn metadata(content_type: &str, tail: Offset, closed: bool, lifetime: Lifetime) -> Reply {
-        let reply = Reply::new(StatusCode::OK, CachePolicy::Never)
+    pub fn metadata(
+        content_type: &str,
+        tail: Offset,
+        closed: bool,
+        public: bool,
+        lifetime: Lifetime,
+    ) -> Reply {
+        let reply = Reply::new(StatusCode::OK)
             .with(header::CONTENT_TYPE, content_type)
-            .with_tail(tail, closed);
+            .with_tail(tail, closed)
+            .with_flag(header::STREAM_PUBLIC, public);
         match lifetime {
             Lifetime::Unlimited => reply,
             Lifetime::Ttl { seconds } => reply.with(header::STREAM_TTL, seconds.to_string()),
@@ -191,16 +219,16 @@ impl Reply {
     }
 
     /// 204: a long-poll that nothing came for, or that has reached the end.
-    pub fn nothing_new(tail: Offset, closed: bool, cursor: u64) -> Reply {
-        let reply = Reply::new(Reply::NOTHING_NEW, CachePolicy::Never)
+    pub fn nothing_new(audience: Audience, tail: Offset, closed: bool, cursor: u64) -> Reply {
+        let reply = Reply::to(audience, Reply::NOTHING_NEW, CachePolicy::Never)
             .with_tail(tail, closed)
             .with(header::STREAM_UP_TO_DATE, TRUE);
         if closed { reply } else { reply.with(header::STREAM_CURSOR, cursor.to_string()) }
     }
 
     /// 200: an SSE response, or the next part of one.
-    pub fn events(next: Offset, base64: bool, closed: bool, events: Vec<u8>) -> Reply {
-        let mut reply = Reply::new(Reply::EVENTS, CachePolicy::Live)
+    pub fn events(audience: Audience, next: Offset, base64: bool, closed: bool, events: Vec<u8>) -> Reply {
+        let mut reply = Reply::to(audience, Reply::EVENTS, CachePolicy::Live)
             .with(header::CONTENT_TYPE, "text/event-stream")
             .with_tail(next, closed)
             .with_flag(header::STREAM_UP_TO_DATE, closed);
@@ -212,7 +240,7 @@ impl Reply {
     }
 
     fn of_read(status: StatusCode, head: ReadHead) -> Reply {
-        let mut reply = Reply::new(status, head.cache)
+        let mut reply = Reply::to(head.audience, status, head.cache)
             .with_tail(head.next, head.closed)
             .with_flag(header::STREAM_UP_TO_DATE, head.up_to_date);
         if let Some(cursor) = head.cursor.filter(|_| !head.closed) {
@@ -228,21 +256,18 @@ impl Reply {
     pub fn preflight() -> Reply {
         PREFLIGHT
             .iter()
-            .fold(Reply::new(StatusCode::NO_CONTENT, CachePolicy::Never), |reply, (name, value)| {
-                reply.with(name, *value)
-            })
+            .fold(Reply::new(StatusCode::NO_CONTENT), |reply, (name, value)| reply.with(name, *value))
     }
 
-    /// 200: the server is up.
-    pub fn health() -> Reply {
-        let body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") });
-        Reply::new(StatusCode::OK, CachePolicy::Never).with_json(&body)
+    /// 200: the server is up, and lets in whom its mode says.
+    pub fn health(mode: &str) -> Reply {
+        let body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "mode": mode });
+        Reply::new(StatusCode::OK).with_json(&body)
     }
 
     /// The protocol says no.
     pub fn refused(refusal: &Refusal) -> Reply {
-        let reply =
-            Reply::new(status(refusal), CachePolicy::Never).with_error(refusal.code(), &refusal.message());
+        let reply = Reply::new(status(refusal)).with_error(refusal.code(), &refusal.message());
         match refusal {
             Refusal::MethodNotAllowed { allow } => reply.with(header::ALLOW, *allow),
             Refusal::Closed { tail } => reply.with_tail(*tail, true),
@@ -251,7 +276,20 @@ impl Reply {
             Refusal::ProducerGap { expected, received } => reply
                 .with(header::PRODUCER_EXPECTED_SEQ, expected.to_string())
                 .with(header::PRODUCER_RECEIVED_SEQ, received.to_string()),
-            Refusal::TooManyReaders => reply.with(header::RETRY_AFTER, RETRY_AFTER_SECONDS),
+            Refusal::TooManyReaders | Refusal::KeysUnavailable => {
+                reply.with(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
+            }
+            Refusal::TooManyRequests { after_seconds } => {
+                reply.with(header::RETRY_AFTER, after_seconds.to_string())
+            }
+            Refusal::Unauthorized { given: false } => reply.with(header::WWW_AUTHENTICATE, CHALLENGE),
+            Refusal::Unauthorized { given: true } => {
+                reply.with(header::WWW_AUTHENTICATE, format!("{CHALLENGE}, error=\"invalid_token\""))
+            }
+            Refusal::Forbidden { needs } => reply.with(
+                header::WWW_AUTHENTICATE,
+                format!("{CHALLENGE}, error=\"insufficient_scope\", scope=\"{needs}\""),
+            ),
             Refusal::UnknownRoute
             | Refusal::InvalidPath { .. }
             | Refusal::NotImplemented { .. }
@@ -268,6 +306,7 @@ impl Reply {
             | Refusal::ContentTypeMismatch { .. }
             | Refusal::StreamSeqRegression { .. }
             | Refusal::EpochStartsAtZero
+            | Refusal::NotConfigured { .. }
             | Refusal::OffsetBeyondTail { .. } => reply,
         }
     }
@@ -275,14 +314,14 @@ impl Reply {
     /// 500: we could not; nothing was written.
     pub fn failed() -> Reply {
         let message = "The server failed; nothing was stored. Sending the same request again is safe.";
-        Reply::new(StatusCode::INTERNAL_SERVER_ERROR, CachePolicy::Never).with_error("internal", message)
+        Reply::new(StatusCode::INTERNAL_SERVER_ERROR).with_error("internal", message)
     }
 
     /// 503: the object did not answer, so whether a write was stored is not known.
     pub fn unavailable() -> Reply {
         let message = "The stream did not answer. Reads, PUT, DELETE and producers' appends can be sent again as they \
                        are; an append without producer headers may have been stored.";
-        Reply::new(StatusCode::SERVICE_UNAVAILABLE, CachePolicy::Never)
+        Reply::new(StatusCode::SERVICE_UNAVAILABLE)
             .with_error("unavailable", message)
             .with(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
     }
@@ -309,7 +348,8 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::MissingContentType
         | Refusal::EpochStartsAtZero
         | Refusal::OffsetBeyondTail { .. } => StatusCode::BAD_REQUEST,
-        Refusal::StaleEpoch { .. } => StatusCode::FORBIDDEN,
+        Refusal::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+        Refusal::StaleEpoch { .. } | Refusal::Forbidden { .. } => StatusCode::FORBIDDEN,
         Refusal::UnknownRoute | Refusal::NotFound => StatusCode::NOT_FOUND,
         Refusal::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
         Refusal::ExistsWithOtherConfig { .. }
@@ -320,6 +360,9 @@ fn status(refusal: &Refusal) -> StatusCode {
         Refusal::OffsetGone { .. } => StatusCode::GONE,
         Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::NotImplemented { .. } => StatusCode::NOT_IMPLEMENTED,
-        Refusal::TooManyReaders => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Refusal::TooManyReaders | Refusal::KeysUnavailable | Refusal::NotConfigured { .. } => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! No table has an index of its own and no key besides its b-tree's: each would be one more billed row a write.
 
 /// The version of all that is stored; a row with another one is not read.
-pub const SCHEMA_VERSION: u64 = 3;
+pub const SCHEMA_VERSION: u64 = 4;
 
 /// The one row that says what the stream is; the tail is derived from its messages.
 pub const CREATE_STREAM: &str = "CREATE TABLE IF NOT EXISTS stream (
@@ -23,7 +23,8 @@ pub const CREATE_STREAM: &str = "CREATE TABLE IF NOT EXISTS stream (
     closed INTEGER NOT NULL,
     closer_id TEXT,
     closer_epoch INTEGER,
-    closer_seq INTEGER
+    closer_seq INTEGER,
+    public INTEGER NOT NULL
 )";
 
 /// What is known of each producer, of the present life only.

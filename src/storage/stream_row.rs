@@ -12,10 +12,11 @@ use crate::stream::{Closure, Ended, Life, Stream};
 
 const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('stream', 'segments')";
 const SELECT: &str = "SELECT schema_version, incarnation, live, read_seq, first_read_seq, content_type, \
-    ttl_seconds, expires_at, created_at, lease_until, closed, closer_id, closer_epoch, closer_seq FROM stream";
+    ttl_seconds, expires_at, created_at, lease_until, closed, closer_id, closer_epoch, closer_seq, public \
+    FROM stream";
 const PUT: &str = "INSERT OR REPLACE INTO stream (id, schema_version, incarnation, path, live, read_seq, \
     first_read_seq, content_type, ttl_seconds, expires_at, created_at, lease_until, closed, closer_id, \
-    closer_epoch, closer_seq) VALUES (1, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    closer_epoch, closer_seq, public) VALUES (1, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 const CLOSE: &str =
     "UPDATE stream SET closed = 1, closer_id = ?, closer_epoch = ?, closer_seq = ?, lease_until = ?";
 const LEASE: &str = "UPDATE stream SET lease_until = ?";
@@ -127,6 +128,7 @@ fn decode(incarnation: u64, read_seq: u64, mut columns: Columns) -> Result<Strea
         (Some(id), Some(epoch), Some(seq)) => Some(Producer { id, epoch, seq }),
         _ => None,
     };
+    let public = columns.integer()? == 1;
     Ok(Stream {
         incarnation,
         content_type: ContentType::parse(&content_type)
@@ -136,6 +138,7 @@ fn decode(incarnation: u64, read_seq: u64, mut columns: Columns) -> Result<Strea
             (None, Some(at)) => Lifetime::ExpiresAt { at },
             (None, None) => Lifetime::Unlimited,
         },
+        public,
         created_at,
         first_read_seq,
         hot_from: first_read_seq,
@@ -174,6 +177,7 @@ pub(super) fn put(sql: &dyn Sql, path: &str, stream: &Stream) -> Result<(), Fail
             closer_id,
             closer_epoch,
             closer_seq,
+            Param::Integer(u64::from(stream.public)),
         ],
     )
 }

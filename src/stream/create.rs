@@ -35,6 +35,7 @@ pub fn create<'a>(life: &Life, request: &Create<'a>, now: Millis) -> Result<Crea
         incarnation,
         content_type: request.content_type.clone(),
         lifetime: request.lifetime,
+        public: request.public,
         created_at: now,
         first_read_seq: read_seq,
         hot_from: read_seq,
@@ -59,6 +60,9 @@ fn exists<'a>(stream: &Stream, request: &Create<'a>) -> Result<Creating<'a>, Ref
     }
     if stream.closure.is_closed() != request.closed {
         return differs("closure (Stream-Closed)");
+    }
+    if stream.public != request.public {
+        return differs("audience (Stream-Public)");
     }
     Ok(Creating::Exists)
 }

@@ -51,6 +51,8 @@ pub struct Stream {
     pub content_type: ContentType,
     /// How long it lives.
     pub lifetime: Lifetime,
+    /// Whether everybody may read it.
+    pub public: bool,
     /// When it was created.
     pub created_at: Millis,
     /// Its first segment.

@@ -42,6 +42,7 @@ export const items = [
   { name: "rows read", meter: "rowsRead", quantity: (counts) => counts.rows_read },
   { name: "R2 class A", meter: "bucketClassA", quantity: (counts) => counts.bucket_class_a },
   { name: "R2 class B", meter: "bucketClassB", quantity: (counts) => counts.bucket_class_b },
+  { name: "KV reads", meter: "kvReads", quantity: (counts) => counts.kv_reads },
   {
     name: IDLE,
     meter: "objectGbSeconds",

@@ -2,6 +2,7 @@
 // https://developers.cloudflare.com/workers/platform/pricing/
 // https://developers.cloudflare.com/durable-objects/platform/pricing/
 // https://developers.cloudflare.com/r2/pricing/
+// https://developers.cloudflare.com/kv/platform/pricing/
 
 const MILLION = 1e6
 
@@ -21,6 +22,7 @@ export const prices = {
   rowsWritten: { dollars: 1, per: MILLION, included: 50e6 },
   rowsRead: { dollars: 0.001, per: MILLION, included: 25e9 },
   bucketClassA: { dollars: 4.5, per: MILLION, included: 0 },
+  kvReads: { dollars: 0.5, per: MILLION, included: 10e6 },
   bucketClassB: { dollars: 0.36, per: MILLION, included: 0 },
 }
 

@@ -18,7 +18,7 @@ export function startCountingServer(vars = {}) {
     className: "StreamObject",
     compatibilityDate: config.compatibility_date,
     compatibilityFlags: config.compatibility_flags,
-    vars: { ...config.vars, ...vars },
+    vars: { ...config.vars, ALLOW_OPEN: "1", ...vars },
     bucket: config.r2_buckets[0]?.binding,
   })
 }

@@ -2,7 +2,7 @@
 //! change of a format: stored ones need a new `SCHEMA_VERSION`, and the others outlive a deploy in caches.
 
 use durable_streams::protocol::bridge::{self, Attachment, BridgeKind, Channel, Place, ReplyHead};
-use durable_streams::protocol::cache_policy::CachePolicy;
+use durable_streams::protocol::cache_policy::{Audience, CachePolicy};
 use durable_streams::protocol::content_type::Format;
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::reply::Reply;
@@ -117,12 +117,22 @@ fn tags_attachments_and_codes() {
 
 #[test]
 fn cache_control() {
-    let immutable = |remaining| CachePolicy::Immutable { remaining }.header();
+    let immutable = |remaining| CachePolicy::Immutable { remaining }.header(Audience::Everyone);
     assert_eq!(immutable(None), "public, max-age=60, stale-while-revalidate=300");
     assert_eq!(immutable(Some(61_999)), "public, max-age=60, stale-while-revalidate=1");
-    assert_eq!(CachePolicy::Revalidate.header(), "no-cache");
-    assert_eq!(CachePolicy::Live.header(), "no-cache");
-    assert_eq!(CachePolicy::Never.header(), "no-store");
+    let immutable = CachePolicy::Immutable { remaining: None };
+    let kept = "public, max-age=60, stale-while-revalidate=300";
+    let table = [
+        (immutable, kept, "private, no-cache"),
+        (CachePolicy::Revalidate, "no-cache", "private, no-cache"),
+        (CachePolicy::Live, "no-cache", "private, no-cache"),
+        (CachePolicy::Never, "no-store", "no-store"),
+    ];
+    for (policy, for_all, for_holders) in table {
+        assert_eq!(policy.header(Audience::Everyone), for_all);
+        assert_eq!(policy.header(Audience::Public), for_all);
+        assert_eq!(policy.header(Audience::Holders), for_holders);
+    }
 }
 
 #[test]
@@ -133,12 +143,12 @@ fn instants() {
 
 #[test]
 fn schema_text() {
-    assert_eq!(schema::SCHEMA_VERSION, 3);
+    assert_eq!(schema::SCHEMA_VERSION, 4);
     let stream = "CREATE TABLE IF NOT EXISTS stream ( id INTEGER PRIMARY KEY, schema_version INTEGER NOT NULL, \
         incarnation INTEGER NOT NULL, path TEXT NOT NULL, live INTEGER NOT NULL, read_seq INTEGER NOT NULL, \
         first_read_seq INTEGER NOT NULL, content_type TEXT NOT NULL, ttl_seconds INTEGER, expires_at INTEGER, \
         created_at INTEGER NOT NULL, lease_until INTEGER NOT NULL, closed INTEGER NOT NULL, closer_id TEXT, \
-        closer_epoch INTEGER, closer_seq INTEGER )";
+        closer_epoch INTEGER, closer_seq INTEGER, public INTEGER NOT NULL )";
     let producers = "CREATE TABLE IF NOT EXISTS producers ( id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, \
         seq INTEGER NOT NULL ) WITHOUT ROWID";
     let messages = "CREATE TABLE IF NOT EXISTS messages_7 ( key INTEGER PRIMARY KEY, span INTEGER NOT NULL, \
@@ -174,9 +184,9 @@ fn stored_rows() {
     );
     world.send_answered(&last.body(format!("\"{}\"", "x".repeat(ROW_MAX_BYTES)))).assert_is("200");
     let rows = |query: &str| rows_of(&world, query);
-    let stream = "[Integer(1), Integer(3), Integer(2), Text(\"chat/42\"), Integer(1), Integer(1), Integer(1), \
+    let stream = "[Integer(1), Integer(4), Integer(2), Text(\"chat/42\"), Integer(1), Integer(1), Integer(1), \
         Text(\"application/json\"), Null, Integer(1924992000000), Integer(1893456000000), Integer(0), Integer(1), \
-        Text(\"p\"), Integer(4), Integer(1)]";
+        Text(\"p\"), Integer(4), Integer(1), Integer(0)]";
     assert_eq!(rows("SELECT * FROM stream"), [stream]);
     assert_eq!(rows("SELECT * FROM producers"), ["[Text(\"p\"), Integer(4), Integer(1)]"]);
     let messages = [

@@ -1,6 +1,8 @@
 //! Host tests: the whole server but `src/cloudflare`, without Cloudflare and without a network.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod model;

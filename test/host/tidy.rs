@@ -242,6 +242,16 @@ fn tidy_live_readers_are_gated() {
     }
 }
 
+/// What the object gets, it may repeat: in `Location`, in a log, in an error. No test of ours would see that it got a token.
+#[test]
+fn tidy_tokens_stay_at_the_edge() {
+    let file = sources().into_iter().find(|file| file.path == "src/cloudflare/errand.rs").unwrap();
+    let code = file.code();
+    for taken_out in ["url_without_token(", "delete(header::AUTHORIZATION)", "delete(header::COOKIE)"] {
+        assert!(code.contains(taken_out), "{} does not take tokens out: {taken_out}", file.path);
+    }
+}
+
 #[test]
 fn tidy_files_are_short() {
     const LINES_MAX: usize = 400;

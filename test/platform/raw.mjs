@@ -131,7 +131,7 @@ function parseReply(text, start, method) {
   const body = hasBody ? parseBody(text, bodyAt, headers) : { bytes: "", end: bodyAt }
   if (!body) return undefined
   const bytes = Buffer.from(body.bytes, "latin1")
-  return { status, header: (name) => headers.get(name), bytes, text: bytes.toString(), end: body.end }
+  return { status, headers, header: (name) => headers.get(name), bytes, text: bytes.toString(), end: body.end }
 }
 
 function parseBody(text, at, headers) {

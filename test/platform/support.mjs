@@ -8,7 +8,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { unstable_readConfig as readConfig } from "wrangler"
-import { startServer } from "../server.mjs"
+import { openUnless, startServer } from "../server.mjs"
 
 /** The checkout. */
 export const root = join(import.meta.dirname, "../..")
@@ -122,9 +122,9 @@ export class Log {
 }
 
 /** A server with debug lines, and clients for its streams. */
-export async function start({ vars = {}, persistTo } = {}) {
+export async function start({ vars = {}, ...others } = {}) {
   const log = new Log()
-  const server = await startServer({ vars: { LOG_LEVEL: "debug", ...vars }, persistTo, onLog: log.take })
+  const server = await startServer({ ...others, vars: { LOG_LEVEL: "debug", ...vars }, onLog: log.take })
   return { ...server, log, stream: (path) => new Stream(server.url, path) }
 }
 
@@ -185,7 +185,7 @@ export async function startWorkerd(folder, vars = {}) {
   await mkdir(disk, { recursive: true })
   for (const file of ["index.js", "index_bg.wasm"]) await copyFile(join(root, "build", file), join(folder, file))
   const config = readConfig({ config: join(root, "wrangler.toml") })
-  const texts = Object.entries({ ...config.vars, LOG_LEVEL: "debug", ...vars }).map(
+  const texts = Object.entries({ ...config.vars, ...openUnless(vars), LOG_LEVEL: "debug", ...vars }).map(
     ([name, value]) => `(name = "${name}", text = ${JSON.stringify(value)}),`,
   )
   await writeFile(

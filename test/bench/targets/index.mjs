@@ -37,7 +37,7 @@ const ours = {
       className: "StreamObject",
       compatibilityDate: config.compatibility_date,
       // Long enough that no live response ends by itself while it is measured; nothing else depends on them.
-      vars: { ...config.vars, LONG_POLL_TIMEOUT_SECONDS: "60", SSE_LIFETIME_SECONDS: "600" },
+      vars: { ...config.vars, ALLOW_OPEN: "1", LONG_POLL_TIMEOUT_SECONDS: "60", SSE_LIFETIME_SECONDS: "600" },
       bucket: config.r2_buckets[0]?.binding,
     }),
 }

@@ -1,6 +1,6 @@
 //! PROTOCOL.md 12.7 and the shape of every answer: one table of all refusals, and one of all replies.
 
-use durable_streams::protocol::cache_policy::CachePolicy;
+use durable_streams::protocol::cache_policy::{Audience, CachePolicy};
 use durable_streams::protocol::command::STREAM_METHODS;
 use durable_streams::protocol::lifetime::Lifetime;
 use durable_streams::protocol::offset::Offset;
@@ -58,6 +58,18 @@ fn refusals() -> Vec<(Refusal, &'static str)> {
         (Refusal::OffsetGone { earliest: TAIL }, "410 | stream-next-offset: @1_5 | error: offset_gone"),
         (Refusal::TooManyReaders, "503 | retry-after: 5 | error: too_many_readers"),
         (Refusal::BrokenBody, "400 | error: broken_body"),
+        (
+            Refusal::Unauthorized { given: false },
+            "401 | www-authenticate: Bearer realm=\"durable-streams\" | error: unauthorized",
+        ),
+        (
+            Refusal::Forbidden { needs: "write" },
+            "403 | error: forbidden | www-authenticate: Bearer realm=\"durable-streams\", \
+             error=\"insufficient_scope\", scope=\"write\"",
+        ),
+        (Refusal::TooManyRequests { after_seconds: 60 }, "429 | retry-after: 60 | error: too_many_requests"),
+        (Refusal::KeysUnavailable, "503 | retry-after: 5 | error: keys_unavailable"),
+        (Refusal::NotConfigured { why: "x".to_owned() }, "503 | error: not_configured"),
     ]
 }
 
@@ -86,6 +98,11 @@ fn is_listed(refusal: &Refusal) -> usize {
         Refusal::OffsetGone { .. } => 20,
         Refusal::TooManyReaders => 21,
         Refusal::BrokenBody => 22,
+        Refusal::Unauthorized { .. } => 23,
+        Refusal::Forbidden { .. } => 24,
+        Refusal::TooManyRequests { .. } => 25,
+        Refusal::KeysUnavailable => 26,
+        Refusal::NotConfigured { .. } => 27,
     }
 }
 
@@ -98,10 +115,10 @@ fn every_refusal() {
         response.assert_is(expected);
         codes.push(response.error_code());
     }
-    assert_eq!(codes.len(), 23, "as many as is_listed has");
+    assert_eq!(codes.len(), 28, "as many as is_listed has");
     codes.sort();
     codes.dedup();
-    assert_eq!(codes.len(), 23, "each has a code of its own");
+    assert_eq!(codes.len(), 28, "each has a code of its own");
 }
 
 /// `Response::of_reply` holds each against 12.7.
@@ -116,6 +133,7 @@ fn every_reply() {
         cursor,
         etag: Some("\"x\"".to_owned()),
         cache: CachePolicy::Revalidate,
+        audience: Audience::Everyone,
     };
     let table = [
         (
@@ -135,18 +153,24 @@ fn every_reply() {
         (Reply::closed(TAIL, Some(&producer)), "204 | producer-epoch: 1 | producer-seq: 2"),
         (Reply::duplicate(TAIL, false, 3, 4), "204 | producer-epoch: 3 | producer-seq: 4"),
         (Reply::deleted(), "204"),
-        (Reply::metadata("text/plain", TAIL, false, Lifetime::Ttl { seconds: 9 }), "200 | stream-ttl: 9"),
+        (
+            Reply::metadata("text/plain", TAIL, false, true, Lifetime::Ttl { seconds: 9 }),
+            "200 | stream-ttl: 9 | stream-public: true",
+        ),
         (Reply::read(head(false, Some(7)), b"x".to_vec()), "200 | stream-cursor: 7 | !stream-closed << x"),
         (Reply::read(head(true, Some(7)), Vec::new()), "200 | !stream-cursor | stream-closed: true <<"),
         (Reply::not_modified(head(false, None)), "304 | etag: \"x\" | !content-type <<"),
-        (Reply::nothing_new(TAIL, false, 7), "204 | stream-cursor: 7 | stream-up-to-date: true"),
-        (Reply::nothing_new(TAIL, true, 7), "204 | !stream-cursor | stream-closed: true"),
         (
-            Reply::events(TAIL, true, false, b"x".to_vec()),
+            Reply::nothing_new(Audience::Everyone, TAIL, false, 7),
+            "204 | stream-cursor: 7 | stream-up-to-date: true",
+        ),
+        (Reply::nothing_new(Audience::Everyone, TAIL, true, 7), "204 | !stream-cursor | stream-closed: true"),
+        (
+            Reply::events(Audience::Everyone, TAIL, true, false, b"x".to_vec()),
             "200 | content-type: text/event-stream | stream-sse-data-encoding: base64",
         ),
         (Reply::preflight(), "204 | access-control-allow-methods"),
-        (Reply::health(), "200 | content-type: application/json"),
+        (Reply::health("open"), "200 | content-type: application/json"),
         (Reply::failed(), "500 | error: internal"),
         (Reply::unavailable(), "503 | error: unavailable | retry-after"),
     ];

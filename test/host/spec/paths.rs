@@ -18,7 +18,7 @@ fn named(path: &str) -> Result<String, u16> {
             Ok(path.as_str().to_owned())
         }
         Route::Reply(reply) => Err(reply.status.as_u16()),
-        Route::LongPoll(_) | Route::Sse(_) => panic!("HEAD is not live"),
+        Route::Health | Route::LongPoll(_) | Route::Sse(_) => panic!("HEAD is not live"),
     }
 }
 
@@ -147,7 +147,7 @@ fn everything_else_is_404() {
 #[test]
 fn health() {
     let version = env!("CARGO_PKG_VERSION");
-    let body = format!("{{\"status\":\"ok\",\"version\":\"{version}\"}}");
+    let body = format!("{{\"mode\":\"open\",\"status\":\"ok\",\"version\":\"{version}\"}}");
     check(&[], "GET /health", &format!("200 | content-type: application/json << {body}"));
     check(&[], "GET /health?x", "200");
     check(&[], "HEAD /health", "200");
@@ -160,6 +160,7 @@ fn where_requests_go() {
         method,
         &format!("https://streams.test/v1/stream/a{query}"),
     ) {
+        Route::Health => "health".to_owned(),
         Route::Reply(reply) => reply.status.to_string(),
         Route::Forward(_) => "forward".to_owned(),
         Route::LongPoll(_) => "long-poll".to_owned(),

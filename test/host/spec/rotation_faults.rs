@@ -140,8 +140,12 @@ fn blocks_of(object: &[u8]) -> (usize, usize) {
 fn failures_name_the_object() {
     let mut world = world_of(2, &["ab", "c"], &[]);
     let segments = Some(SegmentLimits { appends_max: 2, bytes_max: MANY });
-    let mut object =
-        Object::new(Limits { long_poll_timeout: 20_000, chunk_max_bytes: CHUNK_MAX_BYTES, segments });
+    let mut object = Object::new(Limits {
+        long_poll_timeout: 20_000,
+        chunk_max_bytes: CHUNK_MAX_BYTES,
+        segments,
+        guarded: false,
+    });
     let ports = Ports { sql: &world.sql, sockets: &world.sockets };
     let head = RequestHead { method: &Method::GET, url: STREAM_URL, header: &|_| None };
     let command = Command::parse(&head, b"").unwrap();

@@ -10,6 +10,7 @@ use durable_streams::object::rotation::Work;
 use durable_streams::object::{Answer, Limits, Object, Ports, Served, Stop};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::command::{Command, RequestHead};
+use durable_streams::protocol::names::header::STREAM_STRANGER;
 use durable_streams::protocol::refusal::Refusal;
 use durable_streams::protocol::reply::Reply;
 use durable_streams::storage::Failure;
@@ -80,7 +81,7 @@ impl World {
     }
 
     fn with(sql: HostSql, chunk_max_bytes: usize) -> World {
-        let limits = Limits { long_poll_timeout: 20_000, chunk_max_bytes, segments: None };
+        let limits = Limits { long_poll_timeout: 20_000, chunk_max_bytes, segments: None, guarded: false };
         World {
             sql,
             sockets: HostSockets::default(),
@@ -127,6 +128,12 @@ impl World {
     /// Other bounds from now on.
     pub(crate) fn limit_chunks(&mut self, chunk_max_bytes: usize) {
         self.limits.chunk_max_bytes = chunk_max_bytes;
+        self.restart();
+    }
+
+    /// Reading takes a token from now on.
+    pub(crate) fn guard(&mut self) {
+        self.limits.guarded = true;
         self.restart();
     }
 
@@ -182,10 +189,21 @@ impl World {
         }
     }
 
-    /// Sends a request: the edge's part.
+    /// Sends a request: the edge's part, and what scripts see of the answer where nobody guards the streams.
     pub(crate) fn send(&mut self, request: &Request) -> Outcome {
+        let is_script = request.headers.iter().any(|(name, _)| name == "origin");
+        match self.send_unseen(request) {
+            Outcome::Answered(response) if is_script && !self.limits.guarded => {
+                Outcome::Answered(response.with_any_origin())
+            }
+            outcome @ (Outcome::Answered(_) | Outcome::Parked(..)) => outcome,
+        }
+    }
+
+    fn send_unseen(&mut self, request: &Request) -> Outcome {
         let method: Method = request.method.parse().unwrap();
         match route(&method, &request.url) {
+            Route::Health => Outcome::Answered(Response::of_reply(Reply::health("open"))),
             Route::Reply(reply) => Outcome::Answered(Response::of_reply(reply)),
             Route::Forward(path) | Route::LongPoll(path) | Route::Sse(path) => {
                 assert_eq!(
@@ -214,7 +232,14 @@ impl World {
             Err(refusal) => return Outcome::Answered(Response::of_reply(Reply::refused(&refusal))),
         };
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        let mut served = self.object.serve(&ports, path, &command, self.now);
+        let is_stranger = self.limits.guarded && header(STREAM_STRANGER).is_some();
+        let now = self.now;
+        let ask = |object: &mut Object, serve: &dyn Fn(&mut Object) -> Result<Served, Stop>| match is_stranger
+        {
+            true => object.admit_stranger(&ports, &command, now).and_then(|()| serve(object)),
+            false => serve(object),
+        };
+        let mut served = ask(&mut self.object, &|object| object.serve(&ports, path, &command, now));
         if let (Ok(Served { answer: Answer::Cold(cold), .. }), Command::Read(read)) = (&served, &command) {
             let fetched: Vec<Option<Vec<u8>>> =
                 cold.parts.iter().map(|part| self.bucket.get(&part.key, &part.range)).collect();
@@ -237,7 +262,7 @@ impl World {
                     }
                 }
             }
-            served = self.object.thaw(&ports, read, (cold, &fetched), self.now);
+            served = ask(&mut self.object, &|object| object.thaw(&ports, read, (cold, &fetched), now));
         }
         if self.rotates && self.object.may_have_work() {
             self.work();
@@ -245,6 +270,10 @@ impl World {
         if self.announces {
             self.announce();
         }
+        self.outcome(served)
+    }
+
+    fn outcome(&mut self, served: Result<Served, Stop>) -> Outcome {
         match served {
             Ok(Served { answer, alarm_at }) => {
                 self.alarm_at = alarm_at.or(self.alarm_at);

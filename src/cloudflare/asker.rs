@@ -1,0 +1,57 @@
+//! Who asks an object, as far as its answer depends on it.
+
+use wasm_bindgen::prelude::*;
+use web_sys::{Request, Response};
+
+use super::reply;
+use crate::edge::route::stream_path;
+use crate::protocol::names::header;
+use crate::protocol::refusal::Refusal;
+use crate::protocol::reply::Reply;
+
+#[wasm_bindgen]
+extern "C" {
+    /// A request's headers, asked for by names that need not be made anew.
+    pub(super) type RequestHeaders;
+
+    #[wasm_bindgen(method)]
+    pub(super) fn get(this: &RequestHeaders, name: &JsValue) -> Option<String>;
+
+    #[wasm_bindgen(method)]
+    pub(super) fn has(this: &RequestHeaders, name: &JsValue) -> bool;
+}
+
+impl RequestHeaders {
+    pub(super) fn of(request: &Request) -> RequestHeaders {
+        request.headers().unchecked_into()
+    }
+}
+
+/// Somebody who asks.
+#[derive(Clone)]
+pub(super) struct Asker {
+    /// For which stream.
+    pub(super) path: String,
+    /// Somebody who may read public streams only.
+    pub(super) is_stranger: bool,
+    /// A script of some site, which may see every answer because nobody guards the streams.
+    is_script: bool,
+}
+
+impl Asker {
+    pub(super) fn of(url: &str, guarded: bool, has: &dyn Fn(&str) -> bool) -> Asker {
+        Asker {
+            path: stream_path(url).unwrap_or_default(),
+            is_stranger: guarded && has(header::STREAM_STRANGER),
+            is_script: !guarded && has(header::ORIGIN),
+        }
+    }
+
+    pub(super) fn answer(&self, answer: Reply) -> Result<Response, JsValue> {
+        reply::response(&if self.is_script { answer.with_any_origin() } else { answer })
+    }
+
+    pub(super) fn refuse(&self, refusal: &Refusal) -> Result<Response, JsValue> {
+        self.answer(Reply::refused(refusal))
+    }
+}

@@ -1,0 +1,114 @@
+//! A request on its way to its stream's object, without what the object must not see, and its answer.
+
+use wasm_bindgen::prelude::*;
+use web_sys::{AbortSignal, Headers, Request, RequestInit, Response};
+use worker::{Context, Env};
+
+use super::config::Config;
+use super::upstream::{Upstream, unreached};
+use super::{body, clock, entry, long_poll, reply, sse};
+use crate::edge::auth::Source;
+use crate::edge::route::url_without_token;
+use crate::protocol::Millis;
+use crate::protocol::names::{TRUE, header};
+use crate::protocol::path::StreamPath;
+use crate::protocol::refusal::Refusal;
+use crate::storage::Failure;
+
+/// What kind of answer is wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Plain,
+    LongPoll,
+    Sse,
+}
+
+/// A request that may go on.
+pub(super) struct Errand {
+    pub(super) kind: Kind,
+    pub(super) path: StreamPath,
+    pub(super) source: Source,
+    /// When what its token allows ends, and so whatever is live.
+    pub(super) until: Option<Millis>,
+    /// Who may read public streams only, and what they are told about others.
+    pub(super) stranger: Option<Refusal>,
+}
+
+/// What the object is asked.
+pub(super) struct Asked {
+    pub(super) url: String,
+    pub(super) headers: Headers,
+    pub(super) client: AbortSignal,
+}
+
+impl Errand {
+    /// Takes the request to the object.
+    pub(super) async fn run(
+        &self,
+        env: &Env,
+        request: &Request,
+        config: &Config,
+        context: &Context,
+    ) -> Result<Response, JsValue> {
+        let upstream = Upstream::new(env.clone(), self.path.clone());
+        if !self.goes_as_it_came() {
+            body::drain(request).await;
+        }
+        let deadline = |longest| {
+            let deadline = clock::now() + clock::jittered(longest);
+            self.until.map_or(deadline, |until| deadline.min(until))
+        };
+        let answered = match self.kind {
+            Kind::Plain => self.ask(&upstream, request).await,
+            Kind::LongPoll => {
+                let deadline = deadline(config.limits.long_poll_timeout);
+                long_poll::answer(&upstream, &self.asked(request)?, deadline).await
+            }
+            Kind::Sse => {
+                let deadline = deadline(config.sse_lifetime);
+                return self.kept(sse::answer(upstream, self.asked(request)?, deadline, context).await?);
+            }
+        };
+        self.kept(answered.or_else(|failure| entry::unavailable(upstream.path(), &failure))?)
+    }
+
+    async fn ask(&self, upstream: &Upstream, request: &Request) -> Result<Response, Failure> {
+        if self.goes_as_it_came() {
+            return upstream.ask(request).await;
+        }
+        let Asked { url, headers, .. } = self.asked(request).map_err(|error| unreached(&error))?;
+        let init = RequestInit::new();
+        init.set_method(&request.method());
+        init.set_headers(&headers);
+        let asked = Request::new_with_str_and_init(&url, &init).map_err(|error| unreached(&error))?;
+        upstream.ask_again(&asked).await
+    }
+
+    fn goes_as_it_came(&self) -> bool {
+        let is_plain = self.kind == Kind::Plain && self.stranger.is_none();
+        is_plain && matches!(self.source, Source::None | Source::Header)
+    }
+
+    fn asked(&self, request: &Request) -> Result<Asked, JsValue> {
+        let headers = Headers::new_with_headers(&request.headers())?;
+        headers.delete(header::AUTHORIZATION)?;
+        headers.delete(header::COOKIE)?;
+        if self.stranger.is_some() {
+            headers.set(header::STREAM_STRANGER, TRUE)?;
+        }
+        let url = match self.source {
+            Source::Query => url_without_token(&request.url()),
+            Source::None | Source::Header | Source::Cookie => request.url(),
+        };
+        Ok(Asked { url, headers, client: request.signal() })
+    }
+
+    fn kept(&self, answered: Response) -> Result<Response, JsValue> {
+        match self.source {
+            Source::None | Source::Header => Ok(answered),
+            Source::Query => reply::kept_by_nobody(&answered),
+            // A cookie comes along when another site embeds the stream.
+            Source::Cookie => reply::embedded_by_nobody(&answered),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! How often somebody may ask, and a project may create streams: the platform's rate limits, where they are bound.
+
+use http::Method;
+use js_sys::{Object, Promise, Reflect};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use worker::Env;
+
+use super::config::binding;
+use super::log;
+use crate::edge::auth::Credential;
+use crate::edge::keyring::digest;
+use crate::protocol::path::StreamPath;
+use crate::protocol::refusal::Refusal;
+use crate::storage::Failure;
+
+/// Requests of one token, or of one address without a valid one.
+const REQUEST_LIMIT: &str = "REQUEST_LIMIT";
+/// PUTs to streams of one project.
+const CREATE_LIMIT: &str = "CREATE_LIMIT";
+
+/// The longest period that a limit can have: the platform does not tell how much of it is left.
+const PERIOD_SECONDS: u64 = 60;
+
+#[wasm_bindgen]
+extern "C" {
+    /// A rate limit.
+    type Limit;
+
+    #[wasm_bindgen(method, catch)]
+    fn limit(this: &Limit, options: &Object) -> Result<Promise, JsValue>;
+}
+
+/// Whether there is any limit: then nothing is passed on before it was asked.
+pub(super) fn are_bound(env: &Env) -> bool {
+    [REQUEST_LIMIT, CREATE_LIMIT].iter().any(|name| binding(env, name).is_some())
+}
+
+/// Holds a request against the limits. Only who is known counts towards a token and a project: a stranger could use
+/// them up otherwise.
+pub(super) async fn hold(
+    env: &Env,
+    (method, path): (&Method, &StreamPath),
+    known: Option<&Credential>,
+    address: Option<String>,
+) -> Result<(), Refusal> {
+    let who = match known.map(|credential| credential.token.as_deref()) {
+        Some(Some(token)) => digest(token),
+        Some(None) | None => format!("address {}", address.unwrap_or_default()),
+    };
+    hold_one(env, REQUEST_LIMIT, &who).await?;
+    if *method == Method::PUT && known.is_some() {
+        hold_one(env, CREATE_LIMIT, path.project()).await?;
+    }
+    Ok(())
+}
+
+async fn hold_one(env: &Env, name: &str, key: &str) -> Result<(), Refusal> {
+    let Some(limit) = binding(env, name) else { return Ok(()) };
+    match is_within(limit.unchecked_ref(), key).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Refusal::TooManyRequests { after_seconds: PERIOD_SECONDS }),
+        Err(error) => {
+            // Limits are for the cost; what they fail at must not cost the service.
+            log::failure("", &Failure::new("hold limit", format_args!("{name}: {error:?}")));
+            Ok(())
+        }
+    }
+}
+
+async fn is_within(limit: &Limit, key: &str) -> Result<bool, JsValue> {
+    let options = Object::new();
+    Reflect::set(&options, &"key".into(), &key.into())?;
+    let outcome = JsFuture::from(limit.limit(&options)?).await?;
+    Ok(Reflect::get(&outcome, &"success".into())?.is_truthy())
+}

@@ -1,0 +1,138 @@
+//! Who may do what, as a deployment chooses it: nobody, everybody, whoever has the one token, or the holders of
+//! projects' tokens.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::cors::Cors;
+use super::project::{Project, parse_all};
+use crate::protocol::refusal::Refusal;
+
+/// The shortest `AUTH_TOKEN`: what is shorter can be guessed.
+const TOKEN_MIN_CHARS: usize = 16;
+
+/// What a deployment sets.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// `ALLOW_OPEN`.
+    pub allow_open: Option<String>,
+    /// `AUTH_TOKEN`.
+    pub auth_token: Option<String>,
+    /// `PROJECT_KEYS`.
+    pub project_keys: Option<String>,
+    /// Whether there is a KV namespace `REGISTRY`.
+    pub has_registry: bool,
+    /// `CORS_ORIGINS`.
+    pub cors_origins: Option<String>,
+    /// `CORS_CREDENTIALS`.
+    pub cors_credentials: Option<String>,
+}
+
+/// The mode, with what it needs.
+pub enum Access {
+    /// Nothing is answered.
+    Locked {
+        /// What is to be set.
+        why: String,
+    },
+    /// Everybody may do everything.
+    Open {
+        /// Also where this is reached over a network.
+        everywhere: bool,
+    },
+    /// One token allows everything.
+    Token(Secret),
+    /// Tokens that projects sign: the projects of `PROJECT_KEYS`.
+    Projects(HashMap<String, Rc<Project>>),
+}
+
+/// A token, as nothing that could be shown.
+pub struct Secret([u8; 32]);
+
+impl Secret {
+    fn new(token: &str) -> Secret {
+        Secret(Sha256::digest(token).into())
+    }
+
+    /// Takes the same time wherever a guess is wrong, and however long it is.
+    pub fn is(&self, guess: &str) -> bool {
+        Secret::new(guess).0.ct_eq(&self.0).into()
+    }
+}
+
+impl Access {
+    /// Chooses the mode. What is set wrongly locks the server: it must not become open by a mistake.
+    pub fn of(settings: &Settings) -> Access {
+        Access::try_of(settings).unwrap_or_else(|why| Access::Locked { why })
+    }
+
+    fn try_of(settings: &Settings) -> Result<Access, String> {
+        let has_projects = settings.project_keys.is_some() || settings.has_registry;
+        Cors::of(settings)?;
+        match &settings.auth_token {
+            Some(_) if has_projects => {
+                Err("set AUTH_TOKEN, or PROJECT_KEYS and REGISTRY, and not both".to_owned())
+            }
+            Some(token) if token.chars().count() < TOKEN_MIN_CHARS || !is_token(token) => Err(format!(
+                "AUTH_TOKEN must have {TOKEN_MIN_CHARS} characters or more, of A-Z a-z 0-9 - . _ ~ + /"
+            )),
+            Some(token) => Ok(Access::Token(Secret::new(token))),
+            None if has_projects => {
+                let projects = settings.project_keys.as_deref().map(parse_all).transpose()?;
+                Ok(Access::Projects(projects.unwrap_or_default()))
+            }
+            None => match settings.allow_open.as_deref() {
+                None | Some("" | "0" | "false") => Ok(Access::Open { everywhere: false }),
+                Some("1" | "true") => Ok(Access::Open { everywhere: true }),
+                Some(_) => Err("ALLOW_OPEN must be 1, or not set".to_owned()),
+            },
+        }
+    }
+
+    /// The mode's name.
+    pub fn mode(&self) -> &'static str {
+        match self {
+            Access::Locked { .. } => "locked",
+            Access::Open { .. } => "open",
+            Access::Token(_) => "token",
+            Access::Projects(_) => "projects",
+        }
+    }
+
+    /// Whether a request is answered at all. What nobody guards is for the machine it runs on: a request that has a
+    /// number of Cloudflare's network, or came for another name than this machine's, was not made there.
+    pub fn serve(&self, url: &str, ray: Option<&str>) -> Result<(), Refusal> {
+        match self {
+            Access::Locked { why } => Err(Refusal::NotConfigured { why: why.clone() }),
+            Access::Open { everywhere: false } if ray.is_some() || !is_loopback(url) => {
+                let why = "set the secret AUTH_TOKEN or PROJECT_KEYS, or ALLOW_OPEN=1 if everybody may read, write \
+                           and delete";
+                Err(Refusal::NotConfigured { why: why.to_owned() })
+            }
+            Access::Open { .. } | Access::Token(_) | Access::Projects(_) => Ok(()),
+        }
+    }
+}
+
+/// Whether it is one word of RFC 6750 (2.1, `b64token`).
+pub fn is_token(text: &str) -> bool {
+    let word = text.trim_end_matches('=');
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+}
+
+/// Whether a URL names the machine itself.
+fn is_loopback(url: &str) -> bool {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = authority.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return false;
+    }
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    ["localhost", "127.0.0.1", "[::1]"].contains(&host)
+}

@@ -1,0 +1,135 @@
+//! Who asks: the token of a request, wherever it is, and what it is worth.
+
+use http::Method;
+
+use super::access::{Access, is_token};
+use super::grant::Grant;
+use super::keyring::{Check, Keyring};
+use crate::protocol::Millis;
+use crate::protocol::command::Query;
+use crate::protocol::names::{TOKEN_COOKIE, query};
+use crate::protocol::path::StreamPath;
+use crate::protocol::refusal::Refusal;
+
+/// Where a request's token was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// Nowhere.
+    None,
+    /// In `Authorization`.
+    Header,
+    /// In the query: the URL is a secret.
+    Query,
+    /// In a cookie: a browser sent it, whoever made it do so.
+    Cookie,
+}
+
+/// A request's token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Credential {
+    /// Where it was.
+    pub source: Source,
+    /// The token itself, if it could be one.
+    pub token: Option<String>,
+}
+
+/// What becomes of a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It goes on.
+    Admitted {
+        /// When what it is allowed ends.
+        until: Option<Millis>,
+    },
+    /// It does not; a read may still be of a public stream.
+    Refused(Refusal),
+    /// Keys have to be found first.
+    Pending(Check),
+}
+
+impl Credential {
+    /// Of a request whose token does not matter.
+    pub fn none() -> Credential {
+        Credential { source: Source::None, token: None }
+    }
+
+    /// Finds a request's token. One that a browser adds by itself, or that is in a URL, is good for reading only:
+    /// another site can make a browser write, too.
+    pub fn of(
+        method: &Method,
+        url: &str,
+        authorization: Option<&str>,
+        cookie: Option<&str>,
+    ) -> Result<Credential, Refusal> {
+        let in_query = if may_have_token(url) { Query::parse(url)?.token } else { None };
+        let refused = |why| Err(Refusal::InvalidQuery { name: query::TOKEN, why });
+        match (authorization, in_query) {
+            (Some(_), Some(_)) => refused("there is a token in Authorization, too"),
+            (None, Some(_)) if !method.is_safe() => refused("it is for GET and HEAD: use Authorization"),
+            (None, Some(token)) => {
+                Ok(Credential { source: Source::Query, token: Some(token).filter(|token| is_token(token)) })
+            }
+            (Some(value), None) => {
+                Ok(Credential { source: Source::Header, token: bearer(value).map(str::to_owned) })
+            }
+            (None, None) => Ok(match cookie.filter(|_| method.is_safe()).and_then(token_of_cookie) {
+                Some(token) => {
+                    Credential { source: Source::Cookie, token: Some(token).filter(|token| is_token(token)) }
+                }
+                None => Credential::none(),
+            }),
+        }
+    }
+}
+
+/// What is in an `Authorization` header, if it is a bearer's. Two headers come as one with a comma, which no token has.
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    let token = token.trim_start_matches(' ');
+    (scheme.eq_ignore_ascii_case("bearer") && is_token(token)).then_some(token)
+}
+
+fn token_of_cookie(cookies: &str) -> Option<String> {
+    cookies.split(';').find_map(|cookie| {
+        let (name, value) = cookie.trim().split_once('=')?;
+        (name == TOKEN_COOKIE).then(|| value.to_owned())
+    })
+}
+
+/// Whether the query has to be read: most have no token, and an escape may hide one.
+pub fn may_have_token(url: &str) -> bool {
+    url.split_once('?').is_some_and(|(_, query)| query.contains(query::TOKEN) || query.contains('%'))
+}
+
+/// Decides a request, of which is known what its path is once it is normalised.
+pub fn judge(
+    access: &Access,
+    keyring: &Keyring,
+    (method, path): (&Method, &StreamPath),
+    credential: &Credential,
+    now: Millis,
+) -> Verdict {
+    let given = credential.source != Source::None;
+    let invalid = || Verdict::Refused(Refusal::Unauthorized { given });
+    let token = credential.token.as_deref();
+    let grant = match (access, token) {
+        (Access::Open { .. }, _) => Grant::of_everything(),
+        (Access::Token(secret), Some(token)) if secret.is(token) => Grant::of_everything(),
+        (Access::Projects(projects), Some(token)) => match keyring.check(projects, token, now) {
+            Check::Granted(grant) => grant,
+            Check::Invalid => return invalid(),
+            pending @ (Check::NeedsProject(_)
+            | Check::NeedsKeys(_)
+            | Check::NeedsSignature(_)
+            | Check::Unavailable) => return Verdict::Pending(pending),
+        },
+        (Access::Locked { why }, _) => {
+            return Verdict::Refused(Refusal::NotConfigured { why: why.clone() });
+        }
+        (Access::Token(_), _) | (Access::Projects(_), None) => return invalid(),
+    };
+    match grant.allow(method, path) {
+        Ok(()) => Verdict::Admitted { until: grant.expires_at },
+        Err(refusal) => Verdict::Refused(refusal),
+    }
+}

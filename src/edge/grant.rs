@@ -1,0 +1,106 @@
+//! What a token allows: which methods, on which streams of which project, until when.
+
+use http::Method;
+
+use crate::protocol::Millis;
+use crate::protocol::path::StreamPath;
+use crate::protocol::refusal::Refusal;
+
+/// One thing that a token may allow. None of them contains another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// GET and HEAD.
+    Read,
+    /// POST.
+    Write,
+    /// PUT and DELETE.
+    Manage,
+}
+
+impl Scope {
+    /// What a method needs. What is no method of a stream was refused before.
+    pub fn needed_for(method: &Method) -> Scope {
+        match *method {
+            Method::GET | Method::HEAD => Scope::Read,
+            Method::POST => Scope::Write,
+            _ => Scope::Manage,
+        }
+    }
+
+    /// Its word in a token.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scope::Read => "read",
+            Scope::Write => "write",
+            Scope::Manage => "manage",
+        }
+    }
+}
+
+/// Which streams of its project a token is for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Streams {
+    /// All of them.
+    All,
+    /// Those whose path begins like this, which ends with a slash.
+    Under(String),
+    /// One.
+    Only(String),
+}
+
+impl Streams {
+    /// Reads a claim: a stream's whole path as it is decoded, or the same with `*` as its last segment.
+    pub fn parse(claim: &str) -> Streams {
+        match claim.strip_suffix('*') {
+            Some("") => Streams::All,
+            Some(prefix) if prefix.ends_with('/') => Streams::Under(prefix.to_owned()),
+            _ => Streams::Only(claim.to_owned()),
+        }
+    }
+
+    fn include(&self, path: &str) -> bool {
+        match self {
+            Streams::All => true,
+            Streams::Under(prefix) => path.starts_with(prefix),
+            Streams::Only(only) => path == only,
+        }
+    }
+}
+
+/// What a token allows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Grant {
+    /// The project it is for; `None` is all of them.
+    pub project: Option<String>,
+    /// What it allows there.
+    pub scopes: Vec<Scope>,
+    /// Where.
+    pub streams: Streams,
+    /// When it ends.
+    pub expires_at: Option<Millis>,
+}
+
+impl Grant {
+    /// Everything, for ever.
+    pub fn of_everything() -> Grant {
+        let scopes = vec![Scope::Read, Scope::Write, Scope::Manage];
+        Grant { project: None, scopes, streams: Streams::All, expires_at: None }
+    }
+
+    /// Holds a request against it. The path is the one that will be served.
+    pub fn allow(&self, method: &Method, path: &StreamPath) -> Result<(), Refusal> {
+        let needed = Scope::needed_for(method);
+        let is_its_project = self.project.as_deref().is_none_or(|project| project == path.project());
+        if is_its_project && self.scopes.contains(&needed) && self.streams.include(path.as_str()) {
+            Ok(())
+        } else {
+            Err(Refusal::Forbidden { needs: needed.name() })
+        }
+    }
+}
+
+/// Reads the claim `scope`: words with a space between them (RFC 8693, 4.2). What it does not know allows nothing.
+pub fn scopes(claim: &str) -> Vec<Scope> {
+    let known = [Scope::Read, Scope::Write, Scope::Manage];
+    known.into_iter().filter(|scope| claim.split(' ').any(|word| word == scope.name())).collect()
+}

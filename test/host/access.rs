@@ -1,0 +1,837 @@
+//! Who may do what: modes, tokens, projects, keys, sites, and what strangers see.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use ::http::Method;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use durable_streams::edge::access::{Access, Settings};
+use durable_streams::edge::auth::{Credential, Source, Verdict, judge};
+use durable_streams::edge::cors::Cors;
+use durable_streams::edge::kept::Kept;
+use durable_streams::edge::keyring::{
+    Check, KEY_SET_ASKED_AGAIN, KEY_SET_KEPT, KEY_SET_STALE, Keyring, Learnt, NO_PROJECT_KEPT, PROJECT_KEPT,
+    PROJECT_STALE, TOKEN_KEPT,
+};
+use durable_streams::edge::project::{Key, Project, parse_all, parse_public};
+use durable_streams::edge::route::{Route, route, url_without_token};
+use durable_streams::protocol::Millis;
+use durable_streams::protocol::path::StreamPath;
+use durable_streams::protocol::refusal::Refusal;
+use jwt_compact::Algorithm as _;
+use jwt_compact::AlgorithmSignature as _;
+use jwt_compact::alg::{Hs256, Hs256Key};
+use serde_json::{Value, json};
+
+use crate::support::{Response, World};
+use durable_streams::protocol::reply::Reply;
+
+/// 2030-01-01T00:00:00Z, in milliseconds and in seconds.
+const NOW: Millis = 1_893_456_000_000;
+const NOW_SECONDS: u64 = 1_893_456_000;
+const AUTH_TOKEN: &str = "a-token-of-32-characters-and-so-";
+
+fn secret(of: &str) -> Vec<u8> {
+    of.bytes().cycle().take(32).collect()
+}
+
+fn oct(kid: &str, of: &str) -> Value {
+    json!({ "kty": "oct", "kid": kid, "k": URL_SAFE_NO_PAD.encode(secret(of)) })
+}
+
+/// A token with this header and these claims, signed with this secret.
+fn signed(header: &Value, claims: &Value, of: &str) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let message = format!("{}.{}", part(header), part(claims));
+    let signature = Hs256.sign(&Hs256Key::new(secret(of)), message.as_bytes());
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.as_bytes()))
+}
+
+fn header() -> Value {
+    json!({ "alg": "HS256", "kid": "1" })
+}
+
+/// The claims of a token for project `a`, with some replaced; null takes one away.
+fn claims(others: &Value) -> Value {
+    let mut claims = json!({ "sub": "a", "scope": "read write manage", "exp": NOW_SECONDS + 60 });
+    for (name, value) in others.as_object().unwrap() {
+        claims[name] = value.clone();
+    }
+    claims.as_object_mut().unwrap().retain(|_, value| *value != json!("absent"));
+    claims
+}
+
+fn token(others: &Value) -> String {
+    signed(&header(), &claims(others), "a")
+}
+
+fn settings(mode: &str) -> Settings {
+    let keys = json!({ "a": { "keys": [oct("1", "a")] }, "b": { "keys": [oct("1", "b")] } }).to_string();
+    match mode {
+        "open" => Settings { allow_open: Some("1".to_owned()), ..Settings::default() },
+        "token" => Settings { auth_token: Some(AUTH_TOKEN.to_owned()), ..Settings::default() },
+        "projects" => Settings { project_keys: Some(keys), ..Settings::default() },
+        _ => panic!("no mode {mode}"),
+    }
+}
+
+/// `yes`, or the status of the refusal.
+fn verdict(mode: &str, method: &str, path: &str, token: Option<&str>) -> String {
+    verdict_at(mode, method, &StreamPath::parse(path).unwrap(), token)
+}
+
+fn verdict_at(mode: &str, method: &str, path: &StreamPath, token: Option<&str>) -> String {
+    let access = Access::of(&settings(mode));
+    assert_eq!(access.mode(), mode);
+    let method: Method = method.parse().unwrap();
+    let url = format!("https://x/v1/stream/{}", path.as_str());
+    let authorization = token.map(|token| format!("Bearer {token}"));
+    let credential = Credential::of(&method, &url, authorization.as_deref(), None).unwrap();
+    match judge(&access, &Keyring::new(false), (&method, path), &credential, NOW) {
+        Verdict::Admitted { .. } => "yes".to_owned(),
+        Verdict::Refused(refusal) => Reply::refused(&refusal).status.as_u16().to_string(),
+        Verdict::Pending(check) => format!("{check:?}"),
+    }
+}
+
+/// Every method by every token, stream and mode.
+#[test]
+fn who_may_do_what() {
+    let read = token(&json!({ "scope": "read" }));
+    let write = token(&json!({ "scope": "write" }));
+    let manage = token(&json!({ "scope": "manage" }));
+    let nothing = token(&json!({ "scope": "" }));
+    let all = token(&json!({}));
+    let one = token(&json!({ "stream": "a/x" }));
+    let under = token(&json!({ "stream": "a/x/*" }));
+    let star = token(&json!({ "stream": "*" }));
+    let of_b = token(&json!({ "stream": "b/*" }));
+    let wrong = signed(&header(), &claims(&json!({})), "b");
+    let tokens: HashMap<&str, Option<&str>> = HashMap::from([
+        ("none", None),
+        ("the one", Some(AUTH_TOKEN)),
+        ("read", Some(&*read)),
+        ("write", Some(&*write)),
+        ("manage", Some(&*manage)),
+        ("nothing", Some(&*nothing)),
+        ("all", Some(&*all)),
+        ("one", Some(&*one)),
+        ("under", Some(&*under)),
+        ("star", Some(&*star)),
+        ("of b", Some(&*of_b)),
+        ("wrong", Some(&*wrong)),
+    ]);
+    // Mode, token, stream: GET, HEAD, POST, PUT, DELETE.
+    let table = [
+        ("open", "none", "a/x", "yes yes yes yes yes"),
+        ("open", "wrong", "b/x", "yes yes yes yes yes"),
+        ("token", "none", "a/x", "401 401 401 401 401"),
+        ("token", "the one", "a/x", "yes yes yes yes yes"),
+        ("token", "the one", "b/x", "yes yes yes yes yes"),
+        ("token", "all", "a/x", "401 401 401 401 401"),
+        ("projects", "none", "a/x", "401 401 401 401 401"),
+        ("projects", "the one", "a/x", "401 401 401 401 401"),
+        ("projects", "wrong", "a/x", "401 401 401 401 401"),
+        ("projects", "wrong", "b/x", "401 401 401 401 401"),
+        ("projects", "read", "a/x", "yes yes 403 403 403"),
+        ("projects", "write", "a/x", "403 403 yes 403 403"),
+        ("projects", "manage", "a/x", "403 403 403 yes yes"),
+        ("projects", "nothing", "a/x", "403 403 403 403 403"),
+        ("projects", "all", "a", "yes yes yes yes yes"),
+        ("projects", "all", "a/x", "yes yes yes yes yes"),
+        ("projects", "all", "a/x/y/z", "yes yes yes yes yes"),
+        ("projects", "all", "b/x", "403 403 403 403 403"),
+        ("projects", "all", "ab/x", "403 403 403 403 403"),
+        ("projects", "all", "A/x", "403 403 403 403 403"),
+        ("projects", "one", "a/x", "yes yes yes yes yes"),
+        ("projects", "one", "a/xy", "403 403 403 403 403"),
+        ("projects", "one", "a/x/y", "403 403 403 403 403"),
+        ("projects", "one", "a", "403 403 403 403 403"),
+        ("projects", "under", "a/x/y", "yes yes yes yes yes"),
+        ("projects", "under", "a/x/y/z", "yes yes yes yes yes"),
+        ("projects", "under", "a/x", "403 403 403 403 403"),
+        ("projects", "under", "a/xy/z", "403 403 403 403 403"),
+        ("projects", "star", "a/x", "yes yes yes yes yes"),
+        ("projects", "star", "b/x", "403 403 403 403 403"),
+        ("projects", "of b", "b/x", "403 403 403 403 403"),
+        ("projects", "of b", "a/x", "403 403 403 403 403"),
+    ];
+    for (mode, name, path, expected) in table {
+        let found = ["GET", "HEAD", "POST", "PUT", "DELETE"]
+            .map(|method| verdict(mode, method, path, tokens[name]))
+            .join(" ");
+        assert_eq!(found, expected, "{mode}, {name}, {path}");
+    }
+}
+
+/// What a token says, and whether it is believed.
+#[test]
+fn tokens() {
+    let table = [
+        (json!({}), "yes"),
+        (json!({ "exp": NOW_SECONDS }), "401"),
+        (json!({ "exp": NOW_SECONDS + 1 }), "yes"),
+        (json!({ "exp": NOW_SECONDS - 3600 }), "401"),
+        (json!({ "exp": "absent" }), "401"),
+        (json!({ "exp": null }), "401"),
+        (json!({ "exp": "never" }), "401"),
+        (json!({ "exp": -1 }), "401"),
+        (json!({ "exp": 1e300 }), "401"),
+        (json!({ "exp": NOW_SECONDS as f64 + 0.5 }), "401"),
+        (json!({ "nbf": NOW_SECONDS }), "yes"),
+        (json!({ "nbf": NOW_SECONDS + 5 }), "yes"),
+        (json!({ "nbf": NOW_SECONDS + 6 }), "401"),
+        (json!({ "nbf": "x" }), "401"),
+        (json!({ "sub": "absent" }), "401"),
+        (json!({ "sub": "" }), "401"),
+        (json!({ "sub": 1 }), "401"),
+        (json!({ "sub": ["a"] }), "401"),
+        (json!({ "sub": "a/x" }), "401"),
+        (json!({ "sub": "c" }), "401"),
+        (json!({ "sub": "b" }), "401"),
+        (json!({ "scope": "absent" }), "403"),
+        (json!({ "scope": ["read"] }), "401"),
+        (json!({ "scope": "reads" }), "403"),
+        (json!({ "scope": "READ" }), "403"),
+        (json!({ "scope": "other read" }), "yes"),
+        (json!({ "stream": null }), "401"),
+        (json!({ "stream": 1 }), "401"),
+        (json!({ "stream": ["a/x"] }), "401"),
+        (json!({ "stream": "" }), "403"),
+        (json!({ "stream": "a/x" }), "yes"),
+        (json!({ "stream": "a/%78" }), "403"),
+        (json!({ "stream": "a/*" }), "yes"),
+        (json!({ "stream": "a*" }), "403"),
+        (json!({ "stream": "/a/x" }), "403"),
+        (json!({ "stream": "b/../a/*" }), "403"),
+        (json!({ "aud": "somebody else" }), "401"),
+        (json!({ "aud": null }), "401"),
+        (json!({ "iss": "anybody" }), "yes"),
+        (json!({ "iss": 1 }), "401"),
+    ];
+    for (others, expected) in table {
+        assert_eq!(verdict("projects", "GET", "a/x", Some(&token(&others))), expected, "{others}");
+    }
+    let unsigned = |alg: &str| {
+        let parts =
+            [json!({ "alg": alg }), claims(&json!({}))].map(|v| URL_SAFE_NO_PAD.encode(v.to_string()));
+        format!("{}.", parts.join("."))
+    };
+    let twice = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","kid":"1"}"#);
+    let twice =
+        format!("{twice}.{}", URL_SAFE_NO_PAD.encode(r#"{"sub":"b","sub":"a","scope":"read","exp":9e9}"#));
+    let doubled = Hs256.sign(&Hs256Key::new(secret("a")), twice.as_bytes());
+    let odd = [
+        unsigned("none"),
+        unsigned("None"),
+        unsigned("HS256"),
+        signed(&json!({ "alg": "none", "kid": "1" }), &claims(&json!({})), "a"),
+        signed(&json!({ "alg": "HS512", "kid": "1" }), &claims(&json!({})), "a"),
+        signed(&json!({ "alg": "RS256", "kid": "1" }), &claims(&json!({})), "a"),
+        signed(&json!({ "alg": "hs256", "kid": "1" }), &claims(&json!({})), "a"),
+        signed(&json!({ "kid": "1" }), &claims(&json!({})), "a"),
+        signed(&json!({ "alg": "HS256", "kid": "2" }), &claims(&json!({})), "a"),
+        signed(&json!({ "alg": "HS256", "kid": "../1" }), &claims(&json!({})), "a"),
+        signed(&json!({ "alg": "HS256", "kid": "1", "crit": ["exp"] }), &claims(&json!({})), "a"),
+        signed(&json!({ "alg": "HS256", "kid": "1", "cty": "CBOR" }), &claims(&json!({})), "a"),
+        format!("{twice}.{}", URL_SAFE_NO_PAD.encode(doubled.as_bytes())),
+        format!("{}.x", token(&json!({}))),
+        format!("{}=", token(&json!({}))),
+        token(&json!({ "more": "x".repeat(9000) })),
+        "..".to_owned(),
+        "a.b.c".to_owned(),
+        String::from("x"),
+    ];
+    for text in odd {
+        assert_eq!(verdict("projects", "GET", "a/x", Some(&text)), "401", "{text}");
+    }
+    // The only key there is needs no name.
+    let nameless = signed(&json!({ "alg": "HS256" }), &claims(&json!({})), "a");
+    assert_eq!(verdict("projects", "GET", "a/x", Some(&nameless)), "yes");
+}
+
+#[test]
+fn tampering_breaks_a_token() {
+    let whole = token(&json!({ "scope": "read" }));
+    for at in (0..whole.len()).step_by(3) {
+        let mut bytes = whole.clone().into_bytes();
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(verdict("projects", "GET", "a/x", Some(&text)), "401", "at {at}");
+    }
+}
+
+/// A key that is added signs at once, and one that is withdrawn no longer.
+#[test]
+fn rotating_keys() {
+    let with = |keys: Value| Settings {
+        project_keys: Some(json!({ "a": { "keys": keys } }).to_string()),
+        ..Settings::default()
+    };
+    let by = |kid: &str, of: &str| signed(&json!({ "alg": "HS256", "kid": kid }), &claims(&json!({})), of);
+    let believes = |settings: &Settings, token: &str| {
+        let Access::Projects(projects) = Access::of(settings) else { panic!("not projects") };
+        matches!(Keyring::new(false).check(&projects, token, NOW), Check::Granted(_))
+    };
+    let (old, new) = (by("1", "old"), by("2", "new"));
+    let nameless = signed(&json!({ "alg": "HS256" }), &claims(&json!({})), "old");
+    let steps = [
+        (json!([oct("1", "old")]), [true, false, true]),
+        (json!([oct("1", "old"), oct("2", "new")]), [true, true, false]),
+        (json!([oct("2", "new")]), [false, true, false]),
+    ];
+    for (keys, expected) in steps {
+        let settings = with(keys);
+        assert_eq!([&old, &new, &nameless].map(|token| believes(&settings, token)), expected);
+    }
+}
+
+#[test]
+fn issuer_and_audience() {
+    let project = json!({ "a": { "keys": [oct("1", "a")], "issuer": "i", "audience": "us" } });
+    let settings = Settings { project_keys: Some(project.to_string()), ..Settings::default() };
+    let Access::Projects(projects) = Access::of(&settings) else { panic!("not projects") };
+    for (others, expected) in [
+        (json!({ "iss": "i", "aud": "us" }), true),
+        (json!({ "iss": "i", "aud": ["them", "us"] }), true),
+        (json!({ "iss": "j", "aud": "us" }), false),
+        (json!({ "aud": "us" }), false),
+        (json!({ "iss": "i" }), false),
+        (json!({ "iss": "i", "aud": [] }), false),
+        (json!({ "iss": "i", "aud": "them" }), false),
+    ] {
+        let check = Keyring::new(false).check(&projects, &token(&others), NOW);
+        assert_eq!(matches!(check, Check::Granted(_)), expected, "{others}");
+    }
+}
+
+/// What is set wrongly locks the server, and does not open it; and what says so has no secret in it.
+#[test]
+fn modes() {
+    let set = |name: &str, value: &str| {
+        let mut settings = Settings::default();
+        let slot = match name {
+            "ALLOW_OPEN" => &mut settings.allow_open,
+            "AUTH_TOKEN" => &mut settings.auth_token,
+            "CORS_ORIGINS" => &mut settings.cors_origins,
+            "CORS_CREDENTIALS" => &mut settings.cors_credentials,
+            _ => &mut settings.project_keys,
+        };
+        *slot = Some(value.to_owned());
+        settings
+    };
+    let short = json!({ "a": { "keys": [{ "kty": "oct", "k": "c2VjcmV0LXNlY3JldA" }] } }).to_string();
+    let mixed = json!({ "a": { "keys": [{ "kty": "oct", "alg": "RS256", "k": URL_SAFE_NO_PAD.encode(secret("a")) }] } });
+    let nameless = json!({ "a": { "keys": [{ "kty": "oct", "k": URL_SAFE_NO_PAD.encode(secret("a")) }, oct("2", "b")] } });
+    let http = json!({ "a": { "jwks_url": "http://x.example/" } }).to_string();
+    let rsa =
+        json!({ "a": { "keys": [{ "kty": "RSA", "kid": "1", "n": "AQAB", "e": "AQAB" }] } }).to_string();
+    let table = [
+        (Settings::default(), "open"),
+        (set("ALLOW_OPEN", "1"), "open"),
+        (set("ALLOW_OPEN", "yes, please"), "locked"),
+        (set("AUTH_TOKEN", AUTH_TOKEN), "token"),
+        (set("AUTH_TOKEN", ""), "locked"),
+        (set("AUTH_TOKEN", "short"), "locked"),
+        (set("AUTH_TOKEN", "with a space, and long enough"), "locked"),
+        (settings("projects"), "projects"),
+        (Settings { has_registry: true, ..Settings::default() }, "projects"),
+        (Settings { has_registry: true, ..settings("token") }, "locked"),
+        (Settings { auth_token: Some(AUTH_TOKEN.to_owned()), ..settings("projects") }, "locked"),
+        (Settings { allow_open: Some("1".to_owned()), ..settings("token") }, "token"),
+        (set("PROJECT_KEYS", ""), "locked"),
+        (set("PROJECT_KEYS", "{"), "locked"),
+        (set("PROJECT_KEYS", "{}"), "projects"),
+        (set("PROJECT_KEYS", r#"{"a":{}}"#), "locked"),
+        (set("PROJECT_KEYS", r#"{"a":"secret-secret"}"#), "locked"),
+        (set("PROJECT_KEYS", r#"{"a":{"keyz":[]}}"#), "locked"),
+        (set("PROJECT_KEYS", &short), "locked"),
+        (set("PROJECT_KEYS", &mixed.to_string()), "locked"),
+        (set("PROJECT_KEYS", &nameless.to_string()), "locked"),
+        (set("PROJECT_KEYS", &http), "locked"),
+        (set("PROJECT_KEYS", &rsa), "locked"),
+        (set("CORS_ORIGINS", "app.example"), "locked"),
+        (Settings { cors_credentials: Some("1".to_owned()), ..set("CORS_ORIGINS", "*") }, "locked"),
+        (set("CORS_CREDENTIALS", "maybe"), "locked"),
+    ];
+    for (settings, expected) in table {
+        let access = Access::of(&settings);
+        let what = settings.project_keys.clone().or(settings.auth_token.clone()).unwrap_or_default();
+        assert_eq!(access.mode(), expected, "{what}");
+        if let Access::Locked { why } = access {
+            for secret in ["secret-secret", "c2VjcmV0", "with a space", AUTH_TOKEN] {
+                assert!(!why.contains(secret), "{why}");
+            }
+        }
+    }
+}
+
+/// An open server serves the machine it runs on, unless it was told to serve everybody.
+#[test]
+fn open_is_for_this_machine() {
+    let local = Access::of(&Settings::default());
+    let everywhere = Access::of(&settings("open"));
+    let guarded = Access::of(&settings("token"));
+    for (url, is_local) in [
+        ("http://127.0.0.1:8787/v1/stream/a", true),
+        ("http://localhost/v1/stream/a", true),
+        ("http://[::1]:8787/v1/stream/a", true),
+        ("https://streams.example.workers.dev/v1/stream/a", false),
+        ("https://localhost.example/v1/stream/a", false),
+        ("https://example/localhost", false),
+        ("https://localhost@example/", false),
+        ("https://example?@localhost/", false),
+        ("https://example#localhost", false),
+        ("https://127.0.0.1.nip.io/", false),
+        ("http://192.168.0.2:8787/", false),
+    ] {
+        assert_eq!(local.serve(url, None).is_ok(), is_local, "{url}");
+        assert!(local.serve(url, Some("8a1")).is_err(), "{url} came through Cloudflare's network");
+        assert!(everywhere.serve(url, Some("8a1")).is_ok() && guarded.serve(url, Some("8a1")).is_ok());
+    }
+    let locked = Access::of(&Settings { auth_token: Some(String::new()), ..Settings::default() });
+    assert!(matches!(locked.serve("http://localhost/", None), Err(Refusal::NotConfigured { .. })));
+}
+
+/// Where a token may be, by method.
+#[test]
+fn credentials() {
+    let url = |query: &str| format!("https://x/v1/stream/a{query}");
+    let header = Some("Bearer abc");
+    let cookie = Some("a=b; stream-token=abc; c=d");
+    let found = |source, token: &str| Ok(Credential { source, token: Some(token.to_owned()) });
+    let unusable = |source| Ok(Credential { source, token: None });
+    let table = [
+        ("GET", "", None, None, Ok(Credential::none())),
+        ("GET", "", header, None, found(Source::Header, "abc")),
+        ("GET", "", Some("bearer   abc"), None, found(Source::Header, "abc")),
+        ("GET", "", Some("Basic abc"), None, unusable(Source::Header)),
+        ("GET", "", Some("Bearer"), None, unusable(Source::Header)),
+        ("GET", "", Some("Bearer abc, Bearer def"), None, unusable(Source::Header)),
+        ("GET", "", Some("Bearer abc def"), None, unusable(Source::Header)),
+        ("GET", "", Some(""), cookie, unusable(Source::Header)),
+        ("GET", "?token=abc", None, None, found(Source::Query, "abc")),
+        ("GET", "?%74oken=abc", None, None, found(Source::Query, "abc")),
+        ("GET", "?token=", None, None, unusable(Source::Query)),
+        ("GET", "?token=abc", None, cookie, found(Source::Query, "abc")),
+        ("HEAD", "?offset=1&token=abc", None, None, found(Source::Query, "abc")),
+        ("GET", "", None, cookie, found(Source::Cookie, "abc")),
+        ("HEAD", "", None, cookie, found(Source::Cookie, "abc")),
+        ("GET", "", header, cookie, found(Source::Header, "abc")),
+        ("GET", "", None, Some("xstream-token=abc"), Ok(Credential::none())),
+        ("GET", "?x=token", None, None, Ok(Credential::none())),
+        // Another site can make a browser do these.
+        ("POST", "", None, cookie, Ok(Credential::none())),
+        ("PUT", "", None, cookie, Ok(Credential::none())),
+        ("DELETE", "", None, cookie, Ok(Credential::none())),
+        ("GET", "?token=abc", header, None, Err(400)),
+        ("GET", "?token=abc&token=abc", None, None, Err(400)),
+        ("POST", "?token=abc", None, None, Err(400)),
+        ("DELETE", "?%74oken=abc", None, None, Err(400)),
+    ];
+    for (method, query, authorization, cookie, expected) in table {
+        let credential = Credential::of(&method.parse().unwrap(), &url(query), authorization, cookie);
+        let credential = credential.map_err(|refusal| Reply::refused(&refusal).status.as_u16());
+        assert_eq!(credential, expected, "{method} {query} {authorization:?} {cookie:?}");
+    }
+}
+
+#[test]
+fn the_object_sees_no_token_in_its_url() {
+    for (query, expected) in [
+        ("", ""),
+        ("?offset=-1", "?offset=-1"),
+        ("?token=abc", "?"),
+        ("?token=abc&offset=-1&live=sse", "?offset=-1&live=sse"),
+        ("?offset=-1&%74oken=a%26b&live=sse#x", "?offset=-1&live=sse"),
+        ("?a=token&token=x&token=y", "?a=token"),
+    ] {
+        assert_eq!(url_without_token(&format!("https://x/a{query}")), format!("https://x/a{expected}"));
+    }
+}
+
+/// What is authorised is what is served: the same normalised path decides both.
+#[test]
+fn spellings_do_not_change_the_project() {
+    for (raw, expected) in [
+        ("a/x", Ok("yes")),
+        ("%61/x", Ok("yes")),
+        ("a%2Fx", Ok("yes")),
+        ("a%2fx", Ok("yes")),
+        ("b%2F..%2Fa%2Fx", Err(400)),
+        ("a/../b/x", Err(400)),
+        ("a/%2e%2e/b", Err(400)),
+        ("a//x", Err(400)),
+        ("/a/x", Err(400)),
+        ("a/x/", Err(400)),
+        ("a\\x", Err(400)),
+        ("a%00/x", Err(400)),
+        ("%2561/x", Ok("403")),
+        ("b/x", Ok("403")),
+        ("b%2Fa", Ok("403")),
+        ("a.b/x", Ok("403")),
+        ("A/x", Ok("403")),
+        ("__ds/x", Err(501)),
+        ("__registry__/x", Err(501)),
+        ("%5f_registry__/x", Err(501)),
+    ] {
+        let found = match route(&Method::PUT, &format!("https://x/v1/stream/{raw}")) {
+            Route::Forward(path) => Ok(verdict_at("projects", "PUT", &path, Some(&token(&json!({}))))),
+            Route::Reply(reply) => Err(reply.status.as_u16()),
+            other @ (Route::Health | Route::LongPoll(_) | Route::Sse(_)) => panic!("{other:?}"),
+        };
+        assert_eq!(found.as_deref().map_err(|status| *status), expected, "{raw}");
+    }
+}
+
+// Keys from elsewhere.
+
+const JWKS: &str = "https://keys.example/jwks.json";
+
+fn ec(kid: &str) -> Value {
+    let part = URL_SAFE_NO_PAD.encode([7; 32]);
+    json!({ "kty": "EC", "crv": "P-256", "kid": kid, "x": part, "y": part })
+}
+
+fn with_server() -> HashMap<String, Rc<Project>> {
+    parse_all(&json!({ "a": { "jwks_url": JWKS, "keys": [oct("own", "a")] } }).to_string()).unwrap()
+}
+
+fn keys(set: &Value) -> Vec<Rc<Key>> {
+    parse_public(&set.to_string()).unwrap()
+}
+
+/// A token that says it was signed with a key of the server; nothing here can verify that.
+fn foreign(alg: &str, kid: &str) -> String {
+    signed(&json!({ "alg": alg, "kid": kid }), &claims(&json!({ "exp": NOW_SECONDS + 100_000 })), "x")
+}
+
+#[test]
+fn a_key_server_is_asked_seldom() {
+    let projects = with_server();
+    let mut keyring = Keyring::new(false);
+    let needs = Check::NeedsKeys(JWKS.to_owned());
+    let check = |keyring: &Keyring, kid: &str, now| keyring.check(&projects, &foreign("ES256", kid), now);
+    assert_eq!(check(&keyring, "1", NOW), needs);
+    keyring.learn_keys(JWKS, Learnt::Found(keys(&json!({ "keys": [ec("1")] }))), NOW);
+    assert!(matches!(check(&keyring, "1", NOW), Check::NeedsSignature(_)));
+    // A key it did not have: not at once, but soon.
+    assert_eq!(check(&keyring, "2", NOW + KEY_SET_ASKED_AGAIN - 1), Check::Invalid);
+    assert_eq!(check(&keyring, "2", NOW + KEY_SET_ASKED_AGAIN), needs);
+    assert!(matches!(check(&keyring, "1", NOW + KEY_SET_KEPT - 1), Check::NeedsSignature(_)));
+    assert_eq!(check(&keyring, "1", NOW + KEY_SET_KEPT), needs);
+    // It fails: what is known is used, though not for ever.
+    let mut at = NOW + KEY_SET_KEPT;
+    keyring.learn_keys(JWKS, Learnt::Failed, at);
+    assert!(matches!(check(&keyring, "1", at), Check::NeedsSignature(_)));
+    assert_eq!(check(&keyring, "1", at + KEY_SET_ASKED_AGAIN), needs);
+    at = NOW + KEY_SET_STALE;
+    keyring.learn_keys(JWKS, Learnt::Failed, at);
+    assert_eq!(check(&keyring, "1", at), Check::Unavailable);
+}
+
+/// The key fixes the algorithm, and a key server has no secrets.
+#[test]
+fn algorithms_are_not_confused() {
+    let projects = with_server();
+    let mut keyring = Keyring::new(false);
+    let rsa = json!({ "kty": "RSA", "kid": "rsa", "n": URL_SAFE_NO_PAD.encode([0xff; 256]), "e": "AQAB" });
+    let ed = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": URL_SAFE_NO_PAD.encode([7; 32]) });
+    let small =
+        json!({ "kty": "RSA", "kid": "small", "n": URL_SAFE_NO_PAD.encode([0xff; 128]), "e": "AQAB" });
+    let other = json!({ "kty": "EC", "crv": "secp256k1", "kid": "k1", "x": "AA", "y": "AA" });
+    let for_encryption = json!({ "kty": "OKP", "crv": "Ed25519", "use": "enc", "kid": "enc", "x": "AA" });
+    let set = json!({ "keys": [ec("ec"), rsa, ed, oct("oct", "x"), small, other, for_encryption, { "kty": 1 }, 7] });
+    keyring.learn_keys(JWKS, Learnt::Found(keys(&set)), NOW);
+    let table = [
+        ("ES256", "ec", true),
+        ("RS256", "rsa", true),
+        ("EdDSA", "ed", true),
+        ("Ed25519", "ed", true),
+        ("RS256", "ec", false),
+        ("HS256", "rsa", false),
+        ("HS256", "ec", false),
+        ("HS256", "oct", false),
+        ("ES256", "rsa", false),
+        ("RS256", "small", false),
+        ("ES256", "k1", false),
+        ("EdDSA", "enc", false),
+        ("RS256", "own", false),
+        ("PS256", "rsa", false),
+    ];
+    for (alg, kid, is_looked_at) in table {
+        let check = keyring.check(&projects, &foreign(alg, kid), NOW);
+        assert_eq!(matches!(check, Check::NeedsSignature(_)), is_looked_at, "{alg} {kid}");
+        assert!(is_looked_at || check == Check::Invalid, "{alg} {kid}: {check:?}");
+    }
+    assert!(keys(&json!({ "keys": [oct("oct", "x")] })).is_empty(), "a key server has no secrets");
+    let unasked = Keyring::new(false).check(&projects, &foreign("HS256", "ec"), NOW);
+    assert_eq!(unasked, Check::Invalid, "so it is not asked for one");
+    let only = parse_all(&json!({ "a": { "keys": [ec("1")] } }).to_string()).unwrap();
+    for (alg, is_looked_at) in [("ES256", true), ("RS256", false), ("HS256", false)] {
+        let nameless = signed(&json!({ "alg": alg }), &claims(&json!({})), "x");
+        let check = Keyring::new(false).check(&only, &nameless, NOW);
+        assert_eq!(matches!(check, Check::NeedsSignature(_)), is_looked_at, "{alg} without a name");
+    }
+    // Its own secret still signs, under its name only.
+    let own = signed(&json!({ "alg": "HS256", "kid": "own" }), &claims(&json!({})), "a");
+    assert!(matches!(keyring.check(&projects, &own, NOW), Check::Granted(_)));
+    let nameless = signed(&json!({ "alg": "HS256" }), &claims(&json!({})), "a");
+    assert_eq!(keyring.check(&projects, &nameless, NOW), Check::Invalid);
+}
+
+#[test]
+fn a_verified_token_is_remembered_for_a_while() {
+    let projects = with_server();
+    let mut keyring = Keyring::new(false);
+    keyring.learn_keys(JWKS, Learnt::Found(keys(&json!({ "keys": [ec("1")] }))), NOW);
+    let short =
+        signed(&json!({ "alg": "ES256", "kid": "1" }), &claims(&json!({ "exp": NOW_SECONDS + 10 })), "x");
+    for (token, lasts) in [(foreign("ES256", "1"), TOKEN_KEPT), (short, 10_000)] {
+        let Check::NeedsSignature(unverified) = keyring.check(&projects, &token, NOW) else {
+            panic!("not asked")
+        };
+        assert_eq!(unverified.message, token.rsplit_once('.').unwrap().0);
+        keyring.learn_token(&token, unverified.grant.clone(), NOW);
+        assert_eq!(keyring.check(&projects, &token, NOW + lasts - 1), Check::Granted(unverified.grant));
+        assert!(!matches!(keyring.check(&projects, &token, NOW + lasts), Check::Granted(_)));
+        // Another signature is another token.
+        let other = format!("{}AAAA", token);
+        assert!(!matches!(keyring.check(&projects, &other, NOW), Check::Granted(_)));
+    }
+}
+
+#[test]
+fn projects_of_the_registry_are_looked_up_seldom() {
+    let (none, token) = (HashMap::new(), signed(&header(), &claims(&json!({ "exp": NOW_SECONDS * 2 })), "a"));
+    let found =
+        || Learnt::Found(Rc::new(Project::parse(&json!({ "keys": [oct("1", "a")] }).to_string()).unwrap()));
+    let needs = Check::NeedsProject("a".to_owned());
+    let mut keyring = Keyring::new(true);
+    assert_eq!(Keyring::new(false).check(&none, &token, NOW), Check::Invalid);
+    assert_eq!(keyring.check(&none, &token, NOW), needs);
+    keyring.learn_project("a", Learnt::Nothing, NOW);
+    assert_eq!(keyring.check(&none, &token, NOW + NO_PROJECT_KEPT - 1), Check::Invalid);
+    assert_eq!(keyring.check(&none, &token, NOW + NO_PROJECT_KEPT), needs);
+    keyring.learn_project("a", found(), NOW);
+    assert!(matches!(keyring.check(&none, &token, NOW), Check::Granted(_)), "no longer absent");
+    assert!(matches!(keyring.check(&none, &token, NOW + PROJECT_KEPT - 1), Check::Granted(_)));
+    assert_eq!(keyring.check(&none, &token, NOW + PROJECT_KEPT), needs);
+    // KV fails: what is known is used, though not for ever, and KV is not asked for each request.
+    let at = NOW + PROJECT_KEPT;
+    keyring.learn_project("a", Learnt::Failed, at);
+    assert!(matches!(keyring.check(&none, &token, at), Check::Granted(_)));
+    assert_eq!(keyring.check(&none, &token, at + NO_PROJECT_KEPT), needs);
+    let at = NOW + PROJECT_STALE;
+    keyring.learn_project("a", Learnt::Failed, at);
+    assert_eq!(keyring.check(&none, &token, at), Check::Unavailable);
+    keyring.learn_project("a", Learnt::Nothing, at);
+    assert_eq!(keyring.check(&none, &token, at), Check::Invalid, "a project that is deleted has no tokens");
+}
+
+#[test]
+fn what_is_kept_is_bounded() {
+    let mut kept = Kept::new(3);
+    for (name, at) in [("a", 1), ("b", 2), ("c", 3), ("a", 4), ("d", 5)] {
+        kept.keep(name, at, at);
+    }
+    assert_eq!(kept.count(), 3);
+    assert_eq!(kept.find("b", 9), None, "the oldest goes");
+    assert_eq!(kept.find("a", 9), Some((&4, 5)));
+    kept.forget("a");
+    assert_eq!((kept.find("a", 9), kept.count()), (None, 2));
+}
+
+// Sites.
+
+#[test]
+fn sites() {
+    let listed = |origins: &[&str], credentials| {
+        Cors::listed(&origins.iter().map(|origin| (*origin).to_owned()).collect::<Vec<_>>(), credentials)
+    };
+    let app = "https://app.example";
+    let lines = |cors: &Cors, origin: &str| -> Vec<(String, String)> {
+        let lines = cors.header_lines(origin);
+        let lines: Vec<&str> = lines.lines().collect();
+        lines.chunks(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned())).collect()
+    };
+    let value = |cors: &Cors, origin: &str, name: &str| {
+        lines(cors, origin).into_iter().find(|(found, _)| found == name).map(|(_, value)| value)
+    };
+    let allowed = |cors: &Cors, origin: &str| value(cors, origin, "access-control-allow-origin");
+    let some = listed(&[app, "http://localhost:3000"], true).unwrap();
+    assert_eq!(allowed(&some, app).as_deref(), Some(app));
+    assert_eq!(value(&some, app, "access-control-allow-credentials").as_deref(), Some("true"));
+    for origin in [
+        "https://evil.example",
+        "null",
+        "*",
+        "",
+        "https://app.example.evil",
+        "http://app.example",
+        "https://app.example/",
+    ] {
+        assert_eq!(lines(&some, origin), [("vary".to_owned(), "Origin".to_owned())], "{origin}");
+    }
+    assert_eq!(value(&some, app, "vary").as_deref(), Some("Origin"));
+    let any = listed(&["*"], false).unwrap();
+    assert_eq!(allowed(&any, "https://evil.example").as_deref(), Some("*"));
+    assert_eq!(value(&any, app, "access-control-allow-credentials"), None);
+    for (origins, credentials) in [
+        (&["*"][..], true),
+        (&["*", app], false),
+        (&["app.example"], false),
+        (&["https://app.example/"], false),
+        (&["null"], false),
+    ] {
+        assert!(listed(origins, credentials).is_err(), "{origins:?}");
+    }
+    let nobody = Cors::of(&Settings::default()).unwrap();
+    assert_eq!(allowed(&nobody, app), None);
+    let two = Settings { cors_origins: Some(format!("{app}, https://b.example")), ..Settings::default() };
+    assert_eq!(allowed(&Cors::of(&two).unwrap(), "https://b.example").as_deref(), Some("https://b.example"));
+}
+
+#[test]
+fn a_project_has_sites_of_its_own() {
+    let cors = json!({ "origins": ["https://a.example"] });
+    let projects = parse_all(
+        &json!({ "a": { "keys": [oct("1", "a")], "cors": cors }, "b": { "keys": [oct("1", "b")] } })
+            .to_string(),
+    );
+    let (projects, keyring) = (projects.unwrap(), Keyring::new(false));
+    assert!(keyring.cors(&projects, "a").unwrap().header_lines("https://a.example").contains("allow-origin"));
+    assert!(keyring.cors(&projects, "b").is_none() && keyring.cors(&projects, "c").is_none());
+}
+
+/// Where nobody guards the streams: every reply to a script, and every reply that may be kept.
+#[test]
+fn open_replies_are_for_the_scripts_of_every_site() {
+    let mut world = World::after(&["PUT | content-type: text/plain << hello"]);
+    for request in ["GET", "GET ?offset=now", "GET ?offset=@0_1&live=long-poll"] {
+        world
+            .ask(request)
+            .assert_is("200 | access-control-allow-origin: * | access-control-expose-headers | !vary");
+    }
+    let append = "POST | content-type: text/plain";
+    world.ask(&format!("{append} << x")).assert_is("204 | !access-control-allow-origin | !vary");
+    world
+        .ask(&format!("{append} | origin: https://a.example << x"))
+        .assert_is("204 | access-control-allow-origin: *");
+    world.ask("GET /nowhere | origin: https://a.example").assert_is("404 | access-control-allow-origin: *");
+}
+
+// Public streams.
+
+const STRANGER: &str = "stream-stranger: true";
+
+fn guarded(steps: &[&str]) -> World {
+    let mut world = World::new();
+    world.guard();
+    world.run(steps);
+    world
+}
+
+/// A stranger is told the same of a stream that is not public as of one that never was, is deleted or has expired.
+#[test]
+fn strangers_see_public_streams_and_nothing_else() {
+    let hidden: [&[&str]; 5] = [
+        &[],
+        &["PUT | content-type: text/plain << secret"],
+        &["PUT | content-type: text/plain | stream-closed: true << secret"],
+        &["PUT | content-type: text/plain | stream-public: true << hello", "DELETE"],
+        &["PUT | content-type: text/plain | stream-public: true | stream-ttl: 1 << hello", "WAIT 2s"],
+    ];
+    let reads = [
+        "GET",
+        "HEAD",
+        "GET ?offset=now",
+        "GET ?offset=@0_9",
+        "GET ?offset=-1&live=sse",
+        "GET ?offset=now&live=long-poll",
+    ];
+    for state in hidden {
+        for request in reads {
+            let response = guarded(state).ask(&format!("{request} | {STRANGER}"));
+            let unknown = Response::of_reply(Reply::refused(&Refusal::Unauthorized { given: false }));
+            assert_eq!(response, unknown, "{state:?} {request}");
+        }
+    }
+    let public = ["PUT | content-type: text/plain | stream-public: true << hello"];
+    let world = || guarded(&public);
+    world()
+        .ask(&format!("GET | {STRANGER}"))
+        .assert_is("200 | cache-control: no-cache | vary: Origin << hello");
+    world().ask(&format!("HEAD | {STRANGER}")).assert_is("200 | stream-public: true");
+    world().ask(&format!("GET ?offset=@0_9 | {STRANGER}")).assert_is("400 | error: offset_beyond_tail");
+    for request in ["POST | content-type: text/plain", "DELETE", "POST | stream-closed: true", public[0]] {
+        let request = request.split(" <<").next().unwrap();
+        let request =
+            format!("{request} | {STRANGER}{}", if request.contains("close") { "" } else { " << x" });
+        world().ask(&request).assert_is("401");
+    }
+}
+
+#[test]
+fn a_stranger_does_not_keep_a_stream_alive() {
+    let mut world = guarded(&["PUT | content-type: text/plain | stream-ttl: 10 << secret"]);
+    for _ in 0..3 {
+        world.run(&["WAIT 4s"]);
+        world.ask(&format!("GET | {STRANGER}")).assert_is("401");
+    }
+    world.ask("GET").assert_is("404");
+}
+
+#[test]
+fn public_is_part_of_the_configuration() {
+    let (public, private) =
+        ("PUT | content-type: text/plain | stream-public: true", "PUT | content-type: text/plain");
+    for restarts in [false, true] {
+        let mut world = guarded(&[public]);
+        if restarts {
+            world.restart();
+        }
+        world.ask(public).assert_is("200");
+        world.ask(private).assert_is("409 | error: stream_exists");
+        world.run(&["DELETE", private]);
+        world.ask(public).assert_is("409");
+        world.ask("HEAD").assert_is("200 | !stream-public");
+    }
+}
+
+/// What takes a token to read is in no shared cache.
+#[test]
+fn private_streams_stay_out_of_caches() {
+    let below_tail = "GET ?offset=@0_1&live=long-poll";
+    let kept = "200 | cache-control: public, max-age=60, stale-while-revalidate=300 | vary: Origin";
+    let table = [
+        ("GET", "200 | cache-control: private, no-cache | vary: Origin | !access-control-allow-origin"),
+        (below_tail, "200 | cache-control: private, no-cache"),
+        ("GET ?offset=now", "200 | cache-control: no-store"),
+    ];
+    for (request, expected) in table {
+        guarded(&["PUT | content-type: text/plain << hello"]).ask(request).assert_is(expected);
+    }
+    guarded(&["PUT | content-type: text/plain | stream-public: true << hello"])
+        .ask(below_tail)
+        .assert_is(kept);
+}
+
+/// A stream that is public when its segment is asked for may be another, private one when the segment comes.
+#[test]
+fn what_became_private_meanwhile_is_not_shown() {
+    let mut world = World::new();
+    world.guard();
+    world.limit_segments(Some(durable_streams::stream::rotate::SegmentLimits {
+        appends_max: 1,
+        bytes_max: 1 << 20,
+    }));
+    world.run(&[
+        "PUT | content-type: text/plain | stream-public: true << one",
+        "POST | content-type: text/plain << two",
+    ]);
+    world.ask(&format!("GET | {STRANGER}")).assert_is("200");
+    world.meanwhile = crate::support::world::Meanwhile::AnotherLife;
+    world.ask(&format!("GET | {STRANGER}")).assert_is("401 | !stream-next-offset");
+}

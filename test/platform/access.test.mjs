@@ -1,0 +1,319 @@
+// Modes, tokens and projects as clients meet them: what is asked of Cloudflare for them, and what comes back.
+
+import { spawnSync } from "node:child_process"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { AUTH_TOKEN, bearer, inSeconds, keyPair, makeToken, secretKey } from "../tokens.mjs"
+import { longPoll, SseReader } from "./readers.mjs"
+import { BYTES, JSON_TYPE, PATIENT, SOON_MS, readmeExample, start, unique } from "./support.mjs"
+
+const APP = { origin: "https://app.example" }
+const PUBLIC = { "stream-public": "true" }
+
+const modeOf = async (server) => (await (await fetch(`${server.url}/health`)).json()).mode
+
+describe("nobody has said who may do what", () => {
+  let server
+  beforeAll(async () => {
+    server = await start({ vars: { ALLOW_OPEN: "" } })
+  })
+  afterAll(() => server?.dispose())
+
+  test("this machine is served, and whoever comes over a network is not", async () => {
+    expect(await modeOf(server)).toBe("open")
+    await server.stream().create()
+    for (const url of ["https://streams.example/v1/stream/a", "https://streams.example/health"]) {
+      const reply = await server.mf.dispatchFetch(url)
+      expect([reply.status, (await reply.json()).error.code]).toEqual([503, "not_configured"])
+    }
+    const { path } = server.stream()
+    const through = await server.stream(path).ask("PUT", { headers: { ...BYTES, "cf-ray": "8a1b" } })
+    expect(through.status).toBe(503)
+  })
+})
+
+test("what is set wrongly locks the server", async () => {
+  for (const vars of [{ AUTH_TOKEN: "" }, { AUTH_TOKEN, PROJECT_KEYS: "{}" }, { PROJECT_KEYS: "secret" }]) {
+    const server = await start({ vars: { ALLOW_OPEN: "1", ...vars } })
+    try {
+      for (const method of ["GET", "PUT", "OPTIONS"]) {
+        const reply = await server.stream().ask(method, { headers: bearer(AUTH_TOKEN), status: 503 })
+        expect(reply.text).not.toContain(AUTH_TOKEN)
+      }
+    } finally {
+      await server.dispose()
+    }
+  }
+})
+
+describe("one token", () => {
+  let server
+  beforeAll(async () => {
+    server = await start({ vars: { AUTH_TOKEN, CORS_ORIGINS: APP.origin, CORS_CREDENTIALS: "1", ...PATIENT } })
+  })
+  afterAll(() => server?.dispose())
+
+  test("does everything, and without it nothing is done", async () => {
+    expect(await modeOf(server)).toBe("token")
+    const stream = server.stream()
+    const held = bearer(AUTH_TOKEN)
+    for (const [method, headers, body, status] of [
+      ["PUT", BYTES, undefined, 201],
+      ["POST", BYTES, "hello", 204],
+      ["GET", {}, undefined, 200],
+      ["HEAD", {}, undefined, 200],
+      ["DELETE", {}, undefined, 204],
+    ]) {
+      for (const token of [{}, bearer("x"), bearer(`${AUTH_TOKEN}x`), bearer(AUTH_TOKEN.slice(1)), { authorization: AUTH_TOKEN }]) {
+        const refused = await stream.ask(method, { headers: { ...headers, ...token }, body })
+        const known = "authorization" in token ? ', error="invalid_token"' : ""
+        expect([refused.status, refused.header("www-authenticate")]).toEqual([401, `Bearer realm="durable-streams"${known}`])
+        expect(refused.header("cache-control")).toBe("no-store")
+      }
+      await stream.ask(method, { headers: { ...headers, ...held }, body, status })
+    }
+  })
+
+  test("an EventSource gives it in the URL or in a cookie; then nothing is kept, and the stream is not told", async () => {
+    const stream = server.stream()
+    await stream.ask("PUT", { headers: { ...JSON_TYPE, ...bearer(AUTH_TOKEN) }, body: "[1]", status: 201 })
+    const cookie = { cookie: `other=1; stream-token=${AUTH_TOKEN}` }
+    for (const [query, headers] of [
+      [`?offset=-1&token=${AUTH_TOKEN}`, {}],
+      [`?offset=-1&%74oken=${AUTH_TOKEN}`, {}],
+      ["?offset=-1", cookie],
+    ]) {
+      const reply = await stream.ask("GET", { query, headers, status: 200 })
+      expect([reply.text, reply.header("cache-control")]).toEqual(["[1]", "private, no-store"])
+    }
+    expect((await stream.ask("GET", { headers: cookie })).header("cross-origin-resource-policy")).toBe("same-origin")
+    const reader = await SseReader.open(stream, { query: `&token=${AUTH_TOKEN}` })
+    expect(reader.response.headers.get("cache-control")).toBe("private, no-store")
+    await reader.untilMessages(1)
+    await reader.close()
+    expect(JSON.stringify(server.log.lines)).not.toContain(AUTH_TOKEN)
+    // Another site can make a browser send a cookie, and a form's URL.
+    for (const method of ["PUT", "POST", "DELETE"]) {
+      expect((await stream.ask(method, { headers: { ...JSON_TYPE, ...cookie }, body: "[2]" })).status).toBe(401)
+      expect((await stream.ask(method, { headers: JSON_TYPE, query: `?token=${AUTH_TOKEN}` })).status).toBe(400)
+    }
+  })
+
+  test("scripts see answers where their site is listed", async () => {
+    const stream = server.stream()
+    const held = bearer(AUTH_TOKEN)
+    await stream.ask("PUT", { headers: { ...BYTES, ...held, ...PUBLIC }, body: "abc", status: 201 })
+    const requests = [
+      ["GET", "", {}, 200],
+      ["GET", "?offset=0000000000000000_0000000000000001&live=long-poll", {}, 200],
+      ["GET", "", held, 200],
+      ["HEAD", "", held, 200],
+      ["POST", "", held, 400],
+      ["POST", "", {}, 401],
+      ["GET", "?live=x", held, 400],
+      ["OPTIONS", "", {}, 204],
+    ]
+    for (const [method, query, headers, status] of requests) {
+      const from = async (origin) => stream.ask(method, { query, headers: { ...headers, ...origin }, status })
+      const ours = await from(APP)
+      expect(ours.header("access-control-allow-origin")).toBe(APP.origin)
+      expect(ours.header("access-control-allow-credentials")).toBe("true")
+      expect(ours.header("vary")).toBe("Origin")
+      for (const origin of [{ origin: "https://evil.example" }, { origin: "null" }, {}]) {
+        const theirs = await from(origin)
+        expect(theirs.header("access-control-allow-origin")).toBeNull()
+        expect(theirs.header("access-control-allow-credentials")).toBeNull()
+        // A cache that keeps it must not give it to our site.
+        if (theirs.header("cache-control") !== "no-store") expect(theirs.header("vary")).toBe("Origin")
+      }
+    }
+  })
+
+  test("what is not public is in no shared cache, and what is public is", async () => {
+    const held = bearer(AUTH_TOKEN)
+    const below = "?offset=0000000000000000_0000000000000001&live=long-poll"
+    for (const [more, ofTail, ofRest] of [
+      [{}, "private, no-cache", "private, no-cache"],
+      [PUBLIC, "no-cache", "public, max-age=60, stale-while-revalidate=300"],
+    ]) {
+      const stream = server.stream()
+      await stream.ask("PUT", { headers: { ...BYTES, ...held, ...more }, body: "abc", status: 201 })
+      expect((await stream.ask("GET", { headers: held })).header("cache-control")).toBe(ofTail)
+      expect((await stream.ask("GET", { headers: held, query: below })).header("cache-control")).toBe(ofRest)
+    }
+  })
+
+  test("a public stream is read by everybody, in every way, and written by nobody else", async () => {
+    const stream = server.stream()
+    const held = bearer(AUTH_TOKEN)
+    await stream.ask("PUT", { headers: { ...JSON_TYPE, ...held, ...PUBLIC }, body: "[1]", status: 201 })
+    const readers = [{}, bearer("x"), { authorization: "Basic abc" }]
+    for (const headers of readers) {
+      expect((await stream.ask("GET", { headers, status: 200 })).text).toBe("[1]")
+      expect((await stream.ask("HEAD", { headers, status: 200 })).header("stream-public")).toBe("true")
+    }
+    const reader = await SseReader.open(stream)
+    await reader.untilAtTail()
+    const { next } = await stream.ask("HEAD")
+    const poll = longPoll(stream, next)
+    await server.log.until({ event: "served", stream: stream.path, method: "GET" }, readers.length + 2)
+    await stream.ask("POST", { headers: { ...JSON_TYPE, ...held }, body: "2", status: 204 })
+    expect((await poll).text).toBe("[2]")
+    await reader.untilMessages(2)
+    for (const method of ["PUT", "POST", "DELETE"]) {
+      expect((await stream.ask(method, { headers: { ...JSON_TYPE, ...PUBLIC }, body: "[3]" })).status).toBe(401)
+    }
+    await stream.ask("DELETE", { headers: held, status: 204 })
+    await reader.untilEnd()
+    expect((await stream.ask("GET")).status).toBe(401)
+  })
+})
+
+describe("projects", () => {
+  const keys = { a: secretKey(), b: secretKey(), kv: secretKey("k"), late: secretKey() }
+  const pairs = ["RS256", "ES256", "EdDSA"].map((alg) => [alg, keyPair(alg, `key-${alg}`)])
+  const JWKS = "https://keys.example/jwks.json"
+  const project = (...list) => ({ keys: list })
+  let server
+  let asked = 0
+  /** What the key server says. */
+  let said
+
+  beforeAll(async () => {
+    said = JSON.stringify({ keys: [...pairs.map(([, { jwk }]) => jwk), keys.a] })
+    const PROJECT_KEYS = JSON.stringify({
+      a: { ...project(keys.a), cors: { origins: [APP.origin] } },
+      b: project(keys.b),
+      c: { jwks_url: JWKS },
+      "my-project": project(keys.a),
+      d: { jwks_url: "https://keys.example/moved" },
+      e: { jwks_url: "https://keys.example/large" },
+    })
+    const outboundService = (request) => {
+      asked += 1
+      if (request.url === JWKS) return new Response(said)
+      if (request.url.endsWith("/large")) return new Response(said + " ".repeat(1 << 20))
+      return new Response(null, { status: 302, headers: { location: JWKS } })
+    }
+    server = await start({ vars: { PROJECT_KEYS, ...PATIENT }, registry: true, outboundService })
+    const registry = await server.mf.getKVNamespace("REGISTRY")
+    await registry.put("project:kv", JSON.stringify({ ...project(keys.kv), cors: { origins: ["https://kv.example"] } }))
+    await registry.put("project:broken", "{")
+  })
+  afterAll(() => server?.dispose())
+
+  const at = (name) => server.stream(`${name}/${unique()}`)
+  const create = (stream, token, status) =>
+    stream.ask("PUT", { headers: { ...BYTES, ...(token ? bearer(token) : {}) }, status })
+
+  test("each has its own streams and keys", async () => {
+    expect(await modeOf(server)).toBe("projects")
+    const token = makeToken(keys.a, { sub: "a" })
+    await create(at("a"), token, 201)
+    const forbidden = await create(at("b"), token, 403)
+    expect(forbidden.header("www-authenticate")).toBe(
+      'Bearer realm="durable-streams", error="insufficient_scope", scope="manage"',
+    )
+    await create(at("a"), makeToken(keys.b, { sub: "a" }), 401)
+    await create(at("b"), makeToken(keys.a, { sub: "b" }), 401)
+    await create(at("a"), undefined, 401)
+    await create(at("nobody"), makeToken(keys.a, { sub: "nobody" }), 401)
+  })
+
+  test("README's five lines make a token", async () => {
+    const code = await readmeExample("createHmac")
+    const { stdout, stderr } = spawnSync(process.execPath, ["-e", code], { env: { K: keys.a.k }, encoding: "utf8" })
+    expect(stderr).toBe("")
+    const headers = { ...BYTES, ...bearer(stdout.trim()) }
+    expect((await at("my-project").ask("POST", { headers, body: "x" })).status).toBe(404)
+    expect((await at("my-project").ask("PUT", { headers })).status).toBe(403)
+    expect((await at("a").ask("GET", { headers })).status).toBe(403)
+  })
+
+  test("some are in KV, which is asked once for many requests", async () => {
+    const token = makeToken(keys.kv, { sub: "kv" })
+    for (let request = 0; request < 3; request += 1) await create(at("kv"), token, 201)
+    await create(at("kv"), makeToken(keys.a, { sub: "kv" }, { kid: "k" }), 401)
+    const registry = await server.mf.getKVNamespace("REGISTRY")
+    await registry.delete("project:kv")
+    await create(at("kv"), token, 201)
+    expect((await create(at("broken"), makeToken(keys.a, { sub: "broken" }), 401)).text).toContain("unauthorized")
+    expect(server.log.matching({ operation: "look up project", stream: "broken" })).toHaveLength(1)
+    const preflight = { origin: "https://kv.example", "access-control-request-method": "GET" }
+    const allowed = await at("kv").ask("OPTIONS", { headers: preflight, status: 204 })
+    expect(allowed.header("access-control-allow-origin")).toBe("https://kv.example")
+    const other = await at("a").ask("OPTIONS", { headers: preflight, status: 204 })
+    expect(other.header("access-control-allow-origin")).toBeNull()
+  })
+
+  test("some have a key server, which knows public keys only", async () => {
+    for (const [, pair] of pairs) {
+      await create(at("c"), pair.token({ sub: "c" }), 201)
+      await create(at("c"), pair.token({ sub: "c" }, { kid: "other" }), 401)
+      await create(at("c"), pair.token({ sub: "c", exp: inSeconds(-1) }), 401)
+      await create(at("a"), pair.token({ sub: "c" }), 403)
+      const [head, body, signature] = pair.token({ sub: "c", scope: "read" }).split(".")
+      const more = Buffer.from(JSON.stringify({ sub: "c", scope: "manage", exp: inSeconds(60) })).toString("base64url")
+      await create(at("c"), `${head}.${more}.${signature}`, 401)
+      await create(at("c"), `${head}.${body}.${signature.slice(0, -8)}AAAAAAAA`, 401)
+      // The public key is no secret, neither as it is written nor under the server's name for it.
+      for (const k of [pair.pem, JSON.stringify(pair.jwk), pair.jwk.n ?? pair.jwk.x]) {
+        const key = { kid: pair.jwk.kid, k: Buffer.from(k).toString("base64url") }
+        await create(at("c"), makeToken(key, { sub: "c" }), 401)
+      }
+      await create(at("c"), makeToken(keys.a, { sub: "c" }, { kid: keys.a.kid }), 401)
+    }
+    // One fetch: keys it does not have are asked for again no sooner than in half a minute.
+    expect(asked).toBe(1)
+    const [, pair] = pairs[1]
+    expect((await create(at("d"), pair.token({ sub: "d" }), 503)).header("retry-after")).toBe("5")
+    await create(at("d"), pair.token({ sub: "d" }), 503)
+    await create(at("e"), pair.token({ sub: "e" }), 503)
+    expect(asked).toBe(3)
+  })
+
+  test("a live response ends with its token", async () => {
+    const stream = at("a")
+    await create(stream, makeToken(keys.a, { sub: "a" }), 201)
+    const short = bearer(makeToken(keys.a, { sub: "a", exp: inSeconds(3) }))
+    const reader = await SseReader.open(stream, { headers: short })
+    const poll = stream.ask("GET", { query: "?offset=now&live=long-poll", headers: short })
+    await reader.untilEnd()
+    expect((await poll).status).toBe(204)
+    expect((await stream.ask("GET", { headers: short })).status).toBe(401)
+  }, SOON_MS)
+})
+
+describe("limits", () => {
+  let server
+  const key = secretKey()
+  beforeAll(async () => {
+    server = await start({
+      vars: { PROJECT_KEYS: JSON.stringify({ a: { keys: [key] }, b: { keys: [key] } }) },
+      ratelimits: {
+        REQUEST_LIMIT: { namespace_id: "1", simple: { limit: 6, period: 60 } },
+        CREATE_LIMIT: { namespace_id: "2", simple: { limit: 2, period: 60 } },
+      },
+    })
+  })
+  afterAll(() => server?.dispose())
+
+  test("streams of a project, and requests of a token", async () => {
+    const statuses = []
+    const ask = async (method, project, token) => {
+      const reply = await server.stream(`${project}/${unique()}`).ask(method, { headers: { ...BYTES, ...bearer(token) } })
+      if (reply.status === 429) expect(reply.header("retry-after")).toBe("60")
+      statuses.push(reply.status)
+    }
+    // A stranger uses nobody's limit up but his own.
+    for (let count = 0; count < 3; count += 1) await ask("PUT", "a", makeToken(key, { sub: "b" }))
+    expect(statuses.splice(0)).toEqual([403, 403, 403])
+    const tokens = [1, 2, 3].map((jti) => makeToken(key, { sub: "a", jti }))
+    for (const token of tokens) await ask("PUT", "a", token)
+    expect(statuses.splice(0)).toEqual([201, 201, 429])
+    await ask("PUT", "b", makeToken(key, { sub: "b", jti: 4 }))
+    for (let count = 0; count < 6; count += 1) await ask("GET", "a", tokens[0])
+    expect(statuses.splice(0)).toEqual([201, 404, 404, 404, 404, 404, 429])
+    await ask("GET", "a", tokens[1])
+    expect(statuses.splice(0)).toEqual([404])
+  })
+})
