@@ -1,0 +1,353 @@
+// Attempts on another project's stream: to read it, write it, learn that it is there, or have a cache give it away.
+// Plain workerd, so that each byte arrives as it was written.
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { AUTH_TOKEN, bearer, inSeconds, makeToken, secretKey } from "../tokens.mjs"
+import { HttpConnection } from "./raw.mjs"
+import { BYTES, CLOSED, JSON_TYPE, scratch, startWorkerd, unique } from "./support.mjs"
+
+const SECRET = "what only the victim's readers may know"
+const keys = { victim: secretKey(), victim2: secretKey(), mallory: secretKey() }
+const PROJECT_KEYS = JSON.stringify(Object.fromEntries(Object.entries(keys).map(([name, key]) => [name, { keys: [key] }])))
+
+let server
+/** The victim's stream, one that was never there, and the victim's public one. */
+let private_, missing, public_
+const victims = () => bearer(makeToken(keys.victim, { sub: "victim" }))
+const mallory = (claims = {}, header = {}) => makeToken(keys.mallory, { sub: "mallory", ...claims }, header)
+
+beforeAll(async () => {
+  const vars = { PROJECT_KEYS, CORS_ORIGINS: "https://app.example", CORS_CREDENTIALS: "1", LONG_POLL_TIMEOUT_SECONDS: "1" }
+  server = await startWorkerd(await scratch(), vars)
+  private_ = server.stream(`victim/${unique()}`)
+  missing = server.stream(`victim/${unique()}`)
+  public_ = server.stream(`victim/${unique()}`)
+  await private_.ask("PUT", { headers: { ...BYTES, ...victims() }, body: SECRET, status: 201 })
+  await public_.ask("PUT", { headers: { ...BYTES, ...victims(), "stream-public": "true" }, body: "for all", status: 201 })
+})
+afterAll(() => server?.kill())
+
+/** The whole of a reply, but for what differs with each. */
+const shape = ({ status, headers, text }) => {
+  const { date: _, ...rest } = Object.fromEntries([...headers].sort())
+  return { status, headers: rest, text }
+}
+
+async function connect() {
+  return HttpConnection.open(server.url)
+}
+
+async function ask(method, target, { headers = {}, body } = {}) {
+  const connection = await connect()
+  try {
+    return await connection.ask(method, target, { headers, body })
+  } finally {
+    connection.close()
+  }
+}
+
+const METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"]
+const READS = ["", "?offset=-1", "?offset=now", "?offset=0000000000000000_0000000000000001", "?offset=9999999999999999_0000000000000000"]
+const LIVE = ["?offset=-1&live=sse", "?offset=now&live=sse", "?offset=-1&live=long-poll", "?offset=now&live=long-poll"]
+
+/** Nothing was read and nothing was changed. */
+async function expectUntouched() {
+  const { text, header } = await private_.ask("GET", { headers: victims(), status: 200 })
+  expect(text).toBe(SECRET)
+  expect(header("stream-closed")).toBeNull()
+  await missing.ask("HEAD", { headers: victims(), status: 404 })
+  const { text: shown } = await public_.ask("GET", { headers: victims(), status: 200 })
+  expect(shown).toBe("for all")
+}
+
+describe("with whatever token", () => {
+  const none = { alg: "none" }
+  const encode = (value) => Buffer.from(JSON.stringify(value)).toString("base64url")
+  const unsigned = (header) => `${encode(header)}.${encode({ sub: "victim", scope: "read write manage", exp: inSeconds(60) })}.`
+  const tokens = {
+    "none at all": undefined,
+    "of another project": mallory(),
+    "of another project, for all streams": mallory({ stream: "*" }),
+    "of another project, for the victim's": mallory({ stream: "victim/*" }),
+    "of another project, with the victim's name": mallory({ sub: "victim" }),
+    "of another project, with two names": mallory({ sub: ["mallory", "victim"] }),
+    "of a project whose name is longer": makeToken(keys.victim2, { sub: "victim2" }),
+    "of a project whose name is a path": mallory({ sub: "mallory/../victim" }),
+    "of a project whose name is in capitals": mallory({ sub: "VICTIM" }),
+    "of the victim, that has expired": makeToken(keys.victim, { sub: "victim", exp: inSeconds(-1) }),
+    "of the victim, for later": makeToken(keys.victim, { sub: "victim", nbf: inSeconds(60) }),
+    "of the victim, for ever": makeToken(keys.victim, { sub: "victim", exp: undefined }),
+    "of the victim, for another stream": makeToken(keys.victim, { sub: "victim", stream: "victim/other" }),
+    "of the victim, for nothing": makeToken(keys.victim, { sub: "victim", scope: "" }),
+    "unsigned": unsigned(none),
+    "unsigned, with the key's name": unsigned({ ...none, kid: "1" }),
+    "unsigned, but it says HS256": unsigned({ alg: "HS256", kid: "1" }),
+    "of another algorithm": mallory({ sub: "victim" }, { alg: "RS256" }),
+    "with a key of its own": mallory({ sub: "victim" }, { jwk: keys.mallory, jku: "https://mallory.example/jwks" }),
+    "with a key that is a path": mallory({ sub: "victim" }, { kid: "../mallory/1" }),
+    "with a key of SQL": mallory({ sub: "victim" }, { kid: "1' UNION SELECT '1" }),
+    "with an extension": mallory({ sub: "victim" }, { crit: ["b64"], b64: false }),
+    "that is too long": mallory({ sub: "victim", more: "x".repeat(8_000) }),
+    "of noise": "a.b.c",
+    "of the other mode": AUTH_TOKEN,
+  }
+
+  test("every method: the same answer for a stream that is there and one that is not", async () => {
+    for (const [name, token] of Object.entries(tokens)) {
+      const headers = token === undefined ? {} : bearer(token)
+      for (const method of METHODS) {
+        const queries = method === "GET" ? [...READS, ...LIVE] : [""]
+        for (const query of queries) {
+          const sent = { headers: method === "PUT" || method === "POST" ? { ...BYTES, ...headers } : headers }
+          if (method === "POST") sent.body = "x"
+          const what = `${name}: ${method} ${query}`
+          const there = await ask(method, `/v1/stream/${private_.path}${query}`, sent)
+          const not = await ask(method, `/v1/stream/${missing.path}${query}`, sent)
+          expect([401, 403], what).toContain(there.status)
+          expect(shape(there), what).toEqual(shape(not))
+          expect(there.header("cache-control"), what).toBe("no-store")
+          expect(there.text, what).not.toContain(SECRET)
+        }
+      }
+    }
+    await expectUntouched()
+  }, 120_000)
+
+  test("wherever it is put", async () => {
+    const own = mallory()
+    const attempts = [
+      ["GET", `?token=${own}`, {}],
+      ["GET", `?token=${own}&token=${own}`, {}],
+      ["GET", `?token=${own}`, bearer(own)],
+      ["GET", "", { cookie: `stream-token=${own}` }],
+      ["GET", "", { cookie: "stream-token=" }],
+      ["GET", "", { authorization: `Bearer ${own}, Bearer x` }],
+      ["GET", "", { authorization: `Basic ${own}` }],
+      ["GET", "", { "x-authorization": `Bearer ${own}` }],
+      ["POST", "", { ...BYTES, cookie: `stream-token=${own}` }],
+      ["POST", `?token=${own}`, BYTES],
+    ]
+    for (const [method, query, headers] of attempts) {
+      const body = method === "POST" ? "x" : undefined
+      const there = await ask(method, `/v1/stream/${private_.path}${query}`, { headers, body })
+      const not = await ask(method, `/v1/stream/${missing.path}${query}`, { headers, body })
+      expect([400, 401, 403], `${method} ${query}`).toContain(there.status)
+      expect(shape(there)).toEqual(shape(not))
+    }
+    await expectUntouched()
+  })
+
+  test("two Authorization headers are no token, even if one is right", async () => {
+    const connection = await connect()
+    const right = victims().authorization
+    for (const [first, second] of [[right, `Bearer ${mallory()}`], [`Bearer ${mallory()}`, right]]) {
+      connection.send(`GET /v1/stream/${private_.path} HTTP/1.1\r\nhost: x\r\nauthorization: ${first}\r\nauthorization: ${second}\r\n\r\n`)
+      expect((await connection.reply("GET")).status).toBe(401)
+    }
+    connection.close()
+  })
+})
+
+describe("with whatever path", () => {
+  const name = () => private_.path.split("/")[1]
+
+  test("what is authorised is what is served", async () => {
+    const own = bearer(mallory())
+    const paths = [
+      `mallory/../victim/${name()}`,
+      `mallory/%2e%2e/victim/${name()}`,
+      `mallory/%2E%2E/victim/${name()}`,
+      `mallory%2f..%2fvictim%2f${name()}`,
+      `mallory/..%2fvictim/${name()}`,
+      `mallory/%252e%252e/victim/${name()}`,
+      `./victim/${name()}`,
+      `/victim/${name()}`,
+      `mallory//../victim/${name()}`,
+      `victim%2f${name()}`,
+      `%76ictim/${name()}`,
+      `victim/${name()}%00`,
+      `victim/${name()}/`,
+      `victim/${name()};mallory`,
+      `victim\\${name()}`,
+      `mallory\\..\\victim\\${name()}`,
+      `mallory/..\\victim/${name()}`,
+      `mallory@victim/${name()}`,
+      `VICTIM/${name()}`,
+      `v\u200bictim/${name()}`,
+      `..%5cvictim/${name()}`,
+      `mallory%00/../victim/${name()}`,
+    ]
+    for (const path of paths) {
+      for (const method of METHODS) {
+        const sent = { headers: { ...own, ...BYTES }, body: method === "POST" ? "x" : undefined }
+        const reply = await ask(method, `/v1/stream/${Buffer.from(path).toString("latin1")}`, sent)
+        // Some are streams of mallory's own, which are not there, or may be created.
+        expect([201, 204, 400, 401, 403, 404], `${method} ${path}: ${reply.status}`).toContain(reply.status)
+        expect(reply.text).not.toContain(SECRET)
+      }
+    }
+    await expectUntouched()
+  })
+
+  test("and whatever target a request line can have", async () => {
+    const own = mallory()
+    for (const target of [
+      `http://evil.example/v1/stream/${private_.path}`,
+      `//evil.example/v1/stream/${private_.path}`,
+      `/v1/stream/mallory/x?/v1/stream/${private_.path}`,
+      `/v1/stream/mallory/x#/../../${private_.path}`,
+      `/v1//stream/${private_.path}`,
+      `/V1/stream/${private_.path}`,
+      `/v1/stream/../stream/${private_.path}`,
+      `/health/../v1/stream/${private_.path}`,
+    ]) {
+      const connection = await connect()
+      connection.send(`GET ${target} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${own}\r\n\r\n`)
+      const reply = await connection.reply("GET")
+      expect(reply.status, target).toBeGreaterThanOrEqual(400)
+      expect(reply.text).not.toContain(SECRET)
+      connection.close()
+    }
+  })
+
+  test("internal names are nobody's", async () => {
+    for (const path of ["__registry__/victim", "__ds/subscriptions", "%5F_registry__/a", "__ds"]) {
+      for (const headers of [{}, bearer(mallory()), bearer(mallory({ sub: "__registry__" }))]) {
+        expect((await ask("GET", `/v1/stream/${path}`, { headers })).status).toBe(501)
+      }
+    }
+    for (const target of ["/counters", "/v1/stream", "/v1/streams", "/v1/", "/.dev.vars", "/project:victim"]) {
+      expect([400, 404]).toContain((await ask("GET", target, { headers: bearer(mallory()) })).status)
+    }
+  })
+})
+
+describe("with whatever header", () => {
+  const own = () => bearer(mallory())
+
+  test("nothing but a token says who asks, and nothing but the method what is done", async () => {
+    const tricks = [
+      { "x-http-method-override": "GET" },
+      { "x-method-override": "DELETE" },
+      { "x-original-url": `/v1/stream/mallory/x` },
+      { "x-rewrite-url": `/v1/stream/mallory/x` },
+      { "x-forwarded-host": "localhost", "x-forwarded-for": "127.0.0.1" },
+      { host: "localhost" },
+      { "stream-stranger": "false" },
+      { "stream-stranger": "" },
+      { "stream-public": "true" },
+      { upgrade: "websocket", connection: "upgrade" },
+      { "if-none-match": "*" },
+      { range: "bytes=0-10" },
+      { "last-event-id": "-1" },
+    ]
+    for (const headers of tricks) {
+      for (const method of METHODS) {
+        for (const token of [{}, own()]) {
+          const sent = { headers: { ...BYTES, ...headers, ...token }, body: method === "POST" ? "x" : undefined }
+          const there = await ask(method, `/v1/stream/${private_.path}`, sent)
+          const not = await ask(method, `/v1/stream/${missing.path}`, sent)
+          expect([401, 403], `${method} ${JSON.stringify(headers)}`).toContain(there.status)
+          expect(shape(there)).toEqual(shape(not))
+        }
+      }
+    }
+    await expectUntouched()
+  })
+
+  test("the mark of a stranger takes away, and does not give", async () => {
+    const headers = { ...victims(), "stream-stranger": "true" }
+    expect((await private_.ask("GET", { headers })).status).toBe(401)
+    expect((await private_.ask("POST", { headers: { ...headers, ...BYTES }, body: "x" })).status).toBe(401)
+    expect((await public_.ask("GET", { headers })).text).toBe("for all")
+    await expectUntouched()
+  })
+
+  test("a fork of another project's stream", async () => {
+    for (const from of [private_.path, `/v1/stream/${private_.path}`, missing.path]) {
+      const headers = { ...BYTES, ...own(), "stream-forked-from": from }
+      const reply = await server.stream(`mallory/${unique()}`).ask("PUT", { headers })
+      expect([403, 501]).toContain(reply.status)
+      expect(reply.text).not.toContain(SECRET)
+    }
+  })
+
+  test("a public stream is read by all, and changed by its project only", async () => {
+    for (const headers of [{}, own(), bearer("x")]) {
+      expect((await public_.ask("GET", { headers, status: 200 })).text).toBe("for all")
+      for (const [method, more, body] of [
+        ["POST", BYTES, "x"],
+        ["POST", CLOSED, undefined],
+        ["PUT", { ...BYTES, "stream-public": "true" }, undefined],
+        ["PUT", JSON_TYPE, undefined],
+        ["DELETE", {}, undefined],
+      ]) {
+        expect([401, 403]).toContain((await public_.ask(method, { headers: { ...headers, ...more }, body })).status)
+      }
+    }
+    await expectUntouched()
+  })
+})
+
+describe("from another site, or with a cache in between", () => {
+  const EVIL = { origin: "https://evil.example" }
+  const cookie = () => ({ cookie: `stream-token=${makeToken(keys.victim, { sub: "victim" })}` })
+
+  test("a browser with the victim's cookie shows evil's scripts nothing and does nothing for them", async () => {
+    const read = await private_.ask("GET", { headers: { ...EVIL, ...cookie() }, status: 200 })
+    expect(read.header("access-control-allow-origin")).toBeNull()
+    expect(read.header("access-control-allow-credentials")).toBeNull()
+    expect(read.header("cross-origin-resource-policy")).toBe("same-origin")
+    for (const method of ["POST", "PUT", "DELETE"]) {
+      const body = method === "POST" ? "x" : undefined
+      const reply = await private_.ask(method, { headers: { ...BYTES, ...EVIL, ...cookie() }, body })
+      expect(reply.status).toBe(401)
+    }
+    for (const origin of ["null", "https://app.example.evil.example", "https://app.example@evil.example", "http://app.example"]) {
+      const preflight = await private_.ask("OPTIONS", { headers: { origin, "access-control-request-method": "GET" } })
+      expect([preflight.status, preflight.header("access-control-allow-origin")]).toEqual([204, null])
+    }
+    await expectUntouched()
+  })
+
+  test("OPTIONS says the same of every stream", async () => {
+    const answers = [private_, missing, public_].map((stream) => ask("OPTIONS", `/v1/stream/${stream.path}`, { headers: EVIL }))
+    const [one, ...others] = (await Promise.all(answers)).map(shape)
+    for (const other of others) expect(other).toEqual(one)
+  })
+
+  test("no cache may keep what took a token, nor a refusal", async () => {
+    const token = makeToken(keys.victim, { sub: "victim" })
+    for (const query of [...READS, ...LIVE]) {
+      const separator = query === "" ? "?" : "&"
+      for (const [headers, secret] of [
+        [victims(), ""],
+        [cookie(), ""],
+        [{}, `${separator}token=${token}`],
+      ]) {
+        const reply = await fetch(`${private_.url}${query}${secret}`, { headers })
+        const cache = reply.headers.get("cache-control")
+        await reply.body?.cancel()
+        expect(cache, query).not.toMatch(/public|s-maxage|max-age=[1-9]|stale/u)
+        expect(cache, query).toMatch(/private|no-store/u)
+        if (secret || headers.cookie) expect(cache, query).toMatch(/no-store/u)
+      }
+      const refused = await fetch(`${private_.url}${query}`)
+      expect([refused.status, refused.headers.get("cache-control")]).toEqual([401, "no-store"])
+      await refused.body?.cancel()
+    }
+  })
+
+  test("a public stream's answer is kept for all only where it is the same for all", async () => {
+    const rest = "?offset=0000000000000000_0000000000000001&live=long-poll"
+    const plain = await public_.ask("GET", { query: rest, status: 200 })
+    expect(plain.header("cache-control")).toMatch(/^public/u)
+    expect(plain.header("vary")).toBe("Origin")
+    const withToken = await public_.ask("GET", { query: `${rest}&token=${mallory()}`, status: 200 })
+    expect(withToken.header("cache-control")).toBe("private, no-store")
+    // An entity tag that somebody guessed tells nothing of a stream that is not public.
+    for (const stream of [private_, missing]) {
+      expect((await stream.ask("GET", { headers: { "if-none-match": '"1:0000000000000000_0000000000000000"' } })).status).toBe(401)
+    }
+  })
+})
