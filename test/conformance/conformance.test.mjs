@@ -2,6 +2,11 @@
 
 import { runConformanceTests } from "@durable-streams/server-conformance-tests"
 import { inject } from "vitest"
+import { guardedFetch } from "./guarded.mjs"
+
+// The suite knows nothing of tokens: what it sends is given one on the way.
+const guard = inject("guard")
+if (guard) globalThis.fetch = guardedFetch(globalThis.fetch, guard)
 
 // Subscriptions are optional in the protocol and are not here yet.
 runConformanceTests({ baseUrl: inject("baseUrl"), subscriptions: false })

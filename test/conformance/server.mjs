@@ -1,7 +1,23 @@
 // Global set-up of the conformance run: gives the tests the URL of a server, starting one unless told of one.
 
 import { startServer } from "../server.mjs"
+import { AUTH_TOKEN, secretKey } from "../tokens.mjs"
 import build from "../build.mjs"
+
+/** How a server is guarded, as `AUTH` says: its variables, and what its clients have to know. */
+function guardOf(mode = "open") {
+  const key = secretKey()
+  const guards = {
+    open: { vars: {} },
+    token: { vars: { AUTH_TOKEN }, guard: { token: AUTH_TOKEN } },
+    project: {
+      vars: { PROJECT_KEYS: JSON.stringify({ suite: { keys: [key] } }) },
+      guard: { project: "suite", key },
+    },
+  }
+  if (!(mode in guards)) throw new Error(`AUTH is ${Object.keys(guards).join(", ")}, and not ${mode}`)
+  return guards[mode]
+}
 
 /** @param {import("vitest/node").TestProject} project */
 export default async function setup(project) {
@@ -14,7 +30,9 @@ export default async function setup(project) {
   // So low that every stream rotates all the time.
   const rotating = process.env.ROTATING ? { SEGMENT_MAX_MESSAGES: "3", SEGMENT_MAX_BYTES: "200" } : {}
   // The suite waits for a long-poll to time out, and gives it 5 seconds.
-  const server = await startServer({ vars: { LONG_POLL_TIMEOUT_SECONDS: "2", ...rotating } })
+  const { vars, guard } = guardOf(process.env.AUTH)
+  const server = await startServer({ vars: { LONG_POLL_TIMEOUT_SECONDS: "2", ...rotating, ...vars } })
   project.provide("baseUrl", server.url)
+  if (guard) project.provide("guard", guard)
   return () => server.dispose()
 }
