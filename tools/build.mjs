@@ -1,7 +1,7 @@
 // Builds the worker for release: build/index.js and build/index_bg.wasm. With `--counters`, one that counts what
 // Cloudflare bills, for `pnpm cost`: into target/counters, which nothing deploys.
 
-import { copyFileSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { ensureToolchain, ensureWasmBindgen, root, run } from "./setup.mjs"
@@ -40,7 +40,12 @@ run(bin("wasm-opt"), [
 // workerd gives the module itself to a plain import.
 const glue = join(scratch, "index.js")
 writeFileSync(glue, readFileSync(glue, "utf8").replace("import source ", "import "))
-for (const file of ["worker.js", "rehearsal.js", "respond.js"]) copyFileSync(join(root, "src/cloudflare", file), join(scratch, file))
+// What Rust imports is in a folder that wasm-bindgen has named; worker.js must share it, not have another of its own.
+const [snippets] = readdirSync(join(scratch, "snippets"))
+for (const file of ["worker.js", "rehearsal.js"]) {
+  const text = readFileSync(join(root, "src/cloudflare", file), "utf8")
+  writeFileSync(join(scratch, file), text.replace(/"\.\/(respond|collapse)\.js"/g, `"./snippets/${snippets}/src/cloudflare/$1.js"`))
+}
 run(bin("esbuild"), [
   join(scratch, "worker.js"),
   ...["--bundle", "--format=esm", "--minify", `--outfile=${join(scratch, "bundle.js")}`, "--log-level=warning"],

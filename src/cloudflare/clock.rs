@@ -13,6 +13,14 @@ extern "C" {
     // and a timer that cannot be cleared calls into memory that was freed.
     #[wasm_bindgen(js_namespace = scheduler)]
     fn wait(millis: f64, options: &Object) -> Promise;
+
+    #[wasm_bindgen(js_namespace = crypto, js_name = randomUUID)]
+    fn random_uuid() -> String;
+}
+
+/// What nobody can guess: 122 random bits.
+pub(super) fn random() -> String {
+    random_uuid()
 }
 
 /// A time to wait; at zero, until a later turn. Dropping it ends the wait: a promise that never settles would never

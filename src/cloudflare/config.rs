@@ -22,6 +22,8 @@ pub(super) struct Config {
     pub(super) sse_lifetime: Millis,
     /// Bounds of one stream.
     pub(super) limits: Limits,
+    /// Whether reads are shared within a data centre.
+    pub(super) shares: bool,
     /// Whether debug lines are logged.
     pub(super) debug: bool,
 }
@@ -44,6 +46,7 @@ impl Config {
                 }),
                 guarded: GUARDS.iter().any(|name| binding(env, name).is_some()),
             },
+            shares: text("EDGE_CACHE").is_none_or(|cache| cache != "off"),
             debug: text("LOG_LEVEL").is_some_and(|level| level == "debug"),
         }
     }

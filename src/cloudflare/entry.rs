@@ -15,6 +15,7 @@ use super::upstream;
 use super::{body, clock, limits, log, registry, reply};
 use crate::edge::access::{Access, Settings};
 use crate::edge::auth::{Credential, Verdict, judge, may_have_token};
+use crate::edge::collapse::{Reader, collapse_key};
 use crate::edge::cors::Cors;
 use crate::edge::keyring::{Check, Keyring};
 use crate::edge::route::{Route, route, stream_path};
@@ -84,6 +85,17 @@ impl Edge {
         #[cfg(feature = "counters")]
         super::counters::arrived(url);
         self.inner.passed_on_to(&parse(method), url, decisive.as_deref())
+    }
+
+    /// The key under which the answer of a GET that is passed on is shared, and with whom.
+    #[wasm_bindgen(js_name = collapseKey)]
+    pub fn collapse_key(&self, url: &str) -> Option<String> {
+        collapse_key(self.inner.reader(), url)
+    }
+
+    /// Whether answers are shared at all.
+    pub fn shares(&self) -> bool {
+        Config::of(&self.inner.env).shares
     }
 
     /// Answers what is not passed on, and what was in vain.
@@ -189,7 +201,13 @@ impl Inner {
             Err(refusal) if method.is_safe() => (None, Some(refusal)),
             Err(refusal) => return Err(refusal),
         };
-        Ok(Sent::Errand(Errand { kind, path, source: credential.source, until, stranger }))
+        let reader = if stranger.is_some() { Reader::Stranger } else { self.reader() };
+        Ok(Sent::Errand(Errand { kind, path, source: credential.source, reader, until, stranger }))
+    }
+
+    /// As whom those read who are let in.
+    fn reader(&self) -> Reader {
+        if matches!(&self.access, Access::Open { .. }) { Reader::Anyone } else { Reader::Holder }
     }
 
     /// Judges a request, and learns what has to be known for it.

@@ -6,8 +6,9 @@ use worker::{Context, Env};
 
 use super::config::Config;
 use super::upstream::{Upstream, unreached};
-use super::{body, clock, entry, long_poll, reply, sse};
+use super::{body, clock, collapse, entry, long_poll, reply, sse};
 use crate::edge::auth::Source;
+use crate::edge::collapse::{Reader, collapse_key};
 use crate::edge::route::url_without_token;
 use crate::protocol::Millis;
 use crate::protocol::names::{TRUE, header};
@@ -28,6 +29,8 @@ pub(super) struct Errand {
     pub(super) kind: Kind,
     pub(super) path: StreamPath,
     pub(super) source: Source,
+    /// As whom it reads.
+    pub(super) reader: Reader,
     /// When what its token allows ends, and so whatever is live.
     pub(super) until: Option<Millis>,
     /// Who may read public streams only, and what they are told about others.
@@ -35,10 +38,32 @@ pub(super) struct Errand {
 }
 
 /// What the object is asked.
+#[derive(Clone)]
 pub(super) struct Asked {
     pub(super) url: String,
     pub(super) headers: Headers,
     pub(super) client: AbortSignal,
+}
+
+impl Asked {
+    fn request(&self, method: &str) -> Result<Request, Failure> {
+        let init = RequestInit::new();
+        init.set_method(method);
+        init.set_headers(&self.headers);
+        Request::new_with_str_and_init(&self.url, &init).map_err(|error| unreached(&error))
+    }
+}
+
+/// Asks for a read whose answer ends.
+async fn read(kind: Kind, upstream: &Upstream, asked: &Asked, deadline: Millis) -> Result<Response, JsValue> {
+    let answered = match kind {
+        Kind::LongPoll => long_poll::answer(upstream, asked, deadline).await,
+        Kind::Plain | Kind::Sse => match asked.request("GET") {
+            Ok(request) => upstream.ask_again(&request).await,
+            Err(failure) => Err(failure),
+        },
+    };
+    answered.or_else(|failure| entry::unavailable(upstream.path(), &failure))
 }
 
 impl Errand {
@@ -58,30 +83,41 @@ impl Errand {
             let deadline = clock::now() + clock::jittered(longest);
             self.until.map_or(deadline, |until| deadline.min(until))
         };
-        let answered = match self.kind {
-            Kind::Plain => self.ask(&upstream, request).await,
-            Kind::LongPoll => {
-                let deadline = deadline(config.limits.long_poll_timeout);
-                long_poll::answer(&upstream, &self.asked(request)?, deadline).await
-            }
-            Kind::Sse => {
-                let deadline = deadline(config.sse_lifetime);
-                return self.kept(sse::answer(upstream, self.asked(request)?, deadline, context).await?);
-            }
-        };
+        if self.kind == Kind::Sse {
+            let deadline = deadline(config.sse_lifetime);
+            return self.kept(sse::answer(upstream, self.asked(request)?, deadline, context).await?);
+        }
+        let deadline = deadline(config.limits.long_poll_timeout);
+        if let Some(key) = self.collapse_key(request, config) {
+            let asked = self.asked(request)?;
+            let (kind, client) = (self.kind, asked.client.clone());
+            let ask = move |client| {
+                let (upstream, asked) = (upstream.clone(), Asked { client, ..asked.clone() });
+                async move { read(kind, &upstream, &asked, deadline).await }
+            };
+            let group = collapse::group(self.reader);
+            return self.kept(collapse::read(&key, group, (context, &client), ask).await?);
+        }
+        if self.kind == Kind::LongPoll {
+            return self.kept(read(self.kind, &upstream, &self.asked(request)?, deadline).await?);
+        }
+        let answered = self.ask(&upstream, request).await;
         self.kept(answered.or_else(|failure| entry::unavailable(upstream.path(), &failure))?)
+    }
+
+    /// The key of what is read, where that can be shared. Whoever knows a tag wants to be told that it is the same.
+    fn collapse_key(&self, request: &Request, config: &Config) -> Option<String> {
+        let asks_plainly =
+            request.method() == "GET" && !request.headers().has(header::IF_NONE_MATCH).unwrap_or(true);
+        if config.shares && asks_plainly { collapse_key(self.reader, &request.url()) } else { None }
     }
 
     async fn ask(&self, upstream: &Upstream, request: &Request) -> Result<Response, Failure> {
         if self.goes_as_it_came() {
             return upstream.ask(request).await;
         }
-        let Asked { url, headers, .. } = self.asked(request).map_err(|error| unreached(&error))?;
-        let init = RequestInit::new();
-        init.set_method(&request.method());
-        init.set_headers(&headers);
-        let asked = Request::new_with_str_and_init(&url, &init).map_err(|error| unreached(&error))?;
-        upstream.ask_again(&asked).await
+        let asked = self.asked(request).map_err(|error| unreached(&error))?;
+        upstream.ask_again(&asked.request(&request.method())?).await
     }
 
     fn goes_as_it_came(&self) -> bool {

@@ -4,6 +4,7 @@ mod asker;
 mod body;
 mod bucket;
 mod clock;
+mod collapse;
 mod config;
 #[cfg(feature = "counters")]
 mod counters;

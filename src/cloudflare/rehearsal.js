@@ -20,12 +20,14 @@ const storage = {
 
 export function rehearse() {
   const { Response } = globalThis
-  // The platform makes none before the first request.
+  // The platform makes none before the first request, and no random numbers.
   globalThis.Response = class {}
+  crypto.randomUUID = () => ""
   try {
     play()
   } finally {
     globalThis.Response = Response
+    delete crypto.randomUUID
   }
 }
 

@@ -139,7 +139,7 @@ impl Inner {
         let asker = self.asker(&url, &headers);
         let method = request.method().parse::<Method>().unwrap_or_default();
         let header = |name: &str| headers.get(&self.header_names.string(name));
-        let head = RequestHead { method: &method, url: &url, header: &header };
+        let head = RequestHead { method: &method, url: &url, header: &header, random: &clock::random };
         let response = match Command::parse(&head, body) {
             Ok(command) => self.serve(&asker, &command),
             Err(refusal) => asker.refuse(&refusal).map(JsValue::from),

@@ -23,6 +23,7 @@ extern "C" {
 }
 
 /// The object of one stream.
+#[derive(Clone)]
 pub(super) struct Upstream {
     env: Env,
     path: StreamPath,

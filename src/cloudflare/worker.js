@@ -6,6 +6,7 @@ import { DurableObject } from "cloudflare:workers"
 import * as wasm from "./index.js"
 import { rehearse } from "./rehearsal.js"
 import { withHeaders } from "./respond.js"
+import { collapse } from "./collapse.js"
 
 /** Set by the worker crate when Rust panics. */
 const state = globalThis.__worker_init_state
@@ -37,21 +38,28 @@ if (!COUNTERS) rehearse()
 addEventListener("error", ({ error }) => noticed(error))
 
 /** Who may do what, read once in each life of the module, and what of it is asked for each request. */
-let edge, edgeLife, decisiveHeader, choosesOrigins
+let edge, edgeLife, decisiveHeader, choosesOrigins, shares
 
 function configure(env) {
   edge = new wasm.Edge(env)
   edgeLife = life
   decisiveHeader = edge.decisiveHeader()
   choosesOrigins = edge.choosesOrigins()
+  shares = edge.shares()
 }
+
+/** Looks before the module is called: most requests are not. */
+const mayBeShared = ({ method, url, headers }) =>
+  method === "GET" && url.includes("offset=") && !headers.has("if-none-match")
 
 async function respond(request, env, context) {
   const decisive = decisiveHeader && request.headers.get(decisiveHeader)
   const path = edge.passedOnTo(request.method, request.url, decisive ?? undefined)
   if (path !== undefined) {
     try {
-      return await env.STREAMS.getByName(path).fetch(request)
+      const ask = () => env.STREAMS.getByName(path).fetch(request)
+      const key = shares && mayBeShared(request) ? edge.collapseKey(request.url) : undefined
+      return await (key === undefined ? ask() : collapse(key, "readers", context, request.signal, ask))
     } catch (error) {
       revive()
       const refusal = wasm.unreached(request.method, path, error)

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod auth;
+pub mod collapse;
 pub mod cors;
 pub mod gate;
 pub mod grant;

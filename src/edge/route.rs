@@ -66,7 +66,7 @@ pub fn stream_path(url: &str) -> Option<String> {
 /// The URL at which a live read goes on, when it does so in another request to the object: from an offset, not
 /// from `now`, which has moved.
 pub fn live_url_from(url: &str, from: Offset) -> String {
-    let Query { live, cursor, .. } = Query::parse(url).unwrap_or_default();
+    let Query { live, cursor, reader_key, .. } = Query::parse(url).unwrap_or_default();
     let base = url.split(['?', '#']).next().unwrap_or(url);
     let mut parameters = form_urlencoded::Serializer::for_suffix(format!("{base}?"), base.len() + 1);
     if let Some(cursor) = cursor {
@@ -75,7 +75,11 @@ pub fn live_url_from(url: &str, from: Offset) -> String {
     if let Some(live) = live {
         parameters.append_pair(query::LIVE, &live);
     }
-    parameters.append_pair(query::OFFSET, &from.to_string()).finish()
+    parameters.append_pair(query::OFFSET, &from.to_string());
+    if let Some(reader_key) = reader_key {
+        parameters.append_pair(query::READER_KEY, &reader_key);
+    }
+    parameters.finish()
 }
 
 /// The URL without its token: that is the edge's, and would be a secret in whatever repeats the URL.

@@ -93,8 +93,8 @@ impl Object {
         };
         match chunk {
             Ok(chunk) => {
-                let audience = Audience::of(self.limits.guarded, stream.public);
-                let telling = Telling { sockets, stream, audience, start, chunk, now };
+                let guarded = self.limits.guarded;
+                let telling = Telling { sockets, stream, guarded, start, chunk, now };
                 if telling.is_pushed(reader_count) {
                     telling.tell_bridges();
                     telling.tell_waiters();
@@ -113,7 +113,7 @@ impl Object {
 }
 
 /// Has all live readers of a stream ask for what is new.
-fn send_away<S: Sockets>(sockets: &S, incarnation: u64) {
+pub(super) fn send_away<S: Sockets>(sockets: &S, incarnation: u64) {
     for kind in [BridgeKind::Sse, BridgeKind::SseAhead, BridgeKind::LongPoll] {
         for socket in sockets.connected(Channel { kind, incarnation }) {
             sockets.close(&socket, CLOSE_CATCH_UP);
@@ -146,7 +146,7 @@ pub(super) fn dismiss<S: Sockets>(sockets: &S, audience: Audience, incarnation: 
 struct Telling<'t, S> {
     sockets: &'t S,
     stream: &'t Stream,
-    audience: Audience,
+    guarded: bool,
     start: Offset,
     chunk: Chunk,
     now: Millis,
@@ -186,10 +186,11 @@ impl<S: Sockets> Telling<'_, S> {
     fn tell_waiters(&self) {
         let mut made = Made::new();
         for waiter in self.sockets.connected(self.channel(BridgeKind::LongPoll)) {
-            let Attachment { cursor, place } = self.sockets.attachment(&waiter);
+            let Attachment { cursor, place, keyed } = self.sockets.attachment(&waiter);
+            let audience = Audience::of(self.guarded, self.stream.public, keyed);
             let cursor = self.stream.cursor(self.now, cursor);
-            let frame = made.frame_for((cursor, place), || {
-                let reply = self.waiter_reply(cursor, place);
+            let frame = made.frame_for((cursor, place, keyed), || {
+                let reply = self.waiter_reply(audience, cursor, place);
                 self.sockets.frame(&bridge::reply_frame(self.start, self.chunk.next, &reply))
             });
             self.sockets.send(&waiter, frame);
@@ -197,12 +198,12 @@ impl<S: Sockets> Telling<'_, S> {
         }
     }
 
-    fn waiter_reply(&self, cursor: u64, place: Place) -> Reply {
+    fn waiter_reply(&self, audience: Audience, cursor: u64, place: Place) -> Reply {
         if self.chunk.next == self.start {
             let closed = self.stream.closure.is_closed();
-            return Reply::nothing_new(self.audience, self.stream.tail, closed, cursor);
+            return Reply::nothing_new(audience, self.stream.tail, closed, cursor);
         }
-        let head = read_head((self.stream, self.audience), self.start, &self.chunk, self.now);
+        let head = read_head((self.stream, audience), self.start, &self.chunk, self.now);
         let cache = policy(place, head.cache);
         Reply::read(ReadHead { cursor: Some(cursor), cache, ..head }, self.chunk.body.clone())
     }

@@ -224,7 +224,7 @@ impl Object {
         let (rotates, guarded) = (self.limits.segments.is_some(), self.limits.guarded);
         let Life::Live(stream) = self.load(ports.sql)? else { return Ok(()) };
         let (ended, incarnation, tail) = (delete(stream), stream.incarnation, stream.tail);
-        let audience = Audience::of(guarded, stream.public);
+        let audience = Audience::of(guarded, stream.public, false);
         let uploading = if rotates { rotate::due(stream) } else { None };
         commit(ports.sql, &Change::End { stream, ended, uploading })?;
         self.garbage = Garbage::Unknown;
@@ -256,10 +256,12 @@ impl Object {
 
     #[inline(never)]
     fn metadata<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Served, Stop> {
+        let guarded = self.limits.guarded;
         let stream = self.stream(ports, now)?;
         let (closed, public) = (stream.closure.is_closed(), stream.public);
         let content_type = stream.content_type.as_str();
-        Ok(Reply::metadata(content_type, stream.tail, closed, public, stream.lifetime).into())
+        let reply = Reply::metadata(content_type, stream.tail, closed, public, stream.lifetime);
+        Ok(reply.with_reader_key(stream.reader_key(guarded)).into())
     }
 }
 

@@ -210,8 +210,12 @@ struct Reading<'r> {
 }
 
 impl Reading<'_> {
+    fn is_keyed(&self) -> bool {
+        self.request.reader_key.as_ref() == Some(&self.stream.reader_key)
+    }
+
     fn audience(&self) -> Audience {
-        Audience::of(self.limits.guarded, self.stream.public)
+        Audience::of(self.limits.guarded, self.stream.public, self.is_keyed())
     }
 
     fn answer(&self, chunk: Chunk) -> Answer {
@@ -293,7 +297,11 @@ impl Reading<'_> {
     fn park(&self, kind: BridgeKind, head: Reply, first_frame: Option<Vec<u8>>) -> Park {
         Park {
             channel: Channel { kind, incarnation: self.stream.incarnation },
-            attachment: Attachment { cursor: self.request.cursor, place: Place::of(self.request.from) },
+            attachment: Attachment {
+                cursor: self.request.cursor,
+                place: Place::of(self.request.from),
+                keyed: self.is_keyed(),
+            },
             head,
             first_frame,
         }

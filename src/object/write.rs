@@ -1,12 +1,13 @@
 //! Writes: decide, commit, answer; announcing comes after the answer. No function here may be `async`.
 
-use super::live::Sockets;
+use super::live::{Sockets, send_away};
 use super::producers::Producers;
 use super::{Announced, Answer, Limits, Object, Ports, Served, Stop, touch};
 use crate::protocol::Millis;
 use crate::protocol::command::{Append, Close, Create};
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
+use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::storage::Sql;
 use crate::storage::commit::{Change, commit, tail_after};
@@ -34,12 +35,20 @@ impl Object {
             Err(Stop::Refused(_)) => {}
             Err(failed) => return Err(failed),
         }
+        let guarded = self.limits.guarded;
         let life = self.load(ports.sql)?;
         match create(life, request, now)? {
             Creating::Exists => {
-                let stream = life.live()?;
+                let Life::Live(stream) = life else { return Err(Refusal::NotFound.into()) };
+                if request.rekeys {
+                    commit(ports.sql, &Change::Rekey { reader_key: &request.reader_key })?;
+                    stream.reader_key.clone_from(&request.reader_key);
+                    // Those who wait have asked with the old one; what they get must not be kept under it.
+                    send_away(ports.sockets, stream.incarnation);
+                }
                 let closed = stream.closure.is_closed();
-                Ok(Reply::exists(stream.content_type.as_str(), stream.tail, closed).into())
+                let reply = Reply::exists(stream.content_type.as_str(), stream.tail, closed);
+                Ok(reply.with_reader_key(stream.reader_key(guarded)).into())
             }
             Creating::Create(mut stream, content) => {
                 commit(ports.sql, &Change::Create { path, stream: &stream, content: &content })?;
@@ -50,7 +59,8 @@ impl Object {
                     request.content_type.as_str(),
                     stream.tail,
                     request.closed,
-                );
+                )
+                .with_reader_key(stream.reader_key(guarded));
                 let alarm_at = stream.expires_at();
                 self.announced = Some(Announced::all_of(&stream));
                 self.life = Some(Life::Live(stream));

@@ -60,6 +60,8 @@ pub struct Attachment {
     pub cursor: Option<u64>,
     /// Where the reader asked to begin.
     pub place: Place,
+    /// Whether it asked with the stream's reader key.
+    pub keyed: bool,
 }
 
 /// What a reader's URL says of where it begins.

@@ -20,9 +20,9 @@ pub enum Audience {
 }
 
 impl Audience {
-    /// Of the reads of one stream.
-    pub fn of(guarded: bool, public: bool) -> Audience {
-        match (guarded, public) {
+    /// Of the reads of one stream. What was asked for with the reader key may be kept: nobody finds it without.
+    pub fn of(guarded: bool, public: bool, keyed: bool) -> Audience {
+        match (guarded, public || keyed) {
             (false, _) => Audience::Everyone,
             (true, true) => Audience::Public,
             (true, false) => Audience::Holders,
@@ -51,6 +51,11 @@ pub enum CachePolicy {
 pub const SECRET: &str = "private, no-store";
 
 impl CachePolicy {
+    /// Whether caches may keep it for many readers.
+    pub fn is_shared(self, audience: Audience) -> bool {
+        matches!(self, CachePolicy::Immutable { .. }) && audience != Audience::Holders
+    }
+
     /// The value of `Cache-Control`. What is for holders of a token stays out of shared caches, and a browser asks
     /// again before it shows it: its next user may have another token.
     pub fn header(self, audience: Audience) -> String {
@@ -61,7 +66,8 @@ impl CachePolicy {
                 let remaining = remaining.map_or(u64::MAX, |left| left / 1000);
                 let max_age = remaining.min(MAX_AGE_SECONDS);
                 let stale = (remaining - max_age).min(STALE_SECONDS);
-                format!("public, max-age={max_age}, stale-while-revalidate={stale}")
+                // A copy that is too old must not stand in for an error: the stream may be gone.
+                format!("public, max-age={max_age}, stale-while-revalidate={stale}, stale-if-error=0")
             }
             (CachePolicy::Revalidate | CachePolicy::Live, Audience::Everyone | Audience::Public) => {
                 "no-cache".to_owned()

@@ -23,6 +23,8 @@ pub struct RequestHead<'a> {
     pub url: &'a str,
     /// Looks a header up by its lower-case name.
     pub header: &'a dyn Fn(&str) -> Option<String>,
+    /// Makes what nobody can guess.
+    pub random: &'a dyn Fn() -> String,
 }
 
 /// What a request asks of one stream.
@@ -55,6 +57,10 @@ pub struct Create<'a> {
     pub closed: bool,
     /// Whether everybody may read it.
     pub public: bool,
+    /// A reader key that nobody has had, for a new stream or instead of the one it has.
+    pub reader_key: String,
+    /// Whether a stream that is there already gets it.
+    pub rekeys: bool,
     /// Its initial content.
     pub body: &'a [u8],
 }
@@ -90,6 +96,8 @@ pub struct Read {
     pub mode: ReadMode,
     /// The echoed cursor.
     pub cursor: Option<u64>,
+    /// The reader key.
+    pub reader_key: Option<String>,
     /// The tags the reader has.
     pub if_none_match: Option<String>,
 }
@@ -134,6 +142,8 @@ fn parse_create<'a>(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Create<'a>
         lifetime: Lifetime::parse(ttl.as_deref(), expires_at.as_deref())?,
         closed: flag(header, header::STREAM_CLOSED),
         public: flag(header, header::STREAM_PUBLIC),
+        reader_key: (head.random)(),
+        rekeys: parse_rekeys(header(header::STREAM_READER_KEY).as_deref())?,
         body,
     })
 }
@@ -163,7 +173,7 @@ fn parse_post<'a>(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Command<'a>,
 }
 
 fn parse_read(head: &RequestHead<'_>) -> Result<Read, Refusal> {
-    let Query { offset, live, cursor, .. } = Query::parse(head.url)?;
+    let Query { offset, live, cursor, reader_key, .. } = Query::parse(head.url)?;
     let mode = match live.as_deref() {
         None => ReadMode::CatchUp,
         Some("long-poll") => ReadMode::LongPoll,
@@ -191,6 +201,7 @@ fn parse_read(head: &RequestHead<'_>) -> Result<Read, Refusal> {
         from,
         mode,
         cursor: parse_cursor(cursor.as_deref())?,
+        reader_key,
         if_none_match: (head.header)(header::IF_NONE_MATCH),
     })
 }
@@ -202,6 +213,18 @@ fn parse_cursor(text: Option<&str>) -> Result<Option<u64>, Refusal> {
     cursor
         .map(Some)
         .ok_or(Refusal::InvalidQuery { name: query::CURSOR, why: "it must be the last Stream-Cursor" })
+}
+
+/// Whether a PUT asks for another reader key.
+fn parse_rekeys(value: Option<&str>) -> Result<bool, Refusal> {
+    match value {
+        None => Ok(false),
+        Some(value) if value.eq_ignore_ascii_case("new") => Ok(true),
+        Some(_) => Err(Refusal::InvalidHeader {
+            name: "Stream-Reader-Key",
+            why: "it can only be new, which makes another; the server chooses it",
+        }),
+    }
 }
 
 fn flag(header: &dyn Fn(&str) -> Option<String>, name: &str) -> bool {
@@ -219,6 +242,8 @@ pub struct Query {
     pub cursor: Option<String>,
     /// `token`.
     pub token: Option<String>,
+    /// `rk`.
+    pub reader_key: Option<String>,
 }
 
 impl Query {
@@ -231,6 +256,7 @@ impl Query {
                 query::LIVE => (&mut found.live, query::LIVE),
                 query::CURSOR => (&mut found.cursor, query::CURSOR),
                 query::TOKEN => (&mut found.token, query::TOKEN),
+                query::READER_KEY => (&mut found.reader_key, query::READER_KEY),
                 _ => continue,
             };
             if slot.replace(value.into_owned()).is_some() {

@@ -63,6 +63,11 @@ pub mod header {
     pub const STREAM_SSE_DATA_ENCODING: &str = "stream-sse-data-encoding";
     /// `true` to let everybody read (this server's own).
     pub const STREAM_PUBLIC: &str = "stream-public";
+    /// The key under which caches may keep what is read of a private stream; `new` in a PUT makes another (this
+    /// server's own).
+    pub const STREAM_READER_KEY: &str = "stream-reader-key";
+    /// Whether the answer came from a cache of the edge (this server's own).
+    pub const X_CACHE: &str = "x-cache";
     /// The edge's mark on a request of somebody who may read public streams only. It can only take away, so it does no
     /// harm that a client can send it, too.
     pub const STREAM_STRANGER: &str = "stream-stranger";
@@ -95,6 +100,8 @@ pub mod query {
     pub const CURSOR: &str = "cursor";
     /// Who asks, for an `EventSource`, which cannot send headers.
     pub const TOKEN: &str = "token";
+    /// The stream's reader key, with which caches may keep what is read of a private stream.
+    pub const READER_KEY: &str = "rk";
 }
 
 /// The cookie that has a token, for an `EventSource` with credentials.

@@ -18,7 +18,7 @@ const COMMON: [(&str, &str); 2] =
 /// What scripts of other sites see.
 pub const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, stream-public, stream-ttl, \
      stream-expires-at, stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq, \
-     producer-received-seq, etag, location, retry-after, allow, www-authenticate";
+     producer-received-seq, stream-reader-key, x-cache, etag, location, retry-after, allow, www-authenticate";
 
 /// What a browser's preflight is told besides.
 const PREFLIGHT: [(&str, &str); 3] = [
@@ -26,7 +26,7 @@ const PREFLIGHT: [(&str, &str); 3] = [
     (
         "access-control-allow-headers",
         "authorization, content-type, if-none-match, last-event-id, stream-seq, stream-ttl, stream-expires-at, \
-         stream-closed, stream-public, stream-forked-from, stream-fork-offset, stream-fork-sub-offset, producer-id, \
+         stream-closed, stream-public, stream-reader-key, stream-forked-from, stream-fork-offset, stream-fork-sub-offset, producer-id, \
          producer-epoch, producer-seq",
     ),
     // The longest that browsers honour (Chromium: two hours).
@@ -125,6 +125,14 @@ impl Reply {
     fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
         self.headers.push((name, value.into()));
         self
+    }
+
+    /// With the stream's reader key, for those who may read it.
+    pub fn with_reader_key(self, reader_key: Option<&str>) -> Reply {
+        match reader_key {
+            Some(reader_key) => self.with(header::STREAM_READER_KEY, reader_key),
+            None => self,
+        }
     }
 
     fn with_flag(self, name: &'static str, set: bool) -> Reply {
@@ -240,7 +248,9 @@ impl Reply {
     }
 
     fn of_read(status: StatusCode, head: ReadHead) -> Reply {
+        let shared = if head.cache.is_shared(head.audience) { "MISS" } else { "BYPASS" };
         let mut reply = Reply::to(head.audience, status, head.cache)
+            .with(header::X_CACHE, shared)
             .with_tail(head.next, head.closed)
             .with_flag(header::STREAM_UP_TO_DATE, head.up_to_date);
         if let Some(cursor) = head.cursor.filter(|_| !head.closed) {

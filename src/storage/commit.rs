@@ -52,6 +52,11 @@ pub enum Change<'a> {
         /// The last of them.
         through_read_seq: u64,
     },
+    /// The stream gets another reader key.
+    Rekey {
+        /// Which.
+        reader_key: &'a str,
+    },
     /// A read slid the stream's TTL.
     Touch {
         /// Until when it lives at least.
@@ -124,6 +129,7 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
             sql.run(&schema::drop_messages(segment.read_seq), &[])
         }
         Change::Forget { through_read_seq } => segments::forget(sql, *through_read_seq),
+        Change::Rekey { reader_key } => stream_row::rekey(sql, reader_key),
         Change::Touch { lease_until } => stream_row::lease(sql, *lease_until),
         Change::End { stream, ended, uploading } => {
             drop_content(sql, stream, *uploading)?;

@@ -24,7 +24,8 @@ pub const CREATE_STREAM: &str = "CREATE TABLE IF NOT EXISTS stream (
     closer_id TEXT,
     closer_epoch INTEGER,
     closer_seq INTEGER,
-    public INTEGER NOT NULL
+    public INTEGER NOT NULL,
+    reader_key TEXT NOT NULL
 )";
 
 /// What is known of each producer, of the present life only.

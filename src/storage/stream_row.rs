@@ -12,13 +12,15 @@ use crate::stream::{Closure, Ended, Life, Stream};
 
 const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('stream', 'segments')";
 const SELECT: &str = "SELECT schema_version, incarnation, live, read_seq, first_read_seq, content_type, \
-    ttl_seconds, expires_at, created_at, lease_until, closed, closer_id, closer_epoch, closer_seq, public \
+    ttl_seconds, expires_at, created_at, lease_until, closed, closer_id, closer_epoch, closer_seq, public, \
+    reader_key \
     FROM stream";
 const PUT: &str = "INSERT OR REPLACE INTO stream (id, schema_version, incarnation, path, live, read_seq, \
     first_read_seq, content_type, ttl_seconds, expires_at, created_at, lease_until, closed, closer_id, \
-    closer_epoch, closer_seq, public) VALUES (1, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    closer_epoch, closer_seq, public, reader_key) VALUES (1, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 const CLOSE: &str =
     "UPDATE stream SET closed = 1, closer_id = ?, closer_epoch = ?, closer_seq = ?, lease_until = ?";
+const REKEY: &str = "UPDATE stream SET reader_key = ?";
 const LEASE: &str = "UPDATE stream SET lease_until = ?";
 const SEAL: &str = "UPDATE stream SET read_seq = ?";
 const PATH: &str = "SELECT path FROM stream";
@@ -129,6 +131,7 @@ fn decode(incarnation: u64, read_seq: u64, mut columns: Columns) -> Result<Strea
         _ => None,
     };
     let public = columns.integer()? == 1;
+    let reader_key = columns.text()?;
     Ok(Stream {
         incarnation,
         content_type: ContentType::parse(&content_type)
@@ -139,6 +142,7 @@ fn decode(incarnation: u64, read_seq: u64, mut columns: Columns) -> Result<Strea
             (None, None) => Lifetime::Unlimited,
         },
         public,
+        reader_key,
         created_at,
         first_read_seq,
         hot_from: first_read_seq,
@@ -178,6 +182,7 @@ pub(super) fn put(sql: &dyn Sql, path: &str, stream: &Stream) -> Result<(), Fail
             closer_epoch,
             closer_seq,
             Param::Integer(u64::from(stream.public)),
+            Param::Text(&stream.reader_key),
         ],
     )
 }
@@ -186,6 +191,11 @@ pub(super) fn put(sql: &dyn Sql, path: &str, stream: &Stream) -> Result<(), Fail
 pub(super) fn close(sql: &dyn Sql, closure: &Closure, lease_until: u64) -> Result<(), Failure> {
     let [id, epoch, seq] = closer(closure);
     sql.run(CLOSE, &[id, epoch, seq, Param::Integer(lease_until)])
+}
+
+/// Gives the stream another reader key.
+pub(super) fn rekey(sql: &dyn Sql, reader_key: &str) -> Result<(), Failure> {
+    sql.run(REKEY, &[Param::Text(reader_key)])
 }
 
 /// Makes a read's touch outlive the object's memory.

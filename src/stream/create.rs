@@ -36,6 +36,7 @@ pub fn create<'a>(life: &Life, request: &Create<'a>, now: Millis) -> Result<Crea
         content_type: request.content_type.clone(),
         lifetime: request.lifetime,
         public: request.public,
+        reader_key: request.reader_key.clone(),
         created_at: now,
         first_read_seq: read_seq,
         hot_from: read_seq,

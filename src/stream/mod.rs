@@ -53,6 +53,8 @@ pub struct Stream {
     pub lifetime: Lifetime,
     /// Whether everybody may read it.
     pub public: bool,
+    /// With what caches may keep what is read of it although it is not public.
+    pub reader_key: String,
     /// When it was created.
     pub created_at: Millis,
     /// Its first segment.
@@ -112,6 +114,11 @@ impl Stream {
     /// The cursor of a live response, given the one that the client sent.
     pub fn cursor(&self, now: Millis, client: Option<u64>) -> u64 {
         cursor::next(now, self.written_at, client)
+    }
+
+    /// The reader key, where it says anything: of a stream that not everybody may read.
+    pub fn reader_key(&self, guarded: bool) -> Option<&str> {
+        (guarded && !self.public).then_some(&self.reader_key)
     }
 
     /// The offset of its first message.

@@ -104,11 +104,11 @@ fn tags_attachments_and_codes() {
         .map(|kind| Channel { kind, incarnation: 12 }.tag());
     assert_eq!(tags, ["sse.12", "sse-ahead.12", "long-poll.12"]);
     for (cursor, place, text) in [
-        (None, Place::Start, r#"{"cursor":null,"place":"start"}"#),
-        (Some(7), Place::Now, r#"{"cursor":7,"place":"now"}"#),
-        (Some(8), Place::Offset, r#"{"cursor":8,"place":"offset"}"#),
+        (None, Place::Start, r#"{"cursor":null,"place":"start","keyed":false}"#),
+        (Some(7), Place::Now, r#"{"cursor":7,"place":"now","keyed":false}"#),
+        (Some(8), Place::Offset, r#"{"cursor":8,"place":"offset","keyed":true}"#),
     ] {
-        let attachment = Attachment { cursor, place };
+        let attachment = Attachment { cursor, place, keyed: cursor == Some(8) };
         assert_eq!(serde_json::to_string(&attachment).unwrap(), text);
         assert_eq!(serde_json::from_str::<Attachment>(text).unwrap(), attachment);
     }
@@ -118,10 +118,10 @@ fn tags_attachments_and_codes() {
 #[test]
 fn cache_control() {
     let immutable = |remaining| CachePolicy::Immutable { remaining }.header(Audience::Everyone);
-    assert_eq!(immutable(None), "public, max-age=60, stale-while-revalidate=300");
-    assert_eq!(immutable(Some(61_999)), "public, max-age=60, stale-while-revalidate=1");
+    assert_eq!(immutable(None), "public, max-age=60, stale-while-revalidate=300, stale-if-error=0");
+    assert_eq!(immutable(Some(61_999)), "public, max-age=60, stale-while-revalidate=1, stale-if-error=0");
     let immutable = CachePolicy::Immutable { remaining: None };
-    let kept = "public, max-age=60, stale-while-revalidate=300";
+    let kept = "public, max-age=60, stale-while-revalidate=300, stale-if-error=0";
     let table = [
         (immutable, kept, "private, no-cache"),
         (CachePolicy::Revalidate, "no-cache", "private, no-cache"),
@@ -148,7 +148,7 @@ fn schema_text() {
         incarnation INTEGER NOT NULL, path TEXT NOT NULL, live INTEGER NOT NULL, read_seq INTEGER NOT NULL, \
         first_read_seq INTEGER NOT NULL, content_type TEXT NOT NULL, ttl_seconds INTEGER, expires_at INTEGER, \
         created_at INTEGER NOT NULL, lease_until INTEGER NOT NULL, closed INTEGER NOT NULL, closer_id TEXT, \
-        closer_epoch INTEGER, closer_seq INTEGER, public INTEGER NOT NULL )";
+        closer_epoch INTEGER, closer_seq INTEGER, public INTEGER NOT NULL, reader_key TEXT NOT NULL )";
     let producers = "CREATE TABLE IF NOT EXISTS producers ( id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, \
         seq INTEGER NOT NULL ) WITHOUT ROWID";
     let messages = "CREATE TABLE IF NOT EXISTS messages_7 ( key INTEGER PRIMARY KEY, span INTEGER NOT NULL, \
@@ -186,7 +186,7 @@ fn stored_rows() {
     let rows = |query: &str| rows_of(&world, query);
     let stream = "[Integer(1), Integer(4), Integer(2), Text(\"chat/42\"), Integer(1), Integer(1), Integer(1), \
         Text(\"application/json\"), Null, Integer(1924992000000), Integer(1893456000000), Integer(0), Integer(1), \
-        Text(\"p\"), Integer(4), Integer(1), Integer(0)]";
+        Text(\"p\"), Integer(4), Integer(1), Integer(0), Text(\"key-1893456000000\")]";
     assert_eq!(rows("SELECT * FROM stream"), [stream]);
     assert_eq!(rows("SELECT * FROM producers"), ["[Text(\"p\"), Integer(4), Integer(1)]"]);
     let messages = [

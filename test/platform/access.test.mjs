@@ -133,7 +133,7 @@ describe("one token", () => {
     const below = "?offset=0000000000000000_0000000000000001&live=long-poll"
     for (const [more, ofTail, ofRest] of [
       [{}, "private, no-cache", "private, no-cache"],
-      [PUBLIC, "no-cache", "public, max-age=60, stale-while-revalidate=300"],
+      [PUBLIC, "no-cache", "public, max-age=60, stale-while-revalidate=300, stale-if-error=0"],
     ]) {
       const stream = server.stream()
       await stream.ask("PUT", { headers: { ...BYTES, ...held, ...more }, body: "abc", status: 201 })

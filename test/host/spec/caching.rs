@@ -1,9 +1,11 @@
 //! PROTOCOL.md 10: what caches may keep, and entity tags.
 
-use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
-use crate::support::{Request, World, check};
+use durable_streams::edge::collapse::{Reader, collapse_key};
 
-const PUBLIC: &str = "cache-control: public, max-age=60, stale-while-revalidate=300";
+use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
+use crate::support::{LongPoll, Request, World, check};
+
+const PUBLIC: &str = "cache-control: public, max-age=60, stale-while-revalidate=300, stale-if-error=0";
 
 #[test]
 fn cache_control() {
@@ -49,11 +51,11 @@ fn nothing_is_kept_beyond_the_streams_life() {
     let below_tail = "GET ?offset=@0_1&live=long-poll";
     for (seconds, cache) in [
         (0u64, None),
-        (10, Some("public, max-age=10, stale-while-revalidate=0")),
-        (60, Some("public, max-age=60, stale-while-revalidate=0")),
-        (100, Some("public, max-age=60, stale-while-revalidate=40")),
-        (360, Some("public, max-age=60, stale-while-revalidate=300")),
-        (3600, Some("public, max-age=60, stale-while-revalidate=300")),
+        (10, Some("public, max-age=10, stale-while-revalidate=0, stale-if-error=0")),
+        (60, Some("public, max-age=60, stale-while-revalidate=0, stale-if-error=0")),
+        (100, Some("public, max-age=60, stale-while-revalidate=40, stale-if-error=0")),
+        (360, Some("public, max-age=60, stale-while-revalidate=300, stale-if-error=0")),
+        (3600, Some("public, max-age=60, stale-while-revalidate=300, stale-if-error=0")),
     ] {
         let mut world =
             World::after(&[&format!("PUT | content-type: text/plain | stream-ttl: {seconds} << hello")]);
@@ -63,7 +65,7 @@ fn nothing_is_kept_beyond_the_streams_life() {
     check(
         &[expires, "WAIT 70500ms"],
         below_tail,
-        "200 | cache-control: public, max-age=29, stale-while-revalidate=0",
+        "200 | cache-control: public, max-age=29, stale-while-revalidate=0, stale-if-error=0",
     );
 }
 
@@ -146,4 +148,128 @@ fn a_tag_of_an_earlier_life_is_not_known() {
     let tag = world.ask("GET").header("etag").unwrap().to_owned();
     world.run(&["DELETE", TEXT, HELLO]);
     world.send_answered(&Request::parse("GET").header("if-none-match", &tag)).assert_is("200 << hello");
+}
+
+// Reader keys.
+
+const PRIVATE: &str = "private, no-cache";
+
+/// A world where reading takes a token, with the reader key of its stream.
+fn guarded(steps: &[&str]) -> (World, String) {
+    let mut world = World::new();
+    world.guard();
+    world.run(steps);
+    let key = world.ask("HEAD").header("stream-reader-key").unwrap_or_default().to_owned();
+    (world, key)
+}
+
+/// Whoever may read a private stream is told its reader key, and what is asked for with that may be kept.
+#[test]
+fn private_streams_are_kept_under_their_reader_key() {
+    let (mut world, key) = guarded(&[TEXT, HELLO]);
+    assert!(!key.is_empty());
+    world.ask(TEXT).assert_is(&format!("200 | stream-reader-key: {key}"));
+    let below_tail = "GET ?offset=@0_1&live=long-poll";
+    world.ask(below_tail).assert_is(&format!("200 | cache-control: {PRIVATE} | x-cache: BYPASS << ello"));
+    world
+        .ask(&format!("{below_tail}&rk={key}"))
+        .assert_is(&format!("200 | {PUBLIC} | x-cache: MISS << ello"));
+    for wrong in ["", "x", "key-0"] {
+        let read = format!("{below_tail}&rk={wrong}");
+        world.ask(&read).assert_is(&format!("200 | cache-control: {PRIVATE} | x-cache: BYPASS << ello"));
+    }
+    // A key makes nothing public that would not be.
+    world.ask(&format!("GET ?rk={key}")).assert_is("200 | cache-control: no-cache | x-cache: BYPASS");
+    world.ask(&format!("GET ?offset=now&rk={key}")).assert_is("200 | cache-control: no-store");
+    world
+        .ask(&format!("GET ?offset=@0_5&rk={key}"))
+        .assert_is("200 | cache-control: no-cache | x-cache: BYPASS");
+    world.ask("GET ?offset=@0_1&rk=a&rk=b").assert_is("400");
+}
+
+#[test]
+fn waiters_are_told_by_the_key_they_asked_with() {
+    let (mut world, key) = guarded(&[TEXT, HELLO]);
+    let mut with = LongPoll::park(&mut world, &format!("GET ?offset=@0_5&live=long-poll&rk={key}"));
+    let mut without = LongPoll::park(&mut world, "GET ?offset=@0_5&live=long-poll");
+    let mut wrong = LongPoll::park(&mut world, "GET ?offset=@0_5&live=long-poll&rk=x");
+    world.run(&["RESTART", HELLO]);
+    with.answer(&mut world).unwrap().assert_is(&format!("200 | {PUBLIC}"));
+    for poll in [&mut without, &mut wrong] {
+        poll.answer(&mut world).unwrap().assert_is(&format!("200 | cache-control: {PRIVATE}"));
+    }
+}
+
+/// Another key from now on: what is asked for with the old one is not kept any more, not even by those who wait.
+#[test]
+fn a_reader_key_is_replaced() {
+    let (mut world, old) = guarded(&[TEXT, HELLO]);
+    let mut waits = LongPoll::park(&mut world, &format!("GET ?offset=@0_5&live=long-poll&rk={old}"));
+    world.run(&["WAIT 1s"]);
+    world
+        .ask("PUT | content-type: text/plain | stream-reader-key: old")
+        .assert_is("400 | error: invalid_header");
+    let replaced = world.ask("PUT | content-type: text/plain | stream-reader-key: new");
+    let new = replaced.header("stream-reader-key").unwrap().to_owned();
+    assert_ne!(new, old);
+    for _ in 0..2 {
+        let read = |key: &str| format!("GET ?offset=@0_1&live=long-poll&rk={key}");
+        world.ask(&read(&new)).assert_is(&format!("200 | {PUBLIC}"));
+        world.ask(&read(&old)).assert_is(&format!("200 | cache-control: {PRIVATE}"));
+        world.ask("HEAD").assert_is(&format!("200 | stream-reader-key: {new}"));
+        world.restart();
+    }
+    world.run(&[HELLO]);
+    waits.answer(&mut world).unwrap().assert_is(&format!("200 | cache-control: {PRIVATE}"));
+    // The next life has another.
+    world.run(&["DELETE", "WAIT 1s", TEXT]);
+    assert_ne!(world.ask("HEAD").header("stream-reader-key"), Some(&*new));
+}
+
+#[test]
+fn only_private_streams_have_a_reader_key() {
+    check(&[TEXT], "HEAD", "200 | !stream-reader-key");
+    check(&[], TEXT, "201 | !stream-reader-key");
+    let (mut world, key) = guarded(&["PUT | content-type: text/plain | stream-public: true", HELLO]);
+    assert_eq!(key, "");
+    world.ask("GET ?offset=@0_1&live=long-poll").assert_is(&format!("200 | {PUBLIC} | x-cache: MISS"));
+}
+
+// Collapsing.
+
+#[test]
+fn collapse_keys() {
+    use Reader::{Anyone, Holder, Stranger};
+    let at = "0000000000000003_0000000000000007";
+    let key = |query: &str| Some(format!("https://a.example/v1/stream/p/q?{query}"));
+    let table = [
+        (Anyone, format!("offset={at}"), key(&format!("offset={at}"))),
+        (Anyone, format!("x=1&offset={at}&token=secret#f"), key(&format!("offset={at}"))),
+        (
+            Anyone,
+            format!("offset={at}&live=long-poll&cursor=9"),
+            key(&format!("cursor=9&live=long-poll&offset={at}")),
+        ),
+        (Anyone, format!("rk=k&offset={at}"), key(&format!("offset={at}&rk=k"))),
+        (Holder, format!("rk=k%26&offset={at}"), key(&format!("offset={at}&rk=k%26"))),
+        (Stranger, format!("offset={at}"), key(&format!("offset={at}"))),
+        // Only the object knows whether it is public.
+        (Holder, format!("offset={at}"), None),
+        // A reader key opens nothing.
+        (Stranger, format!("rk=k&offset={at}"), None),
+        (Stranger, format!("rk=&offset={at}"), None),
+        // Other places for other requests.
+        (Anyone, "offset=-1".to_owned(), None),
+        (Anyone, "offset=now".to_owned(), None),
+        (Anyone, "live=long-poll".to_owned(), None),
+        (Anyone, String::new(), None),
+        (Anyone, format!("offset={at}&live=sse"), None),
+        (Anyone, format!("offset={at}&live=x"), None),
+        (Anyone, "offset=x".to_owned(), None),
+        (Anyone, format!("offset={at}&offset={at}"), None),
+    ];
+    for (reader, query, expected) in table {
+        let url = format!("https://a.example/v1/stream/p/q?{query}");
+        assert_eq!(collapse_key(reader, &url), expected, "{reader:?} {query}");
+    }
 }

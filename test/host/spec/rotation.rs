@@ -213,7 +213,7 @@ fn cold_reads() {
     // A chunk that is full ends where it does, and may be kept.
     let mut world = world_after(2, &five);
     world.limit_chunks(3);
-    let kept = "cache-control: public, max-age=60, stale-while-revalidate=300";
+    let kept = "cache-control: public, max-age=60, stale-while-revalidate=300, stale-if-error=0";
     world
         .ask("GET ?offset=@0_1")
         .assert_is(&format!("200 | stream-next-offset: @1_0 | !stream-up-to-date | {kept} << b"));

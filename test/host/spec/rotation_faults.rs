@@ -147,7 +147,7 @@ fn failures_name_the_object() {
         guarded: false,
     });
     let ports = Ports { sql: &world.sql, sockets: &world.sockets };
-    let head = RequestHead { method: &Method::GET, url: STREAM_URL, header: &|_| None };
+    let head = RequestHead { method: &Method::GET, url: STREAM_URL, header: &|_| None, random: &String::new };
     let command = Command::parse(&head, b"").unwrap();
     let Command::Read(read) = &command else { panic!("{command:?}") };
     let served = object.serve(&ports, "chat/42", &command, world.now).unwrap();

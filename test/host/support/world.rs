@@ -223,10 +223,13 @@ impl World {
             return Outcome::Answered(Response::of_reply(Reply::refused(&refusal)));
         }
         let headers = &request.headers;
+        // Another at each instant.
+        let instant = self.now;
+        let random = || format!("key-{instant}");
         let header = |name: &str| {
             headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, v)| v.clone())
         };
-        let head = RequestHead { method, url: &request.url, header: &header };
+        let head = RequestHead { method, url: &request.url, header: &header, random: &random };
         let command = match Command::parse(&head, &request.body) {
             Ok(command) => command,
             Err(refusal) => return Outcome::Answered(Response::of_reply(Reply::refused(&refusal))),
@@ -256,7 +259,12 @@ impl World {
                     self.object.serve(&ports, path, &Command::Delete, self.now).unwrap();
                     if self.meanwhile == Meanwhile::AnotherLife {
                         let text = |name: &str| (name == "content-type").then(|| "text/plain".to_owned());
-                        let put = RequestHead { method: &Method::PUT, url: &request.url, header: &text };
+                        let put = RequestHead {
+                            method: &Method::PUT,
+                            url: &request.url,
+                            header: &text,
+                            random: &random,
+                        };
                         let put = Command::parse(&put, b"other").unwrap();
                         self.object.serve(&ports, path, &put, self.now).unwrap();
                     }

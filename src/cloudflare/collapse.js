@@ -1,0 +1,99 @@
+// Reads that many share: what is under way for one is waited for by others, and what is public is kept in the data
+// centre's cache. Every answer is made anew for each client, since a response belongs to the request it was made in.
+
+/** How many reads are waited for; those beyond ask for themselves. */
+const UNDER_WAY_MAX = 1000
+/** How long one is waited for: longer than a long-poll takes. Whoever leads may be gone without a word. */
+const UNDER_WAY_MAX_MS = 30_000
+
+/** Says when an answer was put into the cache. */
+const KEPT_AT = "x-kept-at"
+
+/** @typedef {{ status: number, headers: [string, string][], body: ArrayBuffer | null }} Answer what can be shared */
+
+/** @type {Map<string, { answer: Promise<Answer | undefined>, since: number, followers: number }>} */
+const underWay = new Map()
+
+/**
+ * @param {string} key a URL
+ * @param {string} group of those who may share what is under way
+ * @param {{ waitUntil: (promise: Promise<unknown>) => void }} context
+ * @param {AbortSignal} client
+ * @param {(client: AbortSignal) => Promise<Response>} ask the object, until the client has gone
+ * @returns {Promise<Response>}
+ */
+export async function collapse(key, group, context, client, ask) {
+  const name = `${group} ${key}`
+  const found = underWay.get(name)
+  if (found !== undefined && Date.now() - found.since < UNDER_WAY_MAX_MS) {
+    found.followers += 1
+    const answer = await Promise.race([found.answer, scheduler.wait(UNDER_WAY_MAX_MS)])
+    return answer === undefined ? ask(client) : made(answer, "HIT")
+  }
+  if (underWay.size >= UNDER_WAY_MAX && found === undefined) return ask(client)
+
+  const { promise, resolve } = Promise.withResolvers()
+  const led = { answer: promise, since: Date.now(), followers: 0 }
+  underWay.set(name, led)
+  // Those who wait for it go on waiting if this client goes away.
+  context.waitUntil(promise)
+  const nobody = new AbortController()
+  client.addEventListener("abort", () => led.followers === 0 && nobody.abort())
+  let answer
+  try {
+    const kept = await keptAt(key)
+    if (kept !== undefined) {
+      answer = kept
+      return made(kept, "HIT")
+    }
+    const response = await ask(nobody.signal)
+    // What has the tail in it is new to whoever asks next.
+    const isTimeout = response.status === 204
+    if (!isTimeout && !isPublic(response)) return response
+    const body = isTimeout ? null : await response.arrayBuffer()
+    answer = { status: response.status, headers: [...response.headers], body }
+    if (!isTimeout) context.waitUntil(keep(key, answer))
+    return made(answer)
+  } finally {
+    if (underWay.get(name) === led) underWay.delete(name)
+    resolve(answer)
+  }
+}
+
+/** @param {Response} response */
+const isPublic = ({ status, headers }) => status === 200 && /^public\b/.test(headers.get("cache-control") ?? "")
+
+/** @param {Answer} answer @param {string} [state] */
+function made({ status, headers, body }, state) {
+  const response = new Response(body, { status, headers })
+  if (state !== undefined) response.headers.set("x-cache", state)
+  return response
+}
+
+/** @param {string} key @returns {Promise<Answer | undefined>} */
+async function keptAt(key) {
+  try {
+    const kept = await caches.default.match(key)
+    if (kept === undefined) return undefined
+    const headers = new Headers(kept.headers)
+    const age = Math.ceil((Date.now() - Number(headers.get(KEPT_AT))) / 1000)
+    headers.delete(KEPT_AT)
+    const maxAge = /max-age=(\d+)/.exec(headers.get("cache-control"))?.[1]
+    if (!(age >= 0 && age < Number(maxAge))) return undefined
+    // Not every cache behind this one subtracts an Age.
+    headers.set("cache-control", headers.get("cache-control").replace(/max-age=\d+/, `max-age=${maxAge - age}`))
+    return { status: kept.status, headers: [...headers], body: await kept.arrayBuffer() }
+  } catch {
+    // Where there is no cache, nothing is kept.
+    return undefined
+  }
+}
+
+/** @param {string} key @param {Answer} answer */
+async function keep(key, { status, headers, body }) {
+  try {
+    const response = new Response(body, { status, headers })
+    response.headers.set(KEPT_AT, String(Date.now()))
+    await caches.default.put(key, response)
+  } catch {}
+}

@@ -1,0 +1,49 @@
+//! Reads that many clients of this data centre share.
+
+use std::future::Future;
+
+use js_sys::Promise;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use web_sys::{AbortSignal, Response};
+use worker::Context;
+
+use crate::edge::collapse::Reader;
+
+#[wasm_bindgen(module = "/src/cloudflare/collapse.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = collapse)]
+    fn collapse(
+        key: &str,
+        group: &str,
+        context: &JsValue,
+        client: &AbortSignal,
+        ask: &Closure<dyn FnMut(AbortSignal) -> Promise>,
+    ) -> Promise;
+}
+
+/// Asks the object, or whoever has just asked it.
+pub(super) async fn read<F>(
+    key: &str,
+    group: &str,
+    (context, client): (&Context, &AbortSignal),
+    ask: impl Fn(AbortSignal) -> F + 'static,
+) -> Result<Response, JsValue>
+where
+    F: Future<Output = Result<Response, JsValue>> + 'static,
+{
+    let ask = Closure::new(move |client| {
+        let answered = ask(client);
+        future_to_promise(async move { answered.await.map(JsValue::from) })
+    });
+    let answered = JsFuture::from(collapse(key, group, context.as_ref(), client, &ask)).await?;
+    Ok(answered.unchecked_into())
+}
+
+/// Who may share what is under way: what strangers are told of a stream is not what its readers are told.
+pub(super) fn group(reader: Reader) -> &'static str {
+    match reader {
+        Reader::Anyone | Reader::Holder => "readers",
+        Reader::Stranger => "strangers",
+    }
+}
