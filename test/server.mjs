@@ -12,6 +12,7 @@ const root = join(import.meta.dirname, "..")
  * @param {object} [options]
  * @param {Record<string, string>} [options.vars] variables that replace those of wrangler.toml
  * @param {boolean} [options.registry] whether there is a KV namespace of projects
+ * @param {boolean} [options.mirrors] whether the index of segments is bound; its tables are for the test to make
  * @param {object} [options.ratelimits] limits by their bindings
  * @param {(request: Request) => Response | Promise<Response>} [options.outboundService] the world outside
  * @param {string} [options.persistTo] a folder for what objects and buckets hold; in memory without it
@@ -19,14 +20,16 @@ const root = join(import.meta.dirname, "..")
  * @returns {Promise<{ url: string, mf: Miniflare, dispose: () => Promise<void> }>}
  */
 export async function startServer(options = {}) {
-  const { vars = {}, registry = false, ratelimits, outboundService, persistTo, onLog = printTrouble } = options
+  const { vars = {}, registry = false, mirrors = false, ratelimits, outboundService, persistTo } = options
+  const { onLog = printTrouble } = options
   const config = readConfig({ config: join(root, "wrangler.toml") })
   const { workerOptions, main } = workerOptionsOf(config)
   // Rules for finding modules are wrangler's own; the build is just these two files.
-  const { modulesRules: _, ...bindingsAndDate } = workerOptions
+  const { modulesRules: _, d1Databases, ...bindingsAndDate } = workerOptions
   const mf = new Miniflare(
     convertV4MiniflareOptions({
       ...bindingsAndDate,
+      d1Databases: mirrors ? d1Databases : {},
       name: config.name,
       rootPath: root,
       modules: [

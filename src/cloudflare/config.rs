@@ -45,6 +45,7 @@ impl Config {
                     bytes_max: number("SEGMENT_MAX_BYTES", 4 << 20).min(SEGMENT_LIMIT_BYTES),
                 }),
                 guarded: GUARDS.iter().any(|name| binding(env, name).is_some()),
+                mirrors: false,
             },
             shares: text("EDGE_CACHE").is_none_or(|cache| cache != "off"),
             debug: text("LOG_LEVEL").is_some_and(|level| level == "debug"),

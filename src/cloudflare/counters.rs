@@ -55,6 +55,8 @@ pub(super) struct Counts {
     pub(super) bucket_class_b: u64,
     /// Projects that were looked up.
     pub(super) kv_reads: u64,
+    /// Rows of the mirror.
+    pub(super) mirror_rows_written: u64,
 }
 
 /// Counts something.
@@ -166,6 +168,7 @@ fn told(now: Millis) -> String {
             "bucket_class_a": counts.bucket_class_a,
             "bucket_class_b": counts.bucket_class_b,
             "kv_reads": counts.kv_reads,
+            "mirror_rows_written": counts.mirror_rows_written,
             "objects": objects.len(),
             "objects_left_out": objects_left_out,
             "object_busy_ms": busy_ms,

@@ -16,6 +16,7 @@ mod interned;
 mod limits;
 mod log;
 mod long_poll;
+mod mirror;
 mod registry;
 mod reply;
 mod sockets;

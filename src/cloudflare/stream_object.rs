@@ -21,6 +21,7 @@ use super::config::Config;
 #[cfg(feature = "counters")]
 use super::counters;
 use super::interned::Interned;
+use super::mirror::Mirror;
 use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
 use super::{log, reply};
@@ -51,12 +52,12 @@ pub struct StreamObject {
     inner: Rc<Inner>,
 }
 
-struct Inner {
-    state: State,
-    sql: ObjectSql,
-    config: Config,
+pub(super) struct Inner {
+    pub(super) state: State,
+    pub(super) sql: ObjectSql,
+    pub(super) config: Config,
     header_names: Interned,
-    object: RefCell<Object>,
+    pub(super) object: RefCell<Object>,
     /// Whether an announcement is already on its way.
     announcing: Cell<bool>,
     bucket: Option<SegmentBucket>,
@@ -64,6 +65,7 @@ struct Inner {
     working: Cell<bool>,
     /// When the bucket is tried again after it failed; the alarm rings then.
     rests_until: Cell<Millis>,
+    pub(super) mirror: Mirror,
 }
 
 #[wasm_bindgen]
@@ -78,6 +80,8 @@ impl StreamObject {
         if bucket.is_none() {
             config.limits.segments = None;
         }
+        let mirror = Mirror::of(&env);
+        config.limits.mirrors = mirror.is_there();
         let inner = Inner {
             state,
             sql,
@@ -88,6 +92,7 @@ impl StreamObject {
             bucket,
             working: Cell::new(false),
             rests_until: Cell::new(0),
+            mirror,
         };
         StreamObject { inner: Rc::new(inner) }
     }
@@ -119,6 +124,7 @@ impl StreamObject {
         if !inner.working.replace(true) {
             inner.work().await;
         }
+        inner.mirror_now().await;
         Ok(())
     }
 
@@ -165,15 +171,14 @@ impl Inner {
         let sockets = ObjectSockets::new(&self.state);
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let rung = self.object.borrow_mut().ring(&ports, clock::now());
-        let done = match rung {
-            Ok(Rung::Again(at)) => self.sql.set_alarm(at),
-            Ok(Rung::Reclaimed) => {
+        let done = rung.and_then(|rung| match rung {
+            Rung::Again(at) => self.set_alarm(Some(at)),
+            Rung::Reclaimed => {
                 self.debug("reclaimed");
-                Ok(())
+                self.set_alarm(None)
             }
-            Ok(Rung::Nothing) => Ok(()),
-            Err(failure) => Err(failure),
-        };
+            Rung::Nothing => self.set_alarm(None),
+        });
         if let Err(failure) = done {
             log::failure(&self.name(), &failure);
             // The platform gives up after six failures, and then nobody would reclaim the stream.
@@ -209,6 +214,7 @@ impl Inner {
             self.work_soon();
         }
         drop(object);
+        self.mirror_soon();
         match (served, command) {
             (Ok(Served { answer: Answer::Cold(cold), .. }), Command::Read(read)) => {
                 Ok(self.promise_of_cold(asker.clone(), read.clone(), cold).into())
@@ -218,14 +224,11 @@ impl Inner {
     }
 
     fn respond(&self, asker: &Asker, served: Result<Served, Stop>) -> Result<Response, JsValue> {
-        let path = asker.path.as_str();
         match served {
             Ok(Served { answer, alarm_at }) => {
-                if let Some(at) = alarm_at
-                    && let Err(failure) = self.sql.set_alarm(at)
-                {
-                    // The stream is stored, and expires on access all the same.
-                    log::failure(path, &failure);
+                if alarm_at.is_some() {
+                    // If that fails, the stream is stored, and expires on access all the same.
+                    self.set_alarm_or_log(alarm_at);
                 }
                 match answer {
                     Answer::Reply(reply) => asker.answer(reply),
@@ -269,6 +272,21 @@ impl Inner {
         join_all(cold.parts.iter().map(|part| bucket.get(&part.key, &part.range))).await.into_iter().collect()
     }
 
+    /// There is one alarm, for whatever comes first: this, the end of the stream, what is tried again.
+    fn set_alarm(&self, at: Option<Millis>) -> Result<(), Failure> {
+        let now = clock::now();
+        let rests = [&self.rests_until, &self.mirror.rests_until].map(Cell::get).into_iter();
+        let rests = rests.filter(|until| *until > now);
+        let first = rests.chain(at).chain(self.object.borrow().expires_at()).min();
+        first.map_or(Ok(()), |at| self.sql.set_alarm(at))
+    }
+
+    pub(super) fn set_alarm_or_log(&self, at: Option<Millis>) {
+        if let Err(failure) = self.set_alarm(at) {
+            log::failure(&self.name(), &failure);
+        }
+    }
+
     /// Does what there is to do in the bucket, in a later turn: the writer's answer does not wait for it.
     fn work_soon(self: &Rc<Self>) {
         if clock::now() < self.rests_until.get() || self.working.replace(true) {
@@ -282,22 +300,21 @@ impl Inner {
     }
 
     /// Rotates what is due and deletes what nobody can read any more, one thing after the other.
-    async fn work(&self) {
+    async fn work(self: &Rc<Self>) {
         #[cfg(feature = "counters")]
         let _busy = counters::busy(self.name(), |_| {});
-        if let Err(failure) = self.work_until_done().await {
+        let worked = self.work_until_done().await;
+        self.working.set(false);
+        self.rests_until.set(0);
+        if let Err(failure) = worked {
             log::failure(&self.name(), &failure);
             // Not with each request that comes until then: every try writes a segment, and this a row.
-            let again_at = clock::now() + ALARM_RETRY;
-            self.rests_until.set(again_at);
-            if let Err(failure) = self.sql.set_alarm(again_at) {
-                log::failure(&self.name(), &failure);
-            }
+            self.rests_until.set(clock::now() + ALARM_RETRY);
+            self.set_alarm_or_log(None);
         }
-        self.working.set(false);
     }
 
-    async fn work_until_done(&self) -> Result<(), Failure> {
+    async fn work_until_done(self: &Rc<Self>) -> Result<(), Failure> {
         let Some(bucket) = &self.bucket else { return Ok(()) };
         let sockets = ObjectSockets::new(&self.state);
         let ports = Ports { sql: &self.sql, sockets: &sockets };
@@ -308,12 +325,12 @@ impl Inner {
                 None => return Ok(()),
                 Some(Work::Upload(mut upload)) => {
                     bucket.put(&upload.key, std::mem::take(&mut upload.bytes)).await?;
-                    self.object.borrow_mut().uploaded(&ports, &upload)?;
+                    self.object.borrow_mut().uploaded(&ports, &upload, clock::now())?;
                     "rotated"
                 }
                 Some(Work::Collect(mut collection)) => {
                     bucket.delete(std::mem::take(&mut collection.keys)).await?;
-                    self.object.borrow_mut().collected(&ports, &collection)?;
+                    self.object.borrow_mut().collected(&ports, &collection, clock::now())?;
                     "collected"
                 }
             };
@@ -321,6 +338,7 @@ impl Inner {
                 let (read_then, rows_written) = self.sql.take_row_counts();
                 log::worked(&self.name(), event, rows_read + read_then, rows_written);
             }
+            self.mirror_soon();
         }
     }
 
@@ -357,7 +375,7 @@ impl Inner {
         }
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         self.state.id().name().unwrap_or_default()
     }
 }

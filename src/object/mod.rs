@@ -5,6 +5,7 @@
 
 pub mod alarm;
 pub mod live;
+pub mod mirror;
 pub mod producers;
 pub mod read;
 pub mod rotation;
@@ -25,6 +26,7 @@ use crate::stream::delete::delete;
 use crate::stream::rotate::{self, SegmentLimits};
 use crate::stream::{Life, Stream};
 use live::{Park, Sockets};
+use mirror::Outbox;
 use producers::Producers;
 use read::Cold;
 use rotation::Garbage;
@@ -48,6 +50,8 @@ pub struct Limits {
     pub segments: Option<SegmentLimits>,
     /// Whether reading takes a token, so that what is not public stays out of caches.
     pub guarded: bool,
+    /// Whether a mirror is to be told of them.
+    pub mirrors: bool,
 }
 
 /// The server of one stream.
@@ -60,6 +64,7 @@ pub struct Object {
     garbage: Garbage,
     /// Of the segment that was read last: a reader comes back for its next chunk.
     shape: Option<Rc<Shape>>,
+    outbox: Outbox,
 }
 
 /// How far the live readers that are connected have been told.
@@ -137,6 +142,7 @@ impl Object {
             producers: Producers::default(),
             garbage: Garbage::Unknown,
             shape: None,
+            outbox: Outbox::Unknown,
         }
     }
 
@@ -171,6 +177,14 @@ impl Object {
     /// Whether anything is in memory yet.
     pub fn is_loaded(&self) -> bool {
         self.life.is_some()
+    }
+
+    /// When the stream ends if nobody touches it, as far as that is in memory.
+    pub fn expires_at(&self) -> Option<Millis> {
+        match &self.life {
+            Some(Life::Live(stream)) => stream.expires_at(),
+            Some(Life::Unborn | Life::Ended(_)) | None => None,
+        }
     }
 
     /// Reads the state, once in the object's life.

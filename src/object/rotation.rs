@@ -3,6 +3,8 @@
 
 use super::{Object, Ports};
 use crate::object::live::Sockets;
+use crate::object::mirror::Outbox;
+use crate::protocol::Millis;
 use crate::storage::commit::{Change, commit};
 use crate::storage::segment_file::Writer;
 use crate::storage::segments::{self, Segment};
@@ -88,15 +90,24 @@ impl Object {
     }
 
     /// A segment has arrived in the bucket: if the stream still has it in the hot log, it is dropped there.
-    pub fn uploaded<S: Sockets>(&mut self, ports: &Ports<'_, S>, upload: &Upload) -> Result<(), Failure> {
+    pub fn uploaded<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        upload: &Upload,
+        now: Millis,
+    ) -> Result<(), Failure> {
         let segment = &upload.segment;
+        let noted_at = self.noted_at(now);
         let Life::Live(stream) = self.load(ports.sql)? else { return Ok(()) };
         if stream.incarnation != segment.incarnation || due(stream) != Some(segment.read_seq) {
             return Ok(());
         }
-        let committed = commit(ports.sql, &Change::Rotate { segment });
+        let committed = commit(ports.sql, &Change::Rotate { segment, noted_at });
         match (&committed, self.life.as_mut()) {
-            (Ok(()), Some(Life::Live(stream))) => stream.hot_from = segment.read_seq + 1,
+            (Ok(()), Some(Life::Live(stream))) => {
+                stream.hot_from = segment.read_seq + 1;
+                self.outbox = Outbox::Unknown;
+            }
             _ => self.forget(),
         }
         committed
@@ -107,11 +118,13 @@ impl Object {
         &mut self,
         ports: &Ports<'_, S>,
         collection: &Collection,
+        now: Millis,
     ) -> Result<(), Failure> {
-        let through_read_seq = collection.through_read_seq;
-        let forgotten = commit(ports.sql, &Change::Forget { through_read_seq });
-        if forgotten.is_err() {
-            self.forget();
+        let (through_read_seq, noted_at) = (collection.through_read_seq, self.noted_at(now));
+        let forgotten = commit(ports.sql, &Change::Forget { through_read_seq, noted_at });
+        match forgotten {
+            Ok(()) => self.outbox = Outbox::Unknown,
+            Err(_) => self.forget(),
         }
         forgotten
     }

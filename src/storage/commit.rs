@@ -1,8 +1,9 @@
 //! The one place that writes: a change is stored whole or not at all.
 
 use super::messages::{self, Written};
+use super::outbox::Event;
 use super::segments::{self, Segment};
-use super::{Failure, Sql, producers, schema, stream_row};
+use super::{Failure, Sql, outbox, producers, schema, stream_row};
 use crate::protocol::Millis;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
@@ -46,11 +47,27 @@ pub enum Change<'a> {
     Rotate {
         /// The segment.
         segment: &'a Segment,
+        /// When, where that is to be noted for the mirror.
+        noted_at: Option<Millis>,
     },
     /// Segments are no longer in the bucket.
     Forget {
         /// The last of them.
         through_read_seq: u64,
+        /// When, where that is to be noted for the mirror.
+        noted_at: Option<Millis>,
+    },
+    /// All segments are noted for the mirror, which knows of none.
+    List {
+        /// The first segment that may be in the bucket.
+        floor: u64,
+        /// When.
+        noted_at: Millis,
+    },
+    /// Notices have been delivered.
+    Deliver {
+        /// The last of them.
+        through_id: u64,
     },
     /// The stream gets another reader key.
     Rekey {
@@ -124,11 +141,10 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
                 (None, _) => Ok(()),
             }
         }
-        Change::Rotate { segment } => {
-            segments::put(sql, segment)?;
-            sql.run(&schema::drop_messages(segment.read_seq), &[])
-        }
-        Change::Forget { through_read_seq } => segments::forget(sql, *through_read_seq),
+        Change::Rotate { segment, noted_at } => rotate(sql, segment, *noted_at),
+        Change::Forget { through_read_seq, noted_at } => forget(sql, *through_read_seq, *noted_at),
+        Change::List { floor, noted_at } => outbox::list(sql, *floor, *noted_at),
+        Change::Deliver { through_id } => outbox::forget(sql, *through_id),
         Change::Rekey { reader_key } => stream_row::rekey(sql, reader_key),
         Change::Touch { lease_until } => stream_row::lease(sql, *lease_until),
         Change::End { stream, ended, uploading } => {
@@ -147,6 +163,18 @@ fn create(sql: &dyn Sql, path: &str, stream: &Stream, content: &Content<'_>) -> 
     }
     let written = written(stream, content, None, stream.created_at);
     messages::insert(sql, stream.content_type.format(), content, written)
+}
+
+fn rotate(sql: &dyn Sql, segment: &Segment, noted_at: Option<Millis>) -> Result<(), Failure> {
+    let Segment { incarnation, read_seq, .. } = *segment;
+    segments::put(sql, segment)?;
+    sql.run(&schema::drop_messages(read_seq), &[])?;
+    outbox::note(sql, Event::Rotated { incarnation, read_seq }, noted_at)
+}
+
+fn forget(sql: &dyn Sql, through_read_seq: u64, noted_at: Option<Millis>) -> Result<(), Failure> {
+    segments::forget(sql, through_read_seq)?;
+    outbox::note(sql, Event::Forgotten { through_read_seq }, noted_at)
 }
 
 fn drop_content(sql: &dyn Sql, stream: &Stream, uploading: Option<u64>) -> Result<(), Failure> {

@@ -2,10 +2,12 @@
 
 pub mod commit;
 pub mod messages;
+pub mod outbox;
 pub mod producers;
 pub mod schema;
 pub mod segment_file;
 pub mod segments;
+pub mod segments_admin;
 pub mod stream_row;
 
 use std::fmt;

@@ -72,3 +72,15 @@ pub const CREATE_SEGMENTS: &str = "CREATE TABLE IF NOT EXISTS segments (
     written_at INTEGER NOT NULL,
     stream_seq TEXT
 )";
+
+/// What others have not been told yet, in the order in which it happened. That the table is there says that they know
+/// of all that was before, or will.
+pub const CREATE_OUTBOX: &str = "CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY,
+    noted_at INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    notice TEXT NOT NULL
+)";
+
+/// Ends the outbox, where there is nobody to tell any more.
+pub const DROP_OUTBOX: &str = "DROP TABLE IF EXISTS outbox";

@@ -13,6 +13,7 @@ use durable_streams::storage::segment_file::{self, Encoded, Header, Index, Write
 use durable_streams::storage::{Failure, schema, segments};
 use durable_streams::stream::rotate::SegmentLimits;
 
+use crate::support::mirror::rows;
 use crate::support::{Request, World, all_messages};
 
 const START: Offset = Offset { read_seq: 3, position: 5 };
@@ -162,6 +163,10 @@ fn schema_text() {
         end_position INTEGER NOT NULL, message_count INTEGER NOT NULL, object_bytes INTEGER NOT NULL, \
         blocks BLOB NOT NULL, written_at INTEGER NOT NULL, stream_seq TEXT )";
     assert_eq!(one_line(schema::CREATE_SEGMENTS), one_line(segments));
+    let outbox = "CREATE TABLE outbox ( id INTEGER PRIMARY KEY, noted_at INTEGER NOT NULL, kind TEXT NOT NULL, \
+        notice TEXT NOT NULL )";
+    assert_eq!(one_line(schema::CREATE_OUTBOX), one_line(outbox));
+    assert_eq!(schema::DROP_OUTBOX, "DROP TABLE IF EXISTS outbox");
     assert_eq!(schema::drop_messages(7), "DROP TABLE IF EXISTS messages_7");
     assert_eq!(schema::DROP_PRODUCERS, "DROP TABLE IF EXISTS producers");
     assert_eq!((ROW_MAX_BYTES, APPEND_MAX_BYTES), (1 << 20, 16 << 20));
@@ -207,13 +212,7 @@ fn stored_rows() {
 
 /// The rows of a query, all columns.
 fn rows_of(world: &World, query: &str) -> Vec<String> {
-    let mut statement = world.sql.raw().prepare(query).unwrap();
-    let columns = statement.column_count();
-    let rows = statement.query_map([], |row| {
-        let values: Vec<rusqlite::types::Value> = (0..columns).map(|at| row.get(at).unwrap()).collect();
-        Ok(format!("{values:?}"))
-    });
-    rows.unwrap().map(Result::unwrap).collect()
+    rows(world.sql.raw(), query)
 }
 
 // Segments.
@@ -373,4 +372,32 @@ fn stored_segments() {
     world.run(&[batch, batch, "DELETE"]);
     let unread = row(1, "Integer(0), Integer(0), Integer(0), Text(\"010000000000000000\"), Integer(0), Null");
     assert_eq!(rows_of(&world, query), [arrived, unread]);
+}
+
+/// Notices of both kinds, and the rows that a mirror makes of them.
+#[test]
+fn stored_notices() {
+    let mut world = World::new();
+    world.limit_segments(Some(SegmentLimits { appends_max: 2, bytes_max: 1000 }));
+    world.limit_mirror(true);
+    world.tells_mirror = false;
+    world.run(&[
+        "PUT | content-type: application/json; charset=\"utf-8\"",
+        "POST | content-type: application/json << 1",
+        "WAIT 5ms",
+        "POST | content-type: application/json << \"a\"",
+    ]);
+    let rotated = r#"{"incarnation":1,"read_seq":0,"object_key":"Y2hhdC80Mg/1/0000000000000000","content_type":"application/json; charset=\"utf-8\"","end_position":2,"message_count":2,"object_bytes":114,"written_at":1893456000005}"#;
+    let notice = |id, kind: &str, text: &str| {
+        let text = rusqlite::types::Value::Text(text.to_owned());
+        format!("[Integer({id}), Integer(1893456000005), Text({kind:?}), {text:?}]")
+    };
+    let query = "SELECT id, noted_at, kind, notice FROM outbox ORDER BY id";
+    assert_eq!(rows_of(&world, query), [notice(1, "rotated", rotated)]);
+    world.tell_mirror();
+    let mirrored = "[Text(\"chat/42\"), Integer(1), Integer(0), Text(\"Y2hhdC80Mg/1/0000000000000000\"), \
+        Text(\"application/json; charset=\\\"utf-8\\\"\"), Integer(2), Integer(2), Integer(114), Integer(1893456000005)]";
+    assert_eq!(world.mirror.rows(), [mirrored]);
+    world.run(&["DELETE"]);
+    assert_eq!(rows_of(&world, query), [notice(1, "forgotten", r#"{"through_read_seq":0}"#)]);
 }

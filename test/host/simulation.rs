@@ -11,6 +11,7 @@ use std::thread;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use durable_streams::object::live::Sockets as _;
+use durable_streams::object::mirror::Delivery;
 use durable_streams::object::rotation::Work;
 use durable_streams::protocol::cursor;
 use durable_streams::stream::rotate::SegmentLimits;
@@ -19,6 +20,7 @@ use serde_json::value::RawValue;
 use crate::model::{Content, Kind, Model, Post, Presence, Producer, Put};
 use crate::support::bucket::BucketFault;
 use crate::support::http::STREAM_URL;
+use crate::support::mirror::MirrorFault;
 use crate::support::sql::Fault;
 use crate::support::world::Meanwhile;
 use crate::support::{LongPoll, Outcome, Request, Response, SseClient, World};
@@ -95,6 +97,10 @@ struct Simulation {
     has_news: bool,
     /// Something is on its way to the bucket; whether it has arrived.
     working: Option<(Work, bool)>,
+    /// Something is on its way to the mirror; whether it has arrived.
+    telling: Option<(Delivery, bool)>,
+    /// Whether there is a mirror: always, never, or as it comes.
+    mirrors: Option<bool>,
     /// An announcement was lost: readers learn of it with the next one.
     is_damaged: bool,
     trace: Vec<String>,
@@ -130,9 +136,12 @@ impl Simulation {
         let mut world = World::with_chunks(chunk_max_bytes);
         world.announces = false;
         world.rotates = false;
+        world.tells_mirror = false;
         let segments = [(1, 1), (3, 200), (5, 50), (1000, 40), (1000, 4 << 20)][random.usize(0..5)];
         let segments = SegmentLimits { appends_max: segments.0, bytes_max: segments.1 };
         world.limit_segments((random.u32(0..8) > 0).then_some(segments));
+        let mirrors = [Some(true), Some(true), None, Some(false)][random.usize(0..4)];
+        world.limit_mirror(mirrors.unwrap_or_else(|| random.bool()));
         Simulation {
             world,
             model: Model::default(),
@@ -146,6 +155,8 @@ impl Simulation {
             has_faults: random.bool(),
             has_news: false,
             working: None,
+            telling: None,
+            mirrors,
             is_damaged: false,
             trace: vec![format!("seed {seed}, chunks of {chunk_max_bytes}")],
             random,
@@ -174,7 +185,7 @@ impl Simulation {
         if self.model.current().is_none() && self.random.bool() {
             return self.create();
         }
-        match self.random.u32(0..100) {
+        match self.random.u32(0..108) {
             0..=29 => self.append(),
             30..=31 => self.close(),
             32..=36 => self.create(),
@@ -188,7 +199,9 @@ impl Simulation {
             88..=91 => self.announce(),
             92..=94 => self.work(),
             95..=97 => self.restart(),
-            _ => self.look_at_head(),
+            98..=99 => self.look_at_head(),
+            100..=106 => self.tell_mirror(),
+            _ => drop(self.world.mirror.let_one_arrive(&mut self.random)),
         }
     }
 
@@ -742,7 +755,9 @@ impl Simulation {
         self.trace.push(format!("{} restart", self.world.now));
         self.is_damaged |= self.has_news;
         self.working = None;
-        self.world.restart();
+        self.telling = None;
+        let mirrors = self.mirrors.unwrap_or_else(|| self.random.bool());
+        self.world.limit_mirror(mirrors);
     }
 
     /// One step of what there is to do in the bucket: it is begun, it arrives, or it is known to have arrived.
@@ -762,6 +777,29 @@ impl Simulation {
                 let fault = self.arm();
                 self.trace.push(format!("{} {work:.80?} {fault:?}", self.world.now));
                 self.world.done(&work);
+                self.is_damaged |= self.world.sql.disarm() && fault.is_some() && self.has_news;
+            }
+        }
+    }
+
+    /// One step of what there is to tell the mirror: it is sent, it arrives, or it is known to have arrived.
+    fn tell_mirror(&mut self) {
+        match self.telling.take() {
+            None => self.telling = self.world.next_delivery().map(|delivery| (delivery, false)),
+            Some((delivery, false)) => {
+                let strikes = self.has_faults && self.random.u32(0..3) == 0;
+                if strikes {
+                    let faults =
+                        [MirrorFault::Fails, MirrorFault::FailsButStored, MirrorFault::FailsAndArrivesLate];
+                    self.world.mirror.arm(faults[self.random.usize(0..3)]);
+                }
+                let has_arrived = self.world.mirror.take(&delivery);
+                self.telling = has_arrived.then_some((delivery, true));
+            }
+            Some((delivery, true)) => {
+                let fault = self.arm();
+                self.trace.push(format!("{} {delivery:.80?} {fault:?}", self.world.now));
+                self.world.delivered(&delivery);
                 self.is_damaged |= self.world.sql.disarm() && fault.is_some() && self.has_news;
             }
         }
@@ -803,6 +841,27 @@ impl Simulation {
         }
         self.everything_can_be_read();
         self.world.assert_bucket_is_tidy();
+        self.the_mirror_is_true();
+    }
+
+    /// Once there is one and it is told everything, whatever else arrives after that.
+    fn the_mirror_is_true(&mut self) {
+        if self.mirrors.is_none() {
+            self.mirrors = Some(true);
+            self.restart();
+        }
+        if self.mirrors == Some(false) {
+            assert!(!self.world.sql.tables().contains(&"outbox".to_owned()));
+            return assert!(self.world.mirror.rows().is_empty());
+        }
+        while self.telling.is_some() || {
+            self.tell_mirror();
+            self.telling.is_some()
+        } {
+            self.tell_mirror();
+        }
+        while self.world.mirror.let_one_arrive(&mut self.random) {}
+        self.world.assert_mirror_is_true();
     }
 
     fn everybody_listens(&mut self, hears_all: bool) {

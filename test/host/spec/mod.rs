@@ -10,6 +10,7 @@ mod gate;
 mod json;
 mod lifetime;
 mod long_poll;
+mod mirror;
 mod offsets;
 mod paths;
 mod producers;

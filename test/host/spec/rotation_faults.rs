@@ -145,6 +145,7 @@ fn failures_name_the_object() {
         chunk_max_bytes: CHUNK_MAX_BYTES,
         segments,
         guarded: false,
+        mirrors: false,
     });
     let ports = Ports { sql: &world.sql, sockets: &world.sockets };
     let head = RequestHead { method: &Method::GET, url: STREAM_URL, header: &|_| None, random: &String::new };

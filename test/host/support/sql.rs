@@ -107,6 +107,24 @@ impl HostSql {
         keys.unwrap().collect::<Result<_, _>>().unwrap()
     }
 
+    /// The rows that a mirror is to have.
+    pub(crate) fn segments_as_mirrored(&self) -> Vec<String> {
+        if !self.tables().contains(&"segments".to_owned()) {
+            return Vec::new();
+        }
+        let query = "SELECT path, segments.incarnation, segments.read_seq, content_type, end_position, message_count, \
+            object_bytes, written_at FROM segments, stream ORDER BY segments.read_seq";
+        let mut statement = self.connection.prepare(query).unwrap();
+        let rows = statement.query_map([], |row| {
+            let mut values: Vec<Value> = (0..8).map(|at| row.get(at).unwrap()).collect();
+            let path: String = row.get(0)?;
+            let key = segments::key(&path, row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as u64);
+            values.insert(3, Value::Text(key));
+            Ok(format!("{values:?}"))
+        });
+        rows.unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
     /// The first column of a query, as text.
     fn column(&self, statement: &str) -> Vec<String> {
         let mut statement = self.connection.prepare(statement).unwrap();

@@ -6,6 +6,7 @@ use std::path::Path;
 use ::http::Method;
 use durable_streams::edge::route::{Route, route, stream_path};
 use durable_streams::object::alarm::Rung;
+use durable_streams::object::mirror::Delivery;
 use durable_streams::object::rotation::Work;
 use durable_streams::object::{Answer, Limits, Object, Ports, Served, Stop};
 use durable_streams::protocol::Millis;
@@ -20,6 +21,7 @@ use durable_streams::stream::rotate::SegmentLimits;
 
 use super::bucket::HostBucket;
 use super::http::{Request, Response};
+use super::mirror::HostMirror;
 use super::sockets::{HostSockets, SocketId};
 use super::sql::HostSql;
 
@@ -42,6 +44,10 @@ pub(crate) struct World {
     pub(crate) meanwhile: Meanwhile,
     /// Whether what there is to do in the bucket is done after each request; else the test calls [`World::work`].
     pub(crate) rotates: bool,
+    /// The index of the stream's segments, which it tells if [`World::limit_mirror`] says so.
+    pub(crate) mirror: HostMirror,
+    /// Whether that is told after each request; else the test calls [`World::tell_mirror`].
+    pub(crate) tells_mirror: bool,
     object: Object,
     limits: Limits,
 }
@@ -81,7 +87,13 @@ impl World {
     }
 
     fn with(sql: HostSql, chunk_max_bytes: usize) -> World {
-        let limits = Limits { long_poll_timeout: 20_000, chunk_max_bytes, segments: None, guarded: false };
+        let limits = Limits {
+            long_poll_timeout: 20_000,
+            chunk_max_bytes,
+            segments: None,
+            guarded: false,
+            mirrors: false,
+        };
         World {
             sql,
             sockets: HostSockets::default(),
@@ -91,6 +103,8 @@ impl World {
             bucket: HostBucket::default(),
             meanwhile: Meanwhile::Nothing,
             rotates: true,
+            mirror: HostMirror::default(),
+            tells_mirror: true,
             object: Object::new(limits),
             limits,
         }
@@ -143,6 +157,12 @@ impl World {
         self.restart();
     }
 
+    /// Whether there is a mirror from now on.
+    pub(crate) fn limit_mirror(&mut self, mirrors: bool) {
+        self.limits.mirrors = mirrors;
+        self.restart();
+    }
+
     /// Does all there is to do in the bucket.
     pub(crate) fn work(&mut self) {
         while let Some(work) = self.next_work() {
@@ -159,6 +179,36 @@ impl World {
         self.object.next_work(&ports).ok().flatten()
     }
 
+    /// Tells the mirror all there is to tell.
+    pub(crate) fn tell_mirror(&mut self) {
+        while let Some(delivery) = self.next_delivery() {
+            if !self.mirror.take(&delivery) {
+                return;
+            }
+            self.delivered(&delivery);
+        }
+    }
+
+    /// What there is to tell the mirror, unless storage fails.
+    pub(crate) fn next_delivery(&mut self) -> Option<Delivery> {
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        self.object.next_delivery(&ports, self.now).ok().flatten()
+    }
+
+    /// The mirror has been told.
+    pub(crate) fn delivered(&mut self, delivery: &Delivery) {
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        let _logged = self.object.delivered(&ports, delivery);
+    }
+
+    /// The mirror has a row for each segment in the bucket, and no other.
+    #[track_caller]
+    pub(crate) fn assert_mirror_is_true(&self) {
+        let rows = self.mirror.rows();
+        assert_eq!(rows, self.sql.segments_as_mirrored());
+        assert_eq!(rows.len(), self.bucket.objects.len());
+    }
+
     /// The bucket holds what the rows say, whole, and nothing else.
     #[track_caller]
     pub(crate) fn assert_bucket_is_tidy(&self) {
@@ -172,7 +222,7 @@ impl World {
     /// It has been done.
     pub(crate) fn done(&mut self, work: &Work) {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        let _logged = done(&mut self.object, &ports, work);
+        let _logged = done(&mut self.object, &ports, work, self.now);
     }
 
     /// Sends a request that must be answered and not parked.
@@ -251,7 +301,7 @@ impl World {
                 Meanwhile::Rotation => {
                     while let Some(work) = self.object.next_work(&ports).ok().flatten() {
                         self.bucket.take(&work);
-                        let _logged = done(&mut self.object, &ports, &work);
+                        let _logged = done(&mut self.object, &ports, &work, self.now);
                     }
                 }
                 Meanwhile::LostMemory => self.object = Object::new(self.limits),
@@ -272,12 +322,7 @@ impl World {
             }
             served = ask(&mut self.object, &|object| object.thaw(&ports, read, (cold, &fetched), now));
         }
-        if self.rotates && self.object.may_have_work() {
-            self.work();
-        }
-        if self.announces {
-            self.announce();
-        }
+        self.do_what_follows();
         self.outcome(served)
     }
 
@@ -296,6 +341,19 @@ impl World {
             }
             Err(Stop::Refused(refusal)) => Outcome::Answered(Response::of_reply(Reply::refused(&refusal))),
             Err(Stop::Failed(_)) => Outcome::Answered(Response::of_reply(Reply::failed())),
+        }
+    }
+
+    /// What does not hold up an answer.
+    fn do_what_follows(&mut self) {
+        if self.rotates && self.object.may_have_work() {
+            self.work();
+        }
+        if self.tells_mirror && self.object.may_have_notices() {
+            self.tell_mirror();
+        }
+        if self.announces {
+            self.announce();
         }
     }
 
@@ -319,10 +377,15 @@ impl World {
     }
 }
 
-fn done(object: &mut Object, ports: &Ports<'_, HostSockets>, work: &Work) -> Result<(), Failure> {
+fn done(
+    object: &mut Object,
+    ports: &Ports<'_, HostSockets>,
+    work: &Work,
+    now: Millis,
+) -> Result<(), Failure> {
     match work {
-        Work::Upload(upload) => object.uploaded(ports, upload),
-        Work::Collect(collection) => object.collected(ports, collection),
+        Work::Upload(upload) => object.uploaded(ports, upload, now),
+        Work::Collect(collection) => object.collected(ports, collection, now),
     }
 }
 

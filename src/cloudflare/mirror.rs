@@ -1,0 +1,143 @@
+//! The mirror of segments: D1. It is told in its own time, and rests when it fails, whatever the bucket does meanwhile.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use js_sys::{Array, Promise};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use worker::Env;
+
+use super::clock::{self, Timer};
+use super::config::binding;
+#[cfg(feature = "counters")]
+use super::counters;
+use super::log;
+use super::sockets::ObjectSockets;
+use super::stream_object::Inner;
+use crate::object::Ports;
+use crate::object::mirror::{Delivery, REST_MIN};
+use crate::protocol::Millis;
+use crate::storage::Failure;
+
+const BINDING: &str = "ADMIN_DB";
+
+#[wasm_bindgen]
+extern "C" {
+    /// A D1 database; the worker crate's own, which knows more, would make the module 2 kB larger.
+    type Database;
+
+    #[wasm_bindgen(method, catch)]
+    fn prepare(this: &Database, statement: &str) -> Result<Prepared, JsValue>;
+
+    /// Carries out all statements, or none.
+    #[wasm_bindgen(method, catch)]
+    fn batch(this: &Database, statements: &Array) -> Result<Promise, JsValue>;
+
+    type Prepared;
+
+    #[wasm_bindgen(method, catch)]
+    fn bind(this: &Prepared, path: &str, notices: &str) -> Result<Prepared, JsValue>;
+}
+
+/// The mirror of one object.
+pub(super) struct Mirror {
+    /// Where no deployment bound one, nobody is told anything.
+    database: Option<Database>,
+    /// Whether it is being told something, or soon will be: never two things at once.
+    telling: Cell<bool>,
+    /// When it is tried again after it failed; the alarm rings then.
+    pub(super) rests_until: Cell<Millis>,
+}
+
+impl Mirror {
+    pub(super) fn of(env: &Env) -> Mirror {
+        let database = binding(env, BINDING).map(JsCast::unchecked_into);
+        Mirror { database, telling: Cell::new(false), rests_until: Cell::new(0) }
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        self.database.is_some()
+    }
+
+    async fn tell(&self, delivery: &Delivery) -> Result<(), JsValue> {
+        let Some(database) = &self.database else { return Err("there is no database".into()) };
+        let statements = Array::new();
+        for statement in &delivery.statements {
+            let prepared = database.prepare(statement.text)?.bind(&delivery.path, &statement.notices)?;
+            statements.push(&prepared);
+        }
+        let _results = JsFuture::from(database.batch(&statements)?).await?;
+        #[cfg(feature = "counters")]
+        counters::add(|counts| counts.mirror_rows_written += rows_written(&_results));
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Tells the mirror what it does not know yet, in a later turn: neither the writer nor the bucket waits for it.
+    pub(super) fn mirror_soon(self: &Rc<Self>) {
+        if !self.may_tell() {
+            return;
+        }
+        let inner = Rc::clone(self);
+        self.state.wait_until(async move {
+            let _next_turn = Timer::new(0).over().await;
+            inner.mirror().await;
+        });
+    }
+
+    /// The same at once.
+    pub(super) async fn mirror_now(&self) {
+        if self.may_tell() {
+            self.mirror().await;
+        }
+    }
+
+    /// Whether there may be something to tell, and nobody does; whoever asks does then.
+    fn may_tell(&self) -> bool {
+        self.object.borrow().may_have_notices()
+            && clock::now() >= self.mirror.rests_until.get()
+            && !self.mirror.telling.replace(true)
+    }
+
+    async fn mirror(&self) {
+        #[cfg(feature = "counters")]
+        let _busy = counters::busy(self.name(), |_| {});
+        let told = self.mirror_until_done().await;
+        self.mirror.telling.set(false);
+        if let Err((failure, again_at)) = told {
+            log::failure(&self.name(), &failure);
+            self.mirror.rests_until.set(again_at);
+            self.set_alarm_or_log(None);
+        }
+    }
+
+    async fn mirror_until_done(&self) -> Result<(), (Failure, Millis)> {
+        let sockets = ObjectSockets::new(&self.state);
+        let ports = Ports { sql: &self.sql, sockets: &sockets };
+        let soon = |failure| (failure, clock::now() + REST_MIN);
+        loop {
+            let next = self.object.borrow_mut().next_delivery(&ports, clock::now());
+            let before = self.sql.take_row_counts();
+            let Some(delivery) = next.map_err(soon)? else { return Ok(()) };
+            let told = self.mirror.tell(&delivery).await;
+            told.map_err(|error| delivery.failed(&format!("{error:?}"), clock::now()))?;
+            self.object.borrow_mut().delivered(&ports, &delivery).map_err(soon)?;
+            if self.config.debug {
+                let after = self.sql.take_row_counts();
+                log::worked(&self.name(), "mirrored", before.0 + after.0, before.1 + after.1);
+            }
+        }
+    }
+}
+
+/// What D1 says of each statement.
+#[cfg(feature = "counters")]
+fn rows_written(results: &JsValue) -> u64 {
+    let of = |result: JsValue| {
+        let meta = js_sys::Reflect::get(&result, &"meta".into()).ok()?;
+        js_sys::Reflect::get(&meta, &"rows_written".into()).ok()?.as_f64()
+    };
+    Array::from(results).iter().filter_map(of).sum::<f64>() as u64
+}

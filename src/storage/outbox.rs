@@ -1,0 +1,144 @@
+//! The outbox: what others are to be told, noted in the very transaction of what it tells of, and forgotten once they
+//! know. So they learn of everything at least once, of nothing that did not happen, and in its order.
+
+use super::{Columns, Failure, Param, Sql, only_row, schema, segments, stream_row};
+use crate::protocol::{Millis, SAFE_INTEGER_MAX};
+
+const FIND: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'outbox'";
+const NEXT: &str = "SELECT id, noted_at, kind, notice FROM outbox ORDER BY id LIMIT +?";
+const DELETE: &str = "DELETE FROM outbox WHERE id <= ?";
+/// Of the present life only: what is left of an earlier one is about to be forgotten.
+const ROTATED: &str = "INSERT INTO outbox (noted_at, kind, notice) SELECT ?, 'rotated', \
+    json_object('incarnation', segment.incarnation, 'read_seq', segment.read_seq, 'object_key', ?, \
+    'content_type', content_type, 'end_position', end_position, 'message_count', message_count, \
+    'object_bytes', object_bytes, 'written_at', written_at) FROM segments AS segment, stream \
+    WHERE segment.read_seq = ? AND segment.incarnation = stream.incarnation AND live = 1";
+const FORGOTTEN: &str = "INSERT INTO outbox (noted_at, kind, notice) \
+    VALUES (?, 'forgotten', json_object('through_read_seq', ?))";
+
+/// Something that others are to be told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A segment is in the bucket.
+    Rotated {
+        /// Of which life.
+        incarnation: u64,
+        /// Which.
+        read_seq: u64,
+    },
+    /// Segments are no longer in the bucket.
+    Forgotten {
+        /// The last of them.
+        through_read_seq: u64,
+    },
+}
+
+impl Event {
+    /// The first segment that may be in the bucket then, if it is not known which there are.
+    fn floor(self) -> u64 {
+        match self {
+            Event::Rotated { read_seq, .. } => read_seq,
+            Event::Forgotten { through_read_seq } => through_read_seq + 1,
+        }
+    }
+}
+
+/// What a notice is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A segment is in the bucket.
+    Rotated,
+    /// Segments are no longer in the bucket.
+    Forgotten,
+}
+
+/// What somebody has not been told yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Notice {
+    /// Later ones have larger ones.
+    pub id: u64,
+    /// When it happened.
+    pub noted_at: Millis,
+    /// What it is about.
+    pub kind: Kind,
+    /// What it says, a JSON object.
+    pub text: String,
+}
+
+/// Whether there is an outbox.
+pub fn exists(sql: &dyn Sql) -> Result<bool, Failure> {
+    Ok(only_row(sql, FIND, &[])?.is_some())
+}
+
+/// The oldest notices, at least one if there is any.
+pub fn next(sql: &dyn Sql, count_max: u64, bytes_max: usize) -> Result<Vec<Notice>, Failure> {
+    let mut notices = Vec::new();
+    sql.query(NEXT, &[Param::Integer(count_max)], &mut |row| {
+        let mut columns = Columns::new("outbox", row);
+        let (id, noted_at) = (columns.integer()?, columns.integer()?);
+        let kind = match columns.text()?.as_str() {
+            "rotated" => Kind::Rotated,
+            "forgotten" => Kind::Forgotten,
+            other => return Err(Failure::new("read notice", format_args!("its kind is {other:?}"))),
+        };
+        notices.push(Notice { id, noted_at, kind, text: columns.text()? });
+        Ok(())
+    })?;
+    let ends = notices.iter().scan(0, |bytes, notice| {
+        *bytes += notice.text.len();
+        Some(*bytes)
+    });
+    let fitting = ends.take_while(|bytes| *bytes <= bytes_max).count();
+    notices.truncate(fitting.max(1));
+    Ok(notices)
+}
+
+/// Notes what happened, if it is to be told.
+pub(super) fn note(sql: &dyn Sql, event: Event, noted_at: Option<Millis>) -> Result<(), Failure> {
+    let Some(noted_at) = noted_at else {
+        // Whoever is told again one day has missed something, and begins anew.
+        return sql.run(schema::DROP_OUTBOX, &[]);
+    };
+    if !exists(sql)? {
+        return list(sql, event.floor(), noted_at);
+    }
+    match event {
+        Event::Rotated { incarnation, read_seq } => {
+            rotated(sql, &stream_row::path(sql)?, (incarnation, read_seq), noted_at)
+        }
+        Event::Forgotten { through_read_seq } => forgotten(sql, through_read_seq, noted_at),
+    }
+}
+
+/// Begins with what there is, for somebody who knows nothing, or what was true long ago.
+pub(super) fn list(sql: &dyn Sql, floor: u64, noted_at: Millis) -> Result<(), Failure> {
+    sql.run(schema::CREATE_OUTBOX, &[])?;
+    let there = segments::before(sql, SAFE_INTEGER_MAX, SAFE_INTEGER_MAX)?;
+    let first = there.first().map_or(floor, |(read_seq, _)| *read_seq);
+    if let Some(through_read_seq) = first.checked_sub(1) {
+        forgotten(sql, through_read_seq, noted_at)?;
+    }
+    let path = stream_row::path(sql)?;
+    there
+        .into_iter()
+        .try_for_each(|(read_seq, incarnation)| rotated(sql, &path, (incarnation, read_seq), noted_at))
+}
+
+/// Forgets what has been told.
+pub(super) fn forget(sql: &dyn Sql, through_id: u64) -> Result<(), Failure> {
+    sql.run(DELETE, &[Param::Integer(through_id)])
+}
+
+fn rotated(
+    sql: &dyn Sql,
+    path: &str,
+    (incarnation, read_seq): (u64, u64),
+    noted_at: Millis,
+) -> Result<(), Failure> {
+    let key = segments::key(path, incarnation, read_seq);
+    sql.run(ROTATED, &[Param::Integer(noted_at), Param::Text(&key), Param::Integer(read_seq)])
+}
+
+fn forgotten(sql: &dyn Sql, through_read_seq: u64, noted_at: Millis) -> Result<(), Failure> {
+    sql.run(FORGOTTEN, &[Param::Integer(noted_at), Param::Integer(through_read_seq)])
+}

@@ -1,0 +1,356 @@
+//! The mirror: an index of segments outside of the object, which follows what becomes of them, whatever fails.
+
+use super::rotation::{MANY, post, world_of};
+use super::{CLOSE, HELLO, JSON, TEXT};
+use crate::support::World;
+use crate::support::bucket::BucketFault;
+use crate::support::mirror::{HostMirror, MirrorFault};
+use crate::support::sql::Fault;
+use durable_streams::object::mirror::{Delivery, NOTICES_AT_ONCE_MAX, NOTICES_MAX_BYTES, REST_MAX, REST_MIN};
+use durable_streams::storage::outbox;
+use durable_streams::stream::rotate::SegmentLimits;
+
+const ANOTHER: &str = "POST | content-type: text/plain << another";
+const PRODUCED: &str =
+    "POST | content-type: text/plain | producer-id: p | producer-epoch: 0 | producer-seq: 0 << x";
+
+/// A world with a mirror, whose segments have so many appends.
+#[track_caller]
+fn world_after(appends_max: u64, steps: &[&str]) -> World {
+    let mut world = World::new();
+    world.limit_segments(Some(SegmentLimits { appends_max, bytes_max: MANY }));
+    world.limit_mirror(true);
+    world.run(steps);
+    world
+}
+
+/// The rows of segments, as incarnation and `read_seq`.
+fn listed(world: &World) -> Vec<String> {
+    let short = |row: String| {
+        let numbers: Vec<&str> =
+            row.split("Integer(").skip(1).map(|rest| rest.split(')').next().unwrap()).collect();
+        format!("{}/{}", numbers[0], numbers[1])
+    };
+    world.mirror.rows().into_iter().map(short).collect()
+}
+
+/// What there is to tell, one delivery for each notice.
+fn deliveries(world: &mut World, steps: &[&str]) -> Vec<Delivery> {
+    let mut deliveries = Vec::new();
+    for step in steps {
+        world.run(&[step]);
+        while let Some(delivery) = world.next_delivery() {
+            world.delivered(&delivery);
+            deliveries.push(delivery);
+        }
+    }
+    deliveries
+}
+
+// What it has.
+
+#[test]
+fn rows_follow_segments() {
+    let json = "POST | content-type: application/json << [1,2,3]";
+    let table: [(&[&str], &[&str]); 11] = [
+        (&[TEXT], &[]),
+        (&[TEXT, HELLO], &[]),
+        (&[TEXT, HELLO, HELLO], &["1/0"]),
+        (&[TEXT, HELLO, HELLO, HELLO, HELLO, HELLO], &["1/0", "1/1"]),
+        (&[TEXT, HELLO, HELLO, HELLO, CLOSE], &["1/0", "1/1"]),
+        (&[JSON, json, json, json], &["1/0"]),
+        (&[TEXT, HELLO, HELLO, "DELETE"], &[]),
+        (&[TEXT, HELLO, HELLO, "DELETE", TEXT, HELLO, HELLO], &["2/2"]),
+        (&[TEXT, "DELETE", TEXT, HELLO, HELLO, HELLO, HELLO], &["2/1", "2/2"]),
+        (&["PUT | content-type: text/plain | stream-ttl: 60", HELLO, HELLO, "WAIT 61s", "RING", TEXT], &[]),
+        (&[TEXT, HELLO, HELLO, "RESTART", HELLO, HELLO, "RESTART"], &["1/0", "1/1"]),
+    ];
+    for (steps, expected) in table {
+        let world = world_after(2, steps);
+        assert_eq!(listed(&world), expected, "{steps:?}");
+        world.assert_mirror_is_true();
+    }
+}
+
+/// One says what it is about, whatever other streams there are.
+#[test]
+fn streams_share_a_mirror() {
+    let mut one = world_after(1, &[TEXT, HELLO, HELLO]);
+    let mut other = World::new();
+    other.limit_segments(Some(SegmentLimits { appends_max: 1, bytes_max: MANY }));
+    other.limit_mirror(true);
+    other.mirror = std::mem::take(&mut one.mirror);
+    let there = "/v1/stream/chat/4";
+    other.ask(&format!("PUT {there} | content-type: text/plain")).assert_is("201");
+    other.ask(&format!("POST {there} | content-type: text/plain << x")).assert_is("204");
+    assert_eq!(listed(&other), ["1/0", "1/0", "1/1"]);
+    other.ask(&format!("DELETE {there}")).assert_is("204");
+    assert_eq!(other.mirror.rows(), one.sql.segments_as_mirrored());
+}
+
+// What it is not told, and when.
+
+#[test]
+fn what_is_not_mirrored_costs_nothing() {
+    for segments in [Some(SegmentLimits { appends_max: 1, bytes_max: MANY }), None] {
+        for mirrors in [true, false] {
+            let mut world = World::new();
+            world.limit_segments(segments);
+            world.limit_mirror(mirrors);
+            world.run(&[TEXT, HELLO, HELLO, PRODUCED, CLOSE, "DELETE", TEXT]);
+            let (has_segments, tables) = (segments.is_some(), world.sql.tables());
+            assert_eq!(tables.contains(&"outbox".to_owned()), mirrors && has_segments, "{tables:?}");
+            assert_eq!(world.mirror.rows_written() > 0, mirrors && has_segments);
+        }
+    }
+    // Nor does anything that comes before the first rotation.
+    let mut world = world_after(3, &[TEXT, HELLO, "RESTART", HELLO, "RESTART"]);
+    assert!(!world.sql.tables().contains(&"outbox".to_owned()));
+    world.run(&["DELETE", "RESTART"]);
+    world.ask("GET").assert_is("404");
+    assert!(!world.sql.tables().contains(&"outbox".to_owned()));
+}
+
+/// A segment's notice is written with its row, and deleted.
+#[test]
+fn rows_of_a_mirrored_run() {
+    for (appends_max, segments) in [(10, 20), (1, 200)] {
+        let rows = [false, true].map(|mirrors| {
+            let mut world = world_after(appends_max, &[TEXT]);
+            world.limit_mirror(mirrors);
+            world.sql.take_rows_written();
+            world.run(&[HELLO; 200]);
+            assert_eq!(world.bucket.objects.len() as u64, segments);
+            assert_eq!(world.mirror.rows_written(), if mirrors { segments } else { 0 });
+            let appended = world.sql.take_rows_written();
+            world.run(&["DELETE"]);
+            (appended, world.sql.take_rows_written())
+        });
+        assert_eq!(rows[1].0 - rows[0].0, 2 * segments);
+        // One notice for each batch of segments that is deleted.
+        assert_eq!(rows[1].1 - rows[0].1, 2 * segments.div_ceil(100));
+    }
+}
+
+#[test]
+fn nothing_waits_for_the_mirror() {
+    let mut world = world_after(1, &[TEXT]);
+    world.tells_mirror = false;
+    world.run(&[HELLO, HELLO, HELLO]);
+    assert_eq!((world.bucket.objects.len(), listed(&world).len()), (3, 0));
+    world.run(&["RESTART", HELLO, "DELETE", TEXT, HELLO]);
+    world.assert_bucket_is_tidy();
+    assert_eq!((world.bucket.objects.len(), listed(&world).len()), (1, 0));
+    world.tell_mirror();
+    world.assert_mirror_is_true();
+}
+
+/// Segments that came before the mirror, or while it was not there.
+#[test]
+fn a_mirror_that_comes_late_learns_everything() {
+    let [three, end] = [[HELLO; 3].as_slice(), &["DELETE"]];
+    let table: [(&[&[&str]], &[&str]); 9] = [
+        // What happens without a mirror, then with, then without, and so on; `HEAD` is what loads the object.
+        (&[&[TEXT], three], &["1/0", "1/1", "1/2"]),
+        (&[three, &["HEAD"]], &["1/0", "1/1", "1/2"]),
+        (&[three, &[HELLO]], &["1/0", "1/1", "1/2", "1/3"]),
+        (&[&[HELLO, CLOSE], &["HEAD"]], &["1/0"]),
+        (&[&[], three, three, &["HEAD"]], &["1/0", "1/1", "1/2", "1/3", "1/4", "1/5"]),
+        // It knew of segments that are deleted while it is not there.
+        (&[&[], three, end, &[]], &["1/0", "1/1", "1/2"]),
+        (&[&[], three, end, &["GET"]], &[]),
+        (&[&[], three, &["DELETE", TEXT], &["HEAD"]], &[]),
+        (&[&[], three, &["DELETE", TEXT, HELLO], &["HEAD"]], &["2/4"]),
+    ];
+    for (phases, expected) in table {
+        let mut world = world_after(1, &[]);
+        world.limit_mirror(false);
+        world.run(&[TEXT]);
+        for (steps, mirrors) in phases.iter().zip([false, true, false, true]) {
+            world.limit_mirror(mirrors);
+            for step in *steps {
+                world.ask(step);
+            }
+        }
+        assert_eq!(listed(&world), expected, "{phases:?}");
+    }
+}
+
+/// What is left of an earlier life is about to be deleted; of what type it was is not known any more.
+#[test]
+fn a_mirror_that_comes_late_is_not_told_of_ended_lives() {
+    for restarts in [false, true] {
+        let mut world = world_of(1, &["a", "b"], &[]);
+        world.rotates = false;
+        world.run(&[HELLO, "DELETE"]);
+        world.limit_mirror(true);
+        world.ask("GET").assert_is("404");
+        assert!(world.mirror.rows().is_empty());
+        world.limit_mirror(false);
+        world.run(&[JSON]);
+        world.limit_mirror(true);
+        if restarts {
+            world.restart();
+        }
+        world.ask("HEAD").assert_is("200");
+        assert!(world.mirror.rows().is_empty());
+        world.run(&["POST | content-type: application/json << 1"]);
+        world.work();
+        world.tell_mirror();
+        assert_eq!(listed(&world), ["2/4"]);
+        world.assert_mirror_is_true();
+    }
+}
+
+// What fails.
+
+#[test]
+fn what_the_mirror_did_not_take_is_told_again() {
+    for fault in [MirrorFault::Fails, MirrorFault::FailsButStored, MirrorFault::FailsAndArrivesLate] {
+        for restarts in [false, true] {
+            let mut world = world_after(1, &[TEXT]);
+            for step in [HELLO, HELLO, "DELETE", TEXT, ANOTHER] {
+                world.mirror.arm(fault);
+                world.run(&[step]);
+                let restart: &[&str] = if restarts { &["RESTART"] } else { &[] };
+                world.run(restart);
+                world.ask("HEAD");
+                world.assert_bucket_is_tidy();
+                world.assert_mirror_is_true();
+            }
+            while world.mirror.let_one_arrive(&mut fastrand::Rng::with_seed(1)) {}
+            world.assert_mirror_is_true();
+        }
+    }
+}
+
+/// The mirror has been told, but that is not stored, or it is not known whether it is.
+#[test]
+fn notices_that_are_not_forgotten_are_told_again() {
+    for fault in [Fault::Statement(0), Fault::Commit, Fault::CommitButStored] {
+        let mut world = world_after(1, &[TEXT]);
+        world.tells_mirror = false;
+        for steps in [&[HELLO][..], &[HELLO], &["DELETE"], &[TEXT, ANOTHER]] {
+            world.run(steps);
+            let delivery = world.next_delivery().unwrap();
+            assert!(world.mirror.take(&delivery));
+            world.sql.arm(fault);
+            world.delivered(&delivery);
+            assert!(world.sql.disarm());
+            world.ask("HEAD");
+            world.tell_mirror();
+            world.assert_mirror_is_true();
+        }
+    }
+}
+
+/// The bucket's faults are not the mirror's: what is not there is not listed, and what is not deleted stays listed.
+#[test]
+fn a_bucket_that_fails() {
+    for fault in [BucketFault::Fails, BucketFault::FailsButStored] {
+        let mut world = world_after(1, &[TEXT]);
+        world.bucket.arm(fault);
+        world.run(&[HELLO]);
+        assert!(listed(&world).is_empty());
+        world.ask("HEAD");
+        assert_eq!(listed(&world), ["1/0"]);
+        world.bucket.arm(fault);
+        world.run(&["DELETE"]);
+        assert_eq!(listed(&world), ["1/0"]);
+        world.ask("HEAD");
+        assert!(listed(&world).is_empty());
+    }
+}
+
+/// Whatever is repeated, and whenever it arrives, a segment that was deleted does not come back.
+#[test]
+fn deliveries_in_any_order() {
+    let steps = [TEXT, HELLO, HELLO, CLOSE, "DELETE", TEXT, HELLO, HELLO, "DELETE", TEXT, ANOTHER];
+    let mut world = world_after(1, &[]);
+    world.tells_mirror = false;
+    let deliveries = deliveries(&mut world, &steps);
+    assert_eq!(deliveries.len(), 7);
+    for seed in 0..200 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut shuffled = [&deliveries[..], &deliveries[..]].concat();
+        random.shuffle(&mut shuffled);
+        world.mirror = HostMirror::default();
+        for delivery in &shuffled {
+            world.mirror.carry_out(delivery);
+        }
+        assert_eq!(listed(&world), ["3/6"], "seed {seed}");
+        world.assert_mirror_is_true();
+    }
+}
+
+/// What has waited long is told in batches.
+#[test]
+fn many_notices_are_told_in_batches() {
+    for restarts in [false, true] {
+        let mut world = world_after(1, &[TEXT]);
+        world.tells_mirror = false;
+        world.run(&[HELLO; 250]);
+        let mut batches = Vec::new();
+        while let Some(delivery) = world.next_delivery() {
+            assert!(world.mirror.take(&delivery));
+            batches.push(delivery.statements[0].notices.matches("read_seq").count() as u64);
+            if restarts && batches.len() == 2 {
+                // Told, but it is not known: it is told again.
+                world.restart();
+                world.ask("HEAD");
+                continue;
+            }
+            world.delivered(&delivery);
+        }
+        let all = NOTICES_AT_ONCE_MAX;
+        assert_eq!(batches, if restarts { vec![all, all, all, 50] } else { vec![all, all, 50] });
+        world.assert_mirror_is_true();
+    }
+}
+
+/// However long what they say is.
+#[test]
+fn batches_are_bounded_in_bytes() {
+    const LONG: usize = 40_000;
+    let content_type = format!("text/plain;a=\"{}\"", "x".repeat(LONG));
+    let mut world = world_after(1, &[&format!("PUT | content-type: {content_type}")]);
+    world.tells_mirror = false;
+    world.run(&[post(&content_type, "x").as_str(); 40]);
+    assert_eq!(outbox::next(&world.sql, 40, LONG / 2).unwrap().len(), 1, "it gets on");
+    let mut batches = Vec::new();
+    while let Some(delivery) = world.next_delivery() {
+        batches.push(delivery.statements[0].notices.matches("read_seq").count());
+        assert!(world.mirror.take(&delivery));
+        world.delivered(&delivery);
+    }
+    let all = NOTICES_MAX_BYTES / LONG;
+    assert_eq!(batches, [all, 40 - all]);
+    world.assert_mirror_is_true();
+}
+
+/// The longer it fails, the longer it is left alone, and what is logged says since when.
+#[test]
+fn a_mirror_that_fails_rests() {
+    let mut world = world_after(1, &[TEXT]);
+    world.tells_mirror = false;
+    world.run(&[HELLO, "WAIT 5s", HELLO]);
+    let delivery = world.next_delivery().unwrap();
+    let (failure, _) = delivery.failed("no such table", world.now);
+    let expected = "mirror segments: notices: 2, the oldest of 2030-01-01T00:00:00Z: no such table";
+    assert_eq!(failure.to_string(), expected);
+    let start = world.now - 5_000;
+    for (age, rest) in [
+        (0, REST_MIN),
+        (REST_MIN, REST_MIN),
+        (REST_MIN + 1, REST_MIN + 1),
+        (20 * REST_MIN, 20 * REST_MIN),
+        (REST_MAX + 1, REST_MAX),
+        (1000 * REST_MAX, REST_MAX),
+    ] {
+        let now = start + age;
+        assert_eq!(delivery.failed("", now).1, now + rest, "after {age} ms");
+    }
+    // The clock went back.
+    assert_eq!(delivery.failed("", start - 1).1, start - 1 + REST_MIN);
+    assert_eq!((REST_MIN, REST_MAX), (60_000, 3_600_000));
+}
