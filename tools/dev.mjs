@@ -2,10 +2,12 @@
 
 import { spawn } from "node:child_process"
 import { join } from "node:path"
+import { migrate } from "./migrate.mjs"
 import { ensureToolchain, ensureWasmBindgen, root } from "./setup.mjs"
 
 ensureToolchain()
 ensureWasmBindgen()
+migrate("--local")
 console.log("Building the worker, then serving it (the first build takes about a minute) ...")
 
 const wrangler = join(root, "node_modules", ".bin", "wrangler")
