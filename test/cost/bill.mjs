@@ -43,6 +43,7 @@ export const items = [
   { name: "R2 class A", meter: "bucketClassA", quantity: (counts) => counts.bucket_class_a },
   { name: "R2 class B", meter: "bucketClassB", quantity: (counts) => counts.bucket_class_b },
   { name: "KV reads", meter: "kvReads", quantity: (counts) => counts.kv_reads },
+  { name: "D1 rows written", meter: "mirrorRowsWritten", quantity: (counts) => counts.mirror_rows_written },
   {
     name: IDLE,
     meter: "objectGbSeconds",

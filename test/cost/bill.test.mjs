@@ -19,6 +19,7 @@ const counts = (some) => ({
   bucket_class_a: 0,
   bucket_class_b: 0,
   kv_reads: 0,
+  mirror_rows_written: 0,
   object_busy_ms: 0,
   object_idle_ms: 0,
   proxy_answers: 0,
@@ -95,6 +96,7 @@ describe("the bill at list prices", () => {
     ["R2 writes", { bucket_class_a: 2e6 }, 9],
     ["R2 reads", { bucket_class_b: 10e6 }, 3.6],
     ["KV reads", { kv_reads: 10e6 }, 5],
+    ["rows that D1 writes", { mirror_rows_written: 3e6 }, 3],
     ["socket messages that are sent cost nothing", { socket_messages_sent: 1e12 }, 0],
   ])("%s", (_, some, expected) => {
     expect(totalOf(some)).toBeCloseTo(expected, 9)

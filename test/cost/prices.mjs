@@ -3,6 +3,7 @@
 // https://developers.cloudflare.com/durable-objects/platform/pricing/
 // https://developers.cloudflare.com/r2/pricing/
 // https://developers.cloudflare.com/kv/platform/pricing/
+// https://developers.cloudflare.com/d1/platform/pricing/
 
 const MILLION = 1e6
 
@@ -24,6 +25,7 @@ export const prices = {
   bucketClassA: { dollars: 4.5, per: MILLION, included: 0 },
   kvReads: { dollars: 0.5, per: MILLION, included: 10e6 },
   bucketClassB: { dollars: 0.36, per: MILLION, included: 0 },
+  mirrorRowsWritten: { dollars: 1, per: MILLION, included: 50e6 },
 }
 
 /** The paid plan, a month. */
