@@ -23,9 +23,18 @@ pub struct ContentType {
 /// What a stream is created with when the request names nothing (PROTOCOL.md 5.1).
 pub const DEFAULT: &str = "application/octet-stream";
 
+/// The longest: it stands in each segment of the stream.
+pub const CONTENT_TYPE_MAX_BYTES: usize = 1024;
+
 impl ContentType {
     /// Checks the header's value: a media type such as `text/plain; charset=utf-8`.
     pub fn parse(text: &str) -> Result<ContentType, Refusal> {
+        if text.len() > CONTENT_TYPE_MAX_BYTES {
+            return Err(Refusal::InvalidHeader {
+                name: "Content-Type",
+                why: "it must have at most 1,024 bytes",
+            });
+        }
         let parsed: Option<mime::Mime> = text.trim().parse().ok();
         // The crate takes `text/` for a type.
         let parsed =

@@ -189,3 +189,12 @@ fn forks_are_not_there_yet() {
         check(&[TEXT], &format!("PUT | content-type: text/plain | {header}"), "501");
     }
 }
+
+#[test]
+fn content_types_have_a_longest() {
+    let put =
+        |bytes: usize| Request::parse("PUT").header("content-type", &format!("a/{}", "b".repeat(bytes - 2)));
+    World::new().send_answered(&put(1024)).assert_is("201");
+    World::new().send_answered(&put(1025)).assert_is("400 | error: invalid_header");
+    World::new().send_answered(&put(70_000)).assert_is("400 | error: invalid_header");
+}
