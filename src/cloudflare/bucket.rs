@@ -5,6 +5,7 @@ use std::ops::Range;
 use worker::{Bucket, Env};
 
 use crate::storage::Failure;
+use crate::storage::listing::Listed;
 
 const BINDING: &str = "SEGMENTS";
 
@@ -36,6 +37,22 @@ impl SegmentBucket {
         let found = self.bucket.get(key).range(part).execute().await.map_err(|error| failed(&error))?;
         let Some(body) = found.as_ref().and_then(worker::Object::body) else { return Ok(None) };
         body.bytes().await.map(Some).map_err(|error| failed(&error))
+    }
+
+    /// Objects after a key, in the order of their keys, and whether those are the last.
+    pub(super) async fn list(&self, after: Option<&str>, max: u32) -> Result<(Vec<Listed>, bool), Failure> {
+        #[cfg(feature = "counters")]
+        super::counters::add(|counts| counts.bucket_class_a += 1);
+        let list = self.bucket.list().limit(max);
+        let list = if let Some(after) = after { list.start_after(after) } else { list };
+        let failed = |error| failure("list segments", after.unwrap_or_default(), &error);
+        let found = list.execute().await.map_err(failed)?;
+        let listed = |object: worker::Object| Listed {
+            key: object.key(),
+            bytes: object.size(),
+            uploaded: object.uploaded().as_millis(),
+        };
+        Ok((found.objects().into_iter().map(listed).collect(), !found.truncated()))
     }
 
     /// Deletes objects, whether or not they are there. It is not billed.

@@ -69,6 +69,7 @@ pub(super) fn settings(env: &Env) -> Settings {
     Settings {
         allow_open: text("ALLOW_OPEN"),
         auth_token: text("AUTH_TOKEN"),
+        admin_token: text("ADMIN_TOKEN"),
         project_keys: text("PROJECT_KEYS"),
         has_registry: binding(env, REGISTRY).is_some(),
         cors_origins: text("CORS_ORIGINS"),

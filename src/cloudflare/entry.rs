@@ -12,8 +12,9 @@ use worker::{Context, Env};
 use super::config::{Config, settings};
 use super::errand::{Errand, Kind};
 use super::upstream;
-use super::{body, clock, limits, log, registry, reply};
+use super::{body, clock, limits, log, orphans, registry, reply};
 use crate::edge::access::{Access, Settings};
+use crate::edge::admin::Admin;
 use crate::edge::auth::{Credential, Verdict, judge, may_have_token};
 use crate::edge::collapse::{Reader, collapse_key};
 use crate::edge::cors::Cors;
@@ -39,6 +40,7 @@ struct Inner {
     env: Env,
     config: Config,
     access: Access,
+    admin: Admin,
     cors: Cors,
     keyring: RefCell<Keyring>,
     is_limited: bool,
@@ -53,6 +55,7 @@ impl Edge {
         let inner = Inner {
             config: Config::of(&env),
             access: Access::of(&settings),
+            admin: Admin::of(&settings),
             // One that is wrong has locked the server.
             cors: Cors::of(&settings).or_else(|_| Cors::of(&Settings::default())).expect("no site is right"),
             keyring: RefCell::new(Keyring::new(settings.has_registry)),
@@ -176,6 +179,10 @@ impl Inner {
                     self.learn_origins(&url).await;
                 }
                 return Ok(Sent::Reply(answer));
+            }
+            Route::Orphans => {
+                let ask = self.admin.orphans(method, &url, text(header::AUTHORIZATION).as_deref())?;
+                return Ok(Sent::Reply(orphans::answer(&self.env, &ask).await));
             }
             Route::Forward(path) => (Kind::Plain, path),
             Route::LongPoll(path) => (Kind::LongPoll, path),

@@ -17,6 +17,7 @@ mod limits;
 mod log;
 mod long_poll;
 mod mirror;
+mod orphans;
 mod registry;
 mod reply;
 mod sockets;

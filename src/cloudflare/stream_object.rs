@@ -60,7 +60,7 @@ pub(super) struct Inner {
     pub(super) object: RefCell<Object>,
     /// Whether an announcement is already on its way.
     announcing: Cell<bool>,
-    bucket: Option<SegmentBucket>,
+    pub(super) bucket: Option<SegmentBucket>,
     /// Whether something is being done in the bucket, or soon will be: never two things at once.
     working: Cell<bool>,
     /// When the bucket is tried again after it failed; the alarm rings then.
@@ -126,6 +126,12 @@ impl StreamObject {
         }
         inner.mirror_now().await;
         Ok(())
+    }
+
+    /// Which of these keys of the bucket the stream does not know; with `deletes` they are deleted there.
+    pub async fn orphans(&self, keys: Vec<String>, deletes: bool) -> Result<Vec<String>, JsValue> {
+        let inner = Rc::clone(&self.inner);
+        inner.orphans(keys, deletes).await.map_err(|failure| js_sys::Error::new(&failure.to_string()).into())
     }
 
     /// A live reader's socket closed or broke.
@@ -288,7 +294,7 @@ impl Inner {
     }
 
     /// Does what there is to do in the bucket, in a later turn: the writer's answer does not wait for it.
-    fn work_soon(self: &Rc<Self>) {
+    pub(super) fn work_soon(self: &Rc<Self>) {
         if clock::now() < self.rests_until.get() || self.working.replace(true) {
             return;
         }

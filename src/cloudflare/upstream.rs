@@ -11,7 +11,7 @@ use crate::protocol::names::header;
 use crate::protocol::path::StreamPath;
 use crate::storage::Failure;
 
-const BINDING: &str = "STREAMS";
+pub(super) const BINDING: &str = "STREAMS";
 
 #[wasm_bindgen]
 extern "C" {

@@ -126,6 +126,15 @@ export class StreamObject extends DurableObject {
     }
   }
 
+  /** Called by the edge, for the administrator. */
+  async orphans(keys, deletes) {
+    try {
+      return await this.#alive().orphans(keys, deletes)
+    } catch (error) {
+      throw noticed(error)
+    }
+  }
+
   async alarm() {
     try {
       await this.#alive().ring()

@@ -11,7 +11,7 @@ use super::cors::Cors;
 use super::project::{Project, parse_all};
 use crate::protocol::refusal::Refusal;
 
-/// The shortest `AUTH_TOKEN`: what is shorter can be guessed.
+/// The shortest `AUTH_TOKEN` or `ADMIN_TOKEN`: what is shorter can be guessed.
 const TOKEN_MIN_CHARS: usize = 16;
 
 /// What a deployment sets.
@@ -21,6 +21,8 @@ pub struct Settings {
     pub allow_open: Option<String>,
     /// `AUTH_TOKEN`.
     pub auth_token: Option<String>,
+    /// `ADMIN_TOKEN`.
+    pub admin_token: Option<String>,
     /// `PROJECT_KEYS`.
     pub project_keys: Option<String>,
     /// Whether there is a KV namespace `REGISTRY`.
@@ -57,6 +59,11 @@ impl Secret {
         Secret(Sha256::digest(token).into())
     }
 
+    /// Of a token that a deployment has chosen, if it cannot be guessed and fits into a header.
+    pub fn of(token: &str) -> Option<Secret> {
+        (token.chars().count() >= TOKEN_MIN_CHARS && is_token(token)).then(|| Secret::new(token))
+    }
+
     /// Takes the same time wherever a guess is wrong, and however long it is.
     pub fn is(&self, guess: &str) -> bool {
         Secret::new(guess).0.ct_eq(&self.0).into()
@@ -76,10 +83,11 @@ impl Access {
             Some(_) if has_projects => {
                 Err("set AUTH_TOKEN, or PROJECT_KEYS and REGISTRY, and not both".to_owned())
             }
-            Some(token) if token.chars().count() < TOKEN_MIN_CHARS || !is_token(token) => Err(format!(
-                "AUTH_TOKEN must have {TOKEN_MIN_CHARS} characters or more, of A-Z a-z 0-9 - . _ ~ + /"
-            )),
-            Some(token) => Ok(Access::Token(Secret::new(token))),
+            Some(token) => Secret::of(token).map(Access::Token).ok_or_else(|| {
+                format!(
+                    "AUTH_TOKEN must have {TOKEN_MIN_CHARS} characters or more, of A-Z a-z 0-9 - . _ ~ + /"
+                )
+            }),
             None if has_projects => {
                 let projects = settings.project_keys.as_deref().map(parse_all).transpose()?;
                 Ok(Access::Projects(projects.unwrap_or_default()))

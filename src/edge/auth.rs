@@ -83,7 +83,7 @@ impl Credential {
 }
 
 /// What is in an `Authorization` header, if it is a bearer's. Two headers come as one with a comma, which no token has.
-fn bearer(authorization: &str) -> Option<&str> {
+pub(super) fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     let token = token.trim_start_matches(' ');
     (scheme.eq_ignore_ascii_case("bearer") && is_token(token)).then_some(token)

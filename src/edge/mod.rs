@@ -1,6 +1,7 @@
 //! Sees every request first. Stateless and pure; the platform's part is in `cloudflare/`.
 
 pub mod access;
+pub mod admin;
 pub mod auth;
 pub mod collapse;
 pub mod cors;

@@ -3,7 +3,7 @@
 use http::Method;
 
 use crate::protocol::command::{Query, STREAM_METHODS};
-use crate::protocol::names::{STREAM_PREFIX, query};
+use crate::protocol::names::{ORPHANS_PATH, STREAM_PREFIX, query};
 use crate::protocol::offset::Offset;
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
@@ -22,6 +22,8 @@ pub enum Route {
     LongPoll(StreamPath),
     /// To the stream's object, which may answer with a socket: server-sent events.
     Sse(StreamPath),
+    /// To nobody but the administrator: which objects of the bucket no stream knows.
+    Orphans,
 }
 
 /// Routes a request by its method and URL.
@@ -39,6 +41,9 @@ fn try_route(method: &Method, url: &str) -> Result<Route, Refusal> {
             Method::GET | Method::HEAD => Ok(Route::Health),
             _ => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD" }),
         };
+    }
+    if path == ORPHANS_PATH {
+        return Ok(Route::Orphans);
     }
     let stream = path.strip_prefix(STREAM_PREFIX).ok_or(Refusal::UnknownRoute)?;
     let stream = StreamPath::parse(stream)?;

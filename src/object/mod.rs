@@ -6,6 +6,7 @@
 pub mod alarm;
 pub mod live;
 pub mod mirror;
+pub mod orphans;
 pub mod producers;
 pub mod read;
 pub mod rotation;
@@ -65,6 +66,8 @@ pub struct Object {
     /// Of the segment that was read last: a reader comes back for its next chunk.
     shape: Option<Rc<Shape>>,
     outbox: Outbox,
+    /// How many sweeps are under way.
+    sweeps: u32,
 }
 
 /// How far the live readers that are connected have been told.
@@ -143,6 +146,7 @@ impl Object {
             garbage: Garbage::Unknown,
             shape: None,
             outbox: Outbox::Unknown,
+            sweeps: 0,
         }
     }
 
@@ -169,9 +173,9 @@ impl Object {
         served
     }
 
-    /// Drops what is in memory.
+    /// Drops what is in memory. What is being deleted is so all the same.
     pub fn forget(&mut self) {
-        *self = Object::new(self.limits);
+        *self = Object { sweeps: self.sweeps, ..Object::new(self.limits) };
     }
 
     /// Whether anything is in memory yet.

@@ -53,6 +53,7 @@ impl Object {
     /// Whether there may be something to do.
     pub fn may_have_work(&self) -> bool {
         self.limits.segments.is_some()
+            && self.sweeps == 0
             && match &self.life {
                 // What begins with the first segment of all leaves none behind.
                 Some(Life::Live(stream)) => {
@@ -65,7 +66,7 @@ impl Object {
 
     /// The next thing to do.
     pub fn next_work<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> Result<Option<Work>, Failure> {
-        if self.limits.segments.is_none() {
+        if self.limits.segments.is_none() || self.sweeps > 0 {
             return Ok(None);
         }
         let garbage = self.garbage;

@@ -267,7 +267,8 @@ impl Query {
     }
 }
 
-fn query_of(url: &str) -> &str {
+/// The query of a URL.
+pub(super) fn query_of(url: &str) -> &str {
     let url = url.split('#').next().unwrap_or_default();
     url.split_once('?').map_or("", |(_, query)| query)
 }

@@ -10,6 +10,7 @@ pub mod json;
 pub mod lifetime;
 pub mod names;
 pub mod offset;
+pub mod orphans;
 pub mod path;
 pub mod producer;
 pub mod refusal;

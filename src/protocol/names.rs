@@ -96,12 +96,14 @@ pub mod query {
     pub const OFFSET: &str = "offset";
     /// `long-poll` or `sse`.
     pub const LIVE: &str = "live";
-    /// The echoed `Stream-Cursor`.
+    /// The echoed `Stream-Cursor`; of the administrator, that of the last page.
     pub const CURSOR: &str = "cursor";
     /// Who asks, for an `EventSource`, which cannot send headers.
     pub const TOKEN: &str = "token";
     /// The stream's reader key, with which caches may keep what is read of a private stream.
     pub const READER_KEY: &str = "rk";
+    /// Whether orphans are deleted.
+    pub const DELETE: &str = "delete";
 }
 
 /// The cookie that has a token, for an `EventSource` with credentials.
@@ -112,5 +114,7 @@ pub const TRUE: &str = "true";
 
 /// The first path segment of streams, `/v1/stream/<path>`.
 pub const STREAM_PREFIX: &str = "/v1/stream/";
+/// Where the administrator asks for orphans.
+pub const ORPHANS_PATH: &str = "/v1/admin/orphans";
 /// First segments that no application stream may have.
 pub const RESERVED_SEGMENTS: [&str; 2] = ["__ds", "__registry__"];

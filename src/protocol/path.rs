@@ -29,6 +29,12 @@ impl StreamPath {
         let Ok(path) = percent_decode_str(raw).decode_utf8() else {
             return refused("it is not UTF-8 once decoded");
         };
+        StreamPath::of_text(path.into_owned())
+    }
+
+    /// Checks a path that has been decoded.
+    pub fn of_text(path: String) -> Result<StreamPath, Refusal> {
+        let refused = |why| Err(Refusal::InvalidPath { why });
         if path.len() > PATH_MAX_BYTES {
             return refused("it is longer than 741 bytes once decoded");
         }
@@ -42,7 +48,7 @@ impl StreamPath {
                 _ => {}
             }
         }
-        Ok(StreamPath(path.into_owned()))
+        Ok(StreamPath(path))
     }
 
     /// The normalised text.

@@ -8,6 +8,7 @@ use super::cache_policy::{Audience, CachePolicy};
 use super::lifetime::{Lifetime, rfc3339};
 use super::names::{TRUE, header};
 use super::offset::Offset;
+use super::orphans;
 use super::producer::Producer;
 use super::refusal::Refusal;
 
@@ -273,6 +274,11 @@ impl Reply {
     pub fn health(mode: &str) -> Reply {
         let body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "mode": mode });
         Reply::new(StatusCode::OK).with_json(&body)
+    }
+
+    /// 200: what the administrator is told of a page of the bucket.
+    pub fn orphans(page: &orphans::Page) -> Reply {
+        Reply::new(StatusCode::OK).with_json(&json!(page))
     }
 
     /// The protocol says no.

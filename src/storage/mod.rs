@@ -1,6 +1,7 @@
 //! Where bytes live, behind a port. All of it is synchronous: nothing can come between two statements.
 
 pub mod commit;
+pub mod listing;
 pub mod messages;
 pub mod outbox;
 pub mod producers;

@@ -5,13 +5,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::segment_file::Index;
 use super::{Columns, Failure, Param, Sql, only_row, schema};
-use crate::protocol::Millis;
+use crate::protocol::path::StreamPath;
+use crate::protocol::{Millis, SAFE_INTEGER_MAX};
 
 const PUT: &str = "INSERT OR REPLACE INTO segments (read_seq, incarnation, end_position, message_count, object_bytes, \
     blocks, written_at, stream_seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
 const LAST: &str = "SELECT read_seq, incarnation, end_position, written_at, stream_seq FROM segments \
     ORDER BY read_seq DESC LIMIT 1";
 const FIND: &str = "SELECT end_position, blocks FROM segments WHERE read_seq = ?";
+const INCARNATION: &str = "SELECT incarnation FROM segments WHERE read_seq = ?";
 const BEFORE: &str =
     "SELECT read_seq, incarnation FROM segments WHERE read_seq < ? ORDER BY read_seq LIMIT +?";
 const DELETE: &str = "DELETE FROM segments WHERE read_seq <= ?";
@@ -74,6 +76,19 @@ pub fn key(path: &str, incarnation: u64, read_seq: u64) -> String {
     format!("{}/{incarnation}/{read_seq:016}", URL_SAFE_NO_PAD.encode(path))
 }
 
+/// Whose segment a key names, the path, the life and which; `None` where [`key`] makes no such key.
+pub fn parse_key(text: &str) -> Option<(StreamPath, u64, u64)> {
+    let (rest, read_seq) = text.rsplit_once('/')?;
+    let (encoded, incarnation) = rest.rsplit_once('/')?;
+    let path = String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()?;
+    let path = StreamPath::of_text(path).ok().filter(|path| !path.is_reserved())?;
+    let (incarnation, read_seq): (u64, u64) = (incarnation.parse().ok()?, read_seq.parse().ok()?);
+    let is_in_range = incarnation > 0 && incarnation.max(read_seq) <= SAFE_INTEGER_MAX;
+    // Numbers have other spellings, which nobody has put there for a stream.
+    let is_its_own = is_in_range && key(path.as_str(), incarnation, read_seq) == text;
+    is_its_own.then_some((path, incarnation, read_seq))
+}
+
 /// Stores that a segment is in the bucket.
 pub(super) fn put(sql: &dyn Sql, segment: &Segment) -> Result<(), Failure> {
     sql.run(schema::CREATE_SEGMENTS, &[])?;
@@ -120,6 +135,12 @@ pub fn shape(sql: &dyn Sql, read_seq: u64) -> Result<Shape, Failure> {
     let row = only_row(sql, FIND, &[Param::Integer(read_seq)])?.ok_or_else(missing)?;
     let mut columns = Columns::new("segments", row);
     Ok(Shape { read_seq, end_position: columns.integer()?, index: Index::decode(&columns.blob()?)? })
+}
+
+/// The life that a segment is of, if it has a row.
+pub fn incarnation(sql: &dyn Sql, read_seq: u64) -> Result<Option<u64>, Failure> {
+    let Some(row) = only_row(sql, INCARNATION, &[Param::Integer(read_seq)])? else { return Ok(None) };
+    Columns::new("segments", row).integer().map(Some)
 }
 
 /// The oldest segments before one, as `read_seq` and incarnation.

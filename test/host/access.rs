@@ -479,7 +479,9 @@ fn spellings_do_not_change_the_project() {
         let found = match route(&Method::PUT, &format!("https://x/v1/stream/{raw}")) {
             Route::Forward(path) => Ok(verdict_at("projects", "PUT", &path, Some(&token(&json!({}))))),
             Route::Reply(reply) => Err(reply.status.as_u16()),
-            other @ (Route::Health | Route::LongPoll(_) | Route::Sse(_)) => panic!("{other:?}"),
+            other @ (Route::Health | Route::LongPoll(_) | Route::Sse(_) | Route::Orphans) => {
+                panic!("{other:?}")
+            }
         };
         assert_eq!(found.as_deref().map_err(|status| *status), expected, "{raw}");
     }

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use durable_streams::protocol::SAFE_INTEGER_MAX;
 use durable_streams::protocol::content_type::Format;
 use durable_streams::protocol::etag;
 use durable_streams::protocol::json::{Messages, after, each_message};
@@ -9,6 +10,7 @@ use durable_streams::protocol::offset::{Offset, ReadFrom};
 use durable_streams::protocol::path::StreamPath;
 use durable_streams::protocol::sse::{Control, bytes_at_most, whole_characters, write_events};
 use durable_streams::storage::segment_file::{BLOCK_BYTES, Encoded, Writer};
+use durable_streams::storage::segments::{key, parse_key};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -267,6 +269,28 @@ proptest! {
             prop_assert!(!text.is_empty() && text.len() <= 1024 && !text.chars().any(char::is_control));
             prop_assert!(text.split('/').all(|segment| !matches!(segment, "" | "." | "..")));
             prop_assert_eq!(path.is_reserved(), matches!(text.split('/').next(), Some("__ds" | "__registry__")));
+        }
+    }
+
+    /// A key names its segment again, and no other text does.
+    #[test]
+    fn a_key_comes_back(raw in "[^\\\\%]{1,24}", incarnation in 1..=SAFE_INTEGER_MAX, read_seq in 0..=DIGITS_MAX, at in any::<prop::sample::Index>(), other in "[0-9A-Za-z/+_=.-]") {
+        let Some(path) = StreamPath::of_text(raw).ok().filter(|path| !path.is_reserved()) else { return Ok(()) };
+        let read_seq = read_seq.min(SAFE_INTEGER_MAX);
+        let text = key(path.as_str(), incarnation, read_seq);
+        prop_assert_eq!(parse_key(&text), Some((path, incarnation, read_seq)));
+        let at = at.index(text.len());
+        for damaged in [format!("{}{}", &text[..at], &text[at + 1..]), format!("{}{other}{}", &text[..at], &text[at..])] {
+            if let Some((path, incarnation, read_seq)) = parse_key(&damaged) {
+                prop_assert_eq!(key(path.as_str(), incarnation, read_seq), damaged);
+            }
+        }
+    }
+
+    #[test]
+    fn only_its_own_text_is_a_key(text in "([A-Za-z0-9_=-]{0,6}/[0-9+]{0,3}/[0-9+-]{0,18})|\\PC{0,40}") {
+        if let Some((path, incarnation, read_seq)) = parse_key(&text) {
+            prop_assert_eq!(key(path.as_str(), incarnation, read_seq), text);
         }
     }
 

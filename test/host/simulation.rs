@@ -14,12 +14,13 @@ use durable_streams::object::live::Sockets as _;
 use durable_streams::object::mirror::Delivery;
 use durable_streams::object::rotation::Work;
 use durable_streams::protocol::cursor;
+use durable_streams::storage::segments::key;
 use durable_streams::stream::rotate::SegmentLimits;
 use serde_json::value::RawValue;
 
 use crate::model::{Content, Kind, Model, Post, Presence, Producer, Put};
 use crate::support::bucket::BucketFault;
-use crate::support::http::STREAM_URL;
+use crate::support::http::{STREAM_PATH, STREAM_URL};
 use crate::support::mirror::MirrorFault;
 use crate::support::sql::Fault;
 use crate::support::world::Meanwhile;
@@ -101,6 +102,8 @@ struct Simulation {
     telling: Option<(Delivery, bool)>,
     /// Whether there is a mirror: always, never, or as it comes.
     mirrors: Option<bool>,
+    /// What is being deleted in the bucket because the object does not know it.
+    sweeping: Option<Vec<String>>,
     /// An announcement was lost: readers learn of it with the next one.
     is_damaged: bool,
     trace: Vec<String>,
@@ -157,6 +160,7 @@ impl Simulation {
             working: None,
             telling: None,
             mirrors,
+            sweeping: None,
             is_damaged: false,
             trace: vec![format!("seed {seed}, chunks of {chunk_max_bytes}")],
             random,
@@ -198,7 +202,8 @@ impl Simulation {
             80..=87 => self.look_for_answers(),
             88..=91 => self.announce(),
             92..=94 => self.work(),
-            95..=97 => self.restart(),
+            95 => self.sweep(),
+            96..=97 => self.restart(),
             98..=99 => self.look_at_head(),
             100..=106 => self.tell_mirror(),
             _ => drop(self.world.mirror.let_one_arrive(&mut self.random)),
@@ -758,6 +763,34 @@ impl Simulation {
         self.telling = None;
         let mirrors = self.mirrors.unwrap_or_else(|| self.random.bool());
         self.world.limit_mirror(mirrors);
+        if let Some(orphans) = self.sweeping.take().filter(|_| self.random.bool()) {
+            self.world.bucket.objects.retain(|key, _| !orphans.contains(key));
+        }
+    }
+
+    /// One step of a sweep of the bucket, in which more may lie than was put there: it is decided, or it is done, unless
+    /// it fails. What has a row is never in it.
+    fn sweep(&mut self) {
+        if let Some(orphans) = self.sweeping.take() {
+            if !self.has_faults || self.random.bool() {
+                self.world.bucket.objects.retain(|key, _| !orphans.contains(key));
+            }
+            return self.world.swept();
+        }
+        if self.has_faults {
+            let (incarnation, read_seq) = (self.random.u64(100..200), self.random.u64(0..20));
+            self.world.bucket.objects.insert(key(STREAM_PATH, incarnation, read_seq), b"lost".to_vec());
+        }
+        let keys: Vec<String> = self.world.bucket.objects.keys().cloned().collect();
+        let fault = self.arm();
+        let orphans = self.world.sweep(&keys);
+        if self.world.sql.disarm() && fault.is_some() {
+            return assert!(orphans.is_err(), "{orphans:?}");
+        }
+        let (orphans, rows) = (orphans.unwrap(), self.world.sql.segment_keys());
+        self.trace.push(format!("{} sweeps {orphans:?} of {keys:?}", self.world.now));
+        assert!(!orphans.iter().any(|key| rows.contains(key)), "{orphans:?}, but {rows:?}");
+        self.sweeping = Some(orphans);
     }
 
     /// One step of what there is to do in the bucket: it is begun, it arrives, or it is known to have arrived.
@@ -832,6 +865,10 @@ impl Simulation {
         self.everything_can_be_read();
         if self.random.bool() {
             self.restart();
+        }
+        // What is under way ends, and one more finds all that is left.
+        for _ in 0..if self.sweeping.is_some() { 3 } else { 2 } {
+            self.sweep();
         }
         while self.working.is_some() || {
             self.work();

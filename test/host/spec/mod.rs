@@ -12,6 +12,7 @@ mod lifetime;
 mod long_poll;
 mod mirror;
 mod offsets;
+mod orphans;
 mod paths;
 mod producers;
 mod read;

@@ -18,7 +18,9 @@ fn named(path: &str) -> Result<String, u16> {
             Ok(path.as_str().to_owned())
         }
         Route::Reply(reply) => Err(reply.status.as_u16()),
-        Route::Health | Route::LongPoll(_) | Route::Sse(_) => panic!("HEAD is not live"),
+        Route::Health | Route::LongPoll(_) | Route::Sse(_) | Route::Orphans => {
+            panic!("{path} is no stream's")
+        }
     }
 }
 
@@ -138,6 +140,13 @@ fn everything_else_is_404() {
         "/healthz",
         "/v1%2fstream/a",
         "/x/v1/stream/a",
+        "/v1/admin",
+        "/v1/admin/",
+        "/v1/admin/orphans/",
+        "/v1/admin/orphans/a",
+        "/v1/Admin/orphans",
+        "/v1/admin%2forphans",
+        "//v1/admin/orphans",
     ] {
         assert_eq!(named(path), Err(404), "{path}");
         check(&[], &format!("GET {path}"), "404 | error: unknown_route");
@@ -165,6 +174,7 @@ fn where_requests_go() {
         Route::Forward(_) => "forward".to_owned(),
         Route::LongPoll(_) => "long-poll".to_owned(),
         Route::Sse(_) => "sse".to_owned(),
+        Route::Orphans => "orphans".to_owned(),
     };
     let table = [
         (Method::GET, "", "forward"),
@@ -185,6 +195,9 @@ fn where_requests_go() {
     ];
     for (method, query, expected) in table {
         assert_eq!(kind(&method, query), expected, "{method} {query}");
+    }
+    for method in [Method::POST, Method::GET, Method::OPTIONS, Method::PATCH] {
+        assert_eq!(route(&method, "https://streams.test/v1/admin/orphans?x=/y"), Route::Orphans);
     }
 }
 

@@ -13,6 +13,9 @@ use durable_streams::protocol::reply::{EXPOSED, Reply};
 /// The stream under test.
 pub(crate) const STREAM_URL: &str = "https://streams.test/v1/stream/chat/42";
 
+/// Its path.
+pub(crate) const STREAM_PATH: &str = "chat/42";
+
 /// A request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Request {

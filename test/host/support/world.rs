@@ -4,6 +4,8 @@
 use std::path::Path;
 
 use ::http::Method;
+use durable_streams::edge::access::Settings;
+use durable_streams::edge::admin::Admin;
 use durable_streams::edge::route::{Route, route, stream_path};
 use durable_streams::object::alarm::Rung;
 use durable_streams::object::mirror::Delivery;
@@ -20,7 +22,7 @@ use durable_streams::storage::segment_file;
 use durable_streams::stream::rotate::SegmentLimits;
 
 use super::bucket::HostBucket;
-use super::http::{Request, Response};
+use super::http::{Request, Response, STREAM_PATH};
 use super::mirror::HostMirror;
 use super::sockets::{HostSockets, SocketId};
 use super::sql::HostSql;
@@ -225,6 +227,23 @@ impl World {
         let _logged = done(&mut self.object, &ports, work, self.now);
     }
 
+    /// Which of these keys the object does not know.
+    pub(crate) fn orphans(&mut self, keys: &[String]) -> Result<Vec<String>, Failure> {
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        self.object.orphans(&ports, STREAM_PATH, keys.to_vec())
+    }
+
+    /// The same, before they are deleted; then comes [`World::swept`].
+    pub(crate) fn sweep(&mut self, keys: &[String]) -> Result<Vec<String>, Failure> {
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        self.object.sweep(&ports, STREAM_PATH, keys.to_vec())
+    }
+
+    /// They are no longer in the bucket, or they are.
+    pub(crate) fn swept(&mut self) {
+        self.object.swept();
+    }
+
     /// Sends a request that must be answered and not parked.
     #[track_caller]
     pub(crate) fn ask(&mut self, request: &str) -> Response {
@@ -255,6 +274,10 @@ impl World {
         match route(&method, &request.url) {
             Route::Health => Outcome::Answered(Response::of_reply(Reply::health("open"))),
             Route::Reply(reply) => Outcome::Answered(Response::of_reply(reply)),
+            Route::Orphans => {
+                let refused = Admin::of(&Settings::default()).orphans(&method, &request.url, None);
+                Outcome::Answered(Response::of_reply(Reply::refused(&refused.unwrap_err())))
+            }
             Route::Forward(path) | Route::LongPoll(path) | Route::Sse(path) => {
                 assert_eq!(
                     stream_path(&request.url).as_deref(),

@@ -1,0 +1,60 @@
+//! Orphans: objects of the bucket that look like this stream's segments and that it does not know.
+//!
+//! It knows each segment that has a row, of whatever life, and each from the first of its life on: that may be on its way
+//! at this moment. A `read_seq` never comes again, so what is an orphan stays one, unless somebody took the stream's
+//! storage away or brought an older one back. Hence nothing goes to the bucket while orphans are deleted there.
+
+use super::{Object, Ports};
+use crate::object::live::Sockets;
+use crate::storage::segments::{self, parse_key};
+use crate::storage::{Failure, stream_row};
+use crate::stream::Life;
+
+impl Object {
+    /// Which of these keys the stream at `path` does not know.
+    pub fn orphans<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        path: &str,
+        keys: Vec<String>,
+    ) -> Result<Vec<String>, Failure> {
+        let has_rows = stream_row::has_segments(ports.sql)?;
+        let life = self.load(ports.sql)?;
+        let mut orphans = Vec::new();
+        for key in keys {
+            let named = parse_key(&key).filter(|(of, _, _)| of.as_str() == path);
+            let others = || Failure::new("look for orphans", format_args!("{key} is another stream's"));
+            let (_, incarnation, read_seq) = named.ok_or_else(others)?;
+            let row = if has_rows { segments::incarnation(ports.sql, read_seq)? } else { None };
+            if row != Some(incarnation) && !is_ahead(life, incarnation, read_seq) {
+                orphans.push(key);
+            }
+        }
+        Ok(orphans)
+    }
+
+    /// The same, to delete them: until [`Object::swept`] nothing goes to the bucket.
+    pub fn sweep<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        path: &str,
+        keys: Vec<String>,
+    ) -> Result<Vec<String>, Failure> {
+        let orphans = self.orphans(ports, path, keys)?;
+        self.sweeps += 1;
+        Ok(orphans)
+    }
+
+    /// They have been deleted, or that has failed.
+    pub fn swept(&mut self) {
+        self.sweeps = self.sweeps.saturating_sub(1);
+    }
+}
+
+/// Whether the stream may have put that segment there, or may yet.
+fn is_ahead(life: &Life, incarnation: u64, read_seq: u64) -> bool {
+    match life {
+        Life::Live(stream) => stream.incarnation == incarnation && read_seq >= stream.first_read_seq,
+        Life::Unborn | Life::Ended(_) => false,
+    }
+}

@@ -1,0 +1,96 @@
+//! Orphans: what the administrator asks of the bucket, page by page, and is told. An orphan is an object that looks like
+//! a stream's segment and that this stream does not know.
+
+use serde::Serialize;
+
+use super::Millis;
+use super::command::query_of;
+use super::lifetime::rfc3339;
+use super::names::{TRUE, query};
+use super::refusal::Refusal;
+
+/// The longest key of the bucket, and so the longest cursor.
+pub const KEY_MAX_BYTES: usize = 1024;
+
+/// What is asked of the bucket.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Ask {
+    /// After which key; from the beginning without it. A key and not what the bucket calls a cursor, so that a page may
+    /// end anywhere.
+    pub after: Option<String>,
+    /// Whether orphans are deleted.
+    pub deletes: bool,
+}
+
+impl Ask {
+    /// Reads a URL's query.
+    pub fn parse(url: &str) -> Result<Ask, Refusal> {
+        let (mut after, mut deletes) = (None, None);
+        for (name, value) in form_urlencoded::parse(query_of(url).as_bytes()) {
+            let (slot, name) = match &*name {
+                query::CURSOR => (&mut after, query::CURSOR),
+                query::DELETE => (&mut deletes, query::DELETE),
+                _ => continue,
+            };
+            if slot.replace(value.into_owned()).is_some() {
+                return Err(Refusal::InvalidQuery { name, why: "it must be given once" });
+            }
+        }
+        if after.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_MAX_BYTES) {
+            let why = "it must be the cursor of the last page";
+            return Err(Refusal::InvalidQuery { name: query::CURSOR, why });
+        }
+        match deletes.as_deref() {
+            None | Some("false") => Ok(Ask { after, deletes: false }),
+            Some(TRUE) => Ok(Ask { after, deletes: true }),
+            Some(_) => Err(Refusal::InvalidQuery { name: query::DELETE, why: "it must be true or false" }),
+        }
+    }
+}
+
+/// What is told of a page of the bucket.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Page {
+    /// What no stream knows; where that was asked, it has been deleted.
+    pub orphans: Vec<Stored>,
+    /// What may be an orphan or not, because its stream did not answer.
+    pub unchecked: Vec<Stored>,
+    /// The keys of what never was a segment. Nobody deletes those.
+    pub foreign: Vec<String>,
+    /// How many segments were looked at, orphans among them.
+    pub checked: usize,
+    /// Where the next page begins; `None` on the last.
+    pub cursor: Option<String>,
+}
+
+/// A segment by its key, as it is in the bucket.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stored {
+    /// Its key.
+    pub key: String,
+    /// The stream it is of.
+    pub path: String,
+    /// Of which life.
+    pub incarnation: u64,
+    /// Which.
+    pub read_seq: u64,
+    /// How large it is.
+    pub bytes: u64,
+    /// When it was put there.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub uploaded: Millis,
+}
+
+fn as_rfc3339<S: serde::Serializer>(at: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*at))
+}
+
+impl Page {
+    /// Adds the segments of one stream, which has said which of their keys it does not know; or it has not answered.
+    pub fn take(&mut self, segments: Vec<Stored>, unknown: Option<&[String]>) {
+        let Some(unknown) = unknown else { return self.unchecked.extend(segments) };
+        self.checked += segments.len();
+        self.orphans.extend(segments.into_iter().filter(|stored| unknown.contains(&stored.key)));
+    }
+}

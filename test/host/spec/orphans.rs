@@ -1,0 +1,471 @@
+//! Orphans: who may ask for them, what the bucket's keys say, and what a stream knows.
+
+use super::rotation::{post, world_after, world_of};
+use super::{CLOSE, HELLO, TEXT};
+use crate::support::bucket::BucketFault;
+use crate::support::http::STREAM_PATH;
+use crate::support::sql::{Fault, HostSql};
+use crate::support::{Response, World};
+use ::http::Method;
+use durable_streams::edge::access::Settings;
+use durable_streams::edge::admin::Admin;
+use durable_streams::protocol::SAFE_INTEGER_MAX;
+use durable_streams::protocol::orphans::{Ask, KEY_MAX_BYTES, Page, Stored};
+use durable_streams::protocol::refusal::Refusal;
+use durable_streams::protocol::reply::Reply;
+use durable_streams::storage::listing::{ByStream, Listed, PAGE_KEYS_MAX, PAGE_STREAMS_MAX, by_stream};
+use durable_streams::storage::segments::{key, parse_key};
+
+const TTL: &str = "PUT | content-type: text/plain | stream-ttl: 60";
+
+// Who may ask, and what.
+
+const URL: &str = "https://streams.test/v1/admin/orphans";
+const TOKEN: &str = "sixteen-letters-";
+
+fn asked(token: Option<&str>, method: &Method, authorization: Option<&str>) -> Result<Ask, Refusal> {
+    let settings = Settings { admin_token: token.map(str::to_owned), ..Settings::default() };
+    Admin::of(&settings).orphans(method, URL, authorization)
+}
+
+#[test]
+fn only_the_token_lets_in() {
+    let wrong = [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer sixteen-letters",
+        "Bearer sixteen-letters-s",
+        "Bearer Sixteen-letters-",
+        "Bearer sixteen-letters- sixteen-letters-",
+        "Bearer x, Bearer sixteen-letters-",
+        "Bearersixteen-letters-",
+        "Basic sixteen-letters-",
+        "sixteen-letters-",
+    ];
+    let post = |token: Option<&str>, sent: Option<&str>| asked(token, &Method::POST, sent);
+    for authorization in wrong {
+        let refused = Err(Refusal::Unauthorized { given: true });
+        assert_eq!(post(Some(TOKEN), Some(authorization)), refused, "{authorization:?}");
+    }
+    assert_eq!(post(Some(TOKEN), None), Err(Refusal::Unauthorized { given: false }));
+    for authorization in ["Bearer sixteen-letters-", "bearer   sixteen-letters-"] {
+        assert_eq!(post(Some(TOKEN), Some(authorization)), Ok(Ask::default()));
+    }
+    // Without a token there is nothing here, and with one that could be guessed or sent by nobody neither.
+    for token in
+        [None, Some(""), Some("fifteen-letters"), Some("sixteen letters "), Some("sixteen\u{2013}letters\n")]
+    {
+        let given = token.map(|token| format!("Bearer {token}"));
+        for authorization in [None, Some("Bearer "), Some("Bearer sixteen-letters-"), given.as_deref()] {
+            assert_eq!(post(token, authorization), Err(Refusal::UnknownRoute), "{token:?} {authorization:?}");
+        }
+    }
+}
+
+/// What lets somebody into the streams does not make an administrator, nor the other way round.
+#[test]
+fn other_tokens_are_for_other_things() {
+    let settings = Settings { auth_token: Some(TOKEN.to_owned()), ..Settings::default() };
+    let sent = Some("Bearer sixteen-letters-");
+    assert_eq!(Admin::of(&settings).orphans(&Method::POST, URL, sent), Err(Refusal::UnknownRoute));
+    let settings = Settings { admin_token: Some(TOKEN.to_owned()), ..settings };
+    assert_eq!(Admin::of(&settings).orphans(&Method::POST, URL, sent), Ok(Ask::default()));
+    let settings = Settings { admin_token: Some("another-token-of-it".to_owned()), ..settings };
+    assert_eq!(
+        Admin::of(&settings).orphans(&Method::POST, URL, sent),
+        Err(Refusal::Unauthorized { given: true })
+    );
+}
+
+#[test]
+fn it_is_a_post() {
+    for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS] {
+        let refused = asked(Some(TOKEN), &method, Some("Bearer sixteen-letters-"));
+        assert_eq!(refused, Err(Refusal::MethodNotAllowed { allow: "POST" }));
+        let stranger = asked(Some(TOKEN), &method, None);
+        assert_eq!(stranger, Err(Refusal::Unauthorized { given: false }), "who may not ask learns nothing");
+    }
+}
+
+#[test]
+fn what_is_asked() {
+    let ask = |after: Option<&str>, deletes| Ask { after: after.map(str::to_owned), deletes };
+    let long = "x".repeat(KEY_MAX_BYTES);
+    let too_long = format!("?cursor={long}x");
+    let table = [
+        ("", Ok(ask(None, false))),
+        ("?", Ok(ask(None, false))),
+        ("?other=1&other=2", Ok(ask(None, false))),
+        ("?delete=true", Ok(ask(None, true))),
+        ("?delete=false", Ok(ask(None, false))),
+        ("?delete=true&cursor=YQ%2f1/0000000000000000", Ok(ask(Some("YQ/1/0000000000000000"), true))),
+        ("?cursor=%1b%20+", Ok(ask(Some("\u{1b}  "), false))),
+        ("#?delete=true", Ok(ask(None, false))),
+        ("?delete=", Err("delete")),
+        ("?delete=yes", Err("delete")),
+        ("?delete=TRUE", Err("delete")),
+        ("?delete", Err("delete")),
+        ("?delete=true&delete=true", Err("delete")),
+        ("?cursor=", Err("cursor")),
+        ("?cursor=a&cursor=b", Err("cursor")),
+        (&too_long, Err("cursor")),
+    ];
+    for (query, expected) in table {
+        let asked = Ask::parse(&format!("{URL}{query}"));
+        match (asked, expected) {
+            (Ok(asked), Ok(expected)) => assert_eq!(asked, expected, "{query}"),
+            (Err(Refusal::InvalidQuery { name, .. }), Err(expected)) => assert_eq!(name, expected, "{query}"),
+            (asked, expected) => panic!("{query}: {asked:?} and not {expected:?}"),
+        }
+    }
+    let longest = format!("{URL}?cursor={long}");
+    assert_eq!(Ask::parse(&longest), Ok(ask(Some(&long), false)));
+}
+
+// What keys say.
+
+#[test]
+fn keys_of_segments() {
+    for (path, incarnation, read_seq) in [
+        ("a", 1, 0),
+        ("chat/42", 3, 17),
+        ("\u{e9} %5C\\", 1, SAFE_INTEGER_MAX),
+        ("a/__ds", SAFE_INTEGER_MAX, 1),
+    ] {
+        let (found, of, which) = parse_key(&key(path, incarnation, read_seq)).unwrap();
+        assert_eq!((found.as_str(), of, which), (path, incarnation, read_seq));
+    }
+}
+
+#[test]
+fn keys_of_nothing_of_ours() {
+    let sixteen = "0000000000000000";
+    let table = [
+        String::new(),
+        "README.txt".to_owned(),
+        "//".to_owned(),
+        format!("/1/{sixteen}"),
+        format!("YQ/{sixteen}"),
+        format!("YQ/1/{sixteen}/"),
+        format!("/YQ/1/{sixteen}"),
+        format!("x/YQ/1/{sixteen}"),
+        format!("YQ/1/{sixteen}.bak"),
+        format!("YQ/1/{sixteen} "),
+        // Numbers that are written otherwise.
+        "YQ/1/0".to_owned(),
+        "YQ/1/00000000000000000".to_owned(),
+        "YQ/1/+000000000000000".to_owned(),
+        "YQ/1/000000000000000a".to_owned(),
+        format!("YQ/01/{sixteen}"),
+        format!("YQ/+1/{sixteen}"),
+        format!("YQ/-1/{sixteen}"),
+        format!("YQ//{sixteen}"),
+        // Lives begin at 1, and numbers end where JavaScript's do.
+        format!("YQ/0/{sixteen}"),
+        key("a", SAFE_INTEGER_MAX + 1, 0),
+        key("a", 1, SAFE_INTEGER_MAX + 1),
+        key("a", 1, u64::MAX),
+        format!("YQ/99999999999999999999/{sixteen}"),
+        // Base64 that is written otherwise: padded, of the other alphabet, with bits left over.
+        format!("YQ==/1/{sixteen}"),
+        format!("w6k+/1/{sixteen}"),
+        format!("YR/1/{sixteen}"),
+        format!("Y/1/{sixteen}"),
+        format!("Y Q/1/{sixteen}"),
+        // Not UTF-8.
+        format!("_w/1/{sixteen}"),
+        // Paths that no stream has.
+        key("", 1, 0),
+        key("a//b", 1, 0),
+        key("/a", 1, 0),
+        key("a/../b", 1, 0),
+        key("a\nb", 1, 0),
+        key("__ds/x", 1, 0),
+        key("__registry__", 1, 0),
+        key(&"x".repeat(742), 1, 0),
+    ];
+    for text in table {
+        assert_eq!(parse_key(&text), None, "{text}");
+    }
+}
+
+// Pages.
+
+fn listed(key: &str) -> Listed {
+    Listed { key: key.to_owned(), bytes: 7, uploaded: 1_893_456_000_000 }
+}
+
+fn stored(path: &str, read_seq: u64) -> Stored {
+    let key = key(path, 1, read_seq);
+    Stored { key, path: path.to_owned(), incarnation: 1, read_seq, bytes: 7, uploaded: 1_893_456_000_000 }
+}
+
+/// The page's streams, each with its segments, as text.
+fn told(page: &ByStream) -> Vec<String> {
+    let line = |(path, segments): &(_, Vec<Stored>)| {
+        let segments = segments.iter().map(|stored| format!(" {}.{}", stored.incarnation, stored.read_seq));
+        let path: &durable_streams::protocol::path::StreamPath = path;
+        format!("{}{}", path.as_str(), segments.collect::<String>())
+    };
+    page.streams.iter().map(line).collect()
+}
+
+#[test]
+fn a_page_is_of_streams() {
+    let keys = ["!", &key("a", 1, 0), &key("a", 1, 1), &key("a", 2, 5), "YQ/2/junk", &key("b", 1, 0), "z"];
+    let page = by_stream(keys.iter().map(|key| listed(key)).collect(), true).unwrap();
+    assert_eq!(told(&page), ["a 1.0 1.1 2.5", "b 1.0"]);
+    assert_eq!(page.foreign, ["!", "YQ/2/junk", "z"]);
+    assert_eq!(page.next, None);
+    assert_eq!(page.streams[1].1, [stored("b", 0)]);
+    assert_eq!(by_stream(Vec::new(), true), Ok(ByStream::default()));
+}
+
+/// Whatever the bucket holds and however much it lists at a time, the pages hold everything once.
+#[test]
+fn pages_leave_nothing_out() {
+    let streams = 3 * PAGE_STREAMS_MAX;
+    let mut keys: Vec<String> = (0..streams)
+        .flat_map(|n| (0..n as u64 % 4).map(move |read_seq| key(&format!("stream {n:03}"), 1, read_seq)))
+        .chain((0..2 * streams).map(|n| format!("c3-foreign {n}")))
+        .collect();
+    keys.sort();
+    for keys_max in [1, 2, 10, PAGE_KEYS_MAX as usize, 10_000] {
+        let (mut after, mut seen): (Option<String>, Vec<String>) = (None, Vec::new());
+        loop {
+            let rest = keys.iter().filter(|key| after.as_ref().is_none_or(|after| *key > after));
+            let rest: Vec<&String> = rest.collect();
+            let shown: Vec<Listed> = rest.iter().take(keys_max).map(|key| listed(key)).collect();
+            let page = by_stream(shown, rest.len() <= keys_max).unwrap();
+            assert!(page.streams.len() <= PAGE_STREAMS_MAX);
+            seen.extend(page.foreign);
+            seen.extend(page.streams.into_iter().flat_map(|(_, segments)| segments).map(|stored| stored.key));
+            match page.next {
+                None => break,
+                next => assert!(next > std::mem::replace(&mut after, next.clone()), "it gets on"),
+            }
+        }
+        seen.sort();
+        assert_eq!(seen, keys);
+    }
+}
+
+/// The end is said to be the end, and not taken for it.
+#[test]
+fn an_empty_page_is_not_the_end() {
+    assert!(by_stream(Vec::new(), false).is_err());
+    assert_eq!(by_stream(vec![listed("x")], false).unwrap().next.as_deref(), Some("x"));
+}
+
+#[test]
+fn what_is_told() {
+    let mut page = Page { foreign: vec!["x\"".to_owned()], cursor: Some("x".to_owned()), ..Page::default() };
+    page.take(vec![stored("a", 0), stored("a", 1), stored("a", 2)], Some(&[key("a", 1, 1)]));
+    page.take(vec![stored("b", 0)], Some(&[]));
+    page.take(vec![stored("c", 0)], None);
+    let body = concat!(
+        r#"{"checked":4,"cursor":"x","foreign":["x\""],"orphans":[{"bytes":7,"incarnation":1,"#,
+        r#""key":"YQ/1/0000000000000001","path":"a","readSeq":1,"uploaded":"2030-01-01T00:00:00Z"}],"#,
+        r#""unchecked":[{"bytes":7,"incarnation":1,"key":"Yw/1/0000000000000000","path":"c","readSeq":0,"#,
+        r#""uploaded":"2030-01-01T00:00:00Z"}]}"#
+    );
+    Response::of_reply(Reply::orphans(&page))
+        .assert_is(&format!("200 | content-type: application/json | cache-control: no-store << {body}"));
+    let last = Response::of_reply(Reply::orphans(&Page::default()));
+    last.assert_is(r#"200 << {"checked":0,"cursor":null,"foreign":[],"orphans":[],"unchecked":[]}"#);
+}
+
+// What a stream knows.
+
+fn of_life(incarnation: u64, read_seqs: impl IntoIterator<Item = u64>) -> Vec<String> {
+    read_seqs.into_iter().map(|read_seq| key(STREAM_PATH, incarnation, read_seq)).collect()
+}
+
+/// Asks twice, the second time with the object's memory lost; asking writes nothing.
+#[track_caller]
+fn check_orphans(world: &mut World, keys: &[String], expected: &[String]) {
+    for restarts in [false, true] {
+        if restarts {
+            world.restart();
+        }
+        world.sql.take_rows_written();
+        let tables = world.sql.tables();
+        assert_eq!(world.orphans(keys).unwrap(), expected, "restarted: {restarts}");
+        assert_eq!(world.sql.take_rows_written(), 0);
+        assert_eq!(world.sql.tables(), tables);
+    }
+}
+
+#[test]
+fn what_has_a_row_is_known() {
+    // Segments 0 and 1 are in the bucket, 2 is the tail.
+    let mut world = world_of(2, &["a", "b", "c", "d", "e"], &[]);
+    check_orphans(&mut world, &of_life(1, 0..2), &[]);
+    check_orphans(&mut world, &of_life(2, 0..4), &of_life(2, 0..4));
+    let mixed = [of_life(1, [1]), of_life(2, [1]), of_life(1, [0])].concat();
+    check_orphans(&mut world, &mixed, &of_life(2, [1]));
+    check_orphans(&mut world, &[], &[]);
+}
+
+/// Segment 0 is sealed, and put into the bucket at this moment; or what put it there has failed, and puts it again.
+#[test]
+fn what_is_on_its_way_up_is_known() {
+    for fault in [None, Some(BucketFault::Fails), Some(BucketFault::FailsButStored)] {
+        let mut world = world_of(2, &["a"], &[]);
+        world.rotates = false;
+        world.run(&[&post("text/plain", "b"), &post("text/plain", "c")]);
+        check_orphans(&mut world, &of_life(1, 0..5), &[]);
+        let work = world.next_work().unwrap();
+        if let Some(fault) = fault {
+            world.bucket.arm(fault);
+        }
+        let has_arrived = world.bucket.take(&work);
+        check_orphans(&mut world, &of_life(1, 0..5), &[]);
+        if has_arrived {
+            world.done(&work);
+            check_orphans(&mut world, &of_life(1, 0..5), &[]);
+        }
+    }
+}
+
+/// What an ended life left in the bucket has rows until it is deleted there, in the next life too.
+#[test]
+fn what_waits_for_its_collection_is_known() {
+    for (end, next_life) in [("DELETE", false), ("DELETE", true), ("RING", false), ("RING", true)] {
+        let mut world = world_after(2, &[TTL, HELLO, HELLO, HELLO]);
+        world.rotates = false;
+        world.run(&["WAIT 59s", HELLO]);
+        // Segment 0 has arrived, 1 is sealed and may be on its way.
+        assert_eq!(world.bucket.objects.len(), 1);
+        world.run(if end == "RING" { &["WAIT 61s", "RING"] } else { &["DELETE"] });
+        if next_life {
+            world.run(&[TTL, HELLO]);
+        }
+        check_orphans(&mut world, &of_life(1, 0..3), &of_life(1, [2]));
+        check_orphans(&mut world, &of_life(2, 0..5), &of_life(2, if next_life { 0..3 } else { 0..5 }));
+        world.work();
+        world.assert_bucket_is_tidy();
+        // Nothing of it is there any more, and what appears there nobody will miss.
+        check_orphans(&mut world, &of_life(1, 0..3), &of_life(1, 0..3));
+    }
+}
+
+/// One that has expired and was not reclaimed yet still has everything.
+#[test]
+fn what_nobody_reclaimed_is_known() {
+    let mut world = world_after(2, &[TTL, HELLO, HELLO, HELLO, "WAIT 600s"]);
+    check_orphans(&mut world, &of_life(1, 0..3), &[]);
+}
+
+#[test]
+fn a_closed_streams_segments_are_known() {
+    let mut world = world_of(2, &["a", "b", "c"], &[CLOSE]);
+    assert_eq!(world.bucket.objects.len(), 2);
+    check_orphans(&mut world, &of_life(1, 0..2), &[]);
+}
+
+/// A row that is missing is damage, and then the object is all that is left of its messages.
+#[test]
+fn what_a_live_stream_misses_is_known() {
+    let mut world = world_of(2, &["a", "b", "c", "d", "e"], &[]);
+    world.sql.raw().execute("DELETE FROM segments WHERE read_seq = 0", ()).unwrap();
+    world.restart();
+    check_orphans(&mut world, &of_life(1, 0..2), &[]);
+}
+
+/// To ask it costs no storage.
+#[test]
+fn what_never_was_knows_nothing() {
+    let mut world = world_after(2, &[]);
+    check_orphans(&mut world, &of_life(1, 0..3), &of_life(1, 0..3));
+    world.sweep(&of_life(1, 0..3)).unwrap();
+    world.swept();
+    assert!(world.sql.tables().is_empty());
+    assert_eq!(world.sql.take_rows_written(), 0);
+    world.ask("GET").assert_is("404");
+}
+
+/// Whoever asks for another stream's keys is told nothing, rather than that nobody knows them.
+#[test]
+fn other_streams_keys_are_not_judged() {
+    let mut world = world_of(2, &["a", "b", "c"], &[]);
+    for other in [key("chat/43", 1, 0), key("chat", 1, 0), "README.txt".to_owned(), String::new()] {
+        for keys in [vec![other.clone()], vec![key(STREAM_PATH, 7, 0), other.clone()]] {
+            assert!(world.orphans(&keys).is_err(), "{other}");
+            assert!(world.sweep(&keys).is_err(), "{other}");
+        }
+    }
+    // A sweep that was refused holds nothing up.
+    world.run(&[&post("text/plain", "d")]);
+    assert_eq!(world.bucket.objects.len(), 2);
+}
+
+/// Whoever cannot tell does not say.
+#[test]
+fn nothing_is_an_orphan_on_doubt() {
+    let keys = [of_life(1, 0..2), of_life(7, 0..2)].concat();
+    let mut failures = 0;
+    for statement in 0..12 {
+        let mut world = world_of(2, &["a", "b", "c", "d", "e"], &["RESTART"]);
+        world.sql.arm(Fault::Statement(statement));
+        let orphans = world.orphans(&keys);
+        if world.sql.disarm() {
+            failures += 1;
+            assert!(orphans.is_err(), "statement {statement}: {orphans:?}");
+        }
+        assert_eq!(world.orphans(&keys).unwrap(), of_life(7, 0..2), "it is asked again");
+    }
+    assert!(failures > 6, "it reads: {failures}");
+}
+
+// Sweeps.
+
+/// A stream whose storage was taken away begins anew, with the keys that are orphans at this moment. What it puts there
+/// is not deleted with them.
+#[test]
+fn nothing_goes_up_while_orphans_are_deleted() {
+    for memory_is_lost in [false, true] {
+        let mut world = world_of(2, &["a", "b", "c", "d", "e"], &[]);
+        world.sql = HostSql::in_memory();
+        world.restart();
+        let keys: Vec<String> = world.bucket.objects.keys().cloned().collect();
+        let orphans = world.sweep(&keys).unwrap();
+        assert_eq!(orphans, keys);
+        world.run(&[TEXT, &post("text/plain", "A"), &post("text/plain", "B"), &post("text/plain", "C")]);
+        assert_eq!(world.next_work(), None);
+        if memory_is_lost {
+            // A commit fails; what is under way in the bucket is so all the same.
+            world.sql.arm(Fault::Commit);
+            world.ask(&post("text/plain", "lost")).assert_is("500");
+            world.ask("HEAD").assert_is("200");
+        }
+        let another = world.sweep(&of_life(5, [0])).unwrap();
+        world.swept();
+        assert_eq!(world.next_work(), None, "the first is still under way");
+        for key in orphans.iter().chain(&another) {
+            world.bucket.objects.remove(key);
+        }
+        world.swept();
+        world.work();
+        world.ask("GET").assert_is("200 << ABC");
+        world.assert_bucket_is_tidy();
+        assert_eq!(world.bucket.objects.len(), 1);
+    }
+}
+
+/// What is on its way when a sweep begins arrives, and is known.
+#[test]
+fn what_is_on_its_way_up_survives_a_sweep() {
+    let mut world = world_of(2, &["a"], &[]);
+    world.rotates = false;
+    world.run(&[&post("text/plain", "b")]);
+    let work = world.next_work().unwrap();
+    let keys = [of_life(1, 0..2), of_life(2, 0..2)].concat();
+    assert_eq!(world.sweep(&keys).unwrap(), of_life(2, 0..2));
+    assert!(world.bucket.take(&work));
+    world.done(&work);
+    world.swept();
+    world.assert_bucket_is_tidy();
+    world.ask("GET").assert_is("200 << ab");
+}
