@@ -70,8 +70,8 @@ pub fn exists(sql: &dyn Sql) -> Result<bool, Failure> {
     Ok(only_row(sql, FIND, &[])?.is_some())
 }
 
-/// The oldest notices, at least one if there is any.
-pub fn next(sql: &dyn Sql, count_max: u64, bytes_max: usize) -> Result<Vec<Notice>, Failure> {
+/// The oldest notices.
+pub fn next(sql: &dyn Sql, count_max: u64) -> Result<Vec<Notice>, Failure> {
     let mut notices = Vec::new();
     sql.query(NEXT, &[Param::Integer(count_max)], &mut |row| {
         let mut columns = Columns::new("outbox", row);
@@ -84,12 +84,6 @@ pub fn next(sql: &dyn Sql, count_max: u64, bytes_max: usize) -> Result<Vec<Notic
         notices.push(Notice { id, noted_at, kind, text: columns.text()? });
         Ok(())
     })?;
-    let ends = notices.iter().scan(0, |bytes, notice| {
-        *bytes += notice.text.len();
-        Some(*bytes)
-    });
-    let fitting = ends.take_while(|bytes| *bytes <= bytes_max).count();
-    notices.truncate(fitting.max(1));
     Ok(notices)
 }
 

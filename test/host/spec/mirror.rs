@@ -1,13 +1,12 @@
 //! The mirror: an index of segments outside of the object, which follows what becomes of them, whatever fails.
 
-use super::rotation::{MANY, post, world_of};
+use super::rotation::{MANY, world_of};
 use super::{CLOSE, HELLO, JSON, TEXT};
 use crate::support::World;
 use crate::support::bucket::BucketFault;
 use crate::support::mirror::{HostMirror, MirrorFault};
 use crate::support::sql::Fault;
-use durable_streams::object::mirror::{Delivery, NOTICES_AT_ONCE_MAX, NOTICES_MAX_BYTES, REST_MAX, REST_MIN};
-use durable_streams::storage::outbox;
+use durable_streams::object::mirror::{Delivery, NOTICES_AT_ONCE_MAX, REST_MAX, REST_MIN};
 use durable_streams::stream::rotate::SegmentLimits;
 
 const ANOTHER: &str = "POST | content-type: text/plain << another";
@@ -306,26 +305,6 @@ fn many_notices_are_told_in_batches() {
         assert_eq!(batches, if restarts { vec![all, all, all, 50] } else { vec![all, all, 50] });
         world.assert_mirror_is_true();
     }
-}
-
-/// However long what they say is.
-#[test]
-fn batches_are_bounded_in_bytes() {
-    const LONG: usize = 40_000;
-    let content_type = format!("text/plain;a=\"{}\"", "x".repeat(LONG));
-    let mut world = world_after(1, &[&format!("PUT | content-type: {content_type}")]);
-    world.tells_mirror = false;
-    world.run(&[post(&content_type, "x").as_str(); 40]);
-    assert_eq!(outbox::next(&world.sql, 40, LONG / 2).unwrap().len(), 1, "it gets on");
-    let mut batches = Vec::new();
-    while let Some(delivery) = world.next_delivery() {
-        batches.push(delivery.statements[0].notices.matches("read_seq").count());
-        assert!(world.mirror.take(&delivery));
-        world.delivered(&delivery);
-    }
-    let all = NOTICES_MAX_BYTES / LONG;
-    assert_eq!(batches, [all, 40 - all]);
-    world.assert_mirror_is_true();
 }
 
 /// The longer it fails, the longer it is left alone, and what is logged says since when.
