@@ -9,6 +9,9 @@ use crate::storage::listing::Listed;
 
 const BINDING: &str = "SEGMENTS";
 
+/// How R2 ends its words for a range that begins after the object's end.
+const NOT_SATISFIABLE: &str = "(10039)";
+
 /// The bucket; absent where no deployment bound one, and then nothing rotates.
 pub(super) fn of(env: &Env) -> Option<SegmentBucket> {
     Some(SegmentBucket { bucket: env.bucket(BINDING).ok()? })
@@ -28,13 +31,18 @@ impl SegmentBucket {
         put.map(drop).map_err(|error| failure("put segment", key, &error))
     }
 
-    /// Some bytes of an object; `None` if it is not there.
+    /// Some bytes of an object, as far as it has them; `None` if it is not there.
     pub(super) async fn get(&self, key: &str, range: &Range<u64>) -> Result<Option<Vec<u8>>, Failure> {
         #[cfg(feature = "counters")]
         super::counters::add(|counts| counts.bucket_class_b += 1);
         let failed = |error: &worker::Error| failure("get segment", key, error);
         let part = worker::Range::OffsetWithLength { offset: range.start, length: range.end - range.start };
-        let found = self.bucket.get(key).range(part).execute().await.map_err(|error| failed(&error))?;
+        let found = match self.bucket.get(key).range(part).execute().await {
+            Ok(found) => found,
+            // Who asked knows how long it should be, and says so as of any other damage.
+            Err(error) if error.to_string().contains(NOT_SATISFIABLE) => return Ok(Some(Vec::new())),
+            Err(error) => return Err(failed(&error)),
+        };
         let Some(body) = found.as_ref().and_then(worker::Object::body) else { return Ok(None) };
         body.bytes().await.map(Some).map_err(|error| failed(&error))
     }

@@ -21,11 +21,17 @@ pub(super) fn event(stream: &str, event: &str) {
     console_debug!("{}", json!({ "level": "debug", "event": event, "stream": stream }));
 }
 
-/// Something was done in the bucket, a segment `rotated` or objects `collected`, or orphans were looked for (`audited`)
-/// and deleted (`swept`), or the mirror was told, so that it is `mirrored`: what that read and wrote in SQLite.
-pub(super) fn worked(stream: &str, event: &str, rows_read: u64, rows_written: u64) {
+/// Something was done in the bucket, a segment `rotated` or all up to one `collected`, or orphans were looked for
+/// (`audited`) and deleted (`swept`), or the mirror was told, so that it is `mirrored`: which, and what that read and wrote in
+/// SQLite.
+pub(super) fn worked(
+    stream: &str,
+    (event, read_seq): (&str, Option<u64>),
+    (rows_read, rows_written): (u64, u64),
+) {
     let line = json!({
-        "level": "debug", "event": event, "stream": stream, "rows_read": rows_read, "rows_written": rows_written,
+        "level": "debug", "event": event, "stream": stream, "read_seq": read_seq,
+        "rows_read": rows_read, "rows_written": rows_written,
     });
     console_debug!("{line}");
 }

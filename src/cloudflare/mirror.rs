@@ -126,7 +126,7 @@ impl Inner {
             self.object.borrow_mut().delivered(&ports, &delivery).map_err(soon)?;
             if self.config.debug {
                 let after = self.sql.take_row_counts();
-                log::worked(&self.name(), "mirrored", before.0 + after.0, before.1 + after.1);
+                log::worked(&self.name(), ("mirrored", None), (before.0 + after.0, before.1 + after.1));
             }
         }
     }

@@ -85,7 +85,7 @@ impl Inner {
         let orphans = decide(&mut self.object.borrow_mut(), &ports, &path, keys)?;
         if self.config.debug {
             let (rows_read, rows_written) = self.sql.take_row_counts();
-            log::worked(&path, if deletes { "swept" } else { "audited" }, rows_read, rows_written);
+            log::worked(&path, (if deletes { "swept" } else { "audited" }, None), (rows_read, rows_written));
         }
         if !deletes {
             return Ok(orphans);

@@ -332,17 +332,17 @@ impl Inner {
                 Some(Work::Upload(mut upload)) => {
                     bucket.put(&upload.key, std::mem::take(&mut upload.bytes)).await?;
                     self.object.borrow_mut().uploaded(&ports, &upload, clock::now())?;
-                    "rotated"
+                    ("rotated", Some(upload.read_seq()))
                 }
                 Some(Work::Collect(mut collection)) => {
                     bucket.delete(std::mem::take(&mut collection.keys)).await?;
                     self.object.borrow_mut().collected(&ports, &collection, clock::now())?;
-                    "collected"
+                    ("collected", Some(collection.through_read_seq))
                 }
             };
             if self.config.debug {
                 let (read_then, rows_written) = self.sql.take_row_counts();
-                log::worked(&self.name(), event, rows_read + read_then, rows_written);
+                log::worked(&self.name(), event, (rows_read + read_then, rows_written));
             }
             self.mirror_soon();
         }

@@ -41,12 +41,20 @@ pub struct Upload {
     segment: Segment,
 }
 
+impl Upload {
+    /// Which segment.
+    pub fn read_seq(&self) -> u64 {
+        self.segment.read_seq
+    }
+}
+
 /// Segments that nobody can read any more.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Collection {
     /// Where they are.
     pub keys: Vec<String>,
-    through_read_seq: u64,
+    /// The last of them.
+    pub through_read_seq: u64,
 }
 
 impl Object {

@@ -36,7 +36,8 @@ describe("a stream of many segments", () => {
     const { stream } = await filled(8)
     expect(await keysOf(server, stream)).toEqual(keys(stream, 2))
     await stream.append("8", { ...JSON_TYPE, ...CLOSED })
-    await rotated(server, stream, 3)
+    const lines = await rotated(server, stream, 3)
+    expect(lines.map(({ read_seq }) => read_seq)).toEqual(numbers(3))
     expect(await keysOf(server, stream)).toEqual(keys(stream, 3))
     const chunks = await stream.readAll()
     expect(chunks.flatMap(({ text }) => JSON.parse(text))).toEqual(numbers(9))
@@ -150,19 +151,27 @@ describe("objects that are damaged", () => {
   afterAll(() => server?.dispose())
 
   const damages = {
-    missing: (bucket, key) => bucket.delete(key),
-    "of one other byte": (bucket, key, bytes) => {
-      const other = Buffer.from(bytes)
-      other[other.indexOf("message 4")] ^= 1
-      return bucket.put(key, other)
-    },
-    "cut short": (bucket, key, bytes) => bucket.put(key, bytes.subarray(0, 50)),
-    "of another segment": async (bucket, key) => {
-      const other = await bucket.get(key.replace(/1$/u, "0"))
-      return bucket.put(key, Buffer.from(await other.arrayBuffer()))
-    },
+    missing: [(bucket, key) => bucket.delete(key), "it is not in the bucket"],
+    "of one other byte": [
+      (bucket, key, bytes) => {
+        const other = Buffer.from(bytes)
+        other[other.indexOf("message 4")] ^= 1
+        return bucket.put(key, other)
+      },
+      "a block's checksum is wrong",
+    ],
+    "cut short in a block": [(bucket, key, bytes) => bucket.put(key, bytes.subarray(0, 70)), "it is cut off"],
+    "cut short before its blocks": [(bucket, key, bytes) => bucket.put(key, bytes.subarray(0, 9)), "it is cut off"],
+    empty: [(bucket, key) => bucket.put(key, Buffer.alloc(0)), "it is cut off"],
+    "of another segment": [
+      async (bucket, key) => {
+        const other = await bucket.get(key.replace(/1$/u, "0"))
+        return bucket.put(key, Buffer.from(await other.arrayBuffer()))
+      },
+      "a block's checksum is wrong",
+    ],
   }
-  for (const [name, damage] of Object.entries(damages)) {
+  for (const [name, [damage, why]] of Object.entries(damages)) {
     test(`${name}: an error that names the object, and the right one heals it`, async () => {
       const stream = server.stream(unique("damaged"))
       await stream.create()
@@ -178,7 +187,7 @@ describe("objects that are damaged", () => {
         expect(JSON.parse(refused.text)).toMatchObject({ error: { code: "internal" } })
       }
       const lines = await server.log.until({ level: "error", stream: stream.path }, 3)
-      for (const { cause } of lines) expect(cause).toContain(key)
+      for (const line of lines) expect(line).toMatchObject({ operation: "read segment", cause: `${key}: ${why}` })
       // What is elsewhere is read, and writers notice nothing.
       expect((await stream.read(offset(2, 0))).text).toBe("message 6\nmessage 7\n")
       await stream.append("message 8\n")
