@@ -15,7 +15,7 @@ use crate::stream::append::{Appending, Content, append};
 use crate::stream::close::{Closing, close};
 use crate::stream::create::{Creating, create};
 use crate::stream::fence::ProducerState;
-use crate::stream::rotate::Fill;
+use crate::stream::rotate::{Fill, fills};
 use crate::stream::{Closure, Life, Stream};
 
 /// When the segments of a deleted stream are looked for again.
@@ -51,9 +51,9 @@ impl Object {
                 Ok(reply.with_reader_key(stream.reader_key(guarded)).into())
             }
             Creating::Create(mut stream, content) => {
-                commit(ports.sql, &Change::Create { path, stream: &stream, content: &content })?;
-                stream.fill = stream.fill.with(&content);
-                stream.tail = tail_after(&stream, &content);
+                let seals = self.limits.segments.is_some_and(|limits| fills(&stream, &content, limits));
+                commit(ports.sql, &Change::Create { path, stream: &stream, content: &content, seals })?;
+                follow(&mut stream, &content, seals);
                 let reply = Reply::created(
                     request.location,
                     request.content_type.as_str(),
@@ -155,8 +155,8 @@ impl Writing<'_> {
     ) -> Result<(), Stop> {
         let lease_until = stream.touch(now);
         let Writing { content, stream_seq, producer, closes } = self;
-        let fill = content.map_or(stream.fill, |content| stream.fill.with(content));
-        let seals = content.is_some() && limits.segments.is_some_and(|limits| fill.is_full(limits));
+        let seals = content
+            .is_some_and(|content| limits.segments.is_some_and(|limits| fills(stream, content, limits)));
         let seq = stream_seq.or(stream.stream_seq.as_deref());
         let change = Change::Append {
             stream,
@@ -173,12 +173,8 @@ impl Writing<'_> {
         if let Some(producer) = producer {
             producers.accepted(producer);
         }
-        if seals {
-            stream.tail = Offset::segment_start(stream.tail.read_seq + 1);
-            stream.fill = Fill::default();
-        } else if let Some(content) = content {
-            stream.tail = tail_after(stream, content);
-            stream.fill = fill;
+        if let Some(content) = content {
+            follow(stream, content, seals);
         }
         if content.is_some() {
             stream.written_at = now;
@@ -191,6 +187,17 @@ impl Writing<'_> {
             stream.lease_until = lease_until.unwrap_or(stream.lease_until);
         }
         Ok(())
+    }
+}
+
+/// Lets memory follow storage, which has taken the content.
+fn follow(stream: &mut Stream, content: &Content<'_>, seals: bool) {
+    if seals {
+        stream.tail = Offset::segment_start(stream.tail.read_seq + 1);
+        stream.fill = Fill::default();
+    } else {
+        stream.fill = stream.fill.with(content);
+        stream.tail = tail_after(stream, content);
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Change<'a> {
         stream: &'a Stream,
         /// What it begins with.
         content: &'a Content<'a>,
+        /// Whether the segment is full with it.
+        seals: bool,
     },
     /// Something is appended, or the stream is closed, or both.
     Append {
@@ -109,7 +111,7 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
         return messages::insert_alone(sql, content, written);
     }
     sql.transaction(&mut || match change {
-        Change::Create { path, stream, content } => create(sql, path, stream, content),
+        Change::Create { path, stream, content, seals } => create(sql, path, (stream, content), *seals),
         Change::Append {
             stream,
             content,
@@ -154,10 +156,17 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
     })
 }
 
-fn create(sql: &dyn Sql, path: &str, stream: &Stream, content: &Content<'_>) -> Result<(), Failure> {
+fn create(
+    sql: &dyn Sql,
+    path: &str,
+    (stream, content): (&Stream, &Content<'_>),
+    seals: bool,
+) -> Result<(), Failure> {
+    let read_seq = stream.tail.read_seq;
+    let tail = if seals { read_seq + 1 } else { read_seq };
     sql.run(schema::CREATE_STREAM, &[])?;
-    sql.run(&schema::create_messages(stream.tail.read_seq), &[])?;
-    stream_row::put(sql, path, stream)?;
+    (read_seq..=tail).try_for_each(|read_seq| sql.run(&schema::create_messages(read_seq), &[]))?;
+    stream_row::put(sql, path, stream, tail)?;
     if content.span == 0 {
         return Ok(());
     }

@@ -157,7 +157,7 @@ fn decode(incarnation: u64, read_seq: u64, mut columns: Columns) -> Result<Strea
 }
 
 /// Writes a new stream's row, over the one of an earlier life.
-pub(super) fn put(sql: &dyn Sql, path: &str, stream: &Stream) -> Result<(), Failure> {
+pub(super) fn put(sql: &dyn Sql, path: &str, stream: &Stream, read_seq: u64) -> Result<(), Failure> {
     let (ttl, expires_at) = match stream.lifetime {
         Lifetime::Unlimited => (Param::Null, Param::Null),
         Lifetime::Ttl { seconds } => (Param::Integer(seconds), Param::Null),
@@ -170,7 +170,7 @@ pub(super) fn put(sql: &dyn Sql, path: &str, stream: &Stream) -> Result<(), Fail
             Param::Integer(SCHEMA_VERSION),
             Param::Integer(stream.incarnation),
             Param::Text(path),
-            Param::Integer(stream.tail.read_seq),
+            Param::Integer(read_seq),
             Param::Integer(stream.first_read_seq),
             Param::Text(stream.content_type.as_str()),
             ttl,

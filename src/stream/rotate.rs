@@ -1,8 +1,8 @@
 //! Rotation: when a segment is full, and which one is due for the bucket.
 //!
-//! The append that fills a segment seals it: the tail is then the start of the next, so that each place has one offset.
-//! A sealed segment never changes, and goes to the bucket in its own time. A closed stream's last segment is sealed as
-//! it is.
+//! What fills a segment, an append or a PUT's initial content, seals it: the tail is then the start of the next, so that
+//! each place has one offset. A sealed segment never changes, and goes to the bucket in its own time. A closed stream's
+//! last segment is sealed as it is.
 
 use super::Stream;
 use super::append::Content;
@@ -32,10 +32,14 @@ impl Fill {
         Fill { appends, bytes: self.bytes + content.bytes.len() as u64 }
     }
 
-    /// Whether the segment is sealed by what was just added to it.
-    pub fn is_full(self, limits: SegmentLimits) -> bool {
+    fn is_full(self, limits: SegmentLimits) -> bool {
         self.appends >= limits.appends_max || self.bytes >= limits.bytes_max
     }
+}
+
+/// Whether the tail's segment is full with what is added to it, and so sealed.
+pub fn fills(stream: &Stream, content: &Content<'_>, limits: SegmentLimits) -> bool {
+    content.span > 0 && stream.fill.with(content).is_full(limits)
 }
 
 /// The segment that is due: the oldest in the hot log, if it is sealed.

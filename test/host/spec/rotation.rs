@@ -170,6 +170,55 @@ fn full_segments() {
     }
 }
 
+/// What a PUT brings may fill a segment, and is then in the bucket without another request.
+#[test]
+fn a_put_that_fills_a_segment() {
+    let small = SegmentLimits { appends_max: 3, bytes_max: 8 };
+    for (put, body, tail, segments) in [
+        ("PUT | content-type: text/plain", "0123456", "@0_7", 0),
+        ("PUT | content-type: text/plain", "01234567", "@1_0", 1),
+        ("PUT | content-type: text/plain", "0123456789", "@1_0", 1),
+        ("PUT | content-type: application/json", "[1,2,3,4]", "@0_4", 0),
+        ("PUT | content-type: application/json", "[1,2,3,45]", "@1_0", 1),
+        ("PUT | content-type: application/json", "[]", "@0_0", 0),
+        ("PUT | content-type: application/json | stream-closed: true", "[1,2,3,45]", "@1_0", 1),
+        ("PUT | content-type: application/json | stream-closed: true", "[1,2]", "@0_2", 1),
+    ] {
+        for restarts in [false, true] {
+            let mut world = World::new();
+            world.limit_segments(Some(small));
+            let expected = format!("stream-next-offset: {tail}");
+            world.ask(&format!("{put} << {body}")).assert_is(&format!("201 | {expected}"));
+            assert_eq!(world.bucket.objects.len(), segments, "{put} << {body}");
+            if restarts {
+                world.restart();
+            }
+            world.ask("GET").assert_is(&format!("200 | {expected} | stream-up-to-date: true << {body}"));
+            world.ask("HEAD").assert_is(&format!("200 | {expected}"));
+            world.assert_bucket_is_tidy();
+        }
+    }
+    // One append may be all that a segment holds; nothing is none.
+    for (body, tail) in [("1", "@1_0"), ("[]", "@0_0")] {
+        let mut world = World::new();
+        world.limit_segments(Some(SegmentLimits { appends_max: 1, ..small }));
+        world
+            .ask(&format!("PUT | content-type: application/json << {body}"))
+            .assert_is(&format!("201 | stream-next-offset: {tail}"));
+    }
+    // In the transaction of the PUT: after a crash it is sealed all the same.
+    let mut world = World::new();
+    world.limit_segments(Some(small));
+    world.rotates = false;
+    world.run(&["PUT | content-type: text/plain << 0123456789", "RESTART"]);
+    world.ask("HEAD").assert_is("200 | stream-next-offset: @1_0");
+    world.work();
+    assert_eq!(world.bucket.objects.len(), 1);
+    let more = post("text/plain", "more");
+    world.run(&[&more]);
+    world.ask("GET ?offset=@1_0").assert_is("200 | stream-next-offset: @1_4 << more");
+}
+
 // Reads.
 
 #[test]
