@@ -239,11 +239,11 @@ impl Object {
     /// Ends the stream that is live, and its readers with it.
     #[inline(never)]
     fn end<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> Result<(), Failure> {
-        let (rotates, guarded) = (self.limits.segments.is_some(), self.limits.guarded);
+        let (limits, guarded) = (self.limits.segments, self.limits.guarded);
         let Life::Live(stream) = self.load(ports.sql)? else { return Ok(()) };
         let (ended, incarnation, tail) = (delete(stream), stream.incarnation, stream.tail);
         let audience = Audience::of(guarded, stream.public, false);
-        let uploading = if rotates { rotate::due(stream) } else { None };
+        let uploading = limits.and_then(|limits| rotate::due(stream, limits));
         commit(ports.sql, &Change::End { stream, ended, uploading })?;
         self.garbage = Garbage::Unknown;
         self.life = Some(Life::Ended(ended));

@@ -60,28 +60,28 @@ pub struct Collection {
 impl Object {
     /// Whether there may be something to do.
     pub fn may_have_work(&self) -> bool {
-        self.limits.segments.is_some()
-            && self.sweeps == 0
-            && match &self.life {
-                // What begins with the first segment of all leaves none behind.
-                Some(Life::Live(stream)) => {
-                    due(stream).is_some() || (self.garbage == Garbage::Unknown && stream.first_read_seq > 0)
-                }
-                Some(Life::Ended(_)) => self.garbage == Garbage::Unknown,
-                Some(Life::Unborn) | None => false,
+        if self.sweeps > 0 {
+            return false;
+        }
+        self.limits.segments.is_some_and(|limits| match &self.life {
+            // What begins with the first segment of all leaves none behind.
+            Some(Life::Live(stream)) => {
+                due(stream, limits).is_some()
+                    || (self.garbage == Garbage::Unknown && stream.first_read_seq > 0)
             }
+            Some(Life::Ended(_)) => self.garbage == Garbage::Unknown,
+            Some(Life::Unborn) | None => false,
+        })
     }
 
     /// The next thing to do.
     pub fn next_work<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> Result<Option<Work>, Failure> {
-        if self.limits.segments.is_none() || self.sweeps > 0 {
-            return Ok(None);
-        }
+        let Some(limits) = self.limits.segments.filter(|_| self.sweeps == 0) else { return Ok(None) };
         let garbage = self.garbage;
         let floor = match self.load(ports.sql)? {
             Life::Unborn => return Ok(None),
             Life::Live(stream) => {
-                if let Some(read_seq) = due(stream) {
+                if let Some(read_seq) = due(stream, limits) {
                     return upload(ports.sql, stream, read_seq).map(|upload| Some(Work::Upload(upload)));
                 }
                 stream.first_read_seq
@@ -106,9 +106,10 @@ impl Object {
         now: Millis,
     ) -> Result<(), Failure> {
         let segment = &upload.segment;
-        let noted_at = self.noted_at(now);
+        let (limits, noted_at) = (self.limits.segments, self.noted_at(now));
         let Life::Live(stream) = self.load(ports.sql)? else { return Ok(()) };
-        if stream.incarnation != segment.incarnation || due(stream) != Some(segment.read_seq) {
+        let due = limits.and_then(|limits| due(stream, limits));
+        if stream.incarnation != segment.incarnation || due != Some(segment.read_seq) {
             return Ok(());
         }
         let committed = commit(ports.sql, &Change::Rotate { segment, noted_at });

@@ -2,7 +2,7 @@
 //!
 //! What fills a segment, an append or a PUT's initial content, seals it: the tail is then the start of the next, so that
 //! each place has one offset. A sealed segment never changes, and goes to the bucket in its own time. A closed stream's
-//! last segment is sealed as it is.
+//! last segment is sealed as it is, and stays in the hot log if it is too small to be worth its way.
 
 use super::Stream;
 use super::append::Content;
@@ -14,6 +14,8 @@ pub struct SegmentLimits {
     pub appends_max: u64,
     /// From how many bytes on it is full.
     pub bytes_max: u64,
+    /// From how many bytes on a closed stream's last segment goes to the bucket, too.
+    pub closed_bytes_min: u64,
 }
 
 /// How full a segment is.
@@ -43,12 +45,14 @@ pub fn fills(stream: &Stream, content: &Content<'_>, limits: SegmentLimits) -> b
 }
 
 /// The segment that is due: the oldest in the hot log, if it is sealed.
-pub fn due(stream: &Stream) -> Option<u64> {
-    (stream.hot_from < sealed_until(stream)).then_some(stream.hot_from)
+pub fn due(stream: &Stream, limits: SegmentLimits) -> Option<u64> {
+    (stream.hot_from < sealed_until(stream, limits)).then_some(stream.hot_from)
 }
 
-/// The first segment that may still change.
-fn sealed_until(stream: &Stream) -> u64 {
-    let tail_is_sealed = stream.closure.is_closed() && stream.tail.position > 0;
-    stream.tail.read_seq + u64::from(tail_is_sealed)
+/// The first segment that may still change, or that stays.
+fn sealed_until(stream: &Stream, limits: SegmentLimits) -> u64 {
+    let tail_goes = stream.closure.is_closed()
+        && stream.tail.position > 0
+        && stream.fill.bytes >= limits.closed_bytes_min;
+    stream.tail.read_seq + u64::from(tail_goes)
 }

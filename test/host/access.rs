@@ -828,6 +828,7 @@ fn what_became_private_meanwhile_is_not_shown() {
     world.limit_segments(Some(durable_streams::stream::rotate::SegmentLimits {
         appends_max: 1,
         bytes_max: 1 << 20,
+        closed_bytes_min: 1,
     }));
     world.run(&[
         "PUT | content-type: text/plain | stream-public: true << one",

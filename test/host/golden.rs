@@ -348,7 +348,7 @@ fn segments_with_a_wrong_byte() {
 #[test]
 fn stored_segments() {
     let mut world = World::new();
-    world.limit_segments(Some(SegmentLimits { appends_max: 2, bytes_max: 1000 }));
+    world.limit_segments(Some(SegmentLimits { appends_max: 2, bytes_max: 1000, closed_bytes_min: 1 }));
     world.run(&[
         "PUT | content-type: application/json",
         "POST | content-type: application/json | stream-seq: s1 << 1",
@@ -378,7 +378,7 @@ fn stored_segments() {
 #[test]
 fn stored_notices() {
     let mut world = World::new();
-    world.limit_segments(Some(SegmentLimits { appends_max: 2, bytes_max: 1000 }));
+    world.limit_segments(Some(SegmentLimits { appends_max: 2, bytes_max: 1000, closed_bytes_min: 1 }));
     world.limit_mirror(true);
     world.tells_mirror = false;
     world.run(&[

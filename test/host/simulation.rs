@@ -141,7 +141,8 @@ impl Simulation {
         world.rotates = false;
         world.tells_mirror = false;
         let segments = [(1, 1), (3, 200), (5, 50), (1000, 40), (1000, 4 << 20)][random.usize(0..5)];
-        let segments = SegmentLimits { appends_max: segments.0, bytes_max: segments.1 };
+        let closed_bytes_min = [1, 20][random.usize(0..2)];
+        let segments = SegmentLimits { appends_max: segments.0, bytes_max: segments.1, closed_bytes_min };
         world.limit_segments((random.u32(0..8) > 0).then_some(segments));
         let mirrors = [Some(true), Some(true), None, Some(false)][random.usize(0..4)];
         world.limit_mirror(mirrors.unwrap_or_else(|| random.bool()));

@@ -554,7 +554,7 @@ fn a_stream_that_ends_while_a_read_waits_for_the_bucket() {
     ] {
         for read in ["GET ?offset=-1", "GET ?offset=-1&live=long-poll", "GET ?offset=-1&live=sse"] {
             let mut world = World::new();
-            world.limit_segments(Some(SegmentLimits { appends_max: 1, bytes_max: 1 }));
+            world.limit_segments(Some(SegmentLimits { appends_max: 1, bytes_max: 1, closed_bytes_min: 1 }));
             world.run(&[TEXT, HELLO]);
             world.meanwhile = meanwhile;
             let answer = world.send(&Request::parse(read));

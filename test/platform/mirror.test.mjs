@@ -10,7 +10,7 @@ import { keyOf, keysOf, messagesOf, rotated, startKnown } from "./segments.mjs"
 import { CLOSED, JSON_TYPE, LONG_MS, numbers, readmeExample, root, scratch, start, unique } from "./support.mjs"
 
 const MIGRATION = "migrations/0001_segments_admin.sql"
-const OPTIONS = { mirrors: true, vars: { SEGMENT_MAX_MESSAGES: "3" } }
+const OPTIONS = { mirrors: true, vars: { SEGMENT_MAX_MESSAGES: "3", SEGMENT_MIN_BYTES: "1" } }
 
 const indexOf = (server) => server.mf.getD1Database("ADMIN_DB", "durable-streams")
 

@@ -11,7 +11,7 @@ const MIB = 2 ** 20
 describe("a stream of many segments", () => {
   let server
   beforeAll(async () => {
-    server = await start({ vars: { ...PATIENT, SEGMENT_MAX_MESSAGES: "3" } })
+    server = await start({ vars: { ...PATIENT, SEGMENT_MAX_MESSAGES: "3", SEGMENT_MIN_BYTES: "1" } })
   })
   afterAll(() => server?.dispose())
 
@@ -216,7 +216,7 @@ test("an append's answer does not wait for the bucket", async () => {
 test("a delete in the middle of an upload leaves no object", async () => {
   const server = await start()
   onTestFinished(() => server.dispose())
-  for (const size of [0.01, 1, 4, 15].map((mib) => mib * MIB)) {
+  for (const size of [0.02, 1, 4, 15].map((mib) => mib * MIB)) {
     const stream = server.stream(unique("early"))
     await stream.create(BYTES)
     await stream.append(randomBytes(size), { ...BYTES, ...CLOSED })

@@ -6,7 +6,7 @@ import { BYTES, CLOSED, JSON_TYPE, SOON_MS, producer, scratch, start, startWorke
 describe("rows that workerd counts, as Cloudflare bills them", () => {
   let server
   beforeAll(async () => {
-    server = await start()
+    server = await start({ vars: { SEGMENT_MIN_BYTES: "1" } })
   })
   afterAll(() => server?.dispose())
 

@@ -17,7 +17,7 @@ const PRODUCED: &str =
 #[track_caller]
 fn world_after(appends_max: u64, steps: &[&str]) -> World {
     let mut world = World::new();
-    world.limit_segments(Some(SegmentLimits { appends_max, bytes_max: MANY }));
+    world.limit_segments(Some(SegmentLimits { appends_max, bytes_max: MANY, closed_bytes_min: 1 }));
     world.limit_mirror(true);
     world.run(steps);
     world
@@ -76,7 +76,7 @@ fn rows_follow_segments() {
 fn streams_share_a_mirror() {
     let mut one = world_after(1, &[TEXT, HELLO, HELLO]);
     let mut other = World::new();
-    other.limit_segments(Some(SegmentLimits { appends_max: 1, bytes_max: MANY }));
+    other.limit_segments(Some(SegmentLimits { appends_max: 1, bytes_max: MANY, closed_bytes_min: 1 }));
     other.limit_mirror(true);
     other.mirror = std::mem::take(&mut one.mirror);
     let there = "/v1/stream/chat/4";
@@ -91,7 +91,7 @@ fn streams_share_a_mirror() {
 
 #[test]
 fn what_is_not_mirrored_costs_nothing() {
-    for segments in [Some(SegmentLimits { appends_max: 1, bytes_max: MANY }), None] {
+    for segments in [Some(SegmentLimits { appends_max: 1, bytes_max: MANY, closed_bytes_min: 1 }), None] {
         for mirrors in [true, false] {
             let mut world = World::new();
             world.limit_segments(segments);

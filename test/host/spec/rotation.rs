@@ -16,7 +16,7 @@ pub(super) const MANY: u64 = 1 << 40;
 #[track_caller]
 pub(super) fn world_after(appends_max: u64, steps: &[&str]) -> World {
     let mut world = World::new();
-    world.limit_segments(Some(SegmentLimits { appends_max, bytes_max: MANY }));
+    world.limit_segments(Some(SegmentLimits { appends_max, bytes_max: MANY, closed_bytes_min: 1 }));
     world.run(steps);
     world
 }
@@ -152,7 +152,7 @@ fn full_segments() {
     for (content_type, appends_max, bytes_max, posts) in table {
         for restarts in [false, true] {
             let mut world = World::new();
-            world.limit_segments(Some(SegmentLimits { appends_max, bytes_max }));
+            world.limit_segments(Some(SegmentLimits { appends_max, bytes_max, closed_bytes_min: 1 }));
             world.run(&[&format!("PUT | content-type: {content_type}")]);
             for (body, tail) in posts {
                 let expected = format!("204 | stream-next-offset: {tail}");
@@ -173,7 +173,7 @@ fn full_segments() {
 /// What a PUT brings may fill a segment, and is then in the bucket without another request.
 #[test]
 fn a_put_that_fills_a_segment() {
-    let small = SegmentLimits { appends_max: 3, bytes_max: 8 };
+    let small = SegmentLimits { appends_max: 3, bytes_max: 8, closed_bytes_min: 1 };
     for (put, body, tail, segments) in [
         ("PUT | content-type: text/plain", "0123456", "@0_7", 0),
         ("PUT | content-type: text/plain", "01234567", "@1_0", 1),
@@ -304,6 +304,57 @@ fn closed_streams() {
     }
     let full_last = "POST | content-type: text/plain | stream-closed: true << b";
     check(&[TEXT, HELLO, full_last], "GET", "200 | stream-next-offset: @1_0 | stream-closed: true << hellob");
+}
+
+/// What would not be worth its way stays where it is: the last segment of a closed stream, and only that.
+#[test]
+fn small_closed_streams_stay() {
+    let limits = SegmentLimits { appends_max: 3, bytes_max: MANY, closed_bytes_min: 8 };
+    let [seven, eight] = ["0123456", "01234567"];
+    let closing = |body: &str| post("text/plain", body).replace(" << ", " | stream-closed: true << ");
+    let put = |body: &str| format!("PUT | content-type: text/plain | stream-closed: true << {body}");
+    let (open, last) = (post("text/plain", "01"), closing("23456"));
+    for (steps, segments) in [
+        (vec![TEXT, &post("text/plain", seven), CLOSE], 0),
+        (vec![TEXT, &post("text/plain", eight), CLOSE], 1),
+        (vec![TEXT, &closing(seven)], 0),
+        (vec![TEXT, &closing(eight)], 1),
+        (vec![&put(seven)], 0),
+        (vec![&put(eight)], 1),
+        (vec![TEXT, CLOSE], 0),
+        // What an append filled has gone before, however small it is; the close looks at what came after it.
+        (vec![TEXT, &open, &open, &open, &last], 1),
+        (vec![TEXT, &open, &open, &open, &open, &last, CLOSE], 1),
+        (vec![TEXT, &open, &open, &last], 1),
+    ] {
+        for restarts in [false, true] {
+            let mut world = World::new();
+            world.limit_segments(Some(limits));
+            world.rotates = false;
+            world.run(&steps);
+            let seen =
+                |world: &mut World| [world.ask("GET"), world.ask("HEAD"), world.ask("GET ?offset=now")];
+            let before = seen(&mut world);
+            if restarts {
+                world.restart();
+            }
+            world.work();
+            assert_eq!(world.bucket.objects.len(), segments, "{steps:?}");
+            assert_eq!(seen(&mut world), before);
+            world.run(&["DELETE"]);
+            world.work();
+            world.assert_bucket_is_tidy();
+            assert_eq!(world.sql.tables().last().map(String::as_str), Some("stream"));
+        }
+    }
+    // A deployment that sets the limit lower finds the rest.
+    let mut world = World::new();
+    world.limit_segments(Some(limits));
+    world.run(&[TEXT, &closing(seven)]);
+    world.limit_segments(Some(SegmentLimits { closed_bytes_min: 7, ..limits }));
+    world.run(&["HEAD"]);
+    world.ask("GET").assert_is(&format!("200 | stream-next-offset: @0_7 | stream-closed: true << {seven}"));
+    assert_eq!(world.bucket.objects.len(), 1);
 }
 
 // Live readers.

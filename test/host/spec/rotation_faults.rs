@@ -139,7 +139,7 @@ fn blocks_of(object: &[u8]) -> (usize, usize) {
 #[test]
 fn failures_name_the_object() {
     let mut world = world_of(2, &["ab", "c"], &[]);
-    let segments = Some(SegmentLimits { appends_max: 2, bytes_max: MANY });
+    let segments = Some(SegmentLimits { appends_max: 2, bytes_max: MANY, closed_bytes_min: 1 });
     let mut object = Object::new(Limits {
         long_poll_timeout: 20_000,
         chunk_max_bytes: CHUNK_MAX_BYTES,
