@@ -109,7 +109,7 @@ impl Inner {
         if let Err((failure, again_at)) = told {
             log::failure(&self.name(), &failure);
             self.mirror.rests_until.set(again_at);
-            self.set_alarm_or_log(None);
+            self.rearm_or_log();
         }
     }
 

@@ -71,11 +71,12 @@ impl ObjectSql {
     pub(super) fn set_alarm(&self, at: Millis) -> Result<(), Failure> {
         #[cfg(feature = "counters")]
         super::counters::add(|counts| counts.alarms_set += 1);
+        self.rows_written.set(self.rows_written.get() + 1);
         // The promise is left alone: the output gate holds the answer until the alarm is stored.
         self.storage.set_alarm(at as f64).map(drop).map_err(|error| failure("set alarm", &error))
     }
 
-    /// Rows read and written since it was last asked.
+    /// Rows read and written since it was last asked; an alarm that was set is billed as one.
     pub(super) fn take_row_counts(&self) -> (u64, u64) {
         (self.rows_read.take(), self.rows_written.take())
     }

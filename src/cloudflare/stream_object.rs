@@ -25,20 +25,17 @@ use super::mirror::Mirror;
 use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
 use super::{log, reply};
-use crate::object::alarm::Rung;
+use crate::object::alarm::{RETRY, Rung};
 use crate::object::live::Sockets;
 use crate::object::read::Cold;
 use crate::object::rotation::Work;
-use crate::object::{Answer, Object, Ports, Served, Stop};
+use crate::object::{Answer, Object, Ports, Stop};
 use crate::protocol::Millis;
 use crate::protocol::command::{Command, Read, RequestHead};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 use crate::storage::messages::APPEND_MAX_BYTES;
-
-/// When an alarm that failed rings again.
-const ALARM_RETRY: Millis = 60_000;
 
 /// The largest body that `worker.js` receives by itself.
 #[wasm_bindgen(js_name = bodyMaxBytes)]
@@ -120,12 +117,13 @@ impl StreamObject {
     /// The alarm rings.
     pub async fn ring(&self) -> Result<(), JsValue> {
         let inner = Rc::clone(&self.inner);
-        inner.ring()?;
+        let rung = inner.ring();
         if !inner.working.replace(true) {
             inner.work().await;
         }
         inner.mirror_now().await;
-        Ok(())
+        let rearmed = rung.and_then(|()| inner.rearm()).or_else(|failure| inner.ring_again(&failure));
+        rearmed.map_err(|failure| failure.to_string().into())
     }
 
     /// Which of these keys of the bucket the stream does not know; with `deletes` they are deleted there.
@@ -171,26 +169,43 @@ impl Inner {
         self.asker(&request.url(), &RequestHeaders::of(request)).refuse(refusal)
     }
 
-    fn ring(&self) -> Result<(), JsValue> {
+    fn ring(&self) -> Result<(), Failure> {
         #[cfg(feature = "counters")]
         let _busy = counters::busy(self.name(), |counts| counts.alarms_rung += 1);
         let sockets = ObjectSockets::new(&self.state);
         let ports = Ports { sql: &self.sql, sockets: &sockets };
-        let rung = self.object.borrow_mut().ring(&ports, clock::now());
-        let done = rung.and_then(|rung| match rung {
-            Rung::Again(at) => self.set_alarm(Some(at)),
-            Rung::Reclaimed => {
-                self.debug("reclaimed");
-                self.set_alarm(None)
-            }
-            Rung::Nothing => self.set_alarm(None),
-        });
-        if let Err(failure) = done {
-            log::failure(&self.name(), &failure);
-            // The platform gives up after six failures, and then nobody would reclaim the stream.
-            self.sql.set_alarm(clock::now() + ALARM_RETRY).map_err(|failure| failure.to_string())?;
+        match self.object.borrow_mut().ring(&ports, clock::now())? {
+            Rung::Reclaimed => self.debug("reclaimed"),
+            Rung::Nothing => {}
         }
         Ok(())
+    }
+
+    /// Sees to it that what is left to happen by itself has an alarm.
+    fn rearm(&self) -> Result<(), Failure> {
+        let sockets = ObjectSockets::new(&self.state);
+        let ports = Ports { sql: &self.sql, sockets: &sockets };
+        let (mut object, now) = (self.object.borrow_mut(), clock::now());
+        let mirror_at = Some(self.mirror.rests_until.get()).filter(|at| *at > now);
+        object.rearm(&ports, mirror_at, now)?;
+        let Some(at) = object.take_alarm() else { return Ok(()) };
+        let rearmed = self.sql.set_alarm(at);
+        // It is no part of the next request.
+        let _rows = self.sql.take_row_counts();
+        self.debug("rearmed");
+        rearmed
+    }
+
+    pub(super) fn rearm_or_log(&self) {
+        if let Err(failure) = self.rearm().or_else(|failure| self.ring_again(&failure)) {
+            log::failure(&self.name(), &failure);
+        }
+    }
+
+    /// The platform gives up after six failures, and then nobody would reclaim the stream.
+    fn ring_again(&self, failure: &Failure) -> Result<(), Failure> {
+        log::failure(&self.name(), failure);
+        self.sql.set_alarm(clock::now() + RETRY)
     }
 
     /// One request, from the state to the answer, without a wait in between; only what is in the bucket is promised.
@@ -208,6 +223,7 @@ impl Inner {
         } else {
             object.serve(&ports, path, command, clock::now())
         };
+        self.set_alarm(path, object.take_alarm());
         if object.has_news() {
             if sockets.count() == 0 {
                 // Nobody to tell: only remembers that it was told.
@@ -222,30 +238,31 @@ impl Inner {
         drop(object);
         self.mirror_soon();
         match (served, command) {
-            (Ok(Served { answer: Answer::Cold(cold), .. }), Command::Read(read)) => {
+            (Ok(Answer::Cold(cold)), Command::Read(read)) => {
                 Ok(self.promise_of_cold(asker.clone(), read.clone(), cold).into())
             }
             (served, _) => self.respond(asker, served).map(JsValue::from),
         }
     }
 
-    fn respond(&self, asker: &Asker, served: Result<Served, Stop>) -> Result<Response, JsValue> {
+    fn set_alarm(&self, path: &str, alarm_at: Option<Millis>) {
+        if let Some(at) = alarm_at
+            && let Err(failure) = self.sql.set_alarm(at)
+        {
+            // What the request changed is stored, and whatever is left to be done is done on access all the same.
+            log::failure(path, &failure);
+        }
+    }
+
+    fn respond(&self, asker: &Asker, served: Result<Answer, Stop>) -> Result<Response, JsValue> {
         match served {
-            Ok(Served { answer, alarm_at }) => {
-                if alarm_at.is_some() {
-                    // If that fails, the stream is stored, and expires on access all the same.
-                    self.set_alarm_or_log(alarm_at);
-                }
-                match answer {
-                    Answer::Reply(reply) => asker.answer(reply),
-                    Answer::Park(park) => {
-                        let sockets = ObjectSockets::new(&self.state);
-                        reply::switching(&park.head, &sockets.accept(&park)?)
-                    }
-                    Answer::Cold(_) => {
-                        self.failed(asker, &Failure::new("read segment", "it was fetched for nothing"))
-                    }
-                }
+            Ok(Answer::Reply(reply)) => asker.answer(reply),
+            Ok(Answer::Park(park)) => {
+                let sockets = ObjectSockets::new(&self.state);
+                reply::switching(&park.head, &sockets.accept(&park)?)
+            }
+            Ok(Answer::Cold(_)) => {
+                self.failed(asker, &Failure::new("read segment", "it was fetched for nothing"))
             }
             Err(Stop::Refused(refusal)) => asker.refuse(&refusal),
             Err(Stop::Failed(failure)) => self.failed(asker, &failure),
@@ -262,11 +279,15 @@ impl Inner {
                 let sockets = ObjectSockets::new(&inner.state);
                 let ports = Ports { sql: &inner.sql, sockets: &sockets };
                 let (mut object, now) = (inner.object.borrow_mut(), clock::now());
-                if asker.is_stranger {
+                let served = if asker.is_stranger {
                     // It may be another stream by now.
-                    object.admit_stranger(&ports, &Command::Read(read.clone()), now)?;
-                }
-                object.thaw(&ports, &read, (&cold, &fetched), now)
+                    let admitted = object.admit_stranger(&ports, &Command::Read(read.clone()), now);
+                    admitted.and_then(|()| object.thaw(&ports, &read, (&cold, &fetched), now))
+                } else {
+                    object.thaw(&ports, &read, (&cold, &fetched), now)
+                };
+                inner.set_alarm(&asker.path, object.take_alarm());
+                served
             });
             inner.respond(&asker, served).map(JsValue::from)
         })
@@ -276,21 +297,6 @@ impl Inner {
         let none = || Failure::new("read segment", "there is no bucket");
         let bucket = self.bucket.as_ref().ok_or_else(none)?;
         join_all(cold.parts.iter().map(|part| bucket.get(&part.key, &part.range))).await.into_iter().collect()
-    }
-
-    /// There is one alarm, for whatever comes first: this, the end of the stream, what is tried again.
-    fn set_alarm(&self, at: Option<Millis>) -> Result<(), Failure> {
-        let now = clock::now();
-        let rests = [&self.rests_until, &self.mirror.rests_until].map(Cell::get).into_iter();
-        let rests = rests.filter(|until| *until > now);
-        let first = rests.chain(at).chain(self.object.borrow().expires_at()).min();
-        first.map_or(Ok(()), |at| self.sql.set_alarm(at))
-    }
-
-    pub(super) fn set_alarm_or_log(&self, at: Option<Millis>) {
-        if let Err(failure) = self.set_alarm(at) {
-            log::failure(&self.name(), &failure);
-        }
     }
 
     /// Does what there is to do in the bucket, in a later turn: the writer's answer does not wait for it.
@@ -314,10 +320,10 @@ impl Inner {
         self.rests_until.set(0);
         if let Err(failure) = worked {
             log::failure(&self.name(), &failure);
-            // Not with each request that comes until then: every try writes a segment, and this a row.
-            self.rests_until.set(clock::now() + ALARM_RETRY);
-            self.set_alarm_or_log(None);
+            // Not with each request that comes until then: every try writes a segment, and the alarm a row.
+            self.rests_until.set(clock::now() + RETRY);
         }
+        self.rearm_or_log();
     }
 
     async fn work_until_done(self: &Rc<Self>) -> Result<(), Failure> {

@@ -26,6 +26,7 @@ use crate::storage::{Failure, Sql, stream_row};
 use crate::stream::delete::delete;
 use crate::stream::rotate::{self, SegmentLimits};
 use crate::stream::{Life, Stream};
+use alarm::Alarm;
 use live::{Park, Sockets};
 use mirror::Outbox;
 use producers::Producers;
@@ -68,6 +69,7 @@ pub struct Object {
     outbox: Outbox,
     /// How many sweeps are under way.
     sweeps: u32,
+    alarm: Alarm,
 }
 
 /// How far the live readers that are connected have been told.
@@ -120,18 +122,9 @@ pub enum Answer {
     Cold(Cold),
 }
 
-/// A request answered, and what is to be done about it afterwards.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Served {
-    /// The answer.
-    pub answer: Answer,
-    /// When the alarm must ring at the latest, if this request made that so.
-    pub alarm_at: Option<Millis>,
-}
-
-impl From<Reply> for Served {
-    fn from(reply: Reply) -> Served {
-        Served { answer: Answer::Reply(reply), alarm_at: None }
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Answer {
+        Answer::Reply(reply)
     }
 }
 
@@ -147,17 +140,18 @@ impl Object {
             shape: None,
             outbox: Outbox::Unknown,
             sweeps: 0,
+            alarm: Alarm::default(),
         }
     }
 
-    /// Serves one request of the stream at `path`.
+    /// Serves one request of the stream at `path`; [`Object::take_alarm`] says what is to be done about it afterwards.
     pub fn serve<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
         path: &str,
         command: &Command<'_>,
         now: Millis,
-    ) -> Result<Served, Stop> {
+    ) -> Result<Answer, Stop> {
         let served = match command {
             Command::Create(create) => self.create(ports, path, create, now),
             Command::Append(append) => self.append(ports, append, now),
@@ -183,22 +177,15 @@ impl Object {
         self.life.is_some()
     }
 
-    /// When the stream ends if nobody touches it, as far as that is in memory.
-    pub fn expires_at(&self) -> Option<Millis> {
-        match &self.life {
-            Some(Life::Live(stream)) => stream.expires_at(),
-            Some(Life::Unborn | Life::Ended(_)) | None => None,
-        }
-    }
-
     /// Reads the state, once in the object's life.
     fn load(&mut self, sql: &dyn Sql) -> Result<&mut Life, Failure> {
         if self.life.is_none() {
             let life = stream_row::load(sql)?;
             // Whoever is connected was told before the object went to sleep. Where that is not so (it died between
             // commit and announcement), the edge sees the gap in the next frame and asks again.
-            self.announced =
-                if let Life::Live(stream) = &life { Some(Announced::all_of(stream)) } else { None };
+            let stream = life.live().ok();
+            self.announced = stream.map(Announced::all_of);
+            self.alarm = Alarm::of(stream);
             self.life = Some(life);
         }
         Ok(self.life.as_mut().expect("it was loaded above"))
@@ -214,7 +201,7 @@ impl Object {
             if is_read_live(stream, ports.sockets) {
                 let _kept_in_memory = stream.touch(now);
             } else {
-                self.end(ports)?;
+                self.end(ports, now)?;
             }
         }
         match self.life.as_mut().expect("it was loaded above") {
@@ -238,18 +225,23 @@ impl Object {
 
     /// Ends the stream that is live, and its readers with it.
     #[inline(never)]
-    fn end<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> Result<(), Failure> {
+    fn end<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<(), Failure> {
         let (limits, guarded) = (self.limits.segments, self.limits.guarded);
         let Life::Live(stream) = self.load(ports.sql)? else { return Ok(()) };
         let (ended, incarnation, tail) = (delete(stream), stream.incarnation, stream.tail);
         let audience = Audience::of(guarded, stream.public, false);
         let uploading = limits.and_then(|limits| rotate::due(stream, limits));
+        let has_segments = stream.hot_from > stream.first_read_seq || uploading.is_some();
         commit(ports.sql, &Change::End { stream, ended, uploading })?;
-        self.garbage = Garbage::Unknown;
         self.life = Some(Life::Ended(ended));
         self.announced = None;
         self.producers = Producers::default();
         live::dismiss(ports.sockets, audience, incarnation, tail);
+        if has_segments {
+            self.garbage = Garbage::Unknown;
+            // They are deleted soon; if this object dies before that, when the alarm rings.
+            self.arm(now);
+        }
         Ok(())
     }
 
@@ -273,7 +265,7 @@ impl Object {
     }
 
     #[inline(never)]
-    fn metadata<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Served, Stop> {
+    fn metadata<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Answer, Stop> {
         let guarded = self.limits.guarded;
         let stream = self.stream(ports, now)?;
         let (closed, public) = (stream.closure.is_closed(), stream.public);

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::live::{FRAME_MAX_BYTES, LIVE_READERS_MAX, Park, Sockets};
-use super::{Answer, Limits, Object, Ports, Served, Stop, touch};
+use super::{Answer, Limits, Object, Ports, Stop, touch};
 use crate::protocol::bridge::{Attachment, BridgeKind, Channel, Place};
 use crate::protocol::cache_policy::{Audience, CachePolicy};
 use crate::protocol::command::{Read, ReadMode};
@@ -28,7 +28,7 @@ impl Object {
         path: &str,
         request: &Read,
         now: Millis,
-    ) -> Result<Served, Stop> {
+    ) -> Result<Answer, Stop> {
         if request.mode != ReadMode::CatchUp {
             // First what is due to the readers that are there, so that a new one begins where they are.
             self.announce(ports, now)?;
@@ -44,7 +44,7 @@ impl Object {
             let plan =
                 Plan { path, incarnation, hot_from, format: stream.content_type.format(), start, max_bytes };
             let cold = plan.find(ports.sql, &mut self.shape)?;
-            return Ok(Served { answer: Answer::Cold(cold), alarm_at: None });
+            return Ok(Answer::Cold(cold));
         }
         let chunk = messages::read(ports.sql, stream.content_type.format(), start, stream.tail, max_bytes)?;
         let answer = Reading { stream, start, request, now, limits }.answer(chunk);
@@ -58,7 +58,7 @@ impl Object {
         request: &Read,
         (cold, fetched): (&Cold, &Fetched),
         now: Millis,
-    ) -> Result<Served, Stop> {
+    ) -> Result<Answer, Stop> {
         let limits = self.limits;
         let stream = self.stream(ports, now)?;
         if stream.incarnation != cold.incarnation || cold.start < stream.start() {
@@ -73,11 +73,11 @@ impl Object {
         self.admit(ports, answer)
     }
 
-    fn admit<S: Sockets>(&self, ports: &Ports<'_, S>, answer: Answer) -> Result<Served, Stop> {
+    fn admit<S: Sockets>(&self, ports: &Ports<'_, S>, answer: Answer) -> Result<Answer, Stop> {
         if matches!(answer, Answer::Park(_)) && ports.sockets.count() >= LIVE_READERS_MAX {
             return Err(Refusal::TooManyReaders.into());
         }
-        Ok(Served { answer, alarm_at: None })
+        Ok(answer)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::live::{Sockets, send_away};
 use super::producers::Producers;
-use super::{Announced, Answer, Limits, Object, Ports, Served, Stop, touch};
+use super::{Announced, Answer, Limits, Object, Ports, Stop, touch};
 use crate::protocol::Millis;
 use crate::protocol::command::{Append, Close, Create};
 use crate::protocol::offset::Offset;
@@ -18,9 +18,6 @@ use crate::stream::fence::ProducerState;
 use crate::stream::rotate::{Fill, fills};
 use crate::stream::{Closure, Life, Stream};
 
-/// When the segments of a deleted stream are looked for again.
-const COLLECT_AT_THE_LATEST: Millis = 60_000;
-
 impl Object {
     #[inline(never)]
     pub(super) fn create<S: Sockets>(
@@ -29,7 +26,7 @@ impl Object {
         path: &str,
         request: &Create<'_>,
         now: Millis,
-    ) -> Result<Served, Stop> {
+    ) -> Result<Answer, Stop> {
         match self.stream(ports, now) {
             Ok(stream) => touch(ports.sql, stream, now)?,
             Err(Stop::Refused(_)) => {}
@@ -61,10 +58,14 @@ impl Object {
                     request.closed,
                 )
                 .with_reader_key(stream.reader_key(guarded));
-                let alarm_at = stream.expires_at();
+                let ends_by_itself = stream.expires_at().is_some();
                 self.announced = Some(Announced::all_of(&stream));
                 self.life = Some(Life::Live(stream));
-                Ok(Served { answer: Answer::Reply(reply), alarm_at })
+                if ends_by_itself {
+                    self.arm(now);
+                }
+                self.arm_for_rotation(now);
+                Ok(reply.into())
             }
         }
     }
@@ -75,7 +76,7 @@ impl Object {
         ports: &Ports<'_, S>,
         request: &Append<'_>,
         now: Millis,
-    ) -> Result<Served, Stop> {
+    ) -> Result<Answer, Stop> {
         let limits = self.limits;
         let (stream, producers) = self.stream_and_producers(ports, now)?;
         let known = producers.known(ports.sql, request.producer.as_ref())?;
@@ -90,7 +91,9 @@ impl Object {
                     closes,
                 };
                 writing.store(ports.sql, stream, producers, (now, limits))?;
-                Ok(Reply::appended(stream.tail, request.closes, request.producer.as_ref()).into())
+                let reply = Reply::appended(stream.tail, request.closes, request.producer.as_ref());
+                self.arm_for_rotation(now);
+                Ok(reply.into())
             }
         }
     }
@@ -101,7 +104,7 @@ impl Object {
         ports: &Ports<'_, S>,
         request: &Close,
         now: Millis,
-    ) -> Result<Served, Stop> {
+    ) -> Result<Answer, Stop> {
         let limits = self.limits;
         let (stream, producers) = self.stream_and_producers(ports, now)?;
         let producer = request.producer.as_ref();
@@ -120,19 +123,18 @@ impl Object {
                     producers,
                     (now, limits),
                 )?;
-                Ok(Reply::closed(stream.tail, producer).into())
+                let reply = Reply::closed(stream.tail, producer);
+                self.arm_for_rotation(now);
+                Ok(reply.into())
             }
         }
     }
 
     #[inline(never)]
-    pub(super) fn delete<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Served, Stop> {
-        let stream = self.stream(ports, now)?;
-        let has_segments = stream.hot_from > stream.first_read_seq;
-        self.end(ports)?;
-        // They are deleted soon; if this object dies before that, then.
-        let alarm_at = has_segments.then_some(now + COLLECT_AT_THE_LATEST);
-        Ok(Served { answer: Answer::Reply(Reply::deleted()), alarm_at })
+    pub(super) fn delete<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Answer, Stop> {
+        self.stream(ports, now)?;
+        self.end(ports, now)?;
+        Ok(Reply::deleted().into())
     }
 }
 
@@ -201,7 +203,7 @@ fn follow(stream: &mut Stream, content: &Content<'_>, seals: bool) {
     }
 }
 
-fn duplicate(sql: &dyn Sql, stream: &mut Stream, state: ProducerState, now: Millis) -> Result<Served, Stop> {
+fn duplicate(sql: &dyn Sql, stream: &mut Stream, state: ProducerState, now: Millis) -> Result<Answer, Stop> {
     touch(sql, stream, now)?;
     Ok(Reply::duplicate(stream.tail, stream.closure.is_closed(), state.epoch, state.seq).into())
 }

@@ -174,6 +174,9 @@ impl Simulation {
         }
         for _ in 0..self.random.u32(20..STEPS_MAX) {
             self.step();
+            if !self.has_faults {
+                self.world.assert_nothing_is_forgotten();
+            }
         }
         self.has_faults = false;
         self.come_to_rest();
@@ -804,13 +807,17 @@ impl Simulation {
                     let faults = [BucketFault::Fails, BucketFault::FailsButStored];
                     self.world.bucket.arm(faults[self.random.usize(0..2)]);
                 }
-                let has_arrived = self.world.bucket.take(&work);
-                self.working = has_arrived.then_some((work, true));
+                if self.world.bucket.take(&work) {
+                    self.working = Some((work, true));
+                } else {
+                    self.world.rearm();
+                }
             }
             Some((work, true)) => {
                 let fault = self.arm();
                 self.trace.push(format!("{} {work:.80?} {fault:?}", self.world.now));
                 self.world.done(&work);
+                self.world.rearm();
                 self.is_damaged |= self.world.sql.disarm() && fault.is_some() && self.has_news;
             }
         }

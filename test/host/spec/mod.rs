@@ -1,5 +1,6 @@
 //! What the protocol promises, by its sections: states, requests and expected responses.
 
+mod alarm;
 mod append;
 mod caching;
 mod close;

@@ -152,7 +152,7 @@ fn failures_name_the_object() {
     let command = Command::parse(&head, b"").unwrap();
     let Command::Read(read) = &command else { panic!("{command:?}") };
     let served = object.serve(&ports, "chat/42", &command, world.now).unwrap();
-    let Answer::Cold(cold) = served.answer else { panic!("{served:?}") };
+    let Answer::Cold(cold) = served else { panic!("{served:?}") };
     let [part] = &cold.parts[..] else { panic!("{cold:?}") };
     assert_eq!(part.key, KEY);
     let sound = world.bucket.get(&part.key, &part.range).unwrap();

@@ -7,10 +7,9 @@ use ::http::Method;
 use durable_streams::edge::access::Settings;
 use durable_streams::edge::admin::Admin;
 use durable_streams::edge::route::{Route, route, stream_path};
-use durable_streams::object::alarm::Rung;
 use durable_streams::object::mirror::Delivery;
 use durable_streams::object::rotation::Work;
-use durable_streams::object::{Answer, Limits, Object, Ports, Served, Stop};
+use durable_streams::object::{Answer, Limits, Object, Ports, Stop};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::command::{Command, RequestHead};
 use durable_streams::protocol::names::header::STREAM_STRANGER;
@@ -38,6 +37,8 @@ pub(crate) struct World {
     pub(crate) sockets: HostSockets,
     pub(crate) now: Millis,
     pub(crate) alarm_at: Option<Millis>,
+    /// How often the alarm was set: billed as a row each.
+    pub(crate) alarms_set: u64,
     /// Whether announcements follow each write at once; else the test calls [`World::announce`].
     pub(crate) announces: bool,
     /// What the object has put into the bucket.
@@ -101,6 +102,7 @@ impl World {
             sockets: HostSockets::default(),
             now: START,
             alarm_at: None,
+            alarms_set: 0,
             announces: true,
             bucket: HostBucket::default(),
             meanwhile: Meanwhile::Nothing,
@@ -169,10 +171,35 @@ impl World {
     pub(crate) fn work(&mut self) {
         while let Some(work) = self.next_work() {
             if !self.bucket.take(&work) {
-                return;
+                break;
             }
             self.done(&work);
         }
+        self.rearm();
+    }
+
+    /// What follows work in the bucket, done or not.
+    pub(crate) fn rearm(&mut self) {
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        if self.object.rearm(&ports, None, self.now).is_err() {
+            self.alarm_at = Some(self.now);
+        }
+        self.set_alarm();
+    }
+
+    fn set_alarm(&mut self) {
+        if let Some(at) = self.object.take_alarm() {
+            self.alarm_at = Some(at);
+            self.alarms_set += 1;
+        }
+    }
+
+    /// Whatever is left to be done in the bucket is done some day, even if nobody ever asks again and memory is lost now.
+    #[track_caller]
+    pub(crate) fn assert_nothing_is_forgotten(&self) {
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        let work = Object::new(self.limits).next_work(&ports).unwrap();
+        assert!(work.is_none() || self.alarm_at.is_some(), "no alarm for {work:?}");
     }
 
     /// What there is to do in the bucket, unless storage fails.
@@ -310,13 +337,13 @@ impl World {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
         let is_stranger = self.limits.guarded && header(STREAM_STRANGER).is_some();
         let now = self.now;
-        let ask = |object: &mut Object, serve: &dyn Fn(&mut Object) -> Result<Served, Stop>| match is_stranger
+        let ask = |object: &mut Object, serve: &dyn Fn(&mut Object) -> Result<Answer, Stop>| match is_stranger
         {
             true => object.admit_stranger(&ports, &command, now).and_then(|()| serve(object)),
             false => serve(object),
         };
         let mut served = ask(&mut self.object, &|object| object.serve(&ports, path, &command, now));
-        if let (Ok(Served { answer: Answer::Cold(cold), .. }), Command::Read(read)) = (&served, &command) {
+        if let (Ok(Answer::Cold(cold)), Command::Read(read)) = (&served, &command) {
             let fetched: Vec<Option<Vec<u8>>> =
                 cold.parts.iter().map(|part| self.bucket.get(&part.key, &part.range)).collect();
             match self.meanwhile {
@@ -326,6 +353,7 @@ impl World {
                         self.bucket.take(&work);
                         let _logged = done(&mut self.object, &ports, &work, self.now);
                     }
+                    let _logged = self.object.rearm(&ports, None, self.now);
                 }
                 Meanwhile::LostMemory => self.object = Object::new(self.limits),
                 Meanwhile::Deletion | Meanwhile::AnotherLife => {
@@ -345,22 +373,18 @@ impl World {
             }
             served = ask(&mut self.object, &|object| object.thaw(&ports, read, (cold, &fetched), now));
         }
+        self.set_alarm();
         self.do_what_follows();
         self.outcome(served)
     }
 
-    fn outcome(&mut self, served: Result<Served, Stop>) -> Outcome {
+    fn outcome(&mut self, served: Result<Answer, Stop>) -> Outcome {
         match served {
-            Ok(Served { answer, alarm_at }) => {
-                self.alarm_at = alarm_at.or(self.alarm_at);
-                match answer {
-                    Answer::Reply(reply) => Outcome::Answered(Response::of_reply(reply)),
-                    Answer::Cold(_) => panic!("only reads are cold, and they were thawed"),
-                    Answer::Park(park) => {
-                        let head = Response::of_reply(park.head.clone());
-                        Outcome::Parked(self.sockets.accept(&park), head)
-                    }
-                }
+            Ok(Answer::Reply(reply)) => Outcome::Answered(Response::of_reply(reply)),
+            Ok(Answer::Cold(_)) => panic!("only reads are cold, and they were thawed"),
+            Ok(Answer::Park(park)) => {
+                let head = Response::of_reply(park.head.clone());
+                Outcome::Parked(self.sockets.accept(&park), head)
             }
             Err(Stop::Refused(refusal)) => Outcome::Answered(Response::of_reply(Reply::refused(&refusal))),
             Err(Stop::Failed(_)) => Outcome::Answered(Response::of_reply(Reply::failed())),
@@ -392,9 +416,15 @@ impl World {
     pub(crate) fn ring(&mut self) {
         self.alarm_at = None;
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        match self.object.ring(&ports, self.now) {
-            Ok(Rung::Again(at)) => self.alarm_at = Some(at),
-            Ok(Rung::Reclaimed | Rung::Nothing) => {}
+        let rung = self.object.ring(&ports, self.now);
+        if self.rotates {
+            self.work();
+        }
+        if self.tells_mirror {
+            self.tell_mirror();
+        }
+        match rung {
+            Ok(_) => self.rearm(),
             Err(_) => self.alarm_at = Some(self.now),
         }
     }
