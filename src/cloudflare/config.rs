@@ -7,6 +7,8 @@ use worker::Env;
 use crate::edge::access::Settings;
 use crate::object::Limits;
 use crate::protocol::Millis;
+use crate::protocol::lifetime::TTL_SECONDS_MAX;
+use crate::stream::retain::RetentionDefaults;
 use crate::stream::rotate::SegmentLimits;
 
 /// The smallest chunk: a read must get on.
@@ -37,9 +39,8 @@ impl Config {
     /// Reads the variables; what is missing or no positive number has its default.
     pub(super) fn of(env: &Env) -> Config {
         let text = |name: &str| env.var(name).ok().map(|value| value.to_string());
-        let number = |name: &str, default: u64| {
-            text(name).and_then(|value| value.parse().ok()).filter(|value| *value > 0).unwrap_or(default)
-        };
+        let limit = |name: &str| text(name).and_then(|value| value.parse().ok()).filter(|value| *value > 0);
+        let number = |name: &str, default: u64| limit(name).unwrap_or(default);
         Config {
             sse_lifetime: number("SSE_LIFETIME_SECONDS", 60) * 1000,
             limits: Limits {
@@ -52,6 +53,10 @@ impl Config {
                 }),
                 guarded: GUARDS.iter().any(|name| binding(env, name).is_some()),
                 mirrors: false,
+                retention: RetentionDefaults {
+                    segments: limit("RETAIN_SEGMENTS"),
+                    seconds: limit("RETAIN_SECONDS").map(|seconds| seconds.min(TTL_SECONDS_MAX)),
+                },
             },
             shares: text("EDGE_CACHE").is_none_or(|cache| cache != "off"),
             debug: text("LOG_LEVEL").is_some_and(|level| level == "debug"),

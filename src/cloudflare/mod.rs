@@ -25,4 +25,5 @@ mod sql;
 mod sse;
 #[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]
 mod stream_object;
+mod thaw;
 mod upstream;

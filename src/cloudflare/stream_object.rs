@@ -4,11 +4,8 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use futures_util::future::join_all;
 use http::Method;
-use js_sys::Promise;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::future_to_promise;
 use web_sys::{Request, Response};
 use worker::worker_sys::DurableObjectState;
 use worker::{Env, State};
@@ -27,11 +24,10 @@ use super::sql::ObjectSql;
 use super::{log, reply};
 use crate::object::alarm::{RETRY, Rung};
 use crate::object::live::Sockets;
-use crate::object::read::Cold;
 use crate::object::rotation::Work;
 use crate::object::{Answer, Object, Ports, Stop};
 use crate::protocol::Millis;
-use crate::protocol::command::{Command, Read, RequestHead};
+use crate::protocol::command::{Command, RequestHead};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
@@ -245,7 +241,7 @@ impl Inner {
         }
     }
 
-    fn set_alarm(&self, path: &str, alarm_at: Option<Millis>) {
+    pub(super) fn set_alarm(&self, path: &str, alarm_at: Option<Millis>) {
         if let Some(at) = alarm_at
             && let Err(failure) = self.sql.set_alarm(at)
         {
@@ -254,7 +250,7 @@ impl Inner {
         }
     }
 
-    fn respond(&self, asker: &Asker, served: Result<Answer, Stop>) -> Result<Response, JsValue> {
+    pub(super) fn respond(&self, asker: &Asker, served: Result<Answer, Stop>) -> Result<Response, JsValue> {
         match served {
             Ok(Answer::Reply(reply)) => asker.answer(reply),
             Ok(Answer::Park(park)) => {
@@ -267,36 +263,6 @@ impl Inner {
             Err(Stop::Refused(refusal)) => asker.refuse(&refusal),
             Err(Stop::Failed(failure)) => self.failed(asker, &failure),
         }
-    }
-
-    /// Fetches what a read needs of the bucket, and answers with it if things are still as they were.
-    fn promise_of_cold(self: &Rc<Self>, asker: Asker, read: Read, cold: Cold) -> Promise {
-        let inner = Rc::clone(self);
-        future_to_promise(async move {
-            #[cfg(feature = "counters")]
-            let _busy = counters::busy(inner.name(), |_| {});
-            let served = inner.fetch(&cold).await.map_err(Stop::Failed).and_then(|fetched| {
-                let sockets = ObjectSockets::new(&inner.state);
-                let ports = Ports { sql: &inner.sql, sockets: &sockets };
-                let (mut object, now) = (inner.object.borrow_mut(), clock::now());
-                let served = if asker.is_stranger {
-                    // It may be another stream by now.
-                    let admitted = object.admit_stranger(&ports, &Command::Read(read.clone()), now);
-                    admitted.and_then(|()| object.thaw(&ports, &read, (&cold, &fetched), now))
-                } else {
-                    object.thaw(&ports, &read, (&cold, &fetched), now)
-                };
-                inner.set_alarm(&asker.path, object.take_alarm());
-                served
-            });
-            inner.respond(&asker, served).map(JsValue::from)
-        })
-    }
-
-    async fn fetch(&self, cold: &Cold) -> Result<Vec<Option<Vec<u8>>>, Failure> {
-        let none = || Failure::new("read segment", "there is no bucket");
-        let bucket = self.bucket.as_ref().ok_or_else(none)?;
-        join_all(cold.parts.iter().map(|part| bucket.get(&part.key, &part.range))).await.into_iter().collect()
     }
 
     /// Does what there is to do in the bucket, in a later turn: the writer's answer does not wait for it.

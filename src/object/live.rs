@@ -203,7 +203,7 @@ impl<S: Sockets> Telling<'_, S> {
             let closed = self.stream.closure.is_closed();
             return Reply::nothing_new(audience, self.stream.tail, closed, cursor);
         }
-        let head = read_head((self.stream, audience), self.start, &self.chunk, self.now);
+        let head = read_head((self.stream, audience), self.start, &self.chunk, (self.now, None));
         let cache = policy(place, head.cache);
         Reply::read(ReadHead { cursor: Some(cursor), cache, ..head }, self.chunk.body.clone())
     }

@@ -9,6 +9,7 @@ pub mod mirror;
 pub mod orphans;
 pub mod producers;
 pub mod read;
+pub mod retention;
 pub mod rotation;
 pub mod write;
 
@@ -24,6 +25,7 @@ use crate::storage::commit::{Change, commit};
 use crate::storage::segments::Shape;
 use crate::storage::{Failure, Sql, stream_row};
 use crate::stream::delete::delete;
+use crate::stream::retain::RetentionDefaults;
 use crate::stream::rotate::{self, SegmentLimits};
 use crate::stream::{Life, Stream};
 use alarm::Alarm;
@@ -31,6 +33,7 @@ use live::{Park, Sockets};
 use mirror::Outbox;
 use producers::Producers;
 use read::Cold;
+use retention::TrimsAt;
 use rotation::Garbage;
 
 /// What the object reaches the world through.
@@ -54,6 +57,8 @@ pub struct Limits {
     pub guarded: bool,
     /// Whether a mirror is to be told of them.
     pub mirrors: bool,
+    /// What is kept of streams that do not say themselves.
+    pub retention: RetentionDefaults,
 }
 
 /// The server of one stream.
@@ -64,6 +69,7 @@ pub struct Object {
     announced: Option<Announced>,
     producers: Producers,
     garbage: Garbage,
+    trims_at: TrimsAt,
     /// Of the segment that was read last: a reader comes back for its next chunk.
     shape: Option<Rc<Shape>>,
     outbox: Outbox,
@@ -137,6 +143,7 @@ impl Object {
             announced: None,
             producers: Producers::default(),
             garbage: Garbage::Unknown,
+            trims_at: TrimsAt::Unknown,
             shape: None,
             outbox: Outbox::Unknown,
             sweeps: 0,
@@ -193,7 +200,7 @@ impl Object {
 
     /// The stream, if it is there. One that has expired is ended here and now, whether or not its alarm has come, so
     /// that it does not come back when memory is lost. A stream with a TTL does not expire while somebody reads it
-    /// live (PROTOCOL.md 5.1).
+    /// live (PROTOCOL.md 5.1). A segment whose time is over is dropped in the same way.
     fn stream<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<&mut Stream, Stop> {
         if let Life::Live(stream) = self.load(ports.sql)?
             && stream.expires_at().is_some_and(|at| now >= at)
@@ -203,6 +210,9 @@ impl Object {
             } else {
                 self.end(ports, now)?;
             }
+        }
+        if self.trims_at.is_due(now) {
+            self.trim(ports.sql, now)?;
         }
         match self.life.as_mut().expect("it was loaded above") {
             Life::Live(stream) => Ok(stream),
@@ -232,10 +242,15 @@ impl Object {
         let audience = Audience::of(guarded, stream.public, false);
         let uploading = limits.and_then(|limits| rotate::due(stream, limits));
         let has_segments = stream.hot_from > stream.first_read_seq || uploading.is_some();
-        commit(ports.sql, &Change::End { stream, ended, uploading })?;
+        let committed = commit(ports.sql, &Change::End { stream, ended, uploading });
+        if committed.is_err() {
+            self.forget();
+            return committed;
+        }
         self.life = Some(Life::Ended(ended));
         self.announced = None;
         self.producers = Producers::default();
+        self.trims_at = TrimsAt::NextRotation;
         live::dismiss(ports.sockets, audience, incarnation, tail);
         if has_segments {
             self.garbage = Garbage::Unknown;
@@ -271,6 +286,7 @@ impl Object {
         let (closed, public) = (stream.closure.is_closed(), stream.public);
         let content_type = stream.content_type.as_str();
         let reply = Reply::metadata(content_type, stream.tail, closed, public, stream.lifetime);
+        let reply = reply.with_retention(stream.retention);
         Ok(reply.with_reader_key(stream.reader_key(guarded)).into())
     }
 }

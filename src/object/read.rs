@@ -16,9 +16,10 @@ use crate::protocol::sse::{self, Control};
 use crate::protocol::{Millis, bridge, etag};
 use crate::storage::messages::{self, Chunk};
 use crate::storage::segments::{self, Shape};
-use crate::storage::{Failure, Sql};
+use crate::storage::{Failure, Sql, stream_row};
 use crate::stream::Stream;
 use crate::stream::read::begin;
+use crate::stream::retain::window;
 
 impl Object {
     #[inline(never)]
@@ -47,11 +48,12 @@ impl Object {
             return Ok(Answer::Cold(cold));
         }
         let chunk = messages::read(ports.sql, stream.content_type.format(), start, stream.tail, max_bytes)?;
-        let answer = Reading { stream, start, request, now, limits }.answer(chunk);
+        let reading = Reading { stream, start, request, now, limits, kept_until: None };
+        let answer = reading.answer(chunk);
         self.admit(ports, answer)
     }
 
-    /// Answers a read with what it needed of the bucket, if the stream is still as it was.
+    /// Answers a read with what it needed of the bucket, if the stream is still as it was; else it may need other bytes.
     pub fn thaw<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -61,11 +63,22 @@ impl Object {
     ) -> Result<Answer, Stop> {
         let limits = self.limits;
         let stream = self.stream(ports, now)?;
-        if stream.incarnation != cold.incarnation || cold.start < stream.start() {
-            return Err(Refusal::OffsetGone { earliest: stream.start() }.into());
+        let (is_same_life, earliest) = (stream.incarnation == cold.incarnation, stream.start());
+        if is_same_life && cold.start < earliest && request.from == ReadFrom::Start {
+            // Whoever asks for the start is not told that it was elsewhere a moment ago.
+            return self.read(ports, &stream_row::path(ports.sql)?, request, now);
+        }
+        if !is_same_life || cold.start < earliest {
+            return Err(Refusal::OffsetGone { earliest }.into());
         }
         let chunk = cold.chunk(ports.sql, stream, fetched, limits)?;
-        let answer = Reading { stream, start: cold.start, request, now, limits }.answer(chunk);
+        if cold.is_overtaken(&chunk, stream, limits) {
+            return self.read(ports, &stream_row::path(ports.sql)?, request, now);
+        }
+        // What goes first bounds the whole of it.
+        let oldest = cold.parts.first().zip(window(stream, limits.retention));
+        let kept_until = oldest.map(|(part, window)| part.shape.written_at + window);
+        let answer = Reading { stream, start: cold.start, request, now, limits, kept_until }.answer(chunk);
         if matches!(answer, Answer::Park(_)) {
             // Others have to be told first, so that this one begins where they are.
             self.announce(ports, now)?;
@@ -91,6 +104,7 @@ pub struct Cold {
     pub parts: Vec<ColdPart>,
     incarnation: u64,
     start: Offset,
+    hot_from: u64,
 }
 
 /// Bytes of one object.
@@ -125,7 +139,7 @@ impl Plan<'_> {
             parts.push(ColdPart { key, range, from, shape });
             from = Offset::segment_start(from.read_seq + 1);
         }
-        Ok(Cold { parts, incarnation: self.incarnation, start: self.start })
+        Ok(Cold { parts, incarnation: self.incarnation, start: self.start, hot_from: self.hot_from })
     }
 }
 
@@ -137,6 +151,14 @@ fn shape(sql: &dyn Sql, read_seq: u64, of_late: &mut Option<Rc<Shape>>) -> Resul
 }
 
 impl Cold {
+    /// Whether what was to come from the hot log is in the bucket by now. Ending there would be right, but whoever reads
+    /// what there is with one request would miss it.
+    fn is_overtaken(&self, chunk: &Chunk, stream: &Stream, limits: Limits) -> bool {
+        (self.hot_from..stream.hot_from).contains(&chunk.next.read_seq)
+            && chunk.next < stream.tail
+            && chunk.body.len() < limits.chunk_max_bytes
+    }
+
     /// Takes what was fetched apart, and reads on in the hot log if there is room.
     fn chunk(
         &self,
@@ -207,6 +229,8 @@ struct Reading<'r> {
     request: &'r Read,
     now: Millis,
     limits: Limits,
+    /// When the first of it is dropped, if that is known.
+    kept_until: Option<Millis>,
 }
 
 impl Reading<'_> {
@@ -231,7 +255,8 @@ impl Reading<'_> {
         if chunk.body.is_empty() && self.stream.content_type.format() == Format::Json {
             chunk.body = b"[]".to_vec();
         }
-        let mut head = read_head((self.stream, self.audience()), self.start, &chunk, self.now);
+        let audience = (self.stream, self.audience());
+        let mut head = read_head(audience, self.start, &chunk, (self.now, self.kept_until));
         if self.request.from == ReadFrom::Now {
             head.etag = None;
         }
@@ -248,7 +273,8 @@ impl Reading<'_> {
     fn long_poll(&self, chunk: Chunk) -> Answer {
         if self.start < self.stream.tail {
             let cursor = self.stream.cursor(self.now, self.request.cursor);
-            let head = read_head((self.stream, self.audience()), self.start, &chunk, self.now);
+            let audience = (self.stream, self.audience());
+            let head = read_head(audience, self.start, &chunk, (self.now, self.kept_until));
             let cache = policy(Place::of(self.request.from), head.cache);
             let head = ReadHead { cursor: Some(cursor), cache, ..head };
             return Answer::Reply(self.unless_known(head, chunk.body));
@@ -334,11 +360,12 @@ pub(super) fn read_head(
     (stream, audience): (&Stream, Audience),
     start: Offset,
     chunk: &Chunk,
-    now: Millis,
+    (now, kept_until): (Millis, Option<Millis>),
 ) -> ReadHead {
     let up_to_date = chunk.next == stream.tail;
     let closed = up_to_date && stream.closure.is_closed();
-    let remaining = stream.expires_at().map(|at| at.saturating_sub(now));
+    let gone_at = [stream.expires_at(), kept_until].into_iter().flatten().min();
+    let remaining = gone_at.map(|at| at.saturating_sub(now));
     ReadHead {
         content_type: stream.content_type.as_str().to_owned(),
         next: chunk.next,

@@ -58,11 +58,13 @@ pub struct Collection {
 }
 
 impl Object {
-    /// Whether there may be something to do.
+    /// Whether there may be something to do now: nothing goes to the bucket while it is swept.
     pub fn may_have_work(&self) -> bool {
-        if self.sweeps > 0 {
-            return false;
-        }
+        self.sweeps == 0 && self.has_work()
+    }
+
+    /// Whether there may be something to do.
+    pub(super) fn has_work(&self) -> bool {
         self.limits.segments.is_some_and(|limits| match &self.life {
             // What begins with the first segment of all leaves none behind.
             Some(Life::Live(stream)) => {
@@ -113,14 +115,15 @@ impl Object {
             return Ok(());
         }
         let committed = commit(ports.sql, &Change::Rotate { segment, noted_at });
-        match (&committed, self.life.as_mut()) {
-            (Ok(()), Some(Life::Live(stream))) => {
-                stream.hot_from = segment.read_seq + 1;
-                self.outbox = Outbox::Unknown;
-            }
-            _ => self.forget(),
+        if committed.is_err() {
+            self.forget();
+            return committed;
         }
-        committed
+        stream.hot_from = segment.read_seq + 1;
+        stream.rotated_bytes = segment.bytes_through;
+        self.outbox = Outbox::Unknown;
+        // In the same turn: the platform stores both changes or none.
+        self.trim(ports.sql, now)
     }
 
     /// Objects are no longer in the bucket.
@@ -154,6 +157,7 @@ fn upload(sql: &dyn Sql, stream: &Stream, read_seq: u64) -> Result<Upload, Failu
         message_count: file.message_count,
         object_bytes: file.bytes.len() as u64,
         index: file.index,
+        bytes_through: stream.rotated_bytes + last.fill.bytes,
         written_at: last.written_at,
         stream_seq: last.stream_seq,
     };

@@ -27,6 +27,10 @@ impl Object {
         request: &Create<'_>,
         now: Millis,
     ) -> Result<Answer, Stop> {
+        if request.retention.is_some() && self.limits.segments.is_none() {
+            let why = "this server has no bucket for segments, and so never drops any";
+            return Err(Refusal::InvalidHeader { name: "Stream-Retention", why }.into());
+        }
         match self.stream(ports, now) {
             Ok(stream) => touch(ports.sql, stream, now)?,
             Err(Stop::Refused(_)) => {}
@@ -45,6 +49,7 @@ impl Object {
                 }
                 let closed = stream.closure.is_closed();
                 let reply = Reply::exists(stream.content_type.as_str(), stream.tail, closed);
+                let reply = reply.with_retention(stream.retention);
                 Ok(reply.with_reader_key(stream.reader_key(guarded)).into())
             }
             Creating::Create(mut stream, content) => {
@@ -57,6 +62,7 @@ impl Object {
                     stream.tail,
                     request.closed,
                 )
+                .with_retention(stream.retention)
                 .with_reader_key(stream.reader_key(guarded));
                 let ends_by_itself = stream.expires_at().is_some();
                 self.announced = Some(Announced::all_of(&stream));

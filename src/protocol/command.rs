@@ -9,6 +9,7 @@ use super::names::{TRUE, header, query};
 use super::offset::ReadFrom;
 use super::producer::Producer;
 use super::refusal::Refusal;
+use super::retention::Retention;
 
 /// The methods of a stream's URL.
 pub const STREAM_METHODS: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
@@ -53,6 +54,8 @@ pub struct Create<'a> {
     pub content_type: ContentType,
     /// How long it lives.
     pub lifetime: Lifetime,
+    /// How much of it is kept, if it says so itself.
+    pub retention: Option<Retention>,
     /// Whether it is born closed.
     pub closed: bool,
     /// Whether everybody may read it.
@@ -140,6 +143,7 @@ fn parse_create<'a>(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Create<'a>
         location: head.url.split(['?', '#']).next().unwrap_or(head.url),
         content_type: ContentType::parse(content_type.as_deref().unwrap_or(content_type::DEFAULT))?,
         lifetime: Lifetime::parse(ttl.as_deref(), expires_at.as_deref())?,
+        retention: header(header::STREAM_RETENTION).as_deref().map(Retention::parse).transpose()?,
         closed: flag(header, header::STREAM_CLOSED),
         public: flag(header, header::STREAM_PUBLIC),
         reader_key: (head.random)(),

@@ -34,12 +34,12 @@ impl Lifetime {
                 name: "Stream-TTL",
                 why: "send it or Stream-Expires-At, not both",
             }),
-            (Some(ttl), None) => {
-                seconds(ttl).map(|seconds| Lifetime::Ttl { seconds }).ok_or(Refusal::InvalidHeader {
+            (Some(ttl), None) => whole_number(ttl, TTL_SECONDS_MAX)
+                .map(|seconds| Lifetime::Ttl { seconds })
+                .ok_or(Refusal::InvalidHeader {
                     name: "Stream-TTL",
                     why: "it must be whole seconds up to 3153600000, digits only, without leading zeros",
-                })
-            }
+                }),
             (None, Some(text)) => {
                 instant(text).map(|at| Lifetime::ExpiresAt { at }).ok_or(Refusal::InvalidHeader {
                     name: "Stream-Expires-At",
@@ -59,11 +59,12 @@ pub fn rfc3339(at: Millis) -> String {
         .unwrap_or_default()
 }
 
-fn seconds(text: &str) -> Option<u64> {
+/// Reads digits without leading zeros.
+pub(super) fn whole_number(text: &str, max: u64) -> Option<u64> {
     let canonical = text == "0" || !text.starts_with('0');
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let value = text.parse().ok().filter(|_| canonical && digits)?;
-    (value <= TTL_SECONDS_MAX).then_some(value)
+    (value <= max).then_some(value)
 }
 
 fn instant(text: &str) -> Option<Millis> {

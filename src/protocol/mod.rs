@@ -15,6 +15,7 @@ pub mod path;
 pub mod producer;
 pub mod refusal;
 pub mod reply;
+pub mod retention;
 pub mod sse;
 
 /// Milliseconds since the Unix epoch, UTC.

@@ -59,6 +59,8 @@ pub mod header {
     pub const STREAM_TTL: &str = "stream-ttl";
     /// Absolute expiry, RFC 3339 (PROTOCOL.md 5.1).
     pub const STREAM_EXPIRES_AT: &str = "stream-expires-at";
+    /// How much of the stream is kept; this server's own.
+    pub const STREAM_RETENTION: &str = "stream-retention";
     /// `base64` on SSE responses of binary streams (PROTOCOL.md 5.8).
     pub const STREAM_SSE_DATA_ENCODING: &str = "stream-sse-data-encoding";
     /// `true` to let everybody read (this server's own).

@@ -96,7 +96,7 @@ pub enum Refusal {
         /// The tail.
         tail: Offset,
     },
-    /// An offset of data that is no longer there: of an earlier life of this URL.
+    /// An offset of data that is no longer there: of an earlier life of this URL, or older than what is kept.
     OffsetGone {
         /// The first offset there is.
         earliest: Offset,

@@ -11,6 +11,7 @@ use super::offset::Offset;
 use super::orphans;
 use super::producer::Producer;
 use super::refusal::Refusal;
+use super::retention::Retention;
 
 /// What goes on every response. Embedding is no access: scripts of other sites read only what CORS lets them.
 const COMMON: [(&str, &str); 2] =
@@ -18,7 +19,7 @@ const COMMON: [(&str, &str); 2] =
 
 /// What scripts of other sites see.
 pub const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, stream-public, stream-ttl, \
-     stream-expires-at, stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq, \
+     stream-expires-at, stream-retention, stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq, \
      producer-received-seq, stream-reader-key, x-cache, etag, location, retry-after, allow, www-authenticate";
 
 /// What a browser's preflight is told besides.
@@ -27,7 +28,8 @@ const PREFLIGHT: [(&str, &str); 3] = [
     (
         "access-control-allow-headers",
         "authorization, content-type, if-none-match, last-event-id, stream-seq, stream-ttl, stream-expires-at, \
-         stream-closed, stream-public, stream-reader-key, stream-forked-from, stream-fork-offset, stream-fork-sub-offset, producer-id, \
+         stream-retention, stream-closed, stream-public, stream-reader-key, stream-forked-from, stream-fork-offset, \
+         stream-fork-sub-offset, producer-id, \
          producer-epoch, producer-seq",
     ),
     // The longest that browsers honour (Chromium: two hours).
@@ -132,6 +134,14 @@ impl Reply {
     pub fn with_reader_key(self, reader_key: Option<&str>) -> Reply {
         match reader_key {
             Some(reader_key) => self.with(header::STREAM_READER_KEY, reader_key),
+            None => self,
+        }
+    }
+
+    /// With what the stream says of its retention.
+    pub fn with_retention(self, retention: Option<Retention>) -> Reply {
+        match retention {
+            Some(retention) => self.with(header::STREAM_RETENTION, retention.to_string()),
             None => self,
         }
     }

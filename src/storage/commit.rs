@@ -52,6 +52,13 @@ pub enum Change<'a> {
         /// When, where that is to be noted for the mirror.
         noted_at: Option<Millis>,
     },
+    /// The oldest segments need not be kept any more.
+    Trim {
+        /// The stream as it was.
+        stream: &'a Stream,
+        /// The first that it still has.
+        first_read_seq: u64,
+    },
     /// Segments are no longer in the bucket.
     Forget {
         /// The last of them.
@@ -144,6 +151,7 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
             }
         }
         Change::Rotate { segment, noted_at } => rotate(sql, segment, *noted_at),
+        Change::Trim { stream, first_read_seq } => stream_row::trim(sql, stream, *first_read_seq),
         Change::Forget { through_read_seq, noted_at } => forget(sql, *through_read_seq, *noted_at),
         Change::List { floor, noted_at } => outbox::list(sql, *floor, *noted_at),
         Change::Deliver { through_id } => outbox::forget(sql, *through_id),

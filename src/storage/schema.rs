@@ -4,9 +4,10 @@
 //! No table has an index of its own and no key besides its b-tree's: each would be one more billed row a write.
 
 /// The version of all that is stored; a row with another one is not read.
-pub const SCHEMA_VERSION: u64 = 4;
+pub const SCHEMA_VERSION: u64 = 5;
 
-/// The one row that says what the stream is; the tail is derived from its messages.
+/// The one row that says what the stream is; the tail is derived from its messages. Where none is left, because they were
+/// all trimmed, `tail_position`, `tail_written_at` and `tail_stream_seq` tell what they told.
 pub const CREATE_STREAM: &str = "CREATE TABLE IF NOT EXISTS stream (
     id INTEGER PRIMARY KEY,
     schema_version INTEGER NOT NULL,
@@ -18,6 +19,8 @@ pub const CREATE_STREAM: &str = "CREATE TABLE IF NOT EXISTS stream (
     content_type TEXT NOT NULL,
     ttl_seconds INTEGER,
     expires_at INTEGER,
+    retention_seconds INTEGER,
+    retention_bytes INTEGER,
     created_at INTEGER NOT NULL,
     lease_until INTEGER NOT NULL,
     closed INTEGER NOT NULL,
@@ -25,7 +28,10 @@ pub const CREATE_STREAM: &str = "CREATE TABLE IF NOT EXISTS stream (
     closer_epoch INTEGER,
     closer_seq INTEGER,
     public INTEGER NOT NULL,
-    reader_key TEXT NOT NULL
+    reader_key TEXT NOT NULL,
+    tail_position INTEGER NOT NULL,
+    tail_written_at INTEGER NOT NULL,
+    tail_stream_seq TEXT
 )";
 
 /// What is known of each producer, of the present life only.
@@ -61,7 +67,7 @@ pub fn drop_messages(read_seq: u64) -> String {
 }
 
 /// The segments in the bucket, of all lives: those before the stream's first are still to be deleted there. Created
-/// by the first rotation.
+/// by the first rotation. `bytes_through` counts the messages' bytes up to the segment's end; only differences mean anything.
 pub const CREATE_SEGMENTS: &str = "CREATE TABLE IF NOT EXISTS segments (
     read_seq INTEGER PRIMARY KEY,
     incarnation INTEGER NOT NULL,
@@ -69,6 +75,7 @@ pub const CREATE_SEGMENTS: &str = "CREATE TABLE IF NOT EXISTS segments (
     message_count INTEGER NOT NULL,
     object_bytes INTEGER NOT NULL,
     blocks BLOB NOT NULL,
+    bytes_through INTEGER NOT NULL,
     written_at INTEGER NOT NULL,
     stream_seq TEXT
 )";

@@ -7,12 +7,15 @@ use super::segment_file::Index;
 use super::{Columns, Failure, Param, Sql, only_row, schema};
 use crate::protocol::path::StreamPath;
 use crate::protocol::{Millis, SAFE_INTEGER_MAX};
+use crate::stream::retain::Keep;
 
 const PUT: &str = "INSERT OR REPLACE INTO segments (read_seq, incarnation, end_position, message_count, object_bytes, \
-    blocks, written_at, stream_seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
-const LAST: &str = "SELECT read_seq, incarnation, end_position, written_at, stream_seq FROM segments \
+    blocks, bytes_through, written_at, stream_seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+const LAST: &str = "SELECT read_seq, incarnation, end_position, bytes_through, written_at, stream_seq FROM segments \
     ORDER BY read_seq DESC LIMIT 1";
-const FIND: &str = "SELECT end_position, blocks FROM segments WHERE read_seq = ?";
+const FIND: &str = "SELECT end_position, blocks, written_at FROM segments WHERE read_seq = ?";
+const FIRST_KEPT: &str = "SELECT read_seq, written_at FROM segments WHERE read_seq >= ? AND written_at >= ? \
+    AND bytes_through >= ? ORDER BY read_seq LIMIT 1";
 const INCARNATION: &str = "SELECT incarnation FROM segments WHERE read_seq = ?";
 const BEFORE: &str =
     "SELECT read_seq, incarnation FROM segments WHERE read_seq < ? ORDER BY read_seq LIMIT +?";
@@ -33,6 +36,8 @@ pub struct Segment {
     pub object_bytes: u64,
     /// Where everything is in it.
     pub index: Index,
+    /// How many bytes the messages up to its end have, counted from some segment on.
+    pub bytes_through: u64,
     /// When its last message was written.
     pub written_at: Millis,
     /// The stream's last `Stream-Seq` up to its end.
@@ -49,6 +54,7 @@ impl Segment {
             message_count: 0,
             object_bytes: 0,
             index: Index { blocks: Vec::new(), end_byte: 0 },
+            bytes_through: 0,
             written_at: 0,
             stream_seq: None,
         }
@@ -64,6 +70,8 @@ pub struct LastSegment {
     pub incarnation: u64,
     /// The position after its last message.
     pub end_position: u64,
+    /// How many bytes the messages up to its end have, counted from some segment on.
+    pub bytes_through: u64,
     /// When that was written.
     pub written_at: Millis,
     /// The last `Stream-Seq` up to there.
@@ -99,6 +107,7 @@ pub(super) fn put(sql: &dyn Sql, segment: &Segment) -> Result<(), Failure> {
         Param::Integer(segment.message_count),
         Param::Integer(segment.object_bytes),
         Param::Blob(&segment.index.encode()),
+        Param::Integer(segment.bytes_through),
         Param::Integer(segment.written_at),
         segment.stream_seq.as_deref().map_or(Param::Null, Param::Text),
     ];
@@ -113,6 +122,7 @@ pub fn last(sql: &dyn Sql) -> Result<Option<LastSegment>, Failure> {
         read_seq: columns.integer()?,
         incarnation: columns.integer()?,
         end_position: columns.integer()?,
+        bytes_through: columns.integer()?,
         written_at: columns.integer()?,
         stream_seq: columns.optional_text()?,
     }))
@@ -127,6 +137,8 @@ pub struct Shape {
     pub end_position: u64,
     /// Where everything is in it.
     pub index: Index,
+    /// When its last message was written.
+    pub written_at: Millis,
 }
 
 /// The shape of a segment that must be there.
@@ -134,7 +146,29 @@ pub fn shape(sql: &dyn Sql, read_seq: u64) -> Result<Shape, Failure> {
     let missing = || Failure::new("read segment", format_args!("segment {read_seq} has no row"));
     let row = only_row(sql, FIND, &[Param::Integer(read_seq)])?.ok_or_else(missing)?;
     let mut columns = Columns::new("segments", row);
-    Ok(Shape { read_seq, end_position: columns.integer()?, index: Index::decode(&columns.blob()?)? })
+    Ok(Shape {
+        read_seq,
+        end_position: columns.integer()?,
+        index: Index::decode(&columns.blob()?)?,
+        written_at: columns.integer()?,
+    })
+}
+
+/// A segment that is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// Which.
+    pub read_seq: u64,
+    /// When its last message was written.
+    pub written_at: Millis,
+}
+
+/// The oldest segment that is kept. Only those before it are looked at: each of them is to be deleted.
+pub fn first_kept(sql: &dyn Sql, keep: &Keep) -> Result<Option<Kept>, Failure> {
+    let params = [keep.from_read_seq, keep.written_from, keep.bytes_from].map(Param::Integer);
+    let Some(row) = only_row(sql, FIRST_KEPT, &params)? else { return Ok(None) };
+    let mut columns = Columns::new("segments", row);
+    Ok(Some(Kept { read_seq: columns.integer()?, written_at: columns.integer()? }))
 }
 
 /// The life that a segment is of, if it has a row.

@@ -7,22 +7,25 @@ use crate::protocol::content_type::ContentType;
 use crate::protocol::lifetime::Lifetime;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
+use crate::protocol::retention::Retention;
 use crate::stream::rotate::Fill;
 use crate::stream::{Closure, Ended, Life, Stream};
 
 const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('stream', 'segments')";
 const SELECT: &str = "SELECT schema_version, incarnation, live, read_seq, first_read_seq, content_type, \
-    ttl_seconds, expires_at, created_at, lease_until, closed, closer_id, closer_epoch, closer_seq, public, \
-    reader_key \
-    FROM stream";
+    ttl_seconds, expires_at, retention_seconds, retention_bytes, created_at, lease_until, closed, closer_id, \
+    closer_epoch, closer_seq, public, reader_key, tail_position, tail_written_at, tail_stream_seq FROM stream";
 const PUT: &str = "INSERT OR REPLACE INTO stream (id, schema_version, incarnation, path, live, read_seq, \
-    first_read_seq, content_type, ttl_seconds, expires_at, created_at, lease_until, closed, closer_id, \
-    closer_epoch, closer_seq, public, reader_key) VALUES (1, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    first_read_seq, content_type, ttl_seconds, expires_at, retention_seconds, retention_bytes, created_at, \
+    lease_until, closed, closer_id, closer_epoch, closer_seq, public, reader_key, tail_position, tail_written_at) \
+    VALUES (1, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)";
 const CLOSE: &str =
     "UPDATE stream SET closed = 1, closer_id = ?, closer_epoch = ?, closer_seq = ?, lease_until = ?";
 const REKEY: &str = "UPDATE stream SET reader_key = ?";
 const LEASE: &str = "UPDATE stream SET lease_until = ?";
 const SEAL: &str = "UPDATE stream SET read_seq = ?";
+const TRIM: &str =
+    "UPDATE stream SET first_read_seq = ?, tail_position = ?, tail_written_at = ?, tail_stream_seq = ?";
 const PATH: &str = "SELECT path FROM stream";
 const END: &str = "UPDATE stream SET live = 0, read_seq = ?, closed = 0, closer_id = NULL, lease_until = 0";
 
@@ -56,10 +59,12 @@ pub fn load(sql: &dyn Sql) -> Result<Life, Failure> {
 }
 
 /// Where the stream ends: in its last segment, whose last message may be in the hot log or in the bucket; or that
-/// segment is still empty, and what is known of the last message is with the one before.
+/// segment is still empty, and what is known of the last message is with the one before; or all were trimmed, and the
+/// stream's own row tells.
 fn find_tail(sql: &dyn Sql, stream: &mut Stream, rotated: Option<LastSegment>) -> Result<(), Failure> {
     let read_seq = stream.tail.read_seq;
     stream.hot_from = rotated.as_ref().map_or(0, |last| last.read_seq + 1).max(stream.first_read_seq);
+    stream.rotated_bytes = rotated.as_ref().map_or(0, |last| last.bytes_through);
     let last = if stream.hot_from <= read_seq { messages::last(sql, read_seq)? } else { None };
     let before =
         if last.is_none() && stream.hot_from < read_seq { messages::last(sql, read_seq - 1)? } else { None };
@@ -118,11 +123,30 @@ pub(super) fn seal(sql: &dyn Sql, read_seq: u64) -> Result<(), Failure> {
     sql.run(SEAL, &[Param::Integer(read_seq)])
 }
 
+/// Stores where the stream begins now, and what a trim may leave nothing else to tell of.
+pub(super) fn trim(sql: &dyn Sql, stream: &Stream, first_read_seq: u64) -> Result<(), Failure> {
+    let params = [
+        Param::Integer(first_read_seq),
+        Param::Integer(stream.tail.position),
+        Param::Integer(stream.written_at),
+        stream.stream_seq.as_deref().map_or(Param::Null, Param::Text),
+    ];
+    sql.run(TRIM, &params)
+}
+
 fn decode(incarnation: u64, read_seq: u64, mut columns: Columns) -> Result<Stream, Failure> {
     let first_read_seq = columns.integer()?;
     let content_type = columns.text()?;
-    let ttl_seconds = columns.optional_integer()?;
-    let expires_at = columns.optional_integer()?;
+    let lifetime = match (columns.optional_integer()?, columns.optional_integer()?) {
+        (Some(seconds), _) => Lifetime::Ttl { seconds },
+        (None, Some(at)) => Lifetime::ExpiresAt { at },
+        (None, None) => Lifetime::Unlimited,
+    };
+    let retention = match (columns.optional_integer()?, columns.optional_integer()?) {
+        (Some(seconds), _) => Some(Retention::Seconds { seconds }),
+        (None, Some(bytes)) => Some(Retention::Bytes { bytes }),
+        (None, None) => None,
+    };
     let created_at = columns.integer()?;
     let lease_until = columns.integer()?;
     let closed = columns.integer()? == 1;
@@ -132,26 +156,27 @@ fn decode(incarnation: u64, read_seq: u64, mut columns: Columns) -> Result<Strea
     };
     let public = columns.integer()? == 1;
     let reader_key = columns.text()?;
+    // A segment that is not trimmed tells by itself, if only by being empty.
+    let position = columns.integer()? * u64::from(first_read_seq > read_seq);
+    let written_at = columns.integer()?;
     Ok(Stream {
         incarnation,
         content_type: ContentType::parse(&content_type)
             .map_err(|refusal| Failure::new("load stream", refusal.message()))?,
-        lifetime: match (ttl_seconds, expires_at) {
-            (Some(seconds), _) => Lifetime::Ttl { seconds },
-            (None, Some(at)) => Lifetime::ExpiresAt { at },
-            (None, None) => Lifetime::Unlimited,
-        },
+        lifetime,
         public,
         reader_key,
+        retention,
         created_at,
         first_read_seq,
         hot_from: first_read_seq,
-        tail: Offset::segment_start(read_seq),
+        rotated_bytes: 0,
+        tail: Offset { read_seq, position },
         fill: Fill::default(),
-        stream_seq: None,
+        stream_seq: columns.optional_text()?,
         closure: if closed { Closure::by(closer.as_ref()) } else { Closure::Open },
-        written_at: created_at,
-        touched_at: created_at,
+        written_at,
+        touched_at: written_at,
         lease_until,
     })
 }
@@ -162,6 +187,11 @@ pub(super) fn put(sql: &dyn Sql, path: &str, stream: &Stream, read_seq: u64) -> 
         Lifetime::Unlimited => (Param::Null, Param::Null),
         Lifetime::Ttl { seconds } => (Param::Integer(seconds), Param::Null),
         Lifetime::ExpiresAt { at } => (Param::Null, Param::Integer(at)),
+    };
+    let (retention_seconds, retention_bytes) = match stream.retention {
+        None => (Param::Null, Param::Null),
+        Some(Retention::Seconds { seconds }) => (Param::Integer(seconds), Param::Null),
+        Some(Retention::Bytes { bytes }) => (Param::Null, Param::Integer(bytes)),
     };
     let [closer_id, closer_epoch, closer_seq] = closer(&stream.closure);
     sql.run(
@@ -175,6 +205,8 @@ pub(super) fn put(sql: &dyn Sql, path: &str, stream: &Stream, read_seq: u64) -> 
             Param::Text(stream.content_type.as_str()),
             ttl,
             expires_at,
+            retention_seconds,
+            retention_bytes,
             Param::Integer(stream.created_at),
             Param::Integer(stream.lease_until),
             Param::Integer(u64::from(stream.closure.is_closed())),
@@ -183,6 +215,7 @@ pub(super) fn put(sql: &dyn Sql, path: &str, stream: &Stream, read_seq: u64) -> 
             closer_seq,
             Param::Integer(u64::from(stream.public)),
             Param::Text(&stream.reader_key),
+            Param::Integer(stream.written_at),
         ],
     )
 }

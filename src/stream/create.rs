@@ -37,9 +37,11 @@ pub fn create<'a>(life: &Life, request: &Create<'a>, now: Millis) -> Result<Crea
         lifetime: request.lifetime,
         public: request.public,
         reader_key: request.reader_key.clone(),
+        retention: request.retention,
         created_at: now,
         first_read_seq: read_seq,
         hot_from: read_seq,
+        rotated_bytes: 0,
         tail: Offset::segment_start(read_seq),
         fill: Fill::default(),
         stream_seq: None,
@@ -58,6 +60,10 @@ fn exists<'a>(stream: &Stream, request: &Create<'a>) -> Result<Creating<'a>, Ref
     }
     if stream.lifetime != request.lifetime {
         return differs("lifetime (Stream-TTL, Stream-Expires-At)");
+    }
+    // As with the lifetime, none is another one than some: what a deployment keeps by default may change.
+    if stream.retention != request.retention {
+        return differs("retention (Stream-Retention)");
     }
     if stream.closure.is_closed() != request.closed {
         return differs("closure (Stream-Closed)");

@@ -6,6 +6,7 @@ pub mod create;
 pub mod delete;
 pub mod fence;
 pub mod read;
+pub mod retain;
 pub mod rotate;
 
 use crate::protocol::content_type::ContentType;
@@ -13,6 +14,7 @@ use crate::protocol::lifetime::Lifetime;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
 use crate::protocol::refusal::Refusal;
+use crate::protocol::retention::Retention;
 use crate::protocol::{Millis, cursor};
 use rotate::Fill;
 
@@ -55,12 +57,16 @@ pub struct Stream {
     pub public: bool,
     /// With what caches may keep what is read of it although it is not public.
     pub reader_key: String,
+    /// How much of it is kept, if it says so itself.
+    pub retention: Option<Retention>,
     /// When it was created.
     pub created_at: Millis,
-    /// Its first segment.
+    /// Its first segment that is still there.
     pub first_read_seq: u64,
     /// The first segment that is still in the hot log; those before it are in the bucket.
     pub hot_from: u64,
+    /// How many bytes have gone to the bucket, counted from some segment on.
+    pub rotated_bytes: u64,
     /// The offset after its last message.
     pub tail: Offset,
     /// How full the tail's segment is.
@@ -121,9 +127,10 @@ impl Stream {
         (guarded && !self.public).then_some(&self.reader_key)
     }
 
-    /// The offset of its first message.
+    /// The offset of its first message that is still there. A closed stream's last segment may be gone, too: then it is
+    /// the tail.
     pub fn start(&self) -> Offset {
-        Offset::segment_start(self.first_read_seq)
+        Offset::segment_start(self.first_read_seq).min(self.tail)
     }
 
     /// When it ends if nobody touches it.

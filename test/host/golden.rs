@@ -144,12 +144,13 @@ fn instants() {
 
 #[test]
 fn schema_text() {
-    assert_eq!(schema::SCHEMA_VERSION, 4);
+    assert_eq!(schema::SCHEMA_VERSION, 5);
     let stream = "CREATE TABLE IF NOT EXISTS stream ( id INTEGER PRIMARY KEY, schema_version INTEGER NOT NULL, \
         incarnation INTEGER NOT NULL, path TEXT NOT NULL, live INTEGER NOT NULL, read_seq INTEGER NOT NULL, \
         first_read_seq INTEGER NOT NULL, content_type TEXT NOT NULL, ttl_seconds INTEGER, expires_at INTEGER, \
-        created_at INTEGER NOT NULL, lease_until INTEGER NOT NULL, closed INTEGER NOT NULL, closer_id TEXT, \
-        closer_epoch INTEGER, closer_seq INTEGER, public INTEGER NOT NULL, reader_key TEXT NOT NULL )";
+        retention_seconds INTEGER, retention_bytes INTEGER, created_at INTEGER NOT NULL, lease_until INTEGER NOT NULL, \
+        closed INTEGER NOT NULL, closer_id TEXT, closer_epoch INTEGER, closer_seq INTEGER, public INTEGER NOT NULL, \
+        reader_key TEXT NOT NULL, tail_position INTEGER NOT NULL, tail_written_at INTEGER NOT NULL, tail_stream_seq TEXT )";
     let producers = "CREATE TABLE IF NOT EXISTS producers ( id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, \
         seq INTEGER NOT NULL ) WITHOUT ROWID";
     let messages = "CREATE TABLE IF NOT EXISTS messages_7 ( key INTEGER PRIMARY KEY, span INTEGER NOT NULL, \
@@ -161,7 +162,7 @@ fn schema_text() {
     assert_eq!(one_line(&schema::create_messages(7)), one_line(messages));
     let segments = "CREATE TABLE IF NOT EXISTS segments ( read_seq INTEGER PRIMARY KEY, incarnation INTEGER NOT NULL, \
         end_position INTEGER NOT NULL, message_count INTEGER NOT NULL, object_bytes INTEGER NOT NULL, \
-        blocks BLOB NOT NULL, written_at INTEGER NOT NULL, stream_seq TEXT )";
+        blocks BLOB NOT NULL, bytes_through INTEGER NOT NULL, written_at INTEGER NOT NULL, stream_seq TEXT )";
     assert_eq!(one_line(schema::CREATE_SEGMENTS), one_line(segments));
     let outbox = "CREATE TABLE outbox ( id INTEGER PRIMARY KEY, noted_at INTEGER NOT NULL, kind TEXT NOT NULL, \
         notice TEXT NOT NULL )";
@@ -189,9 +190,10 @@ fn stored_rows() {
     );
     world.send_answered(&last.body(format!("\"{}\"", "x".repeat(ROW_MAX_BYTES)))).assert_is("200");
     let rows = |query: &str| rows_of(&world, query);
-    let stream = "[Integer(1), Integer(4), Integer(2), Text(\"chat/42\"), Integer(1), Integer(1), Integer(1), \
-        Text(\"application/json\"), Null, Integer(1924992000000), Integer(1893456000000), Integer(0), Integer(1), \
-        Text(\"p\"), Integer(4), Integer(1), Integer(0), Text(\"key-1893456000000\")]";
+    let stream = "[Integer(1), Integer(5), Integer(2), Text(\"chat/42\"), Integer(1), Integer(1), Integer(1), \
+        Text(\"application/json\"), Null, Integer(1924992000000), Null, Null, Integer(1893456000000), Integer(0), \
+        Integer(1), Text(\"p\"), Integer(4), Integer(1), Integer(0), Text(\"key-1893456000000\"), Integer(0), \
+        Integer(1893456000000), Null]";
     assert_eq!(rows("SELECT * FROM stream"), [stream]);
     assert_eq!(rows("SELECT * FROM producers"), ["[Text(\"p\"), Integer(4), Integer(1)]"]);
     let messages = [
@@ -360,17 +362,20 @@ fn stored_segments() {
     let arrived = row(
         0,
         &format!(
-            "Integer(2), Integer(2), Integer(97), Text(\"{blocks}\"), Integer(1893456000005), Text(\"s1\")"
+            "Integer(2), Integer(2), Integer(97), Text(\"{blocks}\"), Integer(4), Integer(1893456000005), Text(\"s1\")"
         ),
     );
     let query = "SELECT read_seq, incarnation, end_position, message_count, object_bytes, lower(hex(blocks)), \
-        written_at, stream_seq FROM segments ORDER BY read_seq";
+        bytes_through, written_at, stream_seq FROM segments ORDER BY read_seq";
     assert_eq!(rows_of(&world, query), std::slice::from_ref(&arrived));
     assert_eq!(hex(&world.bucket.objects["Y2hhdC80Mg/1/0000000000000000"]), JSON_SEGMENT.concat());
     world.rotates = false;
     let batch = "POST | content-type: application/json << [1,2,3]";
     world.run(&[batch, batch, "DELETE"]);
-    let unread = row(1, "Integer(0), Integer(0), Integer(0), Text(\"010000000000000000\"), Integer(0), Null");
+    let unread = row(
+        1,
+        "Integer(0), Integer(0), Integer(0), Text(\"010000000000000000\"), Integer(0), Integer(0), Null",
+    );
     assert_eq!(rows_of(&world, query), [arrived, unread]);
 }
 
@@ -400,4 +405,29 @@ fn stored_notices() {
     assert_eq!(world.mirror.rows(), [mirrored]);
     world.run(&["DELETE"]);
     assert_eq!(rows_of(&world, query), [notice(1, "forgotten", r#"{"through_read_seq":0}"#)]);
+}
+
+/// What a stream says of its retention; where it begins, and what is left of its tail.
+#[test]
+fn stored_trims() {
+    let query = "SELECT first_read_seq, retention_seconds, retention_bytes, tail_position, tail_written_at, \
+        tail_stream_seq FROM stream";
+    for (retention, columns) in [("60", "Integer(60), Null"), ("bytes=3", "Null, Integer(3)")] {
+        let mut world = World::new();
+        world.limit_segments(Some(SegmentLimits { appends_max: 1, bytes_max: 1000, closed_bytes_min: 1 }));
+        world.run(&[&format!("PUT | content-type: text/plain | stream-retention: {retention}"), "WAIT 5ms"]);
+        let born = format!("[Integer(0), {columns}, Integer(0), Integer(1893456000000), Null]");
+        assert_eq!(rows_of(&world, query), [born]);
+        world.run(&[
+            "POST | content-type: text/plain | stream-seq: s1 << abc",
+            "POST | content-type: text/plain << def",
+            "POST | content-type: text/plain | stream-seq: s2 << ghi",
+            "WAIT 60s",
+            "HEAD",
+        ]);
+        let first = if retention == "60" { 3 } else { 2 };
+        let trimmed =
+            format!("[Integer({first}), {columns}, Integer(0), Integer(1893456000005), Text(\"s2\")]");
+        assert_eq!(rows_of(&world, query), [trimmed]);
+    }
 }

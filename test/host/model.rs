@@ -45,6 +45,17 @@ impl Content {
         }
     }
 
+    /// What counts towards a segment: bytes, or the text of the messages with a comma between two.
+    fn bytes(&self) -> u64 {
+        let bytes = match self {
+            Content::Messages(messages) => {
+                messages.iter().map(|message| message.len() + 1).sum::<usize>().saturating_sub(1)
+            }
+            Content::Bytes(bytes) => bytes.len(),
+        };
+        bytes as u64
+    }
+
     fn extend(&mut self, more: &Content) {
         match (self, more) {
             (Content::Messages(messages), Content::Messages(more)) => messages.extend_from_slice(more),
@@ -59,11 +70,37 @@ impl Content {
 /// Who appends, in which epoch, with which sequence.
 pub(crate) type Producer = (String, u64, u64);
 
+/// What is kept of a stream: where more than one is given, each drops.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Keeping {
+    pub(crate) segments: Option<usize>,
+    pub(crate) millis: Option<Millis>,
+    pub(crate) bytes: Option<u64>,
+}
+
+/// When a segment is full, by appends or bytes, and how large a closed stream's last one must be to count.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sealing {
+    pub(crate) appends: u64,
+    pub(crate) bytes: u64,
+    pub(crate) closed_bytes: u64,
+}
+
+/// A segment that nothing is added to any more.
+#[derive(Clone, Debug)]
+struct Sealed {
+    /// Where it ends.
+    end: usize,
+    bytes: u64,
+    written_at: Millis,
+}
+
 /// A PUT.
 #[derive(Clone, Debug)]
 pub(crate) struct Put {
     pub(crate) kind: Kind,
     pub(crate) ttl: Option<Millis>,
+    pub(crate) keeping: Option<Keeping>,
     pub(crate) closed: bool,
     pub(crate) content: Content,
 }
@@ -84,7 +121,7 @@ pub(crate) struct Post {
 pub(crate) struct Life {
     pub(crate) kind: Kind,
     pub(crate) content: Content,
-    ttl: Option<Millis>,
+    pub(crate) ttl: Option<Millis>,
     /// Before this it must be there.
     earliest_end: Millis,
     /// From this on it must not.
@@ -93,9 +130,70 @@ pub(crate) struct Life {
     closed: Option<Option<Producer>>,
     producers: BTreeMap<String, (u64, u64)>,
     stream_seq: Option<String>,
+    pub(crate) keeping: Option<Keeping>,
+    sealed: Vec<Sealed>,
+    /// Appends and bytes after the last of them, and when the newest was written.
+    open: (u64, u64, Millis),
+    /// How many of the sealed are gone.
+    trimmed: usize,
 }
 
 impl Life {
+    /// The place of what is the first now.
+    pub(crate) fn earliest(&self) -> usize {
+        self.trimmed.checked_sub(1).map_or(0, |last| self.sealed[last].end)
+    }
+
+    /// How many segments nothing adds to any more.
+    pub(crate) fn sealed_count(&self) -> usize {
+        self.sealed.len()
+    }
+
+    /// So many of the oldest are gone, and it has to be that many, given how many can be gone at all.
+    pub(crate) fn trim(&mut self, trimmed: usize, arrived: usize, defaults: Keeping, now: Millis) {
+        let Keeping { segments, millis, bytes } = self.keeping.unwrap_or(defaults);
+        let mut gone = self.trimmed;
+        let arrived = &self.sealed[..arrived];
+        while gone < arrived.len() {
+            let after: u64 = arrived[gone + 1..].iter().map(|sealed| sealed.bytes).sum();
+            let is_kept = segments.is_none_or(|count| arrived.len() - gone <= count)
+                && millis.is_none_or(|millis| now < arrived[gone].written_at + millis)
+                && bytes.is_none_or(|bytes| after < bytes);
+            if is_kept {
+                break;
+            }
+            gone += 1;
+        }
+        assert_eq!(trimmed, gone, "segments are gone, of {arrived:?} at {now}");
+        self.trimmed = trimmed;
+    }
+
+    fn write(&mut self, content: &Content, sealing: Option<Sealing>, now: Millis) {
+        if content.len() == 0 {
+            return;
+        }
+        self.content.extend(content);
+        let (appends, bytes, _) = self.open;
+        self.open = (appends + 1, bytes + content.bytes(), now);
+        let is_full =
+            sealing.is_some_and(|sealing| self.open.0 >= sealing.appends || self.open.1 >= sealing.bytes);
+        if is_full {
+            self.seal();
+        }
+    }
+
+    fn seal(&mut self) {
+        let (_, bytes, written_at) = std::mem::take(&mut self.open);
+        self.sealed.push(Sealed { end: self.content.len(), bytes, written_at });
+    }
+
+    fn end(&mut self, closer: Option<Producer>, sealing: Option<Sealing>) {
+        self.closed = Some(closer);
+        if self.open.0 > 0 && sealing.is_some_and(|sealing| self.open.1 >= sealing.closed_bytes) {
+            self.seal();
+        }
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.is_some()
     }
@@ -129,7 +227,7 @@ impl Life {
     }
 
     /// 5.2: the status, and the change if there is one.
-    fn append(&mut self, post: &Post) -> u16 {
+    fn append(&mut self, post: &Post, sealing: Option<Sealing>, now: Millis) -> u16 {
         if let Some(closer) = &self.closed {
             return if closer.is_some() && *closer == post.producer { 204 } else { 409 };
         }
@@ -143,17 +241,17 @@ impl Life {
         if post.stream_seq.is_some() && self.stream_seq.is_some() && post.stream_seq <= self.stream_seq {
             return 409;
         }
-        self.content.extend(content);
+        self.write(content, sealing, now);
         self.stream_seq = post.stream_seq.clone().or(self.stream_seq.take());
         self.remember(post.producer.as_ref());
         if post.closes {
-            self.closed = Some(post.producer.clone());
+            self.end(post.producer.clone(), sealing);
         }
         if post.producer.is_some() { 200 } else { 204 }
     }
 
     /// 5.3, and 5.2.1 for producers.
-    fn close(&mut self, producer: Option<&Producer>) -> u16 {
+    fn close(&mut self, producer: Option<&Producer>, sealing: Option<Sealing>) -> u16 {
         match (&self.closed, producer) {
             (Some(_), None) => 204,
             (Some(closer), Some(producer)) => {
@@ -168,7 +266,7 @@ impl Life {
                     return status;
                 }
                 self.remember(producer);
-                self.closed = Some(producer.cloned());
+                self.end(producer.cloned(), sealing);
                 204
             }
         }
@@ -189,6 +287,10 @@ pub(crate) enum Presence {
 pub(crate) struct Model {
     lives: Vec<Life>,
     is_live: bool,
+    /// `None` where there is no bucket.
+    pub(crate) sealing: Option<Sealing>,
+    /// What is kept of streams that do not say themselves.
+    pub(crate) defaults: Keeping,
 }
 
 impl Model {
@@ -204,6 +306,13 @@ impl Model {
     /// The life that is there, ended by its TTL or not.
     pub(crate) fn current(&self) -> Option<&Life> {
         self.lives.last().filter(|_| self.is_live)
+    }
+
+    pub(crate) fn trim(&mut self, trimmed: usize, arrived: usize, now: Millis) {
+        let defaults = self.defaults;
+        if let Some(life) = self.current_mut() {
+            life.trim(trimmed, arrived, defaults, now);
+        }
     }
 
     fn current_mut(&mut self) -> Option<&mut Life> {
@@ -243,31 +352,43 @@ impl Model {
 
     pub(crate) fn create(&mut self, put: &Put, now: Millis) -> u16 {
         if let Some(life) = self.current() {
-            let same = life.kind == put.kind && life.ttl == put.ttl && life.is_closed() == put.closed;
+            let same = life.kind == put.kind
+                && life.ttl == put.ttl
+                && life.keeping == put.keeping
+                && life.is_closed() == put.closed;
             return if same { 200 } else { 409 };
         }
-        let mut content = Content::empty(put.kind);
-        content.extend(&put.content);
-        self.lives.push(Life {
+        let mut life = Life {
             kind: put.kind,
-            content,
+            content: Content::empty(put.kind),
             ttl: put.ttl,
             earliest_end: now,
             latest_end: now,
-            closed: put.closed.then_some(None),
+            closed: None,
             producers: BTreeMap::new(),
             stream_seq: None,
-        });
+            keeping: put.keeping,
+            sealed: Vec::new(),
+            open: (0, 0, now),
+            trimmed: 0,
+        };
+        life.write(&put.content, self.sealing, now);
+        if put.closed {
+            life.end(None, self.sealing);
+        }
+        self.lives.push(life);
         self.is_live = true;
         201
     }
 
-    pub(crate) fn append(&mut self, post: &Post) -> u16 {
-        self.current_mut().map_or(404, |life| life.append(post))
+    pub(crate) fn append(&mut self, post: &Post, now: Millis) -> u16 {
+        let sealing = self.sealing;
+        self.current_mut().map_or(404, |life| life.append(post, sealing, now))
     }
 
     pub(crate) fn close(&mut self, producer: Option<&Producer>) -> u16 {
-        self.current_mut().map_or(404, |life| life.close(producer))
+        let sealing = self.sealing;
+        self.current_mut().map_or(404, |life| life.close(producer, sealing))
     }
 
     pub(crate) fn delete(&mut self) -> u16 {

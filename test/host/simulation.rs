@@ -15,10 +15,11 @@ use durable_streams::object::mirror::Delivery;
 use durable_streams::object::rotation::Work;
 use durable_streams::protocol::cursor;
 use durable_streams::storage::segments::key;
+use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;
 use serde_json::value::RawValue;
 
-use crate::model::{Content, Kind, Model, Post, Presence, Producer, Put};
+use crate::model::{Content, Keeping, Kind, Model, Post, Presence, Producer, Put, Sealing};
 use crate::support::bucket::BucketFault;
 use crate::support::http::{STREAM_PATH, STREAM_URL};
 use crate::support::mirror::MirrorFault;
@@ -88,10 +89,13 @@ struct Simulation {
     offsets: BTreeMap<String, Place>,
     /// What each entity tag stood for.
     tags: BTreeMap<String, Vec<u8>>,
+    /// The first segment of each life.
+    births: Vec<u64>,
     readers: Vec<Reader>,
     polls: Vec<Poll>,
     kind: Kind,
     ttl: Option<u64>,
+    retention: Option<Retention>,
     chunk_max_bytes: usize,
     has_faults: bool,
     /// Something is written and not announced.
@@ -126,11 +130,24 @@ struct Poll {
     cursor: u64,
 }
 
+/// Where a read asks to begin.
+#[derive(Clone, Copy)]
+enum Pick {
+    Start,
+    Now,
+    At(Place),
+}
+
 /// What a read must find.
 enum Expected {
-    Refused(u16),
+    Missing,
+    /// It is gone; what is the first now.
+    Gone(usize),
     From(usize),
 }
+
+/// What a stream may ask to keep, and what that means.
+type Retention = (String, Keeping);
 
 impl Simulation {
     fn new(seed: u64) -> Simulation {
@@ -143,18 +160,36 @@ impl Simulation {
         let segments = [(1, 1), (3, 200), (5, 50), (1000, 40), (1000, 4 << 20)][random.usize(0..5)];
         let closed_bytes_min = [1, 20][random.usize(0..2)];
         let segments = SegmentLimits { appends_max: segments.0, bytes_max: segments.1, closed_bytes_min };
-        world.limit_segments((random.u32(0..8) > 0).then_some(segments));
+        let segments = (random.u32(0..8) > 0).then_some(segments);
+        world.limit_segments(segments);
         let mirrors = [Some(true), Some(true), None, Some(false)][random.usize(0..4)];
         world.limit_mirror(mirrors.unwrap_or_else(|| random.bool()));
+        let retention = segments.is_some().then(|| retention(&mut random)).flatten();
+        let mut model = Model::default();
+        model.sealing = segments.map(|SegmentLimits { appends_max, bytes_max, closed_bytes_min }| Sealing {
+            appends: appends_max,
+            bytes: bytes_max,
+            closed_bytes: closed_bytes_min,
+        });
+        if random.u32(0..3) == 0 {
+            let (segments, seconds) =
+                [(Some(1), None), (Some(3), Some(9)), (None, Some(2))][random.usize(0..3)];
+            world.retain(RetentionDefaults { segments, seconds });
+            let (segments, millis) =
+                (segments.map(|count| count as usize), seconds.map(|seconds| seconds * 1000));
+            model.defaults = Keeping { segments, millis, bytes: None };
+        }
         Simulation {
             world,
-            model: Model::default(),
+            model,
             offsets: BTreeMap::new(),
             tags: BTreeMap::new(),
+            births: Vec::new(),
             readers: Vec::new(),
             polls: Vec::new(),
             kind: [Kind::Json, Kind::Text, Kind::Binary][random.usize(0..3)],
             ttl: random.bool().then(|| random.u64(1..30) * 1000),
+            retention,
             chunk_max_bytes,
             has_faults: random.bool(),
             has_news: false,
@@ -178,16 +213,25 @@ impl Simulation {
                 self.world.assert_nothing_is_forgotten();
             }
         }
-        self.has_faults = false;
+        let had_faults = std::mem::replace(&mut self.has_faults, false);
         self.come_to_rest();
+        // What a fault left behind is found when somebody asks.
+        if !had_faults {
+            self.rest_in_peace();
+        }
     }
 
     fn step(&mut self) {
         self.let_time_pass();
+        if self.keeps_little() && self.random.bool() {
+            // Only what has arrived in the bucket is ever dropped.
+            self.work();
+        }
         self.world.meanwhile = match self.random.u32(0..6) {
             // What is on its way already cannot be begun again.
             0 if self.working.is_none() => Meanwhile::Rotation,
             1 if !self.has_news && self.working.is_none() => Meanwhile::LostMemory,
+            2 if self.ttl.is_none() && self.working.is_none() => Meanwhile::Alarm(self.random.u64(1..4_000)),
             _ => Meanwhile::Nothing,
         };
         if self.model.current().is_none() && self.random.bool() {
@@ -212,6 +256,10 @@ impl Simulation {
             100..=106 => self.tell_mirror(),
             _ => drop(self.world.mirror.let_one_arrive(&mut self.random)),
         }
+    }
+
+    fn keeps_little(&self) -> bool {
+        self.retention.is_some() || self.model.defaults != Keeping::default()
     }
 
     fn let_time_pass(&mut self) {
@@ -270,6 +318,10 @@ impl Simulation {
                 self.model.end();
             }
         }
+        if self.has_faults && self.keeps_little() {
+            // What is to be dropped is dropped now, and the fault is left for what the request itself commits.
+            self.ask(&request("HEAD", ""));
+        }
     }
 
     fn arm(&mut self) -> Option<Fault> {
@@ -304,6 +356,7 @@ impl Simulation {
             self.is_damaged = true;
             self.has_news = true;
             self.model.may_touch(self.world.now);
+            self.look_at_birth();
             return None;
         }
         assert_eq!(response.status, expected, "{response:?}");
@@ -313,7 +366,26 @@ impl Simulation {
         } else {
             self.model.may_touch(self.world.now);
         }
+        self.look_at_trim();
         Some(response)
+    }
+
+    /// After a request that did not fail: what is gone is what has to be, and nothing else. What is still in the hot log is
+    /// for storage to say; it cannot be gone.
+    fn look_at_trim(&mut self) {
+        self.look_at_birth();
+        let Some(life) = self.model.current() else { return };
+        let (first, hot_from) = self.world.sql.first_segments();
+        let born_at = self.births[self.model.newest()];
+        let arrived = hot_from.map_or(life.sealed_count(), |hot_from| (hot_from - born_at) as usize);
+        self.model.trim((first - born_at) as usize, arrived, self.world.now);
+    }
+
+    /// Which segment a life began with.
+    fn look_at_birth(&mut self) {
+        if self.model.current().is_some() && self.births.len() == self.model.newest() {
+            self.births.push(self.world.sql.first_segments().0);
+        }
     }
 
     // Writing.
@@ -323,10 +395,15 @@ impl Simulation {
         let kind = if self.random.u32(0..10) == 0 { Kind::Binary } else { self.kind };
         let ttl = if self.random.u32(0..10) == 0 { None } else { self.ttl };
         let content = if self.random.bool() { self.content(kind) } else { (Vec::new(), empty(kind)) };
-        let put = Put { kind, ttl, closed: self.random.u32(0..15) == 0, content: content.1 };
+        let retention = self.retention.clone().filter(|_| self.random.u32(0..10) > 0);
+        let keeping = retention.as_ref().map(|(_, keeping)| *keeping);
+        let put = Put { kind, ttl, keeping, closed: self.random.u32(0..15) == 0, content: content.1 };
         let mut request = request("PUT", "").header("content-type", kind.content_type()).body(content.0);
         if let Some(ttl) = ttl {
             request = request.header("stream-ttl", &(ttl / 1000).to_string());
+        }
+        if let Some((header, _)) = retention {
+            request = request.header("stream-retention", &header);
         }
         if put.closed {
             request = request.header("stream-closed", "true");
@@ -356,7 +433,7 @@ impl Simulation {
             request = request.header("stream-seq", seq);
         }
         request = with_producer(request, post.producer.as_ref(), post.closes);
-        self.write_and_learn(&request, &|model, _| model.append(&post));
+        self.write_and_learn(&request, &|model, now| model.append(&post, now));
     }
 
     fn close(&mut self) {
@@ -479,35 +556,54 @@ impl Simulation {
 
     // Catch-up.
 
-    /// A query for some offset, and what it must find.
-    fn pick_offset(&mut self, in_characters: bool) -> (String, Expected) {
-        let Some(life) = self.model.current() else {
-            return ("offset=-1".to_owned(), Expected::Refused(404));
-        };
-        let (number, len) = (self.model.newest(), life.content.len());
+    /// A query for some offset, and what it means.
+    fn pick_offset(&mut self, in_characters: bool) -> (String, Pick) {
+        let start = ("offset=-1".to_owned(), Pick::Start);
+        if self.offsets.is_empty() {
+            return start;
+        }
         match self.random.u32(0..8) {
-            0 => ("offset=-1".to_owned(), Expected::From(0)),
-            _ if self.offsets.is_empty() => (String::from("offset=-1"), Expected::From(0)),
-            1 => ("offset=now".to_owned(), Expected::From(len)),
+            0 => start,
+            1 => ("offset=now".to_owned(), Pick::Now),
             _ => {
                 // Newer ones more often: the older lives' are many.
                 let reverse = self.random.usize(0..self.offsets.len().min(12));
                 let (offset, (of, at)) = self.offsets.iter().nth_back(reverse).unwrap();
-                let expected = match () {
-                    () if *of != number => Expected::Refused(410),
-                    () if in_characters && !is_boundary(&life.content, *at) => {
-                        return ("offset=-1".to_owned(), Expected::From(0));
-                    }
-                    () => Expected::From(*at),
-                };
-                (format!("offset={offset}"), expected)
+                if in_characters && !is_boundary(&self.model.life(*of).content, *at) {
+                    return start;
+                }
+                (format!("offset={offset}"), Pick::At((*of, *at)))
             }
+        }
+    }
+
+    /// What a read must have found that was answered just now.
+    fn expect(&mut self, pick: Pick) -> Expected {
+        self.look_at_trim();
+        let Some(life) = self.model.current() else { return Expected::Missing };
+        let (earliest, newest) = (life.earliest(), self.model.newest());
+        match pick {
+            Pick::Start => Expected::From(earliest),
+            Pick::Now => Expected::From(life.content.len()),
+            Pick::At((of, at)) if of == newest && at >= earliest => Expected::From(at),
+            Pick::At(_) => Expected::Gone(earliest),
+        }
+    }
+
+    fn check_refused(&mut self, expected: &Expected, response: &Response) {
+        match expected {
+            Expected::Missing => assert_eq!(response.status, 404, "{response:?}"),
+            Expected::Gone(earliest) => {
+                assert_eq!(response.status, 410, "{response:?}");
+                self.learn(response.next(), (self.model.newest(), *earliest));
+            }
+            Expected::From(_) => panic!("{response:?}"),
         }
     }
 
     fn catch_up(&mut self) {
         self.settle();
-        let (query, expected) = self.pick_offset(false);
+        let (query, pick) = self.pick_offset(false);
         let fault = self.arm();
         let response = self.ask(&request("GET", &query));
         if self.world.sql.disarm() && fault.is_some() {
@@ -515,12 +611,12 @@ impl Simulation {
             self.is_damaged = true;
             return self.model.may_touch(self.world.now);
         }
-        match expected {
-            Expected::Refused(status) => assert_eq!(response.status, status),
+        match self.expect(pick) {
             Expected::From(at) => {
                 self.model.touch(self.world.now);
                 self.read_on(at, response);
             }
+            refused @ (Expected::Missing | Expected::Gone(_)) => self.check_refused(&refused, &response),
         }
     }
 
@@ -531,6 +627,11 @@ impl Simulation {
             assert!(next > at, "a read gets on");
             at = next;
             response = self.ask(&request("GET", &format!("offset={}", response.next())));
+            let expected = self.expect(Pick::At((self.model.newest(), at)));
+            if !matches!(expected, Expected::From(_)) {
+                // It was dropped while another part was on its way.
+                return self.check_refused(&expected, &response);
+            }
         }
     }
 
@@ -568,6 +669,7 @@ impl Simulation {
                 assert_eq!(response.status, 200);
                 assert_eq!(response.header("stream-closed").is_some(), is_closed);
                 self.learn_tail(&response);
+                self.look_at_trim();
             }
         }
     }
@@ -576,7 +678,7 @@ impl Simulation {
 
     fn connect(&mut self) {
         self.settle();
-        let (query, expected) = self.pick_offset(true);
+        let (query, pick) = self.pick_offset(true);
         let cursor = self.cursor();
         let cursor_query = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
         let request = request("GET", &format!("{query}&live=sse{cursor_query}"));
@@ -592,16 +694,18 @@ impl Simulation {
         self.trace.push(format!("{} SSE {} {:?}", self.world.now, request.url, request.headers));
         self.is_damaged |= failed;
         self.has_news = false;
-        match (connected, expected) {
-            (Err(response), _) if failed => assert_eq!(response.status, 500),
-            (Err(response), Expected::Refused(status)) => assert_eq!(response.status, status),
-            (Ok(client), Expected::From(at)) => {
+        match connected {
+            Err(response) if failed => assert_eq!(response.status, 500),
+            Err(response) => {
+                let expected = self.expect(pick);
+                self.check_refused(&expected, &response);
+            }
+            Ok(client) => {
+                let Expected::From(at) = self.expect(pick) else { panic!("it was connected") };
                 self.model.touch(self.world.now);
                 let (life, cursor) = (self.model.newest(), cursor.unwrap_or(0));
                 self.readers.push(Reader { client, life, at, cursor, heard_the_end: false });
             }
-            (Ok(_), Expected::Refused(status)) => panic!("connected instead of {status}"),
-            (Err(response), Expected::From(_)) => panic!("{response:?}"),
         }
         self.model.may_touch(self.world.now);
     }
@@ -624,10 +728,19 @@ impl Simulation {
         if reader.client.is_over() {
             let is_explained = reader.heard_the_end || self.is_damaged || self.ttl.is_some();
             let is_ended = self.model.current().is_none() || reader.life != self.model.newest();
-            assert!(is_explained || is_ended, "a response ended for no reason");
+            assert!(
+                is_explained || is_ended || self.is_gone((reader.life, reader.at)),
+                "a response ended for no reason"
+            );
         } else {
             self.readers.push(reader);
         }
+    }
+
+    /// Whether what comes at that place in the newest life was dropped.
+    fn is_gone(&mut self, (life, at): Place) -> bool {
+        self.look_at_trim();
+        at < self.model.life(life).earliest()
     }
 
     fn listen_once(&mut self, reader: &mut Reader) -> bool {
@@ -681,7 +794,7 @@ impl Simulation {
 
     fn poll(&mut self) {
         self.settle();
-        let (query, expected) = self.pick_offset(false);
+        let (query, pick) = self.pick_offset(false);
         let cursor = self.cursor();
         let cursor_query = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
         let request = request("GET", &format!("{query}&live=long-poll{cursor_query}"));
@@ -692,10 +805,10 @@ impl Simulation {
         self.is_damaged |= failed;
         self.has_news = false;
         self.model.may_touch(self.world.now);
-        match (asked, expected) {
-            (Err(response), _) if failed => assert_eq!(response.status, 500),
-            (Err(response), Expected::Refused(status)) => assert_eq!(response.status, status),
-            (Ok(_), Expected::Refused(status)) => panic!("parked instead of {status}"),
+        if failed {
+            return assert_eq!(asked.err().map(|response| response.status), Some(500));
+        }
+        match (asked, self.expect(pick)) {
             (asked, Expected::From(at)) => {
                 self.model.touch(self.world.now);
                 let place = (self.model.newest(), at);
@@ -706,6 +819,8 @@ impl Simulation {
                     Err(response) => self.take_answer(place, cursor.unwrap_or(0), &response),
                 }
             }
+            (Err(response), refused) => self.check_refused(&refused, &response),
+            (Ok(_), Expected::Missing | Expected::Gone(_)) => panic!("it was parked"),
         }
     }
 
@@ -736,6 +851,7 @@ impl Simulation {
             _ => {
                 let is_over =
                     self.model.current().is_none() || life != self.model.newest() || self.ttl.is_some();
+                let is_over = is_over || self.is_gone((life, at));
                 assert!(matches!(response.status, 404 | 410) && is_over, "{response:?}");
                 return;
             }
@@ -866,7 +982,7 @@ impl Simulation {
                 stream_seq: None,
                 closes: false,
             };
-            self.write_and_learn(&request, &|model, _| model.append(&post));
+            self.write_and_learn(&request, &|model, now| model.append(&post, now));
             self.announce();
             self.everybody_listens(true);
         }
@@ -938,16 +1054,62 @@ impl Simulation {
             assert_eq!(self.ask(&request("GET", "")).status, 404);
             return;
         }
-        let newest = self.model.newest();
-        for (offset, (life, at)) in self.offsets.clone() {
+        for (offset, place) in self.offsets.clone() {
             let response = self.ask(&request("GET", &format!("offset={offset}")));
-            match () {
-                () if life != newest => assert_eq!(response.status, 410),
-                () => drop(self.check_chunk(at, &response)),
+            match self.expect(Pick::At(place)) {
+                Expected::From(at) => drop(self.check_chunk(at, &response)),
+                refused @ (Expected::Missing | Expected::Gone(_)) => self.check_refused(&refused, &response),
             }
         }
         let whole = self.ask(&request("GET", ""));
-        self.read_on(0, whole);
+        let Expected::From(at) = self.expect(Pick::Start) else { panic!("it is there") };
+        self.read_on(at, whole);
+    }
+
+    /// Nobody asks any more: what is left to happen happens by the alarm alone.
+    fn rest_in_peace(&mut self) {
+        for reader in &mut self.readers {
+            reader.client.disconnect(&self.world);
+        }
+        for poll in self.polls.drain(..) {
+            poll.poll.time_out(&self.world);
+        }
+        (self.world.rotates, self.world.tells_mirror) = (true, true);
+        self.restart();
+        let mut rings = 0;
+        while let Some(at) = self.world.alarm_at {
+            self.world.now = self.world.now.max(at);
+            self.world.ring();
+            rings += 1;
+            assert!(rings < 200, "the alarm never ends");
+        }
+        self.world.assert_nothing_is_forgotten();
+        self.world.assert_bucket_is_tidy();
+        let life = self.model.current();
+        let ends = life.is_none_or(|life| life.ttl.is_some());
+        let is_kept = life.is_some_and(|life| life.keeping.unwrap_or(self.model.defaults).millis.is_none());
+        assert!(is_kept && !ends || self.world.bucket.objects.is_empty(), "something is left");
+        if self.mirrors == Some(true) {
+            self.world.assert_mirror_is_true();
+        }
+        if !ends {
+            self.everything_can_be_read();
+        }
+    }
+}
+
+fn retention(random: &mut fastrand::Rng) -> Option<Retention> {
+    let none = Keeping::default();
+    match random.u32(0..4) {
+        0 => {
+            let seconds = random.u64(1..12);
+            Some((seconds.to_string(), Keeping { millis: Some(seconds * 1000), ..none }))
+        }
+        1 => {
+            let bytes = [1, 7, 40, 300, 5000][random.usize(0..5)];
+            Some((format!("bytes={bytes}"), Keeping { bytes: Some(bytes), ..none }))
+        }
+        _ => None,
     }
 }
 

@@ -520,8 +520,10 @@ fn a_failing_announcement_loses_nothing() {
 fn what_cannot_be_read_is_a_failure() {
     let tampering = [
         "UPDATE stream SET schema_version = 1",
+        "UPDATE stream SET schema_version = 2",
         "UPDATE stream SET schema_version = 3",
-        "UPDATE stream SET schema_version = 5",
+        "UPDATE stream SET schema_version = 4",
+        "UPDATE stream SET schema_version = 6",
         "UPDATE stream SET schema_version = 0",
         "UPDATE stream SET incarnation = 'x'",
         "UPDATE stream SET content_type = x'00'",

@@ -178,9 +178,10 @@ export class Stream {
 
 /**
  * The built worker on plain workerd, as a process of ours that can be killed; the same folder brings it back. Nothing
- * stands in front of it, unlike Miniflare's proxy: it sees each URL, body and disconnection as the client made it.
+ * stands in front of it, unlike Miniflare's proxy: it sees each URL, body and disconnection as the client made it. It has
+ * no bucket for segments unless it is given one.
  */
-export async function startWorkerd(folder, vars = {}) {
+export async function startWorkerd(folder, vars = {}, bucket = undefined) {
   const disk = join(folder, "disk")
   await mkdir(disk, { recursive: true })
   for (const file of ["index.js", "index_bg.wasm"]) await copyFile(join(root, "build", file), join(folder, file))
@@ -188,11 +189,13 @@ export async function startWorkerd(folder, vars = {}) {
   const texts = Object.entries({ ...config.vars, ...openUnless(vars), LOG_LEVEL: "debug", ...vars }).map(
     ([name, value]) => `(name = "${name}", text = ${JSON.stringify(value)}),`,
   )
+  const bucketService = bucket ? `, (name = "bucket", external = (address = "${bucket.address}", http = ()))` : ""
+  const bucketBinding = bucket ? `(name = "SEGMENTS", r2Bucket = "bucket"),` : ""
   await writeFile(
     join(folder, "config.capnp"),
     `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
-  services = [(name = "main", worker = .streams), (name = "disk", disk = (path = ${JSON.stringify(disk)}, writable = true))],
+  services = [(name = "main", worker = .streams), (name = "disk", disk = (path = ${JSON.stringify(disk)}, writable = true))${bucketService}],
   sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
   logging = (structuredLogging = true),
 );
@@ -202,7 +205,7 @@ const streams :Workerd.Worker = (
   compatibilityFlags = ${JSON.stringify(config.compatibility_flags)},
   durableObjectNamespaces = [(className = "StreamObject", uniqueKey = "streams", enableSql = true)],
   durableObjectStorage = (localDisk = "disk"),
-  bindings = [(name = "STREAMS", durableObjectNamespace = "StreamObject"), ${texts.join(" ")}],
+  bindings = [(name = "STREAMS", durableObjectNamespace = "StreamObject"), ${bucketBinding} ${texts.join(" ")}],
 );
 `,
   )

@@ -4,8 +4,10 @@ use super::rotation::{world_after, world_of};
 use super::{CLOSE, HELLO, TEXT};
 use crate::support::World;
 use crate::support::bucket::BucketFault;
+use crate::support::mirror::MirrorFault;
 use crate::support::world::START;
 use durable_streams::object::alarm::RETRY;
+use durable_streams::object::mirror::REST_MIN;
 
 const TTL: &str = "PUT | content-type: text/plain | stream-ttl: 3600";
 const TTL_MS: u64 = 3_600_000;
@@ -148,6 +150,32 @@ fn a_bucket_that_fails_is_tried_again() {
     assert_eq!(rings(&mut world), 1);
     assert_eq!(world.bucket.objects.len(), 1);
     world.assert_bucket_is_tidy();
+}
+
+/// The mirror rests on its own, and has the same alarm.
+#[test]
+fn a_mirror_that_fails_is_told_again() {
+    let mut world = world_after(1, &[]);
+    world.limit_mirror(true);
+    world.mirror.arm(MirrorFault::Fails);
+    world.run(&[TEXT, HELLO]);
+    assert_eq!(world.alarm_at, Some(START + RETRY));
+    for rests in [REST_MIN, 2 * REST_MIN, 4 * REST_MIN] {
+        world.now = world.alarm_at.unwrap();
+        world.mirror.arm(MirrorFault::Fails);
+        world.ring();
+        assert_eq!(world.alarm_at, Some(world.now + rests));
+    }
+    assert_eq!(rings(&mut world), 1);
+    world.assert_mirror_is_true();
+    // The stream's end may come before.
+    let mut world = world_after(1, &[]);
+    world.limit_mirror(true);
+    world.mirror.arm(MirrorFault::Fails);
+    world.run(&[SOON, HELLO]);
+    assert_eq!(world.alarm_at, Some(START + 30_000));
+    rings(&mut world);
+    world.assert_mirror_is_true();
 }
 
 /// Each time that the alarm is set is a billed row: one a minute, however many segments there are.

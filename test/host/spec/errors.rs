@@ -7,6 +7,7 @@ use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::producer::Producer;
 use durable_streams::protocol::refusal::Refusal;
 use durable_streams::protocol::reply::{ReadHead, Reply};
+use durable_streams::protocol::retention::Retention;
 
 use crate::support::sql::Fault;
 use crate::support::{Response, World, check};
@@ -137,12 +138,13 @@ fn every_reply() {
     };
     let table = [
         (
-            Reply::created("https://x/y", "text/plain", TAIL, true),
-            "201 | location: https://x/y | stream-closed: true",
+            Reply::created("https://x/y", "text/plain", TAIL, true)
+                .with_retention(Some(Retention::Bytes { bytes: 7 })),
+            "201 | location: https://x/y | stream-closed: true | stream-retention: bytes=7",
         ),
         (
             Reply::exists("text/plain", TAIL, false),
-            "200 | content-type: text/plain | stream-next-offset: @1_5",
+            "200 | content-type: text/plain | stream-next-offset: @1_5 | !stream-retention",
         ),
         (Reply::appended(TAIL, false, None), "204 | stream-next-offset: @1_5"),
         (
@@ -154,8 +156,9 @@ fn every_reply() {
         (Reply::duplicate(TAIL, false, 3, 4), "204 | producer-epoch: 3 | producer-seq: 4"),
         (Reply::deleted(), "204"),
         (
-            Reply::metadata("text/plain", TAIL, false, true, Lifetime::Ttl { seconds: 9 }),
-            "200 | stream-ttl: 9 | stream-public: true",
+            Reply::metadata("text/plain", TAIL, false, true, Lifetime::Ttl { seconds: 9 })
+                .with_retention(Some(Retention::Seconds { seconds: 8 })),
+            "200 | stream-ttl: 9 | stream-public: true | stream-retention: 8",
         ),
         (Reply::read(head(false, Some(7)), b"x".to_vec()), "200 | stream-cursor: 7 | !stream-closed << x"),
         (Reply::read(head(true, Some(7)), Vec::new()), "200 | !stream-cursor | stream-closed: true <<"),

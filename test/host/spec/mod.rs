@@ -17,6 +17,7 @@ mod orphans;
 mod paths;
 mod producers;
 mod read;
+mod retention;
 mod rotation;
 mod rotation_faults;
 mod sse;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 use crate::support::http::with_offsets;
+use crate::support::world::Meanwhile;
 use crate::support::{LongPoll, SseClient, World};
 use durable_streams::stream::rotate::SegmentLimits;
 use serde_json::Value;
@@ -266,6 +267,33 @@ fn cold_reads() {
     world
         .ask("GET ?offset=@0_1")
         .assert_is(&format!("200 | stream-next-offset: @1_0 | !stream-up-to-date | {kept} << b"));
+}
+
+/// What a read would have taken from the hot log goes to the bucket while it waits: it is read from there.
+#[test]
+fn reads_that_are_overtaken() {
+    for closes in [false, true] {
+        for (chunk_max_bytes, content) in [(1 << 20, "abcde"), (2, "ab")] {
+            let mut world = world_of(2, &[], &[]);
+            world.limit_chunks(chunk_max_bytes);
+            world.rotates = false;
+            for body in ["a", "b", "c", "d", "e"] {
+                world.run(&[&post("text/plain", body)]);
+            }
+            let first = world.next_work().unwrap();
+            assert!(world.bucket.take(&first));
+            world.done(&first);
+            if closes {
+                world.run(&[CLOSE]);
+            }
+            world.meanwhile = Meanwhile::Rotation;
+            let found = world.ask("GET ?offset=@0_0");
+            found.assert_is(&format!("200 << {content}"));
+            let is_whole = content == "abcde";
+            assert_eq!(found.header("stream-up-to-date").is_some(), is_whole);
+            assert_eq!(found.header("stream-closed").is_some(), is_whole && closes);
+        }
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use ::http::Method;
 use durable_streams::object::rotation::{COLLECTED_AT_ONCE_MAX, Work};
 use durable_streams::object::{Answer, Limits, Object, Ports, Stop};
 use durable_streams::protocol::command::{Command, RequestHead};
+use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;
 
 const KEY: &str = "Y2hhdC80Mg/1/0000000000000000";
@@ -146,6 +147,7 @@ fn failures_name_the_object() {
         segments,
         guarded: false,
         mirrors: false,
+        retention: RetentionDefaults::default(),
     });
     let ports = Ports { sql: &world.sql, sockets: &world.sockets };
     let head = RequestHead { method: &Method::GET, url: STREAM_URL, header: &|_| None, random: &String::new };

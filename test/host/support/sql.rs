@@ -93,6 +93,15 @@ impl HostSql {
         self.column("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
     }
 
+    /// The first segment that the stream has, and the first that is in the hot log.
+    pub(crate) fn first_segments(&self) -> (u64, Option<u64>) {
+        let first: i64 =
+            self.connection.query_row("SELECT first_read_seq FROM stream", [], |row| row.get(0)).unwrap();
+        let tables = self.tables();
+        let hot = tables.iter().filter_map(|table| table.strip_prefix("messages_")?.parse().ok());
+        (first as u64, hot.min())
+    }
+
     /// The keys of the segments that have rows.
     pub(crate) fn segment_keys(&self) -> Vec<String> {
         if !self.tables().contains(&"segments".to_owned()) {

@@ -18,6 +18,7 @@ use durable_streams::protocol::reply::Reply;
 use durable_streams::storage::Failure;
 use durable_streams::storage::messages::APPEND_MAX_BYTES;
 use durable_streams::storage::segment_file;
+use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;
 
 use super::bucket::HostBucket;
@@ -60,6 +61,8 @@ pub(crate) struct World {
 pub(crate) enum Meanwhile {
     Nothing,
     Rotation,
+    /// Time passes, and the alarm rings.
+    Alarm(Millis),
     LostMemory,
     Deletion,
     /// A deletion, and a creation of the same.
@@ -96,6 +99,7 @@ impl World {
             segments: None,
             guarded: false,
             mirrors: false,
+            retention: RetentionDefaults::default(),
         };
         World {
             sql,
@@ -167,6 +171,12 @@ impl World {
         self.restart();
     }
 
+    /// Other retention from now on, of streams that do not say themselves.
+    pub(crate) fn retain(&mut self, retention: RetentionDefaults) {
+        self.limits.retention = retention;
+        self.restart();
+    }
+
     /// Does all there is to do in the bucket.
     pub(crate) fn work(&mut self) {
         while let Some(work) = self.next_work() {
@@ -180,8 +190,12 @@ impl World {
 
     /// What follows work in the bucket, done or not.
     pub(crate) fn rearm(&mut self) {
+        self.rearm_for(None);
+    }
+
+    fn rearm_for(&mut self, mirror_at: Option<Millis>) {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        if self.object.rearm(&ports, None, self.now).is_err() {
+        if self.object.rearm(&ports, mirror_at, self.now).is_err() {
             self.alarm_at = Some(self.now);
         }
         self.set_alarm();
@@ -212,7 +226,8 @@ impl World {
     pub(crate) fn tell_mirror(&mut self) {
         while let Some(delivery) = self.next_delivery() {
             if !self.mirror.take(&delivery) {
-                return;
+                let (_logged, again_at) = delivery.failed("it failed", self.now);
+                return self.rearm_for(Some(again_at));
             }
             self.delivered(&delivery);
         }
@@ -334,48 +349,36 @@ impl World {
             Ok(command) => command,
             Err(refusal) => return Outcome::Answered(Response::of_reply(Reply::refused(&refusal))),
         };
-        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
         let is_stranger = self.limits.guarded && header(STREAM_STRANGER).is_some();
-        let now = self.now;
-        let ask = |object: &mut Object, serve: &dyn Fn(&mut Object) -> Result<Answer, Stop>| match is_stranger
-        {
-            true => object.admit_stranger(&ports, &command, now).and_then(|()| serve(object)),
-            false => serve(object),
-        };
-        let mut served = ask(&mut self.object, &|object| object.serve(&ports, path, &command, now));
-        if let (Ok(Answer::Cold(cold)), Command::Read(read)) = (&served, &command) {
+        let mut served = self
+            .ask_object(is_stranger, &command, |object, ports, now| object.serve(ports, path, &command, now));
+        let mut meanwhile = self.meanwhile;
+        while let (Ok(Answer::Cold(cold)), Command::Read(read)) = (&served, &command) {
             let fetched: Vec<Option<Vec<u8>>> =
                 cold.parts.iter().map(|part| self.bucket.get(&part.key, &part.range)).collect();
-            match self.meanwhile {
-                Meanwhile::Nothing => {}
-                Meanwhile::Rotation => {
-                    while let Some(work) = self.object.next_work(&ports).ok().flatten() {
-                        self.bucket.take(&work);
-                        let _logged = done(&mut self.object, &ports, &work, self.now);
-                    }
-                    let _logged = self.object.rearm(&ports, None, self.now);
-                }
-                Meanwhile::LostMemory => self.object = Object::new(self.limits),
-                Meanwhile::Deletion | Meanwhile::AnotherLife => {
-                    self.object.serve(&ports, path, &Command::Delete, self.now).unwrap();
-                    if self.meanwhile == Meanwhile::AnotherLife {
-                        let text = |name: &str| (name == "content-type").then(|| "text/plain".to_owned());
-                        let put = RequestHead {
-                            method: &Method::PUT,
-                            url: &request.url,
-                            header: &text,
-                            random: &random,
-                        };
-                        let put = Command::parse(&put, b"other").unwrap();
-                        self.object.serve(&ports, path, &put, self.now).unwrap();
-                    }
-                }
-            }
-            served = ask(&mut self.object, &|object| object.thaw(&ports, read, (cold, &fetched), now));
+            self.happen(meanwhile, path, &request.url);
+            meanwhile = Meanwhile::Nothing;
+            served = self.ask_object(is_stranger, &command, |object, ports, now| {
+                object.thaw(ports, read, (cold, &fetched), now)
+            });
         }
-        self.set_alarm();
         self.do_what_follows();
         self.outcome(served)
+    }
+
+    /// What strangers ask is admitted first, each time.
+    fn ask_object(
+        &mut self,
+        is_stranger: bool,
+        command: &Command<'_>,
+        serve: impl Fn(&mut Object, &Ports<'_, HostSockets>, Millis) -> Result<Answer, Stop>,
+    ) -> Result<Answer, Stop> {
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        let (object, now) = (&mut self.object, self.now);
+        let admitted = if is_stranger { object.admit_stranger(&ports, command, now) } else { Ok(()) };
+        let served = admitted.and_then(|()| serve(object, &ports, now));
+        self.set_alarm();
+        served
     }
 
     fn outcome(&mut self, served: Result<Answer, Stop>) -> Outcome {
@@ -401,6 +404,30 @@ impl World {
         }
         if self.announces {
             self.announce();
+        }
+    }
+
+    fn happen(&mut self, meanwhile: Meanwhile, path: &str, url: &str) {
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        match meanwhile {
+            Meanwhile::Nothing => {}
+            Meanwhile::Rotation => self.work(),
+            Meanwhile::Alarm(after) => {
+                self.now += after;
+                self.ring();
+                self.work();
+            }
+            Meanwhile::LostMemory => self.restart(),
+            Meanwhile::Deletion | Meanwhile::AnotherLife => {
+                self.object.serve(&ports, path, &Command::Delete, self.now).unwrap();
+                if meanwhile == Meanwhile::AnotherLife {
+                    let text = |name: &str| (name == "content-type").then(|| "text/plain".to_owned());
+                    let random = || format!("key-{}", self.now);
+                    let put = RequestHead { method: &Method::PUT, url, header: &text, random: &random };
+                    let put = Command::parse(&put, b"other").unwrap();
+                    self.object.serve(&ports, path, &put, self.now).unwrap();
+                }
+            }
         }
     }
 

@@ -1,0 +1,645 @@
+//! PROTOCOL.md 4 (Retention) and 5.6 (410): whole segments are dropped, the oldest first, and nobody is told anything else of
+//! the stream than before.
+
+use super::rotation::{MANY, post, world_after};
+use super::{CLOSE, HELLO, TEXT};
+use crate::support::http::with_offsets;
+use crate::support::sql::Fault;
+use crate::support::world::{Meanwhile, START};
+use crate::support::{LongPoll, Outcome, Request, SseClient, World};
+use durable_streams::object::alarm::RETRY;
+use durable_streams::stream::retain::RetentionDefaults;
+use durable_streams::stream::rotate::SegmentLimits;
+
+const MINUTE: &str = "PUT | content-type: text/plain | stream-retention: 60";
+
+fn put(retention: &str) -> String {
+    format!("PUT | content-type: text/plain | stream-retention: {retention}")
+}
+
+/// A text stream with a segment of each two messages.
+#[track_caller]
+fn world_of(create: &str, messages: &[&str]) -> World {
+    let mut world = world_after(2, &[create]);
+    for message in messages {
+        world.run(&[&post("text/plain", message)]);
+    }
+    world
+}
+
+/// The same with and without memory, and before and after all that follows in the bucket.
+#[track_caller]
+fn each_way(make: impl Fn() -> World, look: impl Fn(&mut World)) {
+    for restarts in [false, true] {
+        for rotates in [true, false] {
+            let mut world = make();
+            world.rotates = rotates;
+            if restarts {
+                world.restart();
+            }
+            look(&mut world);
+            if !rotates {
+                world.work();
+                look(&mut world);
+            }
+            world.assert_bucket_is_tidy();
+            world.restart();
+            look(&mut world);
+        }
+    }
+}
+
+// What a client may ask for.
+
+#[test]
+fn what_a_stream_may_ask_to_keep() {
+    for retention in ["1", "86400", "3153600000", "bytes=1", "bytes=1048576", "bytes=9007199254740991"] {
+        let mut world = world_after(2, &[]);
+        let expected = format!("stream-retention: {retention}");
+        world.ask(&put(retention)).assert_is(&format!("201 | {expected}"));
+        for request in [put(retention).as_str(), "HEAD"] {
+            world.ask(request).assert_is(&format!("200 | {expected}"));
+            world.restart();
+        }
+        world.ask("GET").assert_is("200 | !stream-retention");
+    }
+    for retention in [
+        "0",
+        "bytes=0",
+        "",
+        "-1",
+        "+1",
+        "1.5",
+        "01",
+        "1d",
+        "60s",
+        " 60",
+        "60 ",
+        "3153600001",
+        "bytes",
+        "bytes=",
+        "bytes=-1",
+        "bytes=01",
+        "bytes=1kB",
+        "bytes= 1",
+        "bytes = 1",
+        "Bytes=1",
+        "bytes=9007199254740992",
+        "seconds=60",
+        "60, bytes=1",
+        "60, 60",
+    ] {
+        let mut world = world_after(2, &[]);
+        let refused = world.send_answered(&Request::parse(TEXT).header("stream-retention", retention));
+        refused.assert_is("400 | error: invalid_header");
+        assert!(refused.text().contains("Stream-Retention") && refused.text().contains("bytes=1048576"));
+        assert!(world.sql.tables().is_empty(), "{retention:?}");
+    }
+    // It is asked for when a stream is created, and at no other time.
+    let mut world = world_of(TEXT, &[]);
+    for request in ["POST | content-type: text/plain << x", "GET", "HEAD", "POST | stream-closed: true"] {
+        let response = world.send_answered(&Request::parse(request).header("stream-retention", "x"));
+        assert!(response.status < 300, "{response:?}");
+    }
+    world.ask("HEAD").assert_is("200 | !stream-retention");
+}
+
+/// As with lifetimes: PUT finds the stream it asked for, or none of that configuration.
+#[test]
+fn retention_is_configuration() {
+    let configurations = [TEXT, &put("60"), &put("61"), &put("bytes=60"), &put("bytes=61")];
+    for (first_index, first) in configurations.iter().enumerate() {
+        for (second_index, second) in configurations.iter().enumerate() {
+            for restarts in [false, true] {
+                let mut world = world_after(2, &[first]);
+                // What a deployment keeps by default is not what was asked for.
+                world.retain(RetentionDefaults { segments: Some(7), seconds: Some(60) });
+                if restarts {
+                    world.restart();
+                }
+                let same = first_index == second_index;
+                let expected = if same { "200" } else { "409 | error: stream_exists | !stream-retention" };
+                world.ask(second).assert_is(expected);
+            }
+        }
+    }
+}
+
+/// Where nothing rotates nothing is dropped, and who asks for it is told.
+#[test]
+fn retention_needs_a_bucket() {
+    let mut world = World::new();
+    world.ask(MINUTE).assert_is("400 | error: invalid_header");
+    world.retain(RetentionDefaults { segments: Some(1), seconds: Some(1) });
+    world.run(&[TEXT, HELLO, HELLO, HELLO, "WAIT 100s", "RESTART"]);
+    world.ask("GET").assert_is("200 << hellohellohello");
+}
+
+// What is kept.
+
+#[test]
+fn seconds_after_a_segments_last_message() {
+    let make = |wait: &'static str| {
+        move || {
+            let mut world = world_of(MINUTE, &["a"]);
+            world.run(&["WAIT 10s", &post("text/plain", "b"), "WAIT 5s"]);
+            for message in ["c", "d", "e"] {
+                world.run(&[&post("text/plain", message)]);
+            }
+            world.run(&[wait]);
+            world
+        }
+    };
+    // 0 to 2 are written 10 s and 15 s after the start; what they begin with does not count.
+    each_way(make("WAIT 54999ms"), |world| {
+        world.ask("GET ?offset=@0_1").assert_is("200 | stream-next-offset: @2_1 << bcde");
+    });
+    each_way(make("WAIT 55s"), |world| {
+        for gone in ["GET ?offset=@0_0", "GET ?offset=@0_1"] {
+            world.ask(gone).assert_is("410 | error: offset_gone | stream-next-offset: @1_0");
+        }
+        for start in ["-1", "@1_0"] {
+            let from_there = format!("GET ?offset={start}");
+            world
+                .ask(&from_there)
+                .assert_is("200 | stream-next-offset: @2_1 | stream-up-to-date: true << cde");
+        }
+        world.ask("GET ?offset=@1_1").assert_is("200 << de");
+        world.ask("HEAD").assert_is("200 | stream-next-offset: @2_1 | stream-retention: 60");
+    });
+    // The hot log stays, however old it is.
+    each_way(make("WAIT 1000s"), |world| {
+        world.ask("GET ?offset=@1_1").assert_is("410 | error: offset_gone | stream-next-offset: @2_0");
+        world.ask("GET").assert_is("200 | stream-next-offset: @2_1 << e");
+        world.ask("GET ?offset=@2_0&live=long-poll").assert_is("200 << e");
+    });
+}
+
+#[test]
+fn bytes_of_the_newest_segments() {
+    // Segments of 4, 2 and 6 bytes, and one byte in the hot log, which is not counted.
+    let messages = ["aa", "bb", "c", "d", "eee", "fff", "g"];
+    for (bytes, earliest, content) in [
+        (1, "@2_0", "eeefffg"),
+        (6, "@2_0", "eeefffg"),
+        (7, "@1_0", "cdeeefffg"),
+        (8, "@1_0", "cdeeefffg"),
+        (9, "@0_0", "aabbcdeeefffg"),
+        (1000, "@0_0", "aabbcdeeefffg"),
+    ] {
+        let make = || world_of(&put(&format!("bytes={bytes}")), &messages);
+        each_way(make, |world| {
+            world.ask("GET").assert_is(&format!("200 | stream-next-offset: @3_1 << {content}"));
+            if earliest != "@0_0" {
+                let gone = format!("410 | error: offset_gone | stream-next-offset: {earliest}");
+                world.ask("GET ?offset=@0_1").assert_is(&gone);
+            }
+            world.ask(&format!("GET ?offset={earliest}")).assert_is(&format!("200 << {content}"));
+        });
+    }
+    // Of JSON it is the text of the messages that counts: 3 + 3 bytes here.
+    let mut world = world_after(1, &["PUT | content-type: application/json | stream-retention: bytes=4"]);
+    for body in ["[1, 2]", "[ 3,4 ]", "\"5\""] {
+        world.run(&[&post("application/json", body)]);
+    }
+    world.ask("GET").assert_is("200 | stream-next-offset: @3_0 << [3,4,\"5\"]");
+}
+
+#[test]
+fn what_a_deployment_keeps() {
+    let of = |segments, seconds| RetentionDefaults { segments, seconds };
+    let messages = ["a", "b", "c", "d", "e", "f", "g"];
+    // Three segments, 30 s, 20 s and 10 s old.
+    let make = |create: &str, retention, is_there_from_the_start: bool| {
+        let mut world = world_after(2, &[]);
+        if is_there_from_the_start {
+            world.retain(retention);
+        }
+        world.run(&[create]);
+        for pair in messages.chunks(2) {
+            for message in pair {
+                world.run(&[&post("text/plain", message)]);
+            }
+            world.run(&["WAIT 10s"]);
+        }
+        world.now -= 10_000;
+        world.retain(retention);
+        world
+    };
+    for (retention, content) in [
+        (of(None, None), "abcdefg"),
+        (of(Some(3), None), "abcdefg"),
+        (of(Some(2), None), "cdefg"),
+        (of(Some(1), None), "efg"),
+        (of(None, Some(31)), "abcdefg"),
+        (of(None, Some(30)), "cdefg"),
+        (of(None, Some(20)), "efg"),
+        (of(None, Some(1)), "g"),
+        // Either drops.
+        (of(Some(1), Some(30)), "efg"),
+        (of(Some(3), Some(20)), "efg"),
+    ] {
+        for from_the_start in [true, false] {
+            let expected = format!("200 | stream-next-offset: @3_1 << {content}");
+            each_way(
+                || make(TEXT, retention, from_the_start),
+                |world| {
+                    world.ask("GET").assert_is(&expected);
+                    world.ask("HEAD").assert_is("200 | !stream-retention");
+                },
+            );
+            // What a stream says itself goes before.
+            for own in ["86400", "bytes=1000"] {
+                let mut world = make(&put(own), retention, from_the_start);
+                world.ask("GET").assert_is("200 << abcdefg");
+            }
+        }
+    }
+}
+
+/// What a deployment takes back it does not bring back.
+#[test]
+fn what_is_dropped_is_dropped() {
+    let mut world = world_of(TEXT, &["a", "b", "c", "d"]);
+    world.retain(RetentionDefaults { segments: Some(1), seconds: None });
+    world.ask("GET").assert_is("200 << cd");
+    world.retain(RetentionDefaults::default());
+    world.ask("GET").assert_is("200 << cd");
+    world.ask("GET ?offset=@0_1").assert_is("410 | stream-next-offset: @1_0");
+    assert_eq!(world.bucket.objects.len(), 1);
+    world.assert_bucket_is_tidy();
+}
+
+// Where nothing is left.
+
+/// All is dropped but that the stream is there, where it ends, and what writers must not forget.
+#[test]
+fn a_stream_of_which_nothing_is_left() {
+    let last = "POST | content-type: text/plain | stream-seq: b | producer-id: p | producer-epoch: 0 | producer-seq: 0 << d";
+    let make = || {
+        let mut world = world_of(MINUTE, &["a", "b", "c"]);
+        world.run(&[last, "WAIT 60s"]);
+        world
+    };
+    let at_the_tail = "200 | stream-next-offset: @2_0 | stream-up-to-date: true | !stream-closed <<";
+    each_way(make, |world| {
+        for request in ["GET", "GET ?offset=@2_0", "GET ?offset=-1", "GET ?offset=now"] {
+            world.ask(request).assert_is(at_the_tail);
+        }
+        world.ask("GET ?offset=@1_1").assert_is("410 | stream-next-offset: @2_0");
+        world.ask("GET ?offset=@2_1").assert_is("400 | error: offset_beyond_tail");
+        world.ask("HEAD").assert_is("200 | stream-next-offset: @2_0 | !stream-closed");
+        world.ask(last).assert_is("204 | stream-next-offset: @2_0 | producer-seq: 0");
+        let regression = "POST | content-type: text/plain | stream-seq: b << x";
+        world.ask(regression).assert_is("409 | error: stream_seq_regression");
+        assert!(matches!(world.send(&Request::parse("GET ?offset=-1&live=sse")), Outcome::Parked(..)));
+    });
+    let mut world = make();
+    world.run(&["HEAD", "RESTART"]);
+    assert!(world.bucket.objects.is_empty());
+    for (body, tail) in [("e", "@2_1"), ("f", "@3_0"), ("g", "@3_1")] {
+        world.ask(&post("text/plain", body)).assert_is(&format!("204 | stream-next-offset: {tail}"));
+    }
+    world.ask("GET").assert_is("200 | stream-next-offset: @3_1 << efg");
+    world.ask("GET ?offset=@1_1").assert_is("410 | stream-next-offset: @2_0");
+}
+
+#[test]
+fn a_closed_stream_of_which_nothing_is_left() {
+    let make = || {
+        let mut world = world_of(MINUTE, &["a", "b", "c"]);
+        world.run(&[CLOSE, "WAIT 60s"]);
+        world
+    };
+    each_way(make, |world| {
+        let end = "stream-next-offset: @1_1 | stream-closed: true";
+        for request in ["GET", "GET ?offset=@1_1", "GET ?offset=-1", "GET ?offset=now"] {
+            world.ask(request).assert_is(&format!("200 | {end} | stream-up-to-date: true <<"));
+        }
+        for request in ["GET ?offset=@0_0", "GET ?offset=@0_1", "GET ?offset=@1_0"] {
+            world.ask(request).assert_is("410 | error: offset_gone | stream-next-offset: @1_1");
+        }
+        world.ask("HEAD").assert_is(&format!("200 | {end}"));
+        world.ask("GET ?offset=-1&live=long-poll").assert_is(&format!("204 | {end} <<"));
+        world.ask(HELLO).assert_is(&format!("409 | error: stream_closed | {end}"));
+        world.ask(CLOSE).assert_is(&format!("204 | {end}"));
+        let client = SseClient::open(world, "GET ?offset=-1&live=sse");
+        assert_eq!((client.data().len(), client.is_over()), (0, true));
+        assert_eq!(client.control()["streamNextOffset"], with_offsets("@1_1"));
+    });
+    let mut world = make();
+    world.run(&["HEAD"]);
+    assert!(world.bucket.objects.is_empty());
+    world.run(&["DELETE", MINUTE, "HEAD"]);
+    world.ask("GET").assert_is("200 | stream-next-offset: @2_0");
+    // What was too small for the bucket stays.
+    let mut world = World::new();
+    world.limit_segments(Some(SegmentLimits { appends_max: 2, bytes_max: MANY, closed_bytes_min: 2 }));
+    world.run(&[
+        MINUTE,
+        &post("text/plain", "ab"),
+        &post("text/plain", "c"),
+        &post("text/plain", "d"),
+        CLOSE,
+    ]);
+    world.run(&["WAIT 1000s"]);
+    world.ask("GET").assert_is("200 | stream-next-offset: @1_1 | stream-closed: true << d");
+}
+
+/// The last write is what a TTL and cursors go by, and nothing but the stream's own row tells of it any more.
+#[test]
+fn the_last_write_is_not_forgotten() {
+    let both = "PUT | content-type: text/plain | stream-ttl: 100 | stream-retention: 60";
+    for restarts in [false, true] {
+        let make = |wait: &str| {
+            let mut world = world_after(2, &[both, "WAIT 50s", HELLO, HELLO, "WAIT 60s", "HEAD"]);
+            assert!(world.bucket.objects.is_empty());
+            if restarts {
+                world.restart();
+            }
+            world.run(&[wait]);
+            world
+        };
+        make("WAIT 39999ms").ask("HEAD").assert_is("200 | stream-next-offset: @1_0");
+        make("WAIT 40s").ask("HEAD").assert_is("404");
+    }
+    let mut world = world_after(1, &[&put("7"), "WAIT 3s", HELLO]);
+    let cursor = world.ask("GET ?offset=now").header("stream-cursor").map(str::to_owned);
+    world.run(&["WAIT 7s", "HEAD", "RESTART"]);
+    assert!(world.bucket.objects.is_empty());
+    assert_eq!(world.ask("GET ?offset=now").header("stream-cursor").map(str::to_owned), cursor);
+}
+
+// Readers.
+
+#[test]
+fn readers_behind_what_was_dropped() {
+    for chunk_max_bytes in [1, 3] {
+        let mut world = world_after(2, &[]);
+        world.limit_chunks(chunk_max_bytes);
+        world.run(&[MINUTE]);
+        for message in ["a", "b", "c", "d", "e"] {
+            world.run(&[&post("text/plain", message)]);
+        }
+        // One is on its way, one is at the tail.
+        let connect = |world: &mut World, url: &str| {
+            SseClient::connect(world, Request::parse(url)).unwrap_or_else(|refused| panic!("{refused:?}"))
+        };
+        let mut behind = connect(&mut world, "GET ?offset=@0_1&live=sse");
+        let mut there = connect(&mut world, "GET ?offset=now&live=sse");
+        let mut poll = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll");
+        world.run(&["WAIT 60s", "RING"]);
+        behind.pump(&mut world);
+        there.pump(&mut world);
+        assert!(behind.is_over(), "it ends, and its client is told when it asks again");
+        assert!("bcd".starts_with(&behind.data().concat()), "{:?}", behind.data());
+        let next = behind.control()["streamNextOffset"].as_str().unwrap().to_owned();
+        for live in ["", "&live=sse", "&live=long-poll"] {
+            let refused = world.ask(&format!("GET ?offset={next}{live}"));
+            refused.assert_is("410 | error: offset_gone | stream-next-offset: @2_0");
+        }
+        // An `EventSource` says where it was by another way.
+        let again = format!("GET ?offset=-1&live=sse | last-event-id: {next}");
+        world.ask(&again).assert_is("410 | stream-next-offset: @2_0");
+        world.run(&[&post("text/plain", "f")]);
+        poll.answer(&mut world).unwrap().assert_is("200 << f");
+        world.run(&[&post("text/plain", "g")]);
+        there.pump(&mut world);
+        assert_eq!(there.data().concat(), "fg");
+    }
+}
+
+/// The bucket takes its time, and meanwhile what was to be read is dropped.
+#[test]
+fn what_is_dropped_while_a_read_waits() {
+    let modes = ["", "&live=long-poll", "&live=sse"];
+    for (wait, offset, expected) in [
+        (59_999, "-1", "abcde"),
+        (59_999, "@0_1", "bcde"),
+        (60_000, "-1", "cde"),
+        (60_000, "@0_0", ""),
+        (60_000, "@0_1", ""),
+        (60_000, "@1_1", "de"),
+        (65_000, "-1", "e"),
+        (65_000, "@1_0", ""),
+    ] {
+        for mode in modes {
+            let mut world = world_of(MINUTE, &["a", "b"]);
+            world.run(&["WAIT 5s"]);
+            world.run(
+                &["c", "d", "e"].map(|message| post("text/plain", message)).each_ref().map(String::as_str),
+            );
+            world.now -= 5_000;
+            world.meanwhile = Meanwhile::Alarm(wait);
+            let request = Request::parse(&format!("GET ?offset={offset}{mode}"));
+            match world.send(&request) {
+                Outcome::Answered(gone) if expected.is_empty() => {
+                    gone.assert_is("410 | error: offset_gone | stream-next-offset");
+                }
+                Outcome::Answered(found) => found.assert_is(&format!("200 << {expected}")),
+                Outcome::Parked(socket, _) => {
+                    let frame = world.sockets.frame_at(socket, 0).unwrap();
+                    let text = String::from_utf8_lossy(&frame).into_owned();
+                    assert!(text.contains(&format!("data:{expected}\n")), "{text}");
+                }
+            }
+        }
+    }
+}
+
+/// 10: what is known to be dropped is not kept longer by caches.
+#[test]
+fn caches_keep_it_no_longer_than_the_stream() {
+    let public = |max_age, stale| {
+        format!(
+            "200 | cache-control: public, max-age={max_age}, stale-while-revalidate={stale}, stale-if-error=0"
+        )
+    };
+    for (seconds, wait, max_age, stale) in [
+        (3600u64, 0u64, 60, 300),
+        (3600, 3240, 60, 300),
+        (3600, 3300, 60, 240),
+        (3600, 3550, 50, 0),
+        (90, 0, 60, 30),
+        (10, 9, 1, 0),
+    ] {
+        for mode in ["", "&live=long-poll"] {
+            let mut world = world_of(&put(&seconds.to_string()), &["aa", "b", "c"]);
+            world.limit_chunks(2);
+            world.run(&[&format!("WAIT {wait}s")]);
+            world.ask(&format!("GET ?offset=@0_1{mode}")).assert_is(&public(max_age, stale));
+        }
+    }
+    // The stream's own end may come before.
+    let both =
+        "PUT | content-type: text/plain | stream-retention: 3600 | stream-expires-at: 2030-01-01T00:01:10Z";
+    let mut world = world_of(both, &["aa", "b", "c"]);
+    world.limit_chunks(2);
+    world.ask("GET ?offset=@0_1").assert_is(&public(60, 10));
+    let mut world = world_of(&put("bytes=100"), &["aa", "b", "c"]);
+    world.limit_chunks(2);
+    world.ask("GET ?offset=@0_1").assert_is(&public(60, 300));
+}
+
+// What it leads to.
+
+/// With nobody asking: the alarm is there for the oldest segment, and after it for the next.
+#[test]
+fn what_is_dropped_goes_by_itself() {
+    let mut world = world_of(MINUTE, &["a", "b"]);
+    for pair in [["c", "d"], ["e", "f"]] {
+        world.run(&["WAIT 10s", &post("text/plain", pair[0]), &post("text/plain", pair[1])]);
+    }
+    world.run(&["RESTART"]);
+    let mut left = Vec::new();
+    while let Some(at) = world.alarm_at {
+        world.now = at;
+        world.ring();
+        left.push((at - START, world.bucket.objects.len()));
+        world.assert_bucket_is_tidy();
+    }
+    assert_eq!(left, [(60_000, 2), (70_000, 1), (80_000, 0)]);
+    world.ask("GET").assert_is("200 | stream-next-offset: @3_0 <<");
+    // The object dies between what it drops and what it deletes.
+    let mut world = world_of(MINUTE, &["a", "b"]);
+    world.rotates = false;
+    world.run(&["WAIT 60s", "HEAD", "RESTART"]);
+    assert_eq!((world.bucket.objects.len(), world.alarm_at), (1, Some(world.now)));
+    world.rotates = true;
+    world.ring();
+    assert!(world.bucket.objects.is_empty());
+    assert_eq!(world.alarm_at, None);
+    // A request was a little faster than the alarm, and put it off.
+    let mut world = world_of(MINUTE, &["a", "b"]);
+    world.rotates = false;
+    world.run(&["WAIT 60s", "WAIT 1ms", "HEAD", "RESTART"]);
+    assert_eq!((world.bucket.objects.len(), world.alarm_at), (1, Some(world.now + RETRY)));
+    world.rotates = true;
+    world.now += RETRY;
+    world.ring();
+    assert!(world.bucket.objects.is_empty());
+    assert_eq!(world.alarm_at, None);
+}
+
+/// The alarm of a stream that ends by itself is for both.
+#[test]
+fn dropped_and_ended() {
+    let both = "PUT | content-type: text/plain | stream-ttl: 100 | stream-retention: 60";
+    let mut world = world_of(both, &["a", "b"]);
+    assert_eq!(world.alarm_at, Some(START + 60_000));
+    world.run(&["WAIT 60s", "RING"]);
+    assert!(world.bucket.objects.is_empty());
+    assert_eq!(world.alarm_at, Some(START + 100_000));
+    world.run(&["WAIT 40s", "RING"]);
+    world.ask("HEAD").assert_is("404");
+    let mut world = world_of(&both.replace("100", "30"), &["a", "b"]);
+    assert_eq!(world.alarm_at, Some(START + 30_000));
+    world.run(&["WAIT 30s", "RING"]);
+    assert!(world.bucket.objects.is_empty());
+    assert_eq!(world.alarm_at, None);
+    // The next life has another retention, and none of the old one's times.
+    let mut world = world_of(MINUTE, &["a", "b"]);
+    world.run(&["WAIT 1s", "DELETE", TEXT, HELLO, HELLO, "WAIT 100s", "RING"]);
+    world.ask("GET").assert_is("200 << hellohello");
+    assert_eq!(world.alarm_at, None);
+}
+
+/// However a trim fails, it is made up for, and no reader gets half of it.
+#[test]
+fn trims_that_fail() {
+    for fault in
+        [Fault::Statement(0), Fault::Statement(1), Fault::Statement(2), Fault::Commit, Fault::CommitButStored]
+    {
+        for how in ["GET", "RING", "RESTART"] {
+            let mut world = world_of(MINUTE, &["a", "b", "c"]);
+            world.rotates = false;
+            world.run(&["WAIT 60s"]);
+            if how == "RESTART" {
+                world.restart();
+            }
+            world.sql.arm(fault);
+            if how == "RING" {
+                world.ring();
+            } else {
+                world.ask("GET");
+            }
+            world.sql.disarm();
+            world.ask("GET ?offset=@0_1").assert_is("410 | stream-next-offset: @1_0");
+            world.ask("GET").assert_is("200 | stream-next-offset: @1_1 << c");
+            world.work();
+            world.assert_bucket_is_tidy();
+            assert!(world.bucket.objects.is_empty(), "{fault:?} {how}");
+        }
+    }
+    // What is dropped because a segment has arrived.
+    for statement in 0..6 {
+        let mut world = world_of(&put("bytes=1"), &["a", "b", "c"]);
+        world.rotates = false;
+        world.run(&[&post("text/plain", "d")]);
+        let work = world.next_work().unwrap();
+        assert!(world.bucket.take(&work));
+        world.sql.arm(Fault::Statement(statement));
+        world.done(&work);
+        world.sql.disarm();
+        world.work();
+        world.ask("GET").assert_is("200 | stream-next-offset: @2_0 << cd");
+        world.assert_bucket_is_tidy();
+    }
+}
+
+/// Nothing is dropped that is not in the bucket, and not while it is on its way there.
+#[test]
+fn a_bucket_that_lags_behind() {
+    let mut world = world_after(1, &[]);
+    world.rotates = false;
+    world.retain(RetentionDefaults { segments: Some(1), seconds: Some(60) });
+    world.run(&[TEXT]);
+    for message in ["a", "b", "c", "d"] {
+        world.run(&[&post("text/plain", message)]);
+    }
+    world.run(&["WAIT 100s"]);
+    world.ask("GET").assert_is("200 << abcd");
+    let work = world.next_work().unwrap();
+    world.ask("GET").assert_is("200 << abcd");
+    assert!(world.bucket.take(&work));
+    world.done(&work);
+    world.ask("GET").assert_is("200 << bcd");
+    world.work();
+    world.ask("GET").assert_is("200 | stream-next-offset: @4_0 <<");
+    world.assert_bucket_is_tidy();
+    assert!(world.bucket.objects.is_empty());
+}
+
+// The bill.
+
+/// A constant for each segment, and nothing for appends and reads.
+#[test]
+fn rows_of_retention() {
+    const SEGMENTS: u64 = 50;
+    for (create, trimmed, alarms) in [
+        (TEXT.to_owned(), 0, 10),
+        (put("bytes=1"), SEGMENTS - 1, 10),
+        // The alarm is set for each segment; the others' once a minute.
+        (put("60"), SEGMENTS - 6, SEGMENTS),
+        (put("100000"), 0, 2),
+    ] {
+        let mut world = world_after(10, &[&create]);
+        world.sql.take_rows_written();
+        let before = world.alarms_set;
+        for _ in 0..SEGMENTS * 10 {
+            world.run(&[HELLO, "WAIT 1s"]);
+            if world.alarm_at.is_some_and(|at| at <= world.now) {
+                world.ring();
+            }
+        }
+        // The stream's row at each seal, the segment's own; for what is dropped the stream's row and the segment's.
+        let rows = world.sql.take_rows_written();
+        assert_eq!(rows, SEGMENTS * 10 + SEGMENTS * 2 + trimmed * 2, "{create}");
+        assert_eq!(world.bucket.objects.len() as u64, SEGMENTS - trimmed, "{create}");
+        assert!(world.alarms_set - before <= alarms, "{create}: {}", world.alarms_set - before);
+        for request in ["GET", "GET ?offset=now", "HEAD"] {
+            world.ask(request);
+        }
+        assert_eq!(world.sql.take_rows_written(), 0);
+    }
+}

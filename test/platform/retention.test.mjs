@@ -1,0 +1,145 @@
+// Retention on workerd: what is dropped is gone from the bucket, with nobody asking, and what it costs.
+
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
+import { SseReader, readersAsked } from "./readers.mjs"
+import { bucketOf, keyOf, keysOf, messagesOf, offset, rotated } from "./segments.mjs"
+import { BYTES, CLOSED, JSON_TYPE, PATIENT, numbers, scratch, start, startWorkerd, unique } from "./support.mjs"
+
+const keeping = (retention) => ({ ...JSON_TYPE, "stream-retention": retention })
+/** Waits until a segment and all before it are gone from the bucket. */
+const collected = (server, stream, read_seq) =>
+  server.log.until({ event: "collected", stream: stream.path, read_seq })
+const appended = async (stream, count, from = 0) => {
+  for (const n of numbers(count, from)) await stream.append(`${n}`, JSON_TYPE)
+}
+
+describe("a stream that is not kept whole", () => {
+  let server
+  beforeAll(async () => {
+    server = await start({ vars: { ...PATIENT, SEGMENT_MAX_MESSAGES: "3", SEGMENT_MIN_BYTES: "1" } })
+  })
+  afterAll(() => server?.dispose())
+
+  test("drops its oldest segments by size, and says where it begins now", async () => {
+    const stream = server.stream(unique("bytes"))
+    const created = await stream.create(keeping("bytes=6"))
+    expect(created.header("stream-retention")).toBe("bytes=6")
+    // A segment has three bytes.
+    await appended(stream, 14)
+    await collected(server, stream, 1)
+    expect(await keysOf(server, stream)).toEqual([keyOf(stream, 2), keyOf(stream, 3)])
+    expect(await messagesOf(stream)).toEqual(numbers(8, 6))
+    for (const query of ["", "&live=long-poll", "&live=sse"]) {
+      const gone = await stream.ask("GET", { query: `?offset=${offset(1, 2)}${query}`, status: 410 })
+      expect(gone.next).toBe(offset(2, 0))
+      expect(JSON.parse(gone.text)).toMatchObject({ error: { code: "offset_gone" } })
+      expect(gone.header("access-control-expose-headers")).toContain("stream-next-offset")
+    }
+    expect(await messagesOf(stream, offset(2, 0))).toEqual(numbers(8, 6))
+    expect((await stream.ask("HEAD", { status: 200 })).header("stream-retention")).toBe("bytes=6")
+    await stream.ask("PUT", { headers: keeping("bytes=7"), status: 409 })
+    await stream.ask("PUT", { headers: keeping("many"), status: 400 })
+  })
+
+  test("drops them by age with nobody asking, down to nothing, and goes on", async () => {
+    const stream = server.stream(unique("seconds"))
+    await stream.create(keeping("1"))
+    await appended(stream, 6)
+    await rotated(server, stream, 2)
+    const asked = server.log.matching({ event: "served", stream: stream.path }).length
+    await collected(server, stream, 1)
+    expect(server.log.matching({ event: "served", stream: stream.path })).toHaveLength(asked)
+    expect(await keysOf(server, stream)).toEqual([])
+    expect((await stream.ask("HEAD", { status: 200 })).next).toBe(offset(2, 0))
+    expect(await messagesOf(stream)).toEqual([])
+    await stream.ask("GET", { query: `?offset=${offset(1, 0)}`, status: 410 })
+    await stream.append("6", { ...JSON_TYPE, ...CLOSED })
+    expect(await messagesOf(stream)).toEqual([6])
+    await collected(server, stream, 2)
+    const end = await stream.read()
+    expect([end.text, end.next, end.header("stream-closed")]).toEqual(["[]", offset(2, 1), "true"])
+  })
+
+  test("goes on live for those who are at its tail", async () => {
+    const stream = server.stream(unique("live"))
+    await stream.create(keeping("bytes=1"))
+    const reader = await SseReader.open(stream)
+    await reader.untilAtTail()
+    await appended(stream, 9)
+    await stream.append(undefined, CLOSED)
+    await reader.untilEnd()
+    expect(reader.messages).toEqual(numbers(9))
+    await collected(server, stream, 1)
+    const late = await SseReader.open(stream)
+    await late.untilEnd()
+    expect(late.messages).toEqual(numbers(3, 6))
+  })
+
+  test("keeps those who wait at its tail while all before it is dropped", async () => {
+    const stream = server.stream(unique("waits"))
+    await stream.create(keeping("1"))
+    await appended(stream, 4)
+    const reader = await SseReader.open(stream, { offset: "now" })
+    await readersAsked(server, stream, 1)
+    await collected(server, stream, 0)
+    await appended(stream, 1, 4)
+    await stream.append(undefined, CLOSED)
+    await reader.untilEnd()
+    expect(reader.messages).toEqual([4])
+  })
+})
+
+test("what a deployment keeps holds for streams that were there before", async () => {
+  const persistTo = await scratch()
+  const path = unique("before")
+  const vars = { SEGMENT_MAX_MESSAGES: "3" }
+  const before = await start({ vars, persistTo })
+  await before.stream(path).create(JSON_TYPE)
+  await appended(before.stream(path), 10)
+  await rotated(before, before.stream(path), 3)
+  await before.dispose()
+  const after = await start({ vars: { ...vars, RETAIN_SEGMENTS: "1" }, persistTo })
+  onTestFinished(() => after.dispose())
+  const stream = after.stream(path)
+  expect(await messagesOf(stream)).toEqual(numbers(4, 6))
+  await collected(after, stream, 1)
+  expect(await keysOf(after, stream)).toEqual([keyOf(stream, 2)])
+  expect((await (await bucketOf(after)).list()).objects).toHaveLength(1)
+  await appended(stream, 2, 10)
+  await collected(after, stream, 2)
+  expect(await messagesOf(stream)).toEqual(numbers(3, 9))
+})
+
+test("who asks for it where there is no bucket is told", async () => {
+  const server = await startWorkerd(await scratch())
+  onTestFinished(() => server.kill())
+  const refused = await server.stream(unique("none")).ask("PUT", { headers: keeping("60"), status: 400 })
+  expect(JSON.parse(refused.text).error.message).toContain("Stream-Retention")
+})
+
+test("a row for the stream and one for each segment that is dropped", async () => {
+  const server = await start({ vars: { SEGMENT_MAX_MESSAGES: "10" } })
+  onTestFinished(() => server.dispose())
+  const served = (stream, method, count) =>
+    server.log.until({ event: "served", stream: stream.path, method }, count)
+  const rows = (found) => found.map(({ rows_written }) => rows_written)
+  for (const [retention, dropped] of [["bytes=1", 9], ["86400", 0]]) {
+    const stream = server.stream(unique("rows"))
+    await stream.create({ ...BYTES, "stream-retention": retention })
+    for (const n of numbers(100)) await stream.append(`${n},`)
+    // The first makes the table; the first after it has nothing before it to drop.
+    const each = dropped > 0 ? 2 : 1
+    expect(rows(await rotated(server, stream, 10))).toEqual([3, ...Array(9).fill(each)])
+    if (dropped > 0) await collected(server, stream, dropped - 1)
+    // One for each segment, in as many goes as it takes.
+    const deleted = rows(server.log.matching({ event: "collected", stream: stream.path }))
+    expect(deleted.reduce((sum, count) => sum + count, 0)).toBe(dropped)
+    // What it costs to append is what it costs without.
+    const appends = rows(await served(stream, "POST", 100))
+    expect(appends.filter((count) => count > 1)).toEqual([5, ...Array(9).fill(4)])
+    await stream.readAll()
+    expect(rows(await served(stream, "GET", 1))).toEqual([0])
+    // The alarm that the first seal set is there for the rest.
+    expect(server.log.matching({ event: "rearmed", stream: stream.path })).toEqual([])
+  }
+})
