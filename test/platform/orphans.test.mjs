@@ -45,7 +45,7 @@ const ask = (server, { method = "POST", query = "", authorization } = {}) =>
 describe("a server with a token", () => {
   let server
   beforeAll(async () => {
-    server = await start({ vars: { ADMIN_TOKEN, SEGMENT_MAX_MESSAGES: "3" } })
+    server = await start({ vars: { ADMIN_TOKEN, SEGMENT_MAX_MESSAGES: "3", SEGMENT_MIN_BYTES: "1" } })
   })
   afterAll(() => server?.dispose())
 

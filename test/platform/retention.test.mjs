@@ -30,7 +30,8 @@ describe("a stream that is not kept whole", () => {
     expect(await keysOf(server, stream)).toEqual([keyOf(stream, 2), keyOf(stream, 3)])
     expect(await messagesOf(stream)).toEqual(numbers(8, 6))
     for (const query of ["", "&live=long-poll", "&live=sse"]) {
-      const gone = await stream.ask("GET", { query: `?offset=${offset(1, 2)}${query}`, status: 410 })
+      const from = { query: `?offset=${offset(1, 2)}${query}`, headers: { origin: "https://app.example" } }
+      const gone = await stream.ask("GET", { ...from, status: 410 })
       expect(gone.next).toBe(offset(2, 0))
       expect(JSON.parse(gone.text)).toMatchObject({ error: { code: "offset_gone" } })
       expect(gone.header("access-control-expose-headers")).toContain("stream-next-offset")
