@@ -11,26 +11,29 @@ const KEPT_AT = "x-kept-at"
 
 /** @typedef {{ status: number, headers: [string, string][], body: ArrayBuffer | null }} Answer what can be shared */
 
-/** @type {Map<string, { answer: Promise<Answer | undefined>, since: number, followers: number }>} */
+/**
+ * @typedef {object} Led what is under way
+ * @property {Promise<Answer | undefined>} answer
+ * @property {number} since
+ * @property {number} followers
+ */
+
+/** @type {Map<string, Led>} */
 const underWay = new Map()
 
 /**
  * @param {string} key a URL
  * @param {string} group of those who may share what is under way
  * @param {{ waitUntil: (promise: Promise<unknown>) => void }} context
- * @param {AbortSignal} client
+ * @param {{ signal: AbortSignal, until?: number }} client who asks, and when what its token allows ends
  * @param {(client: AbortSignal) => Promise<Response>} ask the object, until the client has gone
  * @returns {Promise<Response>}
  */
 export async function collapse(key, group, context, client, ask) {
   const name = `${group} ${key}`
   const found = underWay.get(name)
-  if (found !== undefined && Date.now() - found.since < UNDER_WAY_MAX_MS) {
-    found.followers += 1
-    const answer = await Promise.race([found.answer, scheduler.wait(UNDER_WAY_MAX_MS)])
-    return answer === undefined ? ask(client) : made(answer, "HIT")
-  }
-  if (underWay.size >= UNDER_WAY_MAX && found === undefined) return ask(client)
+  if (found !== undefined && Date.now() - found.since < UNDER_WAY_MAX_MS) return follow(found, client, ask)
+  if (underWay.size >= UNDER_WAY_MAX && found === undefined) return ask(client.signal)
 
   const { promise, resolve } = Promise.withResolvers()
   const led = { answer: promise, since: Date.now(), followers: 0 }
@@ -38,7 +41,7 @@ export async function collapse(key, group, context, client, ask) {
   // Those who wait for it go on waiting if this client goes away.
   context.waitUntil(promise)
   const nobody = new AbortController()
-  client.addEventListener("abort", () => led.followers === 0 && nobody.abort())
+  client.signal.addEventListener("abort", () => led.followers === 0 && nobody.abort())
   let answer
   try {
     const kept = await keptAt(key)
@@ -58,6 +61,21 @@ export async function collapse(key, group, context, client, ask) {
     if (underWay.get(name) === led) underWay.delete(name)
     resolve(answer)
   }
+}
+
+/**
+ * Waits for what somebody else has asked for, no longer than the client may.
+ * @param {Led} led
+ */
+async function follow(led, { signal, until = Infinity }, ask) {
+  led.followers += 1
+  const left = Promise.withResolvers()
+  signal.addEventListener("abort", () => left.resolve(), { once: true })
+  const longest = Math.max(0, Math.min(UNDER_WAY_MAX_MS, until - Date.now()))
+  const answer = await Promise.race([led.answer, scheduler.wait(longest), left.promise])
+  // Nobody sees it; but what waits for it in Rust has to end.
+  if (signal.aborted) return new Response(null, { status: 204 })
+  return answer === undefined ? ask(signal) : made(answer, "HIT")
 }
 
 /** @param {Response} response */

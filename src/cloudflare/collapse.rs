@@ -2,13 +2,14 @@
 
 use std::future::Future;
 
-use js_sys::Promise;
+use js_sys::{Object, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_sys::{AbortSignal, Response};
 use worker::Context;
 
 use crate::edge::collapse::Reader;
+use crate::protocol::Millis;
 
 #[wasm_bindgen(module = "/src/cloudflare/collapse.js")]
 extern "C" {
@@ -17,16 +18,35 @@ extern "C" {
         key: &str,
         group: &str,
         context: &JsValue,
-        client: &AbortSignal,
+        client: &Object,
         ask: &Closure<dyn FnMut(AbortSignal) -> Promise>,
     ) -> Promise;
+}
+
+/// Who asks, and until when.
+pub(super) struct Client {
+    /// Fires when it has gone.
+    pub(super) signal: AbortSignal,
+    /// When what its token allows ends: what somebody else has asked for is not waited for any longer.
+    pub(super) until: Option<Millis>,
+}
+
+impl Client {
+    fn to_js(&self) -> Result<Object, JsValue> {
+        let client = Object::new();
+        Reflect::set(&client, &"signal".into(), &self.signal)?;
+        if let Some(until) = self.until {
+            Reflect::set(&client, &"until".into(), &(until as f64).into())?;
+        }
+        Ok(client)
+    }
 }
 
 /// Asks the object, or whoever has just asked it.
 pub(super) async fn read<F>(
     key: &str,
     group: &str,
-    (context, client): (&Context, &AbortSignal),
+    (context, client): (&Context, &Client),
     ask: impl Fn(AbortSignal) -> F + 'static,
 ) -> Result<Response, JsValue>
 where
@@ -36,7 +56,8 @@ where
         let answered = ask(client);
         future_to_promise(async move { answered.await.map(JsValue::from) })
     });
-    let answered = JsFuture::from(collapse(key, group, context.as_ref(), client, &ask)).await?;
+    let client = client.to_js()?;
+    let answered = JsFuture::from(collapse(key, group, context.as_ref(), &client, &ask)).await?;
     Ok(answered.unchecked_into())
 }
 

@@ -4,6 +4,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, Headers, Request, RequestInit, Response};
 use worker::{Context, Env};
 
+use super::collapse::Client;
 use super::config::Config;
 use super::upstream::{Upstream, unreached};
 use super::{body, clock, collapse, entry, long_poll, reply, sse};
@@ -90,7 +91,8 @@ impl Errand {
         let deadline = deadline(config.limits.long_poll_timeout);
         if let Some(key) = self.collapse_key(request, config) {
             let asked = self.asked(request)?;
-            let (kind, client) = (self.kind, asked.client.clone());
+            let client = Client { signal: asked.client.clone(), until: self.until };
+            let kind = self.kind;
             let ask = move |client| {
                 let (upstream, asked) = (upstream.clone(), Asked { client, ..asked.clone() });
                 async move { read(kind, &upstream, &asked, deadline).await }

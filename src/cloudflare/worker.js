@@ -59,7 +59,7 @@ async function respond(request, env, context) {
     try {
       const ask = () => env.STREAMS.getByName(path).fetch(request)
       const key = shares && mayBeShared(request) ? edge.collapseKey(request.url) : undefined
-      return await (key === undefined ? ask() : collapse(key, "readers", context, request.signal, ask))
+      return await (key === undefined ? ask() : collapse(key, "readers", context, request, ask))
     } catch (error) {
       revive()
       const refusal = wasm.unreached(request.method, path, error)

@@ -1,8 +1,8 @@
 // Reads that many clients share: one request to the object, an answer for each, and nothing that a header did not promise.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { AUTH_TOKEN, bearer } from "../tokens.mjs"
-import { BYTES, JSON_TYPE, START, numbers, start, unique } from "./support.mjs"
+import { AUTH_TOKEN, bearer, inSeconds, makeToken, secretKey } from "../tokens.mjs"
+import { BYTES, JSON_TYPE, PATIENT, START, numbers, start, unique } from "./support.mjs"
 
 const READERS = 50
 
@@ -193,6 +193,27 @@ describe("reading takes a token", () => {
     await stream.append("y", { ...BYTES, ...held })
     expect((await holds).text).toBe("y")
   })
+})
+
+test("whoever waits for what others asked waits no longer than its own token allows", async () => {
+  const key = secretKey()
+  const server = await start({ vars: { ...PATIENT, PROJECT_KEYS: JSON.stringify({ a: { keys: [key] } }) } })
+  try {
+    const stream = server.stream(`a/${unique("collapse")}`)
+    const held = bearer(makeToken(key, { sub: "a" }))
+    const { next, header } = await stream.create({ ...BYTES, ...held })
+    const query = `&rk=${header("stream-reader-key")}`
+    const leads = poll(stream, next, query, { headers: held, status: 200 })
+    await server.log.until({ event: "served", stream: stream.path, method: "GET" })
+    const brief = bearer(makeToken(key, { sub: "a", exp: inSeconds(2) }))
+    const { status, header: told } = await poll(stream, next, query, { headers: brief })
+    expect([status, told("stream-next-offset")]).toEqual([204, next])
+    await stream.append("for those whose token is valid", { ...BYTES, ...held })
+    expect((await leads).text).toBe("for those whose token is valid")
+    expect((await poll(stream, next, query, { headers: brief })).status).toBe(401)
+  } finally {
+    await server.dispose()
+  }
 })
 
 test("EDGE_CACHE=off shares and keeps nothing", async () => {
