@@ -98,7 +98,10 @@ impl Errand {
                 async move { read(kind, &upstream, &asked, deadline).await }
             };
             let group = collapse::group(self.reader);
-            return self.kept(collapse::read(&key, group, (context, &client), ask).await?);
+            let answered = collapse::read(&key, group, (context, &client), ask).await;
+            // An answer that is shared is read to its end, which may not come.
+            return self
+                .kept(answered.or_else(|error| entry::unavailable(self.path.as_str(), &unreached(&error)))?);
         }
         if self.kind == Kind::LongPoll {
             return self.kept(read(self.kind, &upstream, &self.asked(request)?, deadline).await?);
