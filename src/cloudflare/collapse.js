@@ -14,12 +14,27 @@ const KEPT_AT = "x-kept-at"
 /**
  * @typedef {object} Led what is under way
  * @property {Promise<Answer | undefined>} answer
+ * @property {(answer?: Answer) => void} resolve
  * @property {number} since
  * @property {number} followers
  */
 
-/** @type {Map<string, Led>} */
+/** @type {Map<string, Led>} the oldest first */
 const underWay = new Map()
+
+/** Whoever waits asks for itself: those who lead may have lost the memory they ran in. */
+export function abandon() {
+  for (const { resolve } of underWay.values()) resolve()
+  underWay.clear()
+}
+
+/** Forgets whose leaders are gone without a word, so that they do not take the place of others. */
+function forgetOld() {
+  for (const [name, { since }] of underWay) {
+    if (Date.now() - since < UNDER_WAY_MAX_MS) return
+    underWay.delete(name)
+  }
+}
 
 /**
  * @param {string} key a URL
@@ -31,12 +46,13 @@ const underWay = new Map()
  */
 export async function collapse(key, group, context, client, ask) {
   const name = `${group} ${key}`
+  forgetOld()
   const found = underWay.get(name)
-  if (found !== undefined && Date.now() - found.since < UNDER_WAY_MAX_MS) return follow(found, client, ask)
-  if (underWay.size >= UNDER_WAY_MAX && found === undefined) return ask(client.signal)
+  if (found !== undefined) return follow(found, client, ask)
+  if (underWay.size >= UNDER_WAY_MAX) return ask(client.signal)
 
   const { promise, resolve } = Promise.withResolvers()
-  const led = { answer: promise, since: Date.now(), followers: 0 }
+  const led = { answer: promise, resolve, since: Date.now(), followers: 0 }
   underWay.set(name, led)
   // Those who wait for it go on waiting if this client goes away.
   context.waitUntil(promise)

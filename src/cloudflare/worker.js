@@ -6,7 +6,7 @@ import { DurableObject } from "cloudflare:workers"
 import * as wasm from "./index.js"
 import { rehearse } from "./rehearsal.js"
 import { withHeaders } from "./respond.js"
-import { collapse } from "./collapse.js"
+import { abandon, collapse } from "./collapse.js"
 
 /** Set by the worker crate when Rust panics. */
 const state = globalThis.__worker_init_state
@@ -23,6 +23,7 @@ function revive() {
   wasm.__wbg_reset_state()
   state.criticalError = false
   life += 1
+  abandon()
 }
 
 /** A trap that was no panic, such as a stack that is too deep, ends a life, too. */

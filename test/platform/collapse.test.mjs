@@ -1,8 +1,10 @@
 // Reads that many clients share: one request to the object, an answer for each, and nothing that a header did not promise.
 
-import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { setTimeout } from "node:timers/promises"
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest"
+import { abandon, collapse } from "../../src/cloudflare/collapse.js"
 import { AUTH_TOKEN, bearer, inSeconds, makeToken, secretKey } from "../tokens.mjs"
-import { BYTES, JSON_TYPE, PATIENT, START, numbers, start, unique } from "./support.mjs"
+import { BYTES, JSON_TYPE, PATIENT, SOON_MS, START, numbers, start, unique, within } from "./support.mjs"
 
 const READERS = 50
 
@@ -214,6 +216,57 @@ test("whoever waits for what others asked waits no longer than its own token all
   } finally {
     await server.dispose()
   }
+})
+
+// What workerd cannot be made to do: leaders that end in the middle.
+describe("who leads is gone without a word", () => {
+  const context = { waitUntil() {} }
+  const ask = (answer) => vi.fn(async () => new Response(answer, { headers: { "cache-control": "public, max-age=60" } }))
+  const never = () => Promise.withResolvers().promise
+  const client = () => ({ signal: new AbortController().signal })
+  const read = (key, asker, who = client()) => collapse(`https://a.example/${key}`, "readers", context, who, asker)
+  /** What is told without waiting any longer. */
+  const text = async (answer) => (await within(SOON_MS, "an answer", answer)).text()
+
+  beforeEach(() => {
+    vi.stubGlobal("scheduler", { wait: (millis) => setTimeout(millis, undefined, { ref: false }) })
+    vi.useFakeTimers({ toFake: ["Date"] })
+  })
+  afterEach(() => {
+    abandon()
+    vi.useRealTimers()
+    vi.unstubAllGlobals()
+  })
+
+  test("with the module's memory: those who wait ask for themselves, at once", async () => {
+    read("a", never)
+    const follows = read("a", ask("own"))
+    abandon()
+    expect(await text(follows)).toBe("own")
+  })
+
+  test("the place is free for others after a while", async () => {
+    for (const n of numbers(1000)) read(`gone/${n}`, never)
+    // There is no room: both ask.
+    const alone = [ask("1"), ask("2")]
+    for (const asker of alone) read("b", asker)
+    for (const asker of alone) expect(asker).toHaveBeenCalledOnce()
+    vi.setSystemTime(Date.now() + 30_000)
+    const [leads, follows] = [ask("shared"), ask("own")]
+    const answers = [read("b", leads), read("b", follows)]
+    expect(await Promise.all(answers.map(text))).toEqual(["shared", "shared"])
+    expect(follows).not.toHaveBeenCalled()
+  })
+
+  test("who follows and leaves is done with, and asks for nothing", async () => {
+    read("c", never)
+    const leaves = new AbortController()
+    const asker = ask("own")
+    const follows = read("c", asker, { signal: leaves.signal })
+    leaves.abort()
+    expect(await text(follows)).toBe("")
+    expect(asker).not.toHaveBeenCalled()
+  })
 })
 
 test("EDGE_CACHE=off shares and keeps nothing", async () => {
