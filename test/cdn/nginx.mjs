@@ -10,15 +10,18 @@ import { setTimeout as sleep } from "node:timers/promises"
 
 const HOST = "127.0.0.1"
 
+/** Debian puts it where not every PATH leads. */
+const nginx = ["nginx", "/usr/sbin/nginx"].find((command) => spawnSync(command, ["-v"]).status === 0)
+
 /** Whether there is an nginx on this machine. */
-export const isInstalled = () => spawnSync("nginx", ["-v"]).status === 0
+export const isInstalled = nginx !== undefined
 
 /** @param {string} origin what it stands in front of */
 export async function startNginx(origin) {
   const folder = mkdtempSync(join(tmpdir(), "cdn-"))
   const port = await freePort()
   writeFileSync(join(folder, "nginx.conf"), configOf({ folder, port, origin: new URL(origin).host }))
-  const child = spawn("nginx", ["-p", folder, "-c", join(folder, "nginx.conf")], { stdio: ["ignore", "inherit", "inherit"] })
+  const child = spawn(nginx, ["-p", folder, "-c", join(folder, "nginx.conf")], { stdio: ["ignore", "inherit", "inherit"] })
   const exited = once(child, "exit")
   await listening(port, exited)
   return {
