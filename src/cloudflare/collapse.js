@@ -19,6 +19,9 @@ const KEPT_AT = "x-kept-at"
  * @property {number} followers
  */
 
+/** Whether this isolate has a cache to keep anything in. */
+let hasCache = true
+
 /** @type {Map<string, Led>} the oldest first */
 const underWay = new Map()
 
@@ -69,9 +72,14 @@ export async function collapse(key, group, context, client, ask) {
     // What has the tail in it is new to whoever asks next.
     const isTimeout = response.status === 204
     if (!isTimeout && !isPublic(response)) return response
+    if (led.followers === 0) {
+      // Nobody waits for it, so it need not be in memory as a whole.
+      if (!isTimeout && hasCache) context.waitUntil(keep(key, response.clone()))
+      return response
+    }
     const body = isTimeout ? null : await response.arrayBuffer()
     answer = { status: response.status, headers: [...response.headers], body }
-    if (!isTimeout) context.waitUntil(keep(key, answer))
+    if (!isTimeout && hasCache) context.waitUntil(keep(key, made(answer)))
     return made(answer)
   } finally {
     if (underWay.get(name) === led) underWay.delete(name)
@@ -106,6 +114,7 @@ function made({ status, headers, body }, state) {
 
 /** @param {string} key @returns {Promise<Answer | undefined>} */
 async function keptAt(key) {
+  if (!hasCache) return undefined
   try {
     const kept = await caches.default.match(key)
     if (kept === undefined) return undefined
@@ -118,16 +127,17 @@ async function keptAt(key) {
     headers.set("cache-control", headers.get("cache-control").replace(/max-age=\d+/, `max-age=${maxAge - age}`))
     return { status: kept.status, headers: [...headers], body: await kept.arrayBuffer() }
   } catch {
-    // Where there is no cache, nothing is kept.
+    // There is none here, or it is in trouble: the object knows everything.
+    hasCache = false
     return undefined
   }
 }
 
-/** @param {string} key @param {Answer} answer */
-async function keep(key, { status, headers, body }) {
+/** @param {string} key @param {Response} response */
+async function keep(key, response) {
   try {
-    const response = new Response(body, { status, headers })
-    response.headers.set(KEPT_AT, String(Date.now()))
-    await caches.default.put(key, response)
+    const kept = new Response(response.body, response)
+    kept.headers.set(KEPT_AT, String(Date.now()))
+    await caches.default.put(key, kept)
   } catch {}
 }
