@@ -1,8 +1,17 @@
-// What the administrator's question waits for, as one promise: streams are asked at the same time.
+// What one object, or the edge, asks others: calls and no requests, so that no client's request can look like one.
 
 /**
- * Asks streams which of their keys they do not know. Resolves with an answer for each; where none came, with the error.
- * These are calls and no requests, so that no client's request can look like one.
+ * Asks a stream what another one wants to know. A stub of its own for each call: a broken one stays broken.
+ * @param {DurableObjectNamespace} namespace
+ * @param {string} path
+ * @param {string} question
+ * @returns {Promise<[string, Uint8Array]>}
+ */
+export const askStream = (namespace, path, question) => namespace.getByName(path).asked(question)
+
+/**
+ * Asks streams which of their keys they do not know, all at the same time. Resolves with an answer for each; where none
+ * came, with the error.
  * @param {DurableObjectNamespace} namespace
  * @param {string[][]} streams of each its path, and then its keys
  * @param {boolean} deletes

@@ -33,18 +33,29 @@ impl SegmentBucket {
 
     /// Some bytes of an object, as far as it has them; `None` if it is not there.
     pub(super) async fn get(&self, key: &str, range: &Range<u64>) -> Result<Option<Vec<u8>>, Failure> {
+        let part = worker::Range::OffsetWithLength { offset: range.start, length: range.end - range.start };
+        Ok(self.part(key, part).await?.map(|(bytes, _)| bytes))
+    }
+
+    /// The last bytes of an object, as far as it has as many, and how many it has; `None` if it is not there.
+    pub(super) async fn ending(&self, key: &str, max_bytes: u64) -> Result<Option<(Vec<u8>, u64)>, Failure> {
+        self.part(key, worker::Range::Suffix { suffix: max_bytes }).await
+    }
+
+    async fn part(&self, key: &str, part: worker::Range) -> Result<Option<(Vec<u8>, u64)>, Failure> {
         #[cfg(feature = "counters")]
         super::counters::add(|counts| counts.bucket_class_b += 1);
         let failed = |error: &worker::Error| failure("get segment", key, error);
-        let part = worker::Range::OffsetWithLength { offset: range.start, length: range.end - range.start };
         let found = match self.bucket.get(key).range(part).execute().await {
             Ok(found) => found,
             // Who asked knows how long it should be, and says so as of any other damage.
-            Err(error) if error.to_string().contains(NOT_SATISFIABLE) => return Ok(Some(Vec::new())),
+            Err(error) if error.to_string().contains(NOT_SATISFIABLE) => return Ok(Some((Vec::new(), 0))),
             Err(error) => return Err(failed(&error)),
         };
-        let Some(body) = found.as_ref().and_then(worker::Object::body) else { return Ok(None) };
-        body.bytes().await.map(Some).map_err(|error| failed(&error))
+        let Some(object) = found else { return Ok(None) };
+        let Some(body) = object.body() else { return Ok(None) };
+        let bytes = body.bytes().await.map_err(|error| failed(&error))?;
+        Ok(Some((bytes, object.size())))
     }
 
     /// Objects after a key, in the order of their keys, and whether those are the last.

@@ -12,6 +12,7 @@ mod edge_socket;
 #[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]
 mod entry;
 mod errand;
+mod forks;
 mod interned;
 mod limits;
 mod log;
@@ -27,3 +28,4 @@ mod sse;
 mod stream_object;
 mod thaw;
 mod upstream;
+mod work;

@@ -1,7 +1,7 @@
 //! The Durable Object: what `worker.js` calls for each of its events. Serves a request in one synchronous step, and
 //! announces afterwards.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 
 use http::Method;
@@ -21,10 +21,10 @@ use super::interned::Interned;
 use super::mirror::Mirror;
 use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
+use super::upstream::BINDING;
 use super::{log, reply};
 use crate::object::alarm::{RETRY, Rung};
 use crate::object::live::Sockets;
-use crate::object::rotation::Work;
 use crate::object::{Answer, Object, Ports, Stop};
 use crate::protocol::Millis;
 use crate::protocol::command::{Command, RequestHead};
@@ -55,10 +55,15 @@ pub(super) struct Inner {
     announcing: Cell<bool>,
     pub(super) bucket: Option<SegmentBucket>,
     /// Whether something is being done in the bucket, or soon will be: never two things at once.
-    working: Cell<bool>,
+    pub(super) working: Cell<bool>,
     /// When the bucket is tried again after it failed; the alarm rings then.
-    rests_until: Cell<Millis>,
+    pub(super) rests_until: Cell<Millis>,
     pub(super) mirror: Mirror,
+    /// All streams, for what they ask each other.
+    pub(super) namespace: JsValue,
+    /// Whether sources are being let go, and when that is tried again after it failed.
+    pub(super) releasing: Cell<bool>,
+    pub(super) releases_rest_until: Cell<Millis>,
 }
 
 #[wasm_bindgen]
@@ -73,6 +78,7 @@ impl StreamObject {
         if bucket.is_none() {
             config.limits.segments = None;
         }
+        let namespace = js_sys::Reflect::get(&env, &BINDING.into()).unwrap_or_default();
         let mirror = Mirror::of(&env);
         config.limits.mirrors = mirror.is_there();
         let inner = Inner {
@@ -86,6 +92,9 @@ impl StreamObject {
             working: Cell::new(false),
             rests_until: Cell::new(0),
             mirror,
+            namespace,
+            releasing: Cell::new(false),
+            releases_rest_until: Cell::new(0),
         };
         StreamObject { inner: Rc::new(inner) }
     }
@@ -118,6 +127,7 @@ impl StreamObject {
             inner.work().await;
         }
         inner.mirror_now().await;
+        inner.release_now().await;
         let rearmed = rung.and_then(|()| inner.rearm()).or_else(|failure| inner.ring_again(&failure));
         rearmed.map_err(|failure| failure.to_string().into())
     }
@@ -126,6 +136,15 @@ impl StreamObject {
     pub async fn orphans(&self, keys: Vec<String>, deletes: bool) -> Result<Vec<String>, JsValue> {
         let inner = Rc::clone(&self.inner);
         inner.orphans(keys, deletes).await.map_err(|failure| js_sys::Error::new(&failure.to_string()).into())
+    }
+
+    /// Another stream asks: what it is told, and the bytes that come along.
+    pub fn asked(&self, question: &str) -> Result<js_sys::Array, JsValue> {
+        let asked = self.inner.asked(question);
+        asked.map_err(|failure| {
+            log::failure(&self.inner.name(), &failure);
+            js_sys::Error::new(&failure.to_string()).into()
+        })
     }
 
     /// A live reader's socket closed or broke.
@@ -219,10 +238,26 @@ impl Inner {
         } else {
             object.serve(&ports, path, command, clock::now())
         };
+        self.follow_up(path, object);
+        match (served, command) {
+            (Ok(Answer::Cold(cold)), Command::Read(read)) => {
+                Ok(self.promise_of_cold(asker.clone(), read.clone(), cold).into())
+            }
+            (Ok(Answer::Ask(asking)), Command::Create(create)) => {
+                Ok(self.promise_of_fork(asker.clone(), create.clone().into_owned(), asking).into())
+            }
+            (served, _) => self.respond(asker, served).map(JsValue::from),
+        }
+    }
+
+    /// What follows whatever may have changed the stream: the alarm in the same turn, all else in later ones.
+    pub(super) fn follow_up(self: &Rc<Self>, path: &str, mut object: RefMut<'_, Object>) {
         self.set_alarm(path, object.take_alarm());
+        let sockets = ObjectSockets::new(&self.state);
         if object.has_news() {
             if sockets.count() == 0 {
                 // Nobody to tell: only remembers that it was told.
+                let ports = Ports { sql: &self.sql, sockets: &sockets };
                 let _nobody = object.announce(&ports, clock::now());
             } else {
                 self.announce_soon(path);
@@ -233,15 +268,10 @@ impl Inner {
         }
         drop(object);
         self.mirror_soon();
-        match (served, command) {
-            (Ok(Answer::Cold(cold)), Command::Read(read)) => {
-                Ok(self.promise_of_cold(asker.clone(), read.clone(), cold).into())
-            }
-            (served, _) => self.respond(asker, served).map(JsValue::from),
-        }
+        self.release_soon();
     }
 
-    pub(super) fn set_alarm(&self, path: &str, alarm_at: Option<Millis>) {
+    fn set_alarm(&self, path: &str, alarm_at: Option<Millis>) {
         if let Some(at) = alarm_at
             && let Err(failure) = self.sql.set_alarm(at)
         {
@@ -257,66 +287,11 @@ impl Inner {
                 let sockets = ObjectSockets::new(&self.state);
                 reply::switching(&park.head, &sockets.accept(&park)?)
             }
-            Ok(Answer::Cold(_)) => {
-                self.failed(asker, &Failure::new("read segment", "it was fetched for nothing"))
+            Ok(Answer::Cold(_) | Answer::Ask(_)) => {
+                self.failed(asker, &Failure::new("answer", "others were asked for nothing"))
             }
             Err(Stop::Refused(refusal)) => asker.refuse(&refusal),
             Err(Stop::Failed(failure)) => self.failed(asker, &failure),
-        }
-    }
-
-    /// Does what there is to do in the bucket, in a later turn: the writer's answer does not wait for it.
-    pub(super) fn work_soon(self: &Rc<Self>) {
-        if clock::now() < self.rests_until.get() || self.working.replace(true) {
-            return;
-        }
-        let inner = Rc::clone(self);
-        self.state.wait_until(async move {
-            let _next_turn = Timer::new(0).over().await;
-            inner.work().await;
-        });
-    }
-
-    /// Rotates what is due and deletes what nobody can read any more, one thing after the other.
-    async fn work(self: &Rc<Self>) {
-        #[cfg(feature = "counters")]
-        let _busy = counters::busy(self.name(), |_| {});
-        let worked = self.work_until_done().await;
-        self.working.set(false);
-        self.rests_until.set(0);
-        if let Err(failure) = worked {
-            log::failure(&self.name(), &failure);
-            // Not with each request that comes until then: every try writes a segment, and the alarm a row.
-            self.rests_until.set(clock::now() + RETRY);
-        }
-        self.rearm_or_log();
-    }
-
-    async fn work_until_done(self: &Rc<Self>) -> Result<(), Failure> {
-        let Some(bucket) = &self.bucket else { return Ok(()) };
-        let sockets = ObjectSockets::new(&self.state);
-        let ports = Ports { sql: &self.sql, sockets: &sockets };
-        loop {
-            let work = self.object.borrow_mut().next_work(&ports)?;
-            let (rows_read, _) = self.sql.take_row_counts();
-            let event = match work {
-                None => return Ok(()),
-                Some(Work::Upload(mut upload)) => {
-                    bucket.put(&upload.key, std::mem::take(&mut upload.bytes)).await?;
-                    self.object.borrow_mut().uploaded(&ports, &upload, clock::now())?;
-                    ("rotated", Some(upload.read_seq()))
-                }
-                Some(Work::Collect(mut collection)) => {
-                    bucket.delete(std::mem::take(&mut collection.keys)).await?;
-                    self.object.borrow_mut().collected(&ports, &collection, clock::now())?;
-                    ("collected", Some(collection.through_read_seq))
-                }
-            };
-            if self.config.debug {
-                let (read_then, rows_written) = self.sql.take_row_counts();
-                log::worked(&self.name(), event, (rows_read + read_then, rows_written));
-            }
-            self.mirror_soon();
         }
     }
 

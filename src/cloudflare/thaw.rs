@@ -13,10 +13,13 @@ use super::clock;
 use super::counters;
 use super::sockets::ObjectSockets;
 use super::stream_object::Inner;
-use crate::object::read::Cold;
+use crate::object::cold::{Cold, Fetch, Fetched};
 use crate::object::{Answer, Ports, Stop};
 use crate::protocol::command::{Command, Read};
+use crate::protocol::fork::{Question, Told};
 use crate::storage::Failure;
+use crate::storage::messages::Chunk;
+use crate::storage::segment_file::ENDING_BYTES;
 
 impl Inner {
     /// Fetches what a read needs of the bucket, and answers with it if things are still as they were.
@@ -28,7 +31,7 @@ impl Inner {
             let mut cold = cold;
             let served = loop {
                 match inner.thaw(&asker, &read, &cold).await {
-                    // What it needed was trimmed meanwhile.
+                    // What it needs was trimmed or rotated meanwhile, or is only known now.
                     Ok(Answer::Cold(other)) => cold = other,
                     served => break served,
                 }
@@ -38,7 +41,7 @@ impl Inner {
     }
 
     async fn thaw(self: &Rc<Self>, asker: &Asker, read: &Read, cold: &Cold) -> Result<Answer, Stop> {
-        let fetched = self.fetch(cold).await?;
+        let fetched = self.fetch_all(cold).await?;
         let sockets = ObjectSockets::new(&self.state);
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let (mut object, now) = (self.object.borrow_mut(), clock::now());
@@ -49,16 +52,34 @@ impl Inner {
         } else {
             object.thaw(&ports, read, (cold, &fetched), now)
         };
-        self.set_alarm(&asker.path, object.take_alarm());
-        if object.may_have_work() {
-            self.work_soon();
-        }
+        self.follow_up(&asker.path, object);
         served
     }
 
-    async fn fetch(&self, cold: &Cold) -> Result<Vec<Option<Vec<u8>>>, Failure> {
+    async fn fetch_all(&self, cold: &Cold) -> Result<Vec<Fetched>, Failure> {
+        join_all(cold.fetches.iter().map(|fetch| self.fetch(fetch))).await.into_iter().collect()
+    }
+
+    async fn fetch(&self, fetch: &Fetch) -> Result<Fetched, Failure> {
         let none = || Failure::new("read segment", "there is no bucket");
-        let bucket = self.bucket.as_ref().ok_or_else(none)?;
-        join_all(cold.parts.iter().map(|part| bucket.get(&part.key, &part.range))).await.into_iter().collect()
+        let bucket = self.bucket.as_ref().ok_or_else(none);
+        let found = match fetch {
+            Fetch::Object { key, range } => bucket?.get(key, range).await?.map(Fetched::Bytes),
+            Fetch::Ending { key } => bucket?
+                .ending(key, ENDING_BYTES)
+                .await?
+                .map(|(bytes, object_bytes)| Fetched::Ending(bytes, object_bytes)),
+            Fetch::Inherit { path, ask } => {
+                let (told, body) = self.ask_again(path, &Question::Inherit(ask.clone())).await?;
+                return match told {
+                    Told::Inherited(next) => Ok(Fetched::Chunk(Chunk { body, next })),
+                    Told::Rotated(hot_from) => Ok(Fetched::Rotated(hot_from)),
+                    Told::Referenced(_) | Told::Released | Told::Walked(_) => {
+                        Err(Failure::new("read inherited part", format_args!("{told:?} is no answer")))
+                    }
+                };
+            }
+        };
+        Ok(found.unwrap_or(Fetched::Missing))
     }
 }

@@ -127,6 +127,15 @@ export class StreamObject extends DurableObject {
     }
   }
 
+  /** Called by other streams' objects. */
+  async asked(question) {
+    try {
+      return this.#alive().asked(question)
+    } catch (error) {
+      throw noticed(error)
+    }
+  }
+
   /** Called by the edge, for the administrator. */
   async orphans(keys, deletes) {
     try {

@@ -2,8 +2,8 @@
 //! every site (`protocol/reply.rs`).
 
 use super::access::Settings;
+use crate::protocol::cors::EXPOSED;
 use crate::protocol::names::header;
-use crate::protocol::reply::EXPOSED;
 
 /// The sites of one project, or of a deployment.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -86,7 +86,7 @@ impl Object {
 
     fn arm_for(&mut self, mirror_at: Option<Millis>, now: Millis) {
         let ends_at = self.life.as_ref().and_then(|life| life.live().ok()).and_then(Stream::expires_at);
-        let works_at = self.has_work().then_some(now + RETRY);
+        let works_at = (self.has_work() || self.may_have_releases()).then_some(now + RETRY);
         let reasons = [ends_at, self.trims_at.alarm_at(), works_at, mirror_at];
         let Some(at) = reasons.into_iter().flatten().min() else { return };
         // One that should have rung by now may have failed to be set.

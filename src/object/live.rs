@@ -122,7 +122,12 @@ pub(super) fn send_away<S: Sockets>(sockets: &S, incarnation: u64) {
 }
 
 /// Ends all live readers of a life that is over.
-pub(super) fn dismiss<S: Sockets>(sockets: &S, audience: Audience, incarnation: u64, tail: Offset) {
+pub(super) fn dismiss<S: Sockets>(
+    sockets: &S,
+    (audience, refusal): (Audience, &Refusal),
+    incarnation: u64,
+    tail: Offset,
+) {
     for kind in [BridgeKind::Sse, BridgeKind::SseAhead] {
         for socket in sockets.connected(Channel { kind, incarnation }) {
             sockets.close(&socket, CLOSE_DONE);
@@ -132,7 +137,7 @@ pub(super) fn dismiss<S: Sockets>(sockets: &S, audience: Audience, incarnation: 
     if waiters.is_empty() {
         return;
     }
-    let mut reply = Reply::refused(&Refusal::NotFound);
+    let mut reply = Reply::refused(refusal);
     if audience == Audience::Everyone {
         reply = reply.with_any_origin();
     }

@@ -55,7 +55,7 @@ impl Object {
             && self.outbox == Outbox::Unknown
             && match &self.life {
                 // One that begins with the first segment of all, and has not rotated it, has nothing to tell.
-                Some(Life::Live(stream)) => stream.hot_from > 0,
+                Some(Life::Live(stream) | Life::Gone(stream)) => stream.hot_from > 0,
                 Some(Life::Ended(_)) => true,
                 Some(Life::Unborn) | None => false,
             }
@@ -69,7 +69,7 @@ impl Object {
     ) -> Result<Option<Delivery>, Failure> {
         let floor = match self.load(ports.sql)? {
             Life::Unborn => return Ok(None),
-            Life::Live(stream) => stream.hot_from,
+            Life::Live(stream) | Life::Gone(stream) => stream.hot_from,
             Life::Ended(ended) => ended.next_read_seq,
         };
         if !self.may_have_notices() {

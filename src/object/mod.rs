@@ -4,16 +4,17 @@
 //! What is in memory is a cache of storage: it may be lost at any time, and is dropped when a commit fails.
 
 pub mod alarm;
+pub mod cold;
+pub mod forks;
 pub mod live;
 pub mod mirror;
 pub mod orphans;
+pub mod plan;
 pub mod producers;
 pub mod read;
 pub mod retention;
 pub mod rotation;
 pub mod write;
-
-use std::rc::Rc;
 
 use crate::protocol::cache_policy::Audience;
 use crate::protocol::lifetime::Lifetime;
@@ -21,18 +22,19 @@ use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::protocol::{Millis, command::Command};
-use crate::storage::commit::{Change, commit};
-use crate::storage::segments::Shape;
-use crate::storage::{Failure, Sql, stream_row};
+use crate::storage::commit::{Change, Released, commit};
+use crate::storage::{Failure, Sql, forks as holds, stream_row};
 use crate::stream::delete::delete;
 use crate::stream::retain::RetentionDefaults;
 use crate::stream::rotate::{self, SegmentLimits};
 use crate::stream::{Life, Stream};
 use alarm::Alarm;
+use cold::Cold;
+use forks::{Asking, Edges};
 use live::{Park, Sockets};
 use mirror::Outbox;
+use plan::Shapes;
 use producers::Producers;
-use read::Cold;
 use retention::TrimsAt;
 use rotation::Garbage;
 
@@ -70,8 +72,10 @@ pub struct Object {
     producers: Producers,
     garbage: Garbage,
     trims_at: TrimsAt,
-    /// Of the segment that was read last: a reader comes back for its next chunk.
-    shape: Option<Rc<Shape>>,
+    shapes: Shapes,
+    edges: Edges,
+    /// The edges whose sources are being asked.
+    asking: Vec<String>,
     outbox: Outbox,
     /// How many sweeps are under way.
     sweeps: u32,
@@ -124,8 +128,10 @@ pub enum Answer {
     Reply(Reply),
     /// A socket, over which the response will come or go on.
     Park(Park),
-    /// Bytes of the bucket are needed first: [`Object::thaw`] answers with them.
+    /// Bytes from elsewhere are needed first: [`Object::thaw`] answers with them.
     Cold(Cold),
+    /// Another stream is to be asked first: [`Object::confirm`] answers with what it says.
+    Ask(Asking),
 }
 
 impl From<Reply> for Answer {
@@ -144,7 +150,9 @@ impl Object {
             producers: Producers::default(),
             garbage: Garbage::Unknown,
             trims_at: TrimsAt::Unknown,
-            shape: None,
+            shapes: Shapes::default(),
+            edges: Edges::Nothing,
+            asking: Vec::new(),
             outbox: Outbox::Unknown,
             sweeps: 0,
             alarm: Alarm::default(),
@@ -174,9 +182,10 @@ impl Object {
         served
     }
 
-    /// Drops what is in memory. What is being deleted is so all the same.
+    /// Drops what is in memory. What is being deleted or asked is so all the same.
     pub fn forget(&mut self) {
-        *self = Object { sweeps: self.sweeps, ..Object::new(self.limits) };
+        let asking = std::mem::take(&mut self.asking);
+        *self = Object { sweeps: self.sweeps, asking, ..Object::new(self.limits) };
     }
 
     /// Whether anything is in memory yet.
@@ -187,7 +196,8 @@ impl Object {
     /// Reads the state, once in the object's life.
     fn load(&mut self, sql: &dyn Sql) -> Result<&mut Life, Failure> {
         if self.life.is_none() {
-            let life = stream_row::load(sql)?;
+            let stream_row::Loaded { life, has_edges } = stream_row::load(sql)?;
+            self.edges = if has_edges { Edges::Unknown } else { Edges::Nothing };
             // Whoever is connected was told before the object went to sleep. Where that is not so (it died between
             // commit and announcement), the edge sees the gap in the next frame and asks again.
             let stream = life.live().ok();
@@ -216,6 +226,7 @@ impl Object {
         }
         match self.life.as_mut().expect("it was loaded above") {
             Life::Live(stream) => Ok(stream),
+            Life::Gone(_) => Err(Refusal::Gone.into()),
             Life::Unborn | Life::Ended(_) => Err(Refusal::NotFound.into()),
         }
     }
@@ -229,35 +240,73 @@ impl Object {
         self.stream(ports, now)?;
         match &mut self.life {
             Some(Life::Live(stream)) => Ok((stream, &mut self.producers)),
-            Some(Life::Unborn | Life::Ended(_)) | None => Err(Refusal::NotFound.into()),
+            Some(Life::Unborn | Life::Ended(_) | Life::Gone(_)) | None => Err(Refusal::NotFound.into()),
         }
     }
 
-    /// Ends the stream that is live, and its readers with it.
+    /// Ends the stream that is live, and its readers with it. One that has forks stays for them.
     #[inline(never)]
     fn end<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<(), Failure> {
-        let (limits, guarded) = (self.limits.segments, self.limits.guarded);
-        let Life::Live(stream) = self.load(ports.sql)? else { return Ok(()) };
-        let (ended, incarnation, tail) = (delete(stream), stream.incarnation, stream.tail);
-        let audience = Audience::of(guarded, stream.public, false);
-        let uploading = limits.and_then(|limits| rotate::due(stream, limits));
-        let has_segments = stream.hot_from > stream.first_read_seq || uploading.is_some();
-        let committed = commit(ports.sql, &Change::End { stream, ended, uploading });
+        if !holds::is_held(ports.sql, "")? {
+            return self.end_now(ports, None, now);
+        }
+        let committed = commit(ports.sql, &Change::Leave);
         if committed.is_err() {
             self.forget();
             return committed;
         }
-        self.life = Some(Life::Ended(ended));
-        self.announced = None;
-        self.producers = Producers::default();
-        self.trims_at = TrimsAt::NextRotation;
-        live::dismiss(ports.sockets, audience, incarnation, tail);
-        if has_segments {
+        if let Some(Life::Live(stream)) = self.life.take() {
+            self.dismiss_readers(ports, &stream, &Refusal::Gone);
+            self.life = Some(Life::Gone(stream));
+        }
+        self.have_ended();
+        Ok(())
+    }
+
+    /// Ends the stream for good.
+    fn end_now<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        released: Option<Released<'_>>,
+        now: Millis,
+    ) -> Result<(), Failure> {
+        let limits = self.limits.segments;
+        let Some(stream) = self.load(ports.sql)?.stored() else { return Ok(()) };
+        let ended = delete(stream);
+        let uploading = limits.and_then(|limits| rotate::due(stream, limits));
+        let has_segments = stream.hot_from > stream.first_read_seq || uploading.is_some();
+        let has_source = stream.fork.is_some();
+        let committed = commit(ports.sql, &Change::End { stream, ended, uploading, released });
+        if committed.is_err() {
+            self.forget();
+            return committed;
+        }
+        if let Some(Life::Live(stream)) = self.life.replace(Life::Ended(ended)) {
+            self.dismiss_readers(ports, &stream, &Refusal::NotFound);
+        }
+        self.have_ended();
+        if has_segments || released.is_some() {
             self.garbage = Garbage::Unknown;
-            // They are deleted soon; if this object dies before that, when the alarm rings.
+        }
+        if has_source {
+            self.edges = Edges::Unknown;
+        }
+        if has_segments || has_source || released.is_some() {
+            // What follows is done soon; if this object dies before that, when the alarm rings.
             self.arm(now);
         }
         Ok(())
+    }
+
+    fn dismiss_readers<S: Sockets>(&self, ports: &Ports<'_, S>, stream: &Stream, refusal: &Refusal) {
+        let audience = Audience::of(self.limits.guarded, stream.public, false);
+        live::dismiss(ports.sockets, (audience, refusal), stream.incarnation, stream.tail);
+    }
+
+    fn have_ended(&mut self) {
+        self.announced = None;
+        self.producers = Producers::default();
+        self.trims_at = TrimsAt::NextRotation;
     }
 
     /// Whether somebody without a token may do this: read, and a public stream. One that is not public and one that is

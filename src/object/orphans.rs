@@ -54,7 +54,9 @@ impl Object {
 /// Whether the stream may have put that segment there, or may yet.
 fn is_ahead(life: &Life, incarnation: u64, read_seq: u64) -> bool {
     match life {
-        Life::Live(stream) => stream.incarnation == incarnation && read_seq >= stream.first_read_seq,
+        Life::Live(stream) | Life::Gone(stream) => {
+            stream.incarnation == incarnation && read_seq >= stream.first_read_seq
+        }
         Life::Unborn | Life::Ended(_) => false,
     }
 }

@@ -1,9 +1,8 @@
 //! Reads: one bounded chunk, and at the tail whatever the mode asks for.
 
-use std::ops::Range;
-use std::rc::Rc;
-
+use super::cold::{Cold, Fetched, Thawed};
 use super::live::{FRAME_MAX_BYTES, LIVE_READERS_MAX, Park, Sockets};
+use super::plan::{self, Shapes};
 use super::{Answer, Limits, Object, Ports, Stop, touch};
 use crate::protocol::bridge::{Attachment, BridgeKind, Channel, Place};
 use crate::protocol::cache_policy::{Audience, CachePolicy};
@@ -14,12 +13,11 @@ use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::{ReadHead, Reply};
 use crate::protocol::sse::{self, Control};
 use crate::protocol::{Millis, bridge, etag};
+use crate::storage::commit::{Change, commit};
 use crate::storage::messages::{self, Chunk};
-use crate::storage::segments::{self, Shape};
-use crate::storage::{Failure, Sql, stream_row};
-use crate::stream::Stream;
 use crate::stream::read::begin;
 use crate::stream::retain::window;
+use crate::stream::{Life, Stream};
 
 impl Object {
     #[inline(never)]
@@ -39,13 +37,9 @@ impl Object {
         let start = begin(stream, request.from)?;
         touch(ports.sql, stream, now)?;
         let max_bytes = limits.chunk_max_bytes;
-        let is_cold = start.read_seq < stream.hot_from && start != stream.tail;
-        if is_cold {
-            let (incarnation, hot_from) = (stream.incarnation, stream.hot_from);
-            let plan =
-                Plan { path, incarnation, hot_from, format: stream.content_type.format(), start, max_bytes };
-            let cold = plan.find(ports.sql, &mut self.shape)?;
-            return Ok(Answer::Cold(cold));
+        let is_elsewhere = start < stream.own_start() || start.read_seq < stream.hot_from;
+        if is_elsewhere && start != stream.tail {
+            return self.plan(ports, path, start).map(Answer::Cold);
         }
         let chunk = messages::read(ports.sql, stream.content_type.format(), start, stream.tail, max_bytes)?;
         let reading = Reading { stream, start, request, now, limits, kept_until: None };
@@ -53,12 +47,19 @@ impl Object {
         self.admit(ports, answer)
     }
 
-    /// Answers a read with what it needed of the bucket, if the stream is still as it was; else it may need other bytes.
+    fn plan<S: Sockets>(&mut self, ports: &Ports<'_, S>, path: &str, start: Offset) -> Result<Cold, Stop> {
+        let max_bytes = self.limits.chunk_max_bytes;
+        let Some(Life::Live(stream)) = &self.life else { return Err(Refusal::NotFound.into()) };
+        let place = plan::Place { stream, path, start };
+        Ok(plan::plan(ports.sql, place, (&mut self.shapes, Shapes::default()), max_bytes)?)
+    }
+
+    /// Answers a read with what it needed from elsewhere, if the stream is still as it was; else it may need other bytes.
     pub fn thaw<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
         request: &Read,
-        (cold, fetched): (&Cold, &Fetched),
+        (cold, fetched): (&Cold, &[Fetched]),
         now: Millis,
     ) -> Result<Answer, Stop> {
         let limits = self.limits;
@@ -66,18 +67,22 @@ impl Object {
         let (is_same_life, earliest) = (stream.incarnation == cold.incarnation, stream.start());
         if is_same_life && cold.start < earliest && request.from == ReadFrom::Start {
             // Whoever asks for the start is not told that it was elsewhere a moment ago.
-            return self.read(ports, &stream_row::path(ports.sql)?, request, now);
+            return self.read(ports, &cold.path, request, now);
         }
         if !is_same_life || cold.start < earliest {
             return Err(Refusal::OffsetGone { earliest }.into());
         }
-        let chunk = cold.chunk(ports.sql, stream, fetched, limits)?;
+        let chunk = match self.take_apart(ports, (cold, fetched))? {
+            Ok(chunk) => chunk,
+            Err(other) => return Ok(Answer::Cold(other)),
+        };
+        let stream = self.stream(ports, now)?;
         if cold.is_overtaken(&chunk, stream, limits) {
-            return self.read(ports, &stream_row::path(ports.sql)?, request, now);
+            return self.read(ports, &cold.path, request, now);
         }
         // What goes first bounds the whole of it.
-        let oldest = cold.parts.first().zip(window(stream, limits.retention));
-        let kept_until = oldest.map(|(part, window)| part.shape.written_at + window);
+        let oldest = cold.oldest_written_at().zip(window(stream, limits.retention));
+        let kept_until = oldest.map(|(written_at, window)| written_at + window);
         let answer = Reading { stream, start: cold.start, request, now, limits, kept_until }.answer(chunk);
         if matches!(answer, Answer::Park(_)) {
             // Others have to be told first, so that this one begins where they are.
@@ -86,140 +91,40 @@ impl Object {
         self.admit(ports, answer)
     }
 
+    /// The bytes, or what has to be fetched before.
+    fn take_apart<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        (cold, fetched): (&Cold, &[Fetched]),
+    ) -> Result<Result<Chunk, Cold>, Stop> {
+        let limits = self.limits;
+        let Some(Life::Live(stream)) = &mut self.life else { return Err(Refusal::NotFound.into()) };
+        let learnt = match cold.thaw(ports.sql, stream, (fetched, &mut self.shapes), limits)? {
+            Thawed::Chunk(chunk) => return Ok(Ok(chunk)),
+            Thawed::Learnt(learnt) => learnt,
+            Thawed::Rotated(owner, hot_from) => {
+                if let Some(fork) = stream.fork.as_deref_mut() {
+                    fork.owner_rotated(&owner, hot_from);
+                    // Once for each segment, so that whoever asks next need not ask its owner.
+                    let committed = commit(ports.sql, &Change::Inherit { fork });
+                    if committed.is_err() {
+                        self.forget();
+                    }
+                    committed?;
+                }
+                Shapes::default()
+            }
+        };
+        let Some(Life::Live(stream)) = &self.life else { return Err(Refusal::NotFound.into()) };
+        let place = plan::Place { stream, path: &cold.path, start: cold.start };
+        Ok(Err(plan::plan(ports.sql, place, (&mut self.shapes, learnt), limits.chunk_max_bytes)?))
+    }
+
     fn admit<S: Sockets>(&self, ports: &Ports<'_, S>, answer: Answer) -> Result<Answer, Stop> {
         if matches!(answer, Answer::Park(_)) && ports.sockets.count() >= LIVE_READERS_MAX {
             return Err(Refusal::TooManyReaders.into());
         }
         Ok(answer)
-    }
-}
-
-/// How many objects one read fetches bytes of. Segments of the default size fill a chunk with one or two.
-pub const COLD_PARTS_MAX: usize = 32;
-
-/// A read that needs bytes of the bucket.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Cold {
-    /// What to fetch, in order.
-    pub parts: Vec<ColdPart>,
-    incarnation: u64,
-    start: Offset,
-    hot_from: u64,
-}
-
-/// Bytes of one object.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ColdPart {
-    /// Which object.
-    pub key: String,
-    /// Which of its bytes.
-    pub range: Range<u64>,
-    from: Offset,
-    shape: Rc<Shape>,
-}
-
-/// A read that begins in the bucket.
-struct Plan<'p> {
-    path: &'p str,
-    incarnation: u64,
-    hot_from: u64,
-    format: Format,
-    start: Offset,
-    max_bytes: usize,
-}
-
-impl Plan<'_> {
-    fn find(&self, sql: &dyn Sql, of_late: &mut Option<Rc<Shape>>) -> Result<Cold, Failure> {
-        let (mut parts, mut from, mut bytes) = (Vec::new(), self.start, 0);
-        while from.read_seq < self.hot_from && bytes < self.max_bytes && parts.len() < COLD_PARTS_MAX {
-            let shape = shape(sql, from.read_seq, of_late)?;
-            let range = shape.index.range(self.format, from.position, self.max_bytes - bytes);
-            bytes += (range.end - range.start) as usize;
-            let key = segments::key(self.path, self.incarnation, from.read_seq);
-            parts.push(ColdPart { key, range, from, shape });
-            from = Offset::segment_start(from.read_seq + 1);
-        }
-        Ok(Cold { parts, incarnation: self.incarnation, start: self.start, hot_from: self.hot_from })
-    }
-}
-
-fn shape(sql: &dyn Sql, read_seq: u64, of_late: &mut Option<Rc<Shape>>) -> Result<Rc<Shape>, Failure> {
-    match of_late {
-        Some(shape) if shape.read_seq == read_seq => Ok(Rc::clone(shape)),
-        Some(_) | None => Ok(Rc::clone(of_late.insert(Rc::new(segments::shape(sql, read_seq)?)))),
-    }
-}
-
-impl Cold {
-    /// Whether what was to come from the hot log is in the bucket by now. Ending there would be right, but whoever reads
-    /// what there is with one request would miss it.
-    fn is_overtaken(&self, chunk: &Chunk, stream: &Stream, limits: Limits) -> bool {
-        (self.hot_from..stream.hot_from).contains(&chunk.next.read_seq)
-            && chunk.next < stream.tail
-            && chunk.body.len() < limits.chunk_max_bytes
-    }
-
-    /// Takes what was fetched apart, and reads on in the hot log if there is room.
-    fn chunk(
-        &self,
-        sql: &dyn Sql,
-        stream: &Stream,
-        fetched: &Fetched,
-        limits: Limits,
-    ) -> Result<Chunk, Failure> {
-        let format = stream.content_type.format();
-        let room = |chunk: &Chunk| limits.chunk_max_bytes.saturating_sub(chunk.body.len());
-        let mut whole = Chunk::empty(self.start);
-        for (part, fetched) in self.parts.iter().zip(fetched) {
-            if part.from != whole.next || room(&whole) == 0 {
-                return Ok(whole);
-            }
-            let chunk = part.chunk(format, fetched.as_deref(), room(&whole))?;
-            whole.next = part.after(chunk.next, stream.tail);
-            messages::join(format, &mut whole.body, chunk.body);
-        }
-        let goes_on = whole.next.read_seq >= stream.hot_from && whole.next < stream.tail && room(&whole) > 0;
-        if goes_on {
-            let chunk = messages::read(sql, format, whole.next, stream.tail, room(&whole))?;
-            whole.next = chunk.next;
-            messages::join(format, &mut whole.body, chunk.body);
-        }
-        Ok(whole)
-    }
-}
-
-/// What was fetched for each part; `None` is an object that is not there.
-pub type Fetched = [Option<Vec<u8>>];
-
-impl ColdPart {
-    fn chunk(&self, format: Format, fetched: Option<&[u8]>, max_bytes: usize) -> Result<Chunk, Failure> {
-        if self.from.position >= self.shape.end_position {
-            return Ok(Chunk::empty(self.from));
-        }
-        let named = |failure: Failure| {
-            Failure::new(failure.operation, format_args!("{}: {}", self.key, failure.cause))
-        };
-        let missing = || Failure::new("read segment", "it is not in the bucket");
-        let fetched = fetched.ok_or_else(missing).map_err(named)?;
-        if fetched.len() as u64 != self.range.end - self.range.start {
-            return Err(named(Failure::new("read segment", "it is cut off")));
-        }
-        let fetched = (self.range.start, fetched);
-        let chunk = self.shape.index.read(format, self.from, fetched, max_bytes).map_err(named)?;
-        let stands_still = chunk.next == self.from;
-        if stands_still {
-            Err(named(Failure::new("read segment", "it holds less than its row says")))
-        } else {
-            Ok(chunk)
-        }
-    }
-
-    /// Where to read on: at a segment's end with the next, but a closed stream's last has none.
-    fn after(&self, next: Offset, tail: Offset) -> Offset {
-        if next.position < self.shape.end_position || next.read_seq == tail.read_seq {
-            return next;
-        }
-        Offset::segment_start(next.read_seq + 1)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::protocol::Millis;
 use crate::storage::commit::{Change, commit};
 use crate::storage::segment_file::Writer;
 use crate::storage::segments::{self, Segment};
-use crate::storage::{Failure, Sql, messages, stream_row};
+use crate::storage::{Failure, Sql, forks, messages, stream_row};
 use crate::stream::rotate::due;
 use crate::stream::{Life, Stream};
 
@@ -67,7 +67,7 @@ impl Object {
     pub(super) fn has_work(&self) -> bool {
         self.limits.segments.is_some_and(|limits| match &self.life {
             // What begins with the first segment of all leaves none behind.
-            Some(Life::Live(stream)) => {
+            Some(Life::Live(stream) | Life::Gone(stream)) => {
                 due(stream, limits).is_some()
                     || (self.garbage == Garbage::Unknown && stream.first_read_seq > 0)
             }
@@ -82,7 +82,7 @@ impl Object {
         let garbage = self.garbage;
         let floor = match self.load(ports.sql)? {
             Life::Unborn => return Ok(None),
-            Life::Live(stream) => {
+            Life::Live(stream) | Life::Gone(stream) => {
                 if let Some(read_seq) = due(stream, limits) {
                     return upload(ports.sql, stream, read_seq).map(|upload| Some(Work::Upload(upload)));
                 }
@@ -93,6 +93,8 @@ impl Object {
         if garbage == Garbage::Nothing {
             return Ok(None);
         }
+        // What was trimmed may be a fork's.
+        let floor = forks::floor(ports.sql)?.map_or(floor, |needed| needed.min(floor));
         let collection = collection(ports.sql, floor)?;
         if collection.is_none() {
             self.garbage = Garbage::Nothing;
@@ -109,7 +111,7 @@ impl Object {
     ) -> Result<(), Failure> {
         let segment = &upload.segment;
         let (limits, noted_at) = (self.limits.segments, self.noted_at(now));
-        let Life::Live(stream) = self.load(ports.sql)? else { return Ok(()) };
+        let Some(stream) = self.load(ports.sql)?.stored_mut() else { return Ok(()) };
         let due = limits.and_then(|limits| due(stream, limits));
         if stream.incarnation != segment.incarnation || due != Some(segment.read_seq) {
             return Ok(());
@@ -124,6 +126,14 @@ impl Object {
         self.outbox = Outbox::Unknown;
         // In the same turn: the platform stores both changes or none.
         self.trim(ports.sql, now)
+    }
+
+    /// A fork needs what was kept for it no more.
+    pub(super) fn garbage_was_freed(&mut self, now: Millis) {
+        self.garbage = Garbage::Unknown;
+        if self.has_work() {
+            self.arm(now);
+        }
     }
 
     /// Objects are no longer in the bucket.
@@ -147,7 +157,8 @@ fn upload(sql: &dyn Sql, stream: &Stream, read_seq: u64) -> Result<Upload, Failu
     let format = stream.content_type.format();
     let lost = || Failure::new("rotate", format_args!("segment {read_seq} has no messages"));
     let last = messages::last(sql, read_seq)?.ok_or_else(lost)?;
-    let mut writer = Writer::new(stream.content_type.as_str(), read_seq, 0);
+    let first = stream.segment_start(read_seq).position;
+    let mut writer = Writer::new(stream.content_type.as_str(), read_seq, first);
     messages::each(sql, format, read_seq, &mut |message, span| writer.push(message, span))?;
     let file = writer.finish();
     let segment = Segment {

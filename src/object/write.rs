@@ -5,6 +5,7 @@ use super::producers::Producers;
 use super::{Announced, Answer, Limits, Object, Ports, Stop, touch};
 use crate::protocol::Millis;
 use crate::protocol::command::{Append, Close, Create};
+use crate::protocol::content_type::ContentType;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
 use crate::protocol::refusal::Refusal;
@@ -36,44 +37,60 @@ impl Object {
             Err(Stop::Refused(_)) => {}
             Err(failed) => return Err(failed),
         }
-        let guarded = self.limits.guarded;
-        let life = self.load(ports.sql)?;
-        match create(life, request, now)? {
-            Creating::Exists => {
-                let Life::Live(stream) = life else { return Err(Refusal::NotFound.into()) };
-                if request.rekeys {
-                    commit(ports.sql, &Change::Rekey { reader_key: &request.reader_key })?;
-                    stream.reader_key.clone_from(&request.reader_key);
-                    // Those who wait have asked with the old one; what they get must not be kept under it.
-                    send_away(ports.sockets, stream.incarnation);
-                }
-                let closed = stream.closure.is_closed();
-                let reply = Reply::exists(stream.content_type.as_str(), stream.tail, closed);
-                let reply = reply.with_retention(stream.retention);
-                Ok(reply.with_reader_key(stream.reader_key(guarded)).into())
-            }
-            Creating::Create(mut stream, content) => {
-                let seals = self.limits.segments.is_some_and(|limits| fills(&stream, &content, limits));
-                commit(ports.sql, &Change::Create { path, stream: &stream, content: &content, seals })?;
-                follow(&mut stream, &content, seals);
-                let reply = Reply::created(
-                    request.location,
-                    request.content_type.as_str(),
-                    stream.tail,
-                    request.closed,
-                )
-                .with_retention(stream.retention)
-                .with_reader_key(stream.reader_key(guarded));
-                let ends_by_itself = stream.expires_at().is_some();
-                self.announced = Some(Announced::all_of(&stream));
-                self.life = Some(Life::Live(stream));
-                if ends_by_itself {
-                    self.arm(now);
-                }
-                self.arm_for_rotation(now);
-                Ok(reply.into())
+        match create(self.load(ports.sql)?, request, now)? {
+            Creating::Exists => self.found(ports, request),
+            Creating::Create(stream, content) => self.born(ports, (path, request), (stream, &content), now),
+            Creating::Fork(asked) => {
+                let content_type = request.content_type.as_ref().map(ContentType::as_str);
+                self.intend(ports, (path, content_type), asked, now)
             }
         }
+    }
+
+    /// The stream is there as it was asked for.
+    pub(super) fn found<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        request: &Create<'_>,
+    ) -> Result<Answer, Stop> {
+        let guarded = self.limits.guarded;
+        let Life::Live(stream) = self.load(ports.sql)? else { return Err(Refusal::NotFound.into()) };
+        if request.rekeys {
+            commit(ports.sql, &Change::Rekey { reader_key: &request.reader_key })?;
+            stream.reader_key.clone_from(&request.reader_key);
+            // Those who wait have asked with the old one; what they get must not be kept under it.
+            send_away(ports.sockets, stream.incarnation);
+        }
+        let closed = stream.closure.is_closed();
+        let reply = Reply::exists(stream.content_type.as_str(), stream.tail, closed);
+        let reply = reply.with_retention(stream.retention);
+        Ok(reply.with_reader_key(stream.reader_key(guarded)).into())
+    }
+
+    /// The stream is made, with its initial content.
+    pub(super) fn born<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        (path, request): (&str, &Create<'_>),
+        (mut stream, content): (Box<Stream>, &Content<'_>),
+        now: Millis,
+    ) -> Result<Answer, Stop> {
+        let guarded = self.limits.guarded;
+        let seals = self.limits.segments.is_some_and(|limits| fills(&stream, content, limits));
+        commit(ports.sql, &Change::Create { path, stream: &stream, content, seals })?;
+        follow(&mut stream, content, seals);
+        let content_type = stream.content_type.as_str();
+        let reply = Reply::created(&request.location, content_type, stream.tail, request.closed)
+            .with_retention(stream.retention)
+            .with_reader_key(stream.reader_key(guarded));
+        let ends_by_itself = stream.expires_at().is_some();
+        self.announced = Some(Announced::all_of(&stream));
+        self.life = Some(Life::Live(stream));
+        if ends_by_itself {
+            self.arm(now);
+        }
+        self.arm_for_rotation(now);
+        Ok(reply.into())
     }
 
     #[inline(never)]

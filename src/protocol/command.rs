@@ -1,9 +1,12 @@
 //! Requests, read: all checks of methods, headers and query parameters that need no stream.
 
+use std::borrow::Cow;
+
 use http::Method;
 
-use super::content_type::{self, ContentType};
+use super::content_type::ContentType;
 use super::cursor::CURSOR_MAX;
+use super::fork::ForkRequest;
 use super::lifetime::Lifetime;
 use super::names::{TRUE, header, query};
 use super::offset::ReadFrom;
@@ -49,9 +52,9 @@ pub enum Command<'a> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Create<'a> {
     /// The stream's URL, for `Location`.
-    pub location: &'a str,
-    /// The stream's type.
-    pub content_type: ContentType,
+    pub location: Cow<'a, str>,
+    /// The stream's type, if it is named.
+    pub content_type: Option<ContentType>,
     /// How long it lives.
     pub lifetime: Lifetime,
     /// How much of it is kept, if it says so itself.
@@ -64,8 +67,30 @@ pub struct Create<'a> {
     pub reader_key: String,
     /// Whether a stream that is there already gets it.
     pub rekeys: bool,
+    /// Of which stream it is a fork, if it is one.
+    pub fork: Option<ForkRequest>,
     /// Its initial content.
-    pub body: &'a [u8],
+    pub body: Cow<'a, [u8]>,
+}
+
+impl Create<'_> {
+    /// The same, for whoever has to wait.
+    pub fn into_owned(self) -> Create<'static> {
+        let Create { location, content_type, lifetime, retention, closed, public, .. } = self;
+        let Create { reader_key, rekeys, fork, body, .. } = self;
+        Create {
+            location: Cow::Owned(location.into_owned()),
+            body: Cow::Owned(body.into_owned()),
+            content_type,
+            lifetime,
+            retention,
+            closed,
+            public,
+            reader_key,
+            rekeys,
+            fork,
+        }
+    }
 }
 
 /// POST with a body (PROTOCOL.md 5.2).
@@ -132,23 +157,20 @@ impl<'a> Command<'a> {
 
 fn parse_create<'a>(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Create<'a>, Refusal> {
     let header = head.header;
-    let forks = [header::STREAM_FORKED_FROM, header::STREAM_FORK_OFFSET, header::STREAM_FORK_SUB_OFFSET];
-    if forks.into_iter().any(|name| header(name).is_some()) {
-        return Err(Refusal::NotImplemented { what: "forks" });
-    }
     let content_type = header(header::CONTENT_TYPE);
     let ttl = header(header::STREAM_TTL);
     let expires_at = header(header::STREAM_EXPIRES_AT);
     Ok(Create {
-        location: head.url.split(['?', '#']).next().unwrap_or(head.url),
-        content_type: ContentType::parse(content_type.as_deref().unwrap_or(content_type::DEFAULT))?,
+        location: Cow::Borrowed(head.url.split(['?', '#']).next().unwrap_or(head.url)),
+        content_type: content_type.as_deref().map(ContentType::parse).transpose()?,
         lifetime: Lifetime::parse(ttl.as_deref(), expires_at.as_deref())?,
         retention: header(header::STREAM_RETENTION).as_deref().map(Retention::parse).transpose()?,
         closed: flag(header, header::STREAM_CLOSED),
         public: flag(header, header::STREAM_PUBLIC),
         reader_key: (head.random)(),
         rekeys: parse_rekeys(header(header::STREAM_READER_KEY).as_deref())?,
-        body,
+        fork: ForkRequest::parse(header, head.random)?,
+        body: Cow::Borrowed(body),
     })
 }
 

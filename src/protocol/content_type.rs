@@ -21,7 +21,7 @@ pub struct ContentType {
 }
 
 /// What a stream is created with when the request names nothing (PROTOCOL.md 5.1).
-pub const DEFAULT: &str = "application/octet-stream";
+const DEFAULT: &str = "application/octet-stream";
 
 /// The longest: it stands in each segment of the stream.
 pub const CONTENT_TYPE_MAX_BYTES: usize = 1024;
@@ -50,6 +50,11 @@ impl ContentType {
             Format::Binary
         };
         Ok(ContentType { text: text.trim().to_owned(), format })
+    }
+
+    /// Of a stream whose creator names none.
+    pub fn unnamed() -> ContentType {
+        ContentType { text: DEFAULT.to_owned(), format: Format::Binary }
     }
 
     /// The header's value.

@@ -72,6 +72,15 @@ pub fn after(joined: &str, skip: u64) -> &str {
     rest
 }
 
+/// The first messages of `joined`, so many.
+pub fn first(joined: &str, count: u64) -> &str {
+    let rest = after(joined, count);
+    if rest.is_empty() {
+        return joined;
+    }
+    joined[..joined.len() - rest.len()].trim_end_matches(|c| c == ',' || is_json_whitespace(c))
+}
+
 fn is_json_whitespace(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
 }

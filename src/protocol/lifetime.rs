@@ -1,6 +1,7 @@
 //! How long a stream lives: for ever, until it was idle for a time, or until an instant (PROTOCOL.md 5.1).
 
 use chrono::{DateTime, SecondsFormat};
+use serde::{Deserialize, Serialize};
 
 use super::Millis;
 use super::refusal::Refusal;
@@ -9,7 +10,7 @@ use super::refusal::Refusal;
 pub const TTL_SECONDS_MAX: u64 = 3_153_600_000;
 
 /// When a stream ends by itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Lifetime {
     /// Never.
     Unlimited,

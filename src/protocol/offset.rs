@@ -3,11 +3,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 const DIGITS: usize = 16;
 
 /// One point in a stream, for all its lives: `read_seq` counts segments and never goes back, not even when a
 /// deleted stream is created again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
 pub struct Offset {
     /// Which segment.
     pub read_seq: u64,
@@ -22,6 +24,16 @@ impl Offset {
     /// The start of a segment.
     pub const fn segment_start(read_seq: u64) -> Offset {
         Offset { read_seq, position: 0 }
+    }
+
+    /// The same place, where segments are counted on from so many.
+    pub const fn shifted(self, segments: u64) -> Offset {
+        Offset { read_seq: self.read_seq + segments, position: self.position }
+    }
+
+    /// The opposite of [`Offset::shifted`].
+    pub const fn shifted_back(self, segments: u64) -> Offset {
+        Offset { read_seq: self.read_seq.saturating_sub(segments), position: self.position }
     }
 
     /// Reads the text form; `None` for anything else.

@@ -1,5 +1,6 @@
 //! Every way the protocol says no. What went wrong on our side is a `Failure` (storage) and never one of these.
 
+use super::fork::ForkRefusal;
 use super::offset::Offset;
 
 /// A request that is answered with a 4xx, or with a 501 or 503 that is part of the contract. Its status stands
@@ -44,6 +45,14 @@ pub enum Refusal {
         /// What differs.
         what: &'static str,
     },
+    /// The stream was deleted, and is only there for its forks (PROTOCOL.md 4.2).
+    Gone,
+    /// PUT where such a stream is.
+    HeldByForks,
+    /// PUT of a fork that there cannot be.
+    Fork(ForkRefusal),
+    /// The stream is being created as a fork too many times at once.
+    TooManyForks,
     /// A body that holds nothing (PROTOCOL.md 5.2).
     EmptyBody,
     /// A JSON batch that holds nothing (PROTOCOL.md 9.1.3).
@@ -127,6 +136,12 @@ pub enum Refusal {
     },
 }
 
+const GONE: &str = "The stream was deleted; only its forks can still be read.";
+const HELD_BY_FORKS: &str = "The stream was deleted but has forks: use another URL until they are deleted.";
+const TOO_MANY_FORKS: &str = "This fork is being created too many times at once: try again in a moment.";
+const TOO_MANY_READERS: &str = "The stream has all the live readers it can hold: try again later.";
+const KEYS_UNAVAILABLE: &str = "The token's project cannot be looked up now: try again later.";
+
 impl Refusal {
     /// A word for programs, stable between versions.
     pub fn code(&self) -> &'static str {
@@ -139,6 +154,10 @@ impl Refusal {
             Refusal::InvalidQuery { .. } => "invalid_query",
             Refusal::NotFound => "stream_not_found",
             Refusal::ExistsWithOtherConfig { .. } => "stream_exists",
+            Refusal::Gone => "stream_gone",
+            Refusal::HeldByForks => "held_by_forks",
+            Refusal::Fork(refusal) => refusal.code(),
+            Refusal::TooManyForks => "too_many_forks",
             Refusal::EmptyBody => "empty_body",
             Refusal::EmptyBatch => "empty_batch",
             Refusal::InvalidJson { .. } => "invalid_json",
@@ -177,6 +196,10 @@ impl Refusal {
             Refusal::ExistsWithOtherConfig { what } => {
                 format!("The stream exists with another {what}: use that, or another URL.")
             }
+            Refusal::Gone => GONE.into(),
+            Refusal::HeldByForks => HELD_BY_FORKS.into(),
+            Refusal::Fork(refusal) => refusal.message(),
+            Refusal::TooManyForks => TOO_MANY_FORKS.into(),
             Refusal::EmptyBody => "The body is empty: send data, or Stream-Closed: true to close.".into(),
             Refusal::EmptyBatch => "The batch is empty: send an array with at least one message.".into(),
             Refusal::InvalidJson { why } => format!("The body must be JSON: {why}."),
@@ -207,9 +230,7 @@ impl Refusal {
             Refusal::OffsetGone { earliest } => {
                 format!("The data at this offset is gone; the stream now begins at {earliest}.")
             }
-            Refusal::TooManyReaders => {
-                "The stream has all the live readers it can hold: try again later.".into()
-            }
+            Refusal::TooManyReaders => TOO_MANY_READERS.into(),
             Refusal::Unauthorized { given } => unauthorized(*given).into(),
             Refusal::Forbidden { needs } => {
                 format!("The token does not allow this: it needs the scope {needs} for this stream.")
@@ -217,9 +238,7 @@ impl Refusal {
             Refusal::TooManyRequests { after_seconds } => {
                 format!("That is too often: try again in {after_seconds} seconds.")
             }
-            Refusal::KeysUnavailable => {
-                "The token's project cannot be looked up now: try again later.".into()
-            }
+            Refusal::KeysUnavailable => KEYS_UNAVAILABLE.into(),
             Refusal::NotConfigured { why } => format!("This server is locked: {why}."),
         }
     }

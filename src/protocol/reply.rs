@@ -5,6 +5,8 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::cache_policy::{Audience, CachePolicy};
+use super::cors::{EXPOSED, PREFLIGHT};
+use super::fork::ForkRefusal;
 use super::lifetime::{Lifetime, rfc3339};
 use super::names::{TRUE, header};
 use super::offset::Offset;
@@ -16,25 +18,6 @@ use super::retention::Retention;
 /// What goes on every response. Embedding is no access: scripts of other sites read only what CORS lets them.
 const COMMON: [(&str, &str); 2] =
     [("x-content-type-options", "nosniff"), (header::RESOURCE_POLICY, "cross-origin")];
-
-/// What scripts of other sites see.
-pub const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, stream-public, stream-ttl, \
-     stream-expires-at, stream-retention, stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq, \
-     producer-received-seq, stream-reader-key, x-cache, etag, location, retry-after, allow, www-authenticate";
-
-/// What a browser's preflight is told besides.
-const PREFLIGHT: [(&str, &str); 3] = [
-    ("access-control-allow-methods", "GET, HEAD, PUT, POST, DELETE, OPTIONS"),
-    (
-        "access-control-allow-headers",
-        "authorization, content-type, if-none-match, last-event-id, stream-seq, stream-ttl, stream-expires-at, \
-         stream-retention, stream-closed, stream-public, stream-reader-key, stream-forked-from, stream-fork-offset, \
-         stream-fork-sub-offset, producer-id, \
-         producer-epoch, producer-seq",
-    ),
-    // The longest that browsers honour (Chromium: two hours).
-    ("access-control-max-age", "7200"),
-];
 
 /// How a client says who it is (RFC 6750, 3).
 const CHALLENGE: &str = "Bearer realm=\"durable-streams\"";
@@ -302,7 +285,7 @@ impl Reply {
             Refusal::ProducerGap { expected, received } => reply
                 .with(header::PRODUCER_EXPECTED_SEQ, expected.to_string())
                 .with(header::PRODUCER_RECEIVED_SEQ, received.to_string()),
-            Refusal::TooManyReaders | Refusal::KeysUnavailable => {
+            Refusal::TooManyReaders | Refusal::TooManyForks | Refusal::KeysUnavailable => {
                 reply.with(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
             }
             Refusal::TooManyRequests { after_seconds } => {
@@ -323,6 +306,9 @@ impl Reply {
             | Refusal::InvalidQuery { .. }
             | Refusal::NotFound
             | Refusal::ExistsWithOtherConfig { .. }
+            | Refusal::Gone
+            | Refusal::HeldByForks
+            | Refusal::Fork(_)
             | Refusal::EmptyBody
             | Refusal::EmptyBatch
             | Refusal::InvalidJson { .. }
@@ -379,16 +365,30 @@ fn status(refusal: &Refusal) -> StatusCode {
         Refusal::UnknownRoute | Refusal::NotFound => StatusCode::NOT_FOUND,
         Refusal::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
         Refusal::ExistsWithOtherConfig { .. }
+        | Refusal::HeldByForks
         | Refusal::ContentTypeMismatch { .. }
         | Refusal::Closed { .. }
         | Refusal::StreamSeqRegression { .. }
         | Refusal::ProducerGap { .. } => StatusCode::CONFLICT,
-        Refusal::OffsetGone { .. } => StatusCode::GONE,
+        Refusal::OffsetGone { .. } | Refusal::Gone => StatusCode::GONE,
+        Refusal::Fork(refusal) => fork_status(refusal),
         Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::NotImplemented { .. } => StatusCode::NOT_IMPLEMENTED,
         Refusal::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
-        Refusal::TooManyReaders | Refusal::KeysUnavailable | Refusal::NotConfigured { .. } => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Refusal::TooManyReaders
+        | Refusal::TooManyForks
+        | Refusal::KeysUnavailable
+        | Refusal::NotConfigured { .. } => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn fork_status(refusal: &ForkRefusal) -> StatusCode {
+    match refusal {
+        ForkRefusal::SourceNotFound => StatusCode::NOT_FOUND,
+        ForkRefusal::SourceGone | ForkRefusal::ContentType { .. } => StatusCode::CONFLICT,
+        ForkRefusal::OffsetBeyond { .. }
+        | ForkRefusal::OffsetBefore { .. }
+        | ForkRefusal::SubOffsetBeyond { .. }
+        | ForkRefusal::TooDeep => StatusCode::BAD_REQUEST,
     }
 }

@@ -1,13 +1,15 @@
 //! The one place that writes: a change is stored whole or not at all.
 
+use super::forks::Edge;
 use super::messages::{self, Written};
 use super::outbox::Event;
 use super::segments::{self, Segment};
-use super::{Failure, Sql, outbox, producers, schema, stream_row};
+use super::{Failure, Sql, forks, outbox, producers, schema, stream_row};
 use crate::protocol::Millis;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
 use crate::stream::append::Content;
+use crate::stream::fork::Fork;
 use crate::stream::{Closure, Ended, Stream};
 
 /// A decided change of one stream.
@@ -96,7 +98,48 @@ pub enum Change<'a> {
         ended: Ended,
         /// A segment that may be on its way to the bucket.
         uploading: Option<u64>,
+        /// The last fork that held it, which lets it go.
+        released: Option<Released<'a>>,
     },
+    /// The stream was deleted, or it expired, but has forks.
+    Leave,
+    /// A fork is to be created: its source may learn of it from now on.
+    Intend {
+        /// What will hold the source.
+        edge: &'a Edge,
+    },
+    /// A source has let go, or never knew.
+    Forgo {
+        /// The edge's name.
+        edge: &'a str,
+    },
+    /// A fork holds the stream.
+    Hold {
+        /// The edge's name.
+        edge: &'a str,
+        /// The fork's path.
+        path: &'a str,
+        /// The first segment that it needs.
+        first_read_seq: u64,
+    },
+    /// A fork lets the stream go.
+    Release(Released<'a>),
+    /// What a fork has inherited has gone to the bucket.
+    Inherit {
+        /// The fork, as it is now.
+        fork: &'a Fork,
+    },
+}
+
+/// An edge that is no more.
+#[derive(Clone, Copy, Debug)]
+pub struct Released<'a> {
+    /// Its name.
+    pub edge: &'a str,
+    /// Until when that must be remembered.
+    pub remember_until: Option<Millis>,
+    /// When.
+    pub now: Millis,
 }
 
 /// Stores a change in one transaction.
@@ -119,37 +162,7 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
     }
     sql.transaction(&mut || match change {
         Change::Create { path, stream, content, seals } => create(sql, path, (stream, content), *seals),
-        Change::Append {
-            stream,
-            content,
-            stream_seq,
-            producer,
-            is_first_producer,
-            closes,
-            now,
-            lease_until,
-            seals,
-        } => {
-            if let Some(content) = content {
-                let written = written(stream, content, *stream_seq, *now);
-                messages::insert(sql, stream.content_type.format(), content, written)?;
-            }
-            if let Some(producer) = producer {
-                producers::put(sql, producer, *is_first_producer)?;
-            }
-            if *seals {
-                let next = stream.tail.read_seq + 1;
-                sql.run(&schema::create_messages(next), &[])?;
-                stream_row::seal(sql, next)?;
-            }
-            match (closes, lease_until) {
-                (Some(closure), lease) => {
-                    stream_row::close(sql, closure, lease.unwrap_or(stream.lease_until))
-                }
-                // An append's own row tells when the stream was touched.
-                (None, _) => Ok(()),
-            }
-        }
+        Change::Append { .. } => append(sql, change),
         Change::Rotate { segment, noted_at } => rotate(sql, segment, *noted_at),
         Change::Trim { stream, first_read_seq } => stream_row::trim(sql, stream, *first_read_seq),
         Change::Forget { through_read_seq, noted_at } => forget(sql, *through_read_seq, *noted_at),
@@ -157,11 +170,59 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
         Change::Deliver { through_id } => outbox::forget(sql, *through_id),
         Change::Rekey { reader_key } => stream_row::rekey(sql, reader_key),
         Change::Touch { lease_until } => stream_row::lease(sql, *lease_until),
-        Change::End { stream, ended, uploading } => {
+        Change::End { stream, ended, uploading, released } => {
             drop_content(sql, stream, *uploading)?;
+            released.iter().try_for_each(|released| release(sql, released))?;
             stream_row::end(sql, *ended)
         }
+        Change::Leave => {
+            sql.run(schema::DROP_PRODUCERS, &[])?;
+            stream_row::leave(sql)
+        }
+        Change::Intend { edge } => forks::intend(sql, edge),
+        Change::Forgo { edge } => forks::forgo(sql, edge),
+        Change::Hold { edge, path, first_read_seq } => forks::put(sql, edge, path, *first_read_seq),
+        Change::Release(released) => release(sql, released),
+        Change::Inherit { fork } => stream_row::inherit(sql, fork),
     })
+}
+
+fn append(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
+    let Change::Append {
+        stream,
+        content,
+        stream_seq,
+        producer,
+        is_first_producer,
+        closes,
+        now,
+        lease_until,
+        seals,
+    } = change
+    else {
+        return Ok(());
+    };
+    if let Some(content) = content {
+        let written = written(stream, content, *stream_seq, *now);
+        messages::insert(sql, stream.content_type.format(), content, written)?;
+    }
+    if let Some(producer) = producer {
+        producers::put(sql, producer, *is_first_producer)?;
+    }
+    if *seals {
+        let next = stream.tail.read_seq + 1;
+        sql.run(&schema::create_messages(next), &[])?;
+        stream_row::seal(sql, next)?;
+    }
+    match (closes, lease_until) {
+        (Some(closure), lease) => stream_row::close(sql, closure, lease.unwrap_or(stream.lease_until)),
+        // An append's own row tells when the stream was touched.
+        (None, _) => Ok(()),
+    }
+}
+
+fn release(sql: &dyn Sql, released: &Released<'_>) -> Result<(), Failure> {
+    forks::release(sql, released.edge, released.remember_until, released.now)
 }
 
 fn create(

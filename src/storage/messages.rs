@@ -4,6 +4,7 @@
 //! a row goes on in further parts at the same position. A row's `span` is how far it moves the position; of a
 //! message in parts only the last part has one.
 
+use super::array::Array;
 use super::{Column, Columns, Failure, Param, Sql, only_row};
 use crate::protocol::Millis;
 use crate::protocol::content_type::Format;
@@ -181,26 +182,30 @@ fn each_part(message: &[u8], position: u64, store: Store<'_>) -> Result<(), Fail
     Ok(())
 }
 
-/// Reads from an offset in the hot log before the tail, until the tail or until there is enough: bytes end exactly at
-/// `max_bytes`; JSON ends with a row, so it exceeds `max_bytes` by less than one row, or holds a single message.
+/// Reads from an offset in the hot log until another, or until there is enough: bytes end exactly at `max_bytes`; JSON ends
+/// with a row, so it exceeds `max_bytes` by less than one row, or holds a single message.
 pub fn read(
     sql: &dyn Sql,
     format: Format,
     from: Offset,
-    tail: Offset,
+    until: Offset,
     max_bytes: usize,
 ) -> Result<Chunk, Failure> {
     let mut whole = Chunk::empty(from);
-    while whole.next < tail {
+    while whole.next < until {
         let from = whole.next;
         // Segments that wait for their rotation are read across as if they were one.
-        let end = if from.read_seq < tail.read_seq { Some(end_of(sql, from.read_seq)?) } else { None };
+        let end = if from.read_seq < until.read_seq { Some(end_of(sql, from.read_seq)?) } else { None };
+        let last = end.unwrap_or(until.position);
         let left = max_bytes.saturating_sub(whole.body.len());
         if end.is_none_or(|end| from.position < end) {
             let part = match format {
                 // At least a bracket and a message.
-                Format::Json => read_json(sql, from, left.max(2))?,
-                Format::Text | Format::Binary => read_bytes(sql, from, left)?,
+                Format::Json => read_json(sql, (from, last), left.max(2))?,
+                Format::Text | Format::Binary => {
+                    let left = usize::try_from(last - from.position).map_or(left, |room| left.min(room));
+                    read_bytes(sql, from, left)?
+                }
             };
             if part.next <= from {
                 return Err(Failure::new("read messages", format_args!("there are none at {from}")));
@@ -242,7 +247,7 @@ pub fn join(format: Format, body: &mut Vec<u8>, part: Vec<u8>) {
 }
 
 /// The position after the last message of a segment in the hot log.
-fn end_of(sql: &dyn Sql, read_seq: u64) -> Result<u64, Failure> {
+pub fn end_of(sql: &dyn Sql, read_seq: u64) -> Result<u64, Failure> {
     Ok(last(sql, read_seq)?.map_or(0, |last| last.next_position))
 }
 
@@ -318,12 +323,11 @@ pub const CHUNK_ROWS_MAX: u64 = 10_000;
 const PAGE_ROWS_MIN: u64 = 4;
 const PAGE_ROWS_MAX: u64 = 64;
 
-fn read_json(sql: &dyn Sql, from: Offset, max_bytes: usize) -> Result<Chunk, Failure> {
+fn read_json(sql: &dyn Sql, (from, until): (Offset, u64), max_bytes: usize) -> Result<Chunk, Failure> {
     let first = rows_from(from.read_seq, "ORDER BY key LIMIT +?");
     let further =
         format!("SELECT key, span, body FROM messages_{} WHERE key > ? ORDER BY key LIMIT +?", from.read_seq);
-    let mut array =
-        Array { from: from.position, next: from.position, max_bytes, body: vec![b'['], is_full: false };
+    let mut array = Array::new(from.position, until, max_bytes);
     let (mut statement, mut key, mut limit) = (&first, from.position << PART_BITS, PAGE_ROWS_MIN);
     let (mut rows, mut is_whole) = (0, true);
     loop {
@@ -334,24 +338,25 @@ fn read_json(sql: &dyn Sql, from: Offset, max_bytes: usize) -> Result<Chunk, Fai
             // Of a message in parts, only the last has a span.
             is_whole = row.span > 0;
             key = row.position << PART_BITS | row.part;
-            array.take(row)
+            array.take(&row)
         })?;
-        if array.is_full || rows < wanted || (rows >= CHUNK_ROWS_MAX && is_whole) {
+        if array.is_full() || rows < wanted || (rows >= CHUNK_ROWS_MAX && is_whole) {
             break;
         }
-        let row_bytes = (array.body.len() / rows as usize).max(1);
-        let missing_rows = max_bytes.saturating_sub(array.body.len()) / row_bytes;
+        let row_bytes = (array.bytes() / rows as usize).max(1);
+        let missing_rows = max_bytes.saturating_sub(array.bytes()) / row_bytes;
         (statement, limit) = (&further, (missing_rows as u64).clamp(1, PAGE_ROWS_MAX));
     }
-    array.body.push(b']');
-    Ok(Chunk { body: array.body, next: Offset { position: array.next, ..from } })
+    let (body, position) = array.finish();
+    Ok(Chunk { body, next: Offset { position, ..from } })
 }
 
-struct Row {
-    position: u64,
-    part: u64,
-    span: u64,
-    bytes: Vec<u8>,
+/// A row of the hot log.
+pub(super) struct Row {
+    pub(super) position: u64,
+    pub(super) part: u64,
+    pub(super) span: u64,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Row {
@@ -364,36 +369,5 @@ impl Row {
             span: columns.integer()?,
             bytes: columns.blob()?,
         })
-    }
-}
-
-/// A JSON array while it grows.
-struct Array {
-    from: u64,
-    next: u64,
-    max_bytes: usize,
-    body: Vec<u8>,
-    is_full: bool,
-}
-
-impl Array {
-    fn take(&mut self, row: Row) -> Result<(), Failure> {
-        self.is_full |= row.part == 0 && self.body.len() >= self.max_bytes;
-        if self.is_full {
-            return Ok(());
-        }
-        if row.part == 0 && self.body.len() > 1 {
-            self.body.push(b',');
-        }
-        match self.from.saturating_sub(row.position) {
-            0 => self.body.extend_from_slice(&row.bytes),
-            skip => {
-                let joined =
-                    std::str::from_utf8(&row.bytes).map_err(|error| Failure::new("read batch", error))?;
-                self.body.extend_from_slice(json::after(joined, skip).as_bytes());
-            }
-        }
-        self.next = row.position + row.span;
-        Ok(())
     }
 }

@@ -1,6 +1,9 @@
 //! Where bytes live, behind a port. All of it is synchronous: nothing can come between two statements.
 
+mod array;
+mod bytes;
 pub mod commit;
+pub mod forks;
 pub mod listing;
 pub mod messages;
 pub mod outbox;

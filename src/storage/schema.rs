@@ -4,9 +4,10 @@
 //! No table has an index of its own and no key besides its b-tree's: each would be one more billed row a write.
 
 /// The version of all that is stored; a row with another one is not read.
-pub const SCHEMA_VERSION: u64 = 5;
+pub const SCHEMA_VERSION: u64 = 6;
 
-/// The one row that says what the stream is; the tail is derived from its messages. Where none is left, because they were
+/// The one row that says what the stream is; `live` is 0 once it has ended, and 2 while it is only there for its forks.
+/// Of a fork, `fork` says what it has inherited; the tail is derived from its messages. Where none is left, because they were
 /// all trimmed, `tail_position`, `tail_written_at` and `tail_stream_seq` tell what they told.
 pub const CREATE_STREAM: &str = "CREATE TABLE IF NOT EXISTS stream (
     id INTEGER PRIMARY KEY,
@@ -31,7 +32,8 @@ pub const CREATE_STREAM: &str = "CREATE TABLE IF NOT EXISTS stream (
     reader_key TEXT NOT NULL,
     tail_position INTEGER NOT NULL,
     tail_written_at INTEGER NOT NULL,
-    tail_stream_seq TEXT
+    tail_stream_seq TEXT,
+    fork TEXT
 )";
 
 /// What is known of each producer, of the present life only.
@@ -79,6 +81,22 @@ pub const CREATE_SEGMENTS: &str = "CREATE TABLE IF NOT EXISTS segments (
     written_at INTEGER NOT NULL,
     stream_seq TEXT
 )";
+
+/// The edges to sources, of all lives: all but the present life's own are to be let go.
+pub const CREATE_EDGES: &str = "CREATE TABLE IF NOT EXISTS edges (
+    id TEXT PRIMARY KEY,
+    source TEXT NOT NULL,
+    valid_until INTEGER NOT NULL
+) WITHOUT ROWID";
+
+/// The forks that hold the stream, by their edges, and the first segment that each needs; and, for as long as it may be
+/// asked for again, each that was let go early.
+pub const CREATE_FORKS: &str = "CREATE TABLE IF NOT EXISTS forks (
+    edge TEXT PRIMARY KEY,
+    path TEXT NOT NULL,
+    first_read_seq INTEGER NOT NULL,
+    released_until INTEGER
+) WITHOUT ROWID";
 
 /// What others have not been told yet, in the order in which it happened. That the table is there says that they know
 /// of all that was before, or will.

@@ -3,33 +3,42 @@
 //!
 //! ```text
 //! header   "DSSEG" | version u8 | content type: length u16, text | readSeq u64 | first position u64 | messages u32
+//!          | XXH64 of all that u64
 //! messages each: length u32 | bytes
 //! footer   blocks: first position u64 | begins at byte u64 | XXH64 of its bytes u64, each
-//! trailer  number of blocks u32 | XXH64 of header and footer u64 | "DSEND"
+//! trailer  end position u64 | number of blocks u32 | XXH64 of footer and trailer up to here u64 | "DSEND"
 //! ```
 //!
-//! All numbers are big-endian, and the hash's seed is 0. A block is as many whole messages as make [`BLOCK_BYTES`].
+//! All numbers are big-endian, and the hash's seed is 0. A block is as many whole messages as make [`BLOCK_BYTES`]. So
+//! whoever has a row reads by range at once, and whoever has none reads the end of the object first.
 
-use std::hash::Hasher;
 use std::ops::Range;
 
 use twox_hash::XxHash64;
 
 use super::Failure;
+use super::bytes::Bytes;
 use super::messages::Chunk;
 use crate::protocol::content_type::Format;
 use crate::protocol::offset::Offset;
 
 /// What this code writes, and all it reads.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// From how many bytes on a block is full: what a reader in the middle of a segment fetches in vain is less.
 pub const BLOCK_BYTES: usize = 64 << 10;
 
+/// An object is smaller: 16 MiB that do not fill a segment and an append of 16 MiB, in messages of one byte, each of which
+/// has four more for its length.
+const OBJECT_MAX_BYTES: usize = ((16 + 16) * 5) << 20;
 const MAGIC: &[u8] = b"DSSEG";
 const END: &[u8] = b"DSEND";
 const ENTRY_BYTES: usize = 8 + 8 + 8;
-const TRAILER_BYTES: usize = 4 + 8 + END.len();
+const TRAILER_BYTES: usize = 8 + 4 + 8 + END.len();
+/// How much of an object's end has its whole footer, however large it is: blocks that are full, and one that is not.
+pub const ENDING_BYTES: u64 =
+    (OBJECT_MAX_BYTES / BLOCK_BYTES * ENTRY_BYTES + ENTRY_BYTES + TRAILER_BYTES) as u64;
 const SEED: u64 = 0;
+const COUNT_AND_SUM_BYTES: usize = 4 + 8;
 
 /// A run of whole messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,7 +105,7 @@ impl Writer {
         bytes.extend_from_slice(content_type.as_bytes());
         bytes.extend_from_slice(&read_seq.to_be_bytes());
         bytes.extend_from_slice(&first_position.to_be_bytes());
-        bytes.extend_from_slice(&0u32.to_be_bytes());
+        bytes.extend_from_slice(&[0; COUNT_AND_SUM_BYTES]);
         let header_bytes = bytes.len();
         Writer {
             bytes,
@@ -135,24 +144,20 @@ impl Writer {
     /// The object.
     pub fn finish(mut self) -> Encoded {
         self.end_block();
-        let count_at = self.header_bytes - 4;
-        self.bytes[count_at..self.header_bytes].copy_from_slice(&self.message_count.to_be_bytes());
-        let index = Index { blocks: self.blocks, end_byte: self.bytes.len() as u64 };
-        let footer = encode_blocks(&index.blocks);
-        let checksum = checksum_of(&self.bytes[..self.header_bytes], &footer);
-        self.bytes.extend_from_slice(&footer);
+        let count_at = self.header_bytes - COUNT_AND_SUM_BYTES;
+        self.bytes[count_at..count_at + 4].copy_from_slice(&self.message_count.to_be_bytes());
+        let checksum = XxHash64::oneshot(SEED, &self.bytes[..count_at + 4]);
+        self.bytes[count_at + 4..self.header_bytes].copy_from_slice(&checksum.to_be_bytes());
+        let footer_at = self.bytes.len();
+        let index = Index { blocks: self.blocks, end_byte: footer_at as u64 };
+        self.bytes.extend_from_slice(&encode_blocks(&index.blocks));
+        self.bytes.extend_from_slice(&self.position.to_be_bytes());
         self.bytes.extend_from_slice(&(index.blocks.len() as u32).to_be_bytes());
+        let checksum = XxHash64::oneshot(SEED, &self.bytes[footer_at..]);
         self.bytes.extend_from_slice(&checksum.to_be_bytes());
         self.bytes.extend_from_slice(END);
         Encoded { bytes: self.bytes, index, message_count: self.message_count.into() }
     }
-}
-
-fn checksum_of(header: &[u8], footer: &[u8]) -> u64 {
-    let mut hasher = XxHash64::with_seed(SEED);
-    hasher.write(header);
-    hasher.write(footer);
-    hasher.finish()
 }
 
 fn encode_blocks(blocks: &[Block]) -> Vec<u8> {
@@ -212,11 +217,11 @@ impl Index {
     }
 
     /// What a read from an offset gets of the blocks that were fetched, which begin at a byte of the object: bytes end at
-    /// `max_bytes` or where the blocks do, JSON with a message.
+    /// `max_bytes` or where the blocks do, JSON with a message; and nothing goes beyond the position `until`.
     pub fn read(
         &self,
         format: Format,
-        from: Offset,
+        (from, until): (Offset, u64),
         (begins, bytes): (u64, &[u8]),
         max_bytes: usize,
     ) -> Result<Chunk, Failure> {
@@ -228,7 +233,8 @@ impl Index {
                     if position < from.position {
                         return true;
                     }
-                    if !body.is_empty() && body.len() + message.len() > max_bytes {
+                    let is_enough = !body.is_empty() && body.len() + message.len() > max_bytes;
+                    if is_enough || position >= until {
                         return false;
                     }
                     body.push(if body.is_empty() { b'[' } else { b',' });
@@ -239,6 +245,8 @@ impl Index {
                 body.push(b']');
             }
             Format::Text | Format::Binary => {
+                let left = usize::try_from(until.saturating_sub(next)).unwrap_or(usize::MAX);
+                let max_bytes = max_bytes.min(left);
                 self.each_message(format, begins, bytes, |position, message| {
                     let skip = usize::try_from(next.saturating_sub(position)).unwrap_or(usize::MAX);
                     let rest = message.get(skip..).unwrap_or_default();
@@ -305,31 +313,37 @@ fn each_of_block(
     Ok(true)
 }
 
-/// Reads an object of which nothing is known, header and footer; whoever has its row reads by range.
-pub fn parse(object: &[u8]) -> Result<(Header, Index), Failure> {
-    let (header, header_bytes) = parse_header(object)?;
-    let trailer_at = object.len().checked_sub(TRAILER_BYTES).filter(|at| *at >= header_bytes);
-    let trailer_at = trailer_at.ok_or_else(|| damaged("it is cut off"))?;
-    let mut trailer = Bytes(&object[trailer_at..]);
-    let (Some(count), Some(checksum)) = (trailer.u32(), trailer.u64()) else {
-        return Err(damaged("no trailer"));
-    };
+/// Reads the end of an object that has so many bytes, at least [`ENDING_BYTES`] of it or all: where everything is, and the
+/// position after its last message.
+pub fn parse_ending(ending: &[u8], object_bytes: u64) -> Result<(Index, u64), Failure> {
+    let cut_off = || damaged("it is cut off");
+    let trailer_at = ending.len().checked_sub(TRAILER_BYTES).ok_or_else(cut_off)?;
+    let mut trailer = Bytes(&ending[trailer_at..]);
+    let (end_position, count) = trailer.u64().zip(trailer.u32()).ok_or_else(cut_off)?;
+    let checksum = trailer.u64().ok_or_else(cut_off)?;
     if trailer.0 != END {
         return Err(damaged("it does not end with DSEND"));
     }
-    let footer_bytes = (count as usize).checked_mul(ENTRY_BYTES);
-    let footer_at =
-        footer_bytes.and_then(|bytes| trailer_at.checked_sub(bytes)).filter(|at| *at >= header_bytes);
+    let footer_bytes = count as usize * ENTRY_BYTES;
+    let ending_bytes = (footer_bytes + TRAILER_BYTES) as u64;
+    let footer_at = trailer_at.checked_sub(footer_bytes).filter(|_| ending_bytes <= object_bytes);
     let footer_at = footer_at.ok_or_else(|| damaged("its footer is larger than it is"))?;
-    let footer = &object[footer_at..trailer_at];
-    if checksum_of(&object[..header_bytes], footer) != checksum {
-        return Err(damaged("the checksum of header and footer is wrong"));
+    if XxHash64::oneshot(SEED, &ending[footer_at..trailer_at + 8 + 4]) != checksum {
+        return Err(damaged("the checksum of its footer is wrong"));
     }
-    let blocks = decode_blocks(footer).ok_or_else(|| damaged("its footer is malformed"))?;
-    Ok((header, Index { blocks, end_byte: footer_at as u64 }))
+    let blocks = decode_blocks(&ending[footer_at..trailer_at]).filter(|blocks| !blocks.is_empty());
+    let blocks = blocks.ok_or_else(|| damaged("its footer is malformed"))?;
+    Ok((Index { blocks, end_byte: object_bytes - ending_bytes }, end_position))
 }
 
-fn parse_header(object: &[u8]) -> Result<(Header, usize), Failure> {
+/// Reads an object of which nothing is known, header and footer.
+pub fn parse(object: &[u8]) -> Result<(Header, Index), Failure> {
+    let header = parse_header(object)?;
+    let (index, _) = parse_ending(object, object.len() as u64)?;
+    Ok((header, index))
+}
+
+fn parse_header(object: &[u8]) -> Result<Header, Failure> {
     let cut_off = || damaged("its header is cut off");
     let mut rest = Bytes(object);
     if rest.take(MAGIC.len()).ok_or_else(cut_off)? != MAGIC {
@@ -345,7 +359,11 @@ fn parse_header(object: &[u8]) -> Result<(Header, usize), Failure> {
         first_position: rest.u64().ok_or_else(cut_off)?,
         message_count: rest.u32().ok_or_else(cut_off)?,
     };
-    Ok((header, object.len() - rest.0.len()))
+    let hashed = object.len() - rest.0.len();
+    if rest.u64().ok_or_else(cut_off)? != XxHash64::oneshot(SEED, &object[..hashed]) {
+        return Err(damaged("the checksum of its header is wrong"));
+    }
+    Ok(header)
 }
 
 fn check_version(version: u8) -> Result<(), Failure> {
@@ -357,31 +375,4 @@ fn check_version(version: u8) -> Result<(), Failure> {
 
 fn damaged(why: &str) -> Failure {
     Failure::new("read segment", why)
-}
-
-/// Big-endian numbers, from the front.
-struct Bytes<'b>(&'b [u8]);
-
-impl<'b> Bytes<'b> {
-    fn take(&mut self, count: usize) -> Option<&'b [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        self.take(1).map(|bytes| bytes[0])
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        Some(u16::from_be_bytes(self.take(2)?.try_into().ok()?))
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        Some(u64::from_be_bytes(self.take(8)?.try_into().ok()?))
-    }
 }

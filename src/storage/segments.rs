@@ -14,6 +14,7 @@ const PUT: &str = "INSERT OR REPLACE INTO segments (read_seq, incarnation, end_p
 const LAST: &str = "SELECT read_seq, incarnation, end_position, bytes_through, written_at, stream_seq FROM segments \
     ORDER BY read_seq DESC LIMIT 1";
 const FIND: &str = "SELECT end_position, blocks, written_at FROM segments WHERE read_seq = ?";
+const END: &str = "SELECT end_position FROM segments WHERE read_seq = ?";
 const FIRST_KEPT: &str = "SELECT read_seq, written_at FROM segments WHERE read_seq >= ? AND written_at >= ? \
     AND bytes_through >= ? ORDER BY read_seq LIMIT 1";
 const INCARNATION: &str = "SELECT incarnation FROM segments WHERE read_seq = ?";
@@ -131,27 +132,33 @@ pub fn last(sql: &dyn Sql) -> Result<Option<LastSegment>, Failure> {
 /// What a read has to know of a segment. It never changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Shape {
-    /// Which.
-    pub read_seq: u64,
     /// The position after its last message.
     pub end_position: u64,
     /// Where everything is in it.
     pub index: Index,
-    /// When its last message was written.
-    pub written_at: Millis,
+    /// When its last message was written, if that is known: the object does not say it.
+    pub written_at: Option<Millis>,
 }
 
 /// The shape of a segment that must be there.
 pub fn shape(sql: &dyn Sql, read_seq: u64) -> Result<Shape, Failure> {
-    let missing = || Failure::new("read segment", format_args!("segment {read_seq} has no row"));
-    let row = only_row(sql, FIND, &[Param::Integer(read_seq)])?.ok_or_else(missing)?;
+    let row = only_row(sql, FIND, &[Param::Integer(read_seq)])?.ok_or_else(|| missing(read_seq))?;
     let mut columns = Columns::new("segments", row);
     Ok(Shape {
-        read_seq,
         end_position: columns.integer()?,
         index: Index::decode(&columns.blob()?)?,
-        written_at: columns.integer()?,
+        written_at: Some(columns.integer()?),
     })
+}
+
+/// The position after a segment's last message.
+pub fn end_position(sql: &dyn Sql, read_seq: u64) -> Result<u64, Failure> {
+    let row = only_row(sql, END, &[Param::Integer(read_seq)])?.ok_or_else(|| missing(read_seq))?;
+    Columns::new("segments", row).integer()
+}
+
+fn missing(read_seq: u64) -> Failure {
+    Failure::new("read segment", format_args!("segment {read_seq} has no row"))
 }
 
 /// A segment that is kept.

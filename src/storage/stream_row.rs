@@ -8,17 +8,20 @@ use crate::protocol::lifetime::Lifetime;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
 use crate::protocol::retention::Retention;
+use crate::stream::fork::Fork;
 use crate::stream::rotate::Fill;
 use crate::stream::{Closure, Ended, Life, Stream};
 
-const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('stream', 'segments')";
+const TABLES: &str =
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('stream', 'segments', 'edges')";
 const SELECT: &str = "SELECT schema_version, incarnation, live, read_seq, first_read_seq, content_type, \
     ttl_seconds, expires_at, retention_seconds, retention_bytes, created_at, lease_until, closed, closer_id, \
-    closer_epoch, closer_seq, public, reader_key, tail_position, tail_written_at, tail_stream_seq FROM stream";
+    closer_epoch, closer_seq, public, reader_key, tail_position, tail_written_at, tail_stream_seq, \
+    fork FROM stream";
 const PUT: &str = "INSERT OR REPLACE INTO stream (id, schema_version, incarnation, path, live, read_seq, \
     first_read_seq, content_type, ttl_seconds, expires_at, retention_seconds, retention_bytes, created_at, \
-    lease_until, closed, closer_id, closer_epoch, closer_seq, public, reader_key, tail_position, tail_written_at) \
-    VALUES (1, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)";
+    lease_until, closed, closer_id, closer_epoch, closer_seq, public, reader_key, tail_position, tail_written_at, \
+    fork) VALUES (1, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)";
 const CLOSE: &str =
     "UPDATE stream SET closed = 1, closer_id = ?, closer_epoch = ?, closer_seq = ?, lease_until = ?";
 const REKEY: &str = "UPDATE stream SET reader_key = ?";
@@ -27,11 +30,27 @@ const SEAL: &str = "UPDATE stream SET read_seq = ?";
 const TRIM: &str =
     "UPDATE stream SET first_read_seq = ?, tail_position = ?, tail_written_at = ?, tail_stream_seq = ?";
 const PATH: &str = "SELECT path FROM stream";
-const END: &str = "UPDATE stream SET live = 0, read_seq = ?, closed = 0, closer_id = NULL, lease_until = 0";
+const INHERIT: &str = "UPDATE stream SET fork = ?";
+const LEAVE: &str = "UPDATE stream SET live = 2";
+const END: &str =
+    "UPDATE stream SET live = 0, read_seq = ?, closed = 0, closer_id = NULL, lease_until = 0, fork = NULL";
+
+/// Everything that the object remembers.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it is.
+    pub life: Life,
+    /// Whether there may be edges to sources.
+    pub has_edges: bool,
+}
 
 /// Reads everything that the object remembers.
-pub fn load(sql: &dyn Sql) -> Result<Life, Failure> {
+pub fn load(sql: &dyn Sql) -> Result<Loaded, Failure> {
     let tables = Tables::load(sql)?;
+    Ok(Loaded { life: life(sql, &tables)?, has_edges: tables.edges })
+}
+
+fn life(sql: &dyn Sql, tables: &Tables) -> Result<Life, Failure> {
     if !tables.stream {
         return Ok(Life::Unborn);
     }
@@ -43,9 +62,9 @@ pub fn load(sql: &dyn Sql) -> Result<Life, Failure> {
         return Err(Failure::new("load stream", cause));
     }
     let incarnation = columns.integer()?;
-    let live = columns.integer()? == 1;
+    let live = columns.integer()?;
     let read_seq = columns.integer()?;
-    if !live {
+    if live == 0 {
         return Ok(Life::Ended(Ended { incarnation, next_read_seq: read_seq }));
     }
     let mut stream = decode(incarnation, read_seq, columns)?;
@@ -55,7 +74,7 @@ pub fn load(sql: &dyn Sql) -> Result<Life, Failure> {
         // The lease may tell of a read later than the last write.
         stream.touched_at = stream.touched_at.max(stream.lease_until.saturating_sub(seconds * 1000));
     }
-    Ok(Life::Live(Box::new(stream)))
+    Ok(if live == 1 { Life::Live(Box::new(stream)) } else { Life::Gone(Box::new(stream)) })
 }
 
 /// Where the stream ends: in its last segment, whose last message may be in the hot log or in the bucket; or that
@@ -91,14 +110,16 @@ fn find_tail(sql: &dyn Sql, stream: &mut Stream, rotated: Option<LastSegment>) -
 struct Tables {
     stream: bool,
     segments: bool,
+    edges: bool,
 }
 
 impl Tables {
     fn load(sql: &dyn Sql) -> Result<Tables, Failure> {
-        let mut tables = Tables { stream: false, segments: false };
+        let mut tables = Tables { stream: false, segments: false, edges: false };
         sql.query(TABLES, &[], &mut |row| {
             match Columns::new("sqlite_master", row).text()?.as_str() {
                 "stream" => tables.stream = true,
+                "edges" => tables.edges = true,
                 _ => tables.segments = true,
             }
             Ok(())
@@ -159,6 +180,9 @@ fn decode(incarnation: u64, read_seq: u64, mut columns: Columns) -> Result<Strea
     // A segment that is not trimmed tells by itself, if only by being empty.
     let position = columns.integer()? * u64::from(first_read_seq > read_seq);
     let written_at = columns.integer()?;
+    let stream_seq = columns.optional_text()?;
+    let fork = decode_fork(columns.optional_text()?.as_deref())?;
+    let own_start = fork.as_ref().map(|fork| fork.own_start).filter(|start| start.read_seq == read_seq);
     Ok(Stream {
         incarnation,
         content_type: ContentType::parse(&content_type)
@@ -171,14 +195,24 @@ fn decode(incarnation: u64, read_seq: u64, mut columns: Columns) -> Result<Strea
         first_read_seq,
         hot_from: first_read_seq,
         rotated_bytes: 0,
-        tail: Offset { read_seq, position },
+        // A fork's first segment begins where it left its source, and that is where it is while it is empty.
+        tail: own_start.filter(|_| position == 0).unwrap_or(Offset { read_seq, position }),
         fill: Fill::default(),
-        stream_seq: columns.optional_text()?,
+        stream_seq,
         closure: if closed { Closure::by(closer.as_ref()) } else { Closure::Open },
         written_at,
         touched_at: written_at,
         lease_until,
+        fork,
     })
+}
+
+fn decode_fork(text: Option<&str>) -> Result<Option<Box<Fork>>, Failure> {
+    text.map(serde_json::from_str).transpose().map_err(|error| Failure::new("load fork", error))
+}
+
+fn encode_fork(fork: &Fork) -> String {
+    serde_json::to_string(fork).expect("it has text and numbers only")
 }
 
 /// Writes a new stream's row, over the one of an earlier life.
@@ -194,6 +228,7 @@ pub(super) fn put(sql: &dyn Sql, path: &str, stream: &Stream, read_seq: u64) -> 
         Some(Retention::Bytes { bytes }) => (Param::Null, Param::Integer(bytes)),
     };
     let [closer_id, closer_epoch, closer_seq] = closer(&stream.closure);
+    let fork = stream.fork.as_deref().map(encode_fork);
     sql.run(
         PUT,
         &[
@@ -216,6 +251,7 @@ pub(super) fn put(sql: &dyn Sql, path: &str, stream: &Stream, read_seq: u64) -> 
             Param::Integer(u64::from(stream.public)),
             Param::Text(&stream.reader_key),
             Param::Integer(stream.written_at),
+            fork.as_deref().map_or(Param::Null, Param::Text),
         ],
     )
 }
@@ -234,6 +270,16 @@ pub(super) fn rekey(sql: &dyn Sql, reader_key: &str) -> Result<(), Failure> {
 /// Makes a read's touch outlive the object's memory.
 pub(super) fn lease(sql: &dyn Sql, until: u64) -> Result<(), Failure> {
     sql.run(LEASE, &[Param::Integer(until)])
+}
+
+/// Stores what a fork has learnt of the owners of what it inherited.
+pub(super) fn inherit(sql: &dyn Sql, fork: &Fork) -> Result<(), Failure> {
+    sql.run(INHERIT, &[Param::Text(&encode_fork(fork))])
+}
+
+/// Keeps the stream, but only for its forks.
+pub(super) fn leave(sql: &dyn Sql) -> Result<(), Failure> {
+    sql.run(LEAVE, &[])
 }
 
 /// Leaves of the stream only what keeps its offsets from coming back.

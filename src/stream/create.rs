@@ -1,10 +1,13 @@
-//! Create: PUT (PROTOCOL.md 5.1).
+//! Create: PUT (PROTOCOL.md 5.1), and what becomes of one that asks for a fork (4.2).
 
 use super::append::Content;
+use super::fork::Fork;
 use super::rotate::Fill;
 use super::{Closure, Ended, Life, Stream};
 use crate::protocol::Millis;
 use crate::protocol::command::Create;
+use crate::protocol::content_type::ContentType;
+use crate::protocol::fork::{ForkRefusal, ForkRequest, Inheritance};
 use crate::protocol::lifetime::Lifetime;
 use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;
@@ -16,49 +19,133 @@ pub enum Creating<'a> {
     Create(Box<Stream>, Content<'a>),
     /// It is there as it was asked for.
     Exists,
+    /// Ask its source first; then decide [`fork`].
+    Fork(&'a ForkRequest),
 }
 
 /// Decides a create. A URL that had a stream before gets its next life, whose segments count on from the old
 /// one's: no offset of the old one is ever one of the new.
-pub fn create<'a>(life: &Life, request: &Create<'a>, now: Millis) -> Result<Creating<'a>, Refusal> {
-    let (incarnation, read_seq) = match life {
-        Life::Live(stream) => return exists(stream, request),
-        Life::Unborn => (1, 0),
-        Life::Ended(Ended { incarnation, next_read_seq }) => (incarnation + 1, *next_read_seq),
+pub fn create<'a>(life: &Life, request: &'a Create<'_>, now: Millis) -> Result<Creating<'a>, Refusal> {
+    let Some(next) = Next::of(life)? else { return exists(life, request) };
+    if let Some(fork) = &request.fork {
+        if let Some(content_type) = &request.content_type {
+            // What is refused in any case need not be asked for.
+            Content::of_body(content_type.format(), &request.body)?;
+        }
+        return Ok(Creating::Fork(fork));
+    }
+    let content_type = request.content_type.clone().unwrap_or_else(ContentType::unnamed);
+    let content = Content::of_body(content_type.format(), &request.body)?;
+    let stream = born(request, next, (content_type, request.lifetime), now);
+    Ok(Creating::Create(Box::new(stream), content))
+}
+
+/// Decides the create of a fork, which its source has granted.
+pub fn fork<'a>(
+    life: &Life,
+    request: &'a Create<'_>,
+    granted: &Inheritance,
+    now: Millis,
+) -> Result<Creating<'a>, Refusal> {
+    // Somebody else may have been faster.
+    let Some(next) = Next::of(life)? else { return exists(life, request) };
+    let (Some(asked), Some(until)) = (&request.fork, granted.until) else {
+        return Err(Refusal::Fork(ForkRefusal::SourceNotFound));
     };
-    let content = Content::of_body(request.content_type.format(), request.body)?;
-    let lease_until = match request.lifetime {
+    let content_type = match &request.content_type {
+        Some(content_type) => content_type.clone(),
+        None => ContentType::parse(&granted.content_type)?,
+    };
+    let content = Content::of_body(content_type.format(), &request.body)?;
+    let own_lifetime = request.lifetime != Lifetime::Unlimited;
+    let lifetime = if own_lifetime { request.lifetime } else { granted.lifetime };
+    let fork = Fork::of(asked, (granted, until), next.read_seq, own_lifetime);
+    let own_start = fork.own_start;
+    let mut stream = born(request, next, (content_type, lifetime), now);
+    stream.fork = Some(Box::new(fork));
+    stream.tail = own_start;
+    stream.first_read_seq = own_start.read_seq;
+    stream.hot_from = own_start.read_seq;
+    Ok(Creating::Create(Box::new(stream), content))
+}
+
+/// The life that comes next.
+#[derive(Clone, Copy)]
+struct Next {
+    incarnation: u64,
+    read_seq: u64,
+}
+
+impl Next {
+    /// None while there is a stream.
+    fn of(life: &Life) -> Result<Option<Next>, Refusal> {
+        match life {
+            Life::Live(_) => Ok(None),
+            Life::Gone(_) => Err(Refusal::HeldByForks),
+            Life::Unborn => Ok(Some(Next { incarnation: 1, read_seq: 0 })),
+            Life::Ended(Ended { incarnation, next_read_seq }) => {
+                Ok(Some(Next { incarnation: incarnation + 1, read_seq: *next_read_seq }))
+            }
+        }
+    }
+}
+
+fn born(
+    request: &Create<'_>,
+    next: Next,
+    (content_type, lifetime): (ContentType, Lifetime),
+    now: Millis,
+) -> Stream {
+    let lease_until = match lifetime {
         Lifetime::Ttl { seconds } => now + seconds * 1000,
         Lifetime::Unlimited | Lifetime::ExpiresAt { .. } => 0,
     };
-    let stream = Stream {
-        incarnation,
-        content_type: request.content_type.clone(),
-        lifetime: request.lifetime,
+    Stream {
+        incarnation: next.incarnation,
+        content_type,
+        lifetime,
         public: request.public,
         reader_key: request.reader_key.clone(),
         retention: request.retention,
         created_at: now,
-        first_read_seq: read_seq,
-        hot_from: read_seq,
+        first_read_seq: next.read_seq,
+        hot_from: next.read_seq,
         rotated_bytes: 0,
-        tail: Offset::segment_start(read_seq),
+        tail: Offset::segment_start(next.read_seq),
         fill: Fill::default(),
         stream_seq: None,
         closure: if request.closed { Closure::Closed } else { Closure::Open },
         written_at: now,
         touched_at: now,
         lease_until,
-    };
-    Ok(Creating::Create(Box::new(stream), content))
+        fork: None,
+    }
 }
 
-fn exists<'a>(stream: &Stream, request: &Create<'a>) -> Result<Creating<'a>, Refusal> {
+fn exists<'a>(life: &Life, request: &Create<'_>) -> Result<Creating<'a>, Refusal> {
+    let stream = life.live()?;
     let differs = |what| Err(Refusal::ExistsWithOtherConfig { what });
-    if !stream.content_type.matches(request.content_type.as_str()) {
+    let is_same_fork = match (&stream.fork, &request.fork) {
+        (None, None) => true,
+        (Some(fork), Some(asked)) => fork.is_asked_for_by(asked),
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    if !is_same_fork {
+        return differs("source (Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset)");
+    }
+    // What a fork has from its source is not asked for.
+    let unnamed = request.fork.is_none().then(ContentType::unnamed);
+    let content_type = request.content_type.as_ref().or(unnamed.as_ref());
+    if content_type.is_some_and(|asked| !stream.content_type.matches(asked.as_str())) {
         return differs("Content-Type");
     }
-    if stream.lifetime != request.lifetime {
+    let inherits_lifetime = stream.fork.as_ref().is_some_and(|fork| !fork.own_lifetime);
+    let asked = if inherits_lifetime && request.lifetime == Lifetime::Unlimited {
+        stream.lifetime
+    } else {
+        request.lifetime
+    };
+    if stream.lifetime != asked {
         return differs("lifetime (Stream-TTL, Stream-Expires-At)");
     }
     // As with the lifetime, none is another one than some: what a deployment keeps by default may change.

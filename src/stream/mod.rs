@@ -5,6 +5,7 @@ pub mod close;
 pub mod create;
 pub mod delete;
 pub mod fence;
+pub mod fork;
 pub mod read;
 pub mod retain;
 pub mod rotate;
@@ -16,6 +17,7 @@ use crate::protocol::producer::Producer;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::retention::Retention;
 use crate::protocol::{Millis, cursor};
+use fork::Fork;
 use rotate::Fill;
 
 /// A touch that is not stored may be lost with the object's memory, and each stored one is a billed row. So a
@@ -33,6 +35,8 @@ pub enum Life {
     Ended(Ended),
     /// The stream is there.
     Live(Box<Stream>),
+    /// The stream was deleted or expired, and is only there for its forks.
+    Gone(Box<Stream>),
 }
 
 /// What remains of a stream that ended.
@@ -81,6 +85,8 @@ pub struct Stream {
     pub touched_at: Millis,
     /// Until when storage says that a stream with a TTL lives.
     pub lease_until: Millis,
+    /// What it has inherited, if it is a fork.
+    pub fork: Option<Box<Fork>>,
 }
 
 /// Open, or closed and by whom.
@@ -111,7 +117,24 @@ impl Life {
     pub fn live(&self) -> Result<&Stream, Refusal> {
         match self {
             Life::Live(stream) => Ok(stream),
+            Life::Gone(_) => Err(Refusal::Gone),
             Life::Unborn | Life::Ended(_) => Err(Refusal::NotFound),
+        }
+    }
+
+    /// The stream, if anybody can read it: itself, or as a part of its forks.
+    pub fn stored(&self) -> Option<&Stream> {
+        match self {
+            Life::Live(stream) | Life::Gone(stream) => Some(stream),
+            Life::Unborn | Life::Ended(_) => None,
+        }
+    }
+
+    /// The same, to let memory follow storage.
+    pub fn stored_mut(&mut self) -> Option<&mut Stream> {
+        match self {
+            Life::Live(stream) | Life::Gone(stream) => Some(stream),
+            Life::Unborn | Life::Ended(_) => None,
         }
     }
 }
@@ -130,7 +153,23 @@ impl Stream {
     /// The offset of its first message that is still there. A closed stream's last segment may be gone, too: then it is
     /// the tail.
     pub fn start(&self) -> Offset {
-        Offset::segment_start(self.first_read_seq).min(self.tail)
+        self.inherited().map_or(self.own_start(), |fork| fork.start)
+    }
+
+    /// The offset of the first message that is still there and its own.
+    pub fn own_start(&self) -> Offset {
+        self.segment_start(self.first_read_seq).min(self.tail)
+    }
+
+    /// The first offset of a segment: that of a fork's first is where it left its source.
+    pub fn segment_start(&self, read_seq: u64) -> Offset {
+        let own_start = self.fork.as_ref().map(|fork| fork.own_start);
+        own_start.filter(|start| start.read_seq == read_seq).unwrap_or(Offset::segment_start(read_seq))
+    }
+
+    /// What it has inherited and still has: that goes with the first segment of its own.
+    pub fn inherited(&self) -> Option<&Fork> {
+        self.fork.as_deref().filter(|fork| fork.own_start.read_seq == self.first_read_seq)
     }
 
     /// When it ends if nobody touches it.

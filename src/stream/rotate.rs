@@ -51,8 +51,7 @@ pub fn due(stream: &Stream, limits: SegmentLimits) -> Option<u64> {
 
 /// The first segment that may still change, or that stays.
 fn sealed_until(stream: &Stream, limits: SegmentLimits) -> u64 {
-    let tail_goes = stream.closure.is_closed()
-        && stream.tail.position > 0
-        && stream.fill.bytes >= limits.closed_bytes_min;
+    let tail_goes =
+        stream.closure.is_closed() && stream.fill.appends > 0 && stream.fill.bytes >= limits.closed_bytes_min;
     stream.tail.read_seq + u64::from(tail_goes)
 }

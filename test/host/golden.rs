@@ -144,13 +144,14 @@ fn instants() {
 
 #[test]
 fn schema_text() {
-    assert_eq!(schema::SCHEMA_VERSION, 5);
+    assert_eq!(schema::SCHEMA_VERSION, 6);
     let stream = "CREATE TABLE IF NOT EXISTS stream ( id INTEGER PRIMARY KEY, schema_version INTEGER NOT NULL, \
         incarnation INTEGER NOT NULL, path TEXT NOT NULL, live INTEGER NOT NULL, read_seq INTEGER NOT NULL, \
         first_read_seq INTEGER NOT NULL, content_type TEXT NOT NULL, ttl_seconds INTEGER, expires_at INTEGER, \
         retention_seconds INTEGER, retention_bytes INTEGER, created_at INTEGER NOT NULL, lease_until INTEGER NOT NULL, \
         closed INTEGER NOT NULL, closer_id TEXT, closer_epoch INTEGER, closer_seq INTEGER, public INTEGER NOT NULL, \
-        reader_key TEXT NOT NULL, tail_position INTEGER NOT NULL, tail_written_at INTEGER NOT NULL, tail_stream_seq TEXT )";
+        reader_key TEXT NOT NULL, tail_position INTEGER NOT NULL, tail_written_at INTEGER NOT NULL, tail_stream_seq TEXT, \
+        fork TEXT )";
     let producers = "CREATE TABLE IF NOT EXISTS producers ( id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, \
         seq INTEGER NOT NULL ) WITHOUT ROWID";
     let messages = "CREATE TABLE IF NOT EXISTS messages_7 ( key INTEGER PRIMARY KEY, span INTEGER NOT NULL, \
@@ -164,6 +165,12 @@ fn schema_text() {
         end_position INTEGER NOT NULL, message_count INTEGER NOT NULL, object_bytes INTEGER NOT NULL, \
         blocks BLOB NOT NULL, bytes_through INTEGER NOT NULL, written_at INTEGER NOT NULL, stream_seq TEXT )";
     assert_eq!(one_line(schema::CREATE_SEGMENTS), one_line(segments));
+    let edges = "CREATE TABLE IF NOT EXISTS edges ( id TEXT PRIMARY KEY, source TEXT NOT NULL, \
+        valid_until INTEGER NOT NULL ) WITHOUT ROWID";
+    assert_eq!(one_line(schema::CREATE_EDGES), one_line(edges));
+    let forks = "CREATE TABLE IF NOT EXISTS forks ( edge TEXT PRIMARY KEY, path TEXT NOT NULL, \
+        first_read_seq INTEGER NOT NULL, released_until INTEGER ) WITHOUT ROWID";
+    assert_eq!(one_line(schema::CREATE_FORKS), one_line(forks));
     let outbox = "CREATE TABLE outbox ( id INTEGER PRIMARY KEY, noted_at INTEGER NOT NULL, kind TEXT NOT NULL, \
         notice TEXT NOT NULL )";
     assert_eq!(one_line(schema::CREATE_OUTBOX), one_line(outbox));
@@ -190,10 +197,10 @@ fn stored_rows() {
     );
     world.send_answered(&last.body(format!("\"{}\"", "x".repeat(ROW_MAX_BYTES)))).assert_is("200");
     let rows = |query: &str| rows_of(&world, query);
-    let stream = "[Integer(1), Integer(5), Integer(2), Text(\"chat/42\"), Integer(1), Integer(1), Integer(1), \
+    let stream = "[Integer(1), Integer(6), Integer(2), Text(\"chat/42\"), Integer(1), Integer(1), Integer(1), \
         Text(\"application/json\"), Null, Integer(1924992000000), Null, Null, Integer(1893456000000), Integer(0), \
         Integer(1), Text(\"p\"), Integer(4), Integer(1), Integer(0), Text(\"key-1893456000000\"), Integer(0), \
-        Integer(1893456000000), Null]";
+        Integer(1893456000000), Null, Null]";
     assert_eq!(rows("SELECT * FROM stream"), [stream]);
     assert_eq!(rows("SELECT * FROM producers"), ["[Text(\"p\"), Integer(4), Integer(1)]"]);
     let messages = [
@@ -221,17 +228,17 @@ fn rows_of(world: &World, query: &str) -> Vec<String> {
 
 /// The header of a segment of two JSON messages, its blocks, its footer and its trailer.
 const JSON_SEGMENT: [&str; 4] = [
-    "44535345470100106170706c69636174696f6e2f6a736f6e0000000000000000000000000000000000000002",
+    "44535345470200106170706c69636174696f6e2f6a736f6e0000000000000000000000000000000000000002f694f62fb717018e",
     "000000013100000003226122",
-    "0000000000000000000000000000002c87394f3fdac2c246",
-    "00000001135fd3b2b9f25f144453454e44",
+    "0000000000000000000000000000003487394f3fdac2c246",
+    "000000000000000200000001425ca5d9903e01fb4453454e44",
 ];
 /// The same of two messages of bytes.
 const BYTES_SEGMENT: [&str; 4] = [
-    "4453534547010003612f620000000000000003000000000000000000000002",
+    "4453534547020003612f620000000000000003000000000000000000000002f5b19afc8589744c",
     "00000002ff000000000101",
-    "0000000000000000000000000000001f7fd8b233e3b2e466",
-    "000000010ddaf2c78b25d4314453454e44",
+    "000000000000000000000000000000277fd8b233e3b2e466",
+    "000000000000000300000001f20bbb91ef82612f4453454e44",
 ];
 
 fn json_segment() -> Encoded {
@@ -269,10 +276,10 @@ fn segment_objects() {
         assert_eq!(segment_file::parse(&file.bytes), Ok((header, file.index.clone())));
         let [head, blocks, footer, _] = pinned;
         let end_byte = (head.len() + blocks.len()) as u64 / 2;
-        assert_eq!(hex(&file.index.encode()), format!("01{end_byte:016x}{footer}"));
+        assert_eq!(hex(&file.index.encode()), format!("02{end_byte:016x}{footer}"));
         assert_eq!(Index::decode(&file.index.encode()), Ok(file.index));
     }
-    assert_eq!((segment_file::VERSION, segment_file::BLOCK_BYTES), (1, 64 << 10));
+    assert_eq!((segment_file::VERSION, segment_file::BLOCK_BYTES), (2, 64 << 10));
 }
 
 #[test]
@@ -290,9 +297,9 @@ fn segment_keys() {
 #[test]
 fn segments_of_another_version() {
     let refused = |version| {
-        Failure::new("read segment", format_args!("it has version {version}, this reads version 1"))
+        Failure::new("read segment", format_args!("it has version {version}, this reads version 2"))
     };
-    for version in [0, 2, 255] {
+    for version in [0, 1, 255] {
         let Encoded { mut bytes, index, .. } = json_segment();
         bytes[5] = version;
         assert_eq!(segment_file::parse(&bytes), Err(refused(version)));
@@ -358,11 +365,11 @@ fn stored_segments() {
         "POST | content-type: application/json << \"a\"",
     ]);
     let row = |read_seq, rest: &str| format!("[Integer({read_seq}), Integer(1), {rest}]");
-    let blocks = "0100000000000000380000000000000000000000000000002c87394f3fdac2c246";
+    let blocks = "0200000000000000400000000000000000000000000000003487394f3fdac2c246";
     let arrived = row(
         0,
         &format!(
-            "Integer(2), Integer(2), Integer(97), Text(\"{blocks}\"), Integer(4), Integer(1893456000005), Text(\"s1\")"
+            "Integer(2), Integer(2), Integer(113), Text(\"{blocks}\"), Integer(4), Integer(1893456000005), Text(\"s1\")"
         ),
     );
     let query = "SELECT read_seq, incarnation, end_position, message_count, object_bytes, lower(hex(blocks)), \
@@ -374,7 +381,7 @@ fn stored_segments() {
     world.run(&[batch, batch, "DELETE"]);
     let unread = row(
         1,
-        "Integer(0), Integer(0), Integer(0), Text(\"010000000000000000\"), Integer(0), Integer(0), Null",
+        "Integer(0), Integer(0), Integer(0), Text(\"020000000000000000\"), Integer(0), Integer(0), Null",
     );
     assert_eq!(rows_of(&world, query), [arrived, unread]);
 }
@@ -392,7 +399,7 @@ fn stored_notices() {
         "WAIT 5ms",
         "POST | content-type: application/json << \"a\"",
     ]);
-    let rotated = r#"{"incarnation":1,"read_seq":0,"object_key":"Y2hhdC80Mg/1/0000000000000000","content_type":"application/json; charset=\"utf-8\"","end_position":2,"message_count":2,"object_bytes":114,"written_at":1893456000005}"#;
+    let rotated = r#"{"incarnation":1,"read_seq":0,"object_key":"Y2hhdC80Mg/1/0000000000000000","content_type":"application/json; charset=\"utf-8\"","end_position":2,"message_count":2,"object_bytes":130,"written_at":1893456000005}"#;
     let notice = |id, kind: &str, text: &str| {
         let text = rusqlite::types::Value::Text(text.to_owned());
         format!("[Integer({id}), Integer(1893456000005), Text({kind:?}), {text:?}]")
@@ -401,7 +408,7 @@ fn stored_notices() {
     assert_eq!(rows_of(&world, query), [notice(1, "rotated", rotated)]);
     world.tell_mirror();
     let mirrored = "[Text(\"chat/42\"), Integer(1), Integer(0), Text(\"Y2hhdC80Mg/1/0000000000000000\"), \
-        Text(\"application/json; charset=\\\"utf-8\\\"\"), Integer(2), Integer(2), Integer(114), Integer(1893456000005)]";
+        Text(\"application/json; charset=\\\"utf-8\\\"\"), Integer(2), Integer(2), Integer(130), Integer(1893456000005)]";
     assert_eq!(world.mirror.rows(), [mirrored]);
     world.run(&["DELETE"]);
     assert_eq!(rows_of(&world, query), [notice(1, "forgotten", r#"{"through_read_seq":0}"#)]);

@@ -319,12 +319,19 @@ proptest! {
 
     /// Chunk by chunk from anywhere, bytes are what was written. A chunk ends where `max_bytes` or the range does.
     #[test]
-    fn bytes_come_back_from_segments(messages in segment_messages(), at in any::<prop::sample::Index>(), max_bytes in chunk_bytes()) {
+    fn bytes_come_back_from_segments(
+        messages in segment_messages(),
+        at in any::<prop::sample::Index>(),
+        end in any::<prop::sample::Index>(),
+        max_bytes in chunk_bytes(),
+    ) {
         let file = segment_of(Format::Binary, &messages);
         let whole = messages.concat();
         let mut position = at.index(whole.len());
+        // What a fork has inherited ends anywhere.
+        let until = (position + 1 + end.index(whole.len())) as u64;
         // A chunk of a few bytes is not asked for until the end of a large segment.
-        let stop = whole.len().min(position + 200 * max_bytes);
+        let stop = whole.len().min(position + 200 * max_bytes).min(until as usize);
         while position < stop {
             let range = file.index.range(Format::Binary, position as u64, max_bytes);
             let fetched = &file.bytes[range.start as usize..range.end as usize];
@@ -332,8 +339,8 @@ proptest! {
             let (last_at, last) = found.last().unwrap();
             let from = Offset { read_seq: 3, position: position as u64 };
             let chunk =
-                file.index.read(Format::Binary, from, (range.start, fetched), max_bytes).unwrap();
-            let end = (position + max_bytes).min(*last_at as usize + last.len());
+                file.index.read(Format::Binary, (from, until), (range.start, fetched), max_bytes).unwrap();
+            let end = (position + max_bytes).min(*last_at as usize + last.len()).min(until as usize);
             prop_assert!(end > position );
             prop_assert!(chunk.body == whole.as_bytes()[position..end], "from {} to {}", position, end);
             prop_assert_eq!(chunk.next, Offset { read_seq: 3, position: end as u64 });
@@ -344,23 +351,29 @@ proptest! {
     /// Chunk by chunk from anywhere, arrays hold each message once. A chunk is at most `max_bytes` and its brackets, or
     /// a single message, and holds as many as fit and were fetched.
     #[test]
-    fn json_comes_back_from_segments(messages in segment_messages(), at in any::<prop::sample::Index>(), max_bytes in chunk_bytes()) {
+    fn json_comes_back_from_segments(
+        messages in segment_messages(),
+        at in any::<prop::sample::Index>(),
+        end in any::<prop::sample::Index>(),
+        max_bytes in chunk_bytes(),
+    ) {
         let file = segment_of(Format::Json, &messages);
         let mut position = at.index(messages.len());
-        while position < messages.len() {
+        let until = messages.len().min(position + 1 + end.index(messages.len()));
+        while position < until {
             let range = file.index.range(Format::Json, position as u64, max_bytes);
             let fetched = &file.bytes[range.start as usize..range.end as usize];
             let found = all_messages(&file.index, Format::Json, range.start, fetched).unwrap();
             let from = Offset { read_seq: 3, position: position as u64 };
             let chunk =
-                file.index.read(Format::Json, from, (range.start, fetched), max_bytes).unwrap();
+                file.index.read(Format::Json, (from, until as u64), (range.start, fetched), max_bytes).unwrap();
             let end = chunk.next.position as usize;
-            prop_assert!(end > position  && chunk.next.read_seq == 3);
+            prop_assert!(end > position && end <= until && chunk.next.read_seq == 3);
             let array = |end: usize| format!("[{}]", messages[position..end].join(","));
             prop_assert!(chunk.body == array(end).as_bytes(), "from {} to {}", position, end);
             prop_assert!(end == position + 1 || chunk.body.len() <= max_bytes + 2);
             let was_fetched = found.last().unwrap().0 as usize >= end;
-            prop_assert!(!was_fetched || array(end + 1).len() > max_bytes + 2);
+            prop_assert!(end == until || !was_fetched || array(end + 1).len() > max_bytes + 2);
             position = end;
         }
     }

@@ -179,17 +179,6 @@ fn a_refused_create_creates_nothing() {
     check(&[JSON], "PUT | content-type: application/json << {", "200");
 }
 
-/// 4.2 comes later.
-#[test]
-fn forks_are_not_there_yet() {
-    for header in
-        ["stream-forked-from: /v1/stream/a", "stream-fork-offset: @0_1", "stream-fork-sub-offset: 1"]
-    {
-        check(&[], &format!("PUT | {header}"), "501 | error: not_implemented");
-        check(&[TEXT], &format!("PUT | content-type: text/plain | {header}"), "501");
-    }
-}
-
 #[test]
 fn content_types_have_a_longest() {
     let put =

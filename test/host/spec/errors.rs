@@ -2,6 +2,7 @@
 
 use durable_streams::protocol::cache_policy::{Audience, CachePolicy};
 use durable_streams::protocol::command::STREAM_METHODS;
+use durable_streams::protocol::fork::ForkRefusal;
 use durable_streams::protocol::lifetime::Lifetime;
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::producer::Producer;
@@ -71,6 +72,10 @@ fn refusals() -> Vec<(Refusal, &'static str)> {
         (Refusal::TooManyRequests { after_seconds: 60 }, "429 | retry-after: 60 | error: too_many_requests"),
         (Refusal::KeysUnavailable, "503 | retry-after: 5 | error: keys_unavailable"),
         (Refusal::NotConfigured { why: "x".to_owned() }, "503 | error: not_configured"),
+        (Refusal::Gone, "410 | error: stream_gone"),
+        (Refusal::HeldByForks, "409 | error: held_by_forks"),
+        (Refusal::TooManyForks, "503 | retry-after: 5 | error: too_many_forks"),
+        (Refusal::Fork(ForkRefusal::SourceNotFound), "404 | error: source_not_found"),
     ]
 }
 
@@ -104,6 +109,10 @@ fn is_listed(refusal: &Refusal) -> usize {
         Refusal::TooManyRequests { .. } => 25,
         Refusal::KeysUnavailable => 26,
         Refusal::NotConfigured { .. } => 27,
+        Refusal::Gone => 28,
+        Refusal::HeldByForks => 29,
+        Refusal::TooManyForks => 30,
+        Refusal::Fork(_) => 31,
     }
 }
 
@@ -116,10 +125,27 @@ fn every_refusal() {
         response.assert_is(expected);
         codes.push(response.error_code());
     }
-    assert_eq!(codes.len(), 28, "as many as is_listed has");
+    assert_eq!(codes.len(), 32, "as many as is_listed has");
     codes.sort();
     codes.dedup();
-    assert_eq!(codes.len(), 28, "each has a code of its own");
+    assert_eq!(codes.len(), 32, "each has a code of its own");
+}
+
+/// PROTOCOL.md 4.2, fork creation errors.
+#[test]
+fn every_refusal_of_a_fork() {
+    let table = [
+        (ForkRefusal::SourceNotFound, "404 | error: source_not_found"),
+        (ForkRefusal::SourceGone, "409 | error: source_gone"),
+        (ForkRefusal::OffsetBeyond { tail: TAIL }, "400 | error: fork_offset_beyond_tail"),
+        (ForkRefusal::OffsetBefore { start: TAIL }, "400 | error: fork_offset_gone"),
+        (ForkRefusal::SubOffsetBeyond { max: 3 }, "400 | error: fork_sub_offset_beyond_tail"),
+        (ForkRefusal::ContentType { expected: "a/b".to_owned() }, "409 | error: content_type_mismatch"),
+        (ForkRefusal::TooDeep, "400 | error: fork_too_deep"),
+    ];
+    for (refusal, expected) in table {
+        Response::of_reply(Reply::refused(&Refusal::Fork(refusal))).assert_is(expected);
+    }
 }
 
 /// `Response::of_reply` holds each against 12.7.

@@ -9,6 +9,7 @@ use crate::support::sql::Fault;
 use crate::support::world::CHUNK_MAX_BYTES;
 use crate::support::{Outcome, Request, SseClient, World};
 use ::http::Method;
+use durable_streams::object::cold::{Fetch, Fetched};
 use durable_streams::object::rotation::{COLLECTED_AT_ONCE_MAX, Work};
 use durable_streams::object::{Answer, Limits, Object, Ports, Stop};
 use durable_streams::protocol::command::{Command, RequestHead};
@@ -133,7 +134,7 @@ fn damaged_objects_are_missed() {
 /// Where the blocks of a small object are: between its header, and its footer of one entry and its trailer.
 fn blocks_of(object: &[u8]) -> (usize, usize) {
     let content_type = usize::from(object[7]);
-    (5 + 1 + 2 + content_type + 8 + 8 + 4, object.len() - (8 + 8 + 8) - (4 + 8 + 5))
+    (5 + 1 + 2 + content_type + 8 + 8 + 4 + 8, object.len() - (8 + 8 + 8) - (8 + 4 + 8 + 5))
 }
 
 /// What is logged says which object it was.
@@ -155,27 +156,28 @@ fn failures_name_the_object() {
     let Command::Read(read) = &command else { panic!("{command:?}") };
     let served = object.serve(&ports, "chat/42", &command, world.now).unwrap();
     let Answer::Cold(cold) = served else { panic!("{served:?}") };
-    let [part] = &cold.parts[..] else { panic!("{cold:?}") };
-    assert_eq!(part.key, KEY);
-    let sound = world.bucket.get(&part.key, &part.range).unwrap();
+    let [fetch @ Fetch::Object { key, .. }] = &cold.fetches[..] else { panic!("{cold:?}") };
+    assert_eq!(key, KEY);
+    let Fetched::Bytes(sound) = world.bucket.fetch(fetch) else { panic!("it is there") };
     let mut flipped = sound.clone();
     flipped[4] ^= 1;
     for (fetched, why) in [
-        (None, "it is not in the bucket"),
-        (Some(sound[..3].to_vec()), "it is cut off"),
-        (Some(flipped), "a block's checksum is wrong"),
+        (Fetched::Missing, "it is not in the bucket"),
+        (Fetched::Bytes(sound[..3].to_vec()), "it is cut off"),
+        (Fetched::Bytes(flipped), "a block's checksum is wrong"),
     ] {
         let Err(Stop::Failed(failure)) = object.thaw(&ports, read, (&cold, &[fetched]), world.now) else {
             panic!("{why}: it did not fail");
         };
         assert_eq!(failure.to_string(), format!("read segment: {KEY}: {why}"));
     }
-    assert!(object.thaw(&ports, read, (&cold, &[Some(sound.clone())]), world.now).is_ok());
+    let sound = [Fetched::Bytes(sound)];
+    assert!(object.thaw(&ports, read, (&cold, &sound), world.now).is_ok());
     // The stream ended while its bytes were fetched: they are not given to anybody.
     world.run(&["DELETE", TEXT]);
     let ports = Ports { sql: &world.sql, sockets: &world.sockets };
     object.forget();
-    let stopped = object.thaw(&ports, read, (&cold, &[Some(sound.clone())]), world.now);
+    let stopped = object.thaw(&ports, read, (&cold, &sound), world.now);
     assert!(matches!(stopped, Err(Stop::Refused(_))), "{stopped:?}");
 }
 

@@ -1,12 +1,12 @@
 //! The bucket: a map that fails on demand.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
+use durable_streams::object::cold::{Fetch, Fetched};
 use durable_streams::object::rotation::Work;
 use durable_streams::protocol::content_type::Format;
 use durable_streams::storage::Failure;
-use durable_streams::storage::segment_file::Index;
+use durable_streams::storage::segment_file::{ENDING_BYTES, Index};
 
 /// What goes wrong next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,11 +49,21 @@ impl HostBucket {
         fault.is_none()
     }
 
-    /// Bytes of an object, as far as it has them.
-    pub(crate) fn get(&self, key: &str, range: &Range<u64>) -> Option<Vec<u8>> {
-        let object = self.objects.get(key)?;
-        let end = object.len().min(range.end as usize);
-        Some(object[(range.start as usize).min(end)..end].to_vec())
+    /// What a read needs of it.
+    pub(crate) fn fetch(&self, fetch: &Fetch) -> Fetched {
+        match fetch {
+            Fetch::Object { key, range } => {
+                let Some(object) = self.objects.get(key) else { return Fetched::Missing };
+                let end = object.len().min(range.end as usize);
+                Fetched::Bytes(object[(range.start as usize).min(end)..end].to_vec())
+            }
+            Fetch::Ending { key } => {
+                let Some(object) = self.objects.get(key) else { return Fetched::Missing };
+                let from = object.len().saturating_sub(ENDING_BYTES as usize);
+                Fetched::Ending(object[from..].to_vec(), object.len() as u64)
+            }
+            Fetch::Inherit { path, .. } => panic!("{path} is not in the bucket"),
+        }
     }
 }
 

@@ -7,8 +7,9 @@
 use std::fmt;
 
 use durable_streams::protocol::bridge::{parse_reply_head, reply_body_at};
+use durable_streams::protocol::cors::EXPOSED;
 use durable_streams::protocol::offset::Offset;
-use durable_streams::protocol::reply::{EXPOSED, Reply};
+use durable_streams::protocol::reply::Reply;
 
 /// The stream under test.
 pub(crate) const STREAM_URL: &str = "https://streams.test/v1/stream/chat/42";

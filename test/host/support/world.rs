@@ -7,6 +7,7 @@ use ::http::Method;
 use durable_streams::edge::access::Settings;
 use durable_streams::edge::admin::Admin;
 use durable_streams::edge::route::{Route, route, stream_path};
+use durable_streams::object::cold::Fetched;
 use durable_streams::object::mirror::Delivery;
 use durable_streams::object::rotation::Work;
 use durable_streams::object::{Answer, Limits, Object, Ports, Stop};
@@ -354,8 +355,7 @@ impl World {
             .ask_object(is_stranger, &command, |object, ports, now| object.serve(ports, path, &command, now));
         let mut meanwhile = self.meanwhile;
         while let (Ok(Answer::Cold(cold)), Command::Read(read)) = (&served, &command) {
-            let fetched: Vec<Option<Vec<u8>>> =
-                cold.parts.iter().map(|part| self.bucket.get(&part.key, &part.range)).collect();
+            let fetched: Vec<Fetched> = cold.fetches.iter().map(|fetch| self.bucket.fetch(fetch)).collect();
             self.happen(meanwhile, path, &request.url);
             meanwhile = Meanwhile::Nothing;
             served = self.ask_object(is_stranger, &command, |object, ports, now| {
@@ -385,6 +385,7 @@ impl World {
         match served {
             Ok(Answer::Reply(reply)) => Outcome::Answered(Response::of_reply(reply)),
             Ok(Answer::Cold(_)) => panic!("only reads are cold, and they were thawed"),
+            Ok(Answer::Ask(asking)) => panic!("there is no other stream: {asking:?}"),
             Ok(Answer::Park(park)) => {
                 let head = Response::of_reply(park.head.clone());
                 Outcome::Parked(self.sockets.accept(&park), head)

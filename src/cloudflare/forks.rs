@@ -1,0 +1,158 @@
+//! Forks: what their objects ask each other. These are calls and no requests, so that nothing that comes from outside can
+//! look like one.
+
+use std::rc::Rc;
+
+use js_sys::{Array, Promise, Uint8Array};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+
+use super::asker::Asker;
+use super::clock::{self, Timer};
+#[cfg(feature = "counters")]
+use super::counters;
+use super::log;
+use super::sockets::ObjectSockets;
+use super::stream_object::Inner;
+use super::upstream::unreached;
+use crate::object::alarm::RETRY;
+use crate::object::forks::{Asking, Said};
+use crate::object::{Answer, Ports};
+use crate::protocol::command::Create;
+use crate::protocol::fork::{Question, Release, Told};
+use crate::storage::Failure;
+
+#[wasm_bindgen(module = "/src/cloudflare/asking.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = askStream)]
+    fn ask_stream(namespace: &JsValue, path: &str, question: &str) -> Promise;
+}
+
+impl Inner {
+    /// Creates a fork, which others have to be asked for.
+    pub(super) fn promise_of_fork(
+        self: &Rc<Self>,
+        asker: Asker,
+        request: Create<'static>,
+        asking: Asking,
+    ) -> Promise {
+        let inner = Rc::clone(self);
+        future_to_promise(async move {
+            #[cfg(feature = "counters")]
+            let _busy = counters::busy(inner.name(), |_| {});
+            let mut asking = asking;
+            let served = loop {
+                let told = inner.ask(&asking.path, &asking.question).await.map(|(told, _)| told);
+                let sockets = ObjectSockets::new(&inner.state);
+                let ports = Ports { sql: &inner.sql, sockets: &sockets };
+                let mut object = inner.object.borrow_mut();
+                let created = (asker.path.as_str(), &request);
+                let confirmed = object.confirm(&ports, created, (asking, told), clock::now());
+                inner.follow_up(&asker.path, object);
+                match confirmed {
+                    Ok(Answer::Ask(next)) => asking = next,
+                    served => break served,
+                }
+            };
+            inner.respond(&asker, served).map(JsValue::from)
+        })
+    }
+
+    /// Asks another stream.
+    async fn ask(&self, path: &str, question: &Question) -> Result<Said, Failure> {
+        let text = serde_json::to_string(question).map_err(|error| Failure::new("ask stream", error))?;
+        let asked = JsFuture::from(ask_stream(&self.namespace, path, &text)).await;
+        let said: Array = asked.map_err(|error| unreached(&error))?.unchecked_into();
+        let told = said.get(0).as_string().unwrap_or_default();
+        let told = serde_json::from_str(&told).map_err(|error| Failure::new("ask stream", error))?;
+        let bytes = said.get(1).dyn_into::<Uint8Array>().map(|bytes| bytes.to_vec());
+        Ok((told, bytes.unwrap_or_default()))
+    }
+
+    /// Asks what changes nothing, and once more if that fails.
+    pub(super) async fn ask_again(&self, path: &str, question: &Question) -> Result<Said, Failure> {
+        match self.ask(path, question).await {
+            Err(failure) => {
+                log::failure(&self.name(), &failure);
+                self.ask(path, question).await
+            }
+            said => said,
+        }
+    }
+
+    /// Another stream asks this one.
+    pub(super) fn asked(self: &Rc<Self>, question: &str) -> Result<Array, Failure> {
+        #[cfg(feature = "counters")]
+        let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
+        let question =
+            serde_json::from_str(question).map_err(|error| Failure::new("read question", error))?;
+        let sockets = ObjectSockets::new(&self.state);
+        let ports = Ports { sql: &self.sql, sockets: &sockets };
+        let path = self.name();
+        let mut object = self.object.borrow_mut();
+        let said = object.answer(&ports, &path, &question, clock::now());
+        self.follow_up(&path, object);
+        let (told, bytes) = said?;
+        let told = serde_json::to_string(&told).map_err(|error| Failure::new("answer stream", error))?;
+        Ok(Array::of2(&told.into(), &Uint8Array::from(&bytes[..])))
+    }
+
+    /// Lets sources go, in a later turn: nobody waits for it.
+    pub(super) fn release_soon(self: &Rc<Self>) {
+        if !self.may_release() {
+            return;
+        }
+        let inner = Rc::clone(self);
+        self.state.wait_until(async move {
+            let _next_turn = Timer::new(0).over().await;
+            inner.release().await;
+        });
+    }
+
+    /// The same at once.
+    pub(super) async fn release_now(&self) {
+        if self.may_release() {
+            self.release().await;
+        }
+    }
+
+    /// Whether there may be sources to let go, and nobody does; whoever asks does then.
+    fn may_release(&self) -> bool {
+        self.object.borrow().may_have_releases()
+            && clock::now() >= self.releases_rest_until.get()
+            && !self.releasing.replace(true)
+    }
+
+    async fn release(&self) {
+        #[cfg(feature = "counters")]
+        let _busy = counters::busy(self.name(), |_| {});
+        let released = self.release_until_done().await;
+        self.releasing.set(false);
+        if let Err(failure) = released {
+            log::failure(&self.name(), &failure);
+            self.releases_rest_until.set(clock::now() + RETRY);
+            self.rearm_or_log();
+        }
+    }
+
+    async fn release_until_done(&self) -> Result<(), Failure> {
+        let sockets = ObjectSockets::new(&self.state);
+        let ports = Ports { sql: &self.sql, sockets: &sockets };
+        loop {
+            let next = self.object.borrow_mut().next_release(&ports);
+            let before = self.sql.take_row_counts();
+            let Some(edge) = next? else { return Ok(()) };
+            let question =
+                Question::Release(Release { edge: edge.id.clone(), valid_until: edge.valid_until });
+            let (told, _) = self.ask(&edge.source, &question).await?;
+            if told != Told::Released {
+                return Err(Failure::new("release source", format_args!("{told:?} is no answer")));
+            }
+            self.object.borrow_mut().let_go(&ports, &edge)?;
+            if self.config.debug {
+                let after = self.sql.take_row_counts();
+                log::worked(&self.name(), ("released", None), (before.0 + after.0, before.1 + after.1));
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Reads of what is not here: bytes of the bucket, and what a fork has inherited and its owner still has in its hot log. What
+//! to fetch is planned (`plan.rs`), fetched by whoever can wait, and put together here. Where that shows that other bytes are
+//! needed, the read is planned anew with what was learnt.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::Limits;
+use super::plan::Shapes;
+use crate::protocol::Millis;
+use crate::protocol::content_type::Format;
+use crate::protocol::fork::Inherit;
+use crate::protocol::offset::Offset;
+use crate::storage::messages::{self, Chunk};
+use crate::storage::segment_file::parse_ending;
+use crate::storage::segments::Shape;
+use crate::storage::{Failure, Sql};
+use crate::stream::Stream;
+
+/// A read that needs something from elsewhere.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cold {
+    /// What to fetch, in order.
+    pub fetches: Vec<Fetch>,
+    pub(super) parts: Vec<Part>,
+    pub(super) path: String,
+    pub(super) incarnation: u64,
+    pub(super) start: Offset,
+    pub(super) hot_from: u64,
+    /// The shapes of segments that were fetched for it.
+    pub(super) learnt: Shapes,
+}
+
+/// Something to fetch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fetch {
+    /// Bytes of an object of the bucket.
+    Object {
+        /// Which object.
+        key: String,
+        /// Which of its bytes.
+        range: Range<u64>,
+    },
+    /// The end of an object of the bucket.
+    Ending {
+        /// Which object.
+        key: String,
+    },
+    /// What another stream still has in its hot log.
+    Inherit {
+        /// Which stream.
+        path: String,
+        /// What of it.
+        ask: Inherit,
+    },
+}
+
+/// What came.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Fetched {
+    /// The object is not there.
+    Missing,
+    /// Bytes of it.
+    Bytes(Vec<u8>),
+    /// Bytes of its end, and how many it has.
+    Ending(Vec<u8>, u64),
+    /// Of a hot log.
+    Chunk(Chunk),
+    /// It has gone to the bucket: the first segment that has not.
+    Rotated(u64),
+}
+
+/// What is read of what was fetched.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Part {
+    /// Messages of a segment.
+    Segment(Segment),
+    /// Messages of an owner's hot log.
+    Hot { from: Offset, shift: u64 },
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Segment {
+    /// As the reader counts.
+    pub(super) from: Offset,
+    /// How many segments the reader counts on from where its owner does.
+    pub(super) shift: u64,
+    /// The position until which it is read.
+    pub(super) until: u64,
+    /// Where to read on then.
+    pub(super) after: Offset,
+    pub(super) shape: Rc<Shape>,
+}
+
+/// What came of a fetch.
+pub(super) enum Thawed {
+    /// The bytes.
+    Chunk(Chunk),
+    /// What is needed for knowing which.
+    Learnt(Shapes),
+    /// An owner's segments before this one have gone to the bucket: of which stream.
+    Rotated(String, u64),
+}
+
+impl Cold {
+    /// When the last message of the segment was written that the read begins in, if it is the stream's own.
+    pub(super) fn oldest_written_at(&self) -> Option<Millis> {
+        match self.parts.first() {
+            Some(Part::Segment(segment)) => segment.shape.written_at,
+            Some(Part::Hot { .. }) | None => None,
+        }
+    }
+
+    /// Whether what was to come from the hot log is in the bucket by now. Ending there would be right, but whoever reads
+    /// what there is with one request would miss it.
+    pub(super) fn is_overtaken(&self, chunk: &Chunk, stream: &Stream, limits: Limits) -> bool {
+        (self.hot_from..stream.hot_from).contains(&chunk.next.read_seq)
+            && chunk.next < stream.tail
+            && chunk.body.len() < limits.chunk_max_bytes
+    }
+
+    /// Takes what was fetched apart, and reads on in the hot log if there is room.
+    pub(super) fn thaw(
+        &self,
+        sql: &dyn Sql,
+        stream: &Stream,
+        (fetched, of_late): (&[Fetched], &mut Shapes),
+        limits: Limits,
+    ) -> Result<Thawed, Failure> {
+        let mut learnt = self.learnt.clone();
+        for (fetch, fetched) in self.fetches.iter().zip(fetched) {
+            let Fetch::Ending { key } = fetch else { continue };
+            let shape = Rc::new(shape_of(fetched).map_err(|failure| named(key, &failure))?);
+            of_late.keep(key, &shape);
+            learnt.add(key, shape);
+        }
+        if self.parts.is_empty() {
+            return Ok(Thawed::Learnt(learnt));
+        }
+        for (fetch, fetched) in self.fetches.iter().zip(fetched) {
+            if let (Fetch::Inherit { path, ask }, Fetched::Rotated(hot_from)) = (fetch, fetched) {
+                if *hot_from <= ask.from.read_seq {
+                    return Err(Failure::new(
+                        "read inherited part",
+                        format_args!("{path} has not rotated it"),
+                    ));
+                }
+                return Ok(Thawed::Rotated(path.clone(), *hot_from));
+            }
+        }
+        self.chunk(sql, stream, fetched, limits).map(Thawed::Chunk)
+    }
+
+    fn chunk(
+        &self,
+        sql: &dyn Sql,
+        stream: &Stream,
+        fetched: &[Fetched],
+        limits: Limits,
+    ) -> Result<Chunk, Failure> {
+        let format = stream.content_type.format();
+        let room = |chunk: &Chunk| limits.chunk_max_bytes.saturating_sub(chunk.body.len());
+        let mut whole = Chunk::empty(self.start);
+        for ((part, fetch), fetched) in self.parts.iter().zip(&self.fetches).zip(fetched) {
+            if part.from() != whole.next || room(&whole) == 0 {
+                return Ok(whole);
+            }
+            let chunk = part.chunk(format, (fetch, fetched), room(&whole))?;
+            whole.next = chunk.next;
+            messages::join(format, &mut whole.body, chunk.body);
+        }
+        let is_own = whole.next >= stream.own_start() && whole.next.read_seq >= stream.hot_from;
+        if is_own && whole.next < stream.tail && room(&whole) > 0 {
+            let chunk = messages::read(sql, format, whole.next, stream.tail, room(&whole))?;
+            whole.next = chunk.next;
+            messages::join(format, &mut whole.body, chunk.body);
+        }
+        Ok(whole)
+    }
+}
+
+impl Part {
+    fn from(&self) -> Offset {
+        match self {
+            Part::Segment(segment) => segment.from,
+            Part::Hot { from, .. } => *from,
+        }
+    }
+
+    fn chunk(
+        &self,
+        format: Format,
+        (fetch, fetched): (&Fetch, &Fetched),
+        max_bytes: usize,
+    ) -> Result<Chunk, Failure> {
+        match (self, fetch, fetched) {
+            (Part::Segment(segment), Fetch::Object { key, range }, fetched) => {
+                segment.chunk(format, (range, fetched), max_bytes).map_err(|failure| named(key, &failure))
+            }
+            (Part::Hot { shift, from }, Fetch::Inherit { .. }, Fetched::Chunk(chunk)) => {
+                let next = chunk.next.shifted(*shift);
+                let stands_still = next == *from;
+                if stands_still {
+                    return Err(Failure::new("read inherited part", "its owner holds less than it was"));
+                }
+                Ok(Chunk { body: chunk.body.clone(), next })
+            }
+            (Part::Segment(_) | Part::Hot { .. }, _, _) => {
+                Err(Failure::new("read cold", format_args!("{fetched:?} came for {fetch:?}")))
+            }
+        }
+    }
+}
+
+impl Segment {
+    fn chunk(
+        &self,
+        format: Format,
+        (range, fetched): (&Range<u64>, &Fetched),
+        max_bytes: usize,
+    ) -> Result<Chunk, Failure> {
+        if self.from.position >= self.until {
+            return Ok(Chunk::empty(self.after));
+        }
+        let Fetched::Bytes(fetched) = fetched else {
+            return Err(Failure::new("read segment", "it is not in the bucket"));
+        };
+        if fetched.len() as u64 != range.end - range.start {
+            return Err(Failure::new("read segment", "it is cut off"));
+        }
+        let fetched = (range.start, fetched.as_slice());
+        let mut chunk = self.shape.index.read(format, (self.from, self.until), fetched, max_bytes)?;
+        if chunk.next == self.from {
+            return Err(Failure::new("read segment", "it holds less than its row says"));
+        }
+        if chunk.next.position >= self.until {
+            chunk.next = self.after;
+        }
+        Ok(chunk)
+    }
+}
+
+/// What the end of an object says of it.
+fn shape_of(fetched: &Fetched) -> Result<Shape, Failure> {
+    let Fetched::Ending(ending, object_bytes) = fetched else {
+        return Err(Failure::new("read segment", "it is not in the bucket"));
+    };
+    let (index, end_position) = parse_ending(ending, *object_bytes)?;
+    Ok(Shape { end_position, index, written_at: None })
+}
+
+fn named(key: &str, failure: &Failure) -> Failure {
+    Failure::new(failure.operation, format_args!("{key}: {}", failure.cause))
+}

@@ -1,0 +1,367 @@
+//! Forks (PROTOCOL.md 4.2): the two ends of what holds a source for its fork. Every step is one transaction; between two of
+//! them anything may be lost, come late or come twice (ARCHITECTURE.md, "The life of a fork").
+
+use super::live::Sockets;
+use super::{Answer, Object, Ports, Stop};
+use crate::protocol::Millis;
+use crate::protocol::command::Create;
+use crate::protocol::fork::{
+    ForkRefusal, ForkRequest, Inherit, Inheritance, OWNERS_MAX, Question, REFERENCE_VALID, Reference,
+    Referenced, Release, Told, Walk, Walked,
+};
+use crate::protocol::offset::Offset;
+use crate::protocol::refusal::Refusal;
+use crate::storage::commit::{Change, Released, commit};
+use crate::storage::forks::{self, Edge, Hold};
+use crate::storage::messages::{self, Chunk};
+use crate::storage::{Failure, Sql, segments};
+use crate::stream::create::{Creating, fork};
+use crate::stream::fork::{Step, Way, owners, owners_until};
+use crate::stream::{Life, Stream};
+
+/// How many creations of one fork may wait for their source at the same time.
+pub const FORKS_ASKED_MAX: usize = 16;
+
+/// Whether edges to sources are to be let go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Edges {
+    Unknown,
+    Nothing,
+}
+
+/// Somebody to be asked about a fork that is to be created; then [`Object::confirm`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Asking {
+    /// Which stream.
+    pub path: String,
+    /// What; [`Object::answer`] answers.
+    pub question: Question,
+    edge: String,
+    /// What the source has granted, once it has, and how far it is from there.
+    way: Option<Way>,
+}
+
+/// What a stream says to another, and the bytes that come along.
+pub type Said = (Told, Vec<u8>);
+
+/// The fork's end.
+impl Object {
+    /// Notes the edge before anybody else knows of it. If this object dies, the alarm lets it go.
+    pub(super) fn intend<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        (path, content_type): (&str, Option<&str>),
+        asked: &ForkRequest,
+        now: Millis,
+    ) -> Result<Answer, Stop> {
+        let source = asked.source.as_str();
+        if source == path {
+            return Err(Refusal::Fork(ForkRefusal::SourceNotFound).into());
+        }
+        if self.asking.len() >= FORKS_ASKED_MAX {
+            return Err(Refusal::TooManyForks.into());
+        }
+        let valid_until = now + REFERENCE_VALID;
+        let edge = Edge { id: asked.edge.clone(), source: source.to_owned(), valid_until };
+        commit(ports.sql, &Change::Intend { edge: &edge })?;
+        self.asking.push(edge.id.clone());
+        self.edges = Edges::Unknown;
+        self.arm(now);
+        let reference = Reference {
+            edge: edge.id.clone(),
+            fork: path.to_owned(),
+            offset: asked.offset,
+            sub_offset: asked.sub_offset,
+            content_type: content_type.map(str::to_owned),
+            valid_until,
+        };
+        let question = Question::Refer(reference);
+        Ok(Answer::Ask(Asking { path: source.to_owned(), question, edge: edge.id, way: None }))
+    }
+
+    /// Whoever was asked has answered, or nobody knows what became of it.
+    pub fn confirm<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        (path, request): (&str, &Create<'_>),
+        (asking, told): (Asking, Result<Told, Failure>),
+        now: Millis,
+    ) -> Result<Answer, Stop> {
+        let edge = asking.edge.clone();
+        let confirmed = self.decide(ports, (path, request), (asking, told), now);
+        if !matches!(confirmed, Ok(Answer::Ask(_))) {
+            // Unless it has become the stream's own, it is to be let go.
+            self.asking.retain(|asked| *asked != edge);
+            self.edges = Edges::Unknown;
+        }
+        if let Err(Stop::Failed(_)) = confirmed {
+            self.forget();
+        }
+        confirmed
+    }
+
+    fn decide<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        (path, request): (&str, &Create<'_>),
+        (asking, told): (Asking, Result<Told, Failure>),
+        now: Millis,
+    ) -> Result<Answer, Stop> {
+        let Asking { edge, way, .. } = asking;
+        let asked = request.fork.as_ref().ok_or(Refusal::NotFound)?;
+        let way = match (way, told?) {
+            (None, Told::Referenced(Referenced::Granted(granted))) => Way::of(granted, asked.sub_offset),
+            (None, Told::Referenced(Referenced::Refused(refusal))) => {
+                commit(ports.sql, &Change::Forgo { edge: &edge })?;
+                return Err(Refusal::Fork(refusal).into());
+            }
+            (Some(mut way), Told::Walked(walked)) => {
+                way.walked(walked);
+                way
+            }
+            (Some(_) | None, _) => {
+                return Err(Failure::new("create fork", "it was answered what was not asked").into());
+            }
+        };
+        let granted = match way.step().map_err(Refusal::Fork)? {
+            Step::There(granted) => granted,
+            Step::Ask(path, walk) => {
+                let question = Question::Walk(walk);
+                return Ok(Answer::Ask(Asking { path, question, edge, way: Some(way) }));
+            }
+        };
+        // Somebody else may have been faster, and it may have expired since.
+        let _there_or_not = self.stream(ports, now);
+        match fork(self.load(ports.sql)?, request, &granted, now)? {
+            Creating::Create(stream, content) => {
+                if !forks::is_intended(ports.sql, &edge)? {
+                    return Err(Failure::new("create fork", "its source was let go meanwhile").into());
+                }
+                self.born(ports, (path, request), (stream, &content), now)
+            }
+            Creating::Exists => self.found(ports, request),
+            Creating::Fork(_) => Err(Failure::new("create fork", "its source has granted it").into()),
+        }
+    }
+
+    /// Whether there may be sources to let go.
+    pub fn may_have_releases(&self) -> bool {
+        self.edges == Edges::Unknown
+    }
+
+    /// The next source to let go; then [`Object::let_go`].
+    pub fn next_release<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> Result<Option<Edge>, Failure> {
+        let kept = self.load(ports.sql)?.stored().and_then(|stream| stream.fork.as_ref());
+        let kept = kept.map_or(String::new(), |fork| fork.edge.clone());
+        let mut after = String::new();
+        while let Some(edge) = forks::next_edge(ports.sql, &kept, &after)? {
+            if !self.asking.contains(&edge.id) {
+                return Ok(Some(edge));
+            }
+            after = edge.id;
+        }
+        if self.asking.is_empty() {
+            self.edges = Edges::Nothing;
+        }
+        Ok(None)
+    }
+
+    /// A source knows that it is let go.
+    pub fn let_go<S: Sockets>(&mut self, ports: &Ports<'_, S>, edge: &Edge) -> Result<(), Failure> {
+        let forgone = commit(ports.sql, &Change::Forgo { edge: &edge.id });
+        if forgone.is_err() {
+            self.forget();
+        }
+        forgone
+    }
+}
+
+/// The source's end.
+impl Object {
+    /// Answers another stream.
+    pub fn answer<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        path: &str,
+        question: &Question,
+        now: Millis,
+    ) -> Result<Said, Failure> {
+        let told = match question {
+            Question::Refer(reference) => Told::Referenced(self.refer(ports, path, reference, now)?),
+            Question::Release(release) => {
+                self.release(ports, release, now)?;
+                Told::Released
+            }
+            Question::Inherit(ask) => return self.inherited(ports, ask),
+            Question::Walk(walk) => Told::Walked(self.walk(ports, walk)?),
+        };
+        Ok((told, Vec::new()))
+    }
+
+    /// A fork asks to hold this stream.
+    fn refer<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        path: &str,
+        asked: &Reference,
+        now: Millis,
+    ) -> Result<Referenced, Failure> {
+        let referred = self.grant(ports, path, asked, now);
+        match referred {
+            Ok(granted) => Ok(Referenced::Granted(Box::new(granted))),
+            Err(Stop::Refused(Refusal::Fork(refusal))) => Ok(Referenced::Refused(refusal)),
+            Err(Stop::Refused(Refusal::Gone)) => Ok(Referenced::Refused(ForkRefusal::SourceGone)),
+            Err(Stop::Refused(_)) => Ok(Referenced::Refused(ForkRefusal::SourceNotFound)),
+            Err(Stop::Failed(failure)) => {
+                self.forget();
+                Err(failure)
+            }
+        }
+    }
+
+    fn grant<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        path: &str,
+        asked: &Reference,
+        now: Millis,
+    ) -> Result<Inheritance, Stop> {
+        let Reference { edge, valid_until, .. } = asked;
+        if now > *valid_until || forks::hold(ports.sql, edge)? == Hold::Released {
+            return Err(Failure::new("grant fork", "it was asked for too long ago").into());
+        }
+        let stream = self.stream(ports, now)?;
+        if let Some(content_type) = &asked.content_type
+            && !stream.content_type.matches(content_type)
+        {
+            let expected = stream.content_type.as_str().to_owned();
+            return Err(Refusal::Fork(ForkRefusal::ContentType { expected }).into());
+        }
+        let anchor = asked.offset.unwrap_or(stream.tail);
+        let until = Ends { sql: ports.sql, stream }.leave(anchor, asked.sub_offset)?;
+        let owners = owners_until(owners(stream, path), stream.start(), until.unwrap_or(stream.tail));
+        if owners.len() > OWNERS_MAX {
+            return Err(Refusal::Fork(ForkRefusal::TooDeep).into());
+        }
+        let granted = Inheritance {
+            content_type: stream.content_type.as_str().to_owned(),
+            lifetime: stream.lifetime,
+            start: stream.start(),
+            anchor,
+            until,
+            owners,
+        };
+        let change = Change::Hold { edge, path: &asked.fork, first_read_seq: stream.first_read_seq };
+        commit(ports.sql, &change)?;
+        Ok(granted)
+    }
+
+    /// A fork lets this stream go, perhaps not for the first time. Without forks, one that was deleted ends.
+    fn release<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        release: &Release,
+        now: Millis,
+    ) -> Result<(), Failure> {
+        let (edge, valid_until) = (release.edge.as_str(), release.valid_until);
+        let is_gone = matches!(self.load(ports.sql)?, Life::Gone(_));
+        // What is let go before it was asked for must not be granted when that comes.
+        let released = Released { edge, remember_until: (now <= valid_until).then_some(valid_until), now };
+        if is_gone && !forks::is_held(ports.sql, edge)? {
+            return self.end_now(ports, Some(released), now);
+        }
+        let knows = forks::hold(ports.sql, edge)? != Hold::Unknown;
+        if knows || released.remember_until.is_some() {
+            let committed = commit(ports.sql, &Change::Release(released));
+            if committed.is_err() {
+                self.forget();
+            }
+            committed?;
+        }
+        self.garbage_was_freed(now);
+        Ok(())
+    }
+
+    /// What a fork has inherited and is still in the hot log.
+    fn inherited<S: Sockets>(&mut self, ports: &Ports<'_, S>, ask: &Inherit) -> Result<Said, Failure> {
+        let stream = self.owned(ports, ask.incarnation)?;
+        if ask.from.read_seq < stream.hot_from {
+            return Ok((Told::Rotated(stream.hot_from), Vec::new()));
+        }
+        let ends = Ends { sql: ports.sql, stream };
+        // Offsets that nobody gave lead beyond a segment's end; what is not there was not inherited.
+        let last = ends.end_of(ask.until.read_seq)?.min(ask.until.position);
+        let until = Offset { position: last, ..ask.until };
+        let format = stream.content_type.format();
+        let Chunk { body, next } = messages::read(ports.sql, format, ask.from, until, ask.max_bytes)?;
+        Ok((Told::Inherited(if next >= until { ask.until } else { next }), body))
+    }
+
+    /// Where so many messages or bytes lead, for a fork that is to leave there.
+    fn walk<S: Sockets>(&mut self, ports: &Ports<'_, S>, ask: &Walk) -> Result<Walked, Failure> {
+        let stream = self.owned(ports, ask.incarnation)?;
+        Ends { sql: ports.sql, stream }.walk(ask.from, ask.until, ask.count)
+    }
+
+    fn owned<S: Sockets>(&mut self, ports: &Ports<'_, S>, incarnation: u64) -> Result<&Stream, Failure> {
+        let stream = self.load(ports.sql)?.stored().filter(|stream| stream.incarnation == incarnation);
+        let gone = || Failure::new("read inherited part", format_args!("life {incarnation} has ended"));
+        stream.ok_or_else(gone)
+    }
+}
+
+/// Where a stream's own segments end.
+struct Ends<'e> {
+    sql: &'e dyn Sql,
+    stream: &'e Stream,
+}
+
+impl Ends<'_> {
+    fn end_of(&self, read_seq: u64) -> Result<u64, Failure> {
+        if read_seq < self.stream.hot_from {
+            return segments::end_position(self.sql, read_seq);
+        }
+        // One that is empty begins and ends at the same place.
+        let begins = self.stream.segment_start(read_seq).position;
+        Ok(messages::end_of(self.sql, read_seq)?.max(begins))
+    }
+
+    /// Where a fork leaves that was asked for at an offset and so many messages or bytes further; `None` where only others
+    /// can count those.
+    fn leave(&self, anchor: Offset, sub_offset: u64) -> Result<Option<Offset>, Stop> {
+        let tail = self.stream.tail;
+        let refused = |refusal| Err(Refusal::Fork(refusal).into());
+        if anchor > tail {
+            return refused(ForkRefusal::OffsetBeyond { tail });
+        }
+        if anchor < self.stream.start() {
+            return refused(ForkRefusal::OffsetBefore { start: self.stream.start() });
+        }
+        if anchor < self.stream.own_start() {
+            return Ok((sub_offset == 0).then_some(anchor));
+        }
+        if anchor.position > self.end_of(anchor.read_seq)? {
+            return refused(ForkRefusal::OffsetBeyond { tail });
+        }
+        let Walked { at, left } = self.walk(anchor, tail, sub_offset)?;
+        if left > 0 {
+            return refused(ForkRefusal::SubOffsetBeyond { max: sub_offset - left });
+        }
+        Ok(Some(at))
+    }
+
+    fn walk(&self, from: Offset, until: Offset, count: u64) -> Result<Walked, Failure> {
+        let (mut at, mut left) = (from, count);
+        while at < until {
+            let is_last = at.read_seq == until.read_seq;
+            let end = if is_last { until.position } else { self.end_of(at.read_seq)? };
+            let room = end.saturating_sub(at.position);
+            if left < room {
+                return Ok(Walked { at: Offset { position: at.position + left, ..at }, left: 0 });
+            }
+            left -= room;
+            at = if is_last { until } else { Offset::segment_start(at.read_seq + 1) };
+        }
+        Ok(Walked { at, left })
+    }
+}

@@ -1,0 +1,184 @@
+//! What a read has to fetch from elsewhere, as far as that is known beforehand.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::cold::{Cold, Fetch, Part, Segment};
+use crate::protocol::content_type::Format;
+use crate::protocol::fork::{Inherit, Owner};
+use crate::protocol::offset::Offset;
+use crate::storage::segments::{self, Shape};
+use crate::storage::{Failure, Sql};
+use crate::stream::Stream;
+
+/// How many parts one read fetches. Segments of the default size fill a chunk with one or two.
+pub const COLD_PARTS_MAX: usize = 32;
+
+/// How many shapes of segments are kept: a reader comes back for its next chunk.
+pub const SHAPES_KEPT_MAX: usize = 8;
+
+/// How large a JSON message is taken to be that nobody has seen.
+const MESSAGE_BYTES: u64 = 128;
+
+/// The ends of how many segments are fetched at a time: a reader goes on with the next ones.
+pub const ENDINGS_AT_ONCE: usize = 4;
+
+/// The shapes of segments, by their keys.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Shapes(Vec<(String, Rc<Shape>)>);
+
+impl Shapes {
+    fn find(&self, key: &str) -> Option<&Rc<Shape>> {
+        self.0.iter().find(|(kept, _)| kept == key).map(|(_, shape)| shape)
+    }
+
+    /// One that was fetched for a read, which needs all of these.
+    pub(super) fn add(&mut self, key: &str, shape: Rc<Shape>) {
+        self.0.push((key.to_owned(), shape));
+    }
+
+    /// One of late.
+    pub(super) fn keep(&mut self, key: &str, shape: &Rc<Shape>) {
+        self.0.retain(|(kept, _)| kept != key);
+        if self.0.len() == SHAPES_KEPT_MAX {
+            self.0.remove(0);
+        }
+        self.0.push((key.to_owned(), Rc::clone(shape)));
+    }
+}
+
+/// What is being read.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'p> {
+    pub(super) stream: &'p Stream,
+    pub(super) path: &'p str,
+    pub(super) start: Offset,
+}
+
+/// A plan while it grows.
+struct Plan<'p> {
+    place: Place<'p>,
+    max_bytes: usize,
+    fetches: Vec<Fetch>,
+    parts: Vec<Part>,
+    from: Offset,
+    bytes: usize,
+}
+
+/// Plans a read that begins before the stream's own hot log. `learnt` are shapes that were fetched for it.
+pub(super) fn plan(
+    sql: &dyn Sql,
+    place: Place<'_>,
+    (of_late, learnt): (&mut Shapes, Shapes),
+    max_bytes: usize,
+) -> Result<Cold, Failure> {
+    let mut plan =
+        Plan { place, max_bytes, fetches: Vec::new(), parts: Vec::new(), from: place.start, bytes: 0 };
+    while plan.has_room() {
+        let goes_on = match place.stream.inherited().and_then(|fork| fork.owner_at(plan.from)) {
+            Some(owner) => plan.inherited(owner, of_late, &learnt),
+            None if plan.from.read_seq < place.stream.hot_from => plan.own(sql, of_late)?,
+            None => false,
+        };
+        if !goes_on {
+            break;
+        }
+    }
+    Ok(Cold {
+        fetches: plan.fetches,
+        parts: plan.parts,
+        path: place.path.to_owned(),
+        incarnation: place.stream.incarnation,
+        start: place.start,
+        hot_from: place.stream.hot_from,
+        learnt,
+    })
+}
+
+impl Plan<'_> {
+    fn has_room(&self) -> bool {
+        self.bytes < self.max_bytes && self.fetches.len() < COLD_PARTS_MAX
+    }
+
+    /// The rest of one of the stream's own segments.
+    fn own(&mut self, sql: &dyn Sql, of_late: &mut Shapes) -> Result<bool, Failure> {
+        let Place { stream, path, .. } = self.place;
+        let read_seq = self.from.read_seq;
+        let key = segments::key(path, stream.incarnation, read_seq);
+        let shape = match of_late.find(&key) {
+            Some(shape) => Rc::clone(shape),
+            None => {
+                let shape = Rc::new(segments::shape(sql, read_seq)?);
+                of_late.keep(&key, &shape);
+                shape
+            }
+        };
+        let until = shape.end_position;
+        // A closed stream's last segment has no next.
+        let after =
+            if read_seq == stream.tail.read_seq { stream.tail } else { Offset::segment_start(read_seq + 1) };
+        self.segment(key, Segment { from: self.from, shift: 0, until, after, shape });
+        Ok(true)
+    }
+
+    /// What one owner has, in the bucket or in its hot log.
+    fn inherited(&mut self, owner: &Owner, of_late: &Shapes, learnt: &Shapes) -> bool {
+        let from = self.from.shifted_back(owner.shift);
+        let until = owner.until.shifted_back(owner.shift);
+        if from.read_seq >= owner.hot_from {
+            let max_bytes = self.max_bytes - self.bytes;
+            let ask = Inherit { incarnation: owner.incarnation, from, until, max_bytes };
+            self.fetches.push(Fetch::Inherit { path: owner.path.clone(), ask });
+            self.parts.push(Part::Hot { from: self.from, shift: owner.shift });
+            self.bytes += self.about(from, until).min(max_bytes);
+            self.from = owner.until;
+            return true;
+        }
+        let key_of = |read_seq| segments::key(&owner.path, owner.incarnation, read_seq);
+        let key = key_of(from.read_seq);
+        let Some(shape) = learnt.find(&key).or_else(|| of_late.find(&key)) else {
+            self.endings(from.read_seq..owner.hot_from.min(until.read_seq + 1), key_of);
+            return false;
+        };
+        let is_last = from.read_seq == until.read_seq;
+        let last = if is_last { shape.end_position.min(until.position) } else { shape.end_position };
+        let next = Offset::segment_start(from.read_seq + 1).shifted(owner.shift);
+        let after = next.min(owner.until);
+        let shape = Rc::clone(shape);
+        self.segment(key, Segment { from: self.from, shift: owner.shift, until: last, after, shape });
+        true
+    }
+
+    /// How much there may be between two offsets of a hot log: what is behind it is not fetched in vain, or if so, then
+    /// because it is little.
+    fn about(&self, from: Offset, until: Offset) -> usize {
+        let message_bytes = match self.place.stream.content_type.format() {
+            Format::Json => MESSAGE_BYTES,
+            Format::Text | Format::Binary => 1,
+        };
+        if from.read_seq < until.read_seq {
+            return usize::MAX;
+        }
+        usize::try_from((until.position - from.position).saturating_mul(message_bytes)).unwrap_or(usize::MAX)
+    }
+
+    /// The ends of the next segments. Where there is half a chunk already, it does without them, and the next has them.
+    fn endings(&mut self, read_seqs: Range<u64>, key_of: impl Fn(u64) -> String) {
+        if self.bytes < self.max_bytes / 2 {
+            self.fetches.clear();
+            self.parts.clear();
+        }
+        let endings = read_seqs.take(ENDINGS_AT_ONCE);
+        self.fetches.extend(endings.map(|read_seq| Fetch::Ending { key: key_of(read_seq) }));
+    }
+
+    fn segment(&mut self, key: String, segment: Segment) {
+        let format = self.place.stream.content_type.format();
+        let wanted = self.max_bytes - self.bytes;
+        let range = segment.shape.index.range(format, segment.from.position, wanted);
+        self.bytes += (range.end - range.start) as usize;
+        self.from = segment.after;
+        self.fetches.push(Fetch::Object { key, range });
+        self.parts.push(Part::Segment(segment));
+    }
+}

@@ -1,0 +1,277 @@
+//! Forks (PROTOCOL.md 4.2): what a PUT asks for, and what the objects of a fork and of its source say to each other.
+
+use serde::{Deserialize, Serialize};
+
+use super::Millis;
+use super::lifetime::{Lifetime, whole_number};
+use super::names::{STREAM_PREFIX, header};
+use super::offset::Offset;
+use super::path::StreamPath;
+use super::refusal::Refusal;
+
+/// How many streams a fork may have inherited parts of, its source and that one's sources; each is known by every fork
+/// behind it.
+pub const OWNERS_MAX: usize = 256;
+
+/// How long a source may grant what a fork asked it for. What comes later is refused, whatever kept it.
+pub const REFERENCE_VALID: Millis = 30_000;
+
+/// What a PUT says of the fork that it asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ForkRequest {
+    /// The source's path.
+    pub source: StreamPath,
+    /// Where it leaves the source; at the tail if nothing is said.
+    pub offset: Option<Offset>,
+    /// How many messages (JSON) or bytes further.
+    pub sub_offset: u64,
+    /// The name of what would hold the source, which nothing else has.
+    pub edge: String,
+}
+
+impl ForkRequest {
+    /// Reads the three headers; `None` where a PUT asks for no fork.
+    pub fn parse(
+        header: &dyn Fn(&str) -> Option<String>,
+        random: &dyn Fn() -> String,
+    ) -> Result<Option<ForkRequest>, Refusal> {
+        let [source, offset, sub_offset] =
+            [header::STREAM_FORKED_FROM, header::STREAM_FORK_OFFSET, header::STREAM_FORK_SUB_OFFSET]
+                .map(header);
+        let Some(source) = source else {
+            let needs = "it needs Stream-Forked-From";
+            return match (offset, sub_offset) {
+                (None, None) => Ok(None),
+                (Some(_), _) => Err(Refusal::InvalidHeader { name: "Stream-Fork-Offset", why: needs }),
+                (None, Some(_)) => Err(Refusal::InvalidHeader { name: "Stream-Fork-Sub-Offset", why: needs }),
+            };
+        };
+        let malformed = "it must be an offset that a response of the source gave";
+        let offset = offset
+            .map(|text| {
+                Offset::parse(&text)
+                    .ok_or(Refusal::InvalidHeader { name: "Stream-Fork-Offset", why: malformed })
+            })
+            .transpose()?;
+        let sub_offset = sub_offset.map_or(Ok(0), |text| {
+            whole_number(&text, super::SAFE_INTEGER_MAX).ok_or(Refusal::InvalidHeader {
+                name: "Stream-Fork-Sub-Offset",
+                why: "it must be a whole number, digits only, without leading zeros",
+            })
+        })?;
+        Ok(Some(ForkRequest { source: source_path(&source)?, offset, sub_offset, edge: random() }))
+    }
+}
+
+/// The path of the stream that `Stream-Forked-From` names.
+pub fn source_path(text: &str) -> Result<StreamPath, Refusal> {
+    let refused = |why| Refusal::InvalidHeader { name: "Stream-Forked-From", why };
+    let raw = text
+        .strip_prefix(STREAM_PREFIX)
+        .ok_or(refused("it must be the path of a stream's URL, such as /v1/stream/my-stream"))?;
+    let path = StreamPath::parse(raw).map_err(|_| refused("no stream can have this path"))?;
+    if path.is_reserved() { Err(refused("streams of the server itself have no forks")) } else { Ok(path) }
+}
+
+/// What a stream asks another one.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Question {
+    /// Its source: to be there for it.
+    Refer(Reference),
+    /// Its source: not to be there for it any more.
+    Release(Release),
+    /// An owner: for bytes that are not in the bucket.
+    Inherit(Inherit),
+    /// An owner: where a sub-offset leads.
+    Walk(Walk),
+}
+
+/// What the other one says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Told {
+    /// Whether it is there for it.
+    Referenced(Referenced),
+    /// It is not there for it any more.
+    Released,
+    /// Bytes come along; where to read on.
+    Inherited(Offset),
+    /// They are in the bucket by now: the first segment that is not.
+    Rotated(u64),
+    /// Where the sub-offset leads.
+    Walked(Walked),
+}
+
+/// Asked of a source: to be there for a fork as long as that is there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Reference {
+    /// Its name; a source that knows it already knows no second one.
+    pub edge: String,
+    /// The fork's path.
+    pub fork: String,
+    /// Where it leaves the source; at the tail if nothing is said.
+    pub offset: Option<Offset>,
+    /// How many messages (JSON) or bytes further.
+    pub sub_offset: u64,
+    /// The content type that the fork is to have, if that is said.
+    pub content_type: Option<String>,
+    /// Until when this may be granted.
+    pub valid_until: Millis,
+}
+
+/// What the source answers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Referenced {
+    /// It is there for the fork from now on.
+    Granted(Box<Inheritance>),
+    /// There can be no such fork.
+    Refused(ForkRefusal),
+}
+
+/// Asked of a source: not to be there for a fork any more.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Release {
+    /// The name of what held it.
+    pub edge: String,
+    /// Until when the source may still be asked to be held by it.
+    pub valid_until: Millis,
+}
+
+/// What a fork gets from its source.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Inheritance {
+    /// The source's content type.
+    pub content_type: String,
+    /// How long the source lives.
+    pub lifetime: Lifetime,
+    /// Where the source begins.
+    pub start: Offset,
+    /// The offset that was asked for.
+    pub anchor: Offset,
+    /// Where the fork leaves the source, if it is known: what the source has inherited itself, only its owners can count.
+    pub until: Option<Offset>,
+    /// Whose the bytes up to there are, in order, or else up to the source's tail; what is empty is left out.
+    pub owners: Vec<Owner>,
+}
+
+/// A stream of which a fork has inherited something.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Owner {
+    /// Its path.
+    pub path: String,
+    /// Its life.
+    pub incarnation: u64,
+    /// How many segments the fork counts on from where the owner does.
+    pub shift: u64,
+    /// Where its part ends, as the fork counts.
+    pub until: Offset,
+    /// Its segments before this one are in the bucket, as the owner counts.
+    pub hot_from: u64,
+}
+
+/// Asked of an owner: bytes that are not in the bucket, as the owner counts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Inherit {
+    /// Which life.
+    pub incarnation: u64,
+    /// From where.
+    pub from: Offset,
+    /// Until where at most.
+    pub until: Offset,
+    /// How many, about.
+    pub max_bytes: usize,
+}
+
+/// Asked of an owner: where so many messages (JSON) or bytes lead, as the owner counts.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Walk {
+    /// Which life.
+    pub incarnation: u64,
+    /// From where.
+    pub from: Offset,
+    /// Until where at most.
+    pub until: Offset,
+    /// How many.
+    pub count: u64,
+}
+
+/// Where they lead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Walked {
+    /// There.
+    pub at: Offset,
+    /// How many are left, at the end.
+    pub left: u64,
+}
+
+/// Why there can be no such fork (PROTOCOL.md 4.2, fork creation errors).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ForkRefusal {
+    /// There is no source.
+    SourceNotFound,
+    /// The source was deleted, and is only there for the forks it has.
+    SourceGone,
+    /// The offset is not one of the source's.
+    OffsetBeyond {
+        /// The source's tail.
+        tail: Offset,
+    },
+    /// What is before the source's first message has no forks.
+    OffsetBefore {
+        /// Where the source begins.
+        start: Offset,
+    },
+    /// The sub-offset leads beyond the tail.
+    SubOffsetBeyond {
+        /// The largest that there is.
+        max: u64,
+    },
+    /// The fork was to have another content type.
+    ContentType {
+        /// The source's.
+        expected: String,
+    },
+    /// The source is a fork of a fork, and so on, too often.
+    TooDeep,
+}
+
+impl ForkRefusal {
+    /// A word for programs, stable between versions.
+    pub fn code(&self) -> &'static str {
+        match self {
+            ForkRefusal::SourceNotFound => "source_not_found",
+            ForkRefusal::SourceGone => "source_gone",
+            ForkRefusal::OffsetBeyond { .. } => "fork_offset_beyond_tail",
+            ForkRefusal::OffsetBefore { .. } => "fork_offset_gone",
+            ForkRefusal::SubOffsetBeyond { .. } => "fork_sub_offset_beyond_tail",
+            ForkRefusal::ContentType { .. } => "content_type_mismatch",
+            ForkRefusal::TooDeep => "fork_too_deep",
+        }
+    }
+
+    /// A sentence for people: what to change.
+    pub fn message(&self) -> String {
+        match self {
+            ForkRefusal::SourceNotFound => "There is no stream at Stream-Forked-From.".into(),
+            ForkRefusal::SourceGone => {
+                "The stream at Stream-Forked-From was deleted: only the forks it has stay.".into()
+            }
+            ForkRefusal::OffsetBeyond { tail } => format!(
+                "Stream-Fork-Offset is none of the source's, whose tail is {tail}: use one that a response of it gave."
+            ),
+            ForkRefusal::OffsetBefore { start } => {
+                format!("The source's data at Stream-Fork-Offset is gone; it now begins at {start}.")
+            }
+            ForkRefusal::SubOffsetBeyond { max } => {
+                format!(
+                    "Stream-Fork-Sub-Offset leads beyond the source's tail: it can be at most {max} here."
+                )
+            }
+            ForkRefusal::ContentType { expected } => {
+                format!("The source's Content-Type is {expected}: send that, or none.")
+            }
+            ForkRefusal::TooDeep => {
+                "The source is a fork of forks of too many streams: copy it into a new stream first.".into()
+            }
+        }
+    }
+}

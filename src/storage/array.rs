@@ -1,0 +1,62 @@
+//! A JSON array while it grows, row by row of the hot log.
+
+use super::Failure;
+use super::messages::Row;
+use crate::protocol::json;
+
+/// Part of a stream as one array: from a position until another, or until there is enough.
+pub(super) struct Array {
+    from: u64,
+    until: u64,
+    max_bytes: usize,
+    body: Vec<u8>,
+    next: u64,
+    is_full: bool,
+}
+
+impl Array {
+    pub(super) fn new(from: u64, until: u64, max_bytes: usize) -> Array {
+        Array { from, until, max_bytes, body: vec![b'['], next: from, is_full: false }
+    }
+
+    /// Whether it takes no more.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// How long it is so far.
+    pub(super) fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// The array, and the position after its last message.
+    pub(super) fn finish(mut self) -> (Vec<u8>, u64) {
+        self.body.push(b']');
+        (self.body, self.next)
+    }
+
+    pub(super) fn take(&mut self, row: &Row) -> Result<(), Failure> {
+        self.is_full |= row.part == 0 && self.body.len() >= self.max_bytes || row.position >= self.until;
+        if self.is_full {
+            return Ok(());
+        }
+        if row.part == 0 && self.body.len() > 1 {
+            self.body.push(b',');
+        }
+        let skip = self.from.saturating_sub(row.position);
+        let end = row.position + row.span;
+        if skip == 0 && end <= self.until {
+            self.body.extend_from_slice(&row.bytes);
+        } else {
+            let joined =
+                std::str::from_utf8(&row.bytes).map_err(|error| Failure::new("read batch", error))?;
+            let rest = json::after(joined, skip);
+            let whole = end <= self.until;
+            let left = self.until - (row.position + skip);
+            let rest = if whole { rest } else { json::first(rest, left) };
+            self.body.extend_from_slice(rest.as_bytes());
+        }
+        self.next = end.min(self.until);
+        Ok(())
+    }
+}

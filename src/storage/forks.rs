@@ -1,0 +1,121 @@
+//! What holds streams together: the edges that a stream has to the sources of its lives, and the forks that hold it. Each
+//! edge has a name of its own, so that whatever is said of it twice, or late, counts once.
+
+use super::{Columns, Failure, Param, Sql, only_row, schema};
+use crate::protocol::Millis;
+
+const TABLE: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?";
+const EDGES: &str = "edges";
+const INTEND: &str = "INSERT INTO edges (id, source, valid_until) VALUES (?, ?, ?)";
+const IS_INTENDED: &str = "SELECT 1 FROM edges WHERE id = ?";
+const NEXT_EDGE: &str =
+    "SELECT id, source, valid_until FROM edges WHERE id <> ? AND id > ? ORDER BY id LIMIT 1";
+const FORGO: &str = "DELETE FROM edges WHERE id = ?";
+
+const FORKS: &str = "forks";
+const HOLD: &str = "INSERT OR REPLACE INTO forks (edge, path, first_read_seq) VALUES (?, ?, ?)";
+const STATE: &str = "SELECT released_until FROM forks WHERE edge = ?";
+const HOLDS: &str = "SELECT 1 FROM forks WHERE released_until IS NULL AND edge <> ? LIMIT 1";
+const FLOOR: &str = "SELECT MIN(first_read_seq) FROM forks WHERE released_until IS NULL";
+const RELEASE: &str = "DELETE FROM forks WHERE edge = ? OR released_until < ?";
+const BURY: &str =
+    "INSERT OR REPLACE INTO forks (edge, path, first_read_seq, released_until) VALUES (?, '', 0, ?)";
+
+/// An edge of a stream to a source.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Edge {
+    /// Its name.
+    pub id: String,
+    /// The source's path.
+    pub source: String,
+    /// Until when the source may still learn of it for the first time.
+    pub valid_until: Millis,
+}
+
+fn exists(sql: &dyn Sql, table: &str) -> Result<bool, Failure> {
+    Ok(only_row(sql, TABLE, &[Param::Text(table)])?.is_some())
+}
+
+/// Notes an edge before its source learns of it, so that whatever happens it can be let go.
+pub(super) fn intend(sql: &dyn Sql, edge: &Edge) -> Result<(), Failure> {
+    sql.run(schema::CREATE_EDGES, &[])?;
+    let params = [Param::Text(&edge.id), Param::Text(&edge.source), Param::Integer(edge.valid_until)];
+    sql.run(INTEND, &params)
+}
+
+/// Whether an edge is noted.
+pub fn is_intended(sql: &dyn Sql, id: &str) -> Result<bool, Failure> {
+    Ok(exists(sql, EDGES)? && only_row(sql, IS_INTENDED, &[Param::Text(id)])?.is_some())
+}
+
+/// The first edge after one, other than the one that is kept.
+pub fn next_edge(sql: &dyn Sql, kept: &str, after: &str) -> Result<Option<Edge>, Failure> {
+    if !exists(sql, EDGES)? {
+        return Ok(None);
+    }
+    let params = [Param::Text(kept), Param::Text(after)];
+    let Some(row) = only_row(sql, NEXT_EDGE, &params)? else { return Ok(None) };
+    let mut columns = Columns::new("edges", row);
+    Ok(Some(Edge { id: columns.text()?, source: columns.text()?, valid_until: columns.integer()? }))
+}
+
+/// Forgets an edge that its source has let go, or never knew.
+pub(super) fn forgo(sql: &dyn Sql, id: &str) -> Result<(), Failure> {
+    sql.run(FORGO, &[Param::Text(id)])
+}
+
+/// What a source knows of an edge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hold {
+    /// Nothing.
+    Unknown,
+    /// A fork is held by it.
+    Held,
+    /// It was let go.
+    Released,
+}
+
+/// What the stream knows of an edge.
+pub fn hold(sql: &dyn Sql, edge: &str) -> Result<Hold, Failure> {
+    if !exists(sql, FORKS)? {
+        return Ok(Hold::Unknown);
+    }
+    let Some(row) = only_row(sql, STATE, &[Param::Text(edge)])? else { return Ok(Hold::Unknown) };
+    let released_until = Columns::new("forks", row).optional_integer()?;
+    Ok(if released_until.is_some() { Hold::Released } else { Hold::Held })
+}
+
+/// Whether forks hold the stream, by other edges than this one.
+pub fn is_held(sql: &dyn Sql, besides: &str) -> Result<bool, Failure> {
+    Ok(exists(sql, FORKS)? && only_row(sql, HOLDS, &[Param::Text(besides)])?.is_some())
+}
+
+/// The first segment that a fork still needs.
+pub fn floor(sql: &dyn Sql) -> Result<Option<u64>, Failure> {
+    if !exists(sql, FORKS)? {
+        return Ok(None);
+    }
+    let Some(row) = only_row(sql, FLOOR, &[])? else { return Ok(None) };
+    Columns::new("forks", row).optional_integer()
+}
+
+/// Stores that a fork holds the stream from a segment on.
+pub(super) fn put(sql: &dyn Sql, edge: &str, path: &str, first_read_seq: u64) -> Result<(), Failure> {
+    sql.run(schema::CREATE_FORKS, &[])?;
+    sql.run(HOLD, &[Param::Text(edge), Param::Text(path), Param::Integer(first_read_seq)])
+}
+
+/// Lets a fork go. While that may still be asked for, it is remembered that it was.
+pub(super) fn release(
+    sql: &dyn Sql,
+    edge: &str,
+    remember_until: Option<Millis>,
+    now: Millis,
+) -> Result<(), Failure> {
+    sql.run(schema::CREATE_FORKS, &[])?;
+    sql.run(RELEASE, &[Param::Text(edge), Param::Integer(now)])?;
+    match remember_until {
+        Some(until) => sql.run(BURY, &[Param::Text(edge), Param::Integer(until)]),
+        None => Ok(()),
+    }
+}
