@@ -21,6 +21,7 @@ use crate::edge::cors::Cors;
 use crate::edge::keyring::{Check, Keyring};
 use crate::edge::route::{Route, route, stream_path};
 use crate::protocol::Millis;
+use crate::protocol::fork::source_path;
 use crate::protocol::names::header;
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
@@ -137,6 +138,10 @@ impl Inner {
         if self.is_limited || may_have_token(url) || !is_open && decisive.is_none() {
             return None;
         }
+        if matches!(&self.access, Access::Projects(_)) && *method == Method::PUT {
+            // It may ask for a fork, of a stream that its token has to allow, too.
+            return None;
+        }
         let Route::Forward(path) = route(method, url) else { return None };
         if !is_open {
             let credential = Credential::of(method, url, decisive, None).ok()?;
@@ -202,6 +207,11 @@ impl Inner {
         if self.is_limited {
             let known = verdict.is_ok().then_some(&credential);
             limits::hold(&self.env, (method, &path), known, text(header::CONNECTING_IP)).await?;
+        }
+        let source = text(header::STREAM_FORKED_FROM).filter(|_| *method == Method::PUT && verdict.is_ok());
+        if let Some(source) = source {
+            // Whoever forks a stream reads it.
+            self.judge((&Method::GET, &source_path(&source)?), &credential).await?;
         }
         let (until, stranger) = match verdict {
             Ok(until) => (until, None),

@@ -3,29 +3,37 @@
 
 use std::rc::Rc;
 
-use js_sys::{Array, Promise, Uint8Array};
+use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use web_sys::Response;
 
-use super::asker::Asker;
+use super::asker::{Asker, RequestHeaders};
 use super::clock::{self, Timer};
 #[cfg(feature = "counters")]
 use super::counters;
-use super::log;
 use super::sockets::ObjectSockets;
 use super::stream_object::Inner;
 use super::upstream::unreached;
+use super::{log, reply};
 use crate::object::alarm::RETRY;
-use crate::object::forks::{Asking, Said};
+use crate::object::forks::Asking;
 use crate::object::{Answer, Ports};
 use crate::protocol::command::Create;
-use crate::protocol::fork::{Question, Release, Told};
+use crate::protocol::fork::{Inherit, Question, Release, Told};
 use crate::storage::Failure;
+
+/// Where forks ask for bytes (`asking.js`), and the header that has their question.
+pub(super) const INHERITED_URL: &str = "https://streams/inherited";
+const QUESTION: &str = "question";
 
 #[wasm_bindgen(module = "/src/cloudflare/asking.js")]
 extern "C" {
     #[wasm_bindgen(js_name = askStream)]
     fn ask_stream(namespace: &JsValue, path: &str, question: &str) -> Promise;
+
+    #[wasm_bindgen(js_name = inheritFrom)]
+    fn inherit_from(namespace: &JsValue, path: &str, question: &str) -> Promise;
 }
 
 impl Inner {
@@ -42,13 +50,16 @@ impl Inner {
             let _busy = counters::busy(inner.name(), |_| {});
             let mut asking = asking;
             let served = loop {
-                let told = inner.ask(&asking.path, &asking.question).await.map(|(told, _)| told);
+                let told = inner.ask(&asking.path, &asking.question).await;
                 let sockets = ObjectSockets::new(&inner.state);
                 let ports = Ports { sql: &inner.sql, sockets: &sockets };
                 let mut object = inner.object.borrow_mut();
                 let created = (asker.path.as_str(), &request);
                 let confirmed = object.confirm(&ports, created, (asking, told), clock::now());
                 inner.follow_up(&asker.path, object);
+                if inner.config.debug {
+                    log::worked(&asker.path, ("confirmed", None), inner.sql.take_row_counts());
+                }
                 match confirmed {
                     Ok(Answer::Ask(next)) => asking = next,
                     served => break served,
@@ -59,29 +70,29 @@ impl Inner {
     }
 
     /// Asks another stream.
-    async fn ask(&self, path: &str, question: &Question) -> Result<Said, Failure> {
-        let text = serde_json::to_string(question).map_err(|error| Failure::new("ask stream", error))?;
-        let asked = JsFuture::from(ask_stream(&self.namespace, path, &text)).await;
-        let said: Array = asked.map_err(|error| unreached(&error))?.unchecked_into();
-        let told = said.get(0).as_string().unwrap_or_default();
-        let told = serde_json::from_str(&told).map_err(|error| Failure::new("ask stream", error))?;
-        let bytes = said.get(1).dyn_into::<Uint8Array>().map(|bytes| bytes.to_vec());
-        Ok((told, bytes.unwrap_or_default()))
+    async fn ask(&self, path: &str, question: &Question) -> Result<Told, Failure> {
+        let asked = ask_stream(&self.namespace, path, &text_of(question)?);
+        let told = JsFuture::from(asked).await.map_err(|error| unreached(&error))?;
+        read_told(&told.as_string().unwrap_or_default())
     }
 
-    /// Asks what changes nothing, and once more if that fails.
-    pub(super) async fn ask_again(&self, path: &str, question: &Question) -> Result<Said, Failure> {
-        match self.ask(path, question).await {
-            Err(failure) => {
-                log::failure(&self.name(), &failure);
-                self.ask(path, question).await
+    /// Asks an owner for bytes, and once more if that fails: it changes nothing.
+    pub(super) async fn inherit(&self, path: &str, ask: &Inherit) -> Result<(Told, Response), Failure> {
+        let question = text_of(&Question::Inherit(ask.clone()))?;
+        let asked = || JsFuture::from(inherit_from(&self.namespace, path, &question));
+        let response = match asked().await {
+            Ok(response) => response,
+            Err(error) => {
+                log::failure(&self.name(), &unreached(&error));
+                asked().await.map_err(|error| unreached(&error))?
             }
-            said => said,
-        }
+        };
+        let response: Response = response.unchecked_into();
+        Ok((read_told(&reply::told_by(&response))?, response))
     }
 
-    /// Another stream asks this one.
-    pub(super) fn asked(self: &Rc<Self>, question: &str) -> Result<Array, Failure> {
+    /// Another stream asks this one: what it is told, and the bytes that come along.
+    pub(super) fn asked(self: &Rc<Self>, question: &str) -> Result<(String, Vec<u8>), Failure> {
         #[cfg(feature = "counters")]
         let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
         let question =
@@ -92,9 +103,24 @@ impl Inner {
         let mut object = self.object.borrow_mut();
         let said = object.answer(&ports, &path, &question, clock::now());
         self.follow_up(&path, object);
+        if self.config.debug {
+            log::worked(&path, ("asked", None), self.sql.take_row_counts());
+        }
         let (told, bytes) = said?;
-        let told = serde_json::to_string(&told).map_err(|error| Failure::new("answer stream", error))?;
-        Ok(Array::of2(&told.into(), &Uint8Array::from(&bytes[..])))
+        Ok((serde_json::to_string(&told).map_err(|error| Failure::new("answer stream", error))?, bytes))
+    }
+
+    /// A fork asks for bytes.
+    pub(super) fn inherited(self: &Rc<Self>, headers: &RequestHeaders) -> Result<Response, JsValue> {
+        let question = headers.get(&QUESTION.into()).unwrap_or_default();
+        let (told, bytes) = self.asked(&question).map_err(|failure| self.thrown(&failure))?;
+        reply::told(&told, &bytes)
+    }
+
+    /// A failure, as the one who asked gets it.
+    pub(super) fn thrown(&self, failure: &Failure) -> JsValue {
+        log::failure(&self.name(), failure);
+        js_sys::Error::new(&failure.to_string()).into()
     }
 
     /// Lets sources go, in a later turn: nobody waits for it.
@@ -144,7 +170,7 @@ impl Inner {
             let Some(edge) = next? else { return Ok(()) };
             let question =
                 Question::Release(Release { edge: edge.id.clone(), valid_until: edge.valid_until });
-            let (told, _) = self.ask(&edge.source, &question).await?;
+            let told = self.ask(&edge.source, &question).await?;
             if told != Told::Released {
                 return Err(Failure::new("release source", format_args!("{told:?} is no answer")));
             }
@@ -155,4 +181,12 @@ impl Inner {
             }
         }
     }
+}
+
+fn text_of(question: &Question) -> Result<String, Failure> {
+    serde_json::to_string(question).map_err(|error| Failure::new("ask stream", error))
+}
+
+fn read_told(text: &str) -> Result<Told, Failure> {
+    serde_json::from_str(text).map_err(|error| Failure::new("ask stream", error))
 }

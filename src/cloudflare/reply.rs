@@ -2,12 +2,15 @@
 
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
-use web_sys::{Response, WebSocket};
+use web_sys::{ReadableStream, Response, WebSocket};
 
 use crate::protocol::bridge::ReplyHead;
 use crate::protocol::cache_policy::SECRET;
 use crate::protocol::names::header;
 use crate::protocol::reply::Reply;
+
+/// Where an object's words stand that come with bytes; no client sees it.
+const TOLD: &str = "told";
 
 #[wasm_bindgen(module = "/src/cloudflare/respond.js")]
 extern "C" {
@@ -23,6 +26,13 @@ extern "C" {
     #[wasm_bindgen(catch, js_name = respond)]
     fn respond_with(status: u16, header_lines: &str, body: &Uint8Array) -> Result<Response, JsValue>;
 
+    #[wasm_bindgen(catch, js_name = respond)]
+    fn respond_over(
+        status: u16,
+        header_lines: &str,
+        body: Option<ReadableStream>,
+    ) -> Result<Response, JsValue>;
+
     #[wasm_bindgen(catch, js_name = withHeaders)]
     fn with_headers(response: &Response, header_lines: &str) -> Result<Response, JsValue>;
 }
@@ -31,6 +41,21 @@ extern "C" {
 pub(super) fn response(reply: &Reply) -> Result<Response, JsValue> {
     let body = (!reply.body.is_empty()).then_some(&*reply.body);
     respond(reply.status.as_u16(), &reply.header_lines(), body, None)
+}
+
+/// A response whose body comes from elsewhere, and does not pass through here.
+pub(super) fn over(reply: &Reply, body: Option<ReadableStream>) -> Result<Response, JsValue> {
+    respond_over(reply.status.as_u16(), &reply.header_lines(), body)
+}
+
+/// What one object tells another, and bytes.
+pub(super) fn told(told: &str, bytes: &[u8]) -> Result<Response, JsValue> {
+    respond(Reply::TOLD.as_u16(), &format!("{TOLD}\n{told}\n"), (!bytes.is_empty()).then_some(bytes), None)
+}
+
+/// What it told.
+pub(super) fn told_by(response: &Response) -> String {
+    response.headers().get(TOLD).ok().flatten().unwrap_or_default()
 }
 
 /// A response to HEAD.

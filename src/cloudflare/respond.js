@@ -3,7 +3,7 @@
 /**
  * @param {number} status
  * @param {string} headerLines names and values in turn, each followed by a line feed
- * @param {Uint8Array | undefined} body
+ * @param {Uint8Array | ReadableStream | undefined} body
  * @param {WebSocket | undefined} webSocket
  */
 export function respond(status, headerLines, body, webSocket) {

@@ -17,6 +17,7 @@ use super::clock::{self, Timer};
 use super::config::Config;
 #[cfg(feature = "counters")]
 use super::counters;
+use super::forks::INHERITED_URL;
 use super::interned::Interned;
 use super::mirror::Mirror;
 use super::sockets::ObjectSockets;
@@ -138,13 +139,9 @@ impl StreamObject {
         inner.orphans(keys, deletes).await.map_err(|failure| js_sys::Error::new(&failure.to_string()).into())
     }
 
-    /// Another stream asks: what it is told, and the bytes that come along.
-    pub fn asked(&self, question: &str) -> Result<js_sys::Array, JsValue> {
-        let asked = self.inner.asked(question);
-        asked.map_err(|failure| {
-            log::failure(&self.inner.name(), &failure);
-            js_sys::Error::new(&failure.to_string()).into()
-        })
+    /// Another stream asks: what it is told.
+    pub fn asked(&self, question: &str) -> Result<String, JsValue> {
+        self.inner.asked(question).map(|(told, _)| told).map_err(|failure| self.inner.thrown(&failure))
     }
 
     /// A live reader's socket closed or broke.
@@ -161,6 +158,9 @@ impl Inner {
         #[cfg(feature = "counters")]
         let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
         let (url, headers) = (request.url(), RequestHeaders::of(request));
+        if url == INHERITED_URL {
+            return self.inherited(&headers).map(JsValue::from);
+        }
         let asker = self.asker(&url, &headers);
         let method = request.method().parse::<Method>().unwrap_or_default();
         let header = |name: &str| headers.get(&self.header_names.string(name));

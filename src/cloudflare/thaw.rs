@@ -3,20 +3,23 @@
 use std::rc::Rc;
 
 use futures_util::future::join_all;
-use js_sys::Promise;
+use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::future_to_promise;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use web_sys::Response;
 
 use super::asker::Asker;
 use super::clock;
 #[cfg(feature = "counters")]
 use super::counters;
+use super::reply;
 use super::sockets::ObjectSockets;
 use super::stream_object::Inner;
+use super::upstream::unreached;
 use crate::object::cold::{Cold, Fetch, Fetched};
 use crate::object::{Answer, Ports, Stop};
 use crate::protocol::command::{Command, Read};
-use crate::protocol::fork::{Question, Told};
+use crate::protocol::fork::Told;
 use crate::storage::Failure;
 use crate::storage::messages::Chunk;
 use crate::storage::segment_file::ENDING_BYTES;
@@ -29,19 +32,37 @@ impl Inner {
             #[cfg(feature = "counters")]
             let _busy = counters::busy(inner.name(), |_| {});
             let mut cold = cold;
-            let served = loop {
-                match inner.thaw(&asker, &read, &cold).await {
+            loop {
+                let (served, passed) = inner.thaw(&asker, &read, &cold).await;
+                match (served, passed) {
                     // What it needs was trimmed or rotated meanwhile, or is only known now.
-                    Ok(Answer::Cold(other)) => cold = other,
-                    served => break served,
+                    (Ok(Answer::Cold(other)), _) => cold = other,
+                    (Ok(Answer::Reply(reply)), Some(passed)) if reply.has_bytes() => {
+                        return reply::over(&reply, passed.body()).map(JsValue::from);
+                    }
+                    (served, passed) => {
+                        if let Some(body) = passed.and_then(|passed| passed.body()) {
+                            let _nobody_reads_it = body.cancel();
+                        }
+                        return inner.respond(&asker, served).map(JsValue::from);
+                    }
                 }
-            };
-            inner.respond(&asker, served).map(JsValue::from)
+            }
         })
     }
 
-    async fn thaw(self: &Rc<Self>, asker: &Asker, read: &Read, cold: &Cold) -> Result<Answer, Stop> {
-        let fetched = self.fetch_all(cold).await?;
+    /// What it answers, and the response whose body is the answer's, if that is passed on as it came.
+    async fn thaw(
+        self: &Rc<Self>,
+        asker: &Asker,
+        read: &Read,
+        cold: &Cold,
+    ) -> (Result<Answer, Stop>, Option<Response>) {
+        let mut passed = None;
+        let fetched = match self.fetch_all((read, cold), &mut passed).await {
+            Ok(fetched) => fetched,
+            Err(failure) => return (Err(failure.into()), None),
+        };
         let sockets = ObjectSockets::new(&self.state);
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let (mut object, now) = (self.object.borrow_mut(), clock::now());
@@ -53,10 +74,24 @@ impl Inner {
             object.thaw(&ports, read, (cold, &fetched), now)
         };
         self.follow_up(&asker.path, object);
-        served
+        (served, passed)
     }
 
-    async fn fetch_all(&self, cold: &Cold) -> Result<Vec<Fetched>, Failure> {
+    async fn fetch_all(
+        &self,
+        (read, cold): (&Read, &Cold),
+        passed: &mut Option<Response>,
+    ) -> Result<Vec<Fetched>, Failure> {
+        if let [Fetch::Inherit { path, ask }] = &cold.fetches[..] {
+            let (told, response) = self.inherit(path, ask).await?;
+            if let Told::Inherited(next) = told
+                && cold.passes_on(next, read.mode)
+            {
+                *passed = Some(response);
+                return Ok(vec![Fetched::Passed(next)]);
+            }
+            return Ok(vec![inherited(told, &response).await?]);
+        }
         join_all(cold.fetches.iter().map(|fetch| self.fetch(fetch))).await.into_iter().collect()
     }
 
@@ -70,16 +105,24 @@ impl Inner {
                 .await?
                 .map(|(bytes, object_bytes)| Fetched::Ending(bytes, object_bytes)),
             Fetch::Inherit { path, ask } => {
-                let (told, body) = self.ask_again(path, &Question::Inherit(ask.clone())).await?;
-                return match told {
-                    Told::Inherited(next) => Ok(Fetched::Chunk(Chunk { body, next })),
-                    Told::Rotated(hot_from) => Ok(Fetched::Rotated(hot_from)),
-                    Told::Referenced(_) | Told::Released | Told::Walked(_) => {
-                        Err(Failure::new("read inherited part", format_args!("{told:?} is no answer")))
-                    }
-                };
+                let (told, response) = self.inherit(path, ask).await?;
+                return inherited(told, &response).await;
             }
         };
         Ok(found.unwrap_or(Fetched::Missing))
+    }
+}
+
+async fn inherited(told: Told, response: &Response) -> Result<Fetched, Failure> {
+    match told {
+        Told::Inherited(next) => {
+            let body = response.array_buffer().map_err(|error| unreached(&error))?;
+            let body = JsFuture::from(body).await.map_err(|error| unreached(&error))?;
+            Ok(Fetched::Chunk(Chunk { body: Uint8Array::new(&body).to_vec(), next }))
+        }
+        Told::Rotated(hot_from) => Ok(Fetched::Rotated(hot_from)),
+        Told::Referenced(_) | Told::Released | Told::Walked(_) => {
+            Err(Failure::new("read inherited part", format_args!("{told:?} is no answer")))
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::Limits;
 use super::plan::Shapes;
 use crate::protocol::Millis;
+use crate::protocol::command::ReadMode;
 use crate::protocol::content_type::Format;
 use crate::protocol::fork::Inherit;
 use crate::protocol::offset::Offset;
@@ -27,6 +28,7 @@ pub struct Cold {
     pub(super) incarnation: u64,
     pub(super) start: Offset,
     pub(super) hot_from: u64,
+    pub(super) tail: Offset,
     /// The shapes of segments that were fetched for it.
     pub(super) learnt: Shapes,
 }
@@ -66,6 +68,9 @@ pub enum Fetched {
     Ending(Vec<u8>, u64),
     /// Of a hot log.
     Chunk(Chunk),
+    /// The same, but the bytes go to the reader without coming here, as [`Cold::passes_on`] allows; where to read on, as their
+    /// owner counts.
+    Passed(Offset),
     /// It has gone to the bucket: the first segment that has not.
     Rotated(u64),
 }
@@ -76,7 +81,7 @@ pub(super) enum Part {
     /// Messages of a segment.
     Segment(Segment),
     /// Messages of an owner's hot log.
-    Hot { from: Offset, shift: u64 },
+    Hot { from: Offset, shift: u64, until: Offset },
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -103,6 +108,13 @@ pub(super) enum Thawed {
 }
 
 impl Cold {
+    /// Whether what an owner gave up to there, as it counts, is all of the answer: then nobody has to look at it.
+    pub fn passes_on(&self, next: Offset, mode: ReadMode) -> bool {
+        let [Part::Hot { shift, until, .. }] = &self.parts[..] else { return false };
+        let next = next.shifted(*shift);
+        mode != ReadMode::Sse && (next < *until || next == self.tail)
+    }
+
     /// When the last message of the segment was written that the read begins in, if it is the stream's own.
     pub(super) fn oldest_written_at(&self) -> Option<Millis> {
         match self.parts.first() {
@@ -165,6 +177,9 @@ impl Cold {
             if part.from() != whole.next || room(&whole) == 0 {
                 return Ok(whole);
             }
+            if let (Part::Hot { shift, .. }, Fetched::Passed(next)) = (part, fetched) {
+                return Ok(Chunk { next: next.shifted(*shift), ..whole });
+            }
             let chunk = part.chunk(format, (fetch, fetched), room(&whole))?;
             whole.next = chunk.next;
             messages::join(format, &mut whole.body, chunk.body);
@@ -197,7 +212,7 @@ impl Part {
             (Part::Segment(segment), Fetch::Object { key, range }, fetched) => {
                 segment.chunk(format, (range, fetched), max_bytes).map_err(|failure| named(key, &failure))
             }
-            (Part::Hot { shift, from }, Fetch::Inherit { .. }, Fetched::Chunk(chunk)) => {
+            (Part::Hot { shift, from, .. }, Fetch::Inherit { .. }, Fetched::Chunk(chunk)) => {
                 let next = chunk.next.shifted(*shift);
                 let stands_still = next == *from;
                 if stands_still {

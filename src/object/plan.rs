@@ -91,6 +91,7 @@ pub(super) fn plan(
         incarnation: place.stream.incarnation,
         start: place.start,
         hot_from: place.stream.hot_from,
+        tail: place.stream.tail,
         learnt,
     })
 }
@@ -129,7 +130,7 @@ impl Plan<'_> {
             let max_bytes = self.max_bytes - self.bytes;
             let ask = Inherit { incarnation: owner.incarnation, from, until, max_bytes };
             self.fetches.push(Fetch::Inherit { path: owner.path.clone(), ask });
-            self.parts.push(Part::Hot { from: self.from, shift: owner.shift });
+            self.parts.push(Part::Hot { from: self.from, shift: owner.shift, until: owner.until });
             self.bytes += self.about(from, until).min(max_bytes);
             self.from = owner.until;
             return true;

@@ -76,6 +76,8 @@ impl Reply {
     pub const EVENTS: StatusCode = StatusCode::OK;
     /// Nobody whom the object knows.
     pub const UNKNOWN: StatusCode = StatusCode::UNAUTHORIZED;
+    /// What an object tells another one.
+    pub const TOLD: StatusCode = StatusCode::OK;
     /// A long-poll for which nothing came.
     pub const NOTHING_NEW: StatusCode = StatusCode::NO_CONTENT;
 
@@ -139,6 +141,11 @@ impl Reply {
 
     fn with_producer(self, epoch: u64, seq: u64) -> Reply {
         self.with(header::PRODUCER_EPOCH, epoch.to_string()).with(header::PRODUCER_SEQ, seq.to_string())
+    }
+
+    /// Whether it is a read with its bytes.
+    pub fn has_bytes(&self) -> bool {
+        self.status == StatusCode::OK
     }
 
     /// The value of a header, by its lower-case name.

@@ -264,11 +264,46 @@ describe("with whatever header", () => {
   })
 
   test("a fork of another project's stream", async () => {
-    for (const from of [private_.path, `/v1/stream/${private_.path}`, missing.path]) {
+    const escaped = private_.path.replace("victim/", "%76ictim%2F")
+    for (const from of [private_, missing, public_, { path: escaped }]) {
+      const headers = { ...BYTES, ...own(), "stream-forked-from": `/v1/stream/${from.path}` }
+      const fork = server.stream(`mallory/${unique()}`)
+      const reply = await fork.ask("PUT", { headers })
+      expect([reply.status, JSON.parse(reply.text).error.code]).toEqual([403, "forbidden"])
+      await fork.ask("GET", { headers: own(), status: 404 })
+    }
+    for (const from of [private_.path, `//v1/stream/${private_.path}`, `/v1/stream/mallory/../${private_.path}`, `https://x/v1/stream/${private_.path}`]) {
       const headers = { ...BYTES, ...own(), "stream-forked-from": from }
       const reply = await server.stream(`mallory/${unique()}`).ask("PUT", { headers })
-      expect([403, 501]).toContain(reply.status)
-      expect(reply.text).not.toContain(SECRET)
+      expect([reply.status, JSON.parse(reply.text).error.code]).toEqual([400, "invalid_header"])
+    }
+    await expectUntouched()
+  })
+
+  test("a fork into another project, and of a stream that its token is not for", async () => {
+    const mine = server.stream(`mallory/own/${unique()}`)
+    await mine.ask("PUT", { headers: { ...BYTES, ...own() }, body: "mine", status: 201 })
+    const from = { "stream-forked-from": `/v1/stream/${mine.path}` }
+    expect((await server.stream(`victim/${unique()}`).ask("PUT", { headers: { ...own(), ...from } })).status).toBe(403)
+    const fork = () => server.stream(`mallory/forks/${unique()}`)
+    for (const [claims, status] of [
+      [{ scope: "manage" }, 403],
+      [{ scope: "read manage", stream: "mallory/forks/*" }, 403],
+      [{ scope: "read", stream: "mallory/*" }, 403],
+      [{ scope: "read manage", stream: "mallory/*" }, 201],
+    ]) {
+      expect((await fork().ask("PUT", { headers: { ...bearer(mallory(claims)), ...from } })).status, claims.scope).toBe(status)
+    }
+  })
+
+  test("what objects ask each other, asked from outside", async () => {
+    const question = JSON.stringify({ Inherit: { incarnation: 1, from: { read_seq: 0, position: 0 }, until: { read_seq: 9, position: 0 }, max_bytes: 1e6 } })
+    for (const target of ["/inherited", `/v1/stream/${private_.path}`, "https://streams/inherited", "/v1/stream/../../inherited"]) {
+      for (const headers of [{ question }, { ...own(), question, host: "streams" }]) {
+        const reply = await ask("GET", target, { headers })
+        expect([400, 401, 403, 404]).toContain(reply.status)
+        expect(reply.text).not.toContain(SECRET)
+      }
     }
   })
 

@@ -151,7 +151,7 @@ describe.concurrent("a refusal leaves the connection as it was", () => {
     ["an empty Stream-Seq", "POST", () => paths.bytes, { ...BYTES, "stream-seq": "" }, 400, "invalid_header"],
     ["another stream there", "PUT", () => paths.bytes, JSON_TYPE, 409, "stream_exists"],
     ["a broken TTL", "PUT", () => paths.missing, { ...BYTES, "stream-ttl": "1.5" }, 400, "invalid_header"],
-    ["a fork", "PUT", () => paths.missing, { ...BYTES, "stream-forked-from": "/x" }, 501, "not_implemented"],
+    ["a fork", "PUT", () => paths.missing, { ...BYTES, "stream-forked-from": "/x" }, 400, "invalid_header"],
     ["a broken query", "GET", () => `${paths.bytes}?offset=x`, {}, 400, "invalid_query"],
   ]
   const bodies = { "a few bytes": "some bytes", "a megabyte": Buffer.alloc(MIB, "x") }

@@ -40,6 +40,13 @@ export async function create(connection, server, contentType, path = freshPath()
   return path
 }
 
+/** Creates a fork at a stream's tail and gives its path. @param {Connection} connection @param {Process} server */
+export async function createFork(connection, server, source, path = freshPath()) {
+  const headers = { "Stream-Forked-From": `${server.prefix}${source}` }
+  expectStatus(await connection.ask(request(server, "PUT", path, headers)), 201)
+  return path
+}
+
 /** @param {Connection} connection @param {Process} server @returns {Promise<string>} the offset after it */
 export async function append(connection, server, path, contentType, body) {
   const answer = await connection.ask(request(server, "POST", path, { "Content-Type": contentType }, body))

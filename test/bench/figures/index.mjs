@@ -2,6 +2,7 @@
 
 import * as append from "./append.mjs"
 import * as catchUp from "./catch-up.mjs"
+import * as forks from "./forks.mjs"
 import * as freshProcess from "./fresh-process.mjs"
 import * as longPoll from "./long-poll.mjs"
 import * as size from "./size.mjs"
@@ -27,7 +28,7 @@ import * as sse from "./sse.mjs"
  */
 
 /** @type {Measurement[]} */
-export const measurements = [append, catchUp, small, longPoll, sse, freshProcess, size].flatMap(
+export const measurements = [append, catchUp, forks, small, longPoll, sse, freshProcess, size].flatMap(
   (module) => module.measurements,
 )
 
