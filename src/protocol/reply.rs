@@ -366,19 +366,27 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::BrokenBody
         | Refusal::MissingContentType
         | Refusal::EpochStartsAtZero
-        | Refusal::OffsetBeyondTail { .. } => StatusCode::BAD_REQUEST,
+        | Refusal::OffsetBeyondTail { .. }
+        | Refusal::Fork(
+            ForkRefusal::OffsetBeyond { .. }
+            | ForkRefusal::OffsetBefore { .. }
+            | ForkRefusal::SubOffsetBeyond { .. }
+            | ForkRefusal::TooDeep,
+        ) => StatusCode::BAD_REQUEST,
         Refusal::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
         Refusal::StaleEpoch { .. } | Refusal::Forbidden { .. } => StatusCode::FORBIDDEN,
-        Refusal::UnknownRoute | Refusal::NotFound => StatusCode::NOT_FOUND,
+        Refusal::UnknownRoute | Refusal::NotFound | Refusal::Fork(ForkRefusal::SourceNotFound) => {
+            StatusCode::NOT_FOUND
+        }
         Refusal::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
         Refusal::ExistsWithOtherConfig { .. }
         | Refusal::HeldByForks
+        | Refusal::Fork(ForkRefusal::SourceGone | ForkRefusal::ContentType { .. })
         | Refusal::ContentTypeMismatch { .. }
         | Refusal::Closed { .. }
         | Refusal::StreamSeqRegression { .. }
         | Refusal::ProducerGap { .. } => StatusCode::CONFLICT,
         Refusal::OffsetGone { .. } | Refusal::Gone => StatusCode::GONE,
-        Refusal::Fork(refusal) => fork_status(refusal),
         Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::NotImplemented { .. } => StatusCode::NOT_IMPLEMENTED,
         Refusal::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -386,16 +394,5 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::TooManyForks
         | Refusal::KeysUnavailable
         | Refusal::NotConfigured { .. } => StatusCode::SERVICE_UNAVAILABLE,
-    }
-}
-
-fn fork_status(refusal: &ForkRefusal) -> StatusCode {
-    match refusal {
-        ForkRefusal::SourceNotFound => StatusCode::NOT_FOUND,
-        ForkRefusal::SourceGone | ForkRefusal::ContentType { .. } => StatusCode::CONFLICT,
-        ForkRefusal::OffsetBeyond { .. }
-        | ForkRefusal::OffsetBefore { .. }
-        | ForkRefusal::SubOffsetBeyond { .. }
-        | ForkRefusal::TooDeep => StatusCode::BAD_REQUEST,
     }
 }
