@@ -23,7 +23,11 @@ export function guardedFetch(fetch, { token, project, key }) {
     const stream = url.pathname.startsWith(PREFIX) && `${project}/${url.pathname.slice(PREFIX.length)}`
     if (!stream) return fetch(input, init)
     const scope = { GET: "read", HEAD: "read", POST: "write" }[init.method ?? request?.method ?? "GET"] ?? "manage"
-    headers.set("authorization", bearer(makeToken(key, { sub: project, scope, stream: decodeURI(stream) })).authorization)
+    const source = headers.get("stream-forked-from")
+    // Who forks a stream reads it, and no token names two streams.
+    const claims = source ? { scope: `${scope} read`, stream: `${project}/*` } : { scope, stream: decodeURI(stream) }
+    headers.set("authorization", bearer(makeToken(key, { sub: project, ...claims })).authorization)
+    if (source) headers.set("stream-forked-from", source.replace(PREFIX, `${PREFIX}${project}/`))
     url.pathname = PREFIX + stream
     const response = await fetch(request ? new Request(url, request) : url, { ...init, headers })
     const location = response.headers.get("location")
