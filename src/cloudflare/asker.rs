@@ -47,8 +47,13 @@ impl Asker {
         }
     }
 
+    /// The answer, with what lets the asker's script see it.
+    pub(super) fn seen(&self, answer: Reply) -> Reply {
+        if self.is_script { answer.with_any_origin() } else { answer }
+    }
+
     pub(super) fn answer(&self, answer: Reply) -> Result<Response, JsValue> {
-        reply::response(&if self.is_script { answer.with_any_origin() } else { answer })
+        reply::response(&self.seen(answer))
     }
 
     pub(super) fn refuse(&self, refusal: &Refusal) -> Result<Response, JsValue> {

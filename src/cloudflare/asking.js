@@ -17,8 +17,33 @@ export const askStream = (namespace, path, question) => namespace.getByName(path
  * @param {string} question
  * @returns {Promise<Response>}
  */
-export const inheritFrom = (namespace, path, question) =>
-  namespace.getByName(path).fetch("https://streams/inherited", { headers: { question } })
+export async function inheritFrom(namespace, path, question) {
+  const ask = () => namespace.getByName(path).fetch("https://streams/inherited", { headers: { question } })
+  try {
+    return await ask()
+  } catch {
+    // It changes nothing, and objects move now and then.
+    return await ask()
+  }
+}
+
+/**
+ * Asks for bytes, and has the module answer its reader with them.
+ * @param {DurableObjectNamespace} namespace
+ * @param {string} path
+ * @param {string} question
+ * @param {import("./index.js").Inheriting} inheriting
+ * @returns {Promise<Response>}
+ */
+export async function passOn(namespace, path, question, inheriting) {
+  let response
+  try {
+    response = await inheritFrom(namespace, path, question)
+  } catch (error) {
+    return inheriting.failed(error)
+  }
+  return inheriting.answer(response)
+}
 
 /**
  * Asks streams which of their keys they do not know, all at the same time. Resolves with an answer for each; where none

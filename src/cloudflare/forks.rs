@@ -6,34 +6,26 @@ use std::rc::Rc;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
-use web_sys::Response;
 
-use super::asker::{Asker, RequestHeaders};
+use super::asker::Asker;
 use super::clock::{self, Timer};
 #[cfg(feature = "counters")]
 use super::counters;
+use super::log;
 use super::sockets::ObjectSockets;
 use super::stream_object::Inner;
 use super::upstream::unreached;
-use super::{log, reply};
 use crate::object::alarm::RETRY;
 use crate::object::forks::Asking;
 use crate::object::{Answer, Ports};
 use crate::protocol::command::Create;
-use crate::protocol::fork::{Inherit, Question, Release, Told};
+use crate::protocol::fork::{Question, Release, Told};
 use crate::storage::Failure;
-
-/// Where forks ask for bytes (`asking.js`), and the header that has their question.
-pub(super) const INHERITED_URL: &str = "https://streams/inherited";
-const QUESTION: &str = "question";
 
 #[wasm_bindgen(module = "/src/cloudflare/asking.js")]
 extern "C" {
     #[wasm_bindgen(js_name = askStream)]
     fn ask_stream(namespace: &JsValue, path: &str, question: &str) -> Promise;
-
-    #[wasm_bindgen(js_name = inheritFrom)]
-    fn inherit_from(namespace: &JsValue, path: &str, question: &str) -> Promise;
 }
 
 impl Inner {
@@ -76,21 +68,6 @@ impl Inner {
         read_told(&told.as_string().unwrap_or_default())
     }
 
-    /// Asks an owner for bytes, and once more if that fails: it changes nothing.
-    pub(super) async fn inherit(&self, path: &str, ask: &Inherit) -> Result<(Told, Response), Failure> {
-        let question = text_of(&Question::Inherit(ask.clone()))?;
-        let asked = || JsFuture::from(inherit_from(&self.namespace, path, &question));
-        let response = match asked().await {
-            Ok(response) => response,
-            Err(error) => {
-                log::failure(&self.name(), &unreached(&error));
-                asked().await.map_err(|error| unreached(&error))?
-            }
-        };
-        let response: Response = response.unchecked_into();
-        Ok((read_told(&reply::told_by(&response))?, response))
-    }
-
     /// Another stream asks this one: what it is told, and the bytes that come along.
     pub(super) fn asked(self: &Rc<Self>, question: &str) -> Result<(String, Vec<u8>), Failure> {
         #[cfg(feature = "counters")]
@@ -108,13 +85,6 @@ impl Inner {
         }
         let (told, bytes) = said?;
         Ok((serde_json::to_string(&told).map_err(|error| Failure::new("answer stream", error))?, bytes))
-    }
-
-    /// A fork asks for bytes.
-    pub(super) fn inherited(self: &Rc<Self>, headers: &RequestHeaders) -> Result<Response, JsValue> {
-        let question = headers.get(&QUESTION.into()).unwrap_or_default();
-        let (told, bytes) = self.asked(&question).map_err(|failure| self.thrown(&failure))?;
-        reply::told(&told, &bytes)
     }
 
     /// A failure, as the one who asked gets it.
@@ -183,10 +153,10 @@ impl Inner {
     }
 }
 
-fn text_of(question: &Question) -> Result<String, Failure> {
+pub(super) fn text_of(question: &Question) -> Result<String, Failure> {
     serde_json::to_string(question).map_err(|error| Failure::new("ask stream", error))
 }
 
-fn read_told(text: &str) -> Result<Told, Failure> {
+pub(super) fn read_told(text: &str) -> Result<Told, Failure> {
     serde_json::from_str(text).map_err(|error| Failure::new("ask stream", error))
 }

@@ -13,6 +13,7 @@ mod edge_socket;
 mod entry;
 mod errand;
 mod forks;
+mod inherit;
 mod interned;
 mod limits;
 mod log;

@@ -17,11 +17,12 @@ use super::clock::{self, Timer};
 use super::config::Config;
 #[cfg(feature = "counters")]
 use super::counters;
-use super::forks::INHERITED_URL;
+use super::inherit::INHERITED_URL;
 use super::interned::Interned;
 use super::mirror::Mirror;
 use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
+use super::thaw::Waiting;
 use super::upstream::BINDING;
 use super::{log, reply};
 use crate::object::alarm::{RETRY, Rung};
@@ -241,7 +242,8 @@ impl Inner {
         self.follow_up(path, object);
         match (served, command) {
             (Ok(Answer::Cold(cold)), Command::Read(read)) => {
-                Ok(self.promise_of_cold(asker.clone(), read.clone(), cold).into())
+                let waiting = Waiting { asker: asker.clone(), read: read.clone(), cold };
+                Ok(self.promise_of_cold(Box::new(waiting)).into())
             }
             (Ok(Answer::Ask(asking)), Command::Create(create)) => {
                 Ok(self.promise_of_fork(asker.clone(), create.clone().into_owned(), asking).into())

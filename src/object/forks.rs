@@ -288,10 +288,13 @@ impl Object {
         if ask.from.read_seq < stream.hot_from {
             return Ok((Told::Rotated(stream.hot_from), Vec::new()));
         }
-        let ends = Ends { sql: ports.sql, stream };
         // Offsets that nobody gave lead beyond a segment's end; what is not there was not inherited.
-        let last = ends.end_of(ask.until.read_seq)?.min(ask.until.position);
-        let until = Offset { position: last, ..ask.until };
+        let until = if ask.until.read_seq == stream.tail.read_seq {
+            ask.until.min(stream.tail)
+        } else {
+            let end = Ends { sql: ports.sql, stream }.end_of(ask.until.read_seq)?;
+            Offset { position: end.min(ask.until.position), ..ask.until }
+        };
         let format = stream.content_type.format();
         let Chunk { body, next } = messages::read(ports.sql, format, ask.from, until, ask.max_bytes)?;
         Ok((Told::Inherited(if next >= until { ask.until } else { next }), body))

@@ -1,0 +1,151 @@
+//! What a fork has inherited and its owner still has in its hot log: asked for, and where it is all of an answer passed on
+//! without being looked at.
+
+use std::rc::Rc;
+
+use js_sys::{Promise, Uint8Array};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use web_sys::Response;
+
+use super::asker::RequestHeaders;
+#[cfg(feature = "counters")]
+use super::counters::{self, Busy};
+use super::forks::{read_told, text_of};
+use super::reply;
+use super::stream_object::Inner;
+use super::thaw::Waiting;
+use super::upstream::unreached;
+use crate::object::cold::{Fetch, Fetched};
+use crate::object::{Answer, Stop};
+use crate::protocol::fork::{Inherit, Question, Told};
+use crate::protocol::offset::Offset;
+use crate::storage::Failure;
+use crate::storage::messages::Chunk;
+
+/// Where forks ask for bytes (`asking.js`), and the header that has their question.
+pub(super) const INHERITED_URL: &str = "https://streams/inherited";
+const QUESTION: &str = "question";
+
+#[wasm_bindgen(module = "/src/cloudflare/asking.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = inheritFrom)]
+    fn inherit_from(namespace: &JsValue, path: &str, question: &str) -> Promise;
+
+    #[wasm_bindgen(js_name = passOn)]
+    fn pass_on(namespace: &JsValue, path: &str, question: &str, inheriting: Inheriting) -> Promise;
+}
+
+/// A read that waits for one owner and nothing else, in JavaScript: a promise that Rust awaits costs as much as the rest.
+#[wasm_bindgen]
+pub struct Inheriting {
+    inner: Rc<Inner>,
+    waiting: Box<Waiting>,
+    #[cfg(feature = "counters")]
+    _busy: Busy,
+}
+
+#[wasm_bindgen]
+impl Inheriting {
+    /// The owner has answered: a response, or the promise of one.
+    pub fn answer(self, response: Response) -> Result<JsValue, JsValue> {
+        let Inheriting { inner, waiting, .. } = self;
+        match read_told(&reply::told_by(&response)) {
+            Ok(Told::Inherited(next)) if waiting.cold.passes_on(next, waiting.read.mode) => {
+                pass(&inner, waiting, next, &response)
+            }
+            Ok(told) => Ok(future_to_promise(async move {
+                match taken((told, response)).await {
+                    Ok(fetched) => {
+                        JsFuture::from(inner.promise_of_fetched(waiting, Some(vec![fetched]))).await
+                    }
+                    Err(failure) => failed(&inner, &waiting, failure),
+                }
+            })
+            .into()),
+            Err(failure) => failed(&inner, &waiting, failure),
+        }
+    }
+
+    /// The owner could not be asked.
+    pub fn failed(self, error: &JsValue) -> Result<JsValue, JsValue> {
+        failed(&self.inner, &self.waiting, unreached(error))
+    }
+}
+
+fn failed(inner: &Rc<Inner>, waiting: &Waiting, failure: Failure) -> Result<JsValue, JsValue> {
+    inner.respond(&waiting.asker, Err(Stop::Failed(failure))).map(JsValue::from)
+}
+
+/// Answers with the body that came, if the read still is what it was.
+fn pass(
+    inner: &Rc<Inner>,
+    mut waiting: Box<Waiting>,
+    next: Offset,
+    response: &Response,
+) -> Result<JsValue, JsValue> {
+    let served = inner.thaw(&waiting, &[Fetched::Passed(next)]);
+    if let Ok(Answer::Reply(answer)) = &served
+        && answer.has_bytes()
+    {
+        return reply::over(&waiting.asker.seen(answer.clone()), response.body()).map(JsValue::from);
+    }
+    if let Some(body) = response.body() {
+        let _nobody_reads_it = body.cancel();
+    }
+    match served {
+        Ok(Answer::Cold(other)) => {
+            waiting.cold = other;
+            Ok(inner.promise_of_cold(waiting).into())
+        }
+        served => inner.respond(&waiting.asker, served).map(JsValue::from),
+    }
+}
+
+/// What an owner told, with its bytes.
+pub(super) async fn taken((told, response): (Told, Response)) -> Result<Fetched, Failure> {
+    match told {
+        Told::Inherited(next) => {
+            let body = response.array_buffer().map_err(|error| unreached(&error))?;
+            let body = JsFuture::from(body).await.map_err(|error| unreached(&error))?;
+            Ok(Fetched::Chunk(Chunk { body: Uint8Array::new(&body).to_vec(), next }))
+        }
+        Told::Rotated(hot_from) => Ok(Fetched::Rotated(hot_from)),
+        Told::Referenced(_) | Told::Released | Told::Walked(_) => {
+            Err(Failure::new("read inherited part", format_args!("{told:?} is no answer")))
+        }
+    }
+}
+
+impl Inner {
+    /// Has a read wait for the one owner it needs; else it is given back.
+    pub(super) fn passed_on(self: &Rc<Self>, waiting: Box<Waiting>) -> Result<Promise, Box<Waiting>> {
+        let [Fetch::Inherit { path, ask }] = &waiting.cold.fetches[..] else { return Err(waiting) };
+        let Ok(question) = text_of(&Question::Inherit(ask.clone())) else { return Err(waiting) };
+        let (inner, path) = (Rc::clone(self), path.clone());
+        #[cfg(feature = "counters")]
+        let _busy = counters::busy(self.name(), |_| {});
+        let inheriting = Inheriting {
+            inner,
+            waiting,
+            #[cfg(feature = "counters")]
+            _busy,
+        };
+        Ok(pass_on(&self.namespace, &path, &question, inheriting))
+    }
+
+    /// Asks an owner for bytes.
+    pub(super) async fn inherit(&self, path: &str, ask: &Inherit) -> Result<(Told, Response), Failure> {
+        let question = text_of(&Question::Inherit(ask.clone()))?;
+        let asked = JsFuture::from(inherit_from(&self.namespace, path, &question)).await;
+        let response: Response = asked.map_err(|error| unreached(&error))?.unchecked_into();
+        Ok((read_told(&reply::told_by(&response))?, response))
+    }
+
+    /// A fork asks for bytes.
+    pub(super) fn inherited(self: &Rc<Self>, headers: &RequestHeaders) -> Result<Response, JsValue> {
+        let question = headers.get(&QUESTION.into()).unwrap_or_default();
+        let (told, bytes) = self.asked(&question).map_err(|failure| self.thrown(&failure))?;
+        reply::told(&told, &bytes)
+    }
+}
