@@ -5,6 +5,10 @@ use web_sys::{Request, Response};
 
 use super::reply;
 use crate::edge::route::stream_path;
+use crate::object::live::Sockets;
+use crate::object::{Object, Ports, Stop};
+use crate::protocol::Millis;
+use crate::protocol::command::Command;
 use crate::protocol::names::header;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
@@ -33,7 +37,7 @@ pub(super) struct Asker {
     /// For which stream.
     pub(super) path: String,
     /// Somebody who may read public streams only.
-    pub(super) is_stranger: bool,
+    is_stranger: bool,
     /// A script of some site, which may see every answer because nobody guards the streams.
     is_script: bool,
 }
@@ -50,6 +54,17 @@ impl Asker {
     /// The answer, with what lets the asker's script see it.
     pub(super) fn seen(&self, answer: Reply) -> Reply {
         if self.is_script { answer.with_any_origin() } else { answer }
+    }
+
+    /// Lets in whoever may read public streams only, if this is one.
+    pub(super) fn admit<S: Sockets>(
+        &self,
+        object: &mut Object,
+        ports: &Ports<'_, S>,
+        command: &Command<'_>,
+        now: Millis,
+    ) -> Result<(), Stop> {
+        if self.is_stranger { object.admit_stranger(ports, command, now) } else { Ok(()) }
     }
 
     pub(super) fn answer(&self, answer: Reply) -> Result<Response, JsValue> {

@@ -233,12 +233,9 @@ impl Inner {
         if !object.is_loaded() {
             self.debug("loaded");
         }
-        let served = if asker.is_stranger {
-            let admitted = object.admit_stranger(&ports, command, clock::now());
-            admitted.and_then(|()| object.serve(&ports, path, command, clock::now()))
-        } else {
-            object.serve(&ports, path, command, clock::now())
-        };
+        let now = clock::now();
+        let admitted = asker.admit(&mut object, &ports, command, now);
+        let served = admitted.and_then(|()| object.serve(&ports, path, command, now));
         self.follow_up(path, object);
         match (served, command) {
             (Ok(Answer::Cold(cold)), Command::Read(read)) => {

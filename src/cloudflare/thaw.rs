@@ -67,13 +67,9 @@ impl Inner {
         let sockets = ObjectSockets::new(&self.state);
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let (mut object, now) = (self.object.borrow_mut(), clock::now());
-        let served = if asker.is_stranger {
-            // It may be another stream by now.
-            let admitted = object.admit_stranger(&ports, &Command::Read(read.clone()), now);
-            admitted.and_then(|()| object.thaw(&ports, read, (cold, fetched), now))
-        } else {
-            object.thaw(&ports, read, (cold, fetched), now)
-        };
+        // It may be another stream by now.
+        let admitted = asker.admit(&mut object, &ports, &Command::Read(read.clone()), now);
+        let served = admitted.and_then(|()| object.thaw(&ports, read, (cold, fetched), now));
         self.follow_up(&asker.path, object);
         served
     }
