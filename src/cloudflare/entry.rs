@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use http::Method;
+use js_sys::Reflect;
 use wasm_bindgen::prelude::*;
 use web_sys::{Request, Response};
 use worker::{Context, Env};
@@ -70,17 +71,13 @@ impl Edge {
     /// The one request header that decides whether a request is passed on.
     #[wasm_bindgen(js_name = decisiveHeader)]
     pub fn decisive_header(&self) -> Option<String> {
-        match &self.inner.access {
-            Access::Open { everywhere: true } | Access::Locked { .. } => None,
-            Access::Open { everywhere: false } => Some(header::RAY.to_owned()),
-            Access::Token(_) | Access::Projects(_) => Some(header::AUTHORIZATION.to_owned()),
-        }
+        self.inner.access.is_guarded().then(|| header::AUTHORIZATION.to_owned())
     }
 
     /// Whether scripts see answers only where their site may: [`Edge::origin_lines`] then says what to add.
     #[wasm_bindgen(js_name = choosesOrigins)]
     pub fn chooses_origins(&self) -> bool {
-        matches!(&self.inner.access, Access::Token(_) | Access::Projects(_))
+        self.inner.access.is_guarded()
     }
 
     /// The path of the stream whose object answers this request alone; `None` if [`Edge::answer`] is to be asked.
@@ -99,7 +96,7 @@ impl Edge {
 
     /// Whether answers are shared at all.
     pub fn shares(&self) -> bool {
-        Config::of(&self.inner.env).shares
+        self.inner.config.shares
     }
 
     /// Answers what is not passed on, and what was in vain.
@@ -133,9 +130,13 @@ impl Edge {
 
 impl Inner {
     fn passed_on_to(&self, method: &Method, url: &str, decisive: Option<&str>) -> Option<String> {
-        let is_open = matches!(&self.access, Access::Open { .. });
-        self.access.serve(url, decisive.filter(|_| is_open)).ok()?;
-        if self.is_limited || may_have_token(url) || !is_open && decisive.is_none() {
+        let is_simple = match &self.access {
+            // What is for this machine alone has to be looked at more closely.
+            Access::Open { everywhere } => *everywhere,
+            Access::Token(_) | Access::Projects(_) => decisive.is_some(),
+            Access::Locked { .. } => false,
+        };
+        if !is_simple || self.is_limited || may_have_token(url) {
             return None;
         }
         if matches!(&self.access, Access::Projects(_)) && *method == Method::PUT {
@@ -143,7 +144,7 @@ impl Inner {
             return None;
         }
         let Route::Forward(path) = route(method, url) else { return None };
-        if !is_open {
+        if self.access.is_guarded() {
             let credential = Credential::of(method, url, decisive, None).ok()?;
             let asked = (method, &path);
             match judge(&self.access, &self.keyring.borrow(), asked, &credential, clock::now()) {
@@ -176,7 +177,7 @@ impl Inner {
     async fn errand(&self, method: &Method, request: &Request) -> Result<Sent, Refusal> {
         let url = request.url();
         let text = |name: &str| request.headers().get(name).ok().flatten();
-        self.access.serve(&url, text(header::RAY).as_deref())?;
+        self.access.serve(&url, text(header::RAY).as_deref(), peer(request).as_deref())?;
         let (kind, path) = match route(method, &url) {
             Route::Health => return Ok(Sent::Reply(Reply::health(self.access.mode()))),
             Route::Reply(answer) => {
@@ -197,7 +198,7 @@ impl Inner {
             self.learn_origins(&url).await;
         }
         let (authorization, cookie) = (text(header::AUTHORIZATION), text(header::COOKIE));
-        let is_open = matches!(&self.access, Access::Open { .. });
+        let is_open = self.access.is_open();
         let credential = if is_open && !method.is_safe() {
             Credential::none()
         } else {
@@ -224,7 +225,7 @@ impl Inner {
 
     /// As whom those read who are let in.
     fn reader(&self) -> Reader {
-        if matches!(&self.access, Access::Open { .. }) { Reader::Anyone } else { Reader::Holder }
+        if self.access.is_open() { Reader::Anyone } else { Reader::Holder }
     }
 
     /// Judges a request, and learns what has to be known for it.
@@ -281,12 +282,8 @@ impl Inner {
 
     async fn reply(&self, method: &Method, request: &Request, answer: Reply) -> Result<Response, JsValue> {
         body::drain(request).await;
-        let answer = if self.chooses_origins() { answer } else { answer.with_any_origin() };
+        let answer = if self.access.is_guarded() { answer } else { answer.with_any_origin() };
         if *method == Method::HEAD { reply::without_body(&answer) } else { reply::response(&answer) }
-    }
-
-    fn chooses_origins(&self) -> bool {
-        matches!(&self.access, Access::Token(_) | Access::Projects(_))
     }
 }
 
@@ -304,6 +301,12 @@ pub fn unreached(method: &str, path: &str, error: &JsValue) -> Result<Option<Res
         return Ok(None);
     }
     unavailable(path, &failure).map(Some)
+}
+
+/// The other end of the connection, which workerd tells where it is not Cloudflare that runs it.
+fn peer(request: &Request) -> Option<String> {
+    let cf = Reflect::get(request, &"cf".into()).ok()?;
+    Reflect::get(&cf, &"clientIp".into()).ok()?.as_string()
 }
 
 /// A method that is not even a token does not reach the Worker.

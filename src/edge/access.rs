@@ -2,6 +2,7 @@
 //! projects' tokens.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use sha2::{Digest as _, Sha256};
@@ -110,12 +111,24 @@ impl Access {
         }
     }
 
+    /// Whether everybody may do everything.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Access::Open { .. })
+    }
+
+    /// Whether it takes a token.
+    pub fn is_guarded(&self) -> bool {
+        matches!(self, Access::Token(_) | Access::Projects(_))
+    }
+
     /// Whether a request is answered at all. What nobody guards is for the machine it runs on: a request that has a
-    /// number of Cloudflare's network, or came for another name than this machine's, was not made there.
-    pub fn serve(&self, url: &str, ray: Option<&str>) -> Result<(), Refusal> {
+    /// number of Cloudflare's network, came for another name than this machine's, or from another machine, was not made
+    /// there.
+    pub fn serve(&self, url: &str, ray: Option<&str>, peer: Option<&str>) -> Result<(), Refusal> {
+        let is_from_here = || ray.is_none() && is_loopback(url) && peer.is_none_or(is_loopback_address);
         match self {
             Access::Locked { why } => Err(Refusal::NotConfigured { why: why.clone() }),
-            Access::Open { everywhere: false } if ray.is_some() || !is_loopback(url) => {
+            Access::Open { everywhere: false } if !is_from_here() => {
                 let why = "set the secret AUTH_TOKEN or PROJECT_KEYS, or ALLOW_OPEN=1 if everybody may read, write \
                            and delete";
                 Err(Refusal::NotConfigured { why: why.to_owned() })
@@ -143,4 +156,9 @@ fn is_loopback(url: &str) -> bool {
         _ => authority,
     };
     ["localhost", "127.0.0.1", "[::1]"].contains(&host)
+}
+
+/// Whether a connection comes from the machine itself: an address with its port.
+fn is_loopback_address(peer: &str) -> bool {
+    peer.parse().is_ok_and(|peer: SocketAddr| peer.ip().to_canonical().is_loopback())
 }

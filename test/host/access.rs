@@ -95,73 +95,63 @@ fn verdict_at(mode: &str, method: &str, path: &StreamPath, token: Option<&str>) 
     }
 }
 
-/// Every method by every token, stream and mode.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
+const STREAMS: [&str; 10] = ["a", "a/x", "a/xy", "a/x/y", "a/x/y/z", "a/y", "A/x", "ab/x", "b", "b/x"];
+
+/// What is said of a request before its stream is asked: `yes`, or a status.
+fn answer(mode: &str, method: &str, path: &str, token: Option<&str>) -> String {
+    let parsed: Method = method.parse().unwrap();
+    match route(&parsed, &format!("https://x/v1/stream/{path}")) {
+        Route::Forward(_) => verdict(mode, method, path, token),
+        Route::Reply(answer) => answer.status.as_u16().to_string(),
+        other @ (Route::Health | Route::LongPoll(_) | Route::Sse(_) | Route::Orphans) => {
+            panic!("{method} {path}: {other:?}")
+        }
+    }
+}
+
+/// Every method by every token, on every stream, in every mode.
 #[test]
 fn who_may_do_what() {
-    let read = token(&json!({ "scope": "read" }));
-    let write = token(&json!({ "scope": "write" }));
-    let manage = token(&json!({ "scope": "manage" }));
-    let nothing = token(&json!({ "scope": "" }));
-    let all = token(&json!({}));
-    let one = token(&json!({ "stream": "a/x" }));
-    let under = token(&json!({ "stream": "a/x/*" }));
-    let star = token(&json!({ "stream": "*" }));
-    let of_b = token(&json!({ "stream": "b/*" }));
-    let wrong = signed(&header(), &claims(&json!({})), "b");
-    let tokens: HashMap<&str, Option<&str>> = HashMap::from([
-        ("none", None),
-        ("the one", Some(AUTH_TOKEN)),
-        ("read", Some(&*read)),
-        ("write", Some(&*write)),
-        ("manage", Some(&*manage)),
-        ("nothing", Some(&*nothing)),
-        ("all", Some(&*all)),
-        ("one", Some(&*one)),
-        ("under", Some(&*under)),
-        ("star", Some(&*star)),
-        ("of b", Some(&*of_b)),
-        ("wrong", Some(&*wrong)),
-    ]);
-    // Mode, token, stream: GET, HEAD, POST, PUT, DELETE.
-    let table = [
-        ("open", "none", "a/x", "yes yes yes yes yes"),
-        ("open", "wrong", "b/x", "yes yes yes yes yes"),
-        ("token", "none", "a/x", "401 401 401 401 401"),
-        ("token", "the one", "a/x", "yes yes yes yes yes"),
-        ("token", "the one", "b/x", "yes yes yes yes yes"),
-        ("token", "all", "a/x", "401 401 401 401 401"),
-        ("projects", "none", "a/x", "401 401 401 401 401"),
-        ("projects", "the one", "a/x", "401 401 401 401 401"),
-        ("projects", "wrong", "a/x", "401 401 401 401 401"),
-        ("projects", "wrong", "b/x", "401 401 401 401 401"),
-        ("projects", "read", "a/x", "yes yes 403 403 403"),
-        ("projects", "write", "a/x", "403 403 yes 403 403"),
-        ("projects", "manage", "a/x", "403 403 403 yes yes"),
-        ("projects", "nothing", "a/x", "403 403 403 403 403"),
-        ("projects", "all", "a", "yes yes yes yes yes"),
-        ("projects", "all", "a/x", "yes yes yes yes yes"),
-        ("projects", "all", "a/x/y/z", "yes yes yes yes yes"),
-        ("projects", "all", "b/x", "403 403 403 403 403"),
-        ("projects", "all", "ab/x", "403 403 403 403 403"),
-        ("projects", "all", "A/x", "403 403 403 403 403"),
-        ("projects", "one", "a/x", "yes yes yes yes yes"),
-        ("projects", "one", "a/xy", "403 403 403 403 403"),
-        ("projects", "one", "a/x/y", "403 403 403 403 403"),
-        ("projects", "one", "a", "403 403 403 403 403"),
-        ("projects", "under", "a/x/y", "yes yes yes yes yes"),
-        ("projects", "under", "a/x/y/z", "yes yes yes yes yes"),
-        ("projects", "under", "a/x", "403 403 403 403 403"),
-        ("projects", "under", "a/xy/z", "403 403 403 403 403"),
-        ("projects", "star", "a/x", "yes yes yes yes yes"),
-        ("projects", "star", "b/x", "403 403 403 403 403"),
-        ("projects", "of b", "b/x", "403 403 403 403 403"),
-        ("projects", "of b", "a/x", "403 403 403 403 403"),
+    let of = |others: Value| Some(token(&others));
+    let (own, all) = ("a a/x a/xy a/x/y a/x/y/z a/y", "GET HEAD POST PUT DELETE");
+    // What it is in mode `projects`: the methods it is for, and the streams; without streams it is no token there.
+    let tokens = [
+        ("none", None, "", ""),
+        ("the one", Some(AUTH_TOKEN.to_owned()), "", ""),
+        ("of another key", Some(signed(&header(), &claims(&json!({})), "b")), "", ""),
+        ("read", of(json!({ "scope": "read" })), "GET HEAD", own),
+        ("write", of(json!({ "scope": "write" })), "POST", own),
+        ("manage", of(json!({ "scope": "manage" })), "PUT DELETE", own),
+        ("read and write", of(json!({ "scope": "write read" })), "GET HEAD POST", own),
+        ("nothing", of(json!({ "scope": "" })), "", own),
+        ("all", of(json!({})), all, own),
+        ("one stream", of(json!({ "stream": "a/x" })), all, "a/x"),
+        ("read one stream", of(json!({ "stream": "a/x", "scope": "read" })), "GET HEAD", "a/x"),
+        ("those below", of(json!({ "stream": "a/x/*" })), all, "a/x/y a/x/y/z"),
+        ("write below", of(json!({ "stream": "a/x/*", "scope": "write" })), "POST", "a/x/y a/x/y/z"),
+        ("every stream", of(json!({ "stream": "*" })), all, own),
+        ("those of b", of(json!({ "stream": "b/*" })), all, "nowhere"),
     ];
-    for (mode, name, path, expected) in table {
-        let found = ["GET", "HEAD", "POST", "PUT", "DELETE"]
-            .map(|method| verdict(mode, method, path, tokens[name]))
-            .join(" ");
-        assert_eq!(found, expected, "{mode}, {name}, {path}");
+    let has = |words: &str, word: &str| words.split(' ').any(|found| found == word);
+    for (name, token, methods, streams) in &tokens {
+        for mode in ["open", "token", "projects"] {
+            for path in STREAMS {
+                for method in METHODS {
+                    let allowed = match mode {
+                        _ if method == "OPTIONS" => "204",
+                        _ if method == "PATCH" => "405",
+                        "open" => "yes",
+                        "token" if *name == "the one" => "yes",
+                        "projects" if has(methods, method) && has(streams, path) => "yes",
+                        "projects" if !streams.is_empty() => "403",
+                        _ => "401",
+                    };
+                    let found = answer(mode, method, path, token.as_deref());
+                    assert_eq!(found, allowed, "{mode}, {name}: {method} {path}");
+                }
+            }
+        }
     }
 }
 
@@ -386,12 +376,30 @@ fn open_is_for_this_machine() {
         ("https://127.0.0.1.nip.io/", false),
         ("http://192.168.0.2:8787/", false),
     ] {
-        assert_eq!(local.serve(url, None).is_ok(), is_local, "{url}");
-        assert!(local.serve(url, Some("8a1")).is_err(), "{url} came through Cloudflare's network");
-        assert!(everywhere.serve(url, Some("8a1")).is_ok() && guarded.serve(url, Some("8a1")).is_ok());
+        assert_eq!(local.serve(url, None, None).is_ok(), is_local, "{url}");
+        assert!(local.serve(url, Some("8a1"), None).is_err(), "{url} came through Cloudflare's network");
+        let everybody = (url, Some("8a1"), Some("192.0.2.1:49152"));
+        let is_served = |access: &Access| access.serve(everybody.0, everybody.1, everybody.2).is_ok();
+        assert!(is_served(&everywhere) && is_served(&guarded));
+    }
+    // Whoever listens knows where a connection comes from, whatever name it asks for.
+    for (peer, is_local) in [
+        ("127.0.0.1:49152", true),
+        ("127.8.9.1:1", true),
+        ("[::1]:49152", true),
+        ("[::ffff:127.0.0.1]:49152", true),
+        ("192.0.2.1:49152", false),
+        ("[::ffff:192.0.2.1]:49152", false),
+        ("[2001:db8::1]:1", false),
+        ("0.0.0.0:1", false),
+        ("127.0.0.1.example:1", false),
+        ("localhost", false),
+        ("", false),
+    ] {
+        assert_eq!(local.serve("http://localhost/", None, Some(peer)).is_ok(), is_local, "{peer}");
     }
     let locked = Access::of(&Settings { auth_token: Some(String::new()), ..Settings::default() });
-    assert!(matches!(locked.serve("http://localhost/", None), Err(Refusal::NotConfigured { .. })));
+    assert!(matches!(locked.serve("http://localhost/", None, None), Err(Refusal::NotConfigured { .. })));
 }
 
 /// Where a token may be, by method.

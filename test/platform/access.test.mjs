@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { AUTH_TOKEN, bearer, inSeconds, keyPair, makeToken, secretKey } from "../tokens.mjs"
 import { longPoll, SseReader } from "./readers.mjs"
-import { BYTES, JSON_TYPE, PATIENT, SOON_MS, readmeExample, start, unique } from "./support.mjs"
+import { BYTES, JSON_TYPE, PATIENT, SOON_MS, readmeExample, scratch, start, startWorkerd, unique } from "./support.mjs"
 
 const APP = { origin: "https://app.example" }
 const PUBLIC = { "stream-public": "true" }
@@ -25,10 +25,28 @@ describe("nobody has said who may do what", () => {
       const reply = await server.mf.dispatchFetch(url)
       expect([reply.status, (await reply.json()).error.code]).toEqual([503, "not_configured"])
     }
+    // Whatever name it asks for: workerd knows where a connection comes from, where it is workerd that listens.
+    for (const [clientIp, status] of [["192.0.2.1:49152", 503], ["[::ffff:192.0.2.1]:49152", 503], ["[::ffff:127.0.0.1]:49152", 404]]) {
+      for (const query of ["", "?offset=now&live=sse"]) {
+        const reply = await server.mf.dispatchFetch(`http://localhost/v1/stream/a${query}`, { cf: { clientIp } })
+        expect([clientIp, reply.status]).toEqual([clientIp, status])
+        await reply.arrayBuffer()
+      }
+    }
     const { path } = server.stream()
     const through = await server.stream(path).ask("PUT", { headers: { ...BYTES, "cf-ray": "8a1b" } })
     expect(through.status).toBe(503)
   })
+})
+
+test("without Miniflare in front, this machine is known by its connection", async () => {
+  const server = await startWorkerd(await scratch(), { ALLOW_OPEN: "" })
+  try {
+    await server.stream().create()
+    expect((await fetch(server.stream().url, { headers: { "cf-ray": "8a1b" } })).status).toBe(503)
+  } finally {
+    await server.kill()
+  }
 })
 
 test("what is set wrongly locks the server", async () => {
