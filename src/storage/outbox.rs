@@ -2,7 +2,7 @@
 //! know. So they learn of everything at least once, of nothing that did not happen, and in its order.
 
 use super::{Columns, Failure, Param, Sql, only_row, schema, segments, stream_row};
-use crate::protocol::{Millis, SAFE_INTEGER_MAX};
+use crate::protocol::Millis;
 
 const FIND: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'outbox'";
 const NEXT: &str = "SELECT id, noted_at, kind, notice FROM outbox ORDER BY id LIMIT +?";
@@ -15,6 +15,9 @@ const ROTATED: &str = "INSERT INTO outbox (noted_at, kind, notice) SELECT ?, 'ro
     WHERE segment.read_seq = ? AND segment.incarnation = stream.incarnation AND live = 1";
 const FORGOTTEN: &str = "INSERT INTO outbox (noted_at, kind, notice) \
     VALUES (?, 'forgotten', json_object('through_read_seq', ?))";
+
+/// How many segments are in memory at the same time while all are listed.
+pub const LISTED_AT_ONCE_MAX: u64 = 1000;
 
 /// Something that others are to be told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,15 +110,19 @@ pub(super) fn note(sql: &dyn Sql, event: Event, noted_at: Option<Millis>) -> Res
 /// Begins with what there is, for somebody who knows nothing, or what was true long ago.
 pub(super) fn list(sql: &dyn Sql, floor: u64, noted_at: Millis) -> Result<(), Failure> {
     sql.run(schema::CREATE_OUTBOX, &[])?;
-    let there = segments::before(sql, SAFE_INTEGER_MAX, SAFE_INTEGER_MAX)?;
-    let first = there.first().map_or(floor, |(read_seq, _)| *read_seq);
+    let mut page = segments::from(sql, 0, LISTED_AT_ONCE_MAX)?;
+    let first = page.first().map_or(floor, |(read_seq, _)| *read_seq);
     if let Some(through_read_seq) = first.checked_sub(1) {
         forgotten(sql, through_read_seq, noted_at)?;
     }
     let path = stream_row::path(sql)?;
-    there
-        .into_iter()
-        .try_for_each(|(read_seq, incarnation)| rotated(sql, &path, (incarnation, read_seq), noted_at))
+    while let Some((last, _)) = page.last().copied() {
+        for (read_seq, incarnation) in page {
+            rotated(sql, &path, (incarnation, read_seq), noted_at)?;
+        }
+        page = segments::from(sql, last + 1, LISTED_AT_ONCE_MAX)?;
+    }
+    Ok(())
 }
 
 /// Forgets what has been told.

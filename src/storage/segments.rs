@@ -20,6 +20,8 @@ const FIRST_KEPT: &str = "SELECT read_seq, written_at FROM segments WHERE read_s
 const INCARNATION: &str = "SELECT incarnation FROM segments WHERE read_seq = ?";
 const BEFORE: &str =
     "SELECT read_seq, incarnation FROM segments WHERE read_seq < ? ORDER BY read_seq LIMIT +?";
+const FROM: &str =
+    "SELECT read_seq, incarnation FROM segments WHERE read_seq >= ? ORDER BY read_seq LIMIT +?";
 const DELETE: &str = "DELETE FROM segments WHERE read_seq <= ?";
 
 /// A segment that has been put into the bucket.
@@ -186,8 +188,22 @@ pub fn incarnation(sql: &dyn Sql, read_seq: u64) -> Result<Option<u64>, Failure>
 
 /// The oldest segments before one, as `read_seq` and incarnation.
 pub fn before(sql: &dyn Sql, read_seq: u64, count_max: u64) -> Result<Vec<(u64, u64)>, Failure> {
+    oldest(sql, BEFORE, read_seq, count_max)
+}
+
+/// The oldest segments from one on, as `read_seq` and incarnation.
+pub fn from(sql: &dyn Sql, read_seq: u64, count_max: u64) -> Result<Vec<(u64, u64)>, Failure> {
+    oldest(sql, FROM, read_seq, count_max)
+}
+
+fn oldest(
+    sql: &dyn Sql,
+    statement: &'static str,
+    read_seq: u64,
+    count_max: u64,
+) -> Result<Vec<(u64, u64)>, Failure> {
     let mut found = Vec::new();
-    sql.query(BEFORE, &[Param::Integer(read_seq), Param::Integer(count_max)], &mut |row| {
+    sql.query(statement, &[Param::Integer(read_seq), Param::Integer(count_max)], &mut |row| {
         let mut columns = Columns::new("segments", row);
         found.push((columns.integer()?, columns.integer()?));
         Ok(())

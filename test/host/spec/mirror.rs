@@ -7,6 +7,7 @@ use crate::support::bucket::BucketFault;
 use crate::support::mirror::{HostMirror, MirrorFault};
 use crate::support::sql::Fault;
 use durable_streams::object::mirror::{Delivery, NOTICES_AT_ONCE_MAX, REST_MAX, REST_MIN};
+use durable_streams::storage::outbox::LISTED_AT_ONCE_MAX;
 use durable_streams::stream::rotate::SegmentLimits;
 
 const ANOTHER: &str = "POST | content-type: text/plain << another";
@@ -173,6 +174,19 @@ fn a_mirror_that_comes_late_learns_everything() {
         }
         assert_eq!(listed(&world), expected, "{phases:?}");
     }
+}
+
+/// What it missed is more than is looked at together.
+#[test]
+fn a_mirror_that_comes_late_is_told_of_many_segments() {
+    let segments = 2 * LISTED_AT_ONCE_MAX as usize + 1;
+    let mut world = world_after(1, &[TEXT]);
+    world.limit_mirror(false);
+    world.run(&vec![HELLO; segments]);
+    world.limit_mirror(true);
+    world.run(&[HELLO]);
+    assert_eq!(listed(&world).len(), segments + 1);
+    world.assert_mirror_is_true();
 }
 
 /// What is left of an earlier life is about to be deleted; of what type it was is not known any more.
