@@ -4,7 +4,7 @@
 //! told the same. Frames carry the offsets they lead from and to; the edge holds these against what it has
 //! passed on, so that even after a crash no reader sees a gap or a duplicate.
 
-use super::read::{policy, read_head};
+use super::read::{nothing_more, policy, read_head};
 use super::{Announced, Object, Ports};
 use crate::protocol::Millis;
 use crate::protocol::bridge::{self, Attachment, BridgeKind, CLOSE_CATCH_UP, CLOSE_DONE, Channel, Place};
@@ -205,8 +205,7 @@ impl<S: Sockets> Telling<'_, S> {
 
     fn waiter_reply(&self, audience: Audience, cursor: u64, place: Place) -> Reply {
         if self.chunk.next == self.start {
-            let closed = self.stream.closure.is_closed();
-            return Reply::nothing_new(audience, self.stream.tail, closed, cursor);
+            return nothing_more((self.stream, audience), place, self.now);
         }
         let head = read_head((self.stream, audience), self.start, &self.chunk, (self.now, None));
         let cache = policy(place, head.cache);

@@ -184,13 +184,14 @@ impl Reading<'_> {
             let head = ReadHead { cursor: Some(cursor), cache, ..head };
             return Answer::Reply(self.unless_known(head, chunk.body));
         }
+        if self.stream.closure.is_closed() {
+            let place = Place::of(self.request.from);
+            return Answer::Reply(nothing_more((self.stream, self.audience()), place, self.now));
+        }
         // It is sent when time is up, by the edge, and whoever waits until then is to get the same.
         let cursor = self.stream.cursor(self.now + self.limits.long_poll_timeout, self.request.cursor);
-        let closed = self.stream.closure.is_closed();
-        let nothing_new = Reply::nothing_new(self.audience(), self.stream.tail, closed, cursor);
-        if closed {
-            return Answer::Reply(nothing_new);
-        }
+        let nothing_new =
+            Reply::nothing_new(self.audience(), self.stream.tail, CachePolicy::Never, Some(cursor));
         Answer::Park(self.park(BridgeKind::LongPoll, nothing_new, None))
     }
 
@@ -269,8 +270,6 @@ pub(super) fn read_head(
 ) -> ReadHead {
     let up_to_date = chunk.next == stream.tail;
     let closed = up_to_date && stream.closure.is_closed();
-    let gone_at = [stream.expires_at(), kept_until].into_iter().flatten().min();
-    let remaining = gone_at.map(|at| at.saturating_sub(now));
     ReadHead {
         content_type: stream.content_type.as_str().to_owned(),
         next: chunk.next,
@@ -278,7 +277,19 @@ pub(super) fn read_head(
         closed,
         cursor: None,
         etag: Some(etag::of_range(stream.incarnation, start, chunk.next, closed)),
-        cache: CachePolicy::Immutable { remaining },
+        cache: while_it_lives(stream, (now, kept_until)),
         audience,
     }
+}
+
+/// What a long-poll at the end of a closed stream is told. It stays true, and may be kept: of many who wait for one
+/// answer, a cache would otherwise send one after the other to ask.
+pub(super) fn nothing_more((stream, audience): (&Stream, Audience), place: Place, now: Millis) -> Reply {
+    let cache = policy(place, while_it_lives(stream, (now, None)));
+    Reply::nothing_new(audience, stream.tail, cache, None)
+}
+
+fn while_it_lives(stream: &Stream, (now, kept_until): (Millis, Option<Millis>)) -> CachePolicy {
+    let gone_at = [stream.expires_at(), kept_until].into_iter().flatten().min();
+    CachePolicy::Immutable { remaining: gone_at.map(|at| at.saturating_sub(now)) }
 }

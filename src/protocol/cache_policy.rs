@@ -33,7 +33,8 @@ impl Audience {
 /// The kinds of response, as far as caches are concerned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CachePolicy {
-    /// Bytes below the tail, or a live answer under its own cursor: they never change while the stream lives.
+    /// Bytes below the tail, a live answer under its own cursor, or that a stream is closed at its end: they never change
+    /// while the stream lives.
     Immutable {
         /// How long the stream still lives at least, if that is bounded.
         remaining: Option<Millis>,

@@ -227,12 +227,15 @@ impl Reply {
         Reply::of_read(StatusCode::NOT_MODIFIED, head)
     }
 
-    /// 204: a long-poll that nothing came for, or that has reached the end.
-    pub fn nothing_new(audience: Audience, tail: Offset, closed: bool, cursor: u64) -> Reply {
-        let reply = Reply::to(audience, Reply::NOTHING_NEW, CachePolicy::Never)
-            .with_tail(tail, closed)
+    /// 204: a long-poll that nothing came for; without a cursor, one that has reached the end.
+    pub fn nothing_new(audience: Audience, tail: Offset, cache: CachePolicy, cursor: Option<u64>) -> Reply {
+        let reply = Reply::to(audience, Reply::NOTHING_NEW, cache)
+            .with_tail(tail, cursor.is_none())
             .with(header::STREAM_UP_TO_DATE, TRUE);
-        if closed { reply } else { reply.with(header::STREAM_CURSOR, cursor.to_string()) }
+        match cursor {
+            Some(cursor) => reply.with(header::STREAM_CURSOR, cursor.to_string()),
+            None => reply,
+        }
     }
 
     /// 200: an SSE response, or the next part of one.

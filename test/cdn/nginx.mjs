@@ -7,6 +7,7 @@ import { connect, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
+import { readmeExample } from "../platform/support.mjs"
 
 const HOST = "127.0.0.1"
 
@@ -16,11 +17,29 @@ const nginx = ["nginx", "/usr/sbin/nginx"].find((command) => spawnSync(command, 
 /** Whether there is an nginx on this machine. */
 export const isInstalled = nginx !== undefined
 
-/** @param {string} origin what it stands in front of */
-export async function startNginx(origin) {
+if (!isInstalled) {
+  const missing = "there is no nginx here (Debian: apt-get install nginx), so nothing is shown of caches."
+  if (process.env.CI) throw new Error(missing)
+  console.error(`SKIPPED: ${missing}`)
+}
+
+/** What becomes of the ages that a header promises where time is to pass faster. */
+const FRESH_MS = 1000
+const STALE_MS = 2000
+
+/** How long an answer may be shown in such a cache, which counts in whole seconds. */
+export const PROMISED_MS = FRESH_MS + STALE_MS + 1000
+
+/**
+ * @param {string} origin what it stands in front of
+ * @param {{ isFast?: boolean }} [options] whether it is told of a few seconds where the worker says minutes
+ */
+export async function startNginx(origin, { isFast = false } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "cdn-"))
-  const port = await freePort()
-  writeFileSync(join(folder, "nginx.conf"), configOf({ folder, port, origin: new URL(origin).host }))
+  const [port, hastens] = [await freePort(), isFast ? await freePort() : undefined]
+  const asReadmeSays = await readmeExample("proxy_cache streams;")
+  const config = configOf({ folder, port, hastens, origin: new URL(origin).host, asReadmeSays })
+  writeFileSync(join(folder, "nginx.conf"), config)
   const child = spawn(nginx, ["-p", folder, "-c", join(folder, "nginx.conf")], { stdio: ["ignore", "inherit", "inherit"] })
   const exited = once(child, "exit")
   await listening(port, exited)
@@ -47,8 +66,27 @@ function requestsOf(file) {
   })
 }
 
+/** A server that passes on what the worker says, but for the ages. */
+const hasteningOf = (port) => `
+  map_hash_bucket_size 128;
+  map $upstream_http_cache_control $sooner {
+    default $upstream_http_cache_control;
+    "public, max-age=60, stale-while-revalidate=300, stale-if-error=0"
+      "public, max-age=${FRESH_MS / 1000}, stale-while-revalidate=${STALE_MS / 1000}, stale-if-error=0";
+  }
+  server {
+    listen ${HOST}:${port} backlog=4096;
+    location / {
+      proxy_pass http://origin;
+      proxy_buffering off;
+      proxy_hide_header Cache-Control;
+      add_header Cache-Control $sooner always;
+    }
+  }
+`
+
 /** What README.md tells people to write, and what a test needs besides. */
-const configOf = ({ folder, port, origin }) => `
+const configOf = ({ folder, port, hastens, origin, asReadmeSays }) => `
 daemon off;
 user root;
 worker_processes 1;
@@ -62,23 +100,16 @@ http {
   client_body_temp_path ${folder}/body;
   proxy_temp_path ${folder}/proxy;
   proxy_cache_path ${folder}/cache keys_zone=streams:16m max_size=256m;
-  upstream streams { server ${origin}; keepalive 256; }
-  server {
-    listen ${HOST}:${port} backlog=4096;
-    keepalive_requests 1000000;
-    location / {
-      proxy_pass http://streams;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_cache streams;
-      proxy_cache_key $request_uri;
-      # One request asks, all others wait for what it gets: longer than a long-poll takes.
-      proxy_cache_lock on;
-      proxy_cache_lock_age 30s;
-      proxy_cache_lock_timeout 30s;
-      proxy_read_timeout 90s;
-    }
-  }
+  upstream origin { server ${origin}; keepalive 256; }
+  upstream hastened { server ${HOST}:${hastens ?? port}; keepalive 256; }
+  proxy_http_version 1.1;
+  proxy_set_header Connection "";
+  proxy_read_timeout 90s;
+  add_header X-Cdn $upstream_cache_status always;
+  ${hastens ? hasteningOf(hastens) : ""}
+  ${asReadmeSays
+    .replace("server {", `server {\n  listen ${HOST}:${port} backlog=4096;\n  keepalive_requests 1000000;`)
+    .replaceAll("http://worker", hastens ? "http://hastened" : "http://origin")}
 }
 `
 

@@ -8,6 +8,8 @@ export default defineConfig({
     include: ["test/cdn/**/*.test.mjs"],
     globalSetup: ["test/build.mjs"],
     reporters: ["default", new PlainReporter()],
+    // Readers by the thousand and what is shown at some instant do not go together.
+    fileParallelism: false,
     retry: 0,
     testTimeout: 150_000,
     hookTimeout: 30_000,

@@ -69,6 +69,29 @@ fn nothing_is_kept_beyond_the_streams_life() {
     );
 }
 
+/// That a stream ends where it ends never changes: many may wait for it at a cache, which would have one after the other ask.
+#[test]
+fn the_end_is_kept() {
+    let closed = [TEXT, HELLO, CLOSE];
+    let at_end = "GET ?offset=@0_5&live=long-poll";
+    check(&closed, at_end, &format!("204 | stream-closed: true | {PUBLIC}"));
+    check(&closed, "GET ?offset=now&live=long-poll", "204 | stream-closed: true | cache-control: no-store");
+    check(&[TEXT, CLOSE], "GET ?offset=-1&live=long-poll", "204 | cache-control: no-cache");
+    let ends = "PUT | content-type: text/plain | stream-ttl: 10 | stream-closed: true << hello";
+    let bounded = "public, max-age=10, stale-while-revalidate=0, stale-if-error=0";
+    check(&[ends], at_end, &format!("204 | cache-control: {bounded}"));
+    // Those who wait are told the same.
+    for (offset, expected) in [("@0_5", PUBLIC), ("now", "cache-control: no-store")] {
+        let mut world = World::after(&[TEXT, HELLO]);
+        let mut poll = LongPoll::park(&mut world, &format!("GET ?offset={offset}&live=long-poll"));
+        world.run(&[CLOSE]);
+        poll.answer(&mut world).unwrap().assert_is(&format!("204 | stream-closed: true | {expected}"));
+    }
+    let (mut world, key) = guarded(&closed);
+    world.ask(at_end).assert_is(&format!("204 | cache-control: {PRIVATE} | vary: Origin"));
+    world.ask(&format!("{at_end}&rk={key}")).assert_is(&format!("204 | {PUBLIC} | vary: Origin"));
+}
+
 #[test]
 fn a_tag_names_life_range_and_closure() {
     let tag = |world: &mut World, request: &str| world.ask(request).header("etag").unwrap().to_owned();

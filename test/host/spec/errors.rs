@@ -190,10 +190,13 @@ fn every_reply() {
         (Reply::read(head(true, Some(7)), Vec::new()), "200 | !stream-cursor | stream-closed: true <<"),
         (Reply::not_modified(head(false, None)), "304 | etag: \"x\" | !content-type <<"),
         (
-            Reply::nothing_new(Audience::Everyone, TAIL, false, 7),
+            Reply::nothing_new(Audience::Everyone, TAIL, CachePolicy::Never, Some(7)),
             "204 | stream-cursor: 7 | stream-up-to-date: true",
         ),
-        (Reply::nothing_new(Audience::Everyone, TAIL, true, 7), "204 | !stream-cursor | stream-closed: true"),
+        (
+            Reply::nothing_new(Audience::Everyone, TAIL, CachePolicy::Never, None),
+            "204 | !stream-cursor | stream-closed: true | stream-up-to-date: true",
+        ),
         (
             Reply::events(Audience::Everyone, TAIL, true, false, b"x".to_vec()),
             "200 | content-type: text/event-stream | stream-sse-data-encoding: base64",
