@@ -8,18 +8,18 @@ use worker::Env;
 
 use super::config::binding;
 use super::log;
-use crate::edge::auth::Credential;
+use crate::edge::auth::{Credential, network_of};
 use crate::edge::keyring::digest;
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
 use crate::storage::Failure;
 
-/// Requests of one token, or of one address without a valid one.
+/// Requests of one token, or of one network without a valid one.
 const REQUEST_LIMIT: &str = "REQUEST_LIMIT";
 /// PUTs to streams of one project.
 const CREATE_LIMIT: &str = "CREATE_LIMIT";
 
-/// The longest period that a limit can have: the platform does not tell how much of it is left.
+/// The longest period that a limit can have: the platform tells neither which one it has nor how much of it is left.
 const PERIOD_SECONDS: u64 = 60;
 
 #[wasm_bindgen]
@@ -46,7 +46,7 @@ pub(super) async fn hold(
 ) -> Result<(), Refusal> {
     let who = match known.map(|credential| credential.token.as_deref()) {
         Some(Some(token)) => digest(token),
-        Some(None) | None => format!("address {}", address.unwrap_or_default()),
+        Some(None) | None => format!("address {}", network_of(&address.unwrap_or_default())),
     };
     hold_one(env, REQUEST_LIMIT, &who).await?;
     if *method == Method::PUT && known.is_some() {

@@ -1,5 +1,7 @@
 //! Who asks: the token of a request, wherever it is, and what it is worth.
 
+use std::net::Ipv6Addr;
+
 use http::Method;
 
 use super::access::{Access, is_token};
@@ -94,6 +96,15 @@ fn token_of_cookie(cookies: &str) -> Option<String> {
         let (name, value) = cookie.trim().split_once('=')?;
         (name == TOKEN_COOKIE).then(|| value.to_owned())
     })
+}
+
+/// By what those are told apart who are not known: their address, in IPv6 the network that one household has.
+pub fn network_of(address: &str) -> String {
+    match address.parse::<Ipv6Addr>().map(|address| (address.to_ipv4_mapped(), address.segments())) {
+        Ok((None, [a, b, c, d, ..])) => format!("{a:x}:{b:x}:{c:x}:{d:x}::/64"),
+        Ok((Some(address), _)) => address.to_string(),
+        Err(_) => address.to_owned(),
+    }
 }
 
 /// Whether the query has to be read: most have no token, and an escape may hide one.

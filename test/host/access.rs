@@ -7,7 +7,7 @@ use ::http::Method;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use durable_streams::edge::access::{Access, Settings};
-use durable_streams::edge::auth::{Credential, Source, Verdict, judge};
+use durable_streams::edge::auth::{Credential, Source, Verdict, judge, network_of};
 use durable_streams::edge::cors::Cors;
 use durable_streams::edge::kept::Kept;
 use durable_streams::edge::keyring::{
@@ -400,6 +400,23 @@ fn open_is_for_this_machine() {
     }
     let locked = Access::of(&Settings { auth_token: Some(String::new()), ..Settings::default() });
     assert!(matches!(locked.serve("http://localhost/", None, None), Err(Refusal::NotConfigured { .. })));
+}
+
+/// Whoever has a network of addresses has no more requests than whoever has one.
+#[test]
+fn strangers_are_told_apart_by_their_networks() {
+    for (address, network) in [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::9", "2001:db8:1:3::/64"),
+        ("::1", "0:0:0:0::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("", ""),
+        ("x", "x"),
+    ] {
+        assert_eq!(network_of(address), network);
+    }
 }
 
 /// Where a token may be, by method.

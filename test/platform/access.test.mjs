@@ -1,10 +1,13 @@
 // Modes, tokens and projects as clients meet them: what is asked of Cloudflare for them, and what comes back.
 
 import { spawnSync } from "node:child_process"
+import { readFile, writeFile } from "node:fs/promises"
+import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { unstable_getMiniflareWorkerOptions as workerOptionsOf, unstable_readConfig as readConfig } from "wrangler"
 import { AUTH_TOKEN, bearer, inSeconds, keyPair, makeToken, secretKey } from "../tokens.mjs"
 import { longPoll, SseReader } from "./readers.mjs"
-import { BYTES, JSON_TYPE, PATIENT, SOON_MS, readmeExample, scratch, start, startWorkerd, unique } from "./support.mjs"
+import { BYTES, JSON_TYPE, PATIENT, SOON_MS, numbers, readmeExample, root, scratch, start, startWorkerd, unique } from "./support.mjs"
 
 const APP = { origin: "https://app.example" }
 const PUBLIC = { "stream-public": "true" }
@@ -302,36 +305,112 @@ describe("projects", () => {
 })
 
 describe("limits", () => {
-  let server
+  /** The bindings of wrangler.toml's example, once it is no comment any more. */
+  async function limitsOfExample() {
+    const text = await readFile(join(root, "wrangler.toml"), "utf8")
+    const line = /^# (?=\[\[ratelimits\]\]|name = "[A-Z]+_LIMIT"|namespace_id = |simple = )/gmu
+    const config = join(await scratch(), "wrangler.toml")
+    await writeFile(config, text.replace(line, ""))
+    return workerOptionsOf(readConfig({ config })).workerOptions.ratelimits
+  }
+
   const key = secretKey()
-  beforeAll(async () => {
-    server = await start({
-      vars: { PROJECT_KEYS: JSON.stringify({ a: { keys: [key] }, b: { keys: [key] } }) },
-      ratelimits: {
-        REQUEST_LIMIT: { namespace_id: "1", simple: { limit: 6, period: 60 } },
-        CREATE_LIMIT: { namespace_id: "2", simple: { limit: 2, period: 60 } },
-      },
+  const PROJECT_KEYS = JSON.stringify({ a: { keys: [key] }, b: { keys: [key] } })
+  const PERIOD_MS = 60_000
+
+  /** A server with the example's limits, but for how much they are; `counted` runs within one period of them. */
+  async function limited({ requests, creates, vars = { PROJECT_KEYS } }, counted) {
+    const { REQUEST_LIMIT, CREATE_LIMIT } = await limitsOfExample()
+    const to = (binding, limit = binding.simple.limit) => ({ ...binding, simple: { ...binding.simple, limit } })
+    const ratelimits = { REQUEST_LIMIT: to(REQUEST_LIMIT, requests), CREATE_LIMIT: to(CREATE_LIMIT, creates) }
+    const period = () => Math.floor(Date.now() / PERIOD_MS)
+    for (let began = -1; began !== period(); ) {
+      began = period()
+      const server = await start({ vars, ratelimits })
+      try {
+        await counted(server)
+      } catch (error) {
+        // A period that ends in the middle begins to count anew.
+        if (began === period()) throw error
+      } finally {
+        await server.dispose()
+      }
+    }
+  }
+
+  /** What is answered to each of these requests, one after the other. */
+  async function statuses(server, count, method, project, headers, query = "") {
+    const found = []
+    for (let asked = 0; asked < count; asked += 1) {
+      const reply = await server.stream(`${project}/${unique()}`).ask(method, { query, headers: { ...BYTES, ...headers } })
+      if (reply.status === 429) {
+        expect(["retry-after", "cache-control"].map(reply.header)).toEqual(["60", "no-store"])
+        if (method !== "HEAD") expect(JSON.parse(reply.text).error.code).toBe("too_many_requests")
+      }
+      found.push(reply.status)
+    }
+    return found
+  }
+
+  const tokenOf = (project, jti) => makeToken(key, { sub: project, jti })
+  const times = (count, status) => Array(count).fill(status)
+
+  test("wrangler.toml's example is what it says", async () => {
+    expect(await limitsOfExample()).toEqual({
+      REQUEST_LIMIT: expect.objectContaining({ simple: { limit: 6000, period: 60 } }),
+      CREATE_LIMIT: expect.objectContaining({ simple: { limit: 600, period: 60 } }),
+    })
+    await limited({}, async (server) => {
+      const stream = server.stream(`a/${unique()}`)
+      const put = () => stream.ask("PUT", { headers: { ...BYTES, ...bearer(tokenOf("a")) } })
+      const answers = await Promise.all(numbers(600).map(put))
+      expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([201, 200]))
+      expect((await put()).status).toBe(429)
     })
   })
-  afterAll(() => server?.dispose())
 
   test("streams of a project, and requests of a token", async () => {
-    const statuses = []
-    const ask = async (method, project, token) => {
-      const reply = await server.stream(`${project}/${unique()}`).ask(method, { headers: { ...BYTES, ...bearer(token) } })
-      if (reply.status === 429) expect(reply.header("retry-after")).toBe("60")
-      statuses.push(reply.status)
-    }
-    // A stranger uses nobody's limit up but his own.
-    for (let count = 0; count < 3; count += 1) await ask("PUT", "a", makeToken(key, { sub: "b" }))
-    expect(statuses.splice(0)).toEqual([403, 403, 403])
-    const tokens = [1, 2, 3].map((jti) => makeToken(key, { sub: "a", jti }))
-    for (const token of tokens) await ask("PUT", "a", token)
-    expect(statuses.splice(0)).toEqual([201, 201, 429])
-    await ask("PUT", "b", makeToken(key, { sub: "b", jti: 4 }))
-    for (let count = 0; count < 6; count += 1) await ask("GET", "a", tokens[0])
-    expect(statuses.splice(0)).toEqual([201, 404, 404, 404, 404, 404, 429])
-    await ask("GET", "a", tokens[1])
-    expect(statuses.splice(0)).toEqual([404])
+    await limited({ requests: 6, creates: 2 }, async (server) => {
+      // Whoever may not create streams uses up no project's limit.
+      expect(await statuses(server, 3, "PUT", "a", bearer(tokenOf("b")))).toEqual(times(3, 403))
+      for (const [jti, status] of [[1, 201], [2, 201], [3, 429]]) {
+        expect(await statuses(server, 1, "PUT", "a", bearer(tokenOf("a", jti)))).toEqual([status])
+      }
+      expect(await statuses(server, 1, "PUT", "b", bearer(tokenOf("b", 4)))).toEqual([201])
+      // Wherever the token is, and whatever is asked.
+      const token = tokenOf("a", 1)
+      expect(await statuses(server, 1, "HEAD", "a", bearer(token))).toEqual([404])
+      expect(await statuses(server, 1, "POST", "a", bearer(token))).toEqual([400])
+      expect(await statuses(server, 1, "GET", "a", {}, `?token=${token}`)).toEqual([404])
+      expect(await statuses(server, 1, "GET", "a", { cookie: `stream-token=${token}` })).toEqual([404])
+      expect(await statuses(server, 3, "GET", "a", bearer(token))).toEqual([404, 429, 429])
+      expect(await statuses(server, 1, "HEAD", "a", bearer(token))).toEqual([429])
+      expect(await statuses(server, 1, "GET", "a", bearer(tokenOf("a", 2)))).toEqual([404])
+    })
+  })
+
+  test("strangers by their networks, whatever they send", async () => {
+    await limited({ requests: 4, creates: 100 }, async (server) => {
+      const from = (address, more) => ({ "cf-connecting-ip": address, ...more })
+      expect(await statuses(server, 2, "GET", "a", from("2001:db8::1"))).toEqual(times(2, 401))
+      expect(await statuses(server, 1, "GET", "a", from("2001:db8::2", bearer("x")))).toEqual([401])
+      expect(await statuses(server, 1, "PUT", "a", from("2001:db8::3", bearer(tokenOf("b"))))).toEqual([403])
+      expect(await statuses(server, 2, "GET", "a", from("2001:db8::4", bearer("y")))).toEqual(times(2, 429))
+      expect(await statuses(server, 1, "GET", "a", from("2001:db8:0:1::1"))).toEqual([401])
+      // Nobody with a token suffers from that, and what costs nothing is answered.
+      expect(await statuses(server, 1, "PUT", "a", from("2001:db8::1", bearer(tokenOf("a"))))).toEqual([201])
+      expect(await statuses(server, 5, "OPTIONS", "a", from("2001:db8::1"))).toEqual(times(5, 204))
+      expect((await fetch(`${server.url}/health`, { headers: from("2001:db8::1") })).status).toBe(200)
+    })
+  })
+
+  test("everybody by address where everybody may do everything", async () => {
+    await limited({ requests: 5, creates: 2, vars: {} }, async (server) => {
+      const from = (address) => ({ "cf-connecting-ip": address })
+      expect(await statuses(server, 2, "PUT", "a", from("192.0.2.1"))).toEqual([201, 201])
+      expect(await statuses(server, 1, "PUT", "a", from("192.0.2.2"))).toEqual([429])
+      expect(await statuses(server, 4, "GET", "a", from("192.0.2.1"))).toEqual([404, 404, 404, 429])
+      expect(await statuses(server, 1, "PUT", "b", from("192.0.2.2"))).toEqual([201])
+    })
   })
 })
