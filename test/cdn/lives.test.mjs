@@ -87,8 +87,11 @@ describe.skipIf(!isInstalled)("through nginx, where time passes faster", () => {
     const ofNew = [...ofAny, ...(content ? below(again.next) : [])]
     const { during, afterwards } = await watch(keptUntil, [...ofOld, ...ofNew], async (query) => {
       const { status, text, header } = await get(through, query)
-      return { query, status, text, cache: header("x-cdn") }
+      return { query, status, text, cache: header("x-cdn"), date: Date.parse(header("date")) }
     })
+    // Whoever keeps a copy of a copy knows how old it is.
+    const copies = during.filter(({ query, cache }) => cache === "HIT" && below(next).includes(query))
+    for (const { date } of copies) expect(date).toBeLessThanOrEqual(keptUntil - PROMISED_MS)
     for (const { query, ...answer } of [...during, ...afterwards]) {
       if (answer.status === 204) expect(query).toBe(end)
       else if (answer.status !== 200) expect([query, answer.status]).toEqual([query, ofOld.includes(query) ? status : 404])
