@@ -447,6 +447,53 @@ describe("with whatever header", () => {
         expect(reply.text).not.toContain(SECRET)
       }
     }
+    await expectUntouched()
+  })
+
+  test("a fork of another project's stream, however it is asked for", async () => {
+    const spellings = ({ path }) => [
+      `/v1/stream/${path}`,
+      path,
+      `/${path}`,
+      `${server.url}/v1/stream/${path}`,
+      `//x/v1/stream/${path}`,
+      `/v1/stream/${path.replace("/", "%2f")}`,
+      `/v1/stream/%76${path.slice(1)}`,
+      `/v1/stream/mallory/../${path}`,
+      `/v1/stream/mallory/%2e%2e/${path}`,
+      `/v1/stream/mallory%2f..%2f${path}`,
+      `/v1/stream//${path}`,
+      `/v1/stream/${path}?offset=-1`,
+      `/v1/stream/${path}#x`,
+      `/v1/stream/mallory/x, /v1/stream/${path}`,
+      `/v1/stream/${path}, /v1/stream/mallory/x`,
+    ]
+    const tokens = [mallory(), mallory({ stream: "*" }), mallory({ stream: "victim/*" }), makeToken(keys.victim, { sub: "victim", scope: "manage" })]
+    const others = spellings(missing)
+    for (const [index, from] of spellings(private_).entries()) {
+      for (const [nth, token] of tokens.entries()) {
+        const path = `${nth === 3 ? "victim" : "mallory"}/${unique()}`
+        const fork = (source, more = {}) =>
+          ask("PUT", `/v1/stream/${path}`, { headers: { ...BYTES, ...bearer(token), "stream-forked-from": source, ...more } })
+        const there = await fork(from)
+        // A path of mallory's own may be meant, which is not there.
+        expect([400, 403, 404], `${from}: ${there.status}`).toContain(there.status)
+        expect(shape(there), from).toEqual(shape(await fork(others[index])))
+        expect(shape(await fork(from, { "stream-fork-offset": "0000000000000000_0000000000000001" })), from).toEqual(shape(there))
+        await server.stream(path).ask("HEAD", { headers: nth === 3 ? victims() : own(), status: 404 })
+      }
+    }
+    // One more header is another source, for the edge as for the stream.
+    const connection = await connect()
+    const [target, source] = [`/v1/stream/mallory/${unique()}`, `/v1/stream/mallory/${unique()}`]
+    await ask("PUT", source, { headers: { ...BYTES, ...own() } })
+    const lines = [source, `/v1/stream/${private_.path}`].map((from) => `stream-forked-from: ${from}\r\n`)
+    for (const sources of [lines, lines.toReversed()]) {
+      connection.send(`PUT ${target} HTTP/1.1\r\nhost: x\r\nauthorization: ${own().authorization}\r\n${sources.join("")}\r\n`)
+      expect((await connection.reply("PUT")).status).toBeGreaterThanOrEqual(400)
+    }
+    connection.close()
+    await expectUntouched()
   })
 
   test("a public stream is read by all, and changed by its project only", async () => {
