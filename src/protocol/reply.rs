@@ -115,20 +115,21 @@ impl Reply {
         self
     }
 
-    /// With the stream's reader key, for those who may read it.
-    pub fn with_reader_key(self, reader_key: Option<&str>) -> Reply {
-        match reader_key {
-            Some(reader_key) => self.with(header::STREAM_READER_KEY, reader_key),
+    fn with_some(self, name: &'static str, value: Option<impl Into<String>>) -> Reply {
+        match value {
+            Some(value) => self.with(name, value),
             None => self,
         }
     }
 
+    /// With the stream's reader key, for those who may read it.
+    pub fn with_reader_key(self, reader_key: Option<&str>) -> Reply {
+        self.with_some(header::STREAM_READER_KEY, reader_key)
+    }
+
     /// With what the stream says of its retention.
     pub fn with_retention(self, retention: Option<Retention>) -> Reply {
-        match retention {
-            Some(retention) => self.with(header::STREAM_RETENTION, retention.to_string()),
-            None => self,
-        }
+        self.with_some(header::STREAM_RETENTION, retention.map(|retention| retention.to_string()))
     }
 
     fn with_flag(self, name: &'static str, set: bool) -> Reply {
@@ -229,13 +230,10 @@ impl Reply {
 
     /// 204: a long-poll that nothing came for; without a cursor, one that has reached the end.
     pub fn nothing_new(audience: Audience, tail: Offset, cache: CachePolicy, cursor: Option<u64>) -> Reply {
-        let reply = Reply::to(audience, Reply::NOTHING_NEW, cache)
+        Reply::to(audience, Reply::NOTHING_NEW, cache)
             .with_tail(tail, cursor.is_none())
-            .with(header::STREAM_UP_TO_DATE, TRUE);
-        match cursor {
-            Some(cursor) => reply.with(header::STREAM_CURSOR, cursor.to_string()),
-            None => reply,
-        }
+            .with(header::STREAM_UP_TO_DATE, TRUE)
+            .with_some(header::STREAM_CURSOR, cursor.map(|cursor| cursor.to_string()))
     }
 
     /// 200: an SSE response, or the next part of one.
@@ -253,17 +251,13 @@ impl Reply {
 
     fn of_read(status: StatusCode, head: ReadHead) -> Reply {
         let shared = if head.cache.is_shared(head.audience) { "MISS" } else { "BYPASS" };
-        let mut reply = Reply::to(head.audience, status, head.cache)
+        let cursor = head.cursor.filter(|_| !head.closed);
+        Reply::to(head.audience, status, head.cache)
             .with(header::X_CACHE, shared)
             .with_tail(head.next, head.closed)
-            .with_flag(header::STREAM_UP_TO_DATE, head.up_to_date);
-        if let Some(cursor) = head.cursor.filter(|_| !head.closed) {
-            reply = reply.with(header::STREAM_CURSOR, cursor.to_string());
-        }
-        match head.etag {
-            Some(etag) => reply.with(header::ETAG, etag),
-            None => reply,
-        }
+            .with_flag(header::STREAM_UP_TO_DATE, head.up_to_date)
+            .with_some(header::STREAM_CURSOR, cursor.map(|cursor| cursor.to_string()))
+            .with_some(header::ETAG, head.etag)
     }
 
     /// 204: what a browser asks before it sends the request proper.
