@@ -41,6 +41,7 @@ impl Object {
     pub fn ring<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Rung, Failure> {
         let was_live = matches!(self.load(ports.sql)?, Life::Live(_));
         self.alarm = Alarm::default();
+        self.give_up_asking(now);
         match self.stream(ports, now) {
             Ok(stream) => {
                 if is_read_live(stream, ports.sockets) {

@@ -58,13 +58,14 @@ impl Object {
         if source == path {
             return Err(Refusal::Fork(ForkRefusal::SourceNotFound).into());
         }
+        self.give_up_asking(now);
         if self.asking.len() >= FORKS_ASKED_MAX {
             return Err(Refusal::TooManyForks.into());
         }
         let valid_until = now + REFERENCE_VALID;
         let edge = Edge { id: asked.edge.clone(), source: source.to_owned(), valid_until };
         commit(ports.sql, &Change::Intend { edge: &edge })?;
-        self.asking.push(edge.id.clone());
+        self.asking.push(edge.clone());
         self.edges = Edges::Unknown;
         self.arm(now);
         let reference = Reference {
@@ -91,7 +92,7 @@ impl Object {
         let confirmed = self.decide(ports, (path, request), (asking, told), now);
         if !matches!(confirmed, Ok(Answer::Ask(_))) {
             // Unless it has become the stream's own, it is to be let go.
-            self.asking.retain(|asked| *asked != edge);
+            self.asking.retain(|asked| asked.id != edge);
             self.edges = Edges::Unknown;
         }
         if let Err(Stop::Failed(_)) = confirmed {
@@ -144,6 +145,11 @@ impl Object {
         }
     }
 
+    /// Whoever waited for an answer so long may be gone: an answer that comes after all finds its edge, or it does not.
+    pub(super) fn give_up_asking(&mut self, now: Millis) {
+        self.asking.retain(|asked| now < asked.valid_until + REFERENCE_VALID);
+    }
+
     /// Whether there may be sources to let go.
     pub fn may_have_releases(&self) -> bool {
         self.edges == Edges::Unknown
@@ -155,7 +161,7 @@ impl Object {
         let kept = kept.map_or(String::new(), |fork| fork.edge.clone());
         let mut after = String::new();
         while let Some(edge) = forks::next_edge(ports.sql, &kept, &after)? {
-            if !self.asking.contains(&edge.id) {
+            if !self.asking.contains(&edge) {
                 return Ok(Some(edge));
             }
             after = edge.id;

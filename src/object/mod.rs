@@ -23,7 +23,8 @@ use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::protocol::{Millis, command::Command};
 use crate::storage::commit::{Change, Released, commit};
-use crate::storage::{Failure, Sql, forks as holds, stream_row};
+use crate::storage::forks::{self as holds, Edge};
+use crate::storage::{Failure, Sql, stream_row};
 use crate::stream::delete::delete;
 use crate::stream::retain::RetentionDefaults;
 use crate::stream::rotate::{self, SegmentLimits};
@@ -75,7 +76,7 @@ pub struct Object {
     shapes: Shapes,
     edges: Edges,
     /// The edges whose sources are being asked.
-    asking: Vec<String>,
+    asking: Vec<Edge>,
     outbox: Outbox,
     /// How many sweeps are under way.
     sweeps: u32,
