@@ -13,7 +13,7 @@ use worker::{Context, Env};
 use super::config::{Config, settings};
 use super::errand::{Errand, Kind};
 use super::upstream;
-use super::{body, clock, limits, log, orphans, registry, reply};
+use super::{body, clock, key_lookup, limits, log, orphans, reply};
 use crate::edge::access::{Access, Settings};
 use crate::edge::admin::Admin;
 use crate::edge::auth::{Credential, Verdict, judge, may_have_token};
@@ -251,15 +251,15 @@ impl Inner {
     async fn learn(&self, check: Check, token: &str) -> Result<(), Refusal> {
         match check {
             Check::NeedsProject(name) => {
-                let learnt = registry::project(&self.env, &name).await;
+                let learnt = key_lookup::project(&self.env, &name).await;
                 self.keyring.borrow_mut().learn_project(&name, learnt, clock::now());
             }
             Check::NeedsKeys(url) => {
-                let learnt = registry::keys(&url).await;
+                let learnt = key_lookup::keys(&url).await;
                 self.keyring.borrow_mut().learn_keys(&url, learnt, clock::now());
             }
             Check::NeedsSignature(signed) => {
-                if !registry::is_right(&signed).await {
+                if !key_lookup::is_right(&signed).await {
                     return Err(Refusal::Unauthorized { given: true });
                 }
                 self.keyring.borrow_mut().learn_token(token, signed.grant, clock::now());
