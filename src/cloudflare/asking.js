@@ -63,3 +63,38 @@ export const orphansOf = (namespace, streams, deletes) =>
       }
     }),
   )
+
+/**
+ * Asks streams to describe themselves. Resolves with JSON for each that is there; where no answer came, with the error.
+ * @param {DurableObjectNamespace} namespace
+ * @param {string[]} paths
+ * @returns {Promise<(string | undefined | Error)[]>}
+ */
+export const describe = (namespace, paths) =>
+  Promise.all(
+    paths.map(async (path) => {
+      try {
+        return await namespace.getByName(path).described()
+      } catch (error) {
+        return error
+      }
+    }),
+  )
+
+/**
+ * Asks a registry for a page of paths; the first of what it gives is where the next page begins, if it is not empty.
+ * @param {DurableObjectNamespace} namespace
+ * @param {string} registry its path
+ * @param {string[]} ask prefix, after, limit
+ * @returns {Promise<string[]>}
+ */
+export const list = async (namespace, registry, ask) => namespace.getByName(registry).listed(...ask)
+
+/**
+ * Tells a registry what becomes of a stream.
+ * @param {DurableObjectNamespace} namespace
+ * @param {string} registry its path
+ * @param {string[]} words
+ * @returns {Promise<void>}
+ */
+export const record = async (namespace, registry, words) => namespace.getByName(registry).record(words)

@@ -8,6 +8,7 @@ use crate::edge::access::Settings;
 use crate::object::Limits;
 use crate::protocol::Millis;
 use crate::protocol::lifetime::TTL_SECONDS_MAX;
+use crate::protocol::registry::Registries;
 use crate::stream::retain::RetentionDefaults;
 use crate::stream::rotate::SegmentLimits;
 
@@ -53,6 +54,11 @@ impl Config {
                 }),
                 guarded: GUARDS.iter().any(|name| binding(env, name).is_some()),
                 mirrors: false,
+                registries: match text("REGISTRY_STREAM").as_deref() {
+                    Some("off") => Registries::Off,
+                    _ if PROJECTS.iter().any(|name| binding(env, name).is_some()) => Registries::PerProject,
+                    _ => Registries::One,
+                },
                 retention: RetentionDefaults {
                     segments: limit("RETAIN_SEGMENTS"),
                     seconds: limit("RETAIN_SECONDS").map(|seconds| seconds.min(TTL_SECONDS_MAX)),
@@ -66,6 +72,9 @@ impl Config {
 
 /// What makes a server ask for tokens.
 const GUARDS: [&str; 3] = ["AUTH_TOKEN", "PROJECT_KEYS", REGISTRY];
+
+/// What makes it have projects.
+const PROJECTS: [&str; 2] = ["PROJECT_KEYS", REGISTRY];
 
 /// The KV namespace of projects.
 pub(super) const REGISTRY: &str = "REGISTRY";

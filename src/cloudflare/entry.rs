@@ -13,19 +13,20 @@ use worker::{Context, Env};
 use super::config::{Config, settings};
 use super::errand::{Errand, Kind};
 use super::upstream;
-use super::{body, clock, key_lookup, limits, log, orphans, reply};
+use super::{body, clock, key_lookup, limits, listing, log, orphans, reply};
 use crate::edge::access::{Access, Settings};
 use crate::edge::admin::Admin;
-use crate::edge::auth::{Credential, Verdict, judge, may_have_token};
+use crate::edge::auth::{Credential, Verdict, Weighed, judge, may_have_token, weigh};
 use crate::edge::collapse::{Reader, collapse_key};
 use crate::edge::cors::Cors;
+use crate::edge::grant::Grant;
 use crate::edge::keyring::{Check, Keyring};
-use crate::edge::route::{Route, route, stream_path};
-use crate::protocol::Millis;
+use crate::edge::listing::Listing;
+use crate::edge::route::{Route, project_named, route};
 use crate::protocol::fork::source_path;
 use crate::protocol::names::header;
-use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
+use crate::protocol::registry::Registries;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 
@@ -117,11 +118,10 @@ impl Edge {
     #[wasm_bindgen(js_name = originLines)]
     pub fn origin_lines(&self, url: &str, origin: &str) -> String {
         let inner = &self.inner;
-        let path = stream_path(url).unwrap_or_default();
-        let project = path.split('/').next().unwrap_or_default();
+        let project = project_named(url).unwrap_or_default();
         let keyring = inner.keyring.borrow();
         let own = match &inner.access {
-            Access::Projects(projects) => keyring.cors(projects, project),
+            Access::Projects(projects) => keyring.cors(projects, &project),
             Access::Locked { .. } | Access::Open { .. } | Access::Token(_) => None,
         };
         own.unwrap_or(&inner.cors).header_lines(origin)
@@ -178,13 +178,15 @@ impl Inner {
         let url = request.url();
         let text = |name: &str| request.headers().get(name).ok().flatten();
         self.access.serve(&url, text(header::RAY).as_deref(), peer(request).as_deref())?;
+        if text(header::ORIGIN).is_some() {
+            self.learn_origins(&url).await;
+        }
         let (kind, path) = match route(method, &url) {
             Route::Health => return Ok(Sent::Reply(Reply::health(self.access.mode()))),
-            Route::Reply(answer) => {
-                if text(header::ORIGIN).is_some() {
-                    self.learn_origins(&url).await;
-                }
-                return Ok(Sent::Reply(answer));
+            Route::Reply(answer) => return Ok(Sent::Reply(answer)),
+            Route::Listing => {
+                let (token, address) = (text(header::AUTHORIZATION), text(header::CONNECTING_IP));
+                return self.listing(&url, token.as_deref(), address).await.map(Sent::Reply);
             }
             Route::Orphans => {
                 let ask = self.admin.orphans(method, &url, text(header::AUTHORIZATION).as_deref())?;
@@ -194,9 +196,6 @@ impl Inner {
             Route::LongPoll(path) => (Kind::LongPoll, path),
             Route::Sse(path) => (Kind::Sse, path),
         };
-        if text(header::ORIGIN).is_some() {
-            self.learn_origins(&url).await;
-        }
         let (authorization, cookie) = (text(header::AUTHORIZATION), text(header::COOKIE));
         let is_open = self.access.is_open();
         let credential = if is_open && !method.is_safe() {
@@ -204,18 +203,20 @@ impl Inner {
         } else {
             Credential::of(method, &url, authorization.as_deref().filter(|_| !is_open), cookie.as_deref())?
         };
-        let verdict = self.judge((method, &path), &credential).await;
+        let granted = self.weigh(&credential).await;
+        let granted = granted.and_then(|grant| grant.allow(method, &path).map(|()| grant));
         if self.is_limited {
-            let known = verdict.is_ok().then_some(&credential);
-            limits::hold(&self.env, (method, &path), known, text(header::CONNECTING_IP)).await?;
+            let known = granted.is_ok().then_some(&credential);
+            let creates_in = (*method == Method::PUT).then(|| path.project());
+            limits::hold(&self.env, creates_in, known, text(header::CONNECTING_IP)).await?;
         }
-        let source = text(header::STREAM_FORKED_FROM).filter(|_| *method == Method::PUT && verdict.is_ok());
-        if let Some(source) = source {
+        let source = text(header::STREAM_FORKED_FROM).filter(|_| *method == Method::PUT);
+        if let (Some(source), Ok(grant)) = (source, &granted) {
             // Whoever forks a stream reads it.
-            self.judge((&Method::GET, &source_path(&source)?), &credential).await?;
+            grant.allow(&Method::GET, &source_path(&source)?)?;
         }
-        let (until, stranger) = match verdict {
-            Ok(until) => (until, None),
+        let (until, stranger) = match granted {
+            Ok(grant) => (grant.expires_at, None),
             Err(refusal) if method.is_safe() => (None, Some(refusal)),
             Err(refusal) => return Err(refusal),
         };
@@ -228,18 +229,33 @@ impl Inner {
         if self.access.is_open() { Reader::Anyone } else { Reader::Holder }
     }
 
-    /// Judges a request, and learns what has to be known for it.
-    async fn judge(
+    /// A page of the streams there are, for whoever may list them.
+    async fn listing(
         &self,
-        asked: (&Method, &StreamPath),
-        credential: &Credential,
-    ) -> Result<Option<Millis>, Refusal> {
+        url: &str,
+        authorization: Option<&str>,
+        address: Option<String>,
+    ) -> Result<Reply, Refusal> {
+        let credential = Credential::of_listing(authorization.filter(|_| !self.access.is_open()));
+        let granted = self.weigh(&credential).await;
+        if self.is_limited {
+            limits::hold(&self.env, None, granted.is_ok().then_some(&credential), address).await?;
+        }
+        let listing = Listing::of(&granted?, url)?;
+        if self.config.limits.registries == Registries::Off {
+            return Err(Refusal::NotImplemented { what: "a registry, with REGISTRY_STREAM off," });
+        }
+        Ok(listing::answer(&self.env, &listing).await)
+    }
+
+    /// Weighs a token, and learns what has to be known for it.
+    async fn weigh(&self, credential: &Credential) -> Result<Grant, Refusal> {
         for _ in 0..=LEARNT_MAX {
-            let verdict = judge(&self.access, &self.keyring.borrow(), asked, credential, clock::now());
-            match verdict {
-                Verdict::Admitted { until } => return Ok(until),
-                Verdict::Refused(refusal) => return Err(refusal),
-                Verdict::Pending(check) => {
+            let weighed = weigh(&self.access, &self.keyring.borrow(), credential, clock::now());
+            match weighed {
+                Weighed::Granted(grant) => return Ok(grant),
+                Weighed::Refused(refusal) => return Err(refusal),
+                Weighed::Pending(check) => {
                     let token = credential.token.as_deref().unwrap_or_default();
                     self.learn(check, token).await?;
                 }
@@ -272,9 +288,8 @@ impl Inner {
     /// Learns which sites' scripts may use the project of a URL, which `worker.js` asks for when there is an answer.
     async fn learn_origins(&self, url: &str) {
         let Access::Projects(projects) = &self.access else { return };
-        let path = stream_path(url).unwrap_or_default();
-        let name = path.split('/').next().unwrap_or_default();
-        let known = self.keyring.borrow().project(projects, name, clock::now());
+        let Some(name) = project_named(url) else { return };
+        let known = self.keyring.borrow().project(projects, &name, clock::now());
         if let Err(check) = known {
             let _not_now = self.learn(check, "").await;
         }

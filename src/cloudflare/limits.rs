@@ -1,6 +1,5 @@
 //! How often somebody may ask, and a project may create streams: the platform's rate limits, where they are bound.
 
-use http::Method;
 use js_sys::{Object, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -10,7 +9,6 @@ use super::config::binding;
 use super::log;
 use crate::edge::auth::{Credential, network_of};
 use crate::edge::keyring::digest;
-use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
 use crate::storage::Failure;
 
@@ -36,11 +34,11 @@ pub(super) fn are_bound(env: &Env) -> bool {
     [REQUEST_LIMIT, CREATE_LIMIT].iter().any(|name| binding(env, name).is_some())
 }
 
-/// Holds a request against the limits. Only who is known counts towards a token and a project: a stranger could use
+/// Holds a request against the limits; a PUT is one that creates something in a project. Only who is known counts towards a token and a project: a stranger could use
 /// them up otherwise.
 pub(super) async fn hold(
     env: &Env,
-    (method, path): (&Method, &StreamPath),
+    creates_in: Option<&str>,
     known: Option<&Credential>,
     address: Option<String>,
 ) -> Result<(), Refusal> {
@@ -49,8 +47,8 @@ pub(super) async fn hold(
         Some(None) | None => format!("address {}", network_of(&address.unwrap_or_default())),
     };
     hold_one(env, REQUEST_LIMIT, &who).await?;
-    if *method == Method::PUT && known.is_some() {
-        hold_one(env, CREATE_LIMIT, path.project()).await?;
+    if let (Some(project), Some(_)) = (creates_in, known) {
+        hold_one(env, CREATE_LIMIT, project).await?;
     }
     Ok(())
 }

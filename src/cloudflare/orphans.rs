@@ -33,7 +33,7 @@ pub(super) async fn answer(env: &Env, ask: &Ask) -> Reply {
         return Reply::refused(&Refusal::NotImplemented { what: "a bucket for segments, bound as SEGMENTS" });
     };
     match page(env, &bucket, ask).await {
-        Ok(page) => Reply::orphans(&page),
+        Ok(page) => Reply::page(&page),
         Err(failure) => {
             log::failure("", &failure);
             Reply::failed()

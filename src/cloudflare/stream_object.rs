@@ -20,6 +20,7 @@ use super::counters;
 use super::inherit::INHERITED_URL;
 use super::interned::Interned;
 use super::mirror::Mirror;
+use super::registry::Registry;
 use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
 use super::thaw::Waiting;
@@ -31,6 +32,7 @@ use crate::object::{Answer, Object, Ports, Stop};
 use crate::protocol::Millis;
 use crate::protocol::command::{Command, RequestHead};
 use crate::protocol::refusal::Refusal;
+use crate::protocol::registry::Registries;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 use crate::storage::messages::APPEND_MAX_BYTES;
@@ -44,7 +46,7 @@ pub fn body_max_bytes() -> usize {
 /// One stream.
 #[wasm_bindgen]
 pub struct StreamObject {
-    inner: Rc<Inner>,
+    pub(super) inner: Rc<Inner>,
 }
 
 pub(super) struct Inner {
@@ -61,6 +63,7 @@ pub(super) struct Inner {
     /// When the bucket is tried again after it failed; the alarm rings then.
     pub(super) rests_until: Cell<Millis>,
     pub(super) mirror: Mirror,
+    pub(super) registry: Registry,
     /// All streams, for what they ask each other.
     pub(super) namespace: JsValue,
     /// Whether sources are being let go, and when that is tried again after it failed.
@@ -83,6 +86,10 @@ impl StreamObject {
         let namespace = js_sys::Reflect::get(&env, &BINDING.into()).unwrap_or_default();
         let mirror = Mirror::of(&env);
         config.limits.mirrors = mirror.is_there();
+        let registry = Registry::of(&env);
+        if !registry.is_there() {
+            config.limits.registries = Registries::Off;
+        }
         let inner = Inner {
             state,
             sql,
@@ -94,6 +101,7 @@ impl StreamObject {
             working: Cell::new(false),
             rests_until: Cell::new(0),
             mirror,
+            registry,
             namespace,
             releasing: Cell::new(false),
             releases_rest_until: Cell::new(0),
@@ -125,6 +133,8 @@ impl StreamObject {
     pub async fn ring(&self) -> Result<(), JsValue> {
         let inner = Rc::clone(&self.inner);
         let rung = inner.ring();
+        // First of all: what is not known yet has an alarm wherever one is set.
+        inner.report_now().await;
         if !inner.working.replace(true) {
             inner.work().await;
         }
@@ -202,8 +212,9 @@ impl Inner {
         let sockets = ObjectSockets::new(&self.state);
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let (mut object, now) = (self.object.borrow_mut(), clock::now());
-        let mirror_at = Some(self.mirror.rests_until.get()).filter(|at| *at > now);
-        object.rearm(&ports, mirror_at, now)?;
+        let later = |at: &Cell<Millis>| Some(at.get()).filter(|at| *at > now);
+        let (mirror_at, registry_at) = (later(&self.mirror.rests_until), later(&self.registry.rests_until));
+        object.rearm(&ports, mirror_at, registry_at, now)?;
         let Some(at) = object.take_alarm() else { return Ok(()) };
         let rearmed = self.sql.set_alarm(at);
         // It is no part of the next request.
@@ -268,6 +279,7 @@ impl Inner {
         drop(object);
         self.mirror_soon();
         self.release_soon();
+        self.report_soon();
     }
 
     fn set_alarm(&self, path: &str, alarm_at: Option<Millis>) {
@@ -324,6 +336,14 @@ impl Inner {
     fn debug(&self, event: &str) {
         if self.config.debug {
             log::event(&self.name(), event);
+        }
+    }
+
+    /// Logs what a call has read and written, which is no part of the next request.
+    pub(super) fn log_work(&self, event: &str) {
+        if self.config.debug {
+            let (rows_read, rows_written) = self.sql.take_row_counts();
+            log::worked(&self.name(), (event, None), (rows_read, rows_written));
         }
     }
 

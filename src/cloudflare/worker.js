@@ -145,6 +145,33 @@ export class StreamObject extends DurableObject {
     }
   }
 
+  /** Called by a stream's object, for the registry. */
+  async record(words) {
+    try {
+      await this.#alive().record(words)
+    } catch (error) {
+      throw noticed(error)
+    }
+  }
+
+  /** Called by the edge, for a listing: which streams a registry knows. */
+  async listed(prefix, after, limit) {
+    try {
+      return this.#alive().listed(prefix, after, limit)
+    } catch (error) {
+      throw noticed(error)
+    }
+  }
+
+  /** Called by the edge, for a listing: what a stream is. */
+  async described() {
+    try {
+      return this.#alive().described()
+    } catch (error) {
+      throw noticed(error)
+    }
+  }
+
   async alarm() {
     try {
       await this.#alive().ring()

@@ -55,6 +55,14 @@ impl Credential {
         Credential { source: Source::None, token: None }
     }
 
+    /// Of a listing, which shows what may be deleted: neither a URL nor a cookie will do.
+    pub fn of_listing(authorization: Option<&str>) -> Credential {
+        match authorization {
+            None => Credential::none(),
+            Some(value) => Credential { source: Source::Header, token: bearer(value).map(str::to_owned) },
+        }
+    }
+
     /// Finds a request's token. One that a browser adds by itself, or that is in a URL, is good for reading only:
     /// another site can make a browser write, too.
     pub fn of(
@@ -112,6 +120,17 @@ pub fn may_have_token(url: &str) -> bool {
     url.split_once('?').is_some_and(|(_, query)| query.contains(query::TOKEN) || query.contains('%'))
 }
 
+/// What comes of weighing a token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Weighed {
+    /// It allows this.
+    Granted(Grant),
+    /// It is worth nothing.
+    Refused(Refusal),
+    /// Keys have to be found first.
+    Pending(Check),
+}
+
 /// Decides a request, of which is known what its path is once it is normalised.
 pub fn judge(
     access: &Access,
@@ -120,27 +139,33 @@ pub fn judge(
     credential: &Credential,
     now: Millis,
 ) -> Verdict {
+    match weigh(access, keyring, credential, now) {
+        Weighed::Granted(grant) => match grant.allow(method, path) {
+            Ok(()) => Verdict::Admitted { until: grant.expires_at },
+            Err(refusal) => Verdict::Refused(refusal),
+        },
+        Weighed::Refused(refusal) => Verdict::Refused(refusal),
+        Weighed::Pending(check) => Verdict::Pending(check),
+    }
+}
+
+/// Says what a token is worth, whatever is asked with it.
+pub fn weigh(access: &Access, keyring: &Keyring, credential: &Credential, now: Millis) -> Weighed {
     let given = credential.source != Source::None;
-    let invalid = || Verdict::Refused(Refusal::Unauthorized { given });
-    let token = credential.token.as_deref();
-    let grant = match (access, token) {
-        (Access::Open { .. }, _) => Grant::of_everything(),
-        (Access::Token(secret), Some(token)) if secret.is(token) => Grant::of_everything(),
+    match (access, credential.token.as_deref()) {
+        (Access::Open { .. }, _) => Weighed::Granted(Grant::of_everything()),
+        (Access::Token(secret), Some(token)) if secret.is(token) => Weighed::Granted(Grant::of_everything()),
         (Access::Projects(projects), Some(token)) => match keyring.check(projects, token, now) {
-            Check::Granted(grant) => grant,
-            Check::Invalid => return invalid(),
+            Check::Granted(grant) => Weighed::Granted(grant),
+            Check::Invalid => Weighed::Refused(Refusal::Unauthorized { given }),
             pending @ (Check::NeedsProject(_)
             | Check::NeedsKeys(_)
             | Check::NeedsSignature(_)
-            | Check::Unavailable) => return Verdict::Pending(pending),
+            | Check::Unavailable) => Weighed::Pending(pending),
         },
-        (Access::Locked { why }, _) => {
-            return Verdict::Refused(Refusal::NotConfigured { why: why.clone() });
+        (Access::Locked { why }, _) => Weighed::Refused(Refusal::NotConfigured { why: why.clone() }),
+        (Access::Token(_), _) | (Access::Projects(_), None) => {
+            Weighed::Refused(Refusal::Unauthorized { given })
         }
-        (Access::Token(_), _) | (Access::Projects(_), None) => return invalid(),
-    };
-    match grant.allow(method, path) {
-        Ok(()) => Verdict::Admitted { until: grant.expires_at },
-        Err(refusal) => Verdict::Refused(refusal),
     }
 }

@@ -97,6 +97,27 @@ impl Grant {
             Err(Refusal::Forbidden { needs: needed.name() })
         }
     }
+
+    /// How the paths begin that it may list, of those that are asked for: listing is for whoever creates and deletes.
+    pub fn listable(&self, asked: &str) -> Result<String, Refusal> {
+        let refused = || Refusal::Forbidden { needs: Scope::Manage.name() };
+        let own = self.project.as_ref().map(|project| format!("{project}/")).unwrap_or_default();
+        let claimed = match &self.streams {
+            Streams::All => "",
+            Streams::Under(prefix) => prefix,
+            // Others would begin with its path, too.
+            Streams::Only(_) => return Err(refused()),
+        };
+        let narrowest = narrower(&own, claimed).and_then(|both| narrower(both, asked));
+        let narrowest = narrowest.filter(|_| self.scopes.contains(&Scope::Manage));
+        narrowest.map(str::to_owned).ok_or_else(refused)
+    }
+}
+
+/// The longer of two beginnings, if it begins with the other: what begins like both.
+fn narrower<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {
+    let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    long.starts_with(short).then_some(long)
 }
 
 /// Reads the claim `scope`: words with a space between them (RFC 8693, 4.2). What it does not know allows nothing.

@@ -14,6 +14,7 @@ use super::kept::Kept;
 use super::project::{Key, Project};
 use super::token::{Seal, Signed, Token};
 use crate::protocol::Millis;
+use crate::protocol::names::RESERVED_SEGMENTS;
 
 /// How many projects are remembered, of those in KV.
 pub const PROJECTS_KEPT_MAX: usize = 1024;
@@ -94,6 +95,10 @@ impl Keyring {
     /// Holds a token against what is known.
     pub fn check(&self, fixed: &HashMap<String, Rc<Project>>, token: &str, now: Millis) -> Check {
         let Some(parsed) = Token::parse(token) else { return Check::Invalid };
+        // What is there belongs to no project, whoever signs for one of that name.
+        if RESERVED_SEGMENTS.contains(&parsed.project()) {
+            return Check::Invalid;
+        }
         if parsed.is_public()
             && let Some((grant, age)) = self.verified.find(&digest(token), now)
             && age < TOKEN_KEPT

@@ -9,6 +9,7 @@ pub mod gate;
 pub mod grant;
 pub mod kept;
 pub mod keyring;
+pub mod listing;
 pub mod project;
 pub mod route;
 pub mod token;

@@ -12,6 +12,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::cors::Cors;
+use crate::protocol::names::RESERVED_SEGMENTS;
 
 /// The shortest key of HS256 (RFC 7518, 3.2), and the shortest modulus of RS256 (3.3).
 const SECRET_MIN_BYTES: usize = 32;
@@ -149,6 +150,9 @@ pub fn parse_all(text: &str) -> Result<HashMap<String, Rc<Project>>, String> {
     let texts: HashMap<String, Box<RawValue>> = serde_json::from_str(text)
         .map_err(|_| "PROJECT_KEYS must be a JSON object of projects by name".to_owned())?;
     let named = |name: String, text: Box<RawValue>| {
+        if RESERVED_SEGMENTS.contains(&name.as_str()) {
+            return Err(format!("PROJECT_KEYS: {name} is the server's own: give the project another name"));
+        }
         let project =
             Project::parse(text.get()).map_err(|why| format!("PROJECT_KEYS, project {name}: {why}"))?;
         Ok((name, Rc::new(project)))

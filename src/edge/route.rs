@@ -3,7 +3,8 @@
 use http::Method;
 
 use crate::protocol::command::{Query, STREAM_METHODS};
-use crate::protocol::names::{ORPHANS_PATH, STREAM_PREFIX, query};
+use crate::protocol::listing::Ask;
+use crate::protocol::names::{LISTING_PATH, ORPHANS_PATH, PROTOCOL_SEGMENT, STREAM_PREFIX, query};
 use crate::protocol::offset::Offset;
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
@@ -22,6 +23,8 @@ pub enum Route {
     LongPoll(StreamPath),
     /// To the stream's object, which may answer with a socket: server-sent events.
     Sse(StreamPath),
+    /// To the registry, and to the streams it names.
+    Listing,
     /// To nobody but the administrator: which objects of the bucket no stream knows.
     Orphans,
 }
@@ -45,10 +48,21 @@ fn try_route(method: &Method, url: &str) -> Result<Route, Refusal> {
     if path == ORPHANS_PATH {
         return Ok(Route::Orphans);
     }
+    if path == LISTING_PATH {
+        return match *method {
+            Method::GET => Ok(Route::Listing),
+            Method::OPTIONS => Ok(Route::Reply(Reply::preflight())),
+            _ => Err(Refusal::MethodNotAllowed { allow: "GET, OPTIONS" }),
+        };
+    }
     let stream = path.strip_prefix(STREAM_PREFIX).ok_or(Refusal::UnknownRoute)?;
     let stream = StreamPath::parse(stream)?;
     if stream.is_reserved() {
-        return Err(Refusal::NotImplemented { what: "subscriptions or the registry" });
+        return Err(if stream.project() == PROTOCOL_SEGMENT {
+            Refusal::NotImplemented { what: "subscriptions" }
+        } else {
+            Refusal::InvalidPath { why: "__registry__ is the server's own, and nothing is below it" }
+        });
     }
     match *method {
         Method::OPTIONS => Ok(Route::Reply(Reply::preflight())),
@@ -57,6 +71,7 @@ fn try_route(method: &Method, url: &str) -> Result<Route, Refusal> {
             Some("sse") => Route::Sse(stream),
             _ => Route::Forward(stream),
         }),
+        Method::PUT | Method::POST | Method::DELETE if stream.is_registry() => Err(Refusal::ReadOnly),
         Method::HEAD | Method::PUT | Method::POST | Method::DELETE => Ok(Route::Forward(stream)),
         _ => Err(Refusal::MethodNotAllowed { allow: STREAM_METHODS }),
     }
@@ -66,6 +81,16 @@ fn try_route(method: &Method, url: &str) -> Result<Route, Refusal> {
 pub fn stream_path(url: &str) -> Option<String> {
     let path = StreamPath::parse(path_of(url).strip_prefix(STREAM_PREFIX)?).ok()?;
     Some(path.as_str().to_owned())
+}
+
+/// The project that a URL names, if it names one: by a stream's path, or by what is listed.
+pub fn project_named(url: &str) -> Option<String> {
+    if path_of(url) == LISTING_PATH {
+        // The beginning of a name is no project's.
+        let prefix = Ask::parse(url).ok()?.prefix;
+        return prefix.split_once('/').map(|(project, _)| project.to_owned());
+    }
+    stream_path(url)?.split('/').next().map(str::to_owned)
 }
 
 /// The URL at which a live read goes on, when it does so in another request to the object: from an offset, not

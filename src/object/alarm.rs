@@ -66,29 +66,33 @@ impl Object {
         wanted_at
     }
 
-    /// Sees to it that whatever is left to happen by itself has an alarm; what the mirror waits for included.
+    /// Sees to it that whatever is left to happen by itself has an alarm; what mirror and registry wait for after a
+    /// failure included.
     pub fn rearm<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
         mirror_at: Option<Millis>,
+        registry_at: Option<Millis>,
         now: Millis,
     ) -> Result<(), Failure> {
         self.load(ports.sql)?;
         // What it was wanted for may have been done since.
         self.alarm.wanted_at = None;
-        self.arm_for(mirror_at, now);
+        self.arm_for(mirror_at, registry_at, now);
         Ok(())
     }
 
     /// Wants the alarm for what comes first, unless it rings by then.
     pub(super) fn arm(&mut self, now: Millis) {
-        self.arm_for(None, now);
+        self.arm_for(None, None, now);
     }
 
-    fn arm_for(&mut self, mirror_at: Option<Millis>, now: Millis) {
+    fn arm_for(&mut self, mirror_at: Option<Millis>, registry_at: Option<Millis>, now: Millis) {
         let ends_at = self.life.as_ref().and_then(|life| life.live().ok()).and_then(Stream::expires_at);
         let works_at = (self.has_work() || self.may_have_releases()).then_some(now + RETRY);
-        let reasons = [ends_at, self.trims_at.alarm_at(), works_at, mirror_at];
+        // Nobody asks for a stream that has ended, so nobody else would see to it that the registry knows.
+        let reports_at = registry_at.or_else(|| self.owes_end().then_some(now + RETRY));
+        let reasons = [ends_at, self.trims_at.alarm_at(), works_at, mirror_at, reports_at];
         let Some(at) = reasons.into_iter().flatten().min() else { return };
         // One that should have rung by now may have failed to be set.
         if self.alarm.rings_at.is_none_or(|rings_at| at < rings_at || rings_at < now) {

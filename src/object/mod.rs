@@ -12,6 +12,7 @@ pub mod orphans;
 pub mod plan;
 pub mod producers;
 pub mod read;
+pub mod registry;
 pub mod retention;
 pub mod rotation;
 pub mod write;
@@ -20,6 +21,7 @@ use crate::protocol::cache_policy::Audience;
 use crate::protocol::lifetime::Lifetime;
 use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;
+use crate::protocol::registry::Registries;
 use crate::protocol::reply::Reply;
 use crate::protocol::{Millis, command::Command};
 use crate::storage::commit::{Change, Released, commit};
@@ -36,6 +38,7 @@ use live::{Park, Sockets};
 use mirror::Outbox;
 use plan::Shapes;
 use producers::Producers;
+use registry::Reported;
 use retention::TrimsAt;
 use rotation::Garbage;
 
@@ -60,6 +63,8 @@ pub struct Limits {
     pub guarded: bool,
     /// Whether a mirror is to be told of them.
     pub mirrors: bool,
+    /// Who is told that the stream is there, and that it is no more.
+    pub registries: Registries,
     /// What is kept of streams that do not say themselves.
     pub retention: RetentionDefaults,
 }
@@ -78,6 +83,7 @@ pub struct Object {
     /// The edges whose sources are being asked.
     asking: Vec<Edge>,
     outbox: Outbox,
+    reported: Reported,
     /// How many sweeps are under way.
     sweeps: u32,
     alarm: Alarm,
@@ -155,6 +161,7 @@ impl Object {
             edges: Edges::Nothing,
             asking: Vec::new(),
             outbox: Outbox::Unknown,
+            reported: Reported::Unknown,
             sweeps: 0,
             alarm: Alarm::default(),
         }
@@ -259,8 +266,12 @@ impl Object {
         if let Some(Life::Live(stream)) = self.life.take() {
             self.dismiss_readers(ports, &stream, &Refusal::Gone);
             self.life = Some(Life::Gone(stream));
+            self.reported = Reported::Unknown;
         }
         self.have_ended();
+        if self.owes_end() {
+            self.arm(now);
+        }
         Ok(())
     }
 
@@ -277,13 +288,14 @@ impl Object {
         let uploading = limits.and_then(|limits| rotate::due(stream, limits));
         let has_segments = stream.hot_from > stream.first_read_seq || uploading.is_some();
         let has_source = stream.fork.is_some();
-        let committed = commit(ports.sql, &Change::End { stream, ended, uploading, released });
+        let committed = commit(ports.sql, &Change::End { stream, ended, uploading, released, now });
         if committed.is_err() {
             self.forget();
             return committed;
         }
         if let Some(Life::Live(stream)) = self.life.replace(Life::Ended(ended)) {
             self.dismiss_readers(ports, &stream, &Refusal::NotFound);
+            self.reported = Reported::Unknown;
         }
         self.have_ended();
         if has_segments || released.is_some() {
@@ -292,7 +304,7 @@ impl Object {
         if has_source {
             self.edges = Edges::Unknown;
         }
-        if has_segments || has_source || released.is_some() {
+        if has_segments || has_source || released.is_some() || self.owes_end() {
             // What follows is done soon; if this object dies before that, when the alarm rings.
             self.arm(now);
         }

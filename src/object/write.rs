@@ -2,6 +2,7 @@
 
 use super::live::{Sockets, send_away};
 use super::producers::Producers;
+use super::registry::Reported;
 use super::{Announced, Answer, Limits, Object, Ports, Stop, touch};
 use crate::protocol::Millis;
 use crate::protocol::command::{Append, Close, Create};
@@ -77,7 +78,8 @@ impl Object {
     ) -> Result<Answer, Stop> {
         let guarded = self.limits.guarded;
         let seals = self.limits.segments.is_some_and(|limits| fills(&stream, content, limits));
-        commit(ports.sql, &Change::Create { path, stream: &stream, content, seals })?;
+        let registries = self.limits.registries;
+        commit(ports.sql, &Change::Create { path, stream: &stream, content, seals, registries })?;
         follow(&mut stream, content, seals);
         let content_type = stream.content_type.as_str();
         let reply = Reply::created(&request.location, content_type, stream.tail, request.closed)
@@ -85,6 +87,7 @@ impl Object {
             .with_reader_key(stream.reader_key(guarded));
         let ends_by_itself = stream.expires_at().is_some();
         self.announced = Some(Announced::all_of(&stream));
+        self.reported = Reported::Unknown;
         self.life = Some(Life::Live(stream));
         if ends_by_itself {
             self.arm(now);

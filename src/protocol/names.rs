@@ -106,6 +106,12 @@ pub mod query {
     pub const READER_KEY: &str = "rk";
     /// Whether orphans are deleted.
     pub const DELETE: &str = "delete";
+    /// How the paths begin that are listed.
+    pub const PREFIX: &str = "prefix";
+    /// Where the last page of a listing ended.
+    pub const AFTER: &str = "after";
+    /// How many streams a page of a listing has.
+    pub const LIMIT: &str = "limit";
 }
 
 /// The cookie that has a token, for an `EventSource` with credentials.
@@ -118,5 +124,11 @@ pub const TRUE: &str = "true";
 pub const STREAM_PREFIX: &str = "/v1/stream/";
 /// Where the administrator asks for orphans.
 pub const ORPHANS_PATH: &str = "/v1/admin/orphans";
-/// First segments that no application stream may have.
-pub const RESERVED_SEGMENTS: [&str; 2] = ["__ds", "__registry__"];
+/// Where streams are listed.
+pub const LISTING_PATH: &str = "/v1/streams";
+/// The first segment of what belongs to the protocol itself (PROTOCOL.md 6).
+pub const PROTOCOL_SEGMENT: &str = "__ds";
+/// The last segment of a registry's path, and what has no project its only one.
+pub const REGISTRY_SEGMENT: &str = "__registry__";
+/// First segments that no application stream may have, and no project.
+pub const RESERVED_SEGMENTS: [&str; 2] = [PROTOCOL_SEGMENT, REGISTRY_SEGMENT];

@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::names::RESERVED_SEGMENTS;
+use super::names::{REGISTRY_SEGMENT, RESERVED_SEGMENTS};
 use super::refusal::Refusal;
 
 /// The longest path, in bytes after decoding. A key in R2 has 1,024: the path in base64 (4 for each 3), and two numbers
@@ -61,9 +61,22 @@ impl StreamPath {
         self.0.split('/').next().unwrap_or_default()
     }
 
-    /// Whether the path belongs to the server and not to applications (PROTOCOL.md 6).
+    /// Whether the path belongs to the server, which has nothing there: neither a stream of applications nor a registry
+    /// (PROTOCOL.md 6).
     pub fn is_reserved(&self) -> bool {
-        RESERVED_SEGMENTS.contains(&self.project())
+        RESERVED_SEGMENTS.contains(&self.project()) && !self.is_registry()
+    }
+
+    /// Whether it is a registry's: that of all streams, or of one project. In each mode both are, so that what was an
+    /// application's own stream never becomes a registry.
+    pub fn is_registry(&self) -> bool {
+        match self.0.strip_suffix(REGISTRY_SEGMENT) {
+            Some("") => true,
+            Some(before) => before
+                .strip_suffix('/')
+                .is_some_and(|project| !project.contains('/') && !RESERVED_SEGMENTS.contains(&project)),
+            None => false,
+        }
     }
 }
 

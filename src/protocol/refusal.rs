@@ -112,6 +112,8 @@ pub enum Refusal {
     },
     /// The stream has as many live readers as it can hold.
     TooManyReaders,
+    /// A write to a stream that the server writes itself.
+    ReadOnly,
     /// No token, or none that is valid, so it is not known who asks; whether there is a stream is not told.
     Unauthorized {
         /// Whether there was one.
@@ -173,6 +175,7 @@ impl Refusal {
             Refusal::OffsetBeyondTail { .. } => "offset_beyond_tail",
             Refusal::OffsetGone { .. } => "offset_gone",
             Refusal::TooManyReaders => "too_many_readers",
+            Refusal::ReadOnly => "read_only",
             Refusal::Unauthorized { .. } => "unauthorized",
             Refusal::Forbidden { .. } => "forbidden",
             Refusal::TooManyRequests { .. } => "too_many_requests",
@@ -231,6 +234,7 @@ impl Refusal {
                 format!("The data at this offset is gone; the stream now begins at {earliest}.")
             }
             Refusal::TooManyReaders => TOO_MANY_READERS.into(),
+            Refusal::ReadOnly => "The server writes this stream itself: it can only be read.".into(),
             Refusal::Unauthorized { given } => unauthorized(*given).into(),
             Refusal::Forbidden { needs } => {
                 format!("The token does not allow this: it needs the scope {needs} for this stream.")

@@ -2,6 +2,7 @@
 //! (PROTOCOL.md 12.7) and a `Cache-Control`, because nothing else can build one.
 
 use http::StatusCode;
+use serde::Serialize;
 use serde_json::json;
 
 use super::cache_policy::{Audience, CachePolicy};
@@ -10,7 +11,6 @@ use super::fork::ForkRefusal;
 use super::lifetime::{Lifetime, rfc3339};
 use super::names::{TRUE, header};
 use super::offset::Offset;
-use super::orphans;
 use super::producer::Producer;
 use super::refusal::Refusal;
 use super::retention::Retention;
@@ -273,8 +273,8 @@ impl Reply {
         Reply::new(StatusCode::OK).with_json(&body)
     }
 
-    /// 200: what the administrator is told of a page of the bucket.
-    pub fn orphans(page: &orphans::Page) -> Reply {
+    /// 200: a page of a listing.
+    pub fn page(page: &impl Serialize) -> Reply {
         Reply::new(StatusCode::OK).with_json(&json!(page))
     }
 
@@ -322,6 +322,7 @@ impl Reply {
             | Refusal::ContentTypeMismatch { .. }
             | Refusal::StreamSeqRegression { .. }
             | Refusal::EpochStartsAtZero
+            | Refusal::ReadOnly
             | Refusal::NotConfigured { .. }
             | Refusal::OffsetBeyondTail { .. } => reply,
         }
@@ -371,7 +372,7 @@ fn status(refusal: &Refusal) -> StatusCode {
             | ForkRefusal::TooDeep,
         ) => StatusCode::BAD_REQUEST,
         Refusal::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
-        Refusal::StaleEpoch { .. } | Refusal::Forbidden { .. } => StatusCode::FORBIDDEN,
+        Refusal::StaleEpoch { .. } | Refusal::ReadOnly | Refusal::Forbidden { .. } => StatusCode::FORBIDDEN,
         Refusal::UnknownRoute | Refusal::NotFound | Refusal::Fork(ForkRefusal::SourceNotFound) => {
             StatusCode::NOT_FOUND
         }

@@ -3,11 +3,13 @@
 use super::forks::Edge;
 use super::messages::{self, Written};
 use super::outbox::Event;
+use super::registry::Mark;
 use super::segments::{self, Segment};
-use super::{Failure, Sql, forks, outbox, producers, schema, stream_row};
+use super::{Failure, Sql, forks, outbox, producers, registry, schema, stream_row};
 use crate::protocol::Millis;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
+use crate::protocol::registry::Registries;
 use crate::stream::append::Content;
 use crate::stream::fork::Fork;
 use crate::stream::{Closure, Ended, Stream};
@@ -25,6 +27,8 @@ pub enum Change<'a> {
         content: &'a Content<'a>,
         /// Whether the segment is full with it.
         seals: bool,
+        /// Who is to know of the lives before.
+        registries: Registries,
     },
     /// Something is appended, or the stream is closed, or both.
     Append {
@@ -80,6 +84,13 @@ pub enum Change<'a> {
         /// The last of them.
         through_id: u64,
     },
+    /// The registry knows of the stream's lives.
+    Report {
+        /// How far.
+        through: Mark,
+        /// Which registry.
+        registries: Registries,
+    },
     /// The stream gets another reader key.
     Rekey {
         /// Which.
@@ -100,6 +111,8 @@ pub enum Change<'a> {
         uploading: Option<u64>,
         /// The last fork that held it, which lets it go.
         released: Option<Released<'a>>,
+        /// When.
+        now: Millis,
     },
     /// The stream was deleted, or it expired, but has forks.
     Leave,
@@ -161,19 +174,22 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
         return messages::insert_alone(sql, content, written);
     }
     sql.transaction(&mut || match change {
-        Change::Create { path, stream, content, seals } => create(sql, path, (stream, content), *seals),
+        Change::Create { path, stream, content, seals, registries } => {
+            create(sql, path, (stream, content), (*seals, *registries))
+        }
         Change::Append { .. } => append(sql, change),
         Change::Rotate { segment, noted_at } => rotate(sql, segment, *noted_at),
         Change::Trim { stream, first_read_seq } => stream_row::trim(sql, stream, *first_read_seq),
         Change::Forget { through_read_seq, noted_at } => forget(sql, *through_read_seq, *noted_at),
         Change::List { floor, noted_at } => outbox::list(sql, *floor, *noted_at),
         Change::Deliver { through_id } => outbox::forget(sql, *through_id),
+        Change::Report { through, registries } => registry::reported(sql, *through, *registries),
         Change::Rekey { reader_key } => stream_row::rekey(sql, reader_key),
         Change::Touch { lease_until } => stream_row::lease(sql, *lease_until),
-        Change::End { stream, ended, uploading, released } => {
+        Change::End { stream, ended, uploading, released, now } => {
             drop_content(sql, stream, *uploading)?;
             released.iter().try_for_each(|released| release(sql, released))?;
-            stream_row::end(sql, *ended)
+            stream_row::end(sql, *ended, *now)
         }
         Change::Leave => {
             sql.run(schema::DROP_PRODUCERS, &[])?;
@@ -229,11 +245,12 @@ fn create(
     sql: &dyn Sql,
     path: &str,
     (stream, content): (&Stream, &Content<'_>),
-    seals: bool,
+    (seals, registries): (bool, Registries),
 ) -> Result<(), Failure> {
     let read_seq = stream.tail.read_seq;
     let tail = if seals { read_seq + 1 } else { read_seq };
     sql.run(schema::CREATE_STREAM, &[])?;
+    registry::keep(sql, registries)?;
     (read_seq..=tail).try_for_each(|read_seq| sql.run(&schema::create_messages(read_seq), &[]))?;
     stream_row::put(sql, path, stream, tail)?;
     if content.span == 0 {

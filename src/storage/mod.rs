@@ -8,6 +8,7 @@ pub mod listing;
 pub mod messages;
 pub mod outbox;
 pub mod producers;
+pub mod registry;
 pub mod schema;
 pub mod segment_file;
 pub mod segments;

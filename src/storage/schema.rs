@@ -9,6 +9,8 @@ pub const SCHEMA_VERSION: u64 = 6;
 /// The one row that says what the stream is; `live` is 0 once it has ended, and 2 while it is only there for its forks.
 /// Of a fork, `fork` says what it has inherited; the tail is derived from its messages. Where none is left, because they were
 /// all trimmed, `tail_position`, `tail_written_at` and `tail_stream_seq` tell what they told.
+/// `reported` is how far the registry knows the lives of this URL, and 0 when another begins: what is not known of those
+/// before is kept apart. Of a life that has ended, `lease_until` is when it did.
 pub const CREATE_STREAM: &str = "CREATE TABLE IF NOT EXISTS stream (
     id INTEGER PRIMARY KEY,
     schema_version INTEGER NOT NULL,
@@ -33,8 +35,20 @@ pub const CREATE_STREAM: &str = "CREATE TABLE IF NOT EXISTS stream (
     tail_position INTEGER NOT NULL,
     tail_written_at INTEGER NOT NULL,
     tail_stream_seq TEXT,
-    fork TEXT
+    fork TEXT,
+    reported INTEGER NOT NULL
 )";
+
+/// Lives that ended before the registry knew of it, once another has taken the row; rare, so the first one makes the
+/// table.
+pub const CREATE_UNREPORTED: &str = "CREATE TABLE IF NOT EXISTS unreported (
+    incarnation INTEGER PRIMARY KEY,
+    content_type TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+)";
+
+/// Ends them, unbilled.
+pub const DROP_UNREPORTED: &str = "DROP TABLE IF EXISTS unreported";
 
 /// What is known of each producer, of the present life only.
 pub const CREATE_PRODUCERS: &str = "CREATE TABLE IF NOT EXISTS producers (

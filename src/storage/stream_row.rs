@@ -21,7 +21,8 @@ const SELECT: &str = "SELECT schema_version, incarnation, live, read_seq, first_
 const PUT: &str = "INSERT OR REPLACE INTO stream (id, schema_version, incarnation, path, live, read_seq, \
     first_read_seq, content_type, ttl_seconds, expires_at, retention_seconds, retention_bytes, created_at, \
     lease_until, closed, closer_id, closer_epoch, closer_seq, public, reader_key, tail_position, tail_written_at, \
-    fork) VALUES (1, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)";
+    fork, reported) VALUES (1, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, \
+    0)";
 const CLOSE: &str =
     "UPDATE stream SET closed = 1, closer_id = ?, closer_epoch = ?, closer_seq = ?, lease_until = ?";
 const REKEY: &str = "UPDATE stream SET reader_key = ?";
@@ -33,7 +34,7 @@ const PATH: &str = "SELECT path FROM stream";
 const INHERIT: &str = "UPDATE stream SET fork = ?";
 const LEAVE: &str = "UPDATE stream SET live = 2";
 const END: &str =
-    "UPDATE stream SET live = 0, read_seq = ?, closed = 0, closer_id = NULL, lease_until = 0, fork = NULL";
+    "UPDATE stream SET live = 0, read_seq = ?, closed = 0, closer_id = NULL, lease_until = ?, fork = NULL";
 
 /// Everything that the object remembers.
 #[derive(Debug)]
@@ -283,8 +284,8 @@ pub(super) fn leave(sql: &dyn Sql) -> Result<(), Failure> {
 }
 
 /// Leaves of the stream only what keeps its offsets from coming back.
-pub(super) fn end(sql: &dyn Sql, ended: Ended) -> Result<(), Failure> {
-    sql.run(END, &[Param::Integer(ended.next_read_seq)])
+pub(super) fn end(sql: &dyn Sql, ended: Ended, now: u64) -> Result<(), Failure> {
+    sql.run(END, &[Param::Integer(ended.next_read_seq), Param::Integer(now)])
 }
 
 fn closer(closure: &Closure) -> [Param<'_>; 3] {

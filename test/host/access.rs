@@ -104,7 +104,7 @@ fn answer(mode: &str, method: &str, path: &str, token: Option<&str>) -> String {
     match route(&parsed, &format!("https://x/v1/stream/{path}")) {
         Route::Forward(_) => verdict(mode, method, path, token),
         Route::Reply(answer) => answer.status.as_u16().to_string(),
-        other @ (Route::Health | Route::LongPoll(_) | Route::Sse(_) | Route::Orphans) => {
+        other @ (Route::Health | Route::LongPoll(_) | Route::Sse(_) | Route::Listing | Route::Orphans) => {
             panic!("{method} {path}: {other:?}")
         }
     }
@@ -498,13 +498,16 @@ fn spellings_do_not_change_the_project() {
         ("a.b/x", Ok("403")),
         ("A/x", Ok("403")),
         ("__ds/x", Err(501)),
-        ("__registry__/x", Err(501)),
-        ("%5f_registry__/x", Err(501)),
+        ("__registry__/x", Err(400)),
+        ("%5f_registry__/x", Err(400)),
+        ("__registry__", Err(403)),
+        ("a/__registry__", Err(403)),
     ] {
         let found = match route(&Method::PUT, &format!("https://x/v1/stream/{raw}")) {
             Route::Forward(path) => Ok(verdict_at("projects", "PUT", &path, Some(&token(&json!({}))))),
             Route::Reply(reply) => Err(reply.status.as_u16()),
-            other @ (Route::Health | Route::LongPoll(_) | Route::Sse(_) | Route::Orphans) => {
+            other
+            @ (Route::Health | Route::LongPoll(_) | Route::Sse(_) | Route::Listing | Route::Orphans) => {
                 panic!("{other:?}")
             }
         };
@@ -655,6 +658,20 @@ fn projects_of_the_registry_are_looked_up_seldom() {
     assert_eq!(keyring.check(&none, &token, at), Check::Unavailable);
     keyring.learn_project("a", Learnt::Nothing, at);
     assert_eq!(keyring.check(&none, &token, at), Check::Invalid, "a project that is deleted has no tokens");
+}
+
+/// What is there belongs to no project, wherever one of that name may stand.
+#[test]
+fn the_servers_own_names_are_no_projects() {
+    for name in ["__registry__", "__ds"] {
+        let keys = json!({ name: { "keys": [oct("1", "a")] } }).to_string();
+        assert!(parse_all(&keys).is_err(), "{name}");
+        let project = Project::parse(&json!({ "keys": [oct("1", "a")] }).to_string()).unwrap();
+        let mut keyring = Keyring::new(true);
+        keyring.learn_project(name, Learnt::Found(Rc::new(project)), NOW);
+        let token = token(&json!({ "sub": name }));
+        assert_eq!(keyring.check(&HashMap::new(), &token, NOW), Check::Invalid, "{name}");
+    }
 }
 
 #[test]

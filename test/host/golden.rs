@@ -151,7 +151,7 @@ fn schema_text() {
         retention_seconds INTEGER, retention_bytes INTEGER, created_at INTEGER NOT NULL, lease_until INTEGER NOT NULL, \
         closed INTEGER NOT NULL, closer_id TEXT, closer_epoch INTEGER, closer_seq INTEGER, public INTEGER NOT NULL, \
         reader_key TEXT NOT NULL, tail_position INTEGER NOT NULL, tail_written_at INTEGER NOT NULL, tail_stream_seq TEXT, \
-        fork TEXT )";
+        fork TEXT, reported INTEGER NOT NULL )";
     let producers = "CREATE TABLE IF NOT EXISTS producers ( id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, \
         seq INTEGER NOT NULL ) WITHOUT ROWID";
     let messages = "CREATE TABLE IF NOT EXISTS messages_7 ( key INTEGER PRIMARY KEY, span INTEGER NOT NULL, \
@@ -161,6 +161,9 @@ fn schema_text() {
     assert_eq!(one_line(schema::CREATE_STREAM), one_line(stream));
     assert_eq!(one_line(schema::CREATE_PRODUCERS), one_line(producers));
     assert_eq!(one_line(&schema::create_messages(7)), one_line(messages));
+    let unreported = "CREATE TABLE IF NOT EXISTS unreported ( incarnation INTEGER PRIMARY KEY, \
+        content_type TEXT NOT NULL, created_at INTEGER NOT NULL )";
+    assert_eq!(one_line(schema::CREATE_UNREPORTED), one_line(unreported));
     let segments = "CREATE TABLE IF NOT EXISTS segments ( read_seq INTEGER PRIMARY KEY, incarnation INTEGER NOT NULL, \
         end_position INTEGER NOT NULL, message_count INTEGER NOT NULL, object_bytes INTEGER NOT NULL, \
         blocks BLOB NOT NULL, bytes_through INTEGER NOT NULL, written_at INTEGER NOT NULL, stream_seq TEXT )";
@@ -200,7 +203,7 @@ fn stored_rows() {
     let stream = "[Integer(1), Integer(6), Integer(2), Text(\"chat/42\"), Integer(1), Integer(1), Integer(1), \
         Text(\"application/json\"), Null, Integer(1924992000000), Null, Null, Integer(1893456000000), Integer(0), \
         Integer(1), Text(\"p\"), Integer(4), Integer(1), Integer(0), Text(\"key-1893456000000\"), Integer(0), \
-        Integer(1893456000000), Null, Null]";
+        Integer(1893456000000), Null, Null, Integer(0)]";
     assert_eq!(rows("SELECT * FROM stream"), [stream]);
     assert_eq!(rows("SELECT * FROM producers"), ["[Text(\"p\"), Integer(4), Integer(1)]"]);
     let messages = [

@@ -12,8 +12,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use durable_streams::object::live::Sockets as _;
 use durable_streams::object::mirror::Delivery;
+use durable_streams::object::registry::Report;
 use durable_streams::object::rotation::Work;
 use durable_streams::protocol::cursor;
+use durable_streams::protocol::registry::Registries;
 use durable_streams::storage::segments::key;
 use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;
@@ -23,8 +25,9 @@ use crate::model::{Content, Keeping, Kind, Model, Post, Presence, Producer, Put,
 use crate::support::bucket::BucketFault;
 use crate::support::http::{STREAM_PATH, STREAM_URL};
 use crate::support::mirror::MirrorFault;
+use crate::support::registry::RegistryFault;
 use crate::support::sql::Fault;
-use crate::support::world::Meanwhile;
+use crate::support::world::{Meanwhile, START};
 use crate::support::{LongPoll, Outcome, Request, Response, SseClient, World};
 
 const SEEDS_DEFAULT: u64 = 2_000;
@@ -91,6 +94,8 @@ struct Simulation {
     tags: BTreeMap<String, Vec<u8>>,
     /// The first segment of each life.
     births: Vec<u64>,
+    /// What the registry is to be told of each: its insert, and its delete once it has ended.
+    lives: Vec<[String; 2]>,
     readers: Vec<Reader>,
     polls: Vec<Poll>,
     kind: Kind,
@@ -106,6 +111,10 @@ struct Simulation {
     telling: Option<(Delivery, bool)>,
     /// Whether there is a mirror: always, never, or as it comes.
     mirrors: Option<bool>,
+    /// Something is on its way to the registry; whether it has arrived.
+    reporting: Option<(Report, bool)>,
+    /// Whether there is a registry: always, never, or as it comes.
+    registers: Option<bool>,
     /// What is being deleted in the bucket because the object does not know it.
     sweeping: Option<Vec<String>>,
     /// An announcement was lost: readers learn of it with the next one.
@@ -157,6 +166,7 @@ impl Simulation {
         world.announces = false;
         world.rotates = false;
         world.tells_mirror = false;
+        world.reports = false;
         let segments = [(1, 1), (3, 200), (5, 50), (1000, 40), (1000, 4 << 20)][random.usize(0..5)];
         let closed_bytes_min = [1, 20][random.usize(0..2)];
         let segments = SegmentLimits { appends_max: segments.0, bytes_max: segments.1, closed_bytes_min };
@@ -164,6 +174,8 @@ impl Simulation {
         world.limit_segments(segments);
         let mirrors = [Some(true), Some(true), None, Some(false)][random.usize(0..4)];
         world.limit_mirror(mirrors.unwrap_or_else(|| random.bool()));
+        let registers = [Some(true), Some(true), None, Some(false)][random.usize(0..4)];
+        world.limit_registries(registries(registers.unwrap_or_else(|| random.bool())));
         let retention = segments.is_some().then(|| retention(&mut random)).flatten();
         let mut model = Model::default();
         model.sealing = segments.map(|SegmentLimits { appends_max, bytes_max, closed_bytes_min }| Sealing {
@@ -185,6 +197,7 @@ impl Simulation {
             offsets: BTreeMap::new(),
             tags: BTreeMap::new(),
             births: Vec::new(),
+            lives: Vec::new(),
             readers: Vec::new(),
             polls: Vec::new(),
             kind: [Kind::Json, Kind::Text, Kind::Binary][random.usize(0..3)],
@@ -196,6 +209,8 @@ impl Simulation {
             working: None,
             telling: None,
             mirrors,
+            reporting: None,
+            registers,
             sweeping: None,
             is_damaged: false,
             trace: vec![format!("seed {seed}, chunks of {chunk_max_bytes}")],
@@ -211,6 +226,9 @@ impl Simulation {
             self.step();
             if !self.has_faults {
                 self.world.assert_nothing_is_forgotten();
+                if self.registers == Some(true) {
+                    self.world.assert_no_end_is_forgotten();
+                }
             }
         }
         let had_faults = std::mem::replace(&mut self.has_faults, false);
@@ -237,7 +255,7 @@ impl Simulation {
         if self.model.current().is_none() && self.random.bool() {
             return self.create();
         }
-        match self.random.u32(0..108) {
+        match self.random.u32(0..118) {
             0..=29 => self.append(),
             30..=31 => self.close(),
             32..=36 => self.create(),
@@ -254,6 +272,9 @@ impl Simulation {
             96..=97 => self.restart(),
             98..=99 => self.look_at_head(),
             100..=106 => self.tell_mirror(),
+            107..=114 => self.report(),
+            115 => self.world.registry.restart(),
+            116 => drop(self.world.registry.let_one_arrive(&mut self.random, self.world.now)),
             _ => drop(self.world.mirror.let_one_arrive(&mut self.random)),
         }
     }
@@ -385,6 +406,9 @@ impl Simulation {
     fn look_at_birth(&mut self) {
         if self.model.current().is_some() && self.births.len() == self.model.newest() {
             self.births.push(self.world.sql.first_segments().0);
+            let (content_type, created_at) = self.world.sql.born();
+            let event = |operation: &str| format!("{operation} {content_type} {}", created_at - START);
+            self.lives.push([event("insert"), event("delete")]);
         }
     }
 
@@ -881,6 +905,9 @@ impl Simulation {
         self.is_damaged |= self.has_news;
         self.working = None;
         self.telling = None;
+        self.reporting = None;
+        let registers = self.registers.unwrap_or_else(|| self.random.bool());
+        self.world.limit_registries(registries(registers));
         let mirrors = self.mirrors.unwrap_or_else(|| self.random.bool());
         self.world.limit_mirror(mirrors);
         if let Some(orphans) = self.sweeping.take().filter(|_| self.random.bool()) {
@@ -962,6 +989,93 @@ impl Simulation {
         }
     }
 
+    /// One step of what there is to report: it is sent, it arrives, or it is known to have arrived.
+    fn report(&mut self) {
+        match self.reporting.take() {
+            None => self.reporting = self.world.next_report().map(|report| (report, false)),
+            Some((report, false)) => {
+                if self.has_faults {
+                    self.strike_registry();
+                }
+                let has_arrived = self.world.registry.take(&report, self.world.now);
+                self.world.registry.sql.disarm();
+                self.trace.push(format!("{} {:?}: {has_arrived}", self.world.now, report.words));
+                if !has_arrived {
+                    let (_logged, again_at) = report.failed("it failed", self.world.now);
+                    self.world.rearm_for(None, Some(again_at));
+                }
+                self.reporting = has_arrived.then_some((report, true));
+            }
+            Some((report, true)) => {
+                let fault = self.arm();
+                self.world.reported(&report);
+                self.is_damaged |= self.world.sql.disarm() && fault.is_some() && self.has_news;
+            }
+        }
+        self.the_registry_is_in_order();
+    }
+
+    fn strike_registry(&mut self) {
+        let registry = &mut self.world.registry;
+        match self.random.u32(0..9) {
+            0 => registry.arm(RegistryFault::Fails),
+            1 => registry.arm(RegistryFault::FailsButRecorded),
+            2 => registry.arm(RegistryFault::FailsAndArrivesLate),
+            3 => registry.sql.arm(Fault::Commit),
+            4 => registry.sql.arm(Fault::CommitButStored),
+            5 => registry.sql.arm(Fault::Statement(self.random.u32(0..8))),
+            _ => {}
+        }
+    }
+
+    /// What the registry has is what happened, each event once and in its order; where there always was a registry,
+    /// without a gap.
+    fn the_registry_is_in_order(&mut self) {
+        let events = self.world.registry.events(START);
+        let mut happened = self.lives.iter().flatten();
+        let has_gaps = self.registers.is_none();
+        for event in &events {
+            let found = if has_gaps { happened.find(|one| *one == event) } else { happened.next() };
+            assert_eq!(found, Some(event), "of {events:?}");
+        }
+    }
+
+    /// Once everything is reported, whatever else arrives after that.
+    fn the_registry_is_true(&mut self) {
+        if self.registers.is_none() {
+            self.registers = Some(true);
+            self.restart();
+            self.registers = None;
+        }
+        if self.registers == Some(false) {
+            return assert!(self.world.registry.sql.tables().is_empty());
+        }
+        while self.reporting.is_some() || {
+            self.report();
+            self.reporting.is_some()
+        } {
+            self.report();
+        }
+        while self.world.registry.let_one_arrive(&mut self.random, self.world.now) {}
+        self.the_registry_knows_all();
+    }
+
+    fn the_registry_knows_all(&mut self) {
+        self.the_registry_is_in_order();
+        let events = self.world.registry.events(START);
+        let Some([insert, delete]) = self.lives.last() else { return assert!(events.is_empty()) };
+        let has_ended = self.world.sql.has_ended();
+        if self.registers == Some(true) {
+            assert_eq!(events.len(), 2 * self.lives.len() - usize::from(!has_ended), "{events:?}");
+        } else if !has_ended {
+            assert_eq!(events.last(), Some(insert));
+        } else {
+            // Nobody may ever have been told that it was there.
+            assert!(events.last() != Some(insert) || insert == delete, "{events:?}");
+        }
+        assert!(!self.world.sql.tables().contains(&"unreported".to_owned()), "it is kept for nobody");
+    }
+
     /// Nothing fails any more: whoever listens hears everything, and everything can be read.
     fn come_to_rest(&mut self) {
         self.trace.push("comes to rest".to_owned());
@@ -1003,6 +1117,8 @@ impl Simulation {
         self.everything_can_be_read();
         self.world.assert_bucket_is_tidy();
         self.the_mirror_is_true();
+        self.settle();
+        self.the_registry_is_true();
     }
 
     /// Once there is one and it is told everything, whatever else arrives after that.
@@ -1074,7 +1190,7 @@ impl Simulation {
         for poll in self.polls.drain(..) {
             poll.poll.time_out(&self.world);
         }
-        (self.world.rotates, self.world.tells_mirror) = (true, true);
+        (self.world.rotates, self.world.tells_mirror, self.world.reports) = (true, true, true);
         self.restart();
         let mut rings = 0;
         while let Some(at) = self.world.alarm_at {
@@ -1092,10 +1208,17 @@ impl Simulation {
         if self.mirrors == Some(true) {
             self.world.assert_mirror_is_true();
         }
+        if self.registers == Some(true) {
+            self.the_registry_knows_all();
+        }
         if !ends {
             self.everything_can_be_read();
         }
     }
+}
+
+fn registries(registers: bool) -> Registries {
+    if registers { Registries::One } else { Registries::Off }
 }
 
 fn retention(random: &mut fastrand::Rng) -> Option<Retention> {

@@ -76,6 +76,7 @@ fn refusals() -> Vec<(Refusal, &'static str)> {
         (Refusal::HeldByForks, "409 | error: held_by_forks"),
         (Refusal::TooManyForks, "503 | retry-after: 5 | error: too_many_forks"),
         (Refusal::Fork(ForkRefusal::SourceNotFound), "404 | error: source_not_found"),
+        (Refusal::ReadOnly, "403 | error: read_only | !www-authenticate"),
     ]
 }
 
@@ -113,6 +114,7 @@ fn is_listed(refusal: &Refusal) -> usize {
         Refusal::HeldByForks => 29,
         Refusal::TooManyForks => 30,
         Refusal::Fork(_) => 31,
+        Refusal::ReadOnly => 32,
     }
 }
 
@@ -125,10 +127,10 @@ fn every_refusal() {
         response.assert_is(expected);
         codes.push(response.error_code());
     }
-    assert_eq!(codes.len(), 32, "as many as is_listed has");
+    assert_eq!(codes.len(), 33, "as many as is_listed has");
     codes.sort();
     codes.dedup();
-    assert_eq!(codes.len(), 32, "each has a code of its own");
+    assert_eq!(codes.len(), 33, "each has a code of its own");
 }
 
 /// PROTOCOL.md 4.2, fork creation errors.

@@ -132,6 +132,8 @@ fn keys_of_segments() {
         ("chat/42", 3, 17),
         ("\u{e9} %5C\\", 1, SAFE_INTEGER_MAX),
         ("a/__ds", SAFE_INTEGER_MAX, 1),
+        ("__registry__", 1, 0),
+        ("a/__registry__", 1, 0),
     ] {
         let (found, of, which) = parse_key(&key(path, incarnation, read_seq)).unwrap();
         assert_eq!((found.as_str(), of, which), (path, incarnation, read_seq));
@@ -182,7 +184,7 @@ fn keys_of_nothing_of_ours() {
         key("a/../b", 1, 0),
         key("a\nb", 1, 0),
         key("__ds/x", 1, 0),
-        key("__registry__", 1, 0),
+        key("__registry__/a", 1, 0),
         key(&"x".repeat(742), 1, 0),
     ];
     for text in table {
@@ -270,9 +272,9 @@ fn what_is_told() {
         r#""unchecked":[{"bytes":7,"incarnation":1,"key":"Yw/1/0000000000000000","path":"c","readSeq":0,"#,
         r#""uploaded":"2030-01-01T00:00:00Z"}]}"#
     );
-    Response::of_reply(Reply::orphans(&page))
+    Response::of_reply(Reply::page(&page))
         .assert_is(&format!("200 | content-type: application/json | cache-control: no-store << {body}"));
-    let last = Response::of_reply(Reply::orphans(&Page::default()));
+    let last = Response::of_reply(Reply::page(&Page::default()));
     last.assert_is(r#"200 << {"checked":0,"cursor":null,"foreign":[],"orphans":[],"unchecked":[]}"#);
 }
 

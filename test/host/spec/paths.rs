@@ -18,7 +18,7 @@ fn named(path: &str) -> Result<String, u16> {
             Ok(path.as_str().to_owned())
         }
         Route::Reply(reply) => Err(reply.status.as_u16()),
-        Route::Health | Route::LongPoll(_) | Route::Sse(_) | Route::Orphans => {
+        Route::Health | Route::LongPoll(_) | Route::Sse(_) | Route::Listing | Route::Orphans => {
             panic!("{path} is no stream's")
         }
     }
@@ -109,17 +109,11 @@ fn at_most_741_bytes_once_decoded() {
 /// However they are spelled.
 #[test]
 fn reserved_segments() {
-    for path in [
-        "__ds",
-        "__ds/subscriptions/x",
-        "__registry__",
-        "__registry__/a",
-        "%5f%5fds",
-        "__%64s/x",
-        "__ds%2Fx",
-        "%5F_registry_%5f",
-    ] {
+    for path in ["__ds", "__ds/subscriptions/x", "__ds/__registry__", "%5f%5fds", "__%64s/x", "__ds%2Fx"] {
         assert_eq!(named(&format!("/v1/stream/{path}")), Err(501), "{path}");
+    }
+    for path in ["__registry__/a", "%5F_registry_%5f/a", "__registry__/__registry__", "__registry__%2Fa"] {
+        assert_eq!(named(&format!("/v1/stream/{path}")), Err(400), "{path}");
     }
     for method in ["GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS"] {
         check(&[], &format!("{method} /v1/stream/__ds/jwks.json"), "501 | error: not_implemented");
@@ -174,6 +168,7 @@ fn where_requests_go() {
         Route::Forward(_) => "forward".to_owned(),
         Route::LongPoll(_) => "long-poll".to_owned(),
         Route::Sse(_) => "sse".to_owned(),
+        Route::Listing => "listing".to_owned(),
         Route::Orphans => "orphans".to_owned(),
     };
     let table = [

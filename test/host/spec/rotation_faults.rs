@@ -13,6 +13,7 @@ use durable_streams::object::cold::{Fetch, Fetched};
 use durable_streams::object::rotation::{COLLECTED_AT_ONCE_MAX, Work};
 use durable_streams::object::{Answer, Limits, Object, Ports, Stop};
 use durable_streams::protocol::command::{Command, RequestHead};
+use durable_streams::protocol::registry::Registries;
 use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;
 
@@ -148,6 +149,7 @@ fn failures_name_the_object() {
         segments,
         guarded: false,
         mirrors: false,
+        registries: Registries::Off,
         retention: RetentionDefaults::default(),
     });
     let ports = Ports { sql: &world.sql, sockets: &world.sockets };

@@ -6,6 +6,7 @@ pub(crate) mod event_source;
 pub(crate) mod http;
 pub(crate) mod live;
 pub(crate) mod mirror;
+pub(crate) mod registry;
 pub(crate) mod sockets;
 pub(crate) mod sql;
 pub(crate) mod world;

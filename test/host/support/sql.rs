@@ -102,6 +102,22 @@ impl HostSql {
         (first as u64, hot.min())
     }
 
+    /// Whether there was a stream, and is none.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.tables().contains(&"stream".to_owned())
+            && self
+                .connection
+                .query_row("SELECT live <> 1 FROM stream", [], |row| row.get(0))
+                .unwrap_or(false)
+    }
+
+    /// What a registry has of the present life: its type, and when it began.
+    pub(crate) fn born(&self) -> (String, u64) {
+        let row = "SELECT content_type, created_at FROM stream";
+        let born = self.connection.query_row(row, [], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)));
+        born.unwrap()
+    }
+
     /// The keys of the segments that have rows.
     pub(crate) fn segment_keys(&self) -> Vec<String> {
         if !self.tables().contains(&"segments".to_owned()) {

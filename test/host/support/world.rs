@@ -9,12 +9,14 @@ use durable_streams::edge::admin::Admin;
 use durable_streams::edge::route::{Route, route, stream_path};
 use durable_streams::object::cold::Fetched;
 use durable_streams::object::mirror::Delivery;
+use durable_streams::object::registry::Report;
 use durable_streams::object::rotation::Work;
 use durable_streams::object::{Answer, Limits, Object, Ports, Stop};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::command::{Command, RequestHead};
 use durable_streams::protocol::names::header::STREAM_STRANGER;
 use durable_streams::protocol::refusal::Refusal;
+use durable_streams::protocol::registry::Registries;
 use durable_streams::protocol::reply::Reply;
 use durable_streams::storage::Failure;
 use durable_streams::storage::messages::APPEND_MAX_BYTES;
@@ -25,6 +27,7 @@ use durable_streams::stream::rotate::SegmentLimits;
 use super::bucket::HostBucket;
 use super::http::{Request, Response, STREAM_PATH};
 use super::mirror::HostMirror;
+use super::registry::HostRegistry;
 use super::sockets::{HostSockets, SocketId};
 use super::sql::HostSql;
 
@@ -53,6 +56,10 @@ pub(crate) struct World {
     pub(crate) mirror: HostMirror,
     /// Whether that is told after each request; else the test calls [`World::tell_mirror`].
     pub(crate) tells_mirror: bool,
+    /// The registry, to which the stream reports if [`World::limit_registries`] says so.
+    pub(crate) registry: HostRegistry,
+    /// Whether it does after each request; else the test calls [`World::report`].
+    pub(crate) reports: bool,
     object: Object,
     limits: Limits,
 }
@@ -100,6 +107,7 @@ impl World {
             segments: None,
             guarded: false,
             mirrors: false,
+            registries: Registries::Off,
             retention: RetentionDefaults::default(),
         };
         World {
@@ -114,6 +122,8 @@ impl World {
             rotates: true,
             mirror: HostMirror::default(),
             tells_mirror: true,
+            registry: HostRegistry::new(limits),
+            reports: true,
             object: Object::new(limits),
             limits,
         }
@@ -172,6 +182,12 @@ impl World {
         self.restart();
     }
 
+    /// Which registries there are from now on.
+    pub(crate) fn limit_registries(&mut self, registries: Registries) {
+        self.limits.registries = registries;
+        self.restart();
+    }
+
     /// Other retention from now on, of streams that do not say themselves.
     pub(crate) fn retain(&mut self, retention: RetentionDefaults) {
         self.limits.retention = retention;
@@ -191,12 +207,12 @@ impl World {
 
     /// What follows work in the bucket, done or not.
     pub(crate) fn rearm(&mut self) {
-        self.rearm_for(None);
+        self.rearm_for(None, None);
     }
 
-    fn rearm_for(&mut self, mirror_at: Option<Millis>) {
+    pub(crate) fn rearm_for(&mut self, mirror_at: Option<Millis>, registry_at: Option<Millis>) {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        if self.object.rearm(&ports, mirror_at, self.now).is_err() {
+        if self.object.rearm(&ports, mirror_at, registry_at, self.now).is_err() {
             self.alarm_at = Some(self.now);
         }
         self.set_alarm();
@@ -217,6 +233,15 @@ impl World {
         assert!(work.is_none() || self.alarm_at.is_some(), "no alarm for {work:?}");
     }
 
+    /// The same of an end that the registry does not know.
+    #[track_caller]
+    pub(crate) fn assert_no_end_is_forgotten(&self) {
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        let report = Object::new(self.limits).next_report(&ports).unwrap();
+        let is_end = report.is_some() && self.sql.has_ended();
+        assert!(!is_end || self.alarm_at.is_some(), "no alarm for the end");
+    }
+
     /// What there is to do in the bucket, unless storage fails.
     pub(crate) fn next_work(&mut self) -> Option<Work> {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
@@ -228,7 +253,7 @@ impl World {
         while let Some(delivery) = self.next_delivery() {
             if !self.mirror.take(&delivery) {
                 let (_logged, again_at) = delivery.failed("it failed", self.now);
-                return self.rearm_for(Some(again_at));
+                return self.rearm_for(Some(again_at), None);
             }
             self.delivered(&delivery);
         }
@@ -244,6 +269,48 @@ impl World {
     pub(crate) fn delivered(&mut self, delivery: &Delivery) {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
         let _logged = self.object.delivered(&ports, delivery);
+    }
+
+    /// Reports all there is to report.
+    pub(crate) fn report(&mut self) {
+        while let Some(report) = self.next_report() {
+            if !self.registry.take(&report, self.now) {
+                let (_logged, again_at) = report.failed("it failed", self.now);
+                return self.rearm_for(None, Some(again_at));
+            }
+            self.reported(&report);
+        }
+    }
+
+    /// What there is to report, unless storage fails.
+    pub(crate) fn next_report(&mut self) -> Option<Report> {
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        self.object.next_report(&ports).ok().flatten()
+    }
+
+    /// The registry has been told.
+    pub(crate) fn reported(&mut self, report: &Report) {
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        let _logged = self.object.reported(&ports, report);
+    }
+
+    /// Bounds of the object.
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Tells the registry something that the stream did not say.
+    pub(crate) fn record(&mut self, words: &[String]) -> Result<(), Failure> {
+        self.registry.record_words("__registry__", words, self.now)
+    }
+
+    /// The stream as a listing shows it.
+    pub(crate) fn described(&mut self) -> Option<String> {
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        let described = self.object.described(&ports, STREAM_PATH, self.now).unwrap();
+        self.set_alarm();
+        self.do_what_follows();
+        described
     }
 
     /// The mirror has a row for each segment in the bucket, and no other.
@@ -317,6 +384,7 @@ impl World {
         match route(&method, &request.url) {
             Route::Health => Outcome::Answered(Response::of_reply(Reply::health("open"))),
             Route::Reply(reply) => Outcome::Answered(Response::of_reply(reply)),
+            Route::Listing => panic!("a listing asks many objects, and there is one"),
             Route::Orphans => {
                 let refused = Admin::of(&Settings::default()).orphans(&method, &request.url, None);
                 Outcome::Answered(Response::of_reply(Reply::refused(&refused.unwrap_err())))
@@ -403,6 +471,9 @@ impl World {
         if self.tells_mirror && self.object.may_have_notices() {
             self.tell_mirror();
         }
+        if self.reports && self.object.may_have_reports() {
+            self.report();
+        }
         if self.announces {
             self.announce();
         }
@@ -445,6 +516,9 @@ impl World {
         self.alarm_at = None;
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
         let rung = self.object.ring(&ports, self.now);
+        if self.reports {
+            self.report();
+        }
         if self.rotates {
             self.work();
         }

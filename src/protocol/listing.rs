@@ -1,0 +1,105 @@
+//! The listing of streams: what is asked, page by page, and what a page tells.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::Millis;
+use super::command::query_of;
+use super::names::query;
+use super::offset::Offset;
+use super::path::PATH_MAX_BYTES;
+use super::refusal::Refusal;
+
+/// How many streams a page has where nobody says: each is a request to its object, and the platform's smallest plan
+/// allows 50 in one request.
+pub const LIMIT_DEFAULT: u64 = 40;
+/// How many at most.
+pub const LIMIT_MAX: u64 = 100;
+
+/// What is asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ask {
+    /// How the paths begin that are wanted.
+    pub prefix: String,
+    /// After which path; empty for the first page.
+    pub after: String,
+    /// How many at most.
+    pub limit: u64,
+}
+
+impl Ask {
+    /// Reads a URL's query.
+    pub fn parse(url: &str) -> Result<Ask, Refusal> {
+        let (mut prefix, mut after, mut limit, mut token) = (None, None, None, None);
+        for (name, value) in form_urlencoded::parse(query_of(url).as_bytes()) {
+            let (slot, name) = match &*name {
+                query::PREFIX => (&mut prefix, query::PREFIX),
+                query::AFTER => (&mut after, query::AFTER),
+                query::LIMIT => (&mut limit, query::LIMIT),
+                query::TOKEN => (&mut token, query::TOKEN),
+                _ => continue,
+            };
+            if slot.replace(value.into_owned()).is_some() {
+                return Err(Refusal::InvalidQuery { name, why: "it must be given once" });
+            }
+        }
+        let refused = |name, why| Err(Refusal::InvalidQuery { name, why });
+        if token.is_some() {
+            return refused(query::TOKEN, "what may delete streams is sent in Authorization");
+        }
+        let is_too_long =
+            |path: &Option<String>| path.as_ref().is_some_and(|path| path.len() > PATH_MAX_BYTES);
+        if is_too_long(&prefix) {
+            return refused(query::PREFIX, "it is longer than any path, which has 741 bytes at most");
+        }
+        if is_too_long(&after) || after.as_deref() == Some("") {
+            return refused(query::AFTER, "it must be what the last page has as next, or not be there");
+        }
+        let limit = match limit.as_deref() {
+            None => LIMIT_DEFAULT,
+            Some(text) => match text.parse() {
+                Ok(limit @ 1..=LIMIT_MAX) if text.bytes().all(|byte| byte.is_ascii_digit()) => limit,
+                Ok(_) | Err(_) => return refused(query::LIMIT, "it must be a whole number from 1 to 100"),
+            },
+        };
+        Ok(Ask { prefix: prefix.unwrap_or_default(), after: after.unwrap_or_default(), limit })
+    }
+}
+
+/// A page of the streams there are.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Page {
+    /// What the registry names, in the order of their paths, without those that have ended meanwhile.
+    pub streams: Vec<Box<RawValue>>,
+    /// Where the next page begins; null on the last. A page may have fewer streams than were asked for, or none, and not be
+    /// the last.
+    pub next: Option<String>,
+}
+
+/// A stream, as it describes itself. Where it did not answer, all but its path is null.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Described<'a> {
+    /// Which.
+    pub path: &'a str,
+    /// Its type.
+    pub content_type: Option<&'a str>,
+    /// When it was created, in milliseconds since the Unix epoch, as in the registry.
+    pub created_at: Option<Millis>,
+    /// Whether it is closed.
+    pub closed: Option<bool>,
+    /// The offset after its last message.
+    #[serde(serialize_with = "as_text")]
+    pub tail: Option<Offset>,
+}
+
+impl Described<'_> {
+    /// The JSON object that stands for it.
+    pub fn to_json(&self) -> Box<RawValue> {
+        serde_json::value::to_raw_value(self).expect("it has neither maps nor floats")
+    }
+}
+
+fn as_text<S: serde::Serializer>(tail: &Option<Offset>, serializer: S) -> Result<S::Ok, S::Error> {
+    tail.map(|tail| tail.to_string()).serialize(serializer)
+}

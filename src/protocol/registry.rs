@@ -1,0 +1,73 @@
+//! Registries: the server's own streams, which say what streams there are. Each life of a stream is one insert and, once it
+//! has ended, one delete.
+
+use super::Millis;
+use super::names::REGISTRY_SEGMENT;
+use super::path::StreamPath;
+
+/// Which registries there are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Registries {
+    /// None: nobody is told anything.
+    Off,
+    /// One, of all streams.
+    One,
+    /// One of each project.
+    PerProject,
+}
+
+impl Registries {
+    /// The path of the registry that a stream is in. A registry is in none.
+    pub fn path_for(self, stream: &StreamPath) -> Option<String> {
+        match self {
+            _ if stream.is_registry() => None,
+            Registries::Off => None,
+            Registries::One => Some(path_of(None)),
+            Registries::PerProject => Some(path_of(Some(stream.project()))),
+        }
+    }
+}
+
+/// The path of a project's registry, or of that of all streams.
+pub fn path_of(project: Option<&str>) -> String {
+    match project {
+        None => REGISTRY_SEGMENT.to_owned(),
+        Some(project) => format!("{project}/{REGISTRY_SEGMENT}"),
+    }
+}
+
+/// What became of a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// It was created.
+    Insert,
+    /// It was deleted, or has expired.
+    Delete,
+}
+
+impl Operation {
+    /// Which event of a life it is: the producer sequence of what is appended to the registry.
+    pub fn seq(self) -> u64 {
+        match self {
+            Operation::Insert => 0,
+            Operation::Delete => 1,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Operation::Insert => "insert",
+            Operation::Delete => "delete",
+        }
+    }
+}
+
+/// An event of a registry: the JSON message that it has for it.
+pub fn event(path: &str, content_type: &str, created_at: Millis, operation: Operation) -> String {
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    let (path, content_type, operation) = (text(path), text(content_type), operation.name());
+    format!(
+        "{{\"type\":\"stream\",\"key\":{path},\"value\":{{\"path\":{path},\"contentType\":{content_type},\
+         \"createdAt\":{created_at}}},\"headers\":{{\"operation\":\"{operation}\"}}}}"
+    )
+}

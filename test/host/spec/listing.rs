@@ -1,0 +1,298 @@
+//! The listing of streams: what may be asked, by whom, and which page a registry gives.
+
+use ::http::Method;
+
+use crate::support::world::START;
+use crate::support::{Response, World};
+use durable_streams::edge::grant::{Grant, Scope, Streams};
+use durable_streams::edge::listing::Listing;
+use durable_streams::edge::route::{Route, project_named, route};
+use durable_streams::protocol::listing::{Ask, Described, LIMIT_DEFAULT, LIMIT_MAX, Page};
+use durable_streams::protocol::refusal::Refusal;
+use durable_streams::protocol::reply::Reply;
+use durable_streams::storage::registry::{LISTED_ROWS_MAX, Listed};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+const URL: &str = "https://streams.test/v1/streams";
+
+fn ask(prefix: &str, after: &str, limit: u64) -> Ask {
+    Ask { prefix: prefix.to_owned(), after: after.to_owned(), limit }
+}
+
+// What is asked.
+
+#[test]
+fn where_it_is() {
+    for (method, path, expected) in [
+        (Method::GET, "?prefix=a", "listing"),
+        (Method::GET, "", "listing"),
+        (Method::OPTIONS, "", "204"),
+        (Method::HEAD, "", "405"),
+        (Method::PUT, "", "405"),
+        (Method::POST, "", "405"),
+        (Method::DELETE, "", "405"),
+        (Method::GET, "/", "404"),
+        (Method::GET, "/a", "404"),
+    ] {
+        let found = match route(&method, &format!("{URL}{path}")) {
+            Route::Listing => "listing".to_owned(),
+            Route::Reply(reply) => reply.status.as_u16().to_string(),
+            other @ (Route::Health
+            | Route::Forward(_)
+            | Route::LongPoll(_)
+            | Route::Sse(_)
+            | Route::Orphans) => panic!("{other:?}"),
+        };
+        assert_eq!(found, expected, "{method} {path}");
+    }
+}
+
+#[test]
+fn what_is_asked() {
+    let (longest, long) = ("x".repeat(741), "x".repeat(742));
+    let (after, too_long) = (format!("?after={longest}"), format!("?after={long}"));
+    let (prefix, too_long_prefix) = (format!("?prefix={longest}"), format!("?prefix={long}"));
+    let table = [
+        ("", Ok(ask("", "", LIMIT_DEFAULT))),
+        ("?prefix=&other=1&other=2", Ok(ask("", "", LIMIT_DEFAULT))),
+        ("?prefix=a%2Fb+c&after=%c3%a9&limit=1#?limit=2", Ok(ask("a/b c", "\u{e9}", 1))),
+        ("?limit=100", Ok(ask("", "", LIMIT_MAX))),
+        (&after, Ok(ask("", &longest, LIMIT_DEFAULT))),
+        (&prefix, Ok(ask(&longest, "", LIMIT_DEFAULT))),
+        (&too_long, Err("after")),
+        (&too_long_prefix, Err("prefix")),
+        ("?after=", Err("after")),
+        ("?after=a&after=b", Err("after")),
+        ("?prefix=a&prefix=a", Err("prefix")),
+        ("?limit=", Err("limit")),
+        ("?limit=0", Err("limit")),
+        ("?limit=101", Err("limit")),
+        ("?limit=-1", Err("limit")),
+        ("?limit=%2B1", Err("limit")),
+        ("?limit=1.5", Err("limit")),
+        ("?limit=99999999999999999999", Err("limit")),
+        ("?token=abc", Err("token")),
+    ];
+    for (query, expected) in table {
+        match (Ask::parse(&format!("{URL}{query}")), expected) {
+            (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{query}"),
+            (Err(Refusal::InvalidQuery { name, .. }), Err(expected)) => assert_eq!(name, expected, "{query}"),
+            (found, expected) => panic!("{query}: {found:?} and not {expected:?}"),
+        }
+    }
+}
+
+/// The sites that may see it are those of the project whose streams are asked for.
+#[test]
+fn whose_sites_may_see_it() {
+    for (url, project) in [
+        ("/v1/streams?prefix=a/", Some("a")),
+        ("/v1/streams?prefix=a%2Fb", Some("a")),
+        ("/v1/streams?prefix=a", None),
+        ("/v1/streams", None),
+        ("/v1/streams?prefix=a/&prefix=b/", None),
+        ("/v1/stream/a/b", Some("a")),
+        ("/v1/stream/a", Some("a")),
+        ("/health", None),
+    ] {
+        assert_eq!(project_named(&format!("https://x{url}")).as_deref(), project, "{url}");
+    }
+}
+
+// By whom.
+
+#[test]
+fn what_a_token_lists() {
+    let all = vec![Scope::Read, Scope::Write, Scope::Manage];
+    let grant = |project: Option<&str>, scopes: &[Scope], claim: &str| Grant {
+        project: project.map(str::to_owned),
+        scopes: scopes.to_vec(),
+        streams: Streams::parse(claim),
+        expires_at: None,
+    };
+    let of_a = |claim: &str| grant(Some("a"), &[Scope::Manage], claim);
+    let table = [
+        (grant(None, &all, "*"), "", Ok(("__registry__", ""))),
+        (grant(None, &all, "*"), "a/b", Ok(("__registry__", "a/b"))),
+        (of_a("*"), "", Ok(("a/__registry__", "a/"))),
+        (of_a("*"), "a", Ok(("a/__registry__", "a/"))),
+        (of_a("*"), "a/", Ok(("a/__registry__", "a/"))),
+        (of_a("*"), "a/b", Ok(("a/__registry__", "a/b"))),
+        (of_a("*"), "ab", Err(())),
+        (of_a("*"), "b/", Err(())),
+        (of_a("*"), "__registry__", Err(())),
+        (of_a("a/b/*"), "", Ok(("a/__registry__", "a/b/"))),
+        (of_a("a/b/*"), "a/b", Ok(("a/__registry__", "a/b/"))),
+        (of_a("a/b/*"), "a/b/c", Ok(("a/__registry__", "a/b/c"))),
+        (of_a("a/b/*"), "a/c", Err(())),
+        (of_a("b/*"), "", Err(())),
+        (of_a("b/*"), "b/", Err(())),
+        (of_a("a/b"), "a/b", Err(())),
+        (of_a("a/__registry__"), "", Err(())),
+        (of_a("a/b*"), "", Err(())),
+        (grant(Some("a"), &[Scope::Read, Scope::Write], "*"), "", Err(())),
+        (grant(Some("a"), &[], "*"), "", Err(())),
+    ];
+    for (grant, prefix, expected) in table {
+        let found = Listing::of(&grant, &format!("{URL}?prefix={prefix}&after=z&limit=7"));
+        match expected {
+            Ok((registry, prefix)) => {
+                let listing = Listing { registry: registry.to_owned(), ask: ask(prefix, "z", 7) };
+                assert_eq!(found, Ok(listing), "{grant:?} {prefix}");
+            }
+            Err(()) => assert_eq!(found, Err(Refusal::Forbidden { needs: "manage" }), "{grant:?} {prefix}"),
+        }
+    }
+}
+
+// Which page.
+
+/// A registry that has been told of streams, and of the ends of some.
+fn registry(streams: &[(&str, bool)]) -> World {
+    let mut world = World::new();
+    for (path, is_there) in streams {
+        let words = [*path, "3", "0", "{}", "3", "1", "{}"].map(str::to_owned);
+        world.record(&words[..if *is_there { 4 } else { 7 }]).unwrap();
+    }
+    world
+}
+
+fn page(world: &mut World, prefix: &str, after: &str, limit: u64) -> (Vec<String>, Option<String>) {
+    let Listed { paths, next } = world.registry.listed(&ask(prefix, after, limit));
+    (paths, next)
+}
+
+/// The paths on a page.
+type Expected<'e> = &'e [&'e str];
+
+#[test]
+fn pages() {
+    let mut world = registry(&[
+        ("a", true),
+        ("a/b", true),
+        ("a/b/c", false),
+        ("a/b/d", true),
+        ("a/c", false),
+        ("a0", true),
+        ("b/x", true),
+        ("b/\u{10ffff}", true),
+        ("b/\u{10ffff}/y", true),
+        ("c", true),
+        ("\u{e9}/\u{d7ff}", true),
+        ("\u{e9}/\u{d7ff}z", true),
+        ("\u{e9}/\u{e000}", true),
+    ]);
+    let table: [(&str, &str, u64, Expected<'_>, Option<&str>); 18] = [
+        ("", "", 2, &["a", "a/b"], Some("a/b/c")),
+        ("", "a/b/c", 2, &["a/b/d", "a0"], Some("a0")),
+        ("", "a/c", 1, &["a0"], Some("a0")),
+        ("a/", "", 40, &["a/b", "a/b/d"], None),
+        ("a/", "", 2, &["a/b", "a/b/d"], None),
+        ("a/", "", 1, &["a/b"], Some("a/b/c")),
+        ("a/", "a/b", 40, &["a/b/d"], None),
+        ("a/", "z", 40, &[], None),
+        ("a/", "\u{0}", 40, &["a/b", "a/b/d"], None),
+        ("a", "", 40, &["a", "a/b", "a/b/d", "a0"], None),
+        ("a/b/c", "", 40, &[], None),
+        ("b/", "", 40, &["b/x", "b/\u{10ffff}", "b/\u{10ffff}/y"], None),
+        ("b/\u{10ffff}", "", 40, &["b/\u{10ffff}", "b/\u{10ffff}/y"], None),
+        ("\u{e9}/\u{d7ff}", "", 40, &["\u{e9}/\u{d7ff}", "\u{e9}/\u{d7ff}z"], None),
+        ("\u{10ffff}", "", 40, &[], None),
+        ("zz", "", 40, &[], None),
+        ("c", "b", 40, &["c"], None),
+        ("c", "c", 40, &[], None),
+    ];
+    for (prefix, after, limit, paths, next) in table {
+        let found = page(&mut world, prefix, after, limit);
+        assert_eq!(found.0, paths, "{prefix} {after} {limit}");
+        assert_eq!(found.1.as_deref(), next, "{prefix} {after} {limit}");
+    }
+    assert_eq!(page(&mut World::new(), "", "", 40), (Vec::new(), None), "a registry that never was");
+}
+
+/// A page looks at so many rows, and then says where it stands, even if there was nothing on it.
+#[test]
+fn pages_of_streams_that_are_no_more() {
+    let count = 2 * LISTED_ROWS_MAX as usize + 1;
+    let paths: Vec<String> = (0..count).map(|n| format!("a/{n:05}")).collect();
+    let streams: Vec<(&str, bool)> =
+        paths.iter().map(|path| (path.as_str(), path == &paths[count - 1])).collect();
+    let mut world = registry(&streams);
+    let (mut found, mut after, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let (paths, next) = page(&mut world, "a/", &after, 40);
+        found.extend(paths);
+        pages += 1;
+        match next {
+            Some(next) => assert!(next > std::mem::replace(&mut after, next.clone())),
+            None => break,
+        }
+    }
+    assert_eq!((pages, found), (3, vec![paths[count - 1].clone()]));
+}
+
+/// However large pages are, each stream is on one.
+#[test]
+fn pages_without_an_end() {
+    let paths: Vec<String> = (0..300).map(|n| format!("p/{n:04}")).collect();
+    let streams: Vec<(&str, bool)> =
+        paths.iter().enumerate().map(|(n, path)| (path.as_str(), n % 7 != 3)).collect();
+    let there: Vec<&str> = streams.iter().filter(|(_, is_there)| *is_there).map(|(path, _)| *path).collect();
+    let mut world = registry(&streams);
+    for limit in [1, 2, 7, 40, 100] {
+        let (mut found, mut after) = (Vec::new(), String::new());
+        loop {
+            let (paths, next) = page(&mut world, "p/", &after, limit);
+            assert!(paths.len() as u64 <= limit);
+            found.extend(paths);
+            let Some(next) = next else { break };
+            after = next;
+        }
+        assert_eq!(found, there, "{limit}");
+    }
+}
+
+#[test]
+fn what_a_page_says() {
+    let mut world = World::after(&[
+        "WAIT 5ms",
+        "PUT | content-type: text/plain",
+        "POST | content-type: text/plain << hello",
+    ]);
+    let open = world.described().unwrap();
+    let at = START + 5;
+    let tail = "0000000000000000_0000000000000005";
+    let described = |closed: bool| {
+        format!(
+            "{{\"path\":\"chat/42\",\"contentType\":\"text/plain\",\"createdAt\":{at},\"closed\":{closed},\"tail\":\"{tail}\"}}"
+        )
+    };
+    assert_eq!(open, described(false));
+    world.run(&["POST | stream-closed: true", "RESTART"]);
+    assert_eq!(world.described().unwrap(), described(true));
+    world.run(&["DELETE"]);
+    assert_eq!(world.described(), None);
+    let unreached = Described { path: "x\"y", ..Described::default() }.to_json();
+    let nothing =
+        json!({ "path": "x\"y", "contentType": null, "createdAt": null, "closed": null, "tail": null });
+    let streams = vec![RawValue::from_string(open.clone()).unwrap(), unreached];
+    let page = Response::of_reply(Reply::page(&Page { streams, next: Some("x".to_owned()) }));
+    page.assert_is("200 | content-type: application/json | cache-control: no-store");
+    let shown: Value = serde_json::from_str(&page.text()).unwrap();
+    let open: Value = serde_json::from_str(&open).unwrap();
+    assert_eq!(shown, json!({ "streams": [open, nothing], "next": "x" }));
+    let last = Response::of_reply(Reply::page(&Page::default()));
+    last.assert_is("200 << {\"next\":null,\"streams\":[]}");
+}
+
+/// Listing is no read: a TTL goes on.
+#[test]
+fn a_listing_slides_no_ttl() {
+    let mut world = World::after(&["PUT | stream-ttl: 60", "WAIT 59s"]);
+    world.sql.take_rows_written();
+    assert!(world.described().is_some());
+    assert_eq!(world.sql.take_rows_written(), 0);
+    world.run(&["WAIT 2s"]);
+    assert_eq!(world.described(), None);
+}

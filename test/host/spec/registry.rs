@@ -1,0 +1,431 @@
+//! Registries: what a stream reports of its lives, when and at what cost; what a registry makes of it; and who may write
+//! one.
+
+use super::rotation::MANY;
+use super::{CLOSE, HELLO, JSON, TEXT};
+use crate::support::registry::RegistryFault;
+use crate::support::sql::Fault;
+use crate::support::world::START;
+use crate::support::{World, check};
+use durable_streams::object::alarm::RETRY;
+use durable_streams::object::registry::{LIVES_AT_ONCE_MAX, REST_MAX, REST_MIN};
+use durable_streams::protocol::path::StreamPath;
+use durable_streams::protocol::registry::{Registries, path_of};
+use durable_streams::stream::rotate::SegmentLimits;
+
+const SOON: &str = "PUT | content-type: text/plain | stream-ttl: 30";
+
+#[track_caller]
+fn world_after(steps: &[&str]) -> World {
+    let mut world = World::new();
+    world.limit_registries(Registries::One);
+    world.run(steps);
+    world
+}
+
+/// A world that reports nothing by itself.
+#[track_caller]
+fn silent_after(steps: &[&str]) -> World {
+    let mut world = World::new();
+    world.limit_registries(Registries::One);
+    world.reports = false;
+    world.run(steps);
+    world
+}
+
+fn events(world: &mut World) -> Vec<String> {
+    world.registry.events(START)
+}
+
+// What is reported.
+
+#[test]
+fn events_follow_lives() {
+    let table: [(&[&str], &[&str]); 10] = [
+        (&[TEXT], &["insert text/plain 0"]),
+        (&[TEXT, TEXT, HELLO, CLOSE, "RESTART", "GET"], &["insert text/plain 0"]),
+        (
+            &["WAIT 5ms", JSON, "WAIT 5ms", "DELETE"],
+            &["insert application/json 5", "delete application/json 5"],
+        ),
+        (
+            &[TEXT, "DELETE", "WAIT 1s", JSON],
+            &["insert text/plain 0", "delete text/plain 0", "insert application/json 1000"],
+        ),
+        (&[TEXT, "RESTART", "DELETE", "RESTART"], &["insert text/plain 0", "delete text/plain 0"]),
+        (&[SOON, "WAIT 31s", "RING"], &["insert text/plain 0", "delete text/plain 0"]),
+        (
+            &[SOON, "WAIT 31s", TEXT],
+            &["insert text/plain 0", "delete text/plain 0", "insert text/plain 31000"],
+        ),
+        (&[SOON, "WAIT 20s", HELLO, "WAIT 20s", "RING"], &["insert text/plain 0"]),
+        (
+            &["PUT | content-type: TEXT/Plain; charset=utf-8 | stream-closed: true << x"],
+            &["insert TEXT/Plain; charset=utf-8 0"],
+        ),
+        (&["PUT"], &["insert application/octet-stream 0"]),
+    ];
+    for (steps, expected) in table {
+        let mut world = world_after(steps);
+        assert_eq!(events(&mut world), expected, "{steps:?}");
+        // Nobody is told twice, whoever forgets what.
+        world.registry.restart();
+        world.restart();
+        let _whatever = world.ask("HEAD");
+        assert_eq!(events(&mut world), expected, "{steps:?}");
+    }
+}
+
+#[test]
+fn an_event_in_full() {
+    let mut world = world_after(&["PUT | content-type: text/plain; charset=\"x\"", "DELETE"]);
+    let content_type = "text/plain; charset=\\\"x\\\"";
+    let value = format!("{{\"path\":\"chat/42\",\"contentType\":\"{content_type}\",\"createdAt\":{START}}}");
+    let text = |operation: &str| {
+        format!(
+            "{{\"type\":\"stream\",\"key\":\"chat/42\",\"value\":{value},\"headers\":{{\"operation\":\"{operation}\"}}}}"
+        )
+    };
+    let stored: String = world
+        .registry
+        .sql
+        .raw()
+        .query_row("SELECT group_concat(CAST(body AS TEXT), '\n') FROM messages_0", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(stored, format!("{}\n{}", text("insert"), text("delete")));
+    assert_eq!(world.registry.messages()[1]["headers"]["operation"], "delete");
+}
+
+/// Which registry a stream is in, in each mode.
+#[test]
+fn registries_of_streams() {
+    let path = |text: &str| StreamPath::of_text(text.to_owned()).unwrap();
+    for (stream, one, own) in [
+        ("a", Some("__registry__"), Some("a/__registry__")),
+        ("a/b/c", Some("__registry__"), Some("a/__registry__")),
+        ("a/b/__registry__", Some("__registry__"), Some("a/__registry__")),
+        ("a/__registry__x", Some("__registry__"), Some("a/__registry__")),
+        ("a__registry__", Some("__registry__"), Some("a__registry__/__registry__")),
+        ("__registry__", None, None),
+        ("a/__registry__", None, None),
+    ] {
+        let found =
+            [Registries::Off, Registries::One, Registries::PerProject].map(|all| all.path_for(&path(stream)));
+        assert_eq!(found, [None, one.map(str::to_owned), own.map(str::to_owned)], "{stream}");
+        let is_registry = own.is_none();
+        assert_eq!(
+            (path(stream).is_registry(), path(stream).is_reserved()),
+            (is_registry, false),
+            "{stream}"
+        );
+    }
+    for reserved in ["__ds/__registry__", "__registry__/__registry__", "__registry__/a", "__ds"] {
+        assert_eq!((path(reserved).is_registry(), path(reserved).is_reserved()), (false, true), "{reserved}");
+    }
+    assert_eq!(path_of(None), "__registry__");
+    assert_eq!(path_of(Some("a")), "a/__registry__");
+}
+
+/// A server that gets projects has other registries, which learn of everything that is there.
+#[test]
+fn another_registry_knows_nothing() {
+    let mut world = world_after(&[TEXT, HELLO]);
+    world.registry = crate::support::registry::HostRegistry::new(world.limits());
+    world.limit_registries(Registries::PerProject);
+    world.run(&[HELLO]);
+    assert_eq!(events(&mut world), ["insert text/plain 0"]);
+    world.run(&["DELETE", "RESTART"]);
+    assert_eq!(events(&mut world), ["insert text/plain 0", "delete text/plain 0"]);
+}
+
+/// What was not told when it was off: the stream that is there now, and no life before.
+#[test]
+fn turned_on_later() {
+    let mut world = World::after(&[TEXT, "DELETE", JSON, "RESTART"]);
+    assert!(!world.sql.tables().contains(&"unreported".to_owned()));
+    world.limit_registries(Registries::One);
+    world.ask("HEAD").assert_is("200");
+    assert_eq!(events(&mut world), ["insert application/json 0"]);
+    world.limit_registries(Registries::Off);
+    world.run(&["DELETE"]);
+    assert_eq!((world.alarm_at, events(&mut world).len()), (None, 1));
+    world.limit_registries(Registries::One);
+    world.ask("GET").assert_is("404");
+    assert_eq!(events(&mut world), ["insert application/json 0", "delete application/json 0"]);
+}
+
+// Once, and in order, whatever fails.
+
+/// Lives that came and went while nobody was told.
+#[test]
+fn lives_before_anybody_knew() {
+    let mut world =
+        silent_after(&[TEXT, "DELETE", "WAIT 1s", JSON, "DELETE", "WAIT 1s", "RESTART", TEXT, HELLO]);
+    assert_eq!(world.sql.tables(), ["messages_2", "stream", "unreported"]);
+    world.report();
+    let expected = [
+        "insert text/plain 0",
+        "delete text/plain 0",
+        "insert application/json 1000",
+        "delete application/json 1000",
+        "insert text/plain 2000",
+    ];
+    assert_eq!(events(&mut world), expected);
+    assert_eq!(world.sql.tables(), ["messages_2", "stream"], "what is known is not kept");
+    // A life that was half known.
+    world.run(&["DELETE", "WAIT 1s", JSON]);
+    world.report();
+    let half = [&expected[..], &["delete text/plain 2000", "insert application/json 3000"]].concat();
+    assert_eq!(events(&mut world), half);
+}
+
+#[test]
+fn more_lives_than_are_reported_at_once() {
+    let mut world = silent_after(&[]);
+    for _ in 0..=2 * LIVES_AT_ONCE_MAX {
+        world.run(&[TEXT, "DELETE"]);
+    }
+    let mut reports = 0;
+    while let Some(report) = world.next_report() {
+        assert!(report.words.len() as u64 <= 1 + 6 * LIVES_AT_ONCE_MAX);
+        assert!(world.registry.take(&report, world.now));
+        world.reported(&report);
+        reports += 1;
+    }
+    assert_eq!(reports, 3);
+    let pair = ["insert text/plain 0", "delete text/plain 0"];
+    assert_eq!(events(&mut world), pair.repeat(2 * LIVES_AT_ONCE_MAX as usize + 1));
+    assert_eq!(world.sql.tables(), ["stream"]);
+}
+
+/// A life begins while the end of the last one is on its way.
+#[test]
+fn overtaken_by_the_next_life() {
+    let mut world = silent_after(&[TEXT]);
+    let first = world.next_report().unwrap();
+    world.run(&["DELETE", JSON]);
+    assert!(world.registry.take(&first, world.now));
+    world.reported(&first);
+    assert!(world.sql.tables().contains(&"unreported".to_owned()), "the end is not known");
+    world.report();
+    let expected = ["insert text/plain 0", "delete text/plain 0", "insert application/json 0"];
+    assert_eq!(events(&mut world), expected);
+    // An old report that was on its way for long is nothing new.
+    assert!(world.registry.take(&first, world.now));
+    assert_eq!(events(&mut world), expected);
+}
+
+#[test]
+fn whichever_side_fails() {
+    for fault in [RegistryFault::Fails, RegistryFault::FailsButRecorded, RegistryFault::FailsAndArrivesLate] {
+        let mut world = silent_after(&[TEXT, "DELETE"]);
+        world.registry.arm(fault);
+        world.report();
+        world.restart();
+        world.registry.restart();
+        world.report();
+        let expected = ["insert text/plain 0", "delete text/plain 0"];
+        assert_eq!(events(&mut world), expected, "{fault:?}");
+        world.registry.let_one_arrive(&mut fastrand::Rng::with_seed(1), world.now);
+        assert_eq!(events(&mut world), expected, "{fault:?}");
+    }
+    // Storage, on either side, at each statement.
+    for at in 0..14 {
+        for is_registry in [false, true] {
+            for fault in [Fault::Statement(at), Fault::Commit, Fault::CommitButStored] {
+                let mut world = silent_after(&[TEXT, "DELETE", "RESTART"]);
+                (if is_registry { &world.registry.sql } else { &world.sql }).arm(fault);
+                world.report();
+                world.sql.disarm();
+                world.registry.sql.disarm();
+                world.report();
+                world.restart();
+                world.report();
+                let expected = ["insert text/plain 0", "delete text/plain 0"];
+                assert_eq!(events(&mut world), expected, "{fault:?} {is_registry}");
+            }
+        }
+    }
+}
+
+/// Where a registry was taken back to an earlier time, or begins again, the next report puts right what it is about.
+#[test]
+fn a_registry_that_lost_its_storage() {
+    let mut world = world_after(&[TEXT, HELLO]);
+    world.registry = crate::support::registry::HostRegistry::new(world.limits());
+    world.run(&["DELETE"]);
+    assert_eq!(events(&mut world), ["insert text/plain 0", "delete text/plain 0"]);
+}
+
+/// Half a report is a failure and no event.
+#[test]
+fn what_is_no_report() {
+    for words in [
+        &[][..],
+        &["a", "1"],
+        &["a", "1", "0"],
+        &["a", "x", "0", "{}"],
+        &["a", "1", "0", "{"],
+        &["", "1", "0", "{}"],
+    ] {
+        let mut world = world_after(&[]);
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        assert!(world.record(&words).is_err(), "{words:?}");
+    }
+}
+
+// When, and at what cost.
+
+/// A creation costs a row for knowing that it is known, and the registry its event and the producer.
+#[test]
+fn rows_of_reports() {
+    let mut world = silent_after(&[]);
+    let cost = |world: &mut World, step: &str| {
+        let alarms = world.alarms_set;
+        world.run(&[step]);
+        let own = world.sql.take_rows_written() + world.alarms_set - alarms;
+        world.report();
+        (own, world.sql.take_rows_written(), world.registry.sql.take_rows_written())
+    };
+    // The registry's own row.
+    assert_eq!(cost(&mut world, TEXT), (1, 1, 3));
+    assert_eq!(cost(&mut world, TEXT), (0, 0, 0));
+    assert_eq!(cost(&mut world, HELLO), (1, 0, 0));
+    // The alarm.
+    assert_eq!(cost(&mut world, "DELETE"), (2, 1, 2));
+    assert_eq!(cost(&mut world, TEXT), (1, 1, 2));
+    world.restart();
+    world.ask("HEAD").assert_is("200");
+    world.report();
+    assert_eq!((world.sql.take_rows_written(), world.registry.sql.take_rows_written()), (0, 0));
+}
+
+#[test]
+fn what_is_not_reported_costs_nothing() {
+    let rows = [Registries::Off, Registries::One].map(|registries| {
+        let mut world = World::new();
+        world.limit_registries(registries);
+        world.reports = false;
+        world.run(&[TEXT, HELLO, CLOSE, "DELETE"]);
+        (world.sql.take_rows_written(), world.alarms_set, world.next_report().is_some())
+    });
+    assert_eq!(rows, [(4, 0, false), (4, 1, true)]);
+}
+
+/// An end has an alarm, since nobody asks for a stream that is no more; a birth is told at the next request.
+#[test]
+fn after_a_crash() {
+    let mut world = silent_after(&[TEXT, "RESTART"]);
+    assert_eq!((world.alarm_at, world.alarms_set), (None, 0));
+    world.reports = true;
+    world.ask("HEAD").assert_is("200");
+    assert_eq!(events(&mut world), ["insert text/plain 0"]);
+
+    let mut world = silent_after(&[TEXT, "DELETE"]);
+    assert_eq!((world.alarm_at, world.alarms_set), (Some(START + RETRY), 1));
+    world.assert_no_end_is_forgotten();
+    world.restart();
+    world.reports = true;
+    world.now += RETRY;
+    world.ring();
+    assert_eq!(events(&mut world), ["insert text/plain 0", "delete text/plain 0"]);
+    assert_eq!((world.alarm_at, world.alarms_set), (None, 1));
+
+    // One that ends by itself has its alarm already, and does not need another.
+    let mut world = world_after(&[SOON, "WAIT 31s", "RING"]);
+    assert_eq!((world.alarm_at, world.alarms_set, events(&mut world).len()), (None, 1, 2));
+}
+
+/// Whoever lists a stream that is no more makes it say so.
+#[test]
+fn a_listing_is_a_request_too() {
+    let mut world = silent_after(&[SOON, "WAIT 31s"]);
+    world.reports = true;
+    assert_eq!(world.described(), None);
+    assert_eq!(events(&mut world), ["insert text/plain 0", "delete text/plain 0"]);
+}
+
+#[test]
+fn a_registry_that_fails_is_left_alone() {
+    let mut world = silent_after(&[TEXT, "DELETE"]);
+    for rest in [REST_MIN, REST_MIN, 2 * REST_MIN, 4 * REST_MIN] {
+        world.registry.arm(RegistryFault::Fails);
+        world.report();
+        assert_eq!(world.alarm_at, Some(world.now + rest));
+        world.now += rest;
+        world.restart();
+        world.alarm_at = None;
+    }
+    world.now += 10 * REST_MAX;
+    world.registry.arm(RegistryFault::Fails);
+    world.report();
+    assert_eq!(world.alarm_at, Some(world.now + REST_MAX));
+    // What is to be known of a stream that was long there is its end.
+    let mut world = world_after(&[TEXT, "WAIT 9000s"]);
+    world.reports = false;
+    world.run(&["DELETE", "RESTART"]);
+    world.registry.arm(RegistryFault::Fails);
+    world.report();
+    let (_, again_at) = world.next_report().unwrap().failed("", world.now);
+    assert_eq!(again_at, world.now + REST_MIN);
+    // A stream that is there rests in the same way.
+    let mut world = silent_after(&[TEXT, "WAIT 600s"]);
+    world.registry.arm(RegistryFault::Fails);
+    world.report();
+    assert_eq!(world.alarm_at, Some(world.now + 10 * REST_MIN));
+    let (logged, _) = world.next_report().unwrap().failed("no answer", world.now);
+    assert_eq!(logged.to_string(), "report stream: what happened 2030-01-01T00:00:00Z: no answer");
+}
+
+/// An end that is in the bucket's hands, too, has one alarm for both.
+#[test]
+fn one_alarm_for_bucket_and_registry() {
+    let mut world = World::new();
+    world.limit_segments(Some(SegmentLimits { appends_max: 1, bytes_max: MANY, closed_bytes_min: 1 }));
+    world.limit_registries(Registries::One);
+    world.run(&[TEXT, HELLO, "WAIT 100s"]);
+    (world.reports, world.rotates) = (false, false);
+    let before = world.alarms_set;
+    world.run(&["DELETE"]);
+    assert_eq!((world.alarm_at, world.alarms_set), (Some(world.now + RETRY), before + 1));
+    (world.reports, world.rotates) = (true, true);
+    world.now += RETRY;
+    world.ring();
+    assert_eq!((world.alarm_at, world.alarms_set), (None, before + 1));
+    assert_eq!(events(&mut world).len(), 2);
+}
+
+// Who may do what.
+
+/// The server writes it, and nobody else.
+#[test]
+fn writes_are_refused() {
+    let own = ["/v1/stream/__registry__", "/v1/stream/a/__registry__", "/v1/stream/a%2F__regis%74ry__"];
+    for url in own {
+        for write in [
+            format!("PUT {url} | content-type: application/json"),
+            format!("PUT {url} | content-type: application/json | stream-forked-from: /v1/stream/a"),
+            format!("POST {url} | content-type: application/json << {{}}"),
+            format!("POST {url} | stream-closed: true"),
+            format!(
+                "POST {url} | content-type: application/json | producer-id: a | producer-epoch: 1 | producer-seq: 0 << {{}}"
+            ),
+            format!("DELETE {url}"),
+        ] {
+            check(&[], &write, "403 | error: read_only | cache-control: no-store");
+        }
+        for read in ["GET", "HEAD"] {
+            check(&[], &format!("{read} {url}"), "404 | error: stream_not_found");
+        }
+        check(&[], &format!("OPTIONS {url}"), "204");
+        check(&[], &format!("PATCH {url}"), "405");
+    }
+    for ordinary in ["a/b/__registry__", "a/__registry__/b", "a/x__registry__", "a/__REGISTRY__"] {
+        check(&[], &format!("PUT /v1/stream/{ordinary}"), "201");
+    }
+    for nothing in ["__registry__/a", "__registry__/__registry__", "__registry__%2fa"] {
+        for method in ["GET", "PUT", "POST", "DELETE"] {
+            check(&[], &format!("{method} /v1/stream/{nothing}"), "400 | error: invalid_path");
+        }
+    }
+}
