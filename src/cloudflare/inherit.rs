@@ -51,7 +51,9 @@ impl Inheriting {
     pub fn answer(self, response: Response) -> Result<JsValue, JsValue> {
         let Inheriting { inner, waiting, .. } = self;
         match read_told(&reply::told_by(&response)) {
-            Ok(Told::Inherited(next)) if waiting.cold.passes_on(next, waiting.read.mode) => {
+            Ok(Told::Inherited(next))
+                if waiting.cold.passes_on(next, waiting.read.mode) && response.body().is_some() =>
+            {
                 pass(&inner, waiting, next, &response)
             }
             Ok(told) => Ok(future_to_promise(async move {

@@ -138,7 +138,8 @@ impl Plan<'_> {
         let key_of = |read_seq| segments::key(&owner.path, owner.incarnation, read_seq);
         let key = key_of(from.read_seq);
         let Some(shape) = learnt.find(&key).or_else(|| of_late.find(&key)) else {
-            self.endings(from.read_seq..owner.hot_from.min(until.read_seq + 1), key_of);
+            let end = until.read_seq + u64::from(until.position > 0);
+            self.endings(from.read_seq..owner.hot_from.min(end), key_of);
             return false;
         };
         let is_last = from.read_seq == until.read_seq;
