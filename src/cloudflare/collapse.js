@@ -22,6 +22,12 @@ const KEPT_AT = "x-kept-at"
 /** Whether this isolate has a cache to keep anything in. */
 let hasCache = true
 
+/**
+ * Whether plain reads are worth collapsing. Without a cache those would gain that meet within a millisecond, and what it
+ * takes to wait for each other costs every reader that is alone half as much as its read.
+ */
+export const gathersReads = () => hasCache
+
 /** @type {Map<string, Led>} the oldest first */
 const underWay = new Map()
 

@@ -12,7 +12,6 @@ use super::clock::{self, Timer};
 #[cfg(feature = "counters")]
 use super::counters;
 use super::log;
-use super::sockets::ObjectSockets;
 use super::stream_object::Inner;
 use super::upstream::unreached;
 use crate::object::alarm::RETRY;
@@ -43,7 +42,7 @@ impl Inner {
             let mut asking = asking;
             let served = loop {
                 let told = inner.ask(&asking.path, &asking.question).await;
-                let sockets = ObjectSockets::new(&inner.state);
+                let sockets = inner.sockets();
                 let ports = Ports { sql: &inner.sql, sockets: &sockets };
                 let mut object = inner.object.borrow_mut();
                 let created = (asker.path.as_str(), &request);
@@ -74,7 +73,7 @@ impl Inner {
         let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
         let question =
             serde_json::from_str(question).map_err(|error| Failure::new("read question", error))?;
-        let sockets = ObjectSockets::new(&self.state);
+        let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let path = self.name();
         let mut object = self.object.borrow_mut();
@@ -132,7 +131,7 @@ impl Inner {
     }
 
     async fn release_until_done(&self) -> Result<(), Failure> {
-        let sockets = ObjectSockets::new(&self.state);
+        let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         loop {
             let next = self.object.borrow_mut().next_release(&ports);

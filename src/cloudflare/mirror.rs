@@ -13,7 +13,6 @@ use super::config::binding;
 #[cfg(feature = "counters")]
 use super::counters;
 use super::log;
-use super::sockets::ObjectSockets;
 use super::stream_object::Inner;
 use crate::object::Ports;
 use crate::object::mirror::{Delivery, REST_MIN};
@@ -114,7 +113,7 @@ impl Inner {
     }
 
     async fn mirror_until_done(&self) -> Result<(), (Failure, Millis)> {
-        let sockets = ObjectSockets::new(&self.state);
+        let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let soon = |failure| (failure, clock::now() + REST_MIN);
         loop {

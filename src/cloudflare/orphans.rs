@@ -10,7 +10,6 @@ use worker::Env;
 
 #[cfg(feature = "counters")]
 use super::counters;
-use super::sockets::ObjectSockets;
 use super::stream_object::Inner;
 use super::upstream::{self, unreached};
 use super::{bucket, log};
@@ -77,7 +76,7 @@ impl Inner {
     ) -> Result<Vec<String>, Failure> {
         #[cfg(feature = "counters")]
         let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
-        let sockets = ObjectSockets::new(&self.state);
+        let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let (path, none) = (self.name(), || Failure::new("delete orphans", "there is no bucket"));
         let bucket = self.bucket.as_ref().ok_or_else(none)?;

@@ -7,10 +7,32 @@
  * @param {WebSocket | undefined} webSocket
  */
 export function respond(status, headerLines, body, webSocket) {
-  const headers = {}
+  return new Response(body, { status, headers: headersOf(status, headerLines), webSocket })
+}
+
+/** How many kinds of responses there are to be made again; there are fewer. */
+const KINDS_MAX = 64
+
+/** @type {Map<number, { headers: Headers, lines: string[] }>} the headers of the last response of each kind */
+const last = new Map()
+
+/** Headers for one response, which copies them: one like the last of its kind differs in an offset or two. */
+function headersOf(status, headerLines) {
   const lines = headerLines.split("\n")
-  for (let at = 0; at + 1 < lines.length; at += 2) headers[lines[at]] = lines[at + 1]
-  return new Response(body, { status, headers, webSocket })
+  const kind = status * 100 + lines.length
+  const known = last.get(kind)
+  if (known !== undefined && lines.every((line, at) => at % 2 === 1 || line === known.lines[at])) {
+    for (let at = 1; at < lines.length; at += 2) {
+      if (lines[at] !== known.lines[at]) known.headers.set(lines[at - 1], lines[at])
+    }
+    known.lines = lines
+    return known.headers
+  }
+  const headers = new Headers()
+  for (let at = 0; at + 1 < lines.length; at += 2) headers.set(lines[at], lines[at + 1])
+  if (last.size >= KINDS_MAX) last.clear()
+  last.set(kind, { headers, lines })
+  return headers
 }
 
 /**

@@ -1,5 +1,7 @@
 //! The `Sockets` port over hibernatable WebSockets.
 
+use std::cell::Cell;
+
 use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
 use worker::{State, WebSocket, WebSocketPair};
@@ -19,17 +21,20 @@ extern "C" {
 /// The object's sockets.
 pub(super) struct ObjectSockets<'s> {
     state: &'s State,
+    /// Whether there may be any. Where there was none there is none until one is accepted, and each append counts them.
+    may_be_any: &'s Cell<bool>,
 }
 
 impl<'s> ObjectSockets<'s> {
-    pub(super) fn new(state: &'s State) -> ObjectSockets<'s> {
-        ObjectSockets { state }
+    pub(super) fn new(state: &'s State, may_be_any: &'s Cell<bool>) -> ObjectSockets<'s> {
+        ObjectSockets { state, may_be_any }
     }
 
     /// Registers a live reader; gives the edge's end. Nothing here waits, so it is one step with the reader's
     /// snapshot.
     pub(super) fn accept(&self, park: &Park) -> worker::Result<web_sys::WebSocket> {
         let WebSocketPair { client, server } = WebSocketPair::new()?;
+        self.may_be_any.set(true);
         self.state.accept_websocket_with_tags(&server, &[&park.channel.tag()]);
         #[cfg(feature = "counters")]
         super::counters::add(|counts| counts.sockets_opened += 1);
@@ -46,8 +51,13 @@ impl Sockets for ObjectSockets<'_> {
     type Frame = Uint8Array;
 
     fn count(&self) -> usize {
+        if !self.may_be_any.get() {
+            return 0;
+        }
         let state: &DurableState = self.state.as_raw().unchecked_ref();
-        state.web_sockets().length() as usize
+        let count = state.web_sockets().length() as usize;
+        self.may_be_any.set(count > 0);
+        count
     }
 
     fn connected(&self, channel: Channel) -> Vec<WebSocket> {

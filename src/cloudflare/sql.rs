@@ -30,8 +30,8 @@ extern "C" {
     /// `ctx.storage.sql`; the crate's own would make a new JavaScript string of each statement.
     type SqlStorage;
 
-    #[wasm_bindgen(method, catch, variadic)]
-    fn exec(this: &SqlStorage, statement: &JsValue, params: Vec<JsValue>) -> Result<SqlCursor, JsValue>;
+    #[wasm_bindgen(method, catch, variadic, js_name = exec)]
+    fn exec_any(this: &SqlStorage, statement: &JsValue, params: Vec<JsValue>) -> Result<SqlCursor, JsValue>;
 
     type SqlCursor;
 
@@ -49,22 +49,42 @@ extern "C" {
     fn array_from(iterator: &JsValue) -> Result<Array, JsValue>;
 }
 
+#[wasm_bindgen(module = "/src/cloudflare/sql.js")]
+extern "C" {
+    /// The blob is a view of the module's memory: the statement has run when this returns, or its rows are read at once.
+    #[wasm_bindgen(catch)]
+    fn exec(
+        sql: &SqlStorage,
+        statement: &JsValue,
+        params: &[f64],
+        text: Option<&str>,
+        blob: Option<&[u8]>,
+    ) -> Result<SqlCursor, JsValue>;
+}
+
+/// What stands for the parameters that are no numbers; those of a statement are never negative.
+const NULL: f64 = -1.0;
+const TEXT: f64 = -2.0;
+const BLOB: f64 = -3.0;
+
 /// The object's SQLite.
 pub(super) struct ObjectSql {
     storage: DurableStorage,
     sql: SqlStorage,
     /// The platform finds a prepared statement again by the very string, not by its text.
     statements: Interned,
+    /// Whether rows are counted, which takes two calls a statement.
+    counts: bool,
     rows_read: Cell<u64>,
     rows_written: Cell<u64>,
 }
 
 impl ObjectSql {
-    pub(super) fn new(state: &State) -> ObjectSql {
+    pub(super) fn new(state: &State, counts: bool) -> ObjectSql {
         let storage: DurableStorage = JsValue::from(state.storage().as_raw()).unchecked_into();
         let sql = storage.sql();
         let statements = Interned::default();
-        ObjectSql { storage, sql, statements, rows_read: Cell::new(0), rows_written: Cell::new(0) }
+        ObjectSql { storage, sql, statements, counts, rows_read: Cell::new(0), rows_written: Cell::new(0) }
     }
 
     /// Sets the alarm in the same turn as the commit before it, and so in the same transaction.
@@ -82,10 +102,12 @@ impl ObjectSql {
     }
 
     fn exec(&self, statement: &str, params: &[Param<'_>]) -> Result<SqlCursor, Failure> {
-        let params = params.iter().map(to_js).collect();
-        self.sql
-            .exec(&self.statements.string(statement), params)
-            .map_err(|error| sql_failure(statement, &error))
+        let interned = self.statements.string(statement);
+        let executed = match in_one_call(params) {
+            Some((numbers, text, blob)) => exec(&self.sql, &interned, &numbers, text, blob),
+            None => self.sql.exec_any(&interned, params.iter().map(to_js).collect()),
+        };
+        executed.map_err(|error| sql_failure(statement, &error))
     }
 
     fn count(&self, cursor: &SqlCursor) {
@@ -94,6 +116,9 @@ impl ObjectSql {
             counts.rows_read += cursor.rows_read() as u64;
             counts.rows_written += cursor.rows_written() as u64;
         });
+        if !self.counts {
+            return;
+        }
         self.rows_read.set(self.rows_read.get() + cursor.rows_read() as u64);
         self.rows_written.set(self.rows_written.get() + cursor.rows_written() as u64);
     }
@@ -147,6 +172,19 @@ fn sql_failure(statement: &str, error: &JsValue) -> Failure {
 
 fn failure(operation: &'static str, error: &JsValue) -> Failure {
     Failure::new(operation, format_args!("{error:?}"))
+}
+
+/// Parameters as one call takes them: numbers, and at most one text and one blob.
+fn in_one_call<'p>(params: &[Param<'p>]) -> Option<(Vec<f64>, Option<&'p str>, Option<&'p [u8]>)> {
+    let (mut text, mut blob) = (None, None);
+    let number = |param: &Param<'p>| match *param {
+        Param::Null => Some(NULL),
+        Param::Integer(value) => Some(value as f64),
+        Param::Text(value) => text.replace(value).is_none().then_some(TEXT),
+        Param::Blob(value) => blob.replace(value).is_none().then_some(BLOB),
+    };
+    let numbers = params.iter().map(number).collect::<Option<Vec<f64>>>()?;
+    Some((numbers, text, blob))
 }
 
 fn to_js(param: &Param<'_>) -> JsValue {

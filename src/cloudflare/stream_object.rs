@@ -55,6 +55,8 @@ pub(super) struct Inner {
     pub(super) config: Config,
     header_names: Interned,
     pub(super) object: RefCell<Object>,
+    /// Whether any socket may be there.
+    may_be_read_live: Cell<bool>,
     /// Whether an announcement is already on its way.
     announcing: Cell<bool>,
     pub(super) bucket: Option<SegmentBucket>,
@@ -77,8 +79,8 @@ impl StreamObject {
     #[wasm_bindgen(constructor)]
     pub fn new(state: DurableObjectState, env: Env) -> StreamObject {
         let state = State::from(state);
-        let sql = ObjectSql::new(&state);
         let mut config = Config::of(&env);
+        let sql = ObjectSql::new(&state, config.debug);
         let bucket = bucket::of(&env);
         if bucket.is_none() {
             config.limits.segments = None;
@@ -96,6 +98,7 @@ impl StreamObject {
             config,
             header_names: Interned::default(),
             object: RefCell::new(Object::new(config.limits)),
+            may_be_read_live: Cell::new(true),
             announcing: Cell::new(false),
             bucket,
             working: Cell::new(false),
@@ -191,6 +194,10 @@ impl Inner {
         Asker::of(url, self.config.limits.guarded, &|name| headers.has(&self.header_names.string(name)))
     }
 
+    pub(super) fn sockets(&self) -> ObjectSockets<'_> {
+        ObjectSockets::new(&self.state, &self.may_be_read_live)
+    }
+
     fn refuse(&self, request: &Request, refusal: &Refusal) -> Result<Response, JsValue> {
         self.asker(&request.url(), &RequestHeaders::of(request)).refuse(refusal)
     }
@@ -198,7 +205,7 @@ impl Inner {
     fn ring(&self) -> Result<(), Failure> {
         #[cfg(feature = "counters")]
         let _busy = counters::busy(self.name(), |counts| counts.alarms_rung += 1);
-        let sockets = ObjectSockets::new(&self.state);
+        let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         match self.object.borrow_mut().ring(&ports, clock::now())? {
             Rung::Reclaimed => self.debug("reclaimed"),
@@ -209,7 +216,7 @@ impl Inner {
 
     /// Sees to it that what is left to happen by itself has an alarm.
     fn rearm(&self) -> Result<(), Failure> {
-        let sockets = ObjectSockets::new(&self.state);
+        let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let (mut object, now) = (self.object.borrow_mut(), clock::now());
         let later = |at: &Cell<Millis>| Some(at.get()).filter(|at| *at > now);
@@ -238,7 +245,7 @@ impl Inner {
     /// One request, from the state to the answer, without a wait in between; only what is in the bucket is promised.
     fn serve(self: &Rc<Self>, asker: &Asker, command: &Command<'_>) -> Result<JsValue, JsValue> {
         let path = asker.path.as_str();
-        let sockets = ObjectSockets::new(&self.state);
+        let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let mut object = self.object.borrow_mut();
         if !object.is_loaded() {
@@ -263,7 +270,7 @@ impl Inner {
     /// What follows whatever may have changed the stream: the alarm in the same turn, all else in later ones.
     pub(super) fn follow_up(self: &Rc<Self>, path: &str, mut object: RefMut<'_, Object>) {
         self.set_alarm(path, object.take_alarm());
-        let sockets = ObjectSockets::new(&self.state);
+        let sockets = self.sockets();
         if object.has_news() {
             if sockets.count() == 0 {
                 // Nobody to tell: only remembers that it was told.
@@ -295,7 +302,7 @@ impl Inner {
         match served {
             Ok(Answer::Reply(reply)) => asker.answer(reply),
             Ok(Answer::Park(park)) => {
-                let sockets = ObjectSockets::new(&self.state);
+                let sockets = self.sockets();
                 reply::switching(&park.head, &sockets.accept(&park)?)
             }
             Ok(Answer::Cold(_) | Answer::Ask(_)) => {
@@ -319,7 +326,7 @@ impl Inner {
             let _busy = busy;
             let _next_turn = Timer::new(0).over().await;
             inner.announcing.set(false);
-            let sockets = ObjectSockets::new(&inner.state);
+            let sockets = inner.sockets();
             let ports = Ports { sql: &inner.sql, sockets: &sockets };
             let told = inner.object.borrow_mut().announce(&ports, clock::now());
             if let Err(failure) = told {

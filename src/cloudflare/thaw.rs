@@ -12,7 +12,6 @@ use super::clock;
 #[cfg(feature = "counters")]
 use super::counters;
 use super::inherit;
-use super::sockets::ObjectSockets;
 use super::stream_object::Inner;
 use crate::object::cold::{Cold, Fetch, Fetched};
 use crate::object::{Answer, Ports, Stop};
@@ -64,7 +63,7 @@ impl Inner {
     /// What it answers with what was fetched.
     pub(super) fn thaw(self: &Rc<Self>, waiting: &Waiting, fetched: &[Fetched]) -> Result<Answer, Stop> {
         let Waiting { asker, read, cold } = waiting;
-        let sockets = ObjectSockets::new(&self.state);
+        let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let (mut object, now) = (self.object.borrow_mut(), clock::now());
         // It may be another stream by now.

@@ -6,7 +6,6 @@ use super::clock::{self, Timer};
 #[cfg(feature = "counters")]
 use super::counters;
 use super::log;
-use super::sockets::ObjectSockets;
 use super::stream_object::Inner;
 use crate::object::Ports;
 use crate::object::alarm::RETRY;
@@ -43,7 +42,7 @@ impl Inner {
 
     async fn work_until_done(self: &Rc<Self>) -> Result<(), Failure> {
         let Some(bucket) = &self.bucket else { return Ok(()) };
-        let sockets = ObjectSockets::new(&self.state);
+        let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         loop {
             let work = self.object.borrow_mut().next_work(&ports)?;

@@ -6,7 +6,7 @@ import { DurableObject } from "cloudflare:workers"
 import * as wasm from "./index.js"
 import { rehearse } from "./rehearsal.js"
 import { withHeaders } from "./respond.js"
-import { abandon, collapse } from "./collapse.js"
+import { abandon, collapse, gathersReads } from "./collapse.js"
 
 /** Set by the worker crate when Rust panics. */
 const state = globalThis.__worker_init_state
@@ -53,34 +53,43 @@ function configure(env) {
 const mayBeShared = ({ method, url, headers }) =>
   method === "GET" && url.includes("offset=") && !headers.has("if-none-match")
 
-async function respond(request, env, context) {
+function respond(request, env, context) {
+  const { method, url } = request
   const decisive = decisiveHeader && request.headers.get(decisiveHeader)
-  const path = edge.passedOnTo(request.method, request.url, decisive ?? undefined)
-  if (path !== undefined) {
-    try {
-      const ask = () => env.STREAMS.getByName(path).fetch(request)
-      const key = shares && mayBeShared(request) ? edge.collapseKey(request.url) : undefined
-      return await (key === undefined ? ask() : collapse(key, "readers", context, request, ask))
-    } catch (error) {
-      revive()
-      const refusal = wasm.unreached(request.method, path, error)
-      if (refusal !== undefined) return refusal
-      if (edgeLife !== life) configure(env)
-    }
-  }
-  return await edge.answer(request, context)
+  const path = edge.passedOnTo(method, url, decisive ?? undefined)
+  if (path === undefined) return edge.answer(request, context)
+  const ask = () => env.STREAMS.getByName(path).fetch(request)
+  const key = shares && gathersReads() && mayBeShared(request) ? edge.collapseKey(url) : undefined
+  const answered = key === undefined ? ask() : collapse(key, "readers", context, request, ask)
+  return answered.catch((error) => {
+    revive()
+    const refusal = wasm.unreached(method, path, error)
+    if (refusal !== undefined) return refusal
+    if (edgeLife !== life) configure(env)
+    return edge.answer(request, context)
+  })
+}
+
+/** With what a script of its site may see of it. */
+async function withOrigin(request, env, origin, responded) {
+  const response = await responded
+  if (edgeLife !== life) configure(env)
+  return withHeaders(response, edge.originLines(request.url, origin))
+}
+
+const rethrow = (error) => {
+  throw noticed(error)
 }
 
 export default {
-  async fetch(request, env, context) {
+  // No `async`: each one is two promises more for every request that is only passed on.
+  fetch(request, env, context) {
     revive()
     try {
       if (edgeLife !== life) configure(env)
-      const response = await respond(request, env, context)
+      const responded = respond(request, env, context)
       const origin = choosesOrigins ? request.headers.get("origin") : null
-      if (origin === null) return response
-      if (edgeLife !== life) configure(env)
-      return withHeaders(response, edge.originLines(request.url, origin))
+      return (origin === null ? responded : withOrigin(request, env, origin, responded)).catch(rethrow)
     } catch (error) {
       throw noticed(error)
     }
@@ -112,19 +121,18 @@ export class StreamObject extends DurableObject {
     }
   }
 
-  async #receive(request, length) {
-    try {
-      if (length === null || length > BODY_MAX_BYTES) return await this.#alive().receive(request)
-      let body
-      try {
-        body = new Uint8Array(await request.arrayBuffer())
-      } catch {
-        return this.#alive().broken(request)
-      }
-      return await this.#alive().serve(request, body)
-    } catch (error) {
-      throw noticed(error)
-    }
+  #receive(request, length) {
+    if (length === null || length > BODY_MAX_BYTES) return this.#alive().receive(request).catch(rethrow)
+    return request.arrayBuffer().then(
+      (body) => {
+        try {
+          return this.#alive().serve(request, new Uint8Array(body))
+        } catch (error) {
+          throw noticed(error)
+        }
+      },
+      () => this.#alive().broken(request),
+    )
   }
 
   /** Called by other streams' objects. */

@@ -29,6 +29,11 @@ impl Array {
         self.body.len()
     }
 
+    /// Makes room for what is to come: growing by and by would copy what is there each time.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.body.reserve(bytes);
+    }
+
     /// The array, and the position after its last message.
     pub(super) fn finish(mut self) -> (Vec<u8>, u64) {
         self.body.push(b']');

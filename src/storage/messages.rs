@@ -301,7 +301,7 @@ fn rows_from(read_seq: u64, bound: &str) -> String {
 
 fn read_bytes(sql: &dyn Sql, from: Offset, max_bytes: usize) -> Result<Chunk, Failure> {
     let statement = rows_from(from.read_seq, "AND key < ? ORDER BY key LIMIT +?");
-    let mut body = Vec::new();
+    let mut body = Vec::with_capacity(max_bytes);
     let until = key_of(from.position + max_bytes as u64);
     let params = [key_of(from.position), until, Param::Integer(CHUNK_ROWS_MAX)];
     sql.query(&statement, &params, &mut |row| {
@@ -346,6 +346,7 @@ fn read_json(sql: &dyn Sql, (from, until): (Offset, u64), max_bytes: usize) -> R
         let row_bytes = (array.bytes() / rows as usize).max(1);
         let missing_rows = max_bytes.saturating_sub(array.bytes()) / row_bytes;
         (statement, limit) = (&further, (missing_rows as u64).clamp(1, PAGE_ROWS_MAX));
+        array.reserve(limit as usize * row_bytes);
     }
     let (body, position) = array.finish();
     Ok(Chunk { body, next: Offset { position, ..from } })

@@ -19,7 +19,8 @@ export const USAGE = `pnpm bench [options]
  * @typedef {object} Plan
  * @property {string} mode
  * @property {number} rounds
- * @property {number} processWarmUpMs for each fresh process
+ * @property {number} appendingMs how long each fresh process appends before it is measured
+ * @property {number} readingMs and how long it reads
  * @property {number} warmUpMs before each closed loop
  * @property {number} windowMs how long each closed loop is measured
  * @property {number} catchUpBytes
@@ -37,7 +38,8 @@ const plans = {
   full: {
     mode: "full",
     rounds: 5,
-    processWarmUpMs: 2000,
+    appendingMs: 2000,
+    readingMs: 6000,
     warmUpMs: 300,
     windowMs: 1000,
     catchUpBytes: 10e6,
@@ -61,7 +63,8 @@ const plans = {
   quick: {
     mode: "quick",
     rounds: 1,
-    processWarmUpMs: 800,
+    appendingMs: 800,
+    readingMs: 2000,
     warmUpMs: 150,
     windowMs: 350,
     catchUpBytes: 10e6,
@@ -85,7 +88,8 @@ const plans = {
   tiny: {
     mode: "tiny",
     rounds: 1,
-    processWarmUpMs: 40,
+    appendingMs: 40,
+    readingMs: 0,
     warmUpMs: 20,
     windowMs: 60,
     catchUpBytes: 2e6,

@@ -39,10 +39,10 @@ export const measurements = payloads.flatMap((payload) => {
   ]
 })
 
-/** Has a fresh process compile what it runs often, which takes it a second or two. */
+/** Has a fresh process compile what appends run. */
 export async function warmUp(server, plan) {
   for (const payload of payloads) {
-    await load(server, { warmUpMs: 0, windowMs: plan.processWarmUpMs / payloads.length }, payload, 8, 1)
+    await load(server, { warmUpMs: 0, windowMs: plan.appendingMs / payloads.length }, payload, 8, 1)
   }
 }
 
