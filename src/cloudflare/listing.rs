@@ -12,7 +12,6 @@ use super::clock;
 #[cfg(feature = "counters")]
 use super::counters;
 use super::log;
-use super::sockets::ObjectSockets;
 use super::stream_object::{Inner, StreamObject};
 use super::upstream::{self, unreached};
 use crate::edge::listing::Listing;
@@ -85,7 +84,7 @@ impl Inner {
     pub(super) fn listed(&self, ask: &Ask) -> Result<Vec<String>, Failure> {
         #[cfg(feature = "counters")]
         let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
-        let sockets = ObjectSockets::new(&self.state);
+        let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let listed = self.object.borrow_mut().listed(&ports, ask)?;
         self.log_work("listed");
@@ -97,7 +96,7 @@ impl Inner {
         #[cfg(feature = "counters")]
         let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
         let path = self.name();
-        let sockets = ObjectSockets::new(&self.state);
+        let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let mut object = self.object.borrow_mut();
         let described = object.described(&ports, &path, clock::now());

@@ -12,7 +12,6 @@ use super::clock::{self, Timer};
 use super::config::binding;
 #[cfg(feature = "counters")]
 use super::counters;
-use super::sockets::ObjectSockets;
 use super::stream_object::{Inner, StreamObject};
 use super::{log, upstream};
 use crate::object::Ports;
@@ -100,7 +99,7 @@ impl Inner {
     }
 
     async fn report_until_done(&self) -> Result<(), (Failure, Millis)> {
-        let sockets = ObjectSockets::new(&self.state);
+        let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let soon = |failure| (failure, clock::now() + REST_MIN);
         loop {
@@ -122,7 +121,7 @@ impl Inner {
         #[cfg(feature = "counters")]
         let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
         let path = self.name();
-        let sockets = ObjectSockets::new(&self.state);
+        let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let mut object = self.object.borrow_mut();
         let recorded = object.record(&ports, (&path, &clock::random), words, clock::now());

@@ -104,7 +104,7 @@ impl ObjectSql {
     fn exec(&self, statement: &str, params: &[Param<'_>]) -> Result<SqlCursor, Failure> {
         let interned = self.statements.string(statement);
         let executed = match in_one_call(params) {
-            Some((numbers, text, blob)) => exec(&self.sql, &interned, &numbers, text, blob),
+            Some(InOneCall { numbers, text, blob }) => exec(&self.sql, &interned, &numbers, text, blob),
             None => self.sql.exec_any(&interned, params.iter().map(to_js).collect()),
         };
         executed.map_err(|error| sql_failure(statement, &error))
@@ -175,7 +175,13 @@ fn failure(operation: &'static str, error: &JsValue) -> Failure {
 }
 
 /// Parameters as one call takes them: numbers, and at most one text and one blob.
-fn in_one_call<'p>(params: &[Param<'p>]) -> Option<(Vec<f64>, Option<&'p str>, Option<&'p [u8]>)> {
+struct InOneCall<'p> {
+    numbers: Vec<f64>,
+    text: Option<&'p str>,
+    blob: Option<&'p [u8]>,
+}
+
+fn in_one_call<'p>(params: &[Param<'p>]) -> Option<InOneCall<'p>> {
     let (mut text, mut blob) = (None, None);
     let number = |param: &Param<'p>| match *param {
         Param::Null => Some(NULL),
@@ -184,7 +190,7 @@ fn in_one_call<'p>(params: &[Param<'p>]) -> Option<(Vec<f64>, Option<&'p str>, O
         Param::Blob(value) => blob.replace(value).is_none().then_some(BLOB),
     };
     let numbers = params.iter().map(number).collect::<Option<Vec<f64>>>()?;
-    Some((numbers, text, blob))
+    Some(InOneCall { numbers, text, blob })
 }
 
 fn to_js(param: &Param<'_>) -> JsValue {

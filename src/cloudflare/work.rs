@@ -44,11 +44,16 @@ impl Inner {
         let Some(bucket) = &self.bucket else { return Ok(()) };
         let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
+        let mut rows_read = 0;
         loop {
             let work = self.object.borrow_mut().next_work(&ports)?;
-            let (rows_read, _) = self.sql.take_row_counts();
+            rows_read += self.sql.take_row_counts().0;
             let event = match work {
                 None => return Ok(()),
+                Some(Work::Encode) => {
+                    let _next_turn = Timer::new(0).over().await;
+                    continue;
+                }
                 Some(Work::Upload(mut upload)) => {
                     bucket.put(&upload.key, std::mem::take(&mut upload.bytes)).await?;
                     self.object.borrow_mut().uploaded(&ports, &upload, clock::now())?;
@@ -64,6 +69,7 @@ impl Inner {
                 let (read_then, rows_written) = self.sql.take_row_counts();
                 log::worked(&self.name(), event, (rows_read + read_then, rows_written));
             }
+            rows_read = 0;
             self.mirror_soon();
         }
     }

@@ -40,7 +40,7 @@ use plan::Shapes;
 use producers::Producers;
 use registry::Reported;
 use retention::TrimsAt;
-use rotation::Garbage;
+use rotation::{Encoding, Garbage};
 
 /// What the object reaches the world through.
 pub struct Ports<'p, S> {
@@ -77,6 +77,7 @@ pub struct Object {
     announced: Option<Announced>,
     producers: Producers,
     garbage: Garbage,
+    encoding: Option<Encoding>,
     trims_at: TrimsAt,
     shapes: Shapes,
     edges: Edges,
@@ -156,6 +157,7 @@ impl Object {
             announced: None,
             producers: Producers::default(),
             garbage: Garbage::Unknown,
+            encoding: None,
             trims_at: TrimsAt::Unknown,
             shapes: Shapes::default(),
             edges: Edges::Nothing,

@@ -6,6 +6,7 @@ use crate::object::live::Sockets;
 use crate::object::mirror::Outbox;
 use crate::protocol::Millis;
 use crate::storage::commit::{Change, commit};
+use crate::storage::scan::Scan;
 use crate::storage::segment_file::Writer;
 use crate::storage::segments::{self, Segment};
 use crate::storage::{Failure, Sql, forks, messages, stream_row};
@@ -25,6 +26,8 @@ pub(super) enum Garbage {
 /// What there is to do in the bucket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Work {
+    /// Go on in a later turn: a segment is encoded some rows at a time, so that no request waits for all of it.
+    Encode,
     /// Put an object; then [`Object::uploaded`].
     Upload(Upload),
     /// Delete objects; then [`Object::collected`].
@@ -79,12 +82,18 @@ impl Object {
     /// The next thing to do.
     pub fn next_work<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> Result<Option<Work>, Failure> {
         let Some(limits) = self.limits.segments.filter(|_| self.sweeps == 0) else { return Ok(None) };
-        let garbage = self.garbage;
+        let (garbage, begun) = (self.garbage, self.encoding.take());
         let floor = match self.load(ports.sql)? {
             Life::Unborn => return Ok(None),
             Life::Live(stream) | Life::Gone(stream) => {
                 if let Some(read_seq) = due(stream, limits) {
-                    return upload(ports.sql, stream, read_seq).map(|upload| Some(Work::Upload(upload)));
+                    let begun = begun.filter(|begun| begun.is_of(stream, read_seq));
+                    let mut encoding = begun.unwrap_or_else(|| Encoding::new(stream, read_seq));
+                    if encoding.go_on(ports.sql, stream)? {
+                        return upload(ports.sql, stream, encoding).map(|upload| Some(Work::Upload(upload)));
+                    }
+                    self.encoding = Some(encoding);
+                    return Ok(Some(Work::Encode));
                 }
                 stream.first_read_seq
             }
@@ -153,13 +162,41 @@ impl Object {
     }
 }
 
-fn upload(sql: &dyn Sql, stream: &Stream, read_seq: u64) -> Result<Upload, Failure> {
-    let format = stream.content_type.format();
+/// A segment that is being encoded. It is sealed, so it stays as it is between two turns; its stream may end.
+#[derive(Debug)]
+pub(super) struct Encoding {
+    incarnation: u64,
+    read_seq: u64,
+    scan: Scan,
+    writer: Writer,
+}
+
+impl Encoding {
+    fn new(stream: &Stream, read_seq: u64) -> Encoding {
+        let first = stream.segment_start(read_seq).position;
+        Encoding {
+            incarnation: stream.incarnation,
+            read_seq,
+            scan: Scan::new(read_seq),
+            writer: Writer::new(stream.content_type.as_str(), read_seq, first),
+        }
+    }
+
+    fn is_of(&self, stream: &Stream, read_seq: u64) -> bool {
+        self.incarnation == stream.incarnation && self.read_seq == read_seq
+    }
+
+    /// Takes some rows; whether those were the last.
+    fn go_on(&mut self, sql: &dyn Sql, stream: &Stream) -> Result<bool, Failure> {
+        let writer = &mut self.writer;
+        self.scan.slice(sql, stream.content_type.format(), &mut |message, span| writer.push(message, span))
+    }
+}
+
+fn upload(sql: &dyn Sql, stream: &Stream, encoding: Encoding) -> Result<Upload, Failure> {
+    let Encoding { read_seq, writer, .. } = encoding;
     let lost = || Failure::new("rotate", format_args!("segment {read_seq} has no messages"));
     let last = messages::last(sql, read_seq)?.ok_or_else(lost)?;
-    let first = stream.segment_start(read_seq).position;
-    let mut writer = Writer::new(stream.content_type.as_str(), read_seq, first);
-    messages::each(sql, format, read_seq, &mut |message, span| writer.push(message, span))?;
     let file = writer.finish();
     let segment = Segment {
         read_seq,

@@ -251,39 +251,6 @@ pub fn end_of(sql: &dyn Sql, read_seq: u64) -> Result<u64, Failure> {
     Ok(last(sql, read_seq)?.map_or(0, |last| last.next_position))
 }
 
-/// All messages of a segment in the hot log, each with its position and how far it moves it.
-pub fn each(
-    sql: &dyn Sql,
-    format: Format,
-    read_seq: u64,
-    visit: &mut dyn FnMut(&[u8], u64),
-) -> Result<(), Failure> {
-    let statement = format!("SELECT key, span, body FROM messages_{read_seq} ORDER BY key");
-    let mut parts = Vec::new();
-    sql.query(&statement, &[], &mut |row| {
-        let Row { part, span, bytes, .. } = Row::decode(row)?;
-        match format {
-            Format::Text | Format::Binary => visit(&bytes, span),
-            // A message in parts ends with the only part that has a span.
-            Format::Json if span == 0 => parts.extend_from_slice(&bytes),
-            Format::Json if part > 0 => {
-                parts.extend_from_slice(&bytes);
-                visit(&parts, 1);
-                parts.clear();
-            }
-            Format::Json => {
-                let joined =
-                    std::str::from_utf8(&bytes).map_err(|error| Failure::new("read batch", error))?;
-                json::each_message(joined, &mut |message| {
-                    visit(message.as_bytes(), 1);
-                    true
-                });
-            }
-        }
-        Ok(())
-    })
-}
-
 fn key_of(position: u64) -> Param<'static> {
     Param::Integer(position << PART_BITS)
 }
@@ -337,7 +304,7 @@ fn read_json(sql: &dyn Sql, (from, until): (Offset, u64), max_bytes: usize) -> R
             rows += 1;
             // Of a message in parts, only the last has a span.
             is_whole = row.span > 0;
-            key = row.position << PART_BITS | row.part;
+            key = row.key();
             array.take(&row)
         })?;
         if array.is_full() || rows < wanted || (rows >= CHUNK_ROWS_MAX && is_whole) {
@@ -361,7 +328,11 @@ pub(super) struct Row {
 }
 
 impl Row {
-    fn decode(row: Vec<Column>) -> Result<Row, Failure> {
+    pub(super) fn key(&self) -> u64 {
+        self.position << PART_BITS | self.part
+    }
+
+    pub(super) fn decode(row: Vec<Column>) -> Result<Row, Failure> {
         let mut columns = Columns::new("messages", row);
         let key = columns.integer()?;
         Ok(Row {

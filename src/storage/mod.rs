@@ -9,6 +9,7 @@ pub mod messages;
 pub mod outbox;
 pub mod producers;
 pub mod registry;
+pub mod scan;
 pub mod schema;
 pub mod segment_file;
 pub mod segments;

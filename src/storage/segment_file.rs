@@ -85,6 +85,7 @@ pub struct Encoded {
 }
 
 /// Writes an object message by message.
+#[derive(Debug)]
 pub struct Writer {
     bytes: Vec<u8>,
     header_bytes: usize,

@@ -7,6 +7,7 @@ use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 use crate::support::http::with_offsets;
 use crate::support::world::Meanwhile;
 use crate::support::{LongPoll, SseClient, World};
+use durable_streams::object::rotation::Work;
 use durable_streams::stream::rotate::SegmentLimits;
 use serde_json::Value;
 
@@ -267,6 +268,66 @@ fn cold_reads() {
     world
         .ask("GET ?offset=@0_1")
         .assert_is(&format!("200 | stream-next-offset: @1_0 | !stream-up-to-date | {kept} << b"));
+}
+
+/// 40 appends fill a segment: more rows than are encoded in one turn. The world stands between two of these turns.
+fn half_encoded() -> (World, String) {
+    let letters: Vec<String> = (0..40u8).map(|n| char::from(b'A' + n).to_string()).collect();
+    let mut world = world_of(40, &[], &[]);
+    world.rotates = false;
+    for letter in &letters {
+        world.run(&[&post("text/plain", letter)]);
+    }
+    assert_eq!(world.next_work(), Some(Work::Encode));
+    (world, letters.concat())
+}
+
+#[test]
+fn a_large_segment_is_encoded_in_several_turns() {
+    let (mut world, content) = half_encoded();
+    // Whoever asks something meanwhile is answered, and what is appended belongs to the next segment.
+    world.run(&[&post("text/plain", "!")]);
+    world.ask("GET").assert_is(&format!("200 << {content}!"));
+    let mut turns = 1;
+    let upload = loop {
+        match world.next_work() {
+            Some(Work::Encode) => turns += 1,
+            Some(work) => break work,
+            None => panic!("it is due"),
+        }
+        assert!(turns < 40);
+    };
+    assert!(world.bucket.take(&upload));
+    world.done(&upload);
+    world.assert_bucket_is_tidy();
+    assert_eq!(world.next_work(), None);
+    world.ask("GET").assert_is(&format!("200 << {content}!"));
+}
+
+#[test]
+fn what_happens_between_two_turns_of_encoding() {
+    // Memory is lost: it begins anew.
+    let (mut world, content) = half_encoded();
+    world.restart();
+    world.work();
+    world.assert_bucket_is_tidy();
+    world.ask("GET").assert_is(&format!("200 << {content}"));
+    // The stream ends: nothing goes to the bucket.
+    let (mut world, _) = half_encoded();
+    world.run(&["DELETE"]);
+    world.work();
+    assert!(world.bucket.objects.is_empty());
+    // A new stream at the same URL fills a segment: nothing of the old one is in it.
+    let (mut world, _) = half_encoded();
+    world.run(&["DELETE", TEXT]);
+    let mut content = String::new();
+    for n in 0..40 {
+        world.run(&[&post("text/plain", &format!("{n},"))]);
+        content += &format!("{n},");
+    }
+    world.work();
+    world.assert_bucket_is_tidy();
+    world.ask("GET").assert_is(&format!("200 << {content}"));
 }
 
 /// What a read would have taken from the hot log goes to the bucket while it waits: it is read from there.

@@ -37,6 +37,7 @@ impl HostBucket {
             return false;
         }
         match work {
+            Work::Encode => {}
             Work::Upload(upload) => {
                 self.objects.insert(upload.key.clone(), upload.bytes.clone());
             }

@@ -539,6 +539,7 @@ fn done(
     now: Millis,
 ) -> Result<(), Failure> {
     match work {
+        Work::Encode => Ok(()),
         Work::Upload(upload) => object.uploaded(ports, upload, now),
         Work::Collect(collection) => object.collected(ports, collection, now),
     }
