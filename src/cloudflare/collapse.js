@@ -24,7 +24,7 @@ let hasCache = true
 
 /**
  * Whether plain reads are worth collapsing. Without a cache those would gain that meet within a millisecond, and what it
- * takes to wait for each other costs every reader that is alone half as much as its read.
+ * takes to wait for each other costs every reader that is alone a quarter of its read.
  */
 export const gathersReads = () => hasCache
 
