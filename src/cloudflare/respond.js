@@ -22,10 +22,13 @@ function headersOf(status, headerLines) {
   const kind = status * 100 + lines.length
   const known = last.get(kind)
   if (known !== undefined && lines.every((line, at) => at % 2 === 1 || line === known.lines[at])) {
+    // Not known while it changes: a value that is no header's would leave it half another's.
+    last.delete(kind)
     for (let at = 1; at < lines.length; at += 2) {
       if (lines[at] !== known.lines[at]) known.headers.set(lines[at - 1], lines[at])
     }
     known.lines = lines
+    last.set(kind, known)
     return known.headers
   }
   const headers = new Headers()
