@@ -13,7 +13,8 @@ const NEXT_EDGE: &str =
 const FORGO: &str = "DELETE FROM edges WHERE id = ?";
 
 const FORKS: &str = "forks";
-const HOLD: &str = "INSERT OR REPLACE INTO forks (edge, path, first_read_seq) VALUES (?, ?, ?)";
+// What came first was granted: if it comes again, the stream may have been trimmed, and the fork needs what it had.
+const HOLD: &str = "INSERT OR IGNORE INTO forks (edge, path, first_read_seq) VALUES (?, ?, ?)";
 const STATE: &str = "SELECT released_until FROM forks WHERE edge = ?";
 const HOLDS: &str = "SELECT 1 FROM forks WHERE released_until IS NULL AND edge <> ? LIMIT 1";
 const FLOOR: &str = "SELECT MIN(first_read_seq) FROM forks WHERE released_until IS NULL";
