@@ -89,7 +89,8 @@ impl Object {
 
     fn arm_for(&mut self, mirror_at: Option<Millis>, registry_at: Option<Millis>, now: Millis) {
         let ends_at = self.life.as_ref().and_then(|life| life.live().ok()).and_then(Stream::expires_at);
-        let works_at = (self.has_work() || self.may_have_releases()).then_some(now + RETRY);
+        let has_edges = self.may_have_releases() || !self.refused.is_empty();
+        let works_at = (self.has_work() || has_edges).then_some(now + RETRY);
         // Nobody asks for a stream that has ended, so nobody else would see to it that the registry knows.
         let reports_at = registry_at.or_else(|| self.owes_end().then_some(now + RETRY));
         let reasons = [ends_at, self.trims_at.alarm_at(), works_at, mirror_at, reports_at];

@@ -22,6 +22,9 @@ use crate::stream::{Life, Stream};
 /// How many creations of one fork may wait for their source at the same time.
 pub const FORKS_ASKED_MAX: usize = 16;
 
+/// How many edges are kept whose sources have refused them.
+pub const REFUSED_KEPT_MAX: usize = 16;
+
 /// Whether edges to sources are to be let go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Edges {
@@ -113,7 +116,7 @@ impl Object {
         let way = match (way, told?) {
             (None, Told::Referenced(Referenced::Granted(granted))) => Way::of(granted, asked.sub_offset),
             (None, Told::Referenced(Referenced::Refused(refusal))) => {
-                commit(ports.sql, &Change::Forgo { edge: &edge })?;
+                self.keep_refused(&edge);
                 return Err(Refusal::Fork(refusal).into());
             }
             (Some(mut way), Told::Walked(walked)) => {
@@ -145,9 +148,25 @@ impl Object {
         }
     }
 
-    /// Whoever waited for an answer so long may be gone: an answer that comes after all finds its edge, or it does not.
+    /// Should the same question arrive once more, it may be granted: so the edge stays until nothing grants it any more, and
+    /// its source has nothing to remember then. Where there are too many, the oldest is let go at once.
+    fn keep_refused(&mut self, edge: &str) {
+        let Some(refused) = self.asking.iter().find(|asked| asked.id == edge) else { return };
+        if self.refused.len() == REFUSED_KEPT_MAX {
+            self.refused.remove(0);
+        }
+        self.refused.push(refused.clone());
+    }
+
+    /// Whoever waited for an answer so long may be gone: an answer that comes after all is none. What was refused is granted
+    /// by nobody any more, and let go like all else; the alarm rings for it.
     pub(super) fn give_up_asking(&mut self, now: Millis) {
         self.asking.retain(|asked| now < asked.valid_until + REFERENCE_VALID);
+        let count = self.refused.len();
+        self.refused.retain(|refused| now <= refused.valid_until);
+        if self.refused.len() < count {
+            self.edges = Edges::Unknown;
+        }
     }
 
     /// Whether there may be sources to let go.
@@ -161,7 +180,7 @@ impl Object {
         let kept = kept.map_or(String::new(), |fork| fork.edge.clone());
         let mut after = String::new();
         while let Some(edge) = forks::next_edge(ports.sql, &kept, &after)? {
-            if !self.asking.contains(&edge) {
+            if !self.asking.contains(&edge) && !self.refused.contains(&edge) {
                 return Ok(Some(edge));
             }
             after = edge.id;

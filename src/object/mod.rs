@@ -83,6 +83,8 @@ pub struct Object {
     edges: Edges,
     /// The edges whose sources are being asked.
     asking: Vec<Edge>,
+    /// The edges that their sources have refused but might still grant.
+    refused: Vec<Edge>,
     outbox: Outbox,
     reported: Reported,
     /// How many sweeps are under way.
@@ -162,6 +164,7 @@ impl Object {
             shapes: Shapes::default(),
             edges: Edges::Nothing,
             asking: Vec::new(),
+            refused: Vec::new(),
             outbox: Outbox::Unknown,
             reported: Reported::Unknown,
             sweeps: 0,
