@@ -4,6 +4,10 @@
 use durable_streams::protocol::bridge::{self, Attachment, BridgeKind, Channel, Place, ReplyHead};
 use durable_streams::protocol::cache_policy::{Audience, CachePolicy};
 use durable_streams::protocol::content_type::Format;
+use durable_streams::protocol::fork::{
+    ForkRefusal, Inherit, Inheritance, Question, Reference, Referenced, Release, Told, Walk, Walked,
+};
+use durable_streams::protocol::lifetime::Lifetime;
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::reply::Reply;
 use durable_streams::protocol::sse::{Control, write_events};
@@ -14,10 +18,13 @@ use durable_streams::storage::{Failure, schema, segments};
 use durable_streams::stream::rotate::SegmentLimits;
 
 use crate::support::mirror::rows;
-use crate::support::{Request, World, all_messages};
+use crate::support::{Family, Request, World, all_messages};
 
 const START: Offset = Offset { read_seq: 3, position: 5 };
 const NEXT: Offset = Offset { read_seq: 3, position: 42 };
+/// The same, as JSON.
+const AT: &str = "{\"read_seq\":3,\"position\":5}";
+const TO: &str = "{\"read_seq\":3,\"position\":42}";
 
 #[test]
 fn offset_text() {
@@ -439,5 +446,144 @@ fn stored_trims() {
         let trimmed =
             format!("[Integer({first}), {columns}, Integer(0), Integer(1893456000005), Text(\"s2\")]");
         assert_eq!(rows_of(&world, query), [trimmed]);
+    }
+}
+
+/// What a fork's row says of its source.
+#[test]
+fn stored_fork() {
+    let mut family = Family::new(0);
+    family.run(&[
+        "PUT /v1/stream/a | content-type: text/plain << hello",
+        "PUT /v1/stream/b",
+        "DELETE /v1/stream/b",
+        "PUT /v1/stream/b | stream-forked-from: /v1/stream/a | stream-fork-offset: @0_3 | stream-fork-sub-offset: 1 << !",
+        "PUT /v1/stream/c | stream-forked-from: /v1/stream/b | stream-ttl: 9",
+    ]);
+    let stored = |family: &mut Family, path: &str| -> String {
+        let edge = family.member(path).sql.edges()[0].0.clone();
+        let connection = family.member(path).sql.raw();
+        let fork: String = connection.query_row("SELECT fork FROM stream", [], |row| row.get(0)).unwrap();
+        fork.replace(&edge, "EDGE")
+    };
+    let at = |read_seq: u64, position: u64| format!("{{\"read_seq\":{read_seq},\"position\":{position}}}");
+    let owner = |path: &str, incarnation: u64, shift: u64, until: String, hot_from: u64| {
+        format!(
+            "{{\"path\":\"{path}\",\"incarnation\":{incarnation},\"shift\":{shift},\"until\":{until},\"hot_from\":{hot_from}}}"
+        )
+    };
+    assert_eq!(
+        stored(&mut family, "b"),
+        format!(
+            "{{\"edge\":\"EDGE\",\"source\":\"a\",\"anchor\":{},\"sub_offset\":1,\"own_lifetime\":false,\
+             \"start\":{},\"own_start\":{},\"owners\":[{}]}}",
+            at(0, 3),
+            at(1, 0),
+            at(1, 4),
+            owner("a", 1, 1, at(1, 4), 0)
+        )
+    );
+    assert_eq!(
+        stored(&mut family, "c"),
+        format!(
+            "{{\"edge\":\"EDGE\",\"source\":\"b\",\"anchor\":{},\"sub_offset\":0,\"own_lifetime\":true,\
+             \"start\":{},\"own_start\":{},\"owners\":[{},{}]}}",
+            at(1, 5),
+            at(1, 0),
+            at(1, 5),
+            owner("a", 1, 1, at(1, 4), 0),
+            owner("b", 2, 0, at(1, 5), 1)
+        )
+    );
+}
+
+/// What objects ask each other, and say; during a deploy the other one may be of another version.
+#[test]
+fn what_objects_ask_each_other() {
+    let edge = || "e".to_owned();
+    let reference = Reference {
+        edge: edge(),
+        fork: "b".into(),
+        offset: Some(START),
+        sub_offset: 2,
+        content_type: None,
+        valid_until: 7,
+    };
+    let inherit = Inherit { incarnation: 1, from: START, until: NEXT, max_bytes: 9 };
+    let walk = Walk { incarnation: 1, from: START, until: NEXT, count: 4 };
+    for (question, text) in [
+        (
+            Question::Refer(reference),
+            format!(
+                "{{\"Refer\":{{\"edge\":\"e\",\"fork\":\"b\",\"offset\":{AT},\"sub_offset\":2,\
+                 \"content_type\":null,\"valid_until\":7}}}}"
+            ),
+        ),
+        (
+            Question::Release(Release { edge: edge(), valid_until: 7 }),
+            "{\"Release\":{\"edge\":\"e\",\"valid_until\":7}}".to_owned(),
+        ),
+        (
+            Question::Inherit(inherit),
+            format!("{{\"Inherit\":{{\"incarnation\":1,\"from\":{AT},\"until\":{TO},\"max_bytes\":9}}}}"),
+        ),
+        (
+            Question::Walk(walk),
+            format!("{{\"Walk\":{{\"incarnation\":1,\"from\":{AT},\"until\":{TO},\"count\":4}}}}"),
+        ),
+    ] {
+        assert_eq!(serde_json::to_string(&question).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Question>(&text).unwrap(), question);
+    }
+}
+
+#[test]
+fn what_they_answer() {
+    let granted = Inheritance {
+        content_type: "text/plain".into(),
+        lifetime: Lifetime::Ttl { seconds: 60 },
+        start: START,
+        anchor: NEXT,
+        until: None,
+        owners: Vec::new(),
+    };
+    let refused = |refusal| Told::Referenced(Referenced::Refused(refusal));
+    for (told, text) in [
+        (
+            Told::Referenced(Referenced::Granted(Box::new(granted))),
+            format!(
+                "{{\"Referenced\":{{\"Granted\":{{\"content_type\":\"text/plain\",\"lifetime\":{{\"Ttl\":{{\"seconds\":60}}}},\
+                 \"start\":{AT},\"anchor\":{TO},\"until\":null,\"owners\":[]}}}}}}"
+            ),
+        ),
+        (
+            refused(ForkRefusal::SourceNotFound),
+            "{\"Referenced\":{\"Refused\":\"SourceNotFound\"}}".to_owned(),
+        ),
+        (refused(ForkRefusal::SourceGone), "{\"Referenced\":{\"Refused\":\"SourceGone\"}}".to_owned()),
+        (
+            refused(ForkRefusal::OffsetBeyond { tail: START }),
+            format!("{{\"Referenced\":{{\"Refused\":{{\"OffsetBeyond\":{{\"tail\":{AT}}}}}}}}}"),
+        ),
+        (
+            refused(ForkRefusal::OffsetBefore { start: START }),
+            format!("{{\"Referenced\":{{\"Refused\":{{\"OffsetBefore\":{{\"start\":{AT}}}}}}}}}"),
+        ),
+        (
+            refused(ForkRefusal::SubOffsetBeyond { max: 3 }),
+            "{\"Referenced\":{\"Refused\":{\"SubOffsetBeyond\":{\"max\":3}}}}".to_owned(),
+        ),
+        (
+            refused(ForkRefusal::ContentType { expected: "text/plain".into() }),
+            "{\"Referenced\":{\"Refused\":{\"ContentType\":{\"expected\":\"text/plain\"}}}}".to_owned(),
+        ),
+        (refused(ForkRefusal::TooDeep), "{\"Referenced\":{\"Refused\":\"TooDeep\"}}".to_owned()),
+        (Told::Released, "\"Released\"".to_owned()),
+        (Told::Inherited(NEXT), format!("{{\"Inherited\":{TO}}}")),
+        (Told::Rotated(4), "{\"Rotated\":4}".to_owned()),
+        (Told::Walked(Walked { at: NEXT, left: 1 }), format!("{{\"Walked\":{{\"at\":{TO},\"left\":1}}}}")),
+    ] {
+        assert_eq!(serde_json::to_string(&told).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Told>(&text).unwrap(), told);
     }
 }

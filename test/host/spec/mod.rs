@@ -7,6 +7,7 @@ mod close;
 mod create;
 mod delete;
 mod errors;
+mod forks;
 mod gate;
 mod json;
 mod lifetime;

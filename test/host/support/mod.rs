@@ -3,6 +3,7 @@
 
 pub(crate) mod bucket;
 pub(crate) mod event_source;
+pub(crate) mod family;
 pub(crate) mod http;
 pub(crate) mod live;
 pub(crate) mod mirror;
@@ -12,6 +13,7 @@ pub(crate) mod sql;
 pub(crate) mod world;
 
 pub(crate) use bucket::all_messages;
+pub(crate) use family::Family;
 pub(crate) use http::{Request, Response};
 pub(crate) use live::{LongPoll, SseClient};
 pub(crate) use world::{Outcome, World, check};

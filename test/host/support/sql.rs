@@ -5,6 +5,7 @@ use std::path::Path;
 
 use durable_streams::protocol::SAFE_INTEGER_MAX;
 use durable_streams::storage::{Column, Failure, Param, Sql, Visit, segments};
+use durable_streams::stream::fork::Fork;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ToSql};
 
@@ -22,6 +23,15 @@ pub(crate) enum Fault {
     Commit,
     /// The commit, but all is stored.
     CommitButStored,
+}
+
+/// What a stream's row says of it.
+pub(crate) struct Stored {
+    pub(crate) incarnation: usize,
+    /// 1 while it is live, 2 while it is only there for its forks.
+    pub(crate) live: i64,
+    pub(crate) first_read_seq: u64,
+    pub(crate) fork: Option<Fork>,
 }
 
 /// The object's SQLite.
@@ -116,6 +126,43 @@ impl HostSql {
         let row = "SELECT content_type, created_at FROM stream";
         let born = self.connection.query_row(row, [], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)));
         born.unwrap()
+    }
+
+    /// What the stream's row says, if there ever was one.
+    pub(crate) fn presence(&self) -> Option<Stored> {
+        if !self.tables().contains(&"stream".to_owned()) {
+            return None;
+        }
+        let query = "SELECT incarnation, live, first_read_seq, fork FROM stream";
+        let stored = self.connection.query_row(query, [], |row| {
+            let fork: Option<String> = row.get(3)?;
+            Ok(Stored {
+                incarnation: row.get::<_, i64>(0)? as usize,
+                live: row.get(1)?,
+                first_read_seq: row.get::<_, i64>(2)? as u64,
+                fork: fork.map(|text| serde_json::from_str(&text).unwrap()),
+            })
+        });
+        Some(stored.unwrap())
+    }
+
+    /// The edges of the forks that hold the stream, and their paths.
+    pub(crate) fn holders(&self) -> Vec<(String, String)> {
+        self.pairs("forks", "SELECT edge, path FROM forks WHERE released_until IS NULL ORDER BY edge")
+    }
+
+    /// The stream's edges, and the sources that they lead to.
+    pub(crate) fn edges(&self) -> Vec<(String, String)> {
+        self.pairs("edges", "SELECT id, source FROM edges ORDER BY id")
+    }
+
+    fn pairs(&self, table: &str, query: &str) -> Vec<(String, String)> {
+        if !self.tables().contains(&table.to_owned()) {
+            return Vec::new();
+        }
+        let mut statement = self.connection.prepare(query).unwrap();
+        let pairs = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+        pairs.unwrap().collect::<Result<_, _>>().unwrap()
     }
 
     /// The keys of the segments that have rows.

@@ -559,7 +559,7 @@ pub(crate) fn check(state: &[&str], request: &str, expected: &str) {
 }
 
 /// `10s`, `5ms`.
-fn millis(text: &str) -> Millis {
+pub(super) fn millis(text: &str) -> Millis {
     match text.strip_suffix("ms") {
         Some(number) => number.parse().unwrap(),
         None => text.strip_suffix('s').unwrap().parse::<Millis>().unwrap() * 1000,

@@ -1,0 +1,655 @@
+//! Many streams, each with an object, storage and an alarm of its own, one bucket for all, and between the objects a network
+//! of which the test decides what becomes of each call. What waits is a task, and goes on when the test says so; what may
+//! happen between two of its steps is everything.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use ::http::Method;
+use durable_streams::edge::route::{Route, route};
+use durable_streams::object::alarm::RETRY;
+use durable_streams::object::cold::{Cold, Fetch, Fetched};
+use durable_streams::object::forks::{Asking, Said};
+use durable_streams::object::rotation::Work;
+use durable_streams::object::{Answer, Limits, Object, Ports, Stop};
+use durable_streams::protocol::Millis;
+use durable_streams::protocol::command::{Command, Create, Read, RequestHead};
+use durable_streams::protocol::fork::{Question, Release, Told};
+use durable_streams::protocol::registry::Registries;
+use durable_streams::protocol::reply::Reply;
+use durable_streams::storage::Failure;
+use durable_streams::storage::forks::Edge;
+use durable_streams::storage::messages::Chunk;
+use durable_streams::storage::segment_file;
+use durable_streams::stream::retain::RetentionDefaults;
+use durable_streams::stream::rotate::SegmentLimits;
+
+use super::bucket::HostBucket;
+use super::http::{Request, Response};
+use super::sockets::HostSockets;
+use super::sql::HostSql;
+use super::world::{CHUNK_MAX_BYTES, Outcome, START, millis};
+
+/// How many alarms ring at most until none is left.
+const ALARMS_MAX: usize = 1_000;
+
+/// The streams.
+pub(crate) struct Family {
+    pub(crate) members: BTreeMap<String, Member>,
+    pub(crate) bucket: HostBucket,
+    pub(crate) now: Millis,
+    /// What waits, the oldest first.
+    pub(crate) tasks: Vec<Task>,
+    /// Calls that were held back: nobody waits for their answers.
+    pub(crate) late: Vec<Call>,
+    limits: Limits,
+    random: Rc<RefCell<fastrand::Rng>>,
+    tasks_begun: u64,
+}
+
+/// One stream's object, and what outlives its memory.
+pub(crate) struct Member {
+    pub(crate) sql: HostSql,
+    pub(crate) sockets: HostSockets,
+    pub(crate) alarm_at: Option<Millis>,
+    object: Object,
+    /// The alarm is ringing until what it began has ended; whether the object could say what it rang for.
+    ringing: Option<bool>,
+    works_rest_until: Millis,
+    releases_rest_until: Millis,
+}
+
+/// A call from one object to another.
+pub(crate) type Call = (String, Question);
+
+/// The number of a task.
+pub(crate) type TaskId = u64;
+
+/// Something that waits.
+pub(crate) struct Task {
+    pub(crate) id: TaskId,
+    /// Whose it is.
+    pub(crate) path: String,
+    pub(crate) doing: Doing,
+}
+
+/// What is waited for. Each has two kinds of steps: something happens elsewhere, and the object goes on with it.
+pub(crate) enum Doing {
+    /// A fork is created.
+    Create { request: Box<Create<'static>>, asking: Asking, told: Option<Result<Told, Failure>> },
+    /// Something is read that is elsewhere.
+    Read { request: Read, cold: Box<Cold>, fetched: Vec<Result<Fetched, Failure>> },
+    /// Sources are let go.
+    Release { edge: Option<Edge>, told: Option<Result<Told, Failure>> },
+    /// Something is done in the bucket; whether it says that it was done.
+    Work { work: Option<Work>, done: Option<bool> },
+}
+
+/// What becomes of a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    Arrives,
+    /// It fails, and nobody hears of it.
+    Lost,
+    /// It fails for the caller, and arrives some other time.
+    Late,
+    /// It arrives, but its answer does not.
+    Unanswered,
+    /// It arrives now, and once more some other time.
+    Twice,
+}
+
+/// What a request comes to at once.
+pub(crate) enum Begun {
+    Done(Outcome),
+    Waits(TaskId),
+}
+
+impl Family {
+    pub(crate) fn new(seed: u64) -> Family {
+        Family::with(seed, CHUNK_MAX_BYTES, None, RetentionDefaults::default())
+    }
+
+    pub(crate) fn with(
+        seed: u64,
+        chunk_max_bytes: usize,
+        segments: Option<SegmentLimits>,
+        retention: RetentionDefaults,
+    ) -> Family {
+        let limits = Limits {
+            long_poll_timeout: 20_000,
+            chunk_max_bytes,
+            segments,
+            guarded: false,
+            mirrors: false,
+            registries: Registries::Off,
+            retention,
+        };
+        Family {
+            members: BTreeMap::new(),
+            bucket: HostBucket::default(),
+            now: START,
+            tasks: Vec::new(),
+            late: Vec::new(),
+            limits,
+            random: Rc::new(RefCell::new(fastrand::Rng::with_seed(!seed))),
+            tasks_begun: 0,
+        }
+    }
+
+    /// The stream's object, which is there whether or not the stream is.
+    pub(crate) fn member(&mut self, path: &str) -> &mut Member {
+        let limits = self.limits;
+        self.members.entry(path.to_owned()).or_insert_with(|| Member {
+            sql: HostSql::in_memory(),
+            sockets: HostSockets::default(),
+            alarm_at: None,
+            object: Object::new(limits),
+            ringing: None,
+            works_rest_until: 0,
+            releases_rest_until: 0,
+        })
+    }
+
+    /// Takes steps one after the other: requests that succeed, `WAIT 10s`, `CRASH a`, `RING a`.
+    #[track_caller]
+    pub(crate) fn run(&mut self, steps: &[&str]) {
+        for step in steps {
+            match step.split_once(' ') {
+                Some(("WAIT", time)) => self.now += millis(time),
+                Some(("CRASH", path)) => drop(self.crash(path, false)),
+                Some(("RING", path)) => {
+                    self.ring(path);
+                    self.settle();
+                }
+                _ => {
+                    let response = self.ask(step);
+                    assert!(response.status < 300, "{step} gave {response:?}");
+                }
+            }
+        }
+    }
+
+    /// Sends a request and lets everything come to its end, which nothing hinders.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, request: &str) -> Response {
+        match self.send(request) {
+            Outcome::Answered(response) => response,
+            Outcome::Parked(_, head) => panic!("{request} was parked: {head:?}"),
+        }
+    }
+
+    /// The same, where the answer may be a socket.
+    pub(crate) fn send(&mut self, request: &str) -> Outcome {
+        let outcome = match self.begin(&Request::parse(request)) {
+            Begun::Done(outcome) => outcome,
+            Begun::Waits(id) => self.finish(id),
+        };
+        self.settle();
+        outcome
+    }
+
+    /// Lets one request come to its end.
+    pub(crate) fn finish(&mut self, id: TaskId) -> Outcome {
+        loop {
+            if let Some(outcome) = self.advance(id, Fate::Arrives) {
+                return outcome;
+            }
+        }
+    }
+
+    /// One step of a task, by its number.
+    pub(crate) fn advance(&mut self, id: TaskId, fate: Fate) -> Option<Outcome> {
+        let index = self.tasks.iter().position(|task| task.id == id).expect("it waits");
+        self.step(index, fate)
+    }
+
+    /// Lets everything that waits come to its end.
+    pub(crate) fn settle(&mut self) -> Vec<(TaskId, Outcome)> {
+        let mut outcomes = Vec::new();
+        while let Some(task) = self.tasks.first() {
+            let id = task.id;
+            outcomes.extend(self.step(0, Fate::Arrives).map(|outcome| (id, outcome)));
+        }
+        outcomes
+    }
+
+    /// Sends a request: the edge's part, and the object's up to where it waits.
+    pub(crate) fn begin(&mut self, request: &Request) -> Begun {
+        let method: Method = request.method.parse().unwrap();
+        let path = match route(&method, &request.url) {
+            Route::Forward(path) | Route::LongPoll(path) | Route::Sse(path) => path.as_str().to_owned(),
+            Route::Reply(reply) => return answered(reply),
+            Route::Health | Route::Orphans | Route::Listing => panic!("{request:?} is for no stream"),
+        };
+        self.member(&path);
+        let header = |name: &str| {
+            let found = request.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.clone())
+        };
+        let random = Rc::clone(&self.random);
+        let random = || format!("{:032x}", random.borrow_mut().u128(..));
+        let head = RequestHead { method: &method, url: &request.url, header: &header, random: &random };
+        let command = match Command::parse(&head, &request.body) {
+            Ok(command) => command,
+            Err(refusal) => return answered(Reply::refused(&refusal)),
+        };
+        let served = self.touch(&path, |object, ports, now, path| object.serve(ports, path, &command, now));
+        match (served, command) {
+            (Ok(Answer::Cold(cold)), Command::Read(request)) => {
+                let (cold, fetched) = (Box::new(cold), Vec::new());
+                Begun::Waits(self.wait(&path, Doing::Read { request, cold, fetched }))
+            }
+            (Ok(Answer::Ask(asking)), Command::Create(create)) => {
+                let request = Box::new(create.into_owned());
+                Begun::Waits(self.wait(&path, Doing::Create { request, asking, told: None }))
+            }
+            (served, _) => Begun::Done(self.outcome(&path, served)),
+        }
+    }
+
+    /// One step of a task; what is left of the call that it makes, if it makes one, is for the fate to say. When a request
+    /// has come to its end, its answer.
+    pub(crate) fn step(&mut self, index: usize, fate: Fate) -> Option<Outcome> {
+        let Task { id, path, doing } = self.tasks.remove(index);
+        let (doing, outcome) = match doing {
+            Doing::Create { request, asking, told } => self.step_create(&path, (request, asking, told), fate),
+            Doing::Read { request, cold, fetched } => self.step_read(&path, (request, cold, fetched), fate),
+            Doing::Release { edge, told } => (self.step_release(&path, (edge, told), fate), None),
+            Doing::Work { work, done } => (self.step_work(&path, (work, done)), None),
+        };
+        match doing {
+            Some(doing) => self.tasks.insert(index, Task { id, path, doing }),
+            None => self.rang(&path),
+        }
+        outcome
+    }
+
+    /// The stream whose storage the next step of a task touches, if it touches any.
+    pub(crate) fn touches(&self, index: usize) -> Option<String> {
+        let Task { path, doing, .. } = &self.tasks[index];
+        let called = self.next_call(index);
+        let is_elsewhere = match doing {
+            Doing::Read { cold, fetched, .. } => fetched.len() < cold.fetches.len(),
+            Doing::Work { work: Some(Work::Upload(_) | Work::Collect(_)), done } => done.is_none(),
+            Doing::Work { .. } => false,
+            Doing::Create { .. } | Doing::Release { .. } => false,
+        };
+        called.map(|(callee, _)| callee).or((!is_elsewhere).then(|| path.clone()))
+    }
+
+    /// The call that the next step of a task makes, if it makes one.
+    pub(crate) fn next_call(&self, index: usize) -> Option<Call> {
+        match &self.tasks[index].doing {
+            Doing::Create { asking, told: None, .. } => Some((asking.path.clone(), asking.question.clone())),
+            Doing::Read { cold, fetched, .. } => match cold.fetches.get(fetched.len())? {
+                Fetch::Inherit { path, ask } => Some((path.clone(), Question::Inherit(ask.clone()))),
+                Fetch::Object { .. } | Fetch::Ending { .. } => None,
+            },
+            Doing::Release { edge: Some(edge), told: None } => Some(release_of(edge)),
+            Doing::Create { .. } | Doing::Release { .. } | Doing::Work { .. } => None,
+        }
+    }
+
+    /// A call that was held back arrives.
+    pub(crate) fn deliver(&mut self, index: usize) {
+        let call = self.late.remove(index);
+        let _nobody_waits = self.answer(&call);
+    }
+
+    /// The object loses its memory, and whatever it waited for; the calls that are on their way arrive some time, or
+    /// never. Which requests are never answered.
+    pub(crate) fn crash(&mut self, path: &str, calls_arrive: bool) -> Vec<TaskId> {
+        let mut dropped = Vec::new();
+        for index in
+            (0..self.tasks.len()).rev().filter(|index| self.tasks[*index].path == path).collect::<Vec<_>>()
+        {
+            let call = self.next_call(index);
+            self.late.extend(call.filter(|_| calls_arrive));
+            dropped.push(self.tasks.remove(index).id);
+        }
+        let (limits, now) = (self.limits, self.now);
+        let member = self.member(path);
+        member.object = Object::new(limits);
+        (member.works_rest_until, member.releases_rest_until) = (0, 0);
+        if member.ringing.take().is_some() {
+            // The platform rings one again that has not come to its end.
+            member.alarm_at = Some(now);
+        }
+        dropped
+    }
+
+    /// The alarm rings, whether or not it is time.
+    pub(crate) fn ring(&mut self, path: &str) {
+        let now = self.now;
+        let member = self.member(path);
+        member.alarm_at = None;
+        let ports = Ports { sql: &member.sql, sockets: &member.sockets };
+        member.ringing = Some(member.object.ring(&ports, now).is_ok());
+        if !self.does(path, is_work) {
+            self.wait(path, Doing::Work { work: None, done: None });
+        }
+        self.release_soon(path);
+        self.rang(path);
+    }
+
+    /// All alarms ring, each in its time, until none is left; nobody asks for anything.
+    #[track_caller]
+    pub(crate) fn let_alarms_ring(&mut self) {
+        for _ in 0..ALARMS_MAX {
+            let Some((at, path)) = self.next_alarm() else { return };
+            self.now = self.now.max(at);
+            self.ring(&path);
+            self.settle();
+        }
+        panic!("alarms ring for ever");
+    }
+
+    /// When the next alarm rings, and whose it is.
+    pub(crate) fn next_alarm(&self) -> Option<(Millis, String)> {
+        let alarms = self.members.iter().filter_map(|(path, member)| Some((member.alarm_at?, path.clone())));
+        alarms.min()
+    }
+
+    /// What the alarm began has ended, or not yet: then it is set for what comes next.
+    fn rang(&mut self, path: &str) {
+        if self.does(path, |doing| is_work(doing) || is_release(doing)) {
+            return;
+        }
+        match self.member(path).ringing.take() {
+            None => {}
+            Some(true) => self.rearm(path),
+            Some(false) => self.member(path).alarm_at = Some(self.now + RETRY),
+        }
+    }
+
+    fn rearm(&mut self, path: &str) {
+        let now = self.now;
+        let member = self.member(path);
+        let ports = Ports { sql: &member.sql, sockets: &member.sockets };
+        if member.object.rearm(&ports, None, None, now).is_err() {
+            member.alarm_at = Some(now + RETRY);
+        } else if let Some(at) = member.object.take_alarm() {
+            member.alarm_at = Some(at);
+        }
+    }
+
+    /// The object does something, and then what follows.
+    fn touch<T>(
+        &mut self,
+        path: &str,
+        act: impl FnOnce(&mut Object, &Ports<'_, HostSockets>, Millis, &str) -> T,
+    ) -> T {
+        let now = self.now;
+        let member = self.members.get_mut(path).expect("it was asked for");
+        let ports = Ports { sql: &member.sql, sockets: &member.sockets };
+        let done = act(&mut member.object, &ports, now, path);
+        if let Some(at) = member.object.take_alarm() {
+            member.alarm_at = Some(at);
+        }
+        if member.object.has_news() {
+            let _logged = member.object.announce(&ports, now);
+        }
+        if member.object.may_have_work() && now >= member.works_rest_until && !self.does(path, is_work) {
+            self.wait(path, Doing::Work { work: None, done: None });
+        }
+        self.release_soon(path);
+        done
+    }
+
+    fn release_soon(&mut self, path: &str) {
+        let now = self.now;
+        let member = self.member(path);
+        let may_release = member.object.may_have_releases() && now >= member.releases_rest_until;
+        if may_release && !self.does(path, is_release) {
+            self.wait(path, Doing::Release { edge: None, told: None });
+        }
+    }
+
+    fn does(&self, path: &str, what: impl Fn(&Doing) -> bool) -> bool {
+        self.tasks.iter().any(|task| task.path == path && what(&task.doing))
+    }
+
+    fn wait(&mut self, path: &str, doing: Doing) -> TaskId {
+        self.tasks_begun += 1;
+        self.tasks.push(Task { id: self.tasks_begun, path: path.to_owned(), doing });
+        self.tasks_begun
+    }
+
+    fn outcome(&self, path: &str, served: Result<Answer, Stop>) -> Outcome {
+        match served {
+            Ok(Answer::Reply(reply)) => Outcome::Answered(Response::of_reply(reply)),
+            Ok(Answer::Park(park)) => {
+                let head = Response::of_reply(park.head.clone());
+                Outcome::Parked(self.members[path].sockets.accept(&park), head)
+            }
+            Ok(other @ (Answer::Cold(_) | Answer::Ask(_))) => panic!("nobody waits for {other:?}"),
+            Err(Stop::Refused(refusal)) => Outcome::Answered(Response::of_reply(Reply::refused(&refusal))),
+            Err(Stop::Failed(_)) => Outcome::Answered(Response::of_reply(Reply::failed())),
+        }
+    }
+
+    // Calls.
+
+    fn call(&mut self, call: Call, fate: Fate) -> Result<Said, Failure> {
+        let lost = Failure::new("call", "it was lost");
+        match fate {
+            Fate::Arrives => self.answer(&call),
+            Fate::Lost => Err(lost),
+            Fate::Late => {
+                self.late.push(call);
+                Err(lost)
+            }
+            Fate::Unanswered => self.answer(&call).and(Err(lost)),
+            Fate::Twice => {
+                let said = self.answer(&call);
+                self.late.push(call);
+                said
+            }
+        }
+    }
+
+    /// What a stream says to another, in the form in which it crosses the platform.
+    fn answer(&mut self, (path, question): &Call) -> Result<Said, Failure> {
+        self.member(path);
+        let text = serde_json::to_string(question).unwrap();
+        let question: Question = serde_json::from_str(&text).unwrap();
+        let said = self.touch(path, |object, ports, now, path| object.answer(ports, path, &question, now));
+        let (told, bytes) = said?;
+        Ok((serde_json::from_str(&serde_json::to_string(&told).unwrap()).unwrap(), bytes))
+    }
+
+    // Tasks, as `src/cloudflare` carries them out.
+
+    fn step_create(
+        &mut self,
+        path: &str,
+        (request, asking, told): (Box<Create<'static>>, Asking, Option<Result<Told, Failure>>),
+        fate: Fate,
+    ) -> (Option<Doing>, Option<Outcome>) {
+        let Some(told) = told else {
+            let call = (asking.path.clone(), asking.question.clone());
+            let told = Some(self.call(call, fate).map(|(told, _)| told));
+            return (Some(Doing::Create { request, asking, told }), None);
+        };
+        let confirmed = self.touch(path, |object, ports, now, path| {
+            object.confirm(ports, (path, &request), (asking, told), now)
+        });
+        match confirmed {
+            Ok(Answer::Ask(asking)) => (Some(Doing::Create { request, asking, told: None }), None),
+            served => (None, Some(self.outcome(path, served))),
+        }
+    }
+
+    fn step_read(
+        &mut self,
+        path: &str,
+        (request, cold, mut fetched): (Read, Box<Cold>, Vec<Result<Fetched, Failure>>),
+        fate: Fate,
+    ) -> (Option<Doing>, Option<Outcome>) {
+        if let Some(fetch) = cold.fetches.get(fetched.len()) {
+            fetched.push(self.fetch(fetch, fate));
+            return (Some(Doing::Read { request, cold, fetched }), None);
+        }
+        let fetched: Result<Vec<Fetched>, Failure> = fetched.into_iter().collect();
+        let served = fetched.map_err(Stop::from).and_then(|fetched| {
+            let (fetched, passed) = pass_on(&cold, &request, fetched);
+            let thawed = self
+                .touch(path, |object, ports, now, _| object.thaw(ports, &request, (&cold, &fetched), now));
+            Ok(match thawed? {
+                Answer::Reply(reply) if reply.has_bytes() => {
+                    let body = passed.unwrap_or_else(|| reply.body.clone());
+                    Answer::Reply(Reply { body, ..reply })
+                }
+                answer @ (Answer::Reply(_) | Answer::Park(_) | Answer::Cold(_) | Answer::Ask(_)) => answer,
+            })
+        });
+        match served {
+            Ok(Answer::Cold(cold)) => {
+                (Some(Doing::Read { request, cold: Box::new(cold), fetched: Vec::new() }), None)
+            }
+            served => (None, Some(self.outcome(path, served))),
+        }
+    }
+
+    fn fetch(&mut self, fetch: &Fetch, fate: Fate) -> Result<Fetched, Failure> {
+        match fetch {
+            Fetch::Object { .. } | Fetch::Ending { .. } if fate == Fate::Lost => {
+                Err(Failure::new("read bucket", "it was lost"))
+            }
+            Fetch::Object { .. } | Fetch::Ending { .. } => Ok(self.bucket.fetch(fetch)),
+            Fetch::Inherit { path, ask } => {
+                match self.call((path.clone(), Question::Inherit(ask.clone())), fate)? {
+                    (Told::Inherited(next), body) => Ok(Fetched::Chunk(Chunk { body, next })),
+                    (Told::Rotated(hot_from), _) => Ok(Fetched::Rotated(hot_from)),
+                    (told, _) => panic!("{told:?} is no answer"),
+                }
+            }
+        }
+    }
+
+    fn step_release(
+        &mut self,
+        path: &str,
+        (edge, told): (Option<Edge>, Option<Result<Told, Failure>>),
+        fate: Fate,
+    ) -> Option<Doing> {
+        let now = self.now;
+        let released = match (edge, told) {
+            (None, _) => {
+                let member = self.member(path);
+                let ports = Ports { sql: &member.sql, sockets: &member.sockets };
+                member.object.next_release(&ports)
+            }
+            (Some(edge), None) => {
+                let told = Some(self.call(release_of(&edge), fate).map(|(told, _)| told));
+                return Some(Doing::Release { edge: Some(edge), told });
+            }
+            (Some(edge), Some(told)) => told.and_then(|told| {
+                assert_eq!(told, Told::Released);
+                let member = self.member(path);
+                let ports = Ports { sql: &member.sql, sockets: &member.sockets };
+                member.object.let_go(&ports, &edge)?;
+                member.object.next_release(&ports)
+            }),
+        };
+        match released {
+            Ok(edge) => edge.map(|edge| Doing::Release { edge: Some(edge), told: None }),
+            Err(_) => {
+                self.member(path).releases_rest_until = now + RETRY;
+                self.rearm(path);
+                None
+            }
+        }
+    }
+
+    fn step_work(&mut self, path: &str, (work, done): (Option<Work>, Option<bool>)) -> Option<Doing> {
+        let now = self.now;
+        if let (Some(work @ (Work::Upload(_) | Work::Collect(_))), None) = (work.as_ref(), done) {
+            let done = Some(self.bucket.take(work));
+            return Some(Doing::Work { work: work.clone().into(), done });
+        }
+        let member = self.member(path);
+        let ports = Ports { sql: &member.sql, sockets: &member.sockets };
+        let worked = match (&work, done) {
+            (Some(_), Some(false)) => Err(Failure::new("bucket", "it failed")),
+            (Some(Work::Upload(upload)), _) => member.object.uploaded(&ports, upload, now),
+            (Some(Work::Collect(collection)), _) => member.object.collected(&ports, collection, now),
+            (Some(Work::Encode) | None, _) => Ok(()),
+        };
+        let next = worked.and_then(|()| member.object.next_work(&ports));
+        member.works_rest_until = if next.is_err() { now + RETRY } else { 0 };
+        match next {
+            Ok(Some(work)) => Some(Doing::Work { work: Some(work), done: None }),
+            Ok(None) | Err(_) => {
+                self.rearm(path);
+                None
+            }
+        }
+    }
+
+    // What must be so.
+
+    /// The bucket holds what the rows of all streams say, whole, and nothing else.
+    #[track_caller]
+    pub(crate) fn assert_bucket_is_tidy(&self) {
+        let mut keys: Vec<String> =
+            self.members.values().flat_map(|member| member.sql.segment_keys()).collect();
+        keys.sort_unstable();
+        assert!(self.bucket.objects.keys().eq(keys.iter()), "{:?}, but {keys:?}", self.bucket.objects.keys());
+        for (key, object) in &self.bucket.objects {
+            segment_file::parse(object).unwrap_or_else(|failure| panic!("{key}: {failure:?}"));
+        }
+    }
+
+    /// Every fork holds its source by the edge that it names, nothing else holds anything, and whatever was deleted is there
+    /// for somebody or gone.
+    #[track_caller]
+    pub(crate) fn assert_edges_are_true(&self) {
+        let mut held = Vec::new();
+        let mut holding = Vec::new();
+        for (path, member) in &self.members {
+            let holders = member.sql.holders();
+            let (live, fork) = member.sql.presence().map_or((0, None), |stored| (stored.live, stored.fork));
+            assert!(live != 2 || !holders.is_empty(), "{path} is there for nobody");
+            assert!(live != 0 || holders.is_empty(), "{path} was held by {holders:?}");
+            held.extend(holders.into_iter().map(|(edge, fork)| (edge, path.clone(), fork)));
+            let own = fork.map(|fork| (fork.edge, fork.source));
+            assert_eq!(member.sql.edges(), Vec::from_iter(own.clone()), "the edges of {path}");
+            holding.extend(own.map(|(edge, source)| (edge, source, path.clone())));
+        }
+        held.sort_unstable();
+        holding.sort_unstable();
+        assert_eq!(held, holding, "what holds, and what is held: edge, source, fork");
+    }
+}
+
+/// What goes to the reader without being looked at.
+fn pass_on(cold: &Cold, request: &Read, fetched: Vec<Fetched>) -> (Vec<Fetched>, Option<Vec<u8>>) {
+    match (&cold.fetches[..], &fetched[..]) {
+        ([Fetch::Inherit { .. }], [Fetched::Chunk(Chunk { body, next })])
+            if cold.passes_on(*next, request.mode) =>
+        {
+            (vec![Fetched::Passed(*next)], Some(body.clone()))
+        }
+        _ => (fetched, None),
+    }
+}
+
+fn release_of(edge: &Edge) -> Call {
+    let release = Release { edge: edge.id.clone(), valid_until: edge.valid_until };
+    (edge.source.clone(), Question::Release(release))
+}
+
+fn answered(reply: Reply) -> Begun {
+    Begun::Done(Outcome::Answered(Response::of_reply(reply)))
+}
+
+fn is_work(doing: &Doing) -> bool {
+    matches!(doing, Doing::Work { .. })
+}
+
+fn is_release(doing: &Doing) -> bool {
+    matches!(doing, Doing::Release { .. })
+}
