@@ -368,7 +368,8 @@ impl Ends<'_> {
         if anchor < self.stream.own_start() {
             return Ok((sub_offset == 0).then_some(anchor));
         }
-        if anchor.position > self.end_of(anchor.read_seq)? {
+        // Of a closed stream that was trimmed as a whole only the tail is left, and no segment that it is in.
+        if anchor < tail && anchor.position > self.end_of(anchor.read_seq)? {
             return refused(ForkRefusal::OffsetBeyond { tail });
         }
         let Walked { at, left } = self.walk(anchor, tail, sub_offset)?;

@@ -824,6 +824,24 @@ fn retention_of_a_source() {
     family.ask("GET /v1/stream/c").assert_is("200 << world");
 }
 
+/// A closed stream may have dropped all it had: then a fork of it begins with nothing, where that ended.
+#[test]
+fn a_source_that_has_dropped_everything() {
+    let mut family = with_segments(1_000, RetentionDefaults { segments: None, seconds: Some(5) });
+    family.run(&[A, CLOSE, "WAIT 5s"]);
+    family.ask("GET /v1/stream/a").assert_is("200 | stream-closed: true | stream-next-offset: @0_5 <<");
+    assert!(family.bucket.objects.is_empty());
+    let beyond = format!("{FORK} | stream-fork-sub-offset: 1");
+    family.ask(&beyond).assert_is("400 | error: fork_sub_offset_beyond_tail");
+    let before = format!("{FORK} | stream-fork-offset: @0_4");
+    family.ask(&before).assert_is("400 | error: fork_offset_gone");
+    family.ask(&format!("{FORK} << own")).assert_is("201 | stream-next-offset: @0_8");
+    crash_all(&mut family);
+    family.ask("GET /v1/stream/b").assert_is("200 << own");
+    family.run(&[FORK_OF_FORK]);
+    family.ask("GET /v1/stream/c?offset=@0_5").assert_is("200 << own");
+}
+
 /// What a fork drops goes with the oldest it has: first what it inherited.
 #[test]
 fn retention_of_a_fork() {
