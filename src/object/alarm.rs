@@ -26,12 +26,21 @@ pub(super) struct Alarm {
     rings_at: Option<Millis>,
     /// It has yet to be set for that.
     wanted_at: Option<Millis>,
+    /// Something has failed: whether it was set, and for what, is not known.
+    is_lost: bool,
 }
 
 impl Alarm {
+    /// After a failure: the alarm may just have rung, or was never set for what was stored all the same.
+    pub(super) fn lost() -> Alarm {
+        Alarm { is_lost: true, ..Alarm::default() }
+    }
+
     /// What is known without asking: a stream that ends by itself has had an alarm from its creation on.
-    pub(super) fn of(stream: Option<&Stream>) -> Alarm {
-        Alarm { rings_at: stream.and_then(Stream::expires_at), wanted_at: None }
+    pub(super) fn load(&mut self, stream: Option<&Stream>) {
+        if !self.is_lost {
+            self.rings_at = stream.and_then(Stream::expires_at);
+        }
     }
 }
 
@@ -90,7 +99,9 @@ impl Object {
     fn arm_for(&mut self, mirror_at: Option<Millis>, registry_at: Option<Millis>, now: Millis) {
         let ends_at = self.life.as_ref().and_then(|life| life.live().ok()).and_then(Stream::expires_at);
         let has_edges = self.may_have_releases() || !self.refused.is_empty();
-        let works_at = (self.has_work() || has_edges).then_some(now + RETRY);
+        // One that is lost is set anew, and soon, since what it was to ring for is not known either.
+        let is_lost = std::mem::take(&mut self.alarm.is_lost);
+        let works_at = (self.has_work() || has_edges || is_lost).then_some(now + RETRY);
         // Nobody asks for a stream that has ended, so nobody else would see to it that the registry knows.
         let reports_at = registry_at.or_else(|| self.owes_end().then_some(now + RETRY));
         let reasons = [ends_at, self.trims_at.alarm_at(), works_at, mirror_at, reports_at];

@@ -198,7 +198,7 @@ impl Object {
     /// Drops what is in memory. What is being deleted or asked is so all the same.
     pub fn forget(&mut self) {
         let asking = std::mem::take(&mut self.asking);
-        *self = Object { sweeps: self.sweeps, asking, ..Object::new(self.limits) };
+        *self = Object { sweeps: self.sweeps, asking, alarm: Alarm::lost(), ..Object::new(self.limits) };
     }
 
     /// Whether anything is in memory yet.
@@ -215,7 +215,7 @@ impl Object {
             // commit and announcement), the edge sees the gap in the next frame and asks again.
             let stream = life.live().ok();
             self.announced = stream.map(Announced::all_of);
-            self.alarm = Alarm::of(stream);
+            self.alarm.load(stream);
             self.life = Some(life);
         }
         Ok(self.life.as_mut().expect("it was loaded above"))

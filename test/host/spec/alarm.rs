@@ -5,6 +5,7 @@ use super::{CLOSE, HELLO, TEXT};
 use crate::support::World;
 use crate::support::bucket::BucketFault;
 use crate::support::mirror::MirrorFault;
+use crate::support::sql::Fault;
 use crate::support::world::START;
 use durable_streams::object::alarm::RETRY;
 use durable_streams::object::mirror::REST_MIN;
@@ -197,4 +198,32 @@ fn a_busy_stream_sets_it_once_a_minute() {
     world.run(&[HELLO, "WAIT 100s", HELLO]);
     rings(&mut world);
     assert_eq!(world.alarms_set, before + 1);
+}
+
+/// What the alarm began may fail, and then memory does not know that it has rung: a stream that ends by itself has one again.
+#[test]
+fn storage_fails_while_the_alarm_rings() {
+    for fault in [Fault::Commit, Fault::CommitButStored] {
+        let mut world = world_that_died(&[TTL, HELLO, HELLO]);
+        world.now = world.alarm_at.unwrap();
+        world.sql.arm(fault);
+        world.ring();
+        assert!(world.sql.disarm(), "it struck");
+        assert!(world.alarm_at.is_some_and(|at| at <= world.now + RETRY), "{fault:?}: {:?}", world.alarm_at);
+        rings(&mut world);
+        world.assert_bucket_is_tidy();
+        assert!(world.bucket.objects.is_empty(), "it has ended");
+    }
+}
+
+/// A stream may be there although its PUT failed: what is to happen next sees to its end, too.
+#[test]
+fn a_creation_that_failed_but_is_stored() {
+    let mut world = world_after(2, &[]);
+    world.sql.arm(Fault::CommitButStored);
+    world.ask(TTL).assert_is("500");
+    world.run(&[HELLO, HELLO]);
+    assert!(world.alarm_at.is_some());
+    rings(&mut world);
+    assert!(world.bucket.objects.is_empty(), "it has ended");
 }
