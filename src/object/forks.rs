@@ -138,8 +138,9 @@ impl Object {
         let _there_or_not = self.stream(ports, now);
         match fork(self.load(ports.sql)?, request, &granted, now)? {
             Creating::Create(stream, content) => {
-                if !forks::is_intended(ports.sql, &edge)? {
-                    return Err(Failure::new("create fork", "its source was let go meanwhile").into());
+                // That it is still noted says nothing: its source may be let go at this moment.
+                if !self.asking.iter().any(|asked| asked.id == edge) {
+                    return Err(Failure::new("create fork", "its source was given up").into());
                 }
                 self.born(ports, (path, request), (stream, &content), now)
             }

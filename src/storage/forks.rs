@@ -7,7 +7,6 @@ use crate::protocol::Millis;
 const TABLE: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?";
 const EDGES: &str = "edges";
 const INTEND: &str = "INSERT INTO edges (id, source, valid_until) VALUES (?, ?, ?)";
-const IS_INTENDED: &str = "SELECT 1 FROM edges WHERE id = ?";
 const NEXT_EDGE: &str =
     "SELECT id, source, valid_until FROM edges WHERE id <> ? AND id > ? ORDER BY id LIMIT 1";
 const FORGO: &str = "DELETE FROM edges WHERE id = ?";
@@ -42,11 +41,6 @@ pub(super) fn intend(sql: &dyn Sql, edge: &Edge) -> Result<(), Failure> {
     sql.run(schema::CREATE_EDGES, &[])?;
     let params = [Param::Text(&edge.id), Param::Text(&edge.source), Param::Integer(edge.valid_until)];
     sql.run(INTEND, &params)
-}
-
-/// Whether an edge is noted.
-pub fn is_intended(sql: &dyn Sql, id: &str) -> Result<bool, Failure> {
-    Ok(exists(sql, EDGES)? && only_row(sql, IS_INTENDED, &[Param::Text(id)])?.is_some())
 }
 
 /// The first edge after one, other than the one that is kept.

@@ -6,6 +6,7 @@ use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;
 
 use crate::support::family::{Begun, Fate};
+use crate::support::world::START;
 use crate::support::{Family, Outcome, Request, Response};
 
 const A: &str = "PUT /v1/stream/a | content-type: text/plain << hello";
@@ -582,6 +583,35 @@ fn a_reference_that_comes_after_its_release() {
     // The next release forgets what is over.
     family.run(&[FORK, "WAIT 31s", "DELETE /v1/stream/b"]);
     assert_eq!(remembered(&mut family), 0);
+}
+
+/// Whoever waits for too long is given up, and its edge let go. If the answer comes after all, and be it in the middle of that,
+/// nothing is made of it: its source is let go.
+#[test]
+fn an_answer_that_comes_too_late() {
+    for steps in 0..4 {
+        let mut family = after(&[A]);
+        let id = begin(&mut family, FORK);
+        family.advance(id, Fate::Arrives);
+        while let Some(at) = family.member("b").alarm_at.filter(|_| family.now < START + 61_000) {
+            family.now = at + 1_000;
+            family.ring("b");
+        }
+        for _ in 0..steps {
+            let other = family.tasks.iter().find(|task| task.id != id).map(|task| task.id);
+            other.map(|other| family.advance(other, Fate::Arrives));
+        }
+        let response = finish(&mut family, id);
+        family.settle();
+        family.let_alarms_ring();
+        family.assert_edges_are_true();
+        let is_there = family.ask("HEAD /v1/stream/b").status == 200;
+        assert_eq!(response.status == 201, is_there, "after {steps} steps: {response:?}");
+        family.run(&[DELETE]);
+        if is_there {
+            family.ask("GET /v1/stream/b").assert_is("200 << hello");
+        }
+    }
 }
 
 /// A reference that arrives twice holds the source once, and needs no less of it than at first.
