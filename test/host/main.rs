@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod family_model;
+#[cfg(test)]
+mod fork_simulation;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod model;

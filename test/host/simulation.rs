@@ -35,10 +35,15 @@ const STEPS_MAX: u32 = 120;
 
 #[test]
 fn simulation() {
+    play(SEEDS_DEFAULT, &run_or_panic);
+}
+
+/// Plays the histories of all seeds, or of the one that is asked for.
+pub(crate) fn play(seeds_default: u64, run: &(dyn Fn(u64) + Sync)) {
     if let Some(seed) = number("SEED") {
-        return run_or_panic(seed);
+        return run(seed);
     }
-    let seeds = number("SEEDS").unwrap_or(SEEDS_DEFAULT);
+    let seeds = number("SEEDS").unwrap_or(seeds_default);
     let next = AtomicU64::new(0);
     let threads = thread::available_parallelism().map_or(2, usize::from);
     thread::scope(|scope| {
@@ -47,7 +52,7 @@ fn simulation() {
                 while let seed @ 0.. = next.fetch_add(1, Ordering::Relaxed)
                     && seed < seeds
                 {
-                    run_or_panic(seed);
+                    run(seed);
                 }
             });
         }

@@ -611,17 +611,29 @@ impl Family {
         let mut holding = Vec::new();
         for (path, member) in &self.members {
             let holders = member.sql.holders();
-            let (live, fork) = member.sql.presence().map_or((0, None), |stored| (stored.live, stored.fork));
+            let live = member.sql.presence().map_or(0, |stored| stored.live);
             assert!(live != 2 || !holders.is_empty(), "{path} is there for nobody");
             assert!(live != 0 || holders.is_empty(), "{path} was held by {holders:?}");
             held.extend(holders.into_iter().map(|(edge, fork)| (edge, path.clone(), fork)));
-            let own = fork.map(|fork| (fork.edge, fork.source));
+            let own = member.sql.fork().map(|fork| (fork.edge, fork.source));
             assert_eq!(member.sql.edges(), Vec::from_iter(own.clone()), "the edges of {path}");
             holding.extend(own.map(|(edge, source)| (edge, source, path.clone())));
         }
         held.sort_unstable();
         holding.sort_unstable();
         assert_eq!(held, holding, "what holds, and what is held: edge, source, fork");
+    }
+
+    /// Of a stream that ended nothing is left but what keeps its offsets from coming back, and of one that never was nothing.
+    #[track_caller]
+    pub(crate) fn assert_nothing_is_left(&self) {
+        for (path, member) in &self.members {
+            let is_there = member.sql.presence().is_some_and(|stored| stored.live > 0);
+            let tables = member.sql.tables();
+            let has_content = |table: &String| table.starts_with("messages_") || table == "producers";
+            assert!(is_there || !tables.iter().any(has_content), "{path} has {tables:?}");
+            assert!(is_there || member.sql.segment_keys().is_empty(), "{path} has segments");
+        }
     }
 }
 

@@ -25,13 +25,12 @@ pub(crate) enum Fault {
     CommitButStored,
 }
 
-/// What a stream's row says of it.
+/// What a stream's row says of its presence.
 pub(crate) struct Stored {
     pub(crate) incarnation: usize,
-    /// 1 while it is live, 2 while it is only there for its forks.
+    /// 1 while it is live, 2 while it is only there for its forks, 0 once it has ended.
     pub(crate) live: i64,
     pub(crate) first_read_seq: u64,
-    pub(crate) fork: Option<Fork>,
 }
 
 /// The object's SQLite.
@@ -130,20 +129,21 @@ impl HostSql {
 
     /// What the stream's row says, if there ever was one.
     pub(crate) fn presence(&self) -> Option<Stored> {
-        if !self.tables().contains(&"stream".to_owned()) {
-            return None;
-        }
-        let query = "SELECT incarnation, live, first_read_seq, fork FROM stream";
-        let stored = self.connection.query_row(query, [], |row| {
-            let fork: Option<String> = row.get(3)?;
-            Ok(Stored {
-                incarnation: row.get::<_, i64>(0)? as usize,
-                live: row.get(1)?,
-                first_read_seq: row.get::<_, i64>(2)? as u64,
-                fork: fork.map(|text| serde_json::from_str(&text).unwrap()),
-            })
+        let query = "SELECT incarnation, live, first_read_seq FROM stream";
+        // Whoever looks at it after each step has no time to ask for the table first.
+        let mut statement = self.connection.prepare_cached(query).ok()?;
+        let stored = statement.query_row([], |row| {
+            let incarnation = row.get::<_, i64>(0)? as usize;
+            Ok(Stored { incarnation, live: row.get(1)?, first_read_seq: row.get::<_, i64>(2)? as u64 })
         });
         Some(stored.unwrap())
+    }
+
+    /// What the stream says of its source, if it is a fork.
+    pub(crate) fn fork(&self) -> Option<Fork> {
+        let text: Option<String> =
+            self.connection.query_row("SELECT fork FROM stream", [], |row| row.get(0)).ok()?;
+        text.map(|text| serde_json::from_str(&text).unwrap())
     }
 
     /// The edges of the forks that hold the stream, and their paths.
