@@ -16,8 +16,8 @@ use super::reply;
 use super::stream_object::Inner;
 use super::thaw::Waiting;
 use super::upstream::unreached;
+use crate::object::Answer;
 use crate::object::cold::{Fetch, Fetched};
-use crate::object::{Answer, Stop};
 use crate::protocol::fork::{Inherit, Question, Told};
 use crate::protocol::offset::Offset;
 use crate::storage::Failure;
@@ -76,7 +76,8 @@ impl Inheriting {
 }
 
 fn failed(inner: &Rc<Inner>, waiting: &Waiting, failure: Failure) -> Result<JsValue, JsValue> {
-    inner.respond(&waiting.asker, Err(Stop::Failed(failure))).map(JsValue::from)
+    let served = inner.thaw(waiting, &[Fetched::Failed(failure)]);
+    inner.respond(&waiting.asker, served).map(JsValue::from)
 }
 
 /// Answers with the body that came, if the read still is what it was.

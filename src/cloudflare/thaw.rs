@@ -47,11 +47,10 @@ impl Inner {
             let _busy = counters::busy(inner.name(), |_| {});
             loop {
                 let fetched = match fetched.take() {
-                    Some(fetched) => Ok(fetched),
+                    Some(fetched) => fetched,
                     None => inner.fetch_all(&waiting.cold).await,
                 };
-                let served = fetched.map_err(Stop::Failed).and_then(|fetched| inner.thaw(&waiting, &fetched));
-                match served {
+                match inner.thaw(&waiting, &fetched) {
                     // What it needs was trimmed or rotated meanwhile, or is only known now.
                     Ok(Answer::Cold(other)) => waiting.cold = other,
                     served => return inner.respond(&waiting.asker, served).map(JsValue::from),
@@ -73,8 +72,9 @@ impl Inner {
         served
     }
 
-    async fn fetch_all(&self, cold: &Cold) -> Result<Vec<Fetched>, Failure> {
-        join_all(cold.fetches.iter().map(|fetch| self.fetch(fetch))).await.into_iter().collect()
+    async fn fetch_all(&self, cold: &Cold) -> Vec<Fetched> {
+        let fetched = join_all(cold.fetches.iter().map(|fetch| self.fetch(fetch))).await;
+        fetched.into_iter().map(|fetched| fetched.unwrap_or_else(Fetched::Failed)).collect()
     }
 
     async fn fetch(&self, fetch: &Fetch) -> Result<Fetched, Failure> {

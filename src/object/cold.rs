@@ -73,6 +73,8 @@ pub enum Fetched {
     Passed(Offset),
     /// It has gone to the bucket: the first segment that has not.
     Rotated(u64),
+    /// Nobody could be asked. Whether that matters depends on what became of the stream meanwhile.
+    Failed(Failure),
 }
 
 /// What is read of what was fetched.
@@ -139,6 +141,11 @@ impl Cold {
         (fetched, of_late): (&[Fetched], &mut Shapes),
         limits: Limits,
     ) -> Result<Thawed, Failure> {
+        for fetched in fetched {
+            if let Fetched::Failed(failure) = fetched {
+                return Err(failure.clone());
+            }
+        }
         let mut learnt = self.learnt.clone();
         for (fetch, fetched) in self.fetches.iter().zip(fetched) {
             let Fetch::Ending { key } = fetch else { continue };

@@ -79,7 +79,7 @@ pub(crate) enum Doing {
     /// A fork is created.
     Create { request: Box<Create<'static>>, asking: Asking, told: Option<Result<Told, Failure>> },
     /// Something is read that is elsewhere.
-    Read { request: Read, cold: Box<Cold>, fetched: Vec<Result<Fetched, Failure>> },
+    Read { request: Read, cold: Box<Cold>, fetched: Vec<Fetched> },
     /// Sources are let go.
     Release { edge: Option<Edge>, told: Option<Result<Told, Failure>> },
     /// Something is done in the bucket; whether it says that it was done.
@@ -485,25 +485,22 @@ impl Family {
     fn step_read(
         &mut self,
         path: &str,
-        (request, cold, mut fetched): (Read, Box<Cold>, Vec<Result<Fetched, Failure>>),
+        (request, cold, mut fetched): (Read, Box<Cold>, Vec<Fetched>),
         fate: Fate,
     ) -> (Option<Doing>, Option<Outcome>) {
         if let Some(fetch) = cold.fetches.get(fetched.len()) {
-            fetched.push(self.fetch(fetch, fate));
+            fetched.push(self.fetch(fetch, fate).unwrap_or_else(Fetched::Failed));
             return (Some(Doing::Read { request, cold, fetched }), None);
         }
-        let fetched: Result<Vec<Fetched>, Failure> = fetched.into_iter().collect();
-        let served = fetched.map_err(Stop::from).and_then(|fetched| {
-            let (fetched, passed) = pass_on(&cold, &request, fetched);
-            let thawed = self
-                .touch(path, |object, ports, now, _| object.thaw(ports, &request, (&cold, &fetched), now));
-            Ok(match thawed? {
-                Answer::Reply(reply) if reply.has_bytes() => {
-                    let body = passed.unwrap_or_else(|| reply.body.clone());
-                    Answer::Reply(Reply { body, ..reply })
-                }
-                answer @ (Answer::Reply(_) | Answer::Park(_) | Answer::Cold(_) | Answer::Ask(_)) => answer,
-            })
+        let (fetched, passed) = pass_on(&cold, &request, fetched);
+        let thawed =
+            self.touch(path, |object, ports, now, _| object.thaw(ports, &request, (&cold, &fetched), now));
+        let served = thawed.map(|answer| match answer {
+            Answer::Reply(reply) if reply.has_bytes() => {
+                let body = passed.unwrap_or_else(|| reply.body.clone());
+                Answer::Reply(Reply { body, ..reply })
+            }
+            answer @ (Answer::Reply(_) | Answer::Park(_) | Answer::Cold(_) | Answer::Ask(_)) => answer,
         });
         match served {
             Ok(Answer::Cold(cold)) => {
