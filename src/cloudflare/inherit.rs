@@ -89,7 +89,7 @@ fn pass(
 ) -> Result<JsValue, JsValue> {
     let served = inner.thaw(&waiting, &[Fetched::Passed(next)]);
     if let Ok(Answer::Reply(answer)) = &served
-        && answer.has_bytes()
+        && waiting.cold.has_bytes_of(next, answer)
     {
         return reply::over(&waiting.asker.seen(answer.clone()), response.body()).map(JsValue::from);
     }

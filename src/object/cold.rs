@@ -11,7 +11,9 @@ use crate::protocol::Millis;
 use crate::protocol::command::ReadMode;
 use crate::protocol::content_type::Format;
 use crate::protocol::fork::Inherit;
+use crate::protocol::names::header;
 use crate::protocol::offset::Offset;
+use crate::protocol::reply::Reply;
 use crate::storage::messages::{self, Chunk};
 use crate::storage::segment_file::parse_ending;
 use crate::storage::segments::Shape;
@@ -115,6 +117,13 @@ impl Cold {
         let [Part::Hot { shift, until, .. }] = &self.parts[..] else { return false };
         let next = next.shifted(*shift);
         mode != ReadMode::Sse && (next < *until || next == self.tail)
+    }
+
+    /// Whether those bytes are an answer's: a read that begins elsewhere by now has others.
+    pub fn has_bytes_of(&self, next: Offset, answer: &Reply) -> bool {
+        let [Part::Hot { shift, .. }] = &self.parts[..] else { return false };
+        let next = next.shifted(*shift).to_string();
+        answer.has_bytes() && answer.header(header::STREAM_NEXT_OFFSET) == Some(&next)
     }
 
     /// When the last message of the segment was written that the read begins in, if it is the stream's own.

@@ -16,6 +16,7 @@ use durable_streams::object::{Answer, Limits, Object, Ports, Stop};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::command::{Command, Create, Read, RequestHead};
 use durable_streams::protocol::fork::{Question, Release, Told};
+use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::registry::Registries;
 use durable_streams::protocol::reply::Reply;
 use durable_streams::storage::Failure;
@@ -496,11 +497,12 @@ impl Family {
         let thawed =
             self.touch(path, |object, ports, now, _| object.thaw(ports, &request, (&cold, &fetched), now));
         let served = thawed.map(|answer| match answer {
-            Answer::Reply(reply) if reply.has_bytes() => {
-                let body = passed.unwrap_or_else(|| reply.body.clone());
+            Answer::Reply(reply) => {
+                let passed = passed.filter(|(next, _)| cold.has_bytes_of(*next, &reply));
+                let body = passed.map_or_else(|| reply.body.clone(), |(_, body)| body);
                 Answer::Reply(Reply { body, ..reply })
             }
-            answer @ (Answer::Reply(_) | Answer::Park(_) | Answer::Cold(_) | Answer::Ask(_)) => answer,
+            answer @ (Answer::Park(_) | Answer::Cold(_) | Answer::Ask(_)) => answer,
         });
         match served {
             Ok(Answer::Cold(cold)) => {
@@ -635,12 +637,12 @@ impl Family {
 }
 
 /// What goes to the reader without being looked at.
-fn pass_on(cold: &Cold, request: &Read, fetched: Vec<Fetched>) -> (Vec<Fetched>, Option<Vec<u8>>) {
+fn pass_on(cold: &Cold, request: &Read, fetched: Vec<Fetched>) -> (Vec<Fetched>, Option<(Offset, Vec<u8>)>) {
     match (&cold.fetches[..], &fetched[..]) {
         ([Fetch::Inherit { .. }], [Fetched::Chunk(Chunk { body, next })])
             if cold.passes_on(*next, request.mode) =>
         {
-            (vec![Fetched::Passed(*next)], Some(body.clone()))
+            (vec![Fetched::Passed(*next)], Some((*next, body.clone())))
         }
         _ => (fetched, None),
     }
