@@ -20,6 +20,7 @@ use crate::object::{Answer, Ports};
 use crate::protocol::command::Create;
 use crate::protocol::fork::{Question, Release, Told};
 use crate::storage::Failure;
+use crate::storage::forks::Edge;
 
 #[wasm_bindgen(module = "/src/cloudflare/asking.js")]
 extern "C" {
@@ -133,15 +134,19 @@ impl Inner {
     async fn release_until_done(&self) -> Result<(), Failure> {
         let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
+        let (mut failed, mut failure): (Option<Edge>, Option<Failure>) = (None, None);
         loop {
-            let next = self.object.borrow_mut().next_release(&ports);
+            let next = self.object.borrow_mut().next_release(&ports, failed.as_ref());
             let before = self.sql.take_row_counts();
-            let Some(edge) = next? else { return Ok(()) };
+            let Some(edge) = next? else { return failure.map_or(Ok(()), Err) };
             let question =
                 Question::Release(Release { edge: edge.id.clone(), valid_until: edge.valid_until });
-            let told = self.ask(&edge.source, &question).await?;
-            if told != Told::Released {
-                return Err(Failure::new("release source", format_args!("{told:?} is no answer")));
+            let told = self.ask(&edge.source, &question).await;
+            if told != Ok(Told::Released) {
+                // Whoever does not answer holds up no other.
+                failure = failure.or(Some(Failure::new("release source", format_args!("{told:?}"))));
+                failed = Some(edge);
+                continue;
             }
             self.object.borrow_mut().let_go(&ports, &edge)?;
             if self.config.debug {

@@ -197,6 +197,12 @@ impl Cold {
                 return Ok(Chunk { next: next.shifted(*shift), ..whole });
             }
             let chunk = part.chunk(format, (fetch, fetched), room(&whole))?;
+            if chunk.next == part.from() {
+                // Too large for what is left of this answer; alone it would have come.
+                let stands_still = whole.next == self.start;
+                let less = || Failure::new("read inherited part", "its owner holds less than it was");
+                return if stands_still { Err(less()) } else { Ok(whole) };
+            }
             whole.next = chunk.next;
             messages::join(format, &mut whole.body, chunk.body);
         }
@@ -228,13 +234,8 @@ impl Part {
             (Part::Segment(segment), Fetch::Object { key, range }, fetched) => {
                 segment.chunk(format, (range, fetched), max_bytes).map_err(|failure| named(key, &failure))
             }
-            (Part::Hot { shift, from, .. }, Fetch::Inherit { .. }, Fetched::Chunk(chunk)) => {
-                let next = chunk.next.shifted(*shift);
-                let stands_still = next == *from;
-                if stands_still {
-                    return Err(Failure::new("read inherited part", "its owner holds less than it was"));
-                }
-                Ok(Chunk { body: chunk.body.clone(), next })
+            (Part::Hot { shift, .. }, Fetch::Inherit { .. }, Fetched::Chunk(chunk)) => {
+                Ok(Chunk { body: chunk.body.clone(), next: chunk.next.shifted(*shift) })
             }
             (Part::Segment(_) | Part::Hot { .. }, _, _) => {
                 Err(Failure::new("read cold", format_args!("{fetched:?} came for {fetch:?}")))

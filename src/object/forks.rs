@@ -1,20 +1,21 @@
 //! Forks (PROTOCOL.md 4.2): the two ends of what holds a source for its fork. Every step is one transaction; between two of
 //! them anything may be lost, come late or come twice (ARCHITECTURE.md, "The life of a fork").
 
+use super::ends::Ends;
 use super::live::Sockets;
 use super::{Answer, Object, Ports, Stop};
 use crate::protocol::Millis;
 use crate::protocol::command::Create;
 use crate::protocol::fork::{
     ForkRefusal, ForkRequest, Inherit, Inheritance, OWNERS_MAX, Question, REFERENCE_VALID, Reference,
-    Referenced, Release, Told, Walk, Walked,
+    Referenced, Release, Told, Walk,
 };
 use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;
+use crate::storage::Failure;
 use crate::storage::commit::{Change, Released, commit};
 use crate::storage::forks::{self, Edge, Hold};
-use crate::storage::messages::{self, Chunk};
-use crate::storage::{Failure, Sql, segments};
+use crate::storage::messages::{self, Chunk, ROW_MAX_BYTES};
 use crate::stream::create::{Creating, fork};
 use crate::stream::fork::{Step, Way, owners, owners_until};
 use crate::stream::{Life, Stream};
@@ -123,6 +124,9 @@ impl Object {
                 way.walked(walked);
                 way
             }
+            (Some(_), Told::Referenced(Referenced::Refused(refusal))) => {
+                return Err(Refusal::Fork(refusal).into());
+            }
             (Some(_) | None, _) => {
                 return Err(Failure::new("create fork", "it was answered what was not asked").into());
             }
@@ -175,18 +179,22 @@ impl Object {
         self.edges == Edges::Unknown
     }
 
-    /// The next source to let go; then [`Object::let_go`].
-    pub fn next_release<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> Result<Option<Edge>, Failure> {
+    /// The next source to let go, after one that cannot be now if there was one; then [`Object::let_go`].
+    pub fn next_release<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        failed: Option<&Edge>,
+    ) -> Result<Option<Edge>, Failure> {
         let kept = self.load(ports.sql)?.stored().and_then(|stream| stream.fork.as_ref());
         let kept = kept.map_or(String::new(), |fork| fork.edge.clone());
-        let mut after = String::new();
+        let mut after = failed.map_or(String::new(), |failed| failed.id.clone());
         while let Some(edge) = forks::next_edge(ports.sql, &kept, &after)? {
             if !self.asking.contains(&edge) && !self.refused.contains(&edge) {
                 return Ok(Some(edge));
             }
             after = edge.id;
         }
-        if self.asking.is_empty() {
+        if self.asking.is_empty() && failed.is_none() {
             self.edges = Edges::Nothing;
         }
         Ok(None)
@@ -219,7 +227,7 @@ impl Object {
                 Told::Released
             }
             Question::Inherit(ask) => return self.inherited(ports, ask),
-            Question::Walk(walk) => Told::Walked(self.walk(ports, walk)?),
+            Question::Walk(walk) => self.walk(ports, walk)?,
         };
         Ok((told, Vec::new()))
     }
@@ -323,75 +331,26 @@ impl Object {
         };
         let format = stream.content_type.format();
         let Chunk { body, next } = messages::read(ports.sql, format, ask.from, until, ask.max_bytes)?;
+        if !ask.any_size && body.len() > ask.max_bytes + ROW_MAX_BYTES {
+            return Ok((Told::Inherited(ask.from), Vec::new()));
+        }
         Ok((Told::Inherited(if next >= until { ask.until } else { next }), body))
     }
 
     /// Where so many messages or bytes lead, for a fork that is to leave there.
-    fn walk<S: Sockets>(&mut self, ports: &Ports<'_, S>, ask: &Walk) -> Result<Walked, Failure> {
+    fn walk<S: Sockets>(&mut self, ports: &Ports<'_, S>, ask: &Walk) -> Result<Told, Failure> {
         let stream = self.owned(ports, ask.incarnation)?;
-        Ends { sql: ports.sql, stream }.walk(ask.from, ask.until, ask.count)
+        let ends = Ends { sql: ports.sql, stream };
+        if ask.from.position > ends.end_of(ask.from.read_seq)? {
+            let refusal = ForkRefusal::OffsetBeyond { tail: ask.until };
+            return Ok(Told::Referenced(Referenced::Refused(refusal)));
+        }
+        ends.walk(ask.from, ask.until, ask.count).map(Told::Walked)
     }
 
     fn owned<S: Sockets>(&mut self, ports: &Ports<'_, S>, incarnation: u64) -> Result<&Stream, Failure> {
         let stream = self.load(ports.sql)?.stored().filter(|stream| stream.incarnation == incarnation);
         let gone = || Failure::new("read inherited part", format_args!("life {incarnation} has ended"));
         stream.ok_or_else(gone)
-    }
-}
-
-/// Where a stream's own segments end.
-struct Ends<'e> {
-    sql: &'e dyn Sql,
-    stream: &'e Stream,
-}
-
-impl Ends<'_> {
-    fn end_of(&self, read_seq: u64) -> Result<u64, Failure> {
-        if read_seq < self.stream.hot_from {
-            return segments::end_position(self.sql, read_seq);
-        }
-        // One that is empty begins and ends at the same place.
-        let begins = self.stream.segment_start(read_seq).position;
-        Ok(messages::end_of(self.sql, read_seq)?.max(begins))
-    }
-
-    /// Where a fork leaves that was asked for at an offset and so many messages or bytes further; `None` where only others
-    /// can count those.
-    fn leave(&self, anchor: Offset, sub_offset: u64) -> Result<Option<Offset>, Stop> {
-        let tail = self.stream.tail;
-        let refused = |refusal| Err(Refusal::Fork(refusal).into());
-        if anchor > tail {
-            return refused(ForkRefusal::OffsetBeyond { tail });
-        }
-        if anchor < self.stream.start() {
-            return refused(ForkRefusal::OffsetBefore { start: self.stream.start() });
-        }
-        if anchor < self.stream.own_start() {
-            return Ok((sub_offset == 0).then_some(anchor));
-        }
-        // Of a closed stream that was trimmed as a whole only the tail is left, and no segment that it is in.
-        if anchor < tail && anchor.position > self.end_of(anchor.read_seq)? {
-            return refused(ForkRefusal::OffsetBeyond { tail });
-        }
-        let Walked { at, left } = self.walk(anchor, tail, sub_offset)?;
-        if left > 0 {
-            return refused(ForkRefusal::SubOffsetBeyond { max: sub_offset - left });
-        }
-        Ok(Some(at))
-    }
-
-    fn walk(&self, from: Offset, until: Offset, count: u64) -> Result<Walked, Failure> {
-        let (mut at, mut left) = (from, count);
-        while at < until {
-            let is_last = at.read_seq == until.read_seq;
-            let end = if is_last { until.position } else { self.end_of(at.read_seq)? };
-            let room = end.saturating_sub(at.position);
-            if left < room {
-                return Ok(Walked { at: Offset { position: at.position + left, ..at }, left: 0 });
-            }
-            left -= room;
-            at = if is_last { until } else { Offset::segment_start(at.read_seq + 1) };
-        }
-        Ok(Walked { at, left })
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod alarm;
 pub mod cold;
+mod ends;
 pub mod forks;
 pub mod live;
 pub mod mirror;
@@ -263,7 +264,7 @@ impl Object {
         if !holds::is_held(ports.sql, "")? {
             return self.end_now(ports, None, now);
         }
-        let committed = commit(ports.sql, &Change::Leave);
+        let committed = commit(ports.sql, &Change::Leave { now });
         if committed.is_err() {
             self.forget();
             return committed;

@@ -18,7 +18,10 @@ pub const COLD_PARTS_MAX: usize = 32;
 pub const SHAPES_KEPT_MAX: usize = 8;
 
 /// How large a JSON message is taken to be that nobody has seen.
-const MESSAGE_BYTES: u64 = 128;
+const MESSAGE_BYTES: usize = 128;
+
+/// How many owners' hot logs one read takes JSON from: nobody knows beforehand how much that is.
+pub const HOT_OWNERS_MAX: usize = 8;
 
 /// The ends of how many segments are fetched at a time: a reader goes on with the next ones.
 pub const ENDINGS_AT_ONCE: usize = 4;
@@ -128,7 +131,9 @@ impl Plan<'_> {
         let until = owner.until.shifted_back(owner.shift);
         if from.read_seq >= owner.hot_from {
             let max_bytes = self.max_bytes - self.bytes;
-            let ask = Inherit { incarnation: owner.incarnation, from, until, max_bytes };
+            // One message may be as large as it is, but not one of each owner.
+            let any_size = self.fetches.is_empty();
+            let ask = Inherit { incarnation: owner.incarnation, from, until, max_bytes, any_size };
             self.fetches.push(Fetch::Inherit { path: owner.path.clone(), ask });
             self.parts.push(Part::Hot { from: self.from, shift: owner.shift, until: owner.until });
             self.bytes += self.about(from, until).min(max_bytes);
@@ -154,14 +159,14 @@ impl Plan<'_> {
     /// How much there may be between two offsets of a hot log: what is behind it is not fetched in vain, or if so, then
     /// because it is little.
     fn about(&self, from: Offset, until: Offset) -> usize {
-        let message_bytes = match self.place.stream.content_type.format() {
-            Format::Json => MESSAGE_BYTES,
-            Format::Text | Format::Binary => 1,
-        };
         if from.read_seq < until.read_seq {
             return usize::MAX;
         }
-        usize::try_from((until.position - from.position).saturating_mul(message_bytes)).unwrap_or(usize::MAX)
+        let span = usize::try_from(until.position - from.position).unwrap_or(usize::MAX);
+        match self.place.stream.content_type.format() {
+            Format::Json => span.saturating_mul(MESSAGE_BYTES).max(self.max_bytes / HOT_OWNERS_MAX),
+            Format::Text | Format::Binary => span,
+        }
     }
 
     /// The ends of the next segments. Where there is half a chunk already, it does without them, and the next has them.

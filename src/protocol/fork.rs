@@ -13,6 +13,9 @@ use super::refusal::Refusal;
 /// behind it.
 pub const OWNERS_MAX: usize = 256;
 
+/// The largest sub-offset: what one append can have of messages or bytes, and more than enough to count.
+const SUB_OFFSET_MAX: u64 = 16 << 20;
+
 /// How long a source may grant what a fork asked it for. What comes later is refused, whatever kept it.
 pub const REFERENCE_VALID: Millis = 30_000;
 
@@ -54,9 +57,9 @@ impl ForkRequest {
             })
             .transpose()?;
         let sub_offset = sub_offset.map_or(Ok(0), |text| {
-            whole_number(&text, super::SAFE_INTEGER_MAX).ok_or(Refusal::InvalidHeader {
+            whole_number(&text, SUB_OFFSET_MAX).ok_or(Refusal::InvalidHeader {
                 name: "Stream-Fork-Sub-Offset",
-                why: "it must be a whole number, digits only, without leading zeros",
+                why: "it must be a whole number up to 16777216, digits only, without leading zeros",
             })
         })?;
         Ok(Some(ForkRequest { source: source_path(&source)?, offset, sub_offset, edge: random() }))
@@ -179,6 +182,8 @@ pub struct Inherit {
     pub until: Offset,
     /// How many, about.
     pub max_bytes: usize,
+    /// Whether a message comes that is larger than that.
+    pub any_size: bool,
 }
 
 /// Asked of an owner: where so many messages (JSON) or bytes lead, as the owner counts.

@@ -115,7 +115,10 @@ pub enum Change<'a> {
         now: Millis,
     },
     /// The stream was deleted, or it expired, but has forks.
-    Leave,
+    Leave {
+        /// When.
+        now: Millis,
+    },
     /// A fork is to be created: its source may learn of it from now on.
     Intend {
         /// What will hold the source.
@@ -191,9 +194,9 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
             released.iter().try_for_each(|released| release(sql, released))?;
             stream_row::end(sql, *ended, *now)
         }
-        Change::Leave => {
+        Change::Leave { now } => {
             sql.run(schema::DROP_PRODUCERS, &[])?;
-            stream_row::leave(sql)
+            stream_row::leave(sql, *now)
         }
         Change::Intend { edge } => forks::intend(sql, edge),
         Change::Forgo { edge } => forks::forgo(sql, edge),

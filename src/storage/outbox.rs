@@ -12,7 +12,7 @@ const ROTATED: &str = "INSERT INTO outbox (noted_at, kind, notice) SELECT ?, 'ro
     json_object('incarnation', segment.incarnation, 'read_seq', segment.read_seq, 'object_key', ?, \
     'content_type', content_type, 'end_position', end_position, 'message_count', message_count, \
     'object_bytes', object_bytes, 'written_at', written_at) FROM segments AS segment, stream \
-    WHERE segment.read_seq = ? AND segment.incarnation = stream.incarnation AND live = 1";
+    WHERE segment.read_seq = ? AND segment.incarnation = stream.incarnation AND live <> 0";
 const FORGOTTEN: &str = "INSERT INTO outbox (noted_at, kind, notice) \
     VALUES (?, 'forgotten', json_object('through_read_seq', ?))";
 

@@ -32,7 +32,7 @@ const TRIM: &str =
     "UPDATE stream SET first_read_seq = ?, tail_position = ?, tail_written_at = ?, tail_stream_seq = ?";
 const PATH: &str = "SELECT path FROM stream";
 const INHERIT: &str = "UPDATE stream SET fork = ?";
-const LEAVE: &str = "UPDATE stream SET live = 2";
+const LEAVE: &str = "UPDATE stream SET live = 2, lease_until = ?";
 const END: &str =
     "UPDATE stream SET live = 0, read_seq = ?, closed = 0, closer_id = NULL, lease_until = ?, fork = NULL";
 
@@ -279,8 +279,8 @@ pub(super) fn inherit(sql: &dyn Sql, fork: &Fork) -> Result<(), Failure> {
 }
 
 /// Keeps the stream, but only for its forks.
-pub(super) fn leave(sql: &dyn Sql) -> Result<(), Failure> {
-    sql.run(LEAVE, &[])
+pub(super) fn leave(sql: &dyn Sql, now: u64) -> Result<(), Failure> {
+    sql.run(LEAVE, &[Param::Integer(now)])
 }
 
 /// Leaves of the stream only what keeps its offsets from coming back.

@@ -125,8 +125,7 @@ impl Way {
     /// The next step.
     pub fn step(&self) -> Result<Step, ForkRefusal> {
         let granted = &self.granted;
-        let known = granted.until.or((self.left == 0).then_some(self.at));
-        if let Some(until) = known {
+        if let Some(until) = granted.until {
             let owners = owners_until(granted.owners.clone(), granted.start, until);
             let granted = Inheritance { until: Some(until), owners, ..(**granted).clone() };
             return Ok(Step::There(Box::new(granted)));
@@ -146,6 +145,9 @@ impl Way {
         let shift = self.owner().map_or(0, |owner| owner.shift);
         self.at = walked.at.shifted(shift);
         self.left = walked.left;
+        if self.left == 0 {
+            self.granted.until = Some(self.at);
+        }
     }
 
     fn owner(&self) -> Option<&Owner> {

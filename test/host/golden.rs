@@ -509,7 +509,7 @@ fn what_objects_ask_each_other() {
         content_type: None,
         valid_until: 7,
     };
-    let inherit = Inherit { incarnation: 1, from: START, until: NEXT, max_bytes: 9 };
+    let inherit = Inherit { incarnation: 1, from: START, until: NEXT, max_bytes: 9, any_size: true };
     let walk = Walk { incarnation: 1, from: START, until: NEXT, count: 4 };
     for (question, text) in [
         (
@@ -525,7 +525,9 @@ fn what_objects_ask_each_other() {
         ),
         (
             Question::Inherit(inherit),
-            format!("{{\"Inherit\":{{\"incarnation\":1,\"from\":{AT},\"until\":{TO},\"max_bytes\":9}}}}"),
+            format!(
+                "{{\"Inherit\":{{\"incarnation\":1,\"from\":{AT},\"until\":{TO},\"max_bytes\":9,\"any_size\":true}}}}"
+            ),
         ),
         (
             Question::Walk(walk),

@@ -539,7 +539,7 @@ impl Family {
             (None, _) => {
                 let member = self.member(path);
                 let ports = Ports { sql: &member.sql, sockets: &member.sockets };
-                member.object.next_release(&ports)
+                member.object.next_release(&ports, None)
             }
             (Some(edge), None) => {
                 let told = Some(self.call(release_of(&edge), fate).map(|(told, _)| told));
@@ -550,7 +550,7 @@ impl Family {
                 let member = self.member(path);
                 let ports = Ports { sql: &member.sql, sockets: &member.sockets };
                 member.object.let_go(&ports, &edge)?;
-                member.object.next_release(&ports)
+                member.object.next_release(&ports, None)
             }),
         };
         match released {

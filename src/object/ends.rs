@@ -1,0 +1,65 @@
+//! Where a fork leaves its source (PROTOCOL.md 4.2): segments end where they end, and a sub-offset leads across them.
+
+use super::Stop;
+use crate::protocol::fork::{ForkRefusal, Walked};
+use crate::protocol::offset::Offset;
+use crate::protocol::refusal::Refusal;
+use crate::storage::{Failure, Sql, messages, segments};
+use crate::stream::Stream;
+
+/// Where a stream's own segments end.
+pub(super) struct Ends<'e> {
+    pub(super) sql: &'e dyn Sql,
+    pub(super) stream: &'e Stream,
+}
+
+impl Ends<'_> {
+    pub(super) fn end_of(&self, read_seq: u64) -> Result<u64, Failure> {
+        if read_seq < self.stream.hot_from {
+            return segments::end_position(self.sql, read_seq);
+        }
+        // One that is empty begins and ends at the same place.
+        let begins = self.stream.segment_start(read_seq).position;
+        Ok(messages::end_of(self.sql, read_seq)?.max(begins))
+    }
+
+    /// Where a fork leaves that was asked for at an offset and so many messages or bytes further; `None` where only others
+    /// can count those.
+    pub(super) fn leave(&self, anchor: Offset, sub_offset: u64) -> Result<Option<Offset>, Stop> {
+        let tail = self.stream.tail;
+        let refused = |refusal| Err(Refusal::Fork(refusal).into());
+        if anchor > tail {
+            return refused(ForkRefusal::OffsetBeyond { tail });
+        }
+        if anchor < self.stream.start() {
+            return refused(ForkRefusal::OffsetBefore { start: self.stream.start() });
+        }
+        if anchor < self.stream.own_start() {
+            return Ok(None);
+        }
+        // Of a closed stream that was trimmed as a whole only the tail is left, and no segment that it is in.
+        if anchor < tail && anchor.position > self.end_of(anchor.read_seq)? {
+            return refused(ForkRefusal::OffsetBeyond { tail });
+        }
+        let Walked { at, left } = self.walk(anchor, tail, sub_offset)?;
+        if left > 0 {
+            return refused(ForkRefusal::SubOffsetBeyond { max: sub_offset - left });
+        }
+        Ok(Some(at))
+    }
+
+    pub(super) fn walk(&self, from: Offset, until: Offset, count: u64) -> Result<Walked, Failure> {
+        let (mut at, mut left) = (from, count);
+        while at < until {
+            let is_last = at.read_seq == until.read_seq;
+            let end = if is_last { until.position } else { self.end_of(at.read_seq)? };
+            let room = end.saturating_sub(at.position);
+            if left < room {
+                return Ok(Walked { at: Offset { position: at.position + left, ..at }, left: 0 });
+            }
+            left -= room;
+            at = if is_last { until } else { Offset::segment_start(at.read_seq + 1) };
+        }
+        Ok(Walked { at, left })
+    }
+}
