@@ -175,15 +175,24 @@ impl Family {
     /// Sends a request and lets everything come to its end, which nothing hinders.
     #[track_caller]
     pub(crate) fn ask(&mut self, request: &str) -> Response {
-        match self.send(request) {
+        self.send_answered(&Request::parse(request))
+    }
+
+    #[track_caller]
+    pub(crate) fn send_answered(&mut self, request: &Request) -> Response {
+        match self.send_request(request) {
             Outcome::Answered(response) => response,
-            Outcome::Parked(_, head) => panic!("{request} was parked: {head:?}"),
+            Outcome::Parked(_, head) => panic!("{request:?} was parked: {head:?}"),
         }
     }
 
     /// The same, where the answer may be a socket.
     pub(crate) fn send(&mut self, request: &str) -> Outcome {
-        let outcome = match self.begin(&Request::parse(request)) {
+        self.send_request(&Request::parse(request))
+    }
+
+    fn send_request(&mut self, request: &Request) -> Outcome {
+        let outcome = match self.begin(request) {
             Begun::Done(outcome) => outcome,
             Begun::Waits(id) => self.finish(id),
         };
