@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { SseReader, longPoll, readersAsked } from "./readers.mjs"
-import { keysOf, messagesOf, offset, rotated, startKnown } from "./segments.mjs"
+import { filledIn, keysOf, messagesOf, offset, rotated, startKnown } from "./segments.mjs"
 import { BYTES, CLOSED, JSON_TYPE, PATIENT, numbers, scratch, start, startWorkerd, unique } from "./support.mjs"
 
 const MIB = 2 ** 20
@@ -32,14 +32,7 @@ describe("forks of a stream of many segments", () => {
   })
   afterAll(() => server?.dispose())
 
-  /** A JSON stream of the messages 0, 1, 2, ... whose sealed segments are all in the bucket; `nexts` has each offset. */
-  const filled = async (count) => {
-    const stream = server.stream(unique("filled"))
-    const nexts = [(await stream.create(JSON_TYPE)).next]
-    for (const n of numbers(count)) nexts.push((await stream.append(`${n}`, JSON_TYPE)).next)
-    await rotated(server, stream, Math.floor(count / 3))
-    return { stream, nexts }
-  }
+  const filled = (count) => filledIn(server, count)
 
   test("have the source's offsets, and what they inherited from each of them on", async () => {
     const { stream, nexts } = await filled(11)

@@ -3,7 +3,7 @@
 import { randomBytes } from "node:crypto"
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
 import { SseReader, longPoll, readersAsked } from "./readers.mjs"
-import { bucketOf, keyOf, keys, keysOf, messagesOf, offset, rotated } from "./segments.mjs"
+import { bucketOf, filledIn, keyOf, keys, keysOf, messagesOf, offset, rotated } from "./segments.mjs"
 import { BYTES, CLOSED, JSON_TYPE, PATIENT, numbers, producer, start, unique } from "./support.mjs"
 
 const MIB = 2 ** 20
@@ -15,14 +15,7 @@ describe("a stream of many segments", () => {
   })
   afterAll(() => server?.dispose())
 
-  /** A JSON stream of the messages 0, 1, 2, ... whose sealed segments are all in the bucket; `nexts` has each offset. */
-  const filled = async (count) => {
-    const stream = server.stream(unique("filled"))
-    const nexts = [(await stream.create(JSON_TYPE)).next]
-    for (const n of numbers(count)) nexts.push((await stream.append(`${n}`, JSON_TYPE)).next)
-    await rotated(server, stream, Math.floor(count / 3))
-    return { stream, nexts }
-  }
+  const filled = (count) => filledIn(server, count)
 
   test("is read from every offset that was ever returned", async () => {
     const { stream, nexts } = await filled(17)

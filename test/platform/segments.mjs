@@ -4,7 +4,7 @@
 import { readFile, readdir } from "node:fs/promises"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { numbers, start } from "./support.mjs"
+import { JSON_TYPE, numbers, start, unique } from "./support.mjs"
 
 /** The bucket that the server's worker writes to. */
 export const bucketOf = (server) => server.mf.getR2Bucket("SEGMENTS", "durable-streams")
@@ -29,6 +29,18 @@ export const rotated = (server, stream, count) => server.log.until({ event: "rot
 
 /** What there is to read of a JSON stream, chunk by chunk. */
 export const messagesOf = async (stream, offset) => (await stream.readAll(offset)).flatMap(({ text }) => JSON.parse(text))
+
+/**
+ * A JSON stream of the messages 0, 1, 2, ... whose sealed segments, of three messages each, are all in the bucket; `nexts`
+ * has each offset.
+ */
+export async function filledIn(server, count) {
+  const stream = server.stream(unique("filled"))
+  const nexts = [(await stream.create(JSON_TYPE)).next]
+  for (const n of numbers(count)) nexts.push((await stream.append(`${n}`, JSON_TYPE)).next)
+  await rotated(server, stream, Math.floor(count / 3))
+  return { stream, nexts }
+}
 
 /** The processes that this one has started. */
 const children = async () =>
