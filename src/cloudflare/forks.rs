@@ -8,7 +8,8 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 use super::asker::Asker;
-use super::clock::{self, Timer};
+use super::chores::Done;
+use super::clock;
 #[cfg(feature = "counters")]
 use super::counters;
 use super::log;
@@ -93,45 +94,12 @@ impl Inner {
         js_sys::Error::new(&failure.to_string()).into()
     }
 
-    /// Lets sources go, in a later turn: nobody waits for it.
-    pub(super) fn release_soon(self: &Rc<Self>) {
-        if !self.may_release() {
-            return;
-        }
-        let inner = Rc::clone(self);
-        self.state.wait_until(async move {
-            let _next_turn = Timer::new(0).over().await;
-            inner.release().await;
-        });
+    /// Lets sources go.
+    pub(super) async fn release(&self) -> Done {
+        self.release_all().await.map_err(|failure| (failure, clock::now() + RETRY))
     }
 
-    /// The same at once.
-    pub(super) async fn release_now(&self) {
-        if self.may_release() {
-            self.release().await;
-        }
-    }
-
-    /// Whether there may be sources to let go, and nobody does; whoever asks does then.
-    fn may_release(&self) -> bool {
-        self.object.borrow().may_have_releases()
-            && clock::now() >= self.releases_rest_until.get()
-            && !self.releasing.replace(true)
-    }
-
-    async fn release(&self) {
-        #[cfg(feature = "counters")]
-        let _busy = counters::busy(self.name(), |_| {});
-        let released = self.release_until_done().await;
-        self.releasing.set(false);
-        if let Err(failure) = released {
-            log::failure(&self.name(), &failure);
-            self.releases_rest_until.set(clock::now() + RETRY);
-            self.rearm_or_log();
-        }
-    }
-
-    async fn release_until_done(&self) -> Result<(), Failure> {
+    async fn release_all(&self) -> Result<(), Failure> {
         let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let (mut failed, mut failure): (Option<Edge>, Option<Failure>) = (None, None);

@@ -1,14 +1,12 @@
 //! The mirror of segments: D1. It is told in its own time, and rests when it fails, whatever the bucket does meanwhile.
 
-use std::cell::Cell;
-use std::rc::Rc;
-
 use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::Env;
 
-use super::clock::{self, Timer};
+use super::chores::Done;
+use super::clock;
 use super::config::binding;
 #[cfg(feature = "counters")]
 use super::counters;
@@ -16,8 +14,6 @@ use super::log;
 use super::stream_object::Inner;
 use crate::object::Ports;
 use crate::object::mirror::{Delivery, REST_MIN};
-use crate::protocol::Millis;
-use crate::storage::Failure;
 
 const BINDING: &str = "ADMIN_DB";
 
@@ -43,16 +39,12 @@ extern "C" {
 pub(super) struct Mirror {
     /// Where no deployment bound one, nobody is told anything.
     database: Option<Database>,
-    /// Whether it is being told something, or soon will be: never two things at once.
-    telling: Cell<bool>,
-    /// When it is tried again after it failed; the alarm rings then.
-    pub(super) rests_until: Cell<Millis>,
 }
 
 impl Mirror {
     pub(super) fn of(env: &Env) -> Mirror {
         let database = binding(env, BINDING).map(JsCast::unchecked_into);
-        Mirror { database, telling: Cell::new(false), rests_until: Cell::new(0) }
+        Mirror { database }
     }
 
     pub(super) fn is_there(&self) -> bool {
@@ -74,45 +66,8 @@ impl Mirror {
 }
 
 impl Inner {
-    /// Tells the mirror what it does not know yet, in a later turn: neither the writer nor the bucket waits for it.
-    pub(super) fn mirror_soon(self: &Rc<Self>) {
-        if !self.may_tell() {
-            return;
-        }
-        let inner = Rc::clone(self);
-        self.state.wait_until(async move {
-            let _next_turn = Timer::new(0).over().await;
-            inner.mirror().await;
-        });
-    }
-
-    /// The same at once.
-    pub(super) async fn mirror_now(&self) {
-        if self.may_tell() {
-            self.mirror().await;
-        }
-    }
-
-    /// Whether there may be something to tell, and nobody does; whoever asks does then.
-    fn may_tell(&self) -> bool {
-        self.object.borrow().may_have_notices()
-            && clock::now() >= self.mirror.rests_until.get()
-            && !self.mirror.telling.replace(true)
-    }
-
-    async fn mirror(&self) {
-        #[cfg(feature = "counters")]
-        let _busy = counters::busy(self.name(), |_| {});
-        let told = self.mirror_until_done().await;
-        self.mirror.telling.set(false);
-        if let Err((failure, again_at)) = told {
-            log::failure(&self.name(), &failure);
-            self.mirror.rests_until.set(again_at);
-            self.rearm_or_log();
-        }
-    }
-
-    async fn mirror_until_done(&self) -> Result<(), (Failure, Millis)> {
+    /// Tells the mirror what it does not know yet.
+    pub(super) async fn mirror(&self) -> Done {
         let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let soon = |failure| (failure, clock::now() + REST_MIN);

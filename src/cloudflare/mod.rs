@@ -3,6 +3,7 @@
 mod asker;
 mod body;
 mod bucket;
+mod chores;
 mod clock;
 mod collapse;
 mod config;

@@ -13,6 +13,7 @@ use worker::{Env, State};
 use super::asker::{Asker, RequestHeaders};
 use super::body;
 use super::bucket::{self, SegmentBucket};
+use super::chores::{Chore, Chores};
 use super::clock::{self, Timer};
 use super::config::Config;
 #[cfg(feature = "counters")]
@@ -20,7 +21,6 @@ use super::counters;
 use super::inherit::INHERITED_URL;
 use super::interned::Interned;
 use super::mirror::Mirror;
-use super::registry::Registry;
 use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
 use super::thaw::Waiting;
@@ -65,12 +65,9 @@ pub(super) struct Inner {
     /// When the bucket is tried again after it failed; the alarm rings then.
     pub(super) rests_until: Cell<Millis>,
     pub(super) mirror: Mirror,
-    pub(super) registry: Registry,
     /// All streams, for what they ask each other.
     pub(super) namespace: JsValue,
-    /// Whether sources are being let go, and when that is tried again after it failed.
-    pub(super) releasing: Cell<bool>,
-    pub(super) releases_rest_until: Cell<Millis>,
+    pub(super) chores: Chores,
 }
 
 #[wasm_bindgen]
@@ -88,8 +85,7 @@ impl StreamObject {
         let namespace = js_sys::Reflect::get(&env, &BINDING.into()).unwrap_or_default();
         let mirror = Mirror::of(&env);
         config.limits.mirrors = mirror.is_there();
-        let registry = Registry::of(&env);
-        if !registry.is_there() {
+        if namespace.is_undefined() {
             config.limits.registries = Registries::Off;
         }
         let inner = Inner {
@@ -104,10 +100,8 @@ impl StreamObject {
             working: Cell::new(false),
             rests_until: Cell::new(0),
             mirror,
-            registry,
             namespace,
-            releasing: Cell::new(false),
-            releases_rest_until: Cell::new(0),
+            chores: Chores::default(),
         };
         StreamObject { inner: Rc::new(inner) }
     }
@@ -137,12 +131,12 @@ impl StreamObject {
         let inner = Rc::clone(&self.inner);
         let rung = inner.ring();
         // First of all: what is not known yet has an alarm wherever one is set.
-        inner.report_now().await;
+        inner.chore_now(Chore::Report).await;
         if !inner.working.replace(true) {
             inner.work().await;
         }
-        inner.mirror_now().await;
-        inner.release_now().await;
+        inner.chore_now(Chore::Mirror).await;
+        inner.chore_now(Chore::Release).await;
         let rearmed = rung.and_then(|()| inner.rearm()).or_else(|failure| inner.ring_again(&failure));
         rearmed.map_err(|failure| failure.to_string().into())
     }
@@ -219,8 +213,8 @@ impl Inner {
         let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let (mut object, now) = (self.object.borrow_mut(), clock::now());
-        let later = |at: &Cell<Millis>| Some(at.get()).filter(|at| *at > now);
-        let (mirror_at, registry_at) = (later(&self.mirror.rests_until), later(&self.registry.rests_until));
+        let (mirror_at, registry_at) =
+            (self.chores.rests_until(Chore::Mirror, now), self.chores.rests_until(Chore::Report, now));
         object.rearm(&ports, mirror_at, registry_at, now)?;
         let Some(at) = object.take_alarm() else { return Ok(()) };
         let rearmed = self.sql.set_alarm(at);
@@ -284,9 +278,7 @@ impl Inner {
             self.work_soon();
         }
         drop(object);
-        self.mirror_soon();
-        self.release_soon();
-        self.report_soon();
+        self.chores_soon();
     }
 
     fn set_alarm(&self, path: &str, alarm_at: Option<Millis>) {

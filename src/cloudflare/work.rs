@@ -70,7 +70,7 @@ impl Inner {
                 log::worked(&self.name(), event, (rows_read + read_then, rows_written));
             }
             rows_read = 0;
-            self.mirror_soon();
+            self.chores_soon();
         }
     }
 }
