@@ -4,7 +4,6 @@ use wasm_bindgen::prelude::*;
 use web_sys::{Request, Response};
 
 use super::reply;
-use crate::edge::route::stream_path;
 use crate::object::live::Sockets;
 use crate::object::{Object, Ports, Stop};
 use crate::protocol::Millis;
@@ -43,9 +42,9 @@ pub(super) struct Asker {
 }
 
 impl Asker {
-    pub(super) fn of(url: &str, guarded: bool, has: &dyn Fn(&str) -> bool) -> Asker {
+    pub(super) fn of(path: String, guarded: bool, has: &dyn Fn(&str) -> bool) -> Asker {
         Asker {
-            path: stream_path(url).unwrap_or_default(),
+            path,
             is_stranger: guarded && has(header::STREAM_STRANGER),
             is_script: !guarded && has(header::ORIGIN),
         }

@@ -15,17 +15,15 @@ pub(super) struct Interned {
 }
 
 impl Interned {
-    /// The same JavaScript string for the same text.
-    pub(super) fn string(&self, text: &str) -> JsValue {
+    /// Calls with the same JavaScript string for the same text.
+    pub(super) fn with<T>(&self, text: &str, call: impl FnOnce(&JsValue) -> T) -> T {
         let mut strings = self.strings.borrow_mut();
         if let Some(known) = strings.get(text) {
-            return known.clone();
+            return call(known);
         }
         if strings.len() == STRINGS_MAX {
             strings.clear();
         }
-        let new = JsValue::from_str(text);
-        strings.insert(text.to_owned(), new.clone());
-        new
+        call(strings.entry(text.to_owned()).or_insert_with(|| JsValue::from_str(text)))
     }
 }

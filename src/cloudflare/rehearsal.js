@@ -35,7 +35,7 @@ function play() {
   const object = new StreamObject({ storage, getWebSockets: () => [] }, {})
   const json = { "content-type": "application/json" }
   const serve = (method, query, headers, sent = NOTHING) =>
-    object.serve({ method, url: url + query, headers: new Headers(headers) }, sent)
+    object.serve({ headers: new Headers(headers) }, method, url + query, sent)
   const edge = new Edge({ ALLOW_OPEN: "1" })
   edge.passedOnTo("PUT", url)
   serve("PUT", "", json)

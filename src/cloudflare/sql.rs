@@ -102,11 +102,10 @@ impl ObjectSql {
     }
 
     fn exec(&self, statement: &str, params: &[Param<'_>]) -> Result<SqlCursor, Failure> {
-        let interned = self.statements.string(statement);
-        let executed = match in_one_call(params) {
-            Some(InOneCall { numbers, text, blob }) => exec(&self.sql, &interned, &numbers, text, blob),
-            None => self.sql.exec_any(&interned, params.iter().map(to_js).collect()),
-        };
+        let executed = self.statements.with(statement, |interned| match in_one_call(params) {
+            Some(InOneCall { numbers, text, blob }) => exec(&self.sql, interned, &numbers, text, blob),
+            None => self.sql.exec_any(interned, params.iter().map(to_js).collect()),
+        });
         executed.map_err(|error| sql_failure(statement, &error))
     }
 

@@ -26,6 +26,7 @@ use super::sql::ObjectSql;
 use super::thaw::Waiting;
 use super::upstream::BINDING;
 use super::{log, reply};
+use crate::edge::route::stream_path;
 use crate::object::alarm::{RETRY, Rung};
 use crate::object::live::Sockets;
 use crate::object::{Answer, Object, Ports, Stop};
@@ -54,6 +55,8 @@ pub(super) struct Inner {
     pub(super) sql: ObjectSql,
     pub(super) config: Config,
     header_names: Interned,
+    /// A URL without its query, and the path it names: it is nearly always the same.
+    named: RefCell<(String, String)>,
     pub(super) object: RefCell<Object>,
     /// Whether any socket may be there.
     may_be_read_live: Cell<bool>,
@@ -93,6 +96,7 @@ impl StreamObject {
             sql,
             config,
             header_names: Interned::default(),
+            named: RefCell::default(),
             object: RefCell::new(Object::new(config.limits)),
             may_be_read_live: Cell::new(true),
             announcing: Cell::new(false),
@@ -108,15 +112,21 @@ impl StreamObject {
 
     /// Serves a request whose body has been received.
     /// A response, or the promise of one.
-    pub fn serve(&self, request: &Request, body: &[u8]) -> Result<JsValue, JsValue> {
-        self.inner.serve_request(request, body)
+    pub fn serve(
+        &self,
+        request: &Request,
+        method: &str,
+        url: &str,
+        body: &[u8],
+    ) -> Result<JsValue, JsValue> {
+        self.inner.serve_request(request, (method, url), body)
     }
 
     /// Receives a body that does not come in one piece, and serves its request.
     pub async fn receive(&self, request: Request) -> Result<JsValue, JsValue> {
         let inner = Rc::clone(&self.inner);
         match body::receive(&request, APPEND_MAX_BYTES).await {
-            Ok(body) => inner.serve_request(&request, &body),
+            Ok(body) => inner.serve_request(&request, (&request.method(), &request.url()), &body),
             Err(refusal) => inner.refuse(&request, &refusal).map(JsValue::from),
         }
     }
@@ -162,17 +172,22 @@ impl StreamObject {
 }
 
 impl Inner {
-    fn serve_request(self: &Rc<Self>, request: &Request, body: &[u8]) -> Result<JsValue, JsValue> {
+    fn serve_request(
+        self: &Rc<Self>,
+        request: &Request,
+        (method, url): (&str, &str),
+        body: &[u8],
+    ) -> Result<JsValue, JsValue> {
         #[cfg(feature = "counters")]
         let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
-        let (url, headers) = (request.url(), RequestHeaders::of(request));
+        let headers = RequestHeaders::of(request);
         if url == INHERITED_URL {
             return self.inherited(&headers).map(JsValue::from);
         }
-        let asker = self.asker(&url, &headers);
-        let method = request.method().parse::<Method>().unwrap_or_default();
-        let header = |name: &str| headers.get(&self.header_names.string(name));
-        let head = RequestHead { method: &method, url: &url, header: &header, random: &clock::random };
+        let asker = self.asker(url, &headers);
+        let method = method.parse::<Method>().unwrap_or_default();
+        let header = |name: &str| self.header_names.with(name, |name| headers.get(name));
+        let head = RequestHead { method: &method, url, header: &header, random: &clock::random };
         let response = match Command::parse(&head, body) {
             Ok(command) => self.serve(&asker, &command),
             Err(refusal) => asker.refuse(&refusal).map(JsValue::from),
@@ -185,7 +200,16 @@ impl Inner {
     }
 
     fn asker(&self, url: &str, headers: &RequestHeaders) -> Asker {
-        Asker::of(url, self.config.limits.guarded, &|name| headers.has(&self.header_names.string(name)))
+        Asker::of(self.path_in(url), self.config.limits.guarded, &|name| self.header_names.with(name, |name| headers.has(name)))
+    }
+
+    fn path_in(&self, url: &str) -> String {
+        let plain = url.split('?').next().unwrap_or_default();
+        let mut named = self.named.borrow_mut();
+        if named.0 != plain {
+            *named = (plain.to_owned(), stream_path(plain).unwrap_or_default());
+        }
+        named.1.clone()
     }
 
     pub(super) fn sockets(&self) -> ObjectSockets<'_> {

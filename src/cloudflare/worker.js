@@ -41,12 +41,33 @@ addEventListener("error", ({ error }) => noticed(error))
 /** Who may do what, read once in each life of the module, and what of it is asked for each request. */
 let edge, edgeLife, decisiveHeader, choosesOrigins, shares
 
+/** How many URLs' paths are known. */
+const PATHS_MAX = 1000
+
+/** @type {Map<string, string>} where POSTs go, by their URLs, if nothing else decides it */
+const paths = new Map()
+
 function configure(env) {
   edge = new wasm.Edge(env)
   edgeLife = life
   decisiveHeader = edge.decisiveHeader()
   choosesOrigins = edge.choosesOrigins()
   shares = edge.shares()
+  paths.clear()
+}
+
+/** The path of the stream whose object answers a request alone. */
+function passedOnTo(method, url, request) {
+  if (decisiveHeader !== undefined) return edge.passedOnTo(method, url, request.headers.get(decisiveHeader) ?? undefined)
+  if (method !== "POST") return edge.passedOnTo(method, url)
+  const known = paths.get(url)
+  if (known !== undefined) return known
+  const path = edge.passedOnTo(method, url)
+  if (path !== undefined) {
+    if (paths.size >= PATHS_MAX) paths.clear()
+    paths.set(url, path)
+  }
+  return path
 }
 
 /** Looks before the module is called: most requests are not. */
@@ -55,8 +76,7 @@ const mayBeShared = ({ method, url, headers }) =>
 
 function respond(request, env, context) {
   const { method, url } = request
-  const decisive = decisiveHeader && request.headers.get(decisiveHeader)
-  const path = edge.passedOnTo(method, url, decisive ?? undefined)
+  const path = passedOnTo(method, url, request)
   if (path === undefined) return edge.answer(request, context)
   const ask = () => env.STREAMS.getByName(path).fetch(request)
   const key = shares && gathersReads() && mayBeShared(request) ? edge.collapseKey(url) : undefined
@@ -114,11 +134,15 @@ export class StreamObject extends DurableObject {
   fetch(request) {
     try {
       const length = request.headers.get("content-length")
-      if (length === null ? request.body === null : length === "0") return this.#alive().serve(request, NO_BODY)
+      if (length === null ? request.body === null : length === "0") return this.#serve(request, NO_BODY)
       return this.#receive(request, length)
     } catch (error) {
       throw noticed(error)
     }
+  }
+
+  #serve(request, body) {
+    return this.#alive().serve(request, request.method, request.url, body)
   }
 
   #receive(request, length) {
@@ -126,7 +150,7 @@ export class StreamObject extends DurableObject {
     return request.arrayBuffer().then(
       (body) => {
         try {
-          return this.#alive().serve(request, new Uint8Array(body))
+          return this.#serve(request, new Uint8Array(body))
         } catch (error) {
           throw noticed(error)
         }
