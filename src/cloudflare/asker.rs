@@ -30,6 +30,9 @@ impl RequestHeaders {
     }
 }
 
+/// The headers that say who asks.
+pub(super) const ASKER_HEADERS: [&str; 2] = [header::STREAM_STRANGER, header::ORIGIN];
+
 /// Somebody who asks.
 #[derive(Clone)]
 pub(super) struct Asker {

@@ -51,7 +51,8 @@ impl Config {
             sse_lifetime: number("SSE_LIFETIME_SECONDS", 60) * 1000,
             limits: Limits {
                 long_poll_timeout: number("LONG_POLL_TIMEOUT_SECONDS", 20) * 1000,
-                chunk_max_bytes: number("CHUNK_MAX_BYTES", CHUNK_BYTES).clamp(CHUNK_MIN_BYTES, 1 << 24) as usize,
+                chunk_max_bytes: number("CHUNK_MAX_BYTES", CHUNK_BYTES).clamp(CHUNK_MIN_BYTES, 1 << 24)
+                    as usize,
                 segments: Some(SegmentLimits {
                     appends_max: number("SEGMENT_MAX_MESSAGES", 1000),
                     bytes_max: number("SEGMENT_MAX_BYTES", 4 << 20).min(SEGMENT_LIMIT_BYTES),

@@ -16,7 +16,7 @@ pub(super) fn failure(stream: &str, failure: &Failure) {
 }
 
 /// Something happened in an object: it was `loaded` (created, or woken up), a live `reader_left`, it was `reclaimed`
-/// by its alarm, or that was `rearmed`.
+/// by its alarm, or that was `rearmed`, or several `appended_together`.
 pub(super) fn event(stream: &str, event: &str) {
     console_debug!("{}", json!({ "level": "debug", "event": event, "stream": stream }));
 }

@@ -31,5 +31,7 @@ mod sse;
 #[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]
 mod stream_object;
 mod thaw;
+#[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]
+mod together;
 mod upstream;
 mod work;

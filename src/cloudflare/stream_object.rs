@@ -28,7 +28,7 @@ use super::upstream::BINDING;
 use super::{log, reply};
 use crate::edge::route::stream_path;
 use crate::object::alarm::{RETRY, Rung};
-use crate::object::live::Sockets;
+use crate::object::live::{Park, Sockets};
 use crate::object::{Answer, Object, Ports, Stop};
 use crate::protocol::Millis;
 use crate::protocol::command::{Command, RequestHead};
@@ -112,13 +112,7 @@ impl StreamObject {
 
     /// Serves a request whose body has been received.
     /// A response, or the promise of one.
-    pub fn serve(
-        &self,
-        request: &Request,
-        method: &str,
-        url: &str,
-        body: &[u8],
-    ) -> Result<JsValue, JsValue> {
+    pub fn serve(&self, request: &Request, method: &str, url: &str, body: &[u8]) -> Result<JsValue, JsValue> {
         self.inner.serve_request(request, (method, url), body)
     }
 
@@ -184,7 +178,7 @@ impl Inner {
         if url == INHERITED_URL {
             return self.inherited(&headers).map(JsValue::from);
         }
-        let asker = self.asker(url, &headers);
+        let asker = self.asker(url, &|name| self.has(&headers, name));
         let method = method.parse::<Method>().unwrap_or_default();
         let header = |name: &str| self.header_names.with(name, |name| headers.get(name));
         let head = RequestHead { method: &method, url, header: &header, random: &clock::random };
@@ -192,15 +186,23 @@ impl Inner {
             Ok(command) => self.serve(&asker, &command),
             Err(refusal) => asker.refuse(&refusal).map(JsValue::from),
         };
-        if self.config.debug {
-            let (rows_read, rows_written) = self.sql.take_row_counts();
-            log::served(&asker.path, method.as_str(), rows_read, rows_written);
-        }
+        self.debug_served(&asker.path, method.as_str());
         response
     }
 
-    fn asker(&self, url: &str, headers: &RequestHeaders) -> Asker {
-        Asker::of(self.path_in(url), self.config.limits.guarded, &|name| self.header_names.with(name, |name| headers.has(name)))
+    pub(super) fn debug_served(&self, path: &str, method: &str) {
+        if self.config.debug {
+            let (rows_read, rows_written) = self.sql.take_row_counts();
+            log::served(path, method, rows_read, rows_written);
+        }
+    }
+
+    fn has(&self, headers: &RequestHeaders, name: &str) -> bool {
+        self.header_names.with(name, |name| headers.has(name))
+    }
+
+    pub(super) fn asker(&self, url: &str, has: &dyn Fn(&str) -> bool) -> Asker {
+        Asker::of(self.path_in(url), self.config.limits.guarded, has)
     }
 
     fn path_in(&self, url: &str) -> String {
@@ -217,7 +219,8 @@ impl Inner {
     }
 
     fn refuse(&self, request: &Request, refusal: &Refusal) -> Result<Response, JsValue> {
-        self.asker(&request.url(), &RequestHeaders::of(request)).refuse(refusal)
+        let headers = RequestHeaders::of(request);
+        self.asker(&request.url(), &|name| self.has(&headers, name)).refuse(refusal)
     }
 
     fn ring(&self) -> Result<(), Failure> {
@@ -262,6 +265,20 @@ impl Inner {
 
     /// One request, from the state to the answer, without a wait in between; only what is in the bucket is promised.
     fn serve(self: &Rc<Self>, asker: &Asker, command: &Command<'_>) -> Result<JsValue, JsValue> {
+        let served = self.serve_now(asker, command);
+        match (served, command) {
+            (Ok(Answer::Cold(cold)), Command::Read(read)) => {
+                let waiting = Waiting { asker: asker.clone(), read: read.clone(), cold };
+                Ok(self.promise_of_cold(Box::new(waiting)).into())
+            }
+            (Ok(Answer::Ask(asking)), Command::Create(create)) => {
+                Ok(self.promise_of_fork(asker.clone(), create.clone().into_owned(), asking).into())
+            }
+            (served, _) => self.respond(asker, served).map(JsValue::from),
+        }
+    }
+
+    pub(super) fn serve_now(self: &Rc<Self>, asker: &Asker, command: &Command<'_>) -> Result<Answer, Stop> {
         let path = asker.path.as_str();
         let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
@@ -273,16 +290,7 @@ impl Inner {
         let admitted = asker.admit(&mut object, &ports, command, now);
         let served = admitted.and_then(|()| object.serve(&ports, path, command, now));
         self.follow_up(path, object);
-        match (served, command) {
-            (Ok(Answer::Cold(cold)), Command::Read(read)) => {
-                let waiting = Waiting { asker: asker.clone(), read: read.clone(), cold };
-                Ok(self.promise_of_cold(Box::new(waiting)).into())
-            }
-            (Ok(Answer::Ask(asking)), Command::Create(create)) => {
-                Ok(self.promise_of_fork(asker.clone(), create.clone().into_owned(), asking).into())
-            }
-            (served, _) => self.respond(asker, served).map(JsValue::from),
-        }
+        served
     }
 
     /// What follows whatever may have changed the stream: the alarm in the same turn, all else in later ones.
@@ -315,18 +323,23 @@ impl Inner {
     }
 
     pub(super) fn respond(&self, asker: &Asker, served: Result<Answer, Stop>) -> Result<Response, JsValue> {
-        match served {
-            Ok(Answer::Reply(reply)) => asker.answer(reply),
-            Ok(Answer::Park(park)) => {
-                let sockets = self.sockets();
-                reply::switching(&park.head, &sockets.accept(&park)?)
-            }
-            Ok(Answer::Cold(_) | Answer::Ask(_)) => {
-                self.failed(asker, &Failure::new("answer", "others were asked for nothing"))
-            }
-            Err(Stop::Refused(refusal)) => asker.refuse(&refusal),
-            Err(Stop::Failed(failure)) => self.failed(asker, &failure),
+        match self.settled(asker, served) {
+            Ok(reply) => asker.answer(reply),
+            Err(park) => reply::switching(&park.head, &self.sockets().accept(&park)?),
         }
+    }
+
+    /// What is answered, if that is no socket.
+    pub(super) fn settled(&self, asker: &Asker, served: Result<Answer, Stop>) -> Result<Reply, Box<Park>> {
+        let failure = match served {
+            Ok(Answer::Reply(reply)) => return Ok(reply),
+            Ok(Answer::Park(park)) => return Err(Box::new(park)),
+            Ok(Answer::Cold(_) | Answer::Ask(_)) => Failure::new("answer", "others were asked for nothing"),
+            Err(Stop::Refused(refusal)) => return Ok(Reply::refused(&refusal)),
+            Err(Stop::Failed(failure)) => failure,
+        };
+        log::failure(&asker.path, &failure);
+        Ok(Reply::failed())
     }
 
     /// Announces in a later turn: the writer's answer does not wait for the readers.
@@ -351,12 +364,7 @@ impl Inner {
         });
     }
 
-    fn failed(&self, asker: &Asker, failure: &Failure) -> Result<Response, JsValue> {
-        log::failure(&asker.path, failure);
-        asker.answer(Reply::failed())
-    }
-
-    fn debug(&self, event: &str) {
+    pub(super) fn debug(&self, event: &str) {
         if self.config.debug {
             log::event(&self.name(), event);
         }

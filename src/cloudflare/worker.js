@@ -7,6 +7,7 @@ import * as wasm from "./index.js"
 import { rehearse } from "./rehearsal.js"
 import { withHeaders } from "./respond.js"
 import { abandon, collapse, gathersReads } from "./collapse.js"
+import { append } from "./together.js"
 
 /** Set by the worker crate when Rust panics. */
 const state = globalThis.__worker_init_state
@@ -16,6 +17,7 @@ let life = 0
 
 const NO_BODY = new Uint8Array(0)
 const BODY_MAX_BYTES = wasm.bodyMaxBytes()
+const APPENDS = { names: wasm.appendHeaders(), brokenBody: wasm.brokenBody }
 
 /** Gives the module new memory if its last one was left in the middle of something. */
 function revive() {
@@ -59,7 +61,8 @@ function configure(env) {
 /** The path of the stream whose object answers a request alone. */
 function passedOnTo(method, url, request) {
   if (decisiveHeader !== undefined) return edge.passedOnTo(method, url, request.headers.get(decisiveHeader) ?? undefined)
-  if (method !== "POST") return edge.passedOnTo(method, url)
+  // A build that counts has each request come by.
+  if (method !== "POST" || COUNTERS) return edge.passedOnTo(method, url)
   const known = paths.get(url)
   if (known !== undefined) return known
   const path = edge.passedOnTo(method, url)
@@ -78,16 +81,20 @@ function respond(request, env, context) {
   const { method, url } = request
   const path = passedOnTo(method, url, request)
   if (path === undefined) return edge.answer(request, context)
-  const ask = () => env.STREAMS.getByName(path).fetch(request)
-  const key = shares && gathersReads() && mayBeShared(request) ? edge.collapseKey(url) : undefined
-  const answered = key === undefined ? ask() : collapse(key, "readers", context, request, ask)
-  return answered.catch((error) => {
+  return answered(path, request, env, context).catch((error) => {
     revive()
     const refusal = wasm.unreached(method, path, error)
     if (refusal !== undefined) return refusal
     if (edgeLife !== life) configure(env)
     return edge.answer(request, context)
   })
+}
+
+function answered(path, request, env, context) {
+  if (request.method === "POST") return append({ request, context }, env.STREAMS, path, APPENDS)
+  const ask = () => env.STREAMS.getByName(path).fetch(request)
+  const key = shares && gathersReads() && mayBeShared(request) ? edge.collapseKey(request.url) : undefined
+  return key === undefined ? ask() : collapse(key, "readers", context, request, ask)
 }
 
 /** With what a script of its site may see of it. */
@@ -157,6 +164,15 @@ export class StreamObject extends DurableObject {
       },
       () => this.#alive().broken(request),
     )
+  }
+
+  /** Called by the edge: appends that came at the same time, in their order. */
+  async appendAll(url, headers, lengths, bodies) {
+    try {
+      return this.#alive().appendAll(url, headers, lengths, bodies)
+    } catch (error) {
+      throw noticed(error)
+    }
   }
 
   /** Called by other streams' objects. */

@@ -108,6 +108,17 @@ pub struct ReplyHead<'f> {
     pub header_lines: &'f str,
 }
 
+/// The value of a header in lines as [`Reply::header_lines`] writes them.
+pub fn header_in<'l>(header_lines: &'l str, name: &str) -> Option<&'l str> {
+    let mut lines = header_lines.split('\n');
+    while let (Some(known), Some(value)) = (lines.next(), lines.next()) {
+        if known == name {
+            return Some(value);
+        }
+    }
+    None
+}
+
 /// A waiter's frame.
 pub fn reply_frame(start: Offset, next: Offset, reply: &Reply) -> Vec<u8> {
     let head = format!("{}\n{}", reply.status.as_u16(), reply.header_lines());

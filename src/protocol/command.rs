@@ -174,6 +174,16 @@ fn parse_create<'a>(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Create<'a>
     })
 }
 
+/// The headers that a POST may have and that decide its answer.
+pub const APPEND_HEADERS: [&str; 6] = [
+    header::CONTENT_TYPE,
+    header::PRODUCER_ID,
+    header::PRODUCER_EPOCH,
+    header::PRODUCER_SEQ,
+    header::STREAM_CLOSED,
+    header::STREAM_SEQ,
+];
+
 fn parse_post<'a>(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Command<'a>, Refusal> {
     let header = head.header;
     let producer = Producer::parse(

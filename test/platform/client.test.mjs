@@ -85,7 +85,7 @@ describe("create, append, read, close", () => {
     // With `live: false` this client stops after the first chunk, whatever its headers say.
     const reader = await follow({ url, fetch: requests.fetch })
     expect(sha256(await reader.body())).toBe(sha256(Buffer.concat(parts)))
-    expect(requests.count("GET plain")).toBeGreaterThan(2)
+    expect(requests.count("GET plain")).toBeGreaterThan(1)
   })
 
   test("refusals reach the caller with their reason", async () => {

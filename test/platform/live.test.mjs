@@ -281,7 +281,7 @@ describe("many and much", () => {
     expect(reader.messages.map(({ n }) => n)).toEqual(numbers(appended))
     expect(appended).toBeGreaterThan(2001)
     const parts = reader.controls.findIndex(({ upToDate }) => upToDate)
-    expect(parts).toBeGreaterThanOrEqual(10)
+    expect(parts).toBeGreaterThanOrEqual(5)
   }, LONG_MS)
 
   test("slow SSE clients hold up nobody and nothing, and resume where they broke off", async () => {

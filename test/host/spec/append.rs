@@ -1,5 +1,12 @@
 //! PROTOCOL.md 5.2: POST with a body.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use durable_streams::protocol::bridge::header_in;
+use durable_streams::protocol::command::{APPEND_HEADERS, Command, RequestHead};
+use http::Method;
+
 use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 use crate::support::{Request, World, check};
 
@@ -132,4 +139,27 @@ fn sixteen_mebibytes_and_not_one_byte_more() {
     refused.assert_is("413 | error: body_too_large");
     assert!(refused.text().contains("16777216"), "the limit is in the message: {}", refused.text());
     world.send_answered(&request.body(&body[1..])).assert_is("204 | stream-next-offset: @0_16777216");
+}
+
+/// What several appends bring along that go to the object together is what each of them is asked for.
+#[test]
+fn no_other_header_decides() {
+    let asked = RefCell::new(BTreeSet::new());
+    for body in [&b""[..], b"x"] {
+        let header = |name: &str| {
+            asked.borrow_mut().insert(name.to_owned());
+            Some(if name.ends_with("epoch") || name.ends_with("-seq") { "0" } else { "true" }.to_owned())
+        };
+        let head = RequestHead { method: &Method::POST, url: "", header: &header, random: &String::new };
+        Command::parse(&head, body).expect("it has all that it may have");
+    }
+    assert_eq!(asked.into_inner(), APPEND_HEADERS.map(str::to_owned).into());
+}
+
+#[test]
+fn a_header_is_found_in_lines_by_its_name_only() {
+    let lines = "a\nb\nb\n\nempty\nc\nc\n1\n";
+    let found = ["a", "b", "empty", "c", "", "1", "d"].map(|name| header_in(lines, name));
+    assert_eq!(found, [Some("b"), Some(""), Some("c"), Some("1"), None, None, None]);
+    assert_eq!(header_in("", "a"), None);
 }

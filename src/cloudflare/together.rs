@@ -1,0 +1,73 @@
+//! Appends that came to the edge at the same time and come to the object in one call (`together.js`).
+
+use std::rc::Rc;
+
+use http::Method;
+use js_sys::Uint8Array;
+use wasm_bindgen::prelude::*;
+use web_sys::Response;
+
+use super::asker::ASKER_HEADERS;
+#[cfg(feature = "counters")]
+use super::counters;
+use super::stream_object::{Inner, StreamObject};
+use super::{clock, reply};
+use crate::object::Stop;
+use crate::protocol::bridge;
+use crate::protocol::command::{APPEND_HEADERS, Command, RequestHead};
+use crate::protocol::refusal::Refusal;
+use crate::protocol::reply::Reply;
+
+/// The headers of an append that its object has to see.
+#[wasm_bindgen(js_name = appendHeaders)]
+pub fn append_headers() -> Vec<String> {
+    APPEND_HEADERS.iter().chain(&ASKER_HEADERS).map(|name| (*name).to_owned()).collect()
+}
+
+/// The answer to an append whose body broke off before it reached its object.
+#[wasm_bindgen(js_name = brokenBody)]
+pub fn broken_body() -> Result<Response, JsValue> {
+    reply::response(&Reply::refused(&Refusal::BrokenBody))
+}
+
+#[wasm_bindgen]
+impl StreamObject {
+    /// Serves appends to one URL in their order: of each its headers as [`Reply::header_lines`] writes them, and how
+    /// long its body is; all bodies are one after the other. Of each answer the status, the headers and the body.
+    #[wasm_bindgen(js_name = appendAll)]
+    pub fn append_all(
+        &self,
+        url: &str,
+        headers: Vec<String>,
+        lengths: &[u32],
+        mut bodies: &[u8],
+    ) -> Vec<JsValue> {
+        #[cfg(feature = "counters")]
+        let _busy = counters::busy(self.inner.name(), |counts| counts.object_requests += 1);
+        let mut answers = Vec::with_capacity(3 * lengths.len());
+        for (header_lines, length) in headers.iter().zip(lengths) {
+            let (body, rest) = bodies.split_at(*length as usize);
+            bodies = rest;
+            let reply = self.inner.append(url, header_lines, body);
+            let has_body = !reply.body.is_empty();
+            answers.push(reply.status.as_u16().into());
+            answers.push(reply.header_lines().into());
+            answers.push(has_body.then(|| Uint8Array::from(&*reply.body)).into());
+        }
+        self.inner.debug("appended_together");
+        answers
+    }
+}
+
+impl Inner {
+    fn append(self: &Rc<Self>, url: &str, header_lines: &str, body: &[u8]) -> Reply {
+        let header = |name: &str| bridge::header_in(header_lines, name).map(str::to_owned);
+        let asker = self.asker(url, &|name| bridge::header_in(header_lines, name).is_some());
+        let head = RequestHead { method: &Method::POST, url, header: &header, random: &clock::random };
+        let served = Command::parse(&head, body).map_err(Stop::Refused);
+        let served = served.and_then(|command| self.serve_now(&asker, &command));
+        let reply = self.settled(&asker, served).unwrap_or_else(|_park| Reply::failed());
+        self.debug_served(&asker.path, Method::POST.as_str());
+        asker.seen(reply)
+    }
+}
