@@ -6,36 +6,48 @@ import { respond } from "./respond.js"
 
 /** How many requests an isolate has under way to one stream before those that come wait for one of them to end. */
 const UNDER_WAY_MAX = 4
+/** How long they wait. What is under way may have far to go, or be a body that is slow to come. */
+const WAIT_MAX_MS = 50
+/** When what is under way does not count any more: who breaks off takes its request along without a word. */
+const STALE_MS = 1000
 /** How many appends go together at most. */
 const TOGETHER_MAX = 64
 /** How large an append is that waits; what is larger goes by itself. */
 const APPEND_MAX_BYTES = 16 << 10
-/** How many appends wait in this isolate; those beyond go by themselves. */
+/** How large its headers are, of those that its object has to see. */
+const HEADERS_MAX_CHARS = 4 << 10
+/** How many wait in this isolate, for others or for their answers; those beyond go by themselves. */
 const WAITING_MAX = 2000
 /** How many streams are watched; appends to others go by themselves. */
 const LINES_MAX = 10_000
-/** When those that are under way are given up: whoever breaks off takes its request along without a word. */
-const STALE_MS = 1000
+/** How many of them are looked at when there is to be room for another. */
+const LOOKED_AT_MAX = 16
 /** How long an append that somebody has taken along waits for its answer. */
 const ANSWER_MAX_MS = 30_000
 
 /**
+ * @typedef {{ since: number }} Slot something that is under way
+ *
  * @typedef {object} Append one that waits
  * @property {string} headers as header lines, those that an append may have
  * @property {ArrayBuffer} body
  * @property {(turn: Turn) => void} resolve
  * @property {(error: unknown) => void} reject
  *
- * @typedef {{ batch: Append[] } | { answer: [status: number, headerLines: string, body?: Uint8Array] }} Turn which to take
- *   along, itself first, or the answer
+ * @typedef {object} Turn
+ * @property {Append[]} [batch] which to take along, itself first
+ * @property {Slot} [slot] in whose place
+ * @property {Answer} [answer] or, if it has been taken along, its answer
+ * @property {boolean} [alone] or that it is to go by itself
+ *
+ * @typedef {[status: number, headerLines: string, body?: Uint8Array]} Answer with the status 0 a failure, and what it says
  *
  * @typedef {object} Line
- * @property {number} underWay
- * @property {number} since when one last began or ended
+ * @property {Slot[]} slots
  * @property {Append[]} waiting the oldest first
  */
 
-/** @type {Map<string, Line>} by URL; the oldest first */
+/** @type {Map<string, Line>} by the path of a stream */
 const lines = new Map()
 let waiting = 0
 
@@ -50,125 +62,155 @@ const ignore = () => {}
  * @returns {Promise<Response>}
  */
 export function append({ request, context }, streams, path, module) {
-  const line = lineOf(request.url)
+  const line = lineOf(path)
   if (line === undefined) return streams.getByName(path).fetch(request)
-  if (isFree(line)) return underWay(request.url, line, streams.getByName(path).fetch(request))
-  const length = Number(request.headers.get("content-length"))
-  if (!(length > 0 && length <= APPEND_MAX_BYTES) || waiting >= WAITING_MAX) return streams.getByName(path).fetch(request)
-  const answered = wait(request, streams.getByName(path), module)
+  if (isFree(line)) return underWay(line, streams.getByName(path).fetch(request))
+  const headers = waiting < WAITING_MAX && isSmall(request) ? headersOf(request, module.names) : undefined
+  if (headers === undefined) return streams.getByName(path).fetch(request)
+  const answered = wait({ path, request, headers }, streams.getByName(path), module.brokenBody)
   // Those it takes along are not to suffer if its client breaks off.
   context.waitUntil(answered.then(ignore, ignore))
   return answered
 }
 
 /** @returns {Line | undefined} */
-function lineOf(url) {
-  const known = lines.get(url)
+function lineOf(path) {
+  const known = lines.get(path)
   if (known !== undefined) return known
-  if (lines.size >= LINES_MAX && !forgetOld()) return undefined
-  const line = { underWay: 0, since: 0, waiting: [] }
-  lines.set(url, line)
+  if (lines.size >= LINES_MAX && !forgetIdle()) return undefined
+  const line = { slots: [], waiting: [] }
+  lines.set(path, line)
   return line
 }
 
-/** Makes room for another, if there are any that nothing will be heard of. */
-function forgetOld() {
-  for (const [url, line] of lines) {
-    if (isFree(line) && line.waiting.length === 0 && Date.now() - line.since > STALE_MS) lines.delete(url)
-    else break
+/** Makes room for another, if there are any where nothing happens. */
+function forgetIdle() {
+  let lookedAt = 0
+  for (const [path, line] of lines) {
+    lines.delete(path)
+    isFree(line, 1)
+    if (line.slots.length + line.waiting.length > 0) lines.set(path, line)
+    lookedAt += 1
+    if (lookedAt === LOOKED_AT_MAX) break
   }
   return lines.size < LINES_MAX
 }
 
-/** Whether one may begin. Those of which nothing has been heard for long do not count any more. @param {Line} line */
-function isFree(line) {
-  if (line.underWay < UNDER_WAY_MAX) return true
-  if (Date.now() - line.since < STALE_MS) return false
-  line.underWay = 0
-  return true
+/** Whether one may begin. */
+function isFree(line, most = UNDER_WAY_MAX) {
+  if (line.slots.length < most) return true
+  const now = Date.now()
+  line.slots = line.slots.filter(({ since }) => now - since < STALE_MS)
+  return line.slots.length < most
+}
+
+/** Whether it has a body that may wait, or none. */
+function isSmall({ body, headers }) {
+  if (body === null) return true
+  const length = headers.get("content-length")
+  return length !== null && Number(length) <= APPEND_MAX_BYTES
+}
+
+/** Header lines, if they are few. */
+function headersOf({ headers }, names) {
+  let lines = ""
+  for (const name of names) {
+    const value = headers.get(name)
+    if (value !== null) lines += `${name}\n${value}\n`
+  }
+  return lines.length <= HEADERS_MAX_CHARS ? lines : undefined
 }
 
 /**
- * Counts what is under way. Nothing keeps it from being broken off, which costs each append as much as all of this.
+ * Counts what is under way. Nothing keeps it from being broken off, which would cost each append as much as all of this.
  * @template T
- * @param {string} url
  * @param {Line} line
  * @param {Promise<T>} answered
+ * @param {Slot} [slot] one that is counted already
  */
-function underWay(url, line, answered) {
-  line.underWay += 1
-  line.since = Date.now()
-  const end = () => ended(url, line)
+function underWay(line, answered, slot) {
+  const own = slot ?? { since: 0 }
+  own.since = Date.now()
+  if (slot === undefined) line.slots.push(own)
+  const end = () => ended(line, own)
   answered.then(end, end)
   return answered
 }
 
-/** @param {string} url @param {Line} line */
-function ended(url, line) {
-  line.underWay = Math.max(0, line.underWay - 1)
-  line.since = Date.now()
+function ended(line, slot) {
+  const at = line.slots.indexOf(slot)
+  // It had been given up.
+  if (at < 0) return
   if (line.waiting.length > 0) {
     const batch = line.waiting.splice(0, TOGETHER_MAX)
-    waiting -= batch.length
-    batch[0].resolve({ batch })
-  } else if (line.underWay === 0 && lines.get(url) === line) {
-    lines.delete(url)
+    slot.since = Date.now()
+    batch[0].resolve({ batch, slot })
+  } else {
+    line.slots.splice(at, 1)
   }
 }
 
 /** @returns {Promise<Response>} */
-async function wait(request, stub, { names, brokenBody }) {
-  const { url } = request
-  let headers = ""
-  for (const name of names) {
-    const value = request.headers.get(name)
-    if (value !== null) headers += `${name}\n${value}\n`
-  }
-  let body
-  try {
-    body = await request.arrayBuffer()
-  } catch {
-    return brokenBody()
-  }
-  const { promise, resolve, reject } = Promise.withResolvers()
-  const one = { headers, body, resolve, reject }
-  const line = lineOf(url)
-  if (line === undefined || isFree(line)) return lead(url, line, stub, [one])
-  line.waiting.push(one)
+async function wait({ path, request, headers }, stub, brokenBody) {
   waiting += 1
-  let timer = setTimeout(() => {
-    const at = line.waiting.indexOf(one)
-    if (at < 0) {
-      timer = setTimeout(() => reject(new Error("whoever took this append along is gone")), ANSWER_MAX_MS)
-      return
-    }
-    line.waiting.splice(at, 1)
-    waiting -= 1
-    isFree(line)
-    resolve({ batch: [one] })
-  }, STALE_MS)
+  let timer
   try {
-    const { batch, answer } = await promise
-    return batch === undefined ? respond(...answer) : await lead(url, line, stub, batch)
+    const body = await request.arrayBuffer().catch(() => undefined)
+    if (body === undefined || body.byteLength > APPEND_MAX_BYTES) return brokenBody()
+    const { promise, resolve, reject } = Promise.withResolvers()
+    const one = { headers, body, resolve, reject }
+    const line = lineOf(path)
+    if (line === undefined || isFree(line)) {
+      resolve({ batch: [one] })
+    } else {
+      line.waiting.push(one)
+      timer = setTimeout(() => {
+        const at = line.waiting.indexOf(one)
+        if (at >= 0) {
+          line.waiting.splice(at, 1)
+          resolve({ batch: [one, ...line.waiting.splice(0, TOGETHER_MAX - 1)] })
+        } else {
+          timer = setTimeout(() => reject(new Error("whoever took this append along is gone")), ANSWER_MAX_MS)
+        }
+      }, WAIT_MAX_MS)
+    }
+    const { batch, slot, answer, alone } = await promise
+    if (alone) return await byItself(request, stub, one)
+    return answer === undefined ? await lead(request, { line, slot, stub, batch }) : responseOf(answer)
   } finally {
+    waiting -= 1
     clearTimeout(timer)
   }
 }
 
 /** Takes several to the object; the first is the caller's. */
-async function lead(url, line, stub, batch) {
+async function lead(request, { line, slot, stub, batch }) {
   const others = batch.slice(1)
   try {
     const headers = batch.map((one) => one.headers)
     const lengths = batch.map((one) => one.body.byteLength)
-    const asked = stub.appendAll(url, headers, lengths, joined(batch))
-    const answers = await (line === undefined ? asked : underWay(url, line, asked))
-    others.forEach((one, at) => one.resolve({ answer: answers.slice(3 * at + 3, 3 * at + 6) }))
-    return respond(...answers.slice(0, 3))
+    const asked = stub.appendAll(request.url, headers, lengths, joined(batch))
+    const answers = await (line === undefined ? asked : underWay(line, asked, slot))
+    others.forEach((one, at) => one.resolve({ answer: answers[at + 1] }))
+    return responseOf(answers[0])
   } catch (error) {
+    if (isUnknown(error)) {
+      for (const one of others) one.resolve({ alone: true })
+      return await byItself(request, stub, batch[0])
+    }
     for (const one of others) one.reject(error)
     throw error
   }
+}
+
+/** While a new version is rolled out an object may still be of one that takes no appends together. */
+const isUnknown = (error) => error instanceof TypeError && /does not implement the method/.test(error.message)
+
+function byItself({ url }, stub, { headers, body }) {
+  const pairs = new Headers()
+  const lines = headers.split("\n")
+  for (let at = 0; at + 1 < lines.length; at += 2) pairs.set(lines[at], lines[at + 1])
+  return stub.fetch(new Request(url, { method: "POST", headers: pairs, body }))
 }
 
 function joined(batch) {
@@ -179,4 +221,10 @@ function joined(batch) {
     at += body.byteLength
   }
   return bytes
+}
+
+/** @param {Answer} answer */
+function responseOf([status, text, body]) {
+  if (status === 0) throw new Error(text)
+  return respond(status, text, body)
 }

@@ -32,30 +32,21 @@ pub fn broken_body() -> Result<Response, JsValue> {
 
 #[wasm_bindgen]
 impl StreamObject {
-    /// Serves appends to one URL in their order: of each its headers as [`Reply::header_lines`] writes them, and how
-    /// long its body is; all bodies are one after the other. Of each answer the status, the headers and the body.
-    #[wasm_bindgen(js_name = appendAll)]
-    pub fn append_all(
-        &self,
-        url: &str,
-        headers: Vec<String>,
-        lengths: &[u32],
-        mut bodies: &[u8],
-    ) -> Vec<JsValue> {
+    /// Serves one of them, with its headers as [`Reply::header_lines`] writes them: status, headers and body.
+    pub fn append(&self, url: &str, header_lines: &str, body: &[u8]) -> Vec<JsValue> {
+        let reply = self.inner.append(url, header_lines, body);
+        let body = (!reply.body.is_empty()).then(|| Uint8Array::from(&*reply.body));
+        vec![reply.status.as_u16().into(), reply.header_lines().into(), body.into()]
+    }
+
+    /// So many were served in one call.
+    #[wasm_bindgen(js_name = appendedTogether)]
+    pub fn appended_together(&self, count: usize) {
         #[cfg(feature = "counters")]
         let _busy = counters::busy(self.inner.name(), |counts| counts.object_requests += 1);
-        let mut answers = Vec::with_capacity(3 * lengths.len());
-        for (header_lines, length) in headers.iter().zip(lengths) {
-            let (body, rest) = bodies.split_at(*length as usize);
-            bodies = rest;
-            let reply = self.inner.append(url, header_lines, body);
-            let has_body = !reply.body.is_empty();
-            answers.push(reply.status.as_u16().into());
-            answers.push(reply.header_lines().into());
-            answers.push(has_body.then(|| Uint8Array::from(&*reply.body)).into());
+        if count > 1 {
+            self.inner.debug("appended_together");
         }
-        self.inner.debug("appended_together");
-        answers
     }
 }
 

@@ -45,6 +45,8 @@ let edge, edgeLife, decisiveHeader, choosesOrigins, shares
 
 /** How many URLs' paths are known. */
 const PATHS_MAX = 1000
+/** How long such a URL is; longer ones have queries that mean nothing. */
+const URL_MAX_CHARS = 1024
 
 /** @type {Map<string, string>} where POSTs go, by their URLs, if nothing else decides it */
 const paths = new Map()
@@ -66,7 +68,7 @@ function passedOnTo(method, url, request) {
   const known = paths.get(url)
   if (known !== undefined) return known
   const path = edge.passedOnTo(method, url)
-  if (path !== undefined) {
+  if (path !== undefined && url.length <= URL_MAX_CHARS) {
     if (paths.size >= PATHS_MAX) paths.clear()
     paths.set(url, path)
   }
@@ -168,11 +170,19 @@ export class StreamObject extends DurableObject {
 
   /** Called by the edge: appends that came at the same time, in their order. */
   async appendAll(url, headers, lengths, bodies) {
-    try {
-      return this.#alive().appendAll(url, headers, lengths, bodies)
-    } catch (error) {
-      throw noticed(error)
-    }
+    let from = 0
+    const answers = lengths.map((length, at) => {
+      const body = bodies.subarray(from, from + length)
+      from += length
+      try {
+        return this.#alive().append(url, headers[at], body)
+      } catch (error) {
+        // It is one append's failure: what was stored before it is told, and what comes after it finds fresh memory.
+        return [0, `${noticed(error)}`]
+      }
+    })
+    this.#alive().appendedTogether(lengths.length)
+    return answers
   }
 
   /** Called by other streams' objects. */

@@ -2,7 +2,6 @@
 // whole of it on workerd, where what waits for another request is another matter than in Node.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest"
-import { append } from "../../src/cloudflare/together.js"
 import { HttpConnection } from "./raw.mjs"
 import { CLOSED, JSON_TYPE, numbers, producer, scratch, startWorkerd, unique } from "./support.mjs"
 
@@ -12,6 +11,10 @@ const module = { names: ["content-type", "stream-seq"], brokenBody: () => "broke
 const UNDER_WAY_MAX = 4
 const TOGETHER_MAX = 64
 const APPEND_MAX_BYTES = 16 << 10
+const HEADERS_MAX_CHARS = 4 << 10
+const WAITING_MAX = 2000
+const LINES_MAX = 10_000
+const WAIT_MAX_MS = 50
 const STALE_MS = 1000
 
 /** What happens before anything that takes time. */
@@ -33,22 +36,24 @@ function object() {
 }
 
 describe("a line", () => {
-  let url, calls, streams, kept
-  beforeEach(() => {
+  let append, url, calls, streams, kept
+  beforeEach(async () => {
+    vi.resetModules()
+    ;({ append } = await import("../../src/cloudflare/together.js"))
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] })
     url = `https://test/v1/stream/${unique()}`
     ;({ calls, streams } = object())
     kept = []
   })
 
-  const one = (body, headers = {}) => {
-    const length = { "content-length": `${Buffer.byteLength(body)}` }
+  const one = (body, headers = {}, path = url) => {
+    const length = { "content-length": `${Buffer.byteLength(body ?? "")}` }
     const request = new Request(url, { method: "POST", body, headers: { ...length, ...headers } })
-    return append({ request, context: { waitUntil: (promise) => kept.push(promise) } }, streams, "a", module)
+    return append({ request, context: { waitUntil: (promise) => kept.push(promise) } }, streams, path, module)
   }
   const several = (count, from = 0) => numbers(count, from).map((number) => one(`${number};`))
   /** An answer for each append of a call, with what it is an answer to. */
-  const answers = ({ text }) => text.split(";").slice(0, -1).flatMap((body) => [200, `answer-to\n${body}\n`, undefined])
+  const answers = ({ text }) => text.split(";").slice(0, -1).map((body) => [200, `answer-to\n${body}\n`, undefined])
   const told = async (answered) => (await answered).headers.get("answer-to")
 
   test("lets those pass by that are few", async () => {
@@ -104,15 +109,73 @@ describe("a line", () => {
     expect((await Promise.allSettled(waiting)).map(({ reason }) => reason.message)).toEqual(["lost", "lost", "lost"])
   })
 
-  test("is not for what is large, or does not say how long it is", async () => {
+  test("tells one that failed, and the others what became of them", async () => {
+    several(UNDER_WAY_MAX)
+    const waiting = several(3)
+    await turn()
+    calls[0].answer()
+    await turn()
+    calls.at(-1).answer(answers(calls.at(-1)).with(1, [0, "a trap"]))
+    await expect(waiting[1]).rejects.toThrow("a trap")
+    expect([await told(waiting[0]), await told(waiting[2])]).toEqual(["0", "2"])
+  })
+
+  test("is given up where the object is of a version that knows none: each goes by itself, as it came", async () => {
+    several(UNDER_WAY_MAX)
+    const waiting = [one("0"), one("1", { "content-type": "text/plain", "stream-seq": "é" })]
+    await turn()
+    calls[0].answer()
+    await turn()
+    calls.at(-1).fail(new TypeError('The RPC receiver does not implement the method "appendAll".'))
+    await turn()
+    const sent = calls.slice(-2).map(({ alone }) => alone)
+    expect(sent.map(({ method, url: to }) => [method, to])).toEqual([["POST", url], ["POST", url]])
+    expect(await Promise.all(sent.map((request) => request.text()))).toEqual(["0", "1"])
+    expect([...sent[1].headers]).toEqual([["content-type", "text/plain"], ["stream-seq", "é"]])
+    for (const [at, call] of calls.slice(-2).entries()) call.answer(`alone ${at}`)
+    expect(await Promise.all(waiting)).toEqual(["alone 0", "alone 1"])
+  })
+
+  test("is not for what is large, or does not say how long it is; a close stands in it", async () => {
     several(UNDER_WAY_MAX)
     one("x".repeat(APPEND_MAX_BYTES + 1))
-    one("x", { "content-length": "0" })
+    one("x", { "stream-seq": "x".repeat(HEADERS_MAX_CHARS) })
+    const chunked = new Request(url, { method: "POST", body: "x" })
+    append({ request: chunked, context: { waitUntil() {} } }, streams, url, module)
     await turn()
-    expect(calls.slice(UNDER_WAY_MAX).every((call) => call.alone)).toBe(true)
-    one("x".repeat(APPEND_MAX_BYTES))
+    expect(calls.slice(UNDER_WAY_MAX).map((call) => "alone" in call)).toEqual([true, true, true])
+    const waiting = [one("x".repeat(APPEND_MAX_BYTES)), one(null)]
     await turn()
-    expect(calls).toHaveLength(UNDER_WAY_MAX + 2)
+    expect(calls).toHaveLength(UNDER_WAY_MAX + 3)
+    calls[0].answer()
+    await turn()
+    expect(calls.at(-1).lengths.toSorted()).toEqual([0, APPEND_MAX_BYTES])
+    calls.at(-1).fail(new Error("lost"))
+    await Promise.allSettled(waiting)
+  })
+
+  test("has room for so many: those beyond go by themselves, however slow the bodies of the others are", async () => {
+    several(UNDER_WAY_MAX)
+    const slow = Promise.withResolvers()
+    const request = { url, body: {}, headers: new Headers({ "content-length": "1" }), arrayBuffer: () => slow.promise }
+    const all = numbers(WAITING_MAX + 1).map(() => append({ request, context: { waitUntil() {} } }, streams, url, module))
+    expect(calls.slice(UNDER_WAY_MAX)).toMatchObject([{ alone: request }])
+    slow.reject(new Error("gone"))
+    expect(new Set(await Promise.all(all.slice(0, WAITING_MAX)))).toEqual(new Set(["broken"]))
+    one("0")
+    expect(calls).toHaveLength(UNDER_WAY_MAX + 1)
+  })
+
+  test("is there for streams that come when all places were taken", async () => {
+    several(UNDER_WAY_MAX)
+    for (const path of numbers(LINES_MAX)) one("x", {}, `${path}`)
+    vi.advanceTimersByTime(STALE_MS)
+    several(UNDER_WAY_MAX)
+    const before = calls.length
+    const last = numbers(UNDER_WAY_MAX + 1).map(() => one("x", {}, "last"))
+    await turn()
+    expect(calls.slice(before).map((call) => "alone" in call)).toEqual(numbers(UNDER_WAY_MAX).map(() => true))
+    expect(last).toHaveLength(UNDER_WAY_MAX + 1)
   })
 
   test("is kept by the platform until each has its answer, whoever breaks off", async () => {
@@ -128,19 +191,28 @@ describe("a line", () => {
     await ends
   })
 
-  test("waits no longer than a second for those that were broken off", async () => {
+  test("waits no longer than it must for what is far or was broken off, and then goes together", async () => {
     several(UNDER_WAY_MAX)
-    const waiting = several(2)
+    const waiting = several(3)
     await turn()
+    vi.advanceTimersByTime(WAIT_MAX_MS)
+    await turn()
+    const [together, ...more] = calls.slice(UNDER_WAY_MAX)
+    expect([together.text, more]).toEqual(["0;1;2;", []])
+    together.answer(answers(together))
+    expect(await Promise.all(waiting.map(told))).toEqual(["0", "1", "2"])
+    // What was broken off does not count for ever.
     vi.advanceTimersByTime(STALE_MS)
-    await turn()
-    // Each goes by itself; and who comes now waits for nobody.
     const calm = one("calm;")
-    expect(calls.at(-1).alone).toBeDefined()
     calls.at(-1).answer("calm")
     expect(await calm).toBe("calm")
-    for (const call of calls.slice(UNDER_WAY_MAX, -1)) call.answer(answers(call))
-    expect(await Promise.all(waiting.map(told))).toEqual(["0", "1"])
+    // And if it ends after all, it is nobody's place that becomes free.
+    several(UNDER_WAY_MAX)
+    for (const call of calls.slice(0, UNDER_WAY_MAX)) call.answer()
+    await turn()
+    one("behind")
+    expect(calls.at(-1).alone?.url).toBe(url)
+    expect(calls).toHaveLength(2 * UNDER_WAY_MAX + 2)
   })
 
   test("does not wait for ever for whoever took it along", async () => {
@@ -150,15 +222,9 @@ describe("a line", () => {
     calls[0].answer()
     await turn()
     const lost = expect(waiting[1]).rejects.toThrow("gone")
-    vi.advanceTimersByTime(STALE_MS)
+    vi.advanceTimersByTime(WAIT_MAX_MS)
     vi.advanceTimersByTime(30_000)
     await lost
-  })
-
-  test("ends the append whose body breaks off, and no other", async () => {
-    several(UNDER_WAY_MAX)
-    const request = { url, headers: new Headers({ "content-length": "9" }), arrayBuffer: () => Promise.reject(new Error("gone")) }
-    expect(await append({ request, context: { waitUntil() {} } }, streams, "a", module)).toBe("broken")
   })
 })
 
@@ -245,6 +311,17 @@ describe("on workerd", () => {
     expect(stored.toSorted((a, b) => a - b)).toEqual(accepted)
     expect(stored.at(-1)).toBe(30)
     expect(new Set(statuses)).toEqual(new Set([204, 409]).intersection(new Set(statuses)))
+  })
+
+  test("bodies that do not come hold up nobody", async () => {
+    const { stream, target } = await created()
+    const slow = await connections(2 * UNDER_WAY_MAX)
+    for (const connection of slow) connection.begin("POST", target, { ...JSON_TYPE, "content-length": "1" })
+    const writers = await connections(20)
+    await Promise.all(writers.map((connection) => connection.ask("POST", target, { headers: JSON_TYPE, body: "1" })))
+    for (const connection of slow) connection.send("2")
+    for (const connection of slow) expect((await connection.reply("POST")).status).toBe(204)
+    expect((await messages(stream)).sort().join("")).toBe(`${"1".repeat(20)}${"2".repeat(2 * UNDER_WAY_MAX)}`)
   })
 
   test("those that break off take nobody along", async () => {
