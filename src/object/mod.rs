@@ -3,6 +3,7 @@
 //!
 //! What is in memory is a cache of storage: it may be lost at any time, and is dropped when a commit fails.
 
+pub mod ahead;
 pub mod alarm;
 pub mod cold;
 mod ends;
@@ -32,6 +33,7 @@ use crate::stream::delete::delete;
 use crate::stream::retain::RetentionDefaults;
 use crate::stream::rotate::{self, SegmentLimits};
 use crate::stream::{Life, Stream};
+use ahead::Ahead;
 use alarm::Alarm;
 use cold::Cold;
 use forks::{Asking, Edges};
@@ -79,6 +81,10 @@ pub struct Object {
     producers: Producers,
     garbage: Garbage,
     encoding: Option<Encoding>,
+    /// Of the tail's segment.
+    ahead: Option<Ahead>,
+    /// Of the oldest that is sealed.
+    sealed_ahead: Option<Ahead>,
     trims_at: TrimsAt,
     shapes: Shapes,
     edges: Edges,
@@ -161,6 +167,8 @@ impl Object {
             producers: Producers::default(),
             garbage: Garbage::Unknown,
             encoding: None,
+            ahead: None,
+            sealed_ahead: None,
             trims_at: TrimsAt::Unknown,
             shapes: Shapes::default(),
             edges: Edges::Nothing,

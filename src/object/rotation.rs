@@ -1,11 +1,14 @@
 //! Rotation: what goes to the bucket and what is deleted there. Each step is decided here, done by whoever can wait, and
 //! committed here if things are still as they were; after a crash it begins again where storage says.
 
+use super::ahead::Ahead;
 use super::{Object, Ports};
 use crate::object::live::Sockets;
 use crate::object::mirror::Outbox;
 use crate::protocol::Millis;
+use crate::protocol::offset::Offset;
 use crate::storage::commit::{Change, commit};
+use crate::storage::messages::Last;
 use crate::storage::scan::Scan;
 use crate::storage::segment_file::Writer;
 use crate::storage::segments::{self, Segment};
@@ -83,15 +86,22 @@ impl Object {
     pub fn next_work<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> Result<Option<Work>, Failure> {
         let Some(limits) = self.limits.segments.filter(|_| self.sweeps == 0) else { return Ok(None) };
         let (garbage, begun) = (self.garbage, self.encoding.take());
+        let mut known = [self.sealed_ahead.take(), self.ahead.take()];
         let floor = match self.load(ports.sql)? {
             Life::Unborn => return Ok(None),
             Life::Live(stream) | Life::Gone(stream) => {
                 if let Some(read_seq) = due(stream, limits) {
                     let begun = begun.filter(|begun| begun.is_of(stream, read_seq));
-                    let mut encoding = begun.unwrap_or_else(|| Encoding::new(stream, read_seq));
+                    let mut encoding = match begun {
+                        Some(begun) => begun,
+                        None => Encoding::new(ports.sql, stream, read_seq, &mut known)?,
+                    };
                     if encoding.go_on(ports.sql, stream)? {
-                        return upload(ports.sql, stream, encoding).map(|upload| Some(Work::Upload(upload)));
+                        let upload = upload(ports.sql, stream, encoding)?;
+                        [self.sealed_ahead, self.ahead] = known;
+                        return Ok(Some(Work::Upload(upload)));
                     }
+                    [self.sealed_ahead, self.ahead] = known;
                     self.encoding = Some(encoding);
                     return Ok(Some(Work::Encode));
                 }
@@ -99,6 +109,7 @@ impl Object {
             }
             Life::Ended(ended) => ended.next_read_seq,
         };
+        [self.sealed_ahead, self.ahead] = known;
         if garbage == Garbage::Nothing {
             return Ok(None);
         }
@@ -167,19 +178,30 @@ impl Object {
 pub(super) struct Encoding {
     incarnation: u64,
     read_seq: u64,
-    scan: Scan,
+    last: Last,
+    /// How far it has been read; `None` if that was not necessary.
+    scan: Option<Scan>,
     writer: Writer,
 }
 
 impl Encoding {
-    fn new(stream: &Stream, read_seq: u64) -> Encoding {
-        let first = stream.segment_start(read_seq).position;
-        Encoding {
-            incarnation: stream.incarnation,
-            read_seq,
-            scan: Scan::new(read_seq),
-            writer: Writer::new(stream.content_type.as_str(), read_seq, first),
-        }
+    fn new(
+        sql: &dyn Sql,
+        stream: &Stream,
+        read_seq: u64,
+        known: &mut [Option<Ahead>],
+    ) -> Result<Encoding, Failure> {
+        let lost = || Failure::new("rotate", format_args!("segment {read_seq} has no messages"));
+        let last = messages::last(sql, read_seq)?.ok_or_else(lost)?;
+        let end = Offset { read_seq, position: last.next_position };
+        let (scan, writer) = match Ahead::take_whole(known, end) {
+            Some(writer) => (None, writer),
+            None => {
+                let first = stream.segment_start(read_seq).position;
+                (Some(Scan::new(read_seq)), Writer::new(stream.content_type.as_str(), read_seq, first))
+            }
+        };
+        Ok(Encoding { incarnation: stream.incarnation, read_seq, last, scan, writer })
     }
 
     fn is_of(&self, stream: &Stream, read_seq: u64) -> bool {
@@ -188,15 +210,13 @@ impl Encoding {
 
     /// Takes some rows; whether those were the last.
     fn go_on(&mut self, sql: &dyn Sql, stream: &Stream) -> Result<bool, Failure> {
-        let writer = &mut self.writer;
-        self.scan.slice(sql, stream.content_type.format(), &mut |message, span| writer.push(message, span))
+        let (Some(scan), writer) = (&mut self.scan, &mut self.writer) else { return Ok(true) };
+        scan.slice(sql, stream.content_type.format(), &mut |message, span| writer.push(message, span))
     }
 }
 
 fn upload(sql: &dyn Sql, stream: &Stream, encoding: Encoding) -> Result<Upload, Failure> {
-    let Encoding { read_seq, writer, .. } = encoding;
-    let lost = || Failure::new("rotate", format_args!("segment {read_seq} has no messages"));
-    let last = messages::last(sql, read_seq)?.ok_or_else(lost)?;
+    let Encoding { read_seq, last, writer, .. } = encoding;
     let file = writer.finish();
     let segment = Segment {
         read_seq,

@@ -116,8 +116,10 @@ impl Object {
                     producer: request.producer.as_ref(),
                     closes,
                 };
+                let at = stream.tail;
                 writing.store(ports.sql, stream, producers, (now, limits))?;
                 let reply = Reply::appended(stream.tail, request.closes, request.producer.as_ref());
+                self.encode_ahead(at, &content);
                 self.arm_for_rotation(now);
                 Ok(reply.into())
             }

@@ -88,7 +88,7 @@ pub(super) fn insert_alone(
 }
 
 /// Whether an append takes one row.
-pub(super) fn is_one_row(content: &Content<'_>) -> bool {
+pub fn is_one_row(content: &Content<'_>) -> bool {
     content.bytes.len() <= ROW_MAX_BYTES
 }
 

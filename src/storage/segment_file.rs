@@ -85,7 +85,7 @@ pub struct Encoded {
 }
 
 /// Writes an object message by message.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Writer {
     bytes: Vec<u8>,
     header_bytes: usize,

@@ -7,6 +7,7 @@ use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 use crate::support::http::with_offsets;
 use crate::support::world::Meanwhile;
 use crate::support::{LongPoll, SseClient, World};
+use durable_streams::object::ahead::AHEAD_MAX_BYTES;
 use durable_streams::object::rotation::Work;
 use durable_streams::stream::rotate::SegmentLimits;
 use serde_json::Value;
@@ -270,7 +271,8 @@ fn cold_reads() {
         .assert_is(&format!("200 | stream-next-offset: @1_0 | !stream-up-to-date | {kept} << b"));
 }
 
-/// 40 appends fill a segment: more rows than are encoded in one turn. The world stands between two of these turns.
+/// 40 appends fill a segment: more rows than are read in one turn, and read they are, because memory was lost. The world
+/// stands between two of these turns.
 fn half_encoded() -> (World, String) {
     let letters: Vec<String> = (0..40u8).map(|n| char::from(b'A' + n).to_string()).collect();
     let mut world = world_of(40, &[], &[]);
@@ -278,8 +280,65 @@ fn half_encoded() -> (World, String) {
     for letter in &letters {
         world.run(&[&post("text/plain", letter)]);
     }
+    world.restart();
     assert_eq!(world.next_work(), Some(Work::Encode));
     (world, letters.concat())
+}
+
+/// Whether the segment of 17 appends of that size is there without being read.
+fn is_encoded_ahead(append_bytes: usize) -> bool {
+    let mut world = world_of(17, &[], &[]);
+    world.rotates = false;
+    let append = post("text/plain", &"x".repeat(append_bytes));
+    for _ in 0..17 {
+        world.run(&[&append]);
+    }
+    matches!(world.next_work(), Some(Work::Upload(_)))
+}
+
+#[test]
+fn a_segment_is_encoded_while_it_grows_if_there_is_room() {
+    assert!(is_encoded_ahead(1));
+    assert!(!is_encoded_ahead(AHEAD_MAX_BYTES / 16));
+    // The room is free again, whatever has become of what was in it.
+    assert!(is_encoded_ahead(AHEAD_MAX_BYTES / 17));
+    assert!(is_encoded_ahead(AHEAD_MAX_BYTES / 17));
+}
+
+/// What was encoded while the segment grew is what is read of it if memory was lost meanwhile, byte for byte.
+#[test]
+fn a_segment_is_the_same_whether_it_was_encoded_ahead_or_read() {
+    let large = format!("\"{}\"", "x".repeat((1 << 20) + 1));
+    let json: &[&str] = &["[1,2]", "{\"a\":[3,\"]\"]}", "[\"é\",{}]", "4", "[[5],6]", "7"];
+    let with_large: &[&str] = &["1", &large, "[2,3]", "4", "5", "6"];
+    for (content_type, bodies) in
+        [("application/json", json), ("application/json", with_large), ("text/plain", json)]
+    {
+        let objects = |restarts: &[usize]| {
+            let mut world = world_of(3, &[], &[]);
+            world.run(&["DELETE", &format!("PUT | content-type: {content_type}")]);
+            world.rotates = false;
+            for (n, body) in bodies.iter().enumerate() {
+                if restarts.contains(&n) {
+                    world.restart();
+                }
+                world.run(&[&post(content_type, body)]);
+            }
+            while let Some(work) = world.next_work() {
+                if work != Work::Encode {
+                    assert!(world.bucket.take(&work));
+                    world.done(&work);
+                }
+            }
+            world.assert_bucket_is_tidy();
+            world.bucket.objects.into_values().collect::<Vec<_>>()
+        };
+        let ahead = objects(&[]);
+        assert_eq!(ahead.len(), 2, "{content_type}");
+        for restarts in [&[1, 4][..], &[2], &[3], &[5], &[0, 1, 2, 3, 4, 5]] {
+            assert!(objects(restarts) == ahead, "{content_type}, restarted before {restarts:?}");
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,98 @@
+//! The tail's segment, encoded while it grows: when it rotates, nothing of it has to be read again, and no append waits while
+//! that is done. It is a convenience: where it is missing, the segment is read from the hot log.
+
+use std::cell::Cell;
+
+use super::Object;
+use crate::protocol::content_type::Format;
+use crate::protocol::json;
+use crate::protocol::offset::Offset;
+use crate::storage::messages::is_one_row;
+use crate::storage::segment_file::Writer;
+use crate::stream::append::Content;
+use crate::stream::{Life, Stream};
+
+/// How many bytes all objects of an isolate have encoded ahead; what would be more is left to be read.
+pub const AHEAD_MAX_BYTES: usize = 16 << 20;
+
+thread_local! {
+    static AHEAD_BYTES: Cell<usize> = const { Cell::new(0) };
+}
+
+/// A segment from its first message to some other. Its offsets are no other life's.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    /// Where the next message belongs.
+    next: Offset,
+    writer: Writer,
+    /// What counts towards [`AHEAD_MAX_BYTES`].
+    counted: usize,
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        AHEAD_BYTES.set(AHEAD_BYTES.get() - self.counted);
+    }
+}
+
+impl Ahead {
+    fn new(stream: &Stream, start: Offset) -> Ahead {
+        let content_type = stream.content_type.as_str();
+        let writer = Writer::new(content_type, start.read_seq, start.position);
+        Ahead { next: start, writer, counted: 0 }
+    }
+
+    /// Follows an append; whether it could.
+    fn takes(&mut self, format: Format, content: &Content<'_>) -> bool {
+        if !is_one_row(content) || AHEAD_BYTES.get() + content.bytes.len() > AHEAD_MAX_BYTES {
+            return false;
+        }
+        if format == Format::Json && content.span > 1 {
+            let Ok(joined) = std::str::from_utf8(&content.bytes) else { return false };
+            json::each_message(joined, &mut |message| {
+                self.writer.push(message.as_bytes(), 1);
+                true
+            });
+        } else {
+            self.writer.push(&content.bytes, content.span);
+        }
+        self.counted += content.bytes.len();
+        AHEAD_BYTES.set(AHEAD_BYTES.get() + content.bytes.len());
+        self.next.position += content.span;
+        true
+    }
+
+    /// Takes the one of a segment that ends there, if it has all of it, and drops what is older.
+    pub(super) fn take_whole(known: &mut [Option<Ahead>], end: Offset) -> Option<Writer> {
+        let due =
+            known.iter_mut().filter_map(|one| one.take_if(|one| one.next.read_seq <= end.read_seq)).last()?;
+        (due.next == end).then(|| due.into_writer())
+    }
+
+    fn into_writer(mut self) -> Writer {
+        std::mem::take(&mut self.writer)
+    }
+}
+
+impl Object {
+    /// An append was stored.
+    pub(super) fn encode_ahead(&mut self, at: Offset, content: &Content<'_>) {
+        let Some(Life::Live(stream)) = &self.life else { return };
+        if self.limits.segments.is_none() || content.span == 0 {
+            return;
+        }
+        let known = self.ahead.take().filter(|known| known.next == at);
+        let begun =
+            known.or_else(|| (at == stream.segment_start(at.read_seq)).then(|| Ahead::new(stream, at)));
+        let format = stream.content_type.format();
+        let Some(ahead) = begun.and_then(|mut ahead| ahead.takes(format, content).then_some(ahead)) else {
+            return;
+        };
+        if stream.tail.read_seq == at.read_seq {
+            self.ahead = Some(ahead);
+        } else if self.sealed_ahead.is_none() {
+            // Those that are sealed before the first is on its way are read.
+            self.sealed_ahead = Some(ahead);
+        }
+    }
+}
