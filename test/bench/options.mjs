@@ -38,7 +38,7 @@ const plans = {
   full: {
     mode: "full",
     rounds: 5,
-    appendingMs: 2000,
+    appendingMs: 8000,
     readingMs: 6000,
     warmUpMs: 300,
     windowMs: 1000,
@@ -63,7 +63,7 @@ const plans = {
   quick: {
     mode: "quick",
     rounds: 1,
-    appendingMs: 800,
+    appendingMs: 1600,
     readingMs: 2000,
     warmUpMs: 150,
     windowMs: 350,

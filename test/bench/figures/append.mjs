@@ -39,10 +39,12 @@ export const measurements = payloads.flatMap((payload) => {
   ]
 })
 
-/** Has a fresh process compile what appends run. */
+/** Has a fresh process compile what appends run: each alone on its stream, as most are, and together with others. */
 export async function warmUp(server, plan) {
   for (const payload of payloads) {
-    await load(server, { warmUpMs: 0, windowMs: plan.appendingMs / payloads.length }, payload, 8, 1)
+    for (const streams of [8, 1]) {
+      await load(server, { warmUpMs: 0, windowMs: plan.appendingMs / payloads.length / 2 }, payload, 8, streams)
+    }
   }
 }
 
