@@ -88,8 +88,7 @@ function forgetIdle() {
   let lookedAt = 0
   for (const [path, line] of lines) {
     lines.delete(path)
-    isFree(line, 1)
-    if (line.slots.length + line.waiting.length > 0) lines.set(path, line)
+    if (!isFree(line, 1) || line.waiting.length > 0) lines.set(path, line)
     lookedAt += 1
     if (lookedAt === LOOKED_AT_MAX) break
   }

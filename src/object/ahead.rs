@@ -63,9 +63,11 @@ impl Ahead {
     }
 
     /// Takes the one of a segment that ends there, if it has all of it, and drops what is older.
-    pub(super) fn take_whole(known: &mut [Option<Ahead>], end: Offset) -> Option<Writer> {
-        let due =
-            known.iter_mut().filter_map(|one| one.take_if(|one| one.next.read_seq <= end.read_seq)).last()?;
+    pub(super) fn take_whole(known: [&mut Option<Ahead>; 2], end: Offset) -> Option<Writer> {
+        let due = known
+            .into_iter()
+            .filter_map(|one| one.take_if(|one| one.next.read_seq <= end.read_seq))
+            .last()?;
         (due.next == end).then(|| due.into_writer())
     }
 

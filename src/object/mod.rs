@@ -334,6 +334,8 @@ impl Object {
         self.announced = None;
         self.producers = Producers::default();
         self.trims_at = TrimsAt::NextRotation;
+        // What may still rotate of it is read.
+        (self.ahead, self.sealed_ahead) = (None, None);
     }
 
     /// Whether somebody without a token may do this: read, and a public stream. One that is not public and one that is

@@ -86,22 +86,22 @@ impl Object {
     pub fn next_work<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> Result<Option<Work>, Failure> {
         let Some(limits) = self.limits.segments.filter(|_| self.sweeps == 0) else { return Ok(None) };
         let (garbage, begun) = (self.garbage, self.encoding.take());
-        let mut known = [self.sealed_ahead.take(), self.ahead.take()];
-        let floor = match self.load(ports.sql)? {
+        self.load(ports.sql)?;
+        let floor = match self.life.as_ref().expect("it was loaded above") {
             Life::Unborn => return Ok(None),
             Life::Live(stream) | Life::Gone(stream) => {
                 if let Some(read_seq) = due(stream, limits) {
                     let begun = begun.filter(|begun| begun.is_of(stream, read_seq));
                     let mut encoding = match begun {
                         Some(begun) => begun,
-                        None => Encoding::new(ports.sql, stream, read_seq, &mut known)?,
+                        None => {
+                            let known = [&mut self.sealed_ahead, &mut self.ahead];
+                            Encoding::new(ports.sql, stream, read_seq, known)?
+                        }
                     };
                     if encoding.go_on(ports.sql, stream)? {
-                        let upload = upload(ports.sql, stream, encoding)?;
-                        [self.sealed_ahead, self.ahead] = known;
-                        return Ok(Some(Work::Upload(upload)));
+                        return upload(ports.sql, stream, encoding).map(|upload| Some(Work::Upload(upload)));
                     }
-                    [self.sealed_ahead, self.ahead] = known;
                     self.encoding = Some(encoding);
                     return Ok(Some(Work::Encode));
                 }
@@ -109,7 +109,6 @@ impl Object {
             }
             Life::Ended(ended) => ended.next_read_seq,
         };
-        [self.sealed_ahead, self.ahead] = known;
         if garbage == Garbage::Nothing {
             return Ok(None);
         }
@@ -189,7 +188,7 @@ impl Encoding {
         sql: &dyn Sql,
         stream: &Stream,
         read_seq: u64,
-        known: &mut [Option<Ahead>],
+        known: [&mut Option<Ahead>; 2],
     ) -> Result<Encoding, Failure> {
         let lost = || Failure::new("rotate", format_args!("segment {read_seq} has no messages"));
         let last = messages::last(sql, read_seq)?.ok_or_else(lost)?;

@@ -303,6 +303,9 @@ fn a_segment_is_encoded_while_it_grows_if_there_is_room() {
     // The room is free again, whatever has become of what was in it.
     assert!(is_encoded_ahead(AHEAD_MAX_BYTES / 17));
     assert!(is_encoded_ahead(AHEAD_MAX_BYTES / 17));
+    let mut ended = world_of(17, &[], &[]);
+    ended.run(&[&post("text/plain", &"x".repeat(AHEAD_MAX_BYTES / 16)), "DELETE"]);
+    assert!(is_encoded_ahead(AHEAD_MAX_BYTES / 17));
 }
 
 /// What was encoded while the segment grew is what is read of it if memory was lost meanwhile, byte for byte.
