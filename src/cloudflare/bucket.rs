@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+use js_sys::Promise;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
 use worker::{Bucket, Env};
 
 use crate::storage::Failure;
@@ -11,6 +14,26 @@ const BINDING: &str = "SEGMENTS";
 
 /// How R2 ends its words for a range that begins after the object's end.
 const NOT_SATISFIABLE: &str = "(10039)";
+
+/// How much is on its way to the bucket at a time: requests are served in between, and handing over more at once would stop
+/// them for milliseconds.
+const PART_BYTES: usize = 256 << 10;
+
+#[wasm_bindgen(module = "/src/cloudflare/putting.js")]
+extern "C" {
+    /// An object on its way to the bucket.
+    type Putting;
+
+    #[wasm_bindgen(constructor, catch)]
+    fn new(bucket: &JsValue, key: &str, object_bytes: f64, part_bytes: usize) -> Result<Putting, JsValue>;
+
+    /// The part is copied before this returns.
+    #[wasm_bindgen(method)]
+    fn write(this: &Putting, part: &[u8]) -> Promise;
+
+    #[wasm_bindgen(method)]
+    fn end(this: &Putting) -> Promise;
+}
 
 /// The bucket; absent where no deployment bound one, and then nothing rotates.
 pub(super) fn of(env: &Env) -> Option<SegmentBucket> {
@@ -23,12 +46,20 @@ pub(super) struct SegmentBucket {
 }
 
 impl SegmentBucket {
-    /// Puts a whole object.
-    pub(super) async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), Failure> {
+    /// Puts a whole object, part by part.
+    pub(super) async fn put(&self, key: &str, pieces: Vec<Vec<u8>>) -> Result<(), Failure> {
         #[cfg(feature = "counters")]
         super::counters::add(|counts| counts.bucket_class_a += 1);
-        let put = self.bucket.put(key, bytes).execute().await;
-        put.map(drop).map_err(|error| failure("put segment", key, &error))
+        let failed = |error: JsValue| failure("put segment", key, &worker::Error::from(error));
+        let object_bytes = pieces.iter().map(Vec::len).sum::<usize>();
+        let bucket: &JsValue = self.bucket.as_ref();
+        let putting = Putting::new(bucket, key, object_bytes as f64, PART_BYTES).map_err(failed)?;
+        for piece in pieces {
+            for part in piece.chunks(PART_BYTES) {
+                JsFuture::from(putting.write(part)).await.map_err(failed)?;
+            }
+        }
+        JsFuture::from(putting.end()).await.map(drop).map_err(failed)
     }
 
     /// Some bytes of an object, as far as it has them; `None` if it is not there.

@@ -55,7 +55,7 @@ impl Inner {
                     continue;
                 }
                 Some(Work::Upload(mut upload)) => {
-                    bucket.put(&upload.key, std::mem::take(&mut upload.bytes)).await?;
+                    bucket.put(&upload.key, std::mem::take(&mut upload.pieces)).await?;
                     self.object.borrow_mut().uploaded(&ports, &upload, clock::now())?;
                     ("rotated", Some(upload.read_seq()))
                 }

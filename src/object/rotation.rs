@@ -43,7 +43,7 @@ pub struct Upload {
     /// Where.
     pub key: String,
     /// The object.
-    pub bytes: Vec<u8>,
+    pub pieces: Vec<Vec<u8>>,
     segment: Segment,
 }
 
@@ -217,19 +217,20 @@ impl Encoding {
 fn upload(sql: &dyn Sql, stream: &Stream, encoding: Encoding) -> Result<Upload, Failure> {
     let Encoding { read_seq, last, writer, .. } = encoding;
     let file = writer.finish();
+    let object_bytes = file.object_bytes();
     let segment = Segment {
         read_seq,
         incarnation: stream.incarnation,
         end_position: last.next_position,
         message_count: file.message_count,
-        object_bytes: file.bytes.len() as u64,
+        object_bytes,
         index: file.index,
         bytes_through: stream.rotated_bytes + last.fill.bytes,
         written_at: last.written_at,
         stream_seq: last.stream_seq,
     };
     let key = segments::key(&stream_row::path(sql)?, stream.incarnation, read_seq);
-    Ok(Upload { key, bytes: file.bytes, segment })
+    Ok(Upload { key, pieces: file.pieces, segment })
 }
 
 fn collection(sql: &dyn Sql, floor: u64) -> Result<Option<Collection>, Failure> {

@@ -76,21 +76,31 @@ pub struct Header {
 /// An object to be put.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Encoded {
-    /// The whole object.
-    pub bytes: Vec<u8>,
+    /// The whole object: its header, each of its blocks, its footer. Never in one piece, because making that would be a
+    /// copy of all of it.
+    pub pieces: Vec<Vec<u8>>,
     /// Where everything is in it.
     pub index: Index,
     /// How many messages there are.
     pub message_count: u64,
 }
 
+impl Encoded {
+    /// How large it is.
+    pub fn object_bytes(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.len() as u64).sum()
+    }
+}
+
 /// Writes an object message by message.
 #[derive(Debug, Default)]
 pub struct Writer {
-    bytes: Vec<u8>,
-    header_bytes: usize,
+    /// The header and the blocks that are full.
+    pieces: Vec<Vec<u8>>,
     blocks: Vec<Block>,
-    block_begins: usize,
+    /// The block that is not full yet.
+    block: Vec<u8>,
+    block_begins: u64,
     block_position: u64,
     position: u64,
     message_count: u32,
@@ -107,12 +117,11 @@ impl Writer {
         bytes.extend_from_slice(&read_seq.to_be_bytes());
         bytes.extend_from_slice(&first_position.to_be_bytes());
         bytes.extend_from_slice(&[0; COUNT_AND_SUM_BYTES]);
-        let header_bytes = bytes.len();
         Writer {
-            bytes,
-            header_bytes,
+            block_begins: bytes.len() as u64,
+            pieces: vec![bytes],
             blocks: Vec::new(),
-            block_begins: header_bytes,
+            block: Vec::new(),
             block_position: first_position,
             position: first_position,
             message_count: 0,
@@ -122,42 +131,44 @@ impl Writer {
     /// Adds a message which moves the position by `span`.
     pub fn push(&mut self, message: &[u8], span: u64) {
         let length = u32::try_from(message.len()).expect("a message is at most 16 MiB");
-        self.bytes.extend_from_slice(&length.to_be_bytes());
-        self.bytes.extend_from_slice(message);
+        self.block.extend_from_slice(&length.to_be_bytes());
+        self.block.extend_from_slice(message);
         self.position += span;
         self.message_count += 1;
-        if self.bytes.len() - self.block_begins >= BLOCK_BYTES {
+        if self.block.len() >= BLOCK_BYTES {
             self.end_block();
         }
     }
 
     fn end_block(&mut self) {
-        let (begins, end) = (self.block_begins, self.bytes.len());
-        if begins == end {
+        if self.block.is_empty() {
             return;
         }
-        let checksum = XxHash64::oneshot(SEED, &self.bytes[begins..]);
-        self.blocks.push(Block { position: self.block_position, at_byte: begins as u64, checksum });
-        self.block_begins = end;
+        let block = std::mem::take(&mut self.block);
+        let checksum = XxHash64::oneshot(SEED, &block);
+        self.blocks.push(Block { position: self.block_position, at_byte: self.block_begins, checksum });
+        self.block_begins += block.len() as u64;
         self.block_position = self.position;
+        self.pieces.push(block);
     }
 
     /// The object.
     pub fn finish(mut self) -> Encoded {
         self.end_block();
-        let count_at = self.header_bytes - COUNT_AND_SUM_BYTES;
-        self.bytes[count_at..count_at + 4].copy_from_slice(&self.message_count.to_be_bytes());
-        let checksum = XxHash64::oneshot(SEED, &self.bytes[..count_at + 4]);
-        self.bytes[count_at + 4..self.header_bytes].copy_from_slice(&checksum.to_be_bytes());
-        let footer_at = self.bytes.len();
-        let index = Index { blocks: self.blocks, end_byte: footer_at as u64 };
-        self.bytes.extend_from_slice(&encode_blocks(&index.blocks));
-        self.bytes.extend_from_slice(&self.position.to_be_bytes());
-        self.bytes.extend_from_slice(&(index.blocks.len() as u32).to_be_bytes());
-        let checksum = XxHash64::oneshot(SEED, &self.bytes[footer_at..]);
-        self.bytes.extend_from_slice(&checksum.to_be_bytes());
-        self.bytes.extend_from_slice(END);
-        Encoded { bytes: self.bytes, index, message_count: self.message_count.into() }
+        let header = &mut self.pieces[0];
+        let count_at = header.len() - COUNT_AND_SUM_BYTES;
+        header[count_at..count_at + 4].copy_from_slice(&self.message_count.to_be_bytes());
+        let checksum = XxHash64::oneshot(SEED, &header[..count_at + 4]);
+        header[count_at + 4..].copy_from_slice(&checksum.to_be_bytes());
+        let index = Index { blocks: self.blocks, end_byte: self.block_begins };
+        let mut footer = encode_blocks(&index.blocks);
+        footer.extend_from_slice(&self.position.to_be_bytes());
+        footer.extend_from_slice(&(index.blocks.len() as u32).to_be_bytes());
+        let checksum = XxHash64::oneshot(SEED, &footer);
+        footer.extend_from_slice(&checksum.to_be_bytes());
+        footer.extend_from_slice(END);
+        self.pieces.push(footer);
+        Encoded { pieces: self.pieces, index, message_count: self.message_count.into() }
     }
 }
 

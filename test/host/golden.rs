@@ -282,8 +282,10 @@ fn segment_objects() {
         (bytes_segment(), BYTES_SEGMENT, header("a/b", 3)),
     ];
     for (file, pinned, header) in table {
-        assert_eq!(hex(&file.bytes), pinned.concat());
-        assert_eq!(segment_file::parse(&file.bytes), Ok((header, file.index.clone())));
+        let bytes = file.pieces.concat();
+        assert_eq!(hex(&bytes), pinned.concat());
+        assert_eq!(file.object_bytes(), bytes.len() as u64);
+        assert_eq!(segment_file::parse(&bytes), Ok((header, file.index.clone())));
         let [head, blocks, footer, _] = pinned;
         let end_byte = (head.len() + blocks.len()) as u64 / 2;
         assert_eq!(hex(&file.index.encode()), format!("02{end_byte:016x}{footer}"));
@@ -310,7 +312,8 @@ fn segments_of_another_version() {
         Failure::new("read segment", format_args!("it has version {version}, this reads version 2"))
     };
     for version in [0, 1, 255] {
-        let Encoded { mut bytes, index, .. } = json_segment();
+        let Encoded { pieces, index, .. } = json_segment();
+        let mut bytes = pieces.concat();
         bytes[5] = version;
         assert_eq!(segment_file::parse(&bytes), Err(refused(version)));
         assert_eq!(segment_file::parse(&bytes[..6]), Err(refused(version)));
@@ -324,8 +327,9 @@ fn segments_of_another_version() {
 #[test]
 fn segments_that_are_cut_off() {
     for file in [json_segment(), bytes_segment()] {
-        for length in 0..file.bytes.len() {
-            let parsed = segment_file::parse(&file.bytes[..length]);
+        let bytes = file.pieces.concat();
+        for length in 0..bytes.len() {
+            let parsed = segment_file::parse(&bytes[..length]);
             assert!(parsed.is_err(), "cut off at {length}: {parsed:?}");
         }
         let row = file.index.encode();
@@ -334,7 +338,7 @@ fn segments_that_are_cut_off() {
             assert!(decoded.is_err(), "cut off at {length}: {decoded:?}");
         }
     }
-    let mut other = json_segment().bytes;
+    let mut other = json_segment().pieces.concat();
     other[..5].copy_from_slice(b"DSSEH");
     let refused = Failure::new("read segment", "it does not begin with DSSEG");
     assert_eq!(segment_file::parse(&other), Err(refused));
@@ -345,8 +349,9 @@ fn segments_that_are_cut_off() {
 fn segments_with_a_wrong_byte() {
     for (file, format) in [(json_segment(), Format::Json), (bytes_segment(), Format::Binary)] {
         let (begins, end) = (file.index.blocks[0].at_byte as usize, file.index.end_byte as usize);
-        for (at, bit) in (0..file.bytes.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
-            let mut bytes = file.bytes.clone();
+        let whole = file.pieces.concat();
+        for (at, bit) in (0..whole.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut bytes = whole.clone();
             bytes[at] ^= 1 << bit;
             let found = all_messages(&file.index, format, begins as u64, &bytes[begins..end]);
             let is_block = (begins..end).contains(&at);
@@ -355,10 +360,10 @@ fn segments_with_a_wrong_byte() {
             assert_eq!(parsed.is_err(), !is_block, "bit {bit} of byte {at}: {parsed:?}");
         }
         for end in begins + 1..end {
-            let found = all_messages(&file.index, format, begins as u64, &file.bytes[begins..end]);
+            let found = all_messages(&file.index, format, begins as u64, &whole[begins..end]);
             assert!(found.is_err(), "cut off at {end}: {found:?}");
         }
-        let found = all_messages(&file.index, format, begins as u64, &file.bytes[begins..end + 1]);
+        let found = all_messages(&file.index, format, begins as u64, &whole[begins..end + 1]);
         assert!(found.is_err(), "a byte too many: {found:?}");
     }
 }

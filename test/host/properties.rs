@@ -335,7 +335,7 @@ proptest! {
         let stop = whole.len().min(position + 200 * max_bytes).min(until as usize);
         while position < stop {
             let range = file.index.range(Format::Binary, position as u64, max_bytes);
-            let fetched = &file.bytes[range.start as usize..range.end as usize];
+            let fetched = &file.pieces.concat()[range.start as usize..range.end as usize];
             let found = all_messages(&file.index, Format::Binary, range.start, fetched).unwrap();
             let (last_at, last) = found.last().unwrap();
             let from = Offset { read_seq: 3, position: position as u64 };
@@ -363,7 +363,7 @@ proptest! {
         let until = messages.len().min(position + 1 + end.index(messages.len()));
         while position < until {
             let range = file.index.range(Format::Json, position as u64, max_bytes);
-            let fetched = &file.bytes[range.start as usize..range.end as usize];
+            let fetched = &file.pieces.concat()[range.start as usize..range.end as usize];
             let found = all_messages(&file.index, Format::Json, range.start, fetched).unwrap();
             let from = Offset { read_seq: 3, position: position as u64 };
             let chunk =
@@ -382,7 +382,8 @@ proptest! {
     /// No byte of the blocks can change unnoticed, in the middle of several blocks either.
     #[test]
     fn a_wrong_byte_is_noticed(messages in segment_messages(), at in any::<prop::sample::Index>(), bit in 0..8u32) {
-        let Encoded { mut bytes, index, .. } = segment_of(Format::Binary, &messages);
+        let Encoded { pieces, index, .. } = segment_of(Format::Binary, &messages);
+        let mut bytes = pieces.concat();
         let begins = index.blocks[0].at_byte;
         let at = begins as usize + at.index((index.end_byte - begins) as usize);
         bytes[at] ^= 1 << bit;

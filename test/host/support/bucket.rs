@@ -39,7 +39,7 @@ impl HostBucket {
         match work {
             Work::Encode => {}
             Work::Upload(upload) => {
-                self.objects.insert(upload.key.clone(), upload.bytes.clone());
+                self.objects.insert(upload.key.clone(), upload.pieces.concat());
             }
             Work::Collect(collection) => {
                 for key in &collection.keys {

@@ -1,0 +1,43 @@
+// An object on its way to R2, part by part: whoever asks something meanwhile waits for one part and not for all, and no
+// buffer is as large as the object.
+
+/** An object that is being put. */
+export class Putting {
+  #writer
+  #stored
+  #buffer
+
+  /**
+   * @param {R2Bucket} bucket
+   * @param {string} key
+   * @param {number} objectBytes
+   * @param {number} partBytes how large a part is at most
+   */
+  constructor(bucket, key, objectBytes, partBytes) {
+    const { readable, writable } = new FixedLengthStream(objectBytes)
+    this.#writer = writable.getWriter()
+    this.#buffer = new Uint8Array(Math.min(partBytes, objectBytes))
+    this.#stored = bucket.put(key, readable)
+    // Whoever writes is told what failed; neither of these may be without somebody who listens until then.
+    this.#stored.catch(() => {})
+    this.#writer.closed.catch(() => {})
+  }
+
+  /** Resolves once the part is on its way. @param {Uint8Array} part a view of the module's memory */
+  write(part) {
+    this.#buffer.set(part)
+    return this.#unlessRefused(this.#writer.write(this.#buffer.subarray(0, part.length)))
+  }
+
+  /** Resolves once the object is stored. */
+  async end() {
+    await this.#unlessRefused(this.#writer.close())
+    await this.#stored
+  }
+
+  /** A bucket that refuses may leave what it has not read: what it said is told, and not waited for it to read. */
+  #unlessRefused(written) {
+    written.catch(() => {})
+    return Promise.race([written, this.#stored.then(() => written)])
+  }
+}
