@@ -6,6 +6,7 @@ use worker::Env;
 
 use crate::edge::access::Settings;
 use crate::object::Limits;
+use crate::object::producers::ProducerLimits;
 use crate::protocol::Millis;
 use crate::protocol::lifetime::TTL_SECONDS_MAX;
 use crate::protocol::registry::Registries;
@@ -65,6 +66,7 @@ impl Config {
                     _ if PROJECTS.iter().any(|name| binding(env, name).is_some()) => Registries::PerProject,
                     _ => Registries::One,
                 },
+                producers: ProducerLimits::SERVED,
                 retention: RetentionDefaults {
                     segments: limit("RETAIN_SEGMENTS"),
                     seconds: limit("RETAIN_SECONDS").map(|seconds| seconds.min(TTL_SECONDS_MAX)),

@@ -40,7 +40,7 @@ use forks::{Asking, Edges};
 use live::{Park, Sockets};
 use mirror::Outbox;
 use plan::Shapes;
-use producers::Producers;
+use producers::{ProducerLimits, Producers};
 use registry::Reported;
 use retention::TrimsAt;
 use rotation::{Encoding, Garbage};
@@ -68,6 +68,8 @@ pub struct Limits {
     pub mirrors: bool,
     /// Who is told that the stream is there, and that it is no more.
     pub registries: Registries,
+    /// How many of its producers are remembered by rows of messages.
+    pub producers: ProducerLimits,
     /// What is kept of streams that do not say themselves.
     pub retention: RetentionDefaults,
 }
@@ -164,7 +166,7 @@ impl Object {
             limits,
             life: None,
             announced: None,
-            producers: Producers::default(),
+            producers: Producers::new(limits.producers),
             garbage: Garbage::Unknown,
             encoding: None,
             ahead: None,
@@ -332,7 +334,7 @@ impl Object {
 
     fn have_ended(&mut self) {
         self.announced = None;
-        self.producers = Producers::default();
+        self.producers = Producers::new(self.limits.producers);
         self.trims_at = TrimsAt::NextRotation;
         // What may still rotate of it is read.
         (self.ahead, self.sealed_ahead) = (None, None);

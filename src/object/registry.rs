@@ -112,6 +112,8 @@ impl Object {
     ) -> Result<(), Failure> {
         let (producer, events) =
             words.split_first().ok_or_else(|| Failure::new("record stream", "no path"))?;
+        // They are what a listing reads.
+        self.producers.are_listed();
         for event in events.chunks(3) {
             let [epoch, seq, text] = event else {
                 return Err(Failure::new("record stream", format_args!("half an event: {event:?}")));

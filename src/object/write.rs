@@ -1,7 +1,7 @@
 //! Writes: decide, commit, answer; announcing comes after the answer. No function here may be `async`.
 
 use super::live::{Sockets, send_away};
-use super::producers::Producers;
+use super::producers::{Memo, Producers};
 use super::registry::Reported;
 use super::{Announced, Answer, Limits, Object, Ports, Stop, touch};
 use crate::protocol::Millis;
@@ -105,7 +105,7 @@ impl Object {
     ) -> Result<Answer, Stop> {
         let limits = self.limits;
         let (stream, producers) = self.stream_and_producers(ports, now)?;
-        let known = producers.known(ports.sql, request.producer.as_ref())?;
+        let known = producers.known(ports.sql, stream, request.producer.as_ref())?;
         match append(stream, known, request)? {
             Appending::Duplicate(state) => duplicate(ports.sql, stream, state, now),
             Appending::Append(content) => {
@@ -136,7 +136,7 @@ impl Object {
         let limits = self.limits;
         let (stream, producers) = self.stream_and_producers(ports, now)?;
         let producer = request.producer.as_ref();
-        let known = producers.known(ports.sql, producer)?;
+        let known = producers.known(ports.sql, stream, producer)?;
         match close(stream, known, request)? {
             Closing::AlreadyClosed => {
                 touch(ports.sql, stream, now)?;
@@ -188,21 +188,26 @@ impl Writing<'_> {
         let seals = content
             .is_some_and(|content| limits.segments.is_some_and(|limits| fills(stream, content, limits)));
         let seq = stream_seq.or(stream.stream_seq.as_deref());
+        let memo = match content {
+            Some(content) if closes.is_none() => {
+                producers.memo(sql, stream, producer, (stream.fill.with(content), seals))?
+            }
+            Some(_) | None => Memo::NOTHING,
+        };
         let change = Change::Append {
             stream,
             content,
             stream_seq: seq,
-            producer,
-            is_first_producer: producers.is_first(),
+            producer: memo.in_row,
+            stored_producers: &memo.stored,
+            makes_table: memo.makes_table,
             closes: closes.clone(),
             now,
             lease_until,
             seals,
         };
         commit(sql, &change)?;
-        if let Some(producer) = producer {
-            producers.accepted(producer);
-        }
+        producers.remembered(memo);
         if let Some(content) = content {
             follow(stream, content, seals);
         }

@@ -11,6 +11,7 @@ use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
 use crate::protocol::registry::Registries;
 use crate::stream::append::Content;
+use crate::stream::fence::ProducerState;
 use crate::stream::fork::Fork;
 use crate::stream::{Closure, Ended, Stream};
 
@@ -38,10 +39,12 @@ pub enum Change<'a> {
         content: Option<&'a Content<'a>>,
         /// The stream's last `Stream-Seq`, this append's included.
         stream_seq: Option<&'a str>,
-        /// Who did it.
+        /// Whose it is, where its row has to tell that.
         producer: Option<&'a Producer>,
-        /// Whether no producer was there before.
-        is_first_producer: bool,
+        /// What the table of producers is to tell from now on.
+        stored_producers: &'a [(String, ProducerState)],
+        /// Whether that table has to be made for it.
+        makes_table: bool,
         /// How it is closed now.
         closes: Option<Closure>,
         /// When.
@@ -165,7 +168,8 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
         stream,
         content: Some(content),
         stream_seq,
-        producer: None,
+        producer,
+        stored_producers: [],
         closes: None,
         seals: false,
         now,
@@ -173,7 +177,7 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
     } = change
         && messages::is_one_row(content)
     {
-        let written = written(stream, content, *stream_seq, *now);
+        let written = written(stream, content, (*stream_seq, *producer), *now);
         return messages::insert_alone(sql, content, written);
     }
     sql.transaction(&mut || match change {
@@ -212,7 +216,8 @@ fn append(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
         content,
         stream_seq,
         producer,
-        is_first_producer,
+        stored_producers,
+        makes_table,
         closes,
         now,
         lease_until,
@@ -222,12 +227,13 @@ fn append(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
         return Ok(());
     };
     if let Some(content) = content {
-        let written = written(stream, content, *stream_seq, *now);
+        let written = written(stream, content, (*stream_seq, *producer), *now);
         messages::insert(sql, stream.content_type.format(), content, written)?;
     }
-    if let Some(producer) = producer {
-        producers::put(sql, producer, *is_first_producer)?;
+    if !stored_producers.is_empty() && *makes_table {
+        producers::make_table(sql)?;
     }
+    stored_producers.iter().try_for_each(|(id, state)| producers::put(sql, id, *state))?;
     if *seals {
         let next = stream.tail.read_seq + 1;
         sql.run(&schema::create_messages(next), &[])?;
@@ -259,7 +265,7 @@ fn create(
     if content.span == 0 {
         return Ok(());
     }
-    let written = written(stream, content, None, stream.created_at);
+    let written = written(stream, content, (None, None), stream.created_at);
     messages::insert(sql, stream.content_type.format(), content, written)
 }
 
@@ -288,10 +294,10 @@ fn drop_content(sql: &dyn Sql, stream: &Stream, uploading: Option<u64>) -> Resul
 fn written<'w>(
     stream: &Stream,
     content: &Content<'_>,
-    stream_seq: Option<&'w str>,
+    (stream_seq, producer): (Option<&'w str>, Option<&'w Producer>),
     written_at: Millis,
 ) -> Written<'w> {
-    Written { at: stream.tail, written_at, stream_seq, fill: stream.fill.with(content) }
+    Written { at: stream.tail, written_at, stream_seq, fill: stream.fill.with(content), producer }
 }
 
 /// The tail after an append that does not seal its segment.

@@ -4,13 +4,17 @@
 //! a row goes on in further parts at the same position. A row's `span` is how far it moves the position; of a
 //! message in parts only the last part has one.
 
+use std::collections::BTreeMap;
+
 use super::array::Array;
 use super::{Column, Columns, Failure, Param, Sql, only_row};
 use crate::protocol::Millis;
 use crate::protocol::content_type::Format;
 use crate::protocol::json;
 use crate::protocol::offset::Offset;
+use crate::protocol::producer::Producer;
 use crate::stream::append::Content;
+use crate::stream::fence::ProducerState;
 use crate::stream::rotate::Fill;
 
 /// The largest body of a row. The platform's limit is 2 MB for the whole row.
@@ -18,6 +22,8 @@ pub const ROW_MAX_BYTES: usize = 1 << 20;
 /// The largest append: as many parts as a key can tell apart.
 pub const APPEND_MAX_BYTES: usize = ROW_MAX_BYTES << PART_BITS;
 const PART_BITS: u32 = 4;
+/// Beyond every key.
+const KEYS_END: u64 = (1 << 53) - 1;
 
 /// What an append leaves besides its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +36,8 @@ pub struct Written<'a> {
     pub stream_seq: Option<&'a str>,
     /// How full the segment is with it.
     pub fill: Fill,
+    /// Whose it is, if nothing else tells that.
+    pub producer: Option<&'a Producer>,
 }
 
 /// The last row of a segment.
@@ -77,6 +85,40 @@ pub fn last(sql: &dyn Sql, read_seq: u64) -> Result<Option<Last>, Failure> {
     }))
 }
 
+/// What the newest rows of a segment tell of producers: of each the last, from the tail back to where there were so many
+/// appends, or a bit further.
+pub fn producers_since(
+    sql: &dyn Sql,
+    read_seq: u64,
+    (appends, fill): (u64, Fill),
+) -> Result<BTreeMap<String, ProducerState>, Failure> {
+    let statement = format!(
+        "SELECT key, appends, producer_id, producer_epoch, producer_seq FROM messages_{read_seq} WHERE key < ? \
+         ORDER BY key DESC LIMIT +?"
+    );
+    let (mut newest, mut below, mut left) = (BTreeMap::new(), KEYS_END, fill.appends - appends);
+    while left > 0 {
+        // More than once only where an append took more than one row.
+        let limit = left;
+        let mut rows = 0;
+        sql.query(&statement, &[Param::Integer(below), Param::Integer(limit)], &mut |row| {
+            let mut columns = Columns::new("messages", row);
+            rows += 1;
+            below = columns.integer()?;
+            left = columns.integer()?.saturating_sub(appends + 1);
+            if let Some(id) = columns.optional_text()? {
+                let state = ProducerState { epoch: columns.integer()?, seq: columns.integer()? };
+                newest.entry(id).or_insert(state);
+            }
+            Ok(())
+        })?;
+        if rows < limit {
+            break;
+        }
+    }
+    Ok(newest)
+}
+
 /// Stores an append of one row, as a transaction of its own.
 pub(super) fn insert_alone(
     sql: &dyn Sql,
@@ -84,7 +126,8 @@ pub(super) fn insert_alone(
     written: Written<'_>,
 ) -> Result<(), Failure> {
     let key = written.at.position << PART_BITS;
-    sql.run_alone(&insertion(written), &values(key, content.span, &content.bytes, written))
+    let (statement, columns) = insertion(written);
+    sql.run_alone(&statement, &values(key, content.span, &content.bytes, written)[..columns])
 }
 
 /// Whether an append takes one row.
@@ -99,21 +142,28 @@ pub(super) fn insert(
     content: &Content<'_>,
     written: Written<'_>,
 ) -> Result<(), Failure> {
-    let statement = insertion(written);
+    let (statement, columns) = insertion(written);
     each_row(format, content, written.at.position, &mut |key, span, body| {
-        sql.run(&statement, &values(key, span, body, written))
+        sql.run(&statement, &values(key, span, body, written)[..columns])
     })
 }
 
-fn insertion(written: Written<'_>) -> String {
+/// The statement, and how many of the values it takes: most appends have no producer.
+fn insertion(written: Written<'_>) -> (String, usize) {
     let read_seq = written.at.read_seq;
-    format!(
-        "INSERT INTO messages_{read_seq} (key, span, body, written_at, stream_seq, appends, bytes) \
-         VALUES (?, ?, ?, ?, ?, ?, ?)"
-    )
+    let columns = "key, span, body, written_at, stream_seq, appends, bytes";
+    if written.producer.is_none() {
+        (format!("INSERT INTO messages_{read_seq} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)"), 7)
+    } else {
+        let columns = format_args!("{columns}, producer_id, producer_epoch, producer_seq");
+        (format!("INSERT INTO messages_{read_seq} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"), 10)
+    }
 }
 
-fn values<'v>(key: u64, span: u64, body: &'v [u8], written: Written<'v>) -> [Param<'v>; 7] {
+fn values<'v>(key: u64, span: u64, body: &'v [u8], written: Written<'v>) -> [Param<'v>; 10] {
+    let of_producer = |value: fn(&Producer) -> u64| {
+        written.producer.map_or(Param::Null, |producer| Param::Integer(value(producer)))
+    };
     [
         Param::Integer(key),
         Param::Integer(span),
@@ -122,6 +172,9 @@ fn values<'v>(key: u64, span: u64, body: &'v [u8], written: Written<'v>) -> [Par
         written.stream_seq.map_or(Param::Null, Param::Text),
         Param::Integer(written.fill.appends),
         Param::Integer(written.fill.bytes),
+        written.producer.map_or(Param::Null, |producer| Param::Text(&producer.id)),
+        of_producer(|producer| producer.epoch),
+        of_producer(|producer| producer.seq),
     ]
 }
 

@@ -4,7 +4,7 @@
 //! No table has an index of its own and no key besides its b-tree's: each would be one more billed row a write.
 
 /// The version of all that is stored; a row with another one is not read.
-pub const SCHEMA_VERSION: u64 = 6;
+pub const SCHEMA_VERSION: u64 = 7;
 
 /// The one row that says what the stream is; `live` is 0 once it has ended, and 2 while it is only there for its forks.
 /// Of a fork, `fork` says what it has inherited; the tail is derived from its messages. Where none is left, because they were
@@ -50,7 +50,7 @@ pub const CREATE_UNREPORTED: &str = "CREATE TABLE IF NOT EXISTS unreported (
 /// Ends them, unbilled.
 pub const DROP_UNREPORTED: &str = "DROP TABLE IF EXISTS unreported";
 
-/// What is known of each producer, of the present life only.
+/// What is known of each producer of the present life, but for what is newer in the rows of its messages.
 pub const CREATE_PRODUCERS: &str = "CREATE TABLE IF NOT EXISTS producers (
     id TEXT PRIMARY KEY,
     epoch INTEGER NOT NULL,
@@ -62,17 +62,21 @@ pub const DROP_PRODUCERS: &str = "DROP TABLE IF EXISTS producers";
 
 /// The messages of one segment; a table each, so that a segment is dropped whole and unbilled.
 /// `span` is how many positions the row takes; `stream_seq` is the last one accepted up to this row; `appends` and
-/// `bytes` are how full the segment is with it.
+/// `bytes` are how full the segment is with it. The producer is there if nothing else tells of its append. The body comes
+/// last, so that nobody who asks for the rest has to go through it.
 pub fn create_messages(read_seq: u64) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS messages_{read_seq} (
     key INTEGER PRIMARY KEY,
     span INTEGER NOT NULL,
-    body BLOB NOT NULL,
     written_at INTEGER NOT NULL,
     stream_seq TEXT,
     appends INTEGER NOT NULL,
-    bytes INTEGER NOT NULL
+    bytes INTEGER NOT NULL,
+    producer_id TEXT,
+    producer_epoch INTEGER,
+    producer_seq INTEGER,
+    body BLOB NOT NULL
 )"
     )
 }

@@ -4,12 +4,21 @@ use crate::protocol::producer::Producer;
 use crate::protocol::refusal::Refusal;
 
 /// What storage knows of a producer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+///
+/// The later state of a producer is the greater one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct ProducerState {
     /// Its newest epoch.
     pub epoch: u64,
     /// The highest sequence accepted in it.
     pub seq: u64,
+}
+
+impl ProducerState {
+    /// What is known of a producer once its request is accepted.
+    pub fn of(request: &Producer) -> ProducerState {
+        ProducerState { epoch: request.epoch, seq: request.seq }
+    }
 }
 
 /// Whether a producer's request is new.

@@ -151,7 +151,7 @@ fn instants() {
 
 #[test]
 fn schema_text() {
-    assert_eq!(schema::SCHEMA_VERSION, 6);
+    assert_eq!(schema::SCHEMA_VERSION, 7);
     let stream = "CREATE TABLE IF NOT EXISTS stream ( id INTEGER PRIMARY KEY, schema_version INTEGER NOT NULL, \
         incarnation INTEGER NOT NULL, path TEXT NOT NULL, live INTEGER NOT NULL, read_seq INTEGER NOT NULL, \
         first_read_seq INTEGER NOT NULL, content_type TEXT NOT NULL, ttl_seconds INTEGER, expires_at INTEGER, \
@@ -162,8 +162,8 @@ fn schema_text() {
     let producers = "CREATE TABLE IF NOT EXISTS producers ( id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, \
         seq INTEGER NOT NULL ) WITHOUT ROWID";
     let messages = "CREATE TABLE IF NOT EXISTS messages_7 ( key INTEGER PRIMARY KEY, span INTEGER NOT NULL, \
-        body BLOB NOT NULL, written_at INTEGER NOT NULL, stream_seq TEXT, appends INTEGER NOT NULL, \
-        bytes INTEGER NOT NULL )";
+        written_at INTEGER NOT NULL, stream_seq TEXT, appends INTEGER NOT NULL, bytes INTEGER NOT NULL, \
+        producer_id TEXT, producer_epoch INTEGER, producer_seq INTEGER, body BLOB NOT NULL )";
     let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(one_line(schema::CREATE_STREAM), one_line(stream));
     assert_eq!(one_line(schema::CREATE_PRODUCERS), one_line(producers));
@@ -207,20 +207,24 @@ fn stored_rows() {
     );
     world.send_answered(&last.body(format!("\"{}\"", "x".repeat(ROW_MAX_BYTES)))).assert_is("200");
     let rows = |query: &str| rows_of(&world, query);
-    let stream = "[Integer(1), Integer(6), Integer(2), Text(\"chat/42\"), Integer(1), Integer(1), Integer(1), \
+    let stream = "[Integer(1), Integer(7), Integer(2), Text(\"chat/42\"), Integer(1), Integer(1), Integer(1), \
         Text(\"application/json\"), Null, Integer(1924992000000), Null, Null, Integer(1893456000000), Integer(0), \
         Integer(1), Text(\"p\"), Integer(4), Integer(1), Integer(0), Text(\"key-1893456000000\"), Integer(0), \
         Integer(1893456000000), Null, Null, Integer(0)]";
     assert_eq!(rows("SELECT * FROM stream"), [stream]);
-    assert_eq!(rows("SELECT * FROM producers"), ["[Text(\"p\"), Integer(4), Integer(1)]"]);
     let messages = [
-        "[Integer(0), Integer(2), Text(\"\\\"a\\\",2\"), Integer(1893456000000), Null, Integer(1), Integer(5)]",
-        "[Integer(32), Integer(1), Text(\"3\"), Integer(1893456000005), Text(\"s1\"), Integer(2), Integer(6)]",
-        "[Integer(48), Integer(0), Text(\"\\\"xxx\"), Integer(1893456000010), Text(\"s1\"), Integer(3), Integer(1048584)]",
-        "[Integer(49), Integer(1), Text(\"x\\\"\"), Integer(1893456000010), Text(\"s1\"), Integer(3), Integer(1048584)]",
+        "[Integer(0), Integer(2), Text(\"\\\"a\\\",2\"), Integer(1893456000000), Null, Integer(1), Integer(5), \
+         Null, Null, Null]",
+        "[Integer(32), Integer(1), Text(\"3\"), Integer(1893456000005), Text(\"s1\"), Integer(2), Integer(6), \
+         Text(\"p\"), Integer(4), Integer(0)]",
+        // The one that closes is in the stream's row.
+        "[Integer(48), Integer(0), Text(\"\\\"xxx\"), Integer(1893456000010), Text(\"s1\"), Integer(3), Integer(1048584), \
+         Null, Null, Null]",
+        "[Integer(49), Integer(1), Text(\"x\\\"\"), Integer(1893456000010), Text(\"s1\"), Integer(3), Integer(1048584), \
+         Null, Null, Null]",
     ];
     let query = "SELECT key, span, CAST(substr(body, 1, CASE WHEN length(body) > 1000 THEN 4 ELSE 1000 END) AS TEXT), \
-        written_at, stream_seq, appends, bytes FROM messages_1 ORDER BY key";
+        written_at, stream_seq, appends, bytes, producer_id, producer_epoch, producer_seq FROM messages_1 ORDER BY key";
     assert_eq!(rows(query), messages);
     world.run(&["DELETE"]);
     let mut statement = world.sql.raw().prepare("SELECT live, incarnation, read_seq FROM stream").unwrap();

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use durable_streams::object::live::Sockets as _;
 use durable_streams::object::mirror::Delivery;
+use durable_streams::object::producers::ProducerLimits;
 use durable_streams::object::registry::Report;
 use durable_streams::object::rotation::Work;
 use durable_streams::protocol::cursor;
@@ -177,6 +178,9 @@ impl Simulation {
         let segments = SegmentLimits { appends_max: segments.0, bytes_max: segments.1, closed_bytes_min };
         let segments = (random.u32(0..8) > 0).then_some(segments);
         world.limit_segments(segments);
+        let (kept_max, stored_each_appends) =
+            [(64, 256), (1, 1), (1, 4), (2, 7), (0, 256)][random.usize(0..5)];
+        world.limit_producers(ProducerLimits { kept_max, stored_each_appends });
         let mirrors = [Some(true), Some(true), None, Some(false)][random.usize(0..4)];
         world.limit_mirror(mirrors.unwrap_or_else(|| random.bool()));
         let registers = [Some(true), Some(true), None, Some(false)][random.usize(0..4)];

@@ -2,7 +2,8 @@
 
 use super::{CLOSE, TEXT};
 use crate::support::{Request, World, check};
-use durable_streams::object::producers::PRODUCERS_KEPT_MAX;
+use durable_streams::object::producers::{PRODUCERS_KEPT_MAX, ProducerLimits, STORED_EACH_APPENDS};
+use durable_streams::stream::rotate::SegmentLimits;
 
 /// An append by producer `p`.
 fn by(epoch: u64, seq: u64) -> String {
@@ -208,5 +209,142 @@ fn many_producers_write_in_turn() {
             world.ask(&request(id, seq)).assert_is(&format!("204 | producer-seq: {seq}"));
             world.ask(&request(id, seq + 2)).assert_is("409 | error: producer_gap");
         }
+    }
+}
+
+// Where they are remembered.
+
+fn of(id: &str, seq: u64) -> String {
+    by(0, seq).replace("id: p", &format!("id: {id}"))
+}
+
+fn stored(world: &World) -> Vec<(String, u64)> {
+    let mut statement = world.sql.raw().prepare("SELECT id, seq FROM producers ORDER BY id").unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    rows.map(|row| row.map(|(id, seq): (String, i64)| (id, seq as u64)).unwrap()).collect()
+}
+
+/// All that is accepted is known, and nothing else, whatever the object has in memory.
+fn check_known(world: &mut World, accepted: &[(&str, u64)]) {
+    for restart in [false, true] {
+        for (id, seq) in accepted {
+            if restart {
+                world.restart();
+            }
+            world.ask(&of(id, *seq)).assert_is(&format!("204 | producer-seq: {seq}"));
+            world.ask(&of(id, seq + 2)).assert_is(&format!("409 | producer-expected-seq: {}", seq + 1));
+        }
+    }
+    world.ask(&of("nobody", 1)).assert_is("409 | producer-expected-seq: 0");
+}
+
+/// The number may only grow to a multiple: what has been written has it in it.
+#[test]
+fn the_table_is_brought_up_to_date_now_and_then() {
+    assert_eq!(STORED_EACH_APPENDS, 256);
+    assert_eq!(ProducerLimits::SERVED.stored_each_appends, STORED_EACH_APPENDS);
+    let mut world = World::after(&[TEXT]);
+    world.sql.take_rows_written();
+    for seq in 0..STORED_EACH_APPENDS {
+        assert!(!world.sql.tables().contains(&"producers".to_owned()), "{seq}");
+        world.run(&[&of("p", seq)]);
+    }
+    assert_eq!(stored(&world), [("p".to_owned(), 255)]);
+    assert_eq!(world.sql.take_rows_written(), STORED_EACH_APPENDS + 1);
+    world.run(&[&of("q", 0), &of("p", 256)]);
+    check_known(&mut world, &[("q", 0), ("p", 256)]);
+    assert_eq!(stored(&world), [("p".to_owned(), 255)]);
+}
+
+/// Appends of others bring it up to date, too, also where the object has not been asked by a producer in its life.
+#[test]
+fn it_is_brought_up_to_date_by_whoever_appends() {
+    for restart in [false, true] {
+        let mut world = World::new();
+        world.limit_producers(ProducerLimits { kept_max: 64, stored_each_appends: 4 });
+        world.run(&[TEXT, &of("p", 0), &of("q", 0), &of("p", 1)]);
+        if restart {
+            world.restart();
+        }
+        world.sql.take_rows_written();
+        world.run(&["POST | content-type: text/plain << x"]);
+        assert_eq!(world.sql.take_rows_written(), 3);
+        assert_eq!(stored(&world), [("p".to_owned(), 1), ("q".to_owned(), 0)]);
+        // Nothing is newer: nothing is written.
+        for _ in 0..4 {
+            world.run(&["POST | content-type: text/plain << x"]);
+        }
+        assert_eq!(world.sql.take_rows_written(), 4);
+        check_known(&mut world, &[("p", 1), ("q", 0)]);
+    }
+}
+
+/// Those for whom there is no room are in the table with their appends, until there is some.
+#[test]
+fn more_producers_than_are_kept() {
+    let mut world = World::new();
+    world.limit_producers(ProducerLimits { kept_max: 2, stored_each_appends: 8 });
+    world.run(&[TEXT]);
+    world.sql.take_rows_written();
+    let rows = |world: &mut World, request: &str| {
+        world.run(&[request]);
+        world.sql.take_rows_written()
+    };
+    let written =
+        [of("a", 0), of("b", 0), of("c", 0), of("c", 1), of("a", 1)].map(|one| rows(&mut world, &one));
+    assert_eq!(written, [1, 1, 2, 2, 1]);
+    assert_eq!(stored(&world), [("c".to_owned(), 1)]);
+    check_known(&mut world, &[("a", 1), ("b", 0), ("c", 1)]);
+    // The eighth append stores all, and those that are not used any more make room.
+    let written =
+        [of("a", 2), of("b", 1), of("a", 3), of("c", 2), of("d", 0)].map(|one| rows(&mut world, &one));
+    assert_eq!(written, [1, 1, 3, 1, 1]);
+    check_known(&mut world, &[("a", 3), ("b", 1), ("c", 2), ("d", 0)]);
+}
+
+/// A later version may store them after more appends, a multiple of those of this one: rows then tell what is older than the
+/// table.
+#[test]
+fn the_number_of_appends_may_grow() {
+    let mut world = World::new();
+    world.limit_producers(ProducerLimits { kept_max: 1, stored_each_appends: 3 });
+    world.run(&[TEXT, &of("a", 0), &of("b", 0), &of("c", 0), &of("d", 0), &of("a", 1)]);
+    assert_eq!(stored(&world), [("a", 1), ("b", 0), ("c", 0)].map(|(id, seq)| (id.to_owned(), seq)));
+    world.limit_producers(ProducerLimits { kept_max: 1, stored_each_appends: 6 });
+    check_known(&mut world, &[("a", 1), ("b", 0), ("c", 0), ("d", 0)]);
+}
+
+/// A segment's rows go with it, so what they tell is in the table before that.
+#[test]
+fn a_segment_that_goes_takes_no_producer_along() {
+    for rotates in [false, true] {
+        let mut world = World::new();
+        world.rotates = rotates;
+        world.limit_segments(Some(SegmentLimits { appends_max: 3, bytes_max: 1000, closed_bytes_min: 1 }));
+        world.run(&[TEXT, &of("p", 0), &of("q", 0), &of("p", 1), &of("q", 1)]);
+        assert_eq!(stored(&world), [("p".to_owned(), 1), ("q".to_owned(), 0)]);
+        check_known(&mut world, &[("p", 1), ("q", 1)]);
+        world.run(&["POST | content-type: text/plain << x", "POST | content-type: text/plain << x"]);
+        check_known(&mut world, &[("p", 1), ("q", 1)]);
+    }
+}
+
+/// An append of many rows is one append; what is looked through ends where the table was brought up to date.
+#[test]
+fn appends_of_many_rows() {
+    let mut world = World::new();
+    world.limit_producers(ProducerLimits { kept_max: 64, stored_each_appends: 4 });
+    world.run(&["PUT | content-type: application/octet-stream"]);
+    let large = |id: &str, seq: u64| {
+        let request = of(id, seq).replace("text/plain", "application/octet-stream");
+        Request::parse(&request).body(vec![b'x'; 3 << 20])
+    };
+    for (id, seq) in [("p", 0), ("q", 0), ("p", 1), ("p", 2), ("q", 1), ("r", 0)] {
+        world.send_answered(&large(id, seq)).assert_is("200");
+    }
+    assert_eq!(stored(&world), [("p".to_owned(), 2), ("q".to_owned(), 0)]);
+    for (id, seq) in [("p", 2), ("q", 1), ("r", 0)] {
+        world.restart();
+        world.send_answered(&large(id, seq)).assert_is(&format!("204 | producer-seq: {seq}"));
     }
 }

@@ -10,6 +10,7 @@ use crate::support::world::CHUNK_MAX_BYTES;
 use crate::support::{Outcome, Request, SseClient, World};
 use ::http::Method;
 use durable_streams::object::cold::{Fetch, Fetched};
+use durable_streams::object::producers::ProducerLimits;
 use durable_streams::object::rotation::{COLLECTED_AT_ONCE_MAX, Work};
 use durable_streams::object::{Answer, Limits, Object, Ports, Stop};
 use durable_streams::protocol::command::{Command, RequestHead};
@@ -150,6 +151,7 @@ fn failures_name_the_object() {
         guarded: false,
         mirrors: false,
         registries: Registries::Off,
+        producers: ProducerLimits::SERVED,
         retention: RetentionDefaults::default(),
     });
     let ports = Ports { sql: &world.sql, sockets: &world.sockets };
@@ -332,20 +334,21 @@ fn nobody_waits_for_what_is_lost() {
 
 // The bill.
 
-/// One row an append; a segment costs the stream's row, which learns of the next one, and its own row.
+/// One row an append, a producer's too; a segment costs the stream's row, which learns of the next one, its own row, and one
+/// for each of its producers.
 #[test]
 fn rows_of_a_long_run() {
     const SEGMENT_ROWS: u64 = 2;
     for (appends_max, segments) in [(10, 100), (100, 10), (1, 1000)] {
-        for rows_of_append in [1, 2] {
+        for producers in [0, 1] {
             let mut world = world_after(appends_max, &[TEXT]);
             world.sql.take_rows_written();
             for n in 0..1000 {
-                world.run(&[if rows_of_append == 2 { produced(n) } else { HELLO.to_owned() }.as_str()]);
+                world.run(&[if producers == 1 { produced(n) } else { HELLO.to_owned() }.as_str()]);
             }
             assert_eq!(world.bucket.objects.len() as u64, segments);
             let rows = world.sql.take_rows_written();
-            assert_eq!(rows, 1000 * rows_of_append + segments * SEGMENT_ROWS, "{appends_max} a segment");
+            assert_eq!(rows, 1000 + segments * (SEGMENT_ROWS + producers), "{appends_max} a segment");
         }
     }
 }

@@ -11,6 +11,7 @@ use durable_streams::edge::route::{Route, route};
 use durable_streams::object::alarm::RETRY;
 use durable_streams::object::cold::{Cold, Fetch, Fetched};
 use durable_streams::object::forks::{Asking, Said};
+use durable_streams::object::producers::ProducerLimits;
 use durable_streams::object::rotation::Work;
 use durable_streams::object::{Answer, Limits, Object, Ports, Stop};
 use durable_streams::protocol::Millis;
@@ -125,6 +126,7 @@ impl Family {
             guarded: false,
             mirrors: false,
             registries: Registries::Off,
+            producers: ProducerLimits::SERVED,
             retention,
         };
         Family {

@@ -9,6 +9,7 @@ use durable_streams::edge::admin::Admin;
 use durable_streams::edge::route::{Route, route, stream_path};
 use durable_streams::object::cold::Fetched;
 use durable_streams::object::mirror::Delivery;
+use durable_streams::object::producers::ProducerLimits;
 use durable_streams::object::registry::Report;
 use durable_streams::object::rotation::Work;
 use durable_streams::object::{Answer, Limits, Object, Ports, Stop};
@@ -108,6 +109,7 @@ impl World {
             guarded: false,
             mirrors: false,
             registries: Registries::Off,
+            producers: ProducerLimits::SERVED,
             retention: RetentionDefaults::default(),
         };
         World {
@@ -179,6 +181,12 @@ impl World {
     /// Whether there is a mirror from now on.
     pub(crate) fn limit_mirror(&mut self, mirrors: bool) {
         self.limits.mirrors = mirrors;
+        self.restart();
+    }
+
+    /// Other bounds of producers; what is stored already was written with the old ones.
+    pub(crate) fn limit_producers(&mut self, producers: ProducerLimits) {
+        self.limits.producers = producers;
         self.restart();
     }
 
