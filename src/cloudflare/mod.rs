@@ -14,6 +14,7 @@ mod edge_socket;
 mod entry;
 mod errand;
 mod forks;
+mod held;
 mod inherit;
 mod interned;
 mod key_lookup;

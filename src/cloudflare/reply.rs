@@ -4,6 +4,7 @@ use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use web_sys::{ReadableStream, Response, WebSocket};
 
+use crate::object::room::COUNTED_BYTES;
 use crate::protocol::bridge::ReplyHead;
 use crate::protocol::cache_policy::SECRET;
 use crate::protocol::names::header;
@@ -23,6 +24,10 @@ extern "C" {
         socket: Option<&WebSocket>,
     ) -> Result<Response, JsValue>;
 
+    /// The same, of a large body: it is held until it has been taken.
+    #[wasm_bindgen(catch, js_name = respondWith)]
+    fn respond_with_held(status: u16, header_lines: &str, body: &[u8]) -> Result<Response, JsValue>;
+
     #[wasm_bindgen(catch, js_name = respond)]
     fn respond_with(status: u16, header_lines: &str, body: &Uint8Array) -> Result<Response, JsValue>;
 
@@ -39,8 +44,14 @@ extern "C" {
 
 /// A response with the reply's body.
 pub(super) fn response(reply: &Reply) -> Result<Response, JsValue> {
-    let body = (!reply.body.is_empty()).then_some(&*reply.body);
-    respond(reply.status.as_u16(), &reply.header_lines(), body, None)
+    with_bytes(reply.status.as_u16(), &reply.header_lines(), &reply.body)
+}
+
+fn with_bytes(status: u16, header_lines: &str, bytes: &[u8]) -> Result<Response, JsValue> {
+    if bytes.len() < COUNTED_BYTES {
+        return respond(status, header_lines, (!bytes.is_empty()).then_some(bytes), None);
+    }
+    respond_with_held(status, header_lines, bytes)
 }
 
 /// A response whose body comes from elsewhere, and does not pass through here.
@@ -50,7 +61,7 @@ pub(super) fn over(reply: &Reply, body: Option<ReadableStream>) -> Result<Respon
 
 /// What one object tells another, and bytes.
 pub(super) fn told(told: &str, bytes: &[u8]) -> Result<Response, JsValue> {
-    respond(Reply::TOLD.as_u16(), &format!("{TOLD}\n{told}\n"), (!bytes.is_empty()).then_some(bytes), None)
+    with_bytes(Reply::TOLD.as_u16(), &format!("{TOLD}\n{told}\n"), bytes)
 }
 
 /// What it told.

@@ -1,5 +1,7 @@
 // Makes a response in one call from Rust instead of two for each header.
 
+import { untilTaken } from "./held.js"
+
 /**
  * @param {number} status
  * @param {string} headerLines names and values in turn, each followed by a line feed
@@ -9,6 +11,9 @@
 export function respond(status, headerLines, body, webSocket) {
   return new Response(body, { status, headers: headersOf(status, headerLines), webSocket })
 }
+
+/** The same of a body that takes room until somebody has taken it. @param {Uint8Array} body */
+export const respondWith = (status, headerLines, body) => respond(status, headerLines, untilTaken(body))
 
 /** How many kinds of responses there are to be made again; there are fewer. */
 const KINDS_MAX = 64

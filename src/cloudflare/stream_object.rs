@@ -18,6 +18,7 @@ use super::clock::{self, Timer};
 use super::config::Config;
 #[cfg(feature = "counters")]
 use super::counters;
+use super::held;
 use super::inherit::INHERITED_URL;
 use super::interned::Interned;
 use super::mirror::Mirror;
@@ -286,6 +287,9 @@ impl Inner {
         if !object.is_loaded() {
             self.debug("loaded");
         }
+        if matches!(command, Command::Read(_)) {
+            object.give_at_most(held::chunk_bytes(self.config.limits.chunk_max_bytes));
+        }
         let now = clock::now();
         let admitted = asker.admit(&mut object, &ports, command, now);
         let served = admitted.and_then(|()| object.serve(&ports, path, command, now));
@@ -324,6 +328,7 @@ impl Inner {
 
     pub(super) fn respond(&self, asker: &Asker, served: Result<Answer, Stop>) -> Result<Response, JsValue> {
         match self.settled(asker, served) {
+            Ok(reply) if !held::has_room(reply.body.len()) => asker.refuse(&Refusal::Busy),
             Ok(reply) => asker.answer(reply),
             Err(park) => reply::switching(&park.head, &self.sockets().accept(&park)?),
         }

@@ -11,6 +11,7 @@ use super::asker::Asker;
 use super::clock;
 #[cfg(feature = "counters")]
 use super::counters;
+use super::held::Holding;
 use super::inherit;
 use super::stream_object::Inner;
 use crate::object::cold::{Cold, Fetch, Fetched};
@@ -42,6 +43,7 @@ impl Inner {
         mut fetched: Option<Vec<Fetched>>,
     ) -> Promise {
         let inner = Rc::clone(self);
+        let mut holding = Holding::of(waiting.cold.bytes());
         future_to_promise(async move {
             #[cfg(feature = "counters")]
             let _busy = counters::busy(inner.name(), |_| {});
@@ -52,8 +54,15 @@ impl Inner {
                 };
                 match inner.thaw(&waiting, &fetched) {
                     // What it needs was trimmed or rotated meanwhile, or is only known now.
-                    Ok(Answer::Cold(other)) => waiting.cold = other,
-                    served => return inner.respond(&waiting.asker, served).map(JsValue::from),
+                    Ok(Answer::Cold(other)) => {
+                        holding = Holding::of(other.bytes());
+                        waiting.cold = other;
+                    }
+                    served => {
+                        // What came is gone; what is made of it counts by itself.
+                        drop((fetched, holding));
+                        return inner.respond(&waiting.asker, served).map(JsValue::from);
+                    }
                 }
             }
         })

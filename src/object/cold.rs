@@ -15,7 +15,7 @@ use crate::protocol::names::header;
 use crate::protocol::offset::Offset;
 use crate::protocol::reply::Reply;
 use crate::storage::messages::{self, Chunk};
-use crate::storage::segment_file::parse_ending;
+use crate::storage::segment_file::{ENDING_BYTES, parse_ending};
 use crate::storage::segments::Shape;
 use crate::storage::{Failure, Sql};
 use crate::stream::Stream;
@@ -112,6 +112,16 @@ pub(super) enum Thawed {
 }
 
 impl Cold {
+    /// How many bytes come, about.
+    pub fn bytes(&self) -> u64 {
+        let bytes = |fetch: &Fetch| match fetch {
+            Fetch::Object { range, .. } => range.end - range.start,
+            Fetch::Ending { .. } => ENDING_BYTES,
+            Fetch::Inherit { ask, .. } => ask.max_bytes as u64,
+        };
+        self.fetches.iter().map(bytes).sum()
+    }
+
     /// Whether what an owner gave up to there, as it counts, is all of the answer: then nobody has to look at it.
     pub fn passes_on(&self, next: Offset, mode: ReadMode) -> bool {
         let [Part::Hot { shift, until, .. }] = &self.parts[..] else { return false };

@@ -16,6 +16,7 @@ pub mod producers;
 pub mod read;
 pub mod registry;
 pub mod retention;
+pub mod room;
 pub mod rotation;
 pub mod write;
 
@@ -204,6 +205,11 @@ impl Object {
             self.forget();
         }
         served
+    }
+
+    /// How much the next reads give, which depends on what others have not taken yet.
+    pub fn give_at_most(&mut self, chunk_bytes: usize) {
+        self.limits.chunk_max_bytes = chunk_bytes;
     }
 
     /// Drops what is in memory. What is being deleted or asked is so all the same.

@@ -112,6 +112,8 @@ pub enum Refusal {
     },
     /// The stream has as many live readers as it can hold.
     TooManyReaders,
+    /// What others have not taken yet leaves no room for an answer of this size.
+    Busy,
     /// A write to a stream that the server writes itself.
     ReadOnly,
     /// No token, or none that is valid, so it is not known who asks; whether there is a stream is not told.
@@ -142,6 +144,8 @@ const GONE: &str = "The stream was deleted; only its forks can still be read.";
 const HELD_BY_FORKS: &str = "The stream was deleted but has forks: use another URL until they are deleted.";
 const TOO_MANY_FORKS: &str = "This fork is being created too many times at once: try again in a moment.";
 const TOO_MANY_READERS: &str = "The stream has all the live readers it can hold: try again later.";
+const BUSY: &str =
+    "Other readers have not taken their answers yet, and there is no room for this one: try again later.";
 const KEYS_UNAVAILABLE: &str = "The token's project cannot be looked up now: try again later.";
 
 impl Refusal {
@@ -175,6 +179,7 @@ impl Refusal {
             Refusal::OffsetBeyondTail { .. } => "offset_beyond_tail",
             Refusal::OffsetGone { .. } => "offset_gone",
             Refusal::TooManyReaders => "too_many_readers",
+            Refusal::Busy => "busy",
             Refusal::ReadOnly => "read_only",
             Refusal::Unauthorized { .. } => "unauthorized",
             Refusal::Forbidden { .. } => "forbidden",
@@ -234,6 +239,7 @@ impl Refusal {
                 format!("The data at this offset is gone; the stream now begins at {earliest}.")
             }
             Refusal::TooManyReaders => TOO_MANY_READERS.into(),
+            Refusal::Busy => BUSY.into(),
             Refusal::ReadOnly => "The server writes this stream itself: it can only be read.".into(),
             Refusal::Unauthorized { given } => unauthorized(*given).into(),
             Refusal::Forbidden { needs } => {

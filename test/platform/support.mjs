@@ -1,6 +1,6 @@
 // What the tests share: a server whose log lines can be awaited, requests that cannot hang, readers of live responses.
 
-import { spawn } from "node:child_process"
+import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
 import { copyFile, mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
@@ -253,4 +253,9 @@ export async function readmeExample(words) {
   const found = blocks.filter((code) => code.includes(words))
   if (found.length !== 1) throw new Error(`${found.length} code blocks of README.md have ${words}`)
   return found[0]
+}
+
+/** What the process holds in memory. */
+export function residentBytes(pid) {
+  return Number(execFileSync("ps", ["-o", "rss=", "-p", `${pid}`], { encoding: "utf8" })) * 1024
 }

@@ -2,6 +2,7 @@
 
 use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 use crate::support::{Request, World, check};
+use durable_streams::object::room::{COUNTED_BYTES, chunk_bytes, has_room};
 
 #[test]
 fn reads() {
@@ -113,5 +114,33 @@ fn preflight_allows_every_request_header() {
         "producer-seq",
     ] {
         assert!(allowed.split(", ").any(|found| found == name), "{name} is not in {allowed}");
+    }
+}
+
+/// The more is held for others the less is given, from a default of 4 MiB; never less than 64 KiB, which is not counted.
+#[test]
+fn what_is_given_depends_on_what_others_hold() {
+    const MIB: usize = 1 << 20;
+    let table = [
+        (4 * MIB, 0, 4 * MIB),
+        (4 * MIB, 16 * MIB, 4 * MIB),
+        (4 * MIB, 16 * MIB + 8, 4 * MIB - 1),
+        (4 * MIB, 40 * MIB, MIB),
+        (4 * MIB, 48 * MIB, 64 << 10),
+        (4 * MIB, 500 * MIB, 64 << 10),
+        (16 * MIB, 0, 6 * MIB),
+        // A deployment that gives less gives less.
+        (1000, 500 * MIB, 1000),
+    ];
+    for (max_bytes, held_bytes, given_bytes) in table {
+        assert_eq!(chunk_bytes(max_bytes, held_bytes), given_bytes, "{held_bytes} held");
+    }
+    for (answer_bytes, held_bytes, fits) in [
+        (16 * MIB, 32 * MIB, true),
+        (16 * MIB, 32 * MIB + 1, false),
+        (COUNTED_BYTES, 48 * MIB, false),
+        (COUNTED_BYTES - 1, 500 * MIB, true),
+    ] {
+        assert_eq!(has_room(answer_bytes, held_bytes), fits, "{answer_bytes} of {held_bytes}");
     }
 }

@@ -1,0 +1,24 @@
+//! How much one read gives while answers to others wait to be taken: an isolate has 128 MB, and a slow reader holds what it was
+//! given for as long as it likes. So the more is held, the less each gets, and all get on.
+
+/// How much all objects of an isolate hold for their readers: answers that have not been taken, and bytes from the bucket that
+/// are to become some.
+pub const HELD_MAX_BYTES: usize = 48 << 20;
+/// What of the room that is left one read may take, at most: an eighth, so that a few readers alone do not notice, and nobody
+/// takes all of it.
+const SHARE: usize = 8;
+/// What each read may give, whatever is held.
+pub const LEAST_BYTES: usize = 64 << 10;
+/// From how many bytes on an answer counts: twice the least, because JSON ends with a row.
+pub const COUNTED_BYTES: usize = 2 * LEAST_BYTES;
+
+/// How much a read may give.
+pub fn chunk_bytes(max_bytes: usize, held_bytes: usize) -> usize {
+    let share = HELD_MAX_BYTES.saturating_sub(held_bytes) / SHARE;
+    max_bytes.min(share.max(LEAST_BYTES))
+}
+
+/// Whether an answer can be held: messages that are larger than what a read may give are not cut.
+pub fn has_room(answer_bytes: usize, held_bytes: usize) -> bool {
+    answer_bytes < COUNTED_BYTES || held_bytes + answer_bytes <= HELD_MAX_BYTES
+}

@@ -1,0 +1,78 @@
+// Readers who do not take what they are given: an isolate has 128 MB for all of them, and everybody else gets on.
+
+import { afterEach, beforeEach, expect, test } from "vitest"
+import { RawConnection } from "./raw.mjs"
+import { BYTES, JSON_TYPE, LONG_MS, numbers, residentBytes, scratch, startWorkerd, unique, within } from "./support.mjs"
+
+const MIB = 2 ** 20
+const CHUNK_BYTES = 4 * MIB
+/** `HELD_MAX_BYTES` of the server. */
+const HELD_MAX_BYTES = 48 * MIB
+/** What the system takes of a response although nobody reads it is less than this. */
+const REQUESTS_EACH = 6
+
+let server
+beforeEach(async () => {
+  server = await startWorkerd(await scratch())
+})
+afterEach(() => server?.kill())
+
+/** One that asks again and again and reads nothing. */
+async function idle(stream) {
+  const connection = await RawConnection.open(stream.url)
+  connection.socket.pause()
+  const { pathname, host } = new URL(stream.url)
+  connection.send(`GET ${pathname}?offset=-1 HTTP/1.1\r\nHost: ${host}\r\n\r\n`.repeat(REQUESTS_EACH))
+  return connection
+}
+
+/** How much a read gives. */
+const given = async (stream) => (await stream.read()).bytes.length
+
+/** Asks again until the answer is as it should be. */
+async function until(what, ask, isIt) {
+  const asking = async () => {
+    while (!isIt(await ask()));
+  }
+  await within(LONG_MS / 2, what, asking())
+}
+
+test("are given less the more they are, hold up nobody, and leave nothing behind", async () => {
+  const stream = server.stream(unique("bytes"))
+  await stream.create(BYTES)
+  for (const part of numbers(8)) await stream.append(new Uint8Array(MIB).fill(part), BYTES)
+  expect(await given(stream)).toBe(CHUNK_BYTES)
+  const before = residentBytes(server.pid)
+
+  const readers = await Promise.all(numbers(150).map(() => idle(stream)))
+  await until("a read that is given less", () => given(stream), (bytes) => bytes < CHUNK_BYTES / 4)
+  // What they hold has a bound, and the engine takes some for itself.
+  expect(residentBytes(server.pid) - before).toBeLessThan(HELD_MAX_BYTES + 200 * MIB)
+
+  // Whoever reads gets all of it, in more parts.
+  const parts = await stream.readAll()
+  expect(Buffer.concat(parts.map(({ bytes }) => bytes)).length).toBe(8 * MIB)
+  expect(parts.length).toBeGreaterThan(4)
+  await stream.append("x", BYTES)
+
+  for (const reader of readers) reader.socket.destroy()
+  await until("a whole chunk again", () => given(stream), (bytes) => bytes === CHUNK_BYTES)
+}, LONG_MS)
+
+test("keep large messages from others only while there is no room, and those are told to come again", async () => {
+  const stream = server.stream(unique("json"))
+  await stream.create(JSON_TYPE)
+  await stream.append(JSON.stringify("x".repeat(15 * MIB)), JSON_TYPE)
+  const ask = async () => {
+    const response = await fetch(`${stream.url}?offset=-1`)
+    const { status, headers } = response
+    await response.arrayBuffer()
+    if (status === 503) expect(headers.get("retry-after")).toBe("5")
+    return status
+  }
+  expect(await ask()).toBe(200)
+  const readers = await Promise.all(numbers(8).map(() => idle(stream)))
+  await until("no room", ask, (status) => status === 503)
+  for (const reader of readers) reader.socket.destroy()
+  await until("room again", ask, (status) => status === 200)
+}, LONG_MS)
