@@ -6,7 +6,9 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{ReadableStream, ReadableStreamDefaultReader, Request};
 
-use crate::protocol::refusal::Refusal;
+use super::held::Holding;
+use crate::object::room::COUNTED_BYTES;
+use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_COMING};
 
 /// How much of a body that is too large is still received, so that its sender sees the answer.
 const DRAIN_MAX_BYTES: usize = 64 << 20;
@@ -32,22 +34,63 @@ fn reader_of(stream: &ReadableStream) -> ReadableStreamDefaultReader {
 }
 
 async fn receive_chunks(reader: &ReadableStreamDefaultReader, max_bytes: usize) -> Result<Vec<u8>, Refusal> {
-    let mut body = Vec::new();
-    let mut received = 0;
+    let mut body = Body { max_bytes, ..Body::default() };
     while let Some(chunk) = next_chunk(reader).await? {
-        received += chunk.length() as usize;
-        if received <= max_bytes {
-            let at = body.len();
-            body.resize(received, 0);
-            chunk.copy_to(&mut body[at..]);
-        } else if received > DRAIN_MAX_BYTES {
+        body.take(&chunk);
+        if body.received > DRAIN_MAX_BYTES {
             let _cancelled = JsFuture::from(reader.cancel()).await;
             break;
-        } else {
-            body = Vec::new();
         }
     }
-    if received <= max_bytes { Ok(body) } else { Err(Refusal::BodyTooLarge { max_bytes: max_bytes as u64 }) }
+    match body.refusal {
+        None => Ok(body.bytes),
+        Some(refusal) => Err(refusal),
+    }
+}
+
+/// A body that is coming.
+#[derive(Default)]
+struct Body {
+    max_bytes: usize,
+    bytes: Vec<u8>,
+    received: usize,
+    /// Why the rest of it is received for nothing.
+    refusal: Option<Refusal>,
+    holding: Option<Holding>,
+    /// How much of it counts.
+    counted: usize,
+}
+
+impl Body {
+    fn take(&mut self, chunk: &Uint8Array) {
+        self.received += chunk.length() as usize;
+        if self.received > self.max_bytes {
+            self.refuse(Refusal::BodyTooLarge { max_bytes: self.max_bytes as u64 });
+        } else if self.refusal.is_none() && !self.has_room() {
+            self.refuse(Refusal::Busy { why: TOO_MUCH_IS_COMING });
+        }
+        if self.refusal.is_none() {
+            let at = self.bytes.len();
+            self.bytes.resize(self.received, 0);
+            chunk.copy_to(&mut self.bytes[at..]);
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        (self.bytes, self.holding) = (Vec::new(), None);
+        self.refusal = Some(refusal);
+    }
+
+    /// Whether what has come so far can be kept. It counts as what it takes while it grows.
+    fn has_room(&mut self) -> bool {
+        if self.received < COUNTED_BYTES || self.received <= self.counted {
+            return true;
+        }
+        self.holding = None;
+        self.counted = self.received.next_power_of_two();
+        self.holding = Holding::of_body(self.counted);
+        self.holding.is_some()
+    }
 }
 
 async fn next_chunk(reader: &ReadableStreamDefaultReader) -> Result<Option<Uint8Array>, Refusal> {

@@ -1,36 +1,42 @@
-// What this isolate holds for those who read: answers that nobody has taken yet, and bytes that are on their way here to
-// become some.
+// What this isolate holds for others: answers that nobody has taken yet, with bytes that are on their way here to become some,
+// and bodies that are still coming.
 
 /** When something counts no more: an object that is taken away, with all that waits in it, leaves without a word. */
 const STALE_MS = 10 * 60_000
 
+/** The kinds, each of which has its own bound. */
+export const ANSWERS = 0
+export const BODIES = 1
+
+/** @type {{ all: Set<Held>, bytes: number }[]} by kind, the oldest first */
+const tallies = [ANSWERS, BODIES].map(() => ({ all: new Set(), bytes: 0 }))
+
 /** Bytes that count until they are let go. */
 export class Held {
-  /** @type {Set<Held>} the oldest first */
-  static #all = new Set()
-  static #allBytes = 0
-
+  #tally
   #bytes
   #since = Date.now()
 
-  /** @param {number} bytes */
-  constructor(bytes) {
+  /** @param {number} kind @param {number} bytes */
+  constructor(kind, bytes) {
+    this.#tally = tallies[kind]
     this.#bytes = bytes
-    Held.#all.add(this)
-    Held.#allBytes += bytes
+    this.#tally.all.add(this)
+    this.#tally.bytes += bytes
   }
 
   letGo() {
-    if (Held.#all.delete(this)) Held.#allBytes -= this.#bytes
+    if (this.#tally.all.delete(this)) this.#tally.bytes -= this.#bytes
   }
 
-  /** How many bytes are held. */
-  static bytes() {
-    for (const one of Held.#all) {
+  /** How many bytes of a kind are held. @param {number} kind */
+  static bytes(kind) {
+    const tally = tallies[kind]
+    for (const one of tally.all) {
       if (Date.now() - one.#since < STALE_MS) break
       one.letGo()
     }
-    return Held.#allBytes
+    return tally.bytes
   }
 }
 
@@ -41,7 +47,7 @@ const ignore = () => {}
  * @param {Uint8Array} body a view of the module's memory
  */
 export function untilTaken(body) {
-  const held = new Held(body.length)
+  const held = new Held(ANSWERS, body.length)
   const end = () => held.letGo()
   const { readable, writable } = new FixedLengthStream(body.length)
   const writer = writable.getWriter()

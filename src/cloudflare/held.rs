@@ -1,22 +1,27 @@
-//! What this isolate holds for those who read (`held.js`), and so what is left for the next.
+//! What this isolate holds for others (`held.js`), and so what is left for the next.
 
 use wasm_bindgen::prelude::*;
 
-use crate::object::room::{self, COUNTED_BYTES};
+use crate::object::room::{self, BODIES_MAX_BYTES, COUNTED_BYTES, HELD_MAX_BYTES};
+use crate::storage::messages::APPEND_MAX_BYTES;
 
 #[wasm_bindgen(module = "/src/cloudflare/held.js")]
 extern "C" {
     type Held;
 
     #[wasm_bindgen(constructor)]
-    fn new(bytes: f64) -> Held;
+    fn new(kind: u8, bytes: f64) -> Held;
 
     #[wasm_bindgen(method, js_name = letGo)]
     fn let_go(this: &Held);
 
     #[wasm_bindgen(static_method_of = Held, js_name = bytes)]
-    fn all_bytes() -> f64;
+    fn all_bytes(kind: u8) -> f64;
 }
+
+/// `ANSWERS` and `BODIES` of `held.js`.
+const ANSWERS: u8 = 0;
+const BODIES: u8 = 1;
 
 /// Bytes on their way here; they count until this is dropped.
 pub(super) struct Holding {
@@ -24,8 +29,14 @@ pub(super) struct Holding {
 }
 
 impl Holding {
-    pub(super) fn of(bytes: u64) -> Holding {
-        Holding { held: Held::new(bytes as f64) }
+    /// What is to become an answer.
+    pub(super) fn of_answer(bytes: u64) -> Holding {
+        Holding { held: Held::new(ANSWERS, bytes as f64) }
+    }
+
+    /// A body, if there is room for it.
+    pub(super) fn of_body(bytes: usize) -> Option<Holding> {
+        admits_body(bytes).then(|| Holding { held: Held::new(BODIES, bytes as f64) })
     }
 }
 
@@ -37,10 +48,29 @@ impl Drop for Holding {
 
 /// How much a read may give now.
 pub(super) fn chunk_bytes(max_bytes: usize) -> usize {
-    room::chunk_bytes(max_bytes, Held::all_bytes() as usize)
+    room::chunk_bytes(max_bytes, Held::all_bytes(ANSWERS) as usize)
 }
 
 /// Whether there is room for an answer of this size.
 pub(super) fn has_room(answer_bytes: usize) -> bool {
-    answer_bytes < COUNTED_BYTES || room::has_room(answer_bytes, Held::all_bytes() as usize)
+    answer_bytes < COUNTED_BYTES
+        || room::has_room(answer_bytes, Held::all_bytes(ANSWERS) as usize, HELD_MAX_BYTES)
+}
+
+/// The largest body that `worker.js` receives by itself.
+#[wasm_bindgen(js_name = bodyMaxBytes)]
+pub fn body_max_bytes() -> usize {
+    APPEND_MAX_BYTES
+}
+
+/// From how many bytes on it asks whether there is room for one.
+#[wasm_bindgen(js_name = countedBytes)]
+pub fn counted_bytes() -> usize {
+    COUNTED_BYTES
+}
+
+/// Whether there is room for a body of this size.
+#[wasm_bindgen(js_name = admitsBody)]
+pub fn admits_body(bytes: usize) -> bool {
+    room::has_room(bytes, Held::all_bytes(BODIES) as usize, BODIES_MAX_BYTES)
 }

@@ -14,6 +14,7 @@ mod edge_socket;
 mod entry;
 mod errand;
 mod forks;
+#[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]
 mod held;
 mod inherit;
 mod interned;
@@ -29,7 +30,6 @@ mod reply;
 mod sockets;
 mod sql;
 mod sse;
-#[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]
 mod stream_object;
 mod thaw;
 #[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]

@@ -33,17 +33,11 @@ use crate::object::live::{Park, Sockets};
 use crate::object::{Answer, Object, Ports, Stop};
 use crate::protocol::Millis;
 use crate::protocol::command::{Command, RequestHead};
-use crate::protocol::refusal::Refusal;
+use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_COMING, TOO_MUCH_IS_HELD};
 use crate::protocol::registry::Registries;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 use crate::storage::messages::APPEND_MAX_BYTES;
-
-/// The largest body that `worker.js` receives by itself.
-#[wasm_bindgen(js_name = bodyMaxBytes)]
-pub fn body_max_bytes() -> usize {
-    APPEND_MAX_BYTES
-}
 
 /// One stream.
 #[wasm_bindgen]
@@ -124,6 +118,14 @@ impl StreamObject {
             Ok(body) => inner.serve_request(&request, (&request.method(), &request.url()), &body),
             Err(refusal) => inner.refuse(&request, &refusal).map(JsValue::from),
         }
+    }
+
+    /// Answers a request for whose body there is no room; it is received for nothing.
+    #[wasm_bindgen(js_name = turnAway)]
+    pub async fn turn_away(&self, request: Request) -> Result<Response, JsValue> {
+        let inner = Rc::clone(&self.inner);
+        body::drain(&request).await;
+        inner.refuse(&request, &Refusal::Busy { why: TOO_MUCH_IS_COMING })
     }
 
     /// Answers a request whose body broke off.
@@ -328,7 +330,9 @@ impl Inner {
 
     pub(super) fn respond(&self, asker: &Asker, served: Result<Answer, Stop>) -> Result<Response, JsValue> {
         match self.settled(asker, served) {
-            Ok(reply) if !held::has_room(reply.body.len()) => asker.refuse(&Refusal::Busy),
+            Ok(reply) if !held::has_room(reply.body.len()) => {
+                asker.refuse(&Refusal::Busy { why: TOO_MUCH_IS_HELD })
+            }
             Ok(reply) => asker.answer(reply),
             Err(park) => reply::switching(&park.head, &self.sockets().accept(&park)?),
         }

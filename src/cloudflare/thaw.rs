@@ -43,7 +43,7 @@ impl Inner {
         mut fetched: Option<Vec<Fetched>>,
     ) -> Promise {
         let inner = Rc::clone(self);
-        let mut holding = Holding::of(waiting.cold.bytes());
+        let mut holding = Holding::of_answer(waiting.cold.bytes());
         future_to_promise(async move {
             #[cfg(feature = "counters")]
             let _busy = counters::busy(inner.name(), |_| {});
@@ -55,7 +55,7 @@ impl Inner {
                 match inner.thaw(&waiting, &fetched) {
                     // What it needs was trimmed or rotated meanwhile, or is only known now.
                     Ok(Answer::Cold(other)) => {
-                        holding = Holding::of(other.bytes());
+                        holding = Holding::of_answer(other.bytes());
                         waiting.cold = other;
                     }
                     served => {

@@ -7,6 +7,7 @@ import * as wasm from "./index.js"
 import { rehearse } from "./rehearsal.js"
 import { withHeaders } from "./respond.js"
 import { abandon, collapse, gathersReads } from "./collapse.js"
+import { BODIES, Held } from "./held.js"
 import { append } from "./together.js"
 
 /** Set by the worker crate when Rust panics. */
@@ -17,6 +18,7 @@ let life = 0
 
 const NO_BODY = new Uint8Array(0)
 const BODY_MAX_BYTES = wasm.bodyMaxBytes()
+const COUNTED_BYTES = wasm.countedBytes()
 const APPENDS = { names: wasm.appendHeaders(), brokenBody: wasm.brokenBody }
 
 /** Gives the module new memory if its last one was left in the middle of something. */
@@ -156,15 +158,25 @@ export class StreamObject extends DurableObject {
 
   #receive(request, length) {
     if (length === null || length > BODY_MAX_BYTES) return this.#alive().receive(request).catch(rethrow)
+    let held
+    if (length >= COUNTED_BYTES) {
+      const bytes = Number(length)
+      if (!wasm.admitsBody(bytes)) return this.#alive().turnAway(request).catch(rethrow)
+      held = new Held(BODIES, bytes)
+    }
     return request.arrayBuffer().then(
       (body) => {
+        held?.letGo()
         try {
           return this.#serve(request, new Uint8Array(body))
         } catch (error) {
           throw noticed(error)
         }
       },
-      () => this.#alive().broken(request),
+      () => {
+        held?.letGo()
+        return this.#alive().broken(request)
+      },
     )
   }
 

@@ -1,5 +1,6 @@
-//! How much one read gives while answers to others wait to be taken: an isolate has 128 MB, and a slow reader holds what it was
-//! given for as long as it likes. So the more is held, the less each gets, and all get on.
+//! How much one read gives while answers to others wait to be taken, and how much is received at a time: an isolate has
+//! 128 MB, and whoever is slow holds some of it for as long as he likes. So the more is held, the less each reader gets, and
+//! all get on.
 
 /// How much all objects of an isolate hold for their readers: answers that have not been taken, and bytes from the bucket that
 /// are to become some.
@@ -9,7 +10,9 @@ pub const HELD_MAX_BYTES: usize = 48 << 20;
 const SHARE: usize = 8;
 /// What each read may give, whatever is held.
 pub const LEAST_BYTES: usize = 64 << 10;
-/// From how many bytes on an answer counts: twice the least, because JSON ends with a row.
+/// How much all objects of an isolate receive at the same time: two of the largest appends.
+pub const BODIES_MAX_BYTES: usize = 32 << 20;
+/// From how many bytes on an answer or a body counts: twice the least, because JSON ends with a row.
 pub const COUNTED_BYTES: usize = 2 * LEAST_BYTES;
 
 /// How much a read may give.
@@ -18,7 +21,7 @@ pub fn chunk_bytes(max_bytes: usize, held_bytes: usize) -> usize {
     max_bytes.min(share.max(LEAST_BYTES))
 }
 
-/// Whether an answer can be held: messages that are larger than what a read may give are not cut.
-pub fn has_room(answer_bytes: usize, held_bytes: usize) -> bool {
-    answer_bytes < COUNTED_BYTES || held_bytes + answer_bytes <= HELD_MAX_BYTES
+/// Whether so much can be held, too. Answers have messages that are larger than what a read may give, which are not cut.
+pub fn has_room(bytes: usize, held_bytes: usize, max_bytes: usize) -> bool {
+    bytes < COUNTED_BYTES || held_bytes + bytes <= max_bytes
 }

@@ -112,8 +112,11 @@ pub enum Refusal {
     },
     /// The stream has as many live readers as it can hold.
     TooManyReaders,
-    /// What others have not taken yet leaves no room for an answer of this size.
-    Busy,
+    /// What is held for others leaves no room for this.
+    Busy {
+        /// What is held.
+        why: &'static str,
+    },
     /// A write to a stream that the server writes itself.
     ReadOnly,
     /// No token, or none that is valid, so it is not known who asks; whether there is a stream is not told.
@@ -144,8 +147,12 @@ const GONE: &str = "The stream was deleted; only its forks can still be read.";
 const HELD_BY_FORKS: &str = "The stream was deleted but has forks: use another URL until they are deleted.";
 const TOO_MANY_FORKS: &str = "This fork is being created too many times at once: try again in a moment.";
 const TOO_MANY_READERS: &str = "The stream has all the live readers it can hold: try again later.";
-const BUSY: &str =
-    "Other readers have not taken their answers yet, and there is no room for this one: try again later.";
+/// Why there is no room for an answer.
+pub const TOO_MUCH_IS_HELD: &str =
+    "Other readers have not taken their answers yet, and there is no room for this one";
+/// Why there is no room for a body.
+pub const TOO_MUCH_IS_COMING: &str =
+    "The server is receiving as much as it can hold, and nothing of this was stored";
 const KEYS_UNAVAILABLE: &str = "The token's project cannot be looked up now: try again later.";
 
 impl Refusal {
@@ -179,7 +186,7 @@ impl Refusal {
             Refusal::OffsetBeyondTail { .. } => "offset_beyond_tail",
             Refusal::OffsetGone { .. } => "offset_gone",
             Refusal::TooManyReaders => "too_many_readers",
-            Refusal::Busy => "busy",
+            Refusal::Busy { .. } => "busy",
             Refusal::ReadOnly => "read_only",
             Refusal::Unauthorized { .. } => "unauthorized",
             Refusal::Forbidden { .. } => "forbidden",
@@ -239,7 +246,7 @@ impl Refusal {
                 format!("The data at this offset is gone; the stream now begins at {earliest}.")
             }
             Refusal::TooManyReaders => TOO_MANY_READERS.into(),
-            Refusal::Busy => BUSY.into(),
+            Refusal::Busy { why } => format!("{why}: try again later."),
             Refusal::ReadOnly => "The server writes this stream itself: it can only be read.".into(),
             Refusal::Unauthorized { given } => unauthorized(*given).into(),
             Refusal::Forbidden { needs } => {

@@ -289,9 +289,10 @@ impl Reply {
             Refusal::ProducerGap { expected, received } => reply
                 .with(header::PRODUCER_EXPECTED_SEQ, expected.to_string())
                 .with(header::PRODUCER_RECEIVED_SEQ, received.to_string()),
-            Refusal::TooManyReaders | Refusal::Busy | Refusal::TooManyForks | Refusal::KeysUnavailable => {
-                reply.with(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
-            }
+            Refusal::TooManyReaders
+            | Refusal::Busy { .. }
+            | Refusal::TooManyForks
+            | Refusal::KeysUnavailable => reply.with(header::RETRY_AFTER, RETRY_AFTER_SECONDS),
             Refusal::TooManyRequests { after_seconds } => {
                 reply.with(header::RETRY_AFTER, after_seconds.to_string())
             }
@@ -389,7 +390,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         Refusal::NotImplemented { .. } => StatusCode::NOT_IMPLEMENTED,
         Refusal::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refusal::TooManyReaders
-        | Refusal::Busy
+        | Refusal::Busy { .. }
         | Refusal::TooManyForks
         | Refusal::KeysUnavailable
         | Refusal::NotConfigured { .. } => StatusCode::SERVICE_UNAVAILABLE,

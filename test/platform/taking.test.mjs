@@ -1,7 +1,8 @@
-// Readers who do not take what they are given: an isolate has 128 MB for all of them, and everybody else gets on.
+// Readers who do not take what they are given, and uploads that do not come to their end: an isolate has 128 MB for all of
+// them, and everybody else gets on.
 
 import { afterEach, beforeEach, expect, test } from "vitest"
-import { RawConnection } from "./raw.mjs"
+import { HttpConnection, RawConnection } from "./raw.mjs"
 import { BYTES, JSON_TYPE, LONG_MS, numbers, residentBytes, scratch, startWorkerd, unique, within } from "./support.mjs"
 
 const MIB = 2 ** 20
@@ -10,6 +11,8 @@ const CHUNK_BYTES = 4 * MIB
 const HELD_MAX_BYTES = 48 * MIB
 /** What the system takes of a response although nobody reads it is less than this. */
 const REQUESTS_EACH = 6
+/** More than are ever needed. */
+const MANY = 20
 
 let server
 beforeEach(async () => {
@@ -37,7 +40,7 @@ async function until(what, ask, isIt) {
   await within(LONG_MS / 2, what, asking())
 }
 
-test("are given less the more they are, hold up nobody, and leave nothing behind", async () => {
+test("readers are given less the more they are, hold up nobody, and leave nothing behind", async () => {
   const stream = server.stream(unique("bytes"))
   await stream.create(BYTES)
   for (const part of numbers(8)) await stream.append(new Uint8Array(MIB).fill(part), BYTES)
@@ -59,7 +62,7 @@ test("are given less the more they are, hold up nobody, and leave nothing behind
   await until("a whole chunk again", () => given(stream), (bytes) => bytes === CHUNK_BYTES)
 }, LONG_MS)
 
-test("keep large messages from others only while there is no room, and those are told to come again", async () => {
+test("readers keep large messages from others only while there is no room, and those are told to come again", async () => {
   const stream = server.stream(unique("json"))
   await stream.create(JSON_TYPE)
   await stream.append(JSON.stringify("x".repeat(15 * MIB)), JSON_TYPE)
@@ -71,8 +74,71 @@ test("keep large messages from others only while there is no room, and those are
     return status
   }
   expect(await ask()).toBe(200)
-  const readers = await Promise.all(numbers(8).map(() => idle(stream)))
-  await until("no room", ask, (status) => status === 503)
+  const readers = []
+  while ((await ask()) !== 503 && readers.length < MANY) readers.push(await idle(stream))
+  expect(await ask()).toBe(503)
   for (const reader of readers) reader.socket.destroy()
   await until("room again", ask, (status) => status === 200)
 }, LONG_MS)
+
+for (const framing of ["a length", "chunks"]) {
+  test(`uploads with ${framing} are turned away while others come, and nothing of them is stored`, async () => {
+    const stream = server.stream(unique("uploads"))
+    await stream.create(BYTES)
+    const { pathname } = new URL(stream.url)
+    const body = "x".repeat(10 * MIB)
+    const begin = async () => {
+      const connection = await HttpConnection.open(stream.url)
+      if (framing === "chunks") {
+        connection.begin("POST", pathname, { ...BYTES, "transfer-encoding": "chunked" })
+        connection.sendChunk(body)
+      } else {
+        connection.begin("POST", pathname, { ...BYTES, "content-length": body.length + 1 })
+        connection.send(body)
+      }
+      // The system has taken it, and so the server most of it.
+      await new Promise((resolve) => connection.socket.write("", resolve))
+      await stream.ask("HEAD", { status: 200 })
+      return connection
+    }
+    const end = (connection) => {
+      if (framing === "chunks") {
+        connection.sendChunk("x")
+        connection.sendChunk("")
+      } else {
+        connection.send("x")
+      }
+      return connection.reply("POST", LONG_MS)
+    }
+    const upload = async () => {
+      const connection = await HttpConnection.open(stream.url)
+      const reply = await connection.ask("POST", pathname, { headers: BYTES, body: [body] })
+      connection.socket.destroy()
+      return reply
+    }
+    // Some stop before their end, until another finds no room.
+    const slow = []
+    let accepted = 0
+    let refused
+    while (refused === undefined && slow.length < MANY) {
+      slow.push(await begin())
+      const reply = await upload()
+      if (reply.status === 204) accepted += 1
+      else refused = reply
+    }
+    expect(refused.status).toBe(503)
+    expect(JSON.parse(refused.text).error.code).toBe("busy")
+    expect(refused.header("retry-after")).toBe("5")
+    // What is small is taken all the same.
+    await stream.append("small", BYTES)
+
+    const statuses = (await Promise.all(slow.map(end))).map(({ status }) => status)
+    const stored = statuses.filter((status) => status === 204).length
+    expect(statuses.filter((status) => status === 503)).toHaveLength(slow.length - stored)
+    expect(stored).toBeGreaterThanOrEqual(1)
+    expect((await upload()).status).toBe(204)
+    const bytes = stored * (body.length + 1) + (accepted + 1) * body.length + "small".length
+    const parts = await stream.readAll()
+    expect(parts.reduce((sum, part) => sum + part.bytes.length, 0)).toBe(bytes)
+  }, LONG_MS)
+}

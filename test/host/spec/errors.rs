@@ -77,7 +77,7 @@ fn refusals() -> Vec<(Refusal, &'static str)> {
         (Refusal::TooManyForks, "503 | retry-after: 5 | error: too_many_forks"),
         (Refusal::Fork(ForkRefusal::SourceNotFound), "404 | error: source_not_found"),
         (Refusal::ReadOnly, "403 | error: read_only | !www-authenticate"),
-        (Refusal::Busy, "503 | retry-after: 5 | error: busy"),
+        (Refusal::Busy { why: "Because" }, "503 | retry-after: 5 | error: busy"),
     ]
 }
 
@@ -116,7 +116,7 @@ fn is_listed(refusal: &Refusal) -> usize {
         Refusal::TooManyForks => 30,
         Refusal::Fork(_) => 31,
         Refusal::ReadOnly => 32,
-        Refusal::Busy => 33,
+        Refusal::Busy { .. } => 33,
     }
 }
 

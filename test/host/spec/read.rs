@@ -2,7 +2,9 @@
 
 use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 use crate::support::{Request, World, check};
-use durable_streams::object::room::{COUNTED_BYTES, chunk_bytes, has_room};
+use durable_streams::object::ahead::AHEAD_MAX_BYTES;
+use durable_streams::object::room::{BODIES_MAX_BYTES, COUNTED_BYTES, HELD_MAX_BYTES, chunk_bytes, has_room};
+use durable_streams::storage::messages::APPEND_MAX_BYTES;
 
 #[test]
 fn reads() {
@@ -135,12 +137,15 @@ fn what_is_given_depends_on_what_others_hold() {
     for (max_bytes, held_bytes, given_bytes) in table {
         assert_eq!(chunk_bytes(max_bytes, held_bytes), given_bytes, "{held_bytes} held");
     }
-    for (answer_bytes, held_bytes, fits) in [
+    for (bytes, held_bytes, fits) in [
         (16 * MIB, 32 * MIB, true),
         (16 * MIB, 32 * MIB + 1, false),
         (COUNTED_BYTES, 48 * MIB, false),
         (COUNTED_BYTES - 1, 500 * MIB, true),
     ] {
-        assert_eq!(has_room(answer_bytes, held_bytes), fits, "{answer_bytes} of {held_bytes}");
+        assert_eq!(has_room(bytes, held_bytes, HELD_MAX_BYTES), fits, "{bytes} of {held_bytes}");
     }
+    // All of it fits into an isolate's 128 MB, with what segments are encoded in.
+    assert!(HELD_MAX_BYTES + BODIES_MAX_BYTES + AHEAD_MAX_BYTES <= 96 * MIB);
+    assert!(BODIES_MAX_BYTES >= 2 * APPEND_MAX_BYTES);
 }
