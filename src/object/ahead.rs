@@ -5,7 +5,6 @@ use std::cell::Cell;
 
 use super::Object;
 use crate::protocol::content_type::Format;
-use crate::protocol::json;
 use crate::protocol::offset::Offset;
 use crate::storage::messages::is_one_row;
 use crate::storage::segment_file::Writer;
@@ -48,11 +47,7 @@ impl Ahead {
             return false;
         }
         if format == Format::Json && content.span > 1 {
-            let Ok(joined) = std::str::from_utf8(&content.bytes) else { return false };
-            json::each_message(joined, &mut |message| {
-                self.writer.push(message.as_bytes(), 1);
-                true
-            });
+            content.each_json_message(&mut |message| self.writer.push(message, 1));
         } else {
             self.writer.push(&content.bytes, content.span);
         }

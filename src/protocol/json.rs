@@ -11,6 +11,9 @@ use serde_json::value::RawValue;
 
 use super::refusal::Refusal;
 
+/// For how many messages of a batch it is kept how long each is: a body of 16 MiB may hold eight million.
+pub const LENGTHS_MAX: usize = 4096;
+
 /// The messages of one request body.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Messages<'a> {
@@ -18,6 +21,8 @@ pub struct Messages<'a> {
     pub joined: Cow<'a, str>,
     /// How many.
     pub count: u64,
+    /// How long each one is, in bytes, so that nobody has to look for their ends again; empty where they are too many.
+    pub lengths: Vec<u32>,
 }
 
 impl<'a> Messages<'a> {
@@ -28,16 +33,16 @@ impl<'a> Messages<'a> {
         let text = text.trim_matches(is_json_whitespace);
         match text.strip_prefix('[') {
             Some(rest) => {
-                let Counted { count, bytes } =
+                let Counted { count, bytes, lengths } =
                     count_elements(text).map_err(|error| invalid(format_args!("{error}")))?;
                 let joined = rest.strip_suffix(']').unwrap_or(rest).trim_matches(is_json_whitespace);
                 let is_joined = joined.len() == bytes + (count as usize).saturating_sub(1);
                 let joined = if is_joined { Cow::Borrowed(joined) } else { Cow::Owned(rejoined(joined)) };
-                Ok(Messages { joined, count })
+                Ok(Messages { joined, count, lengths })
             }
             None => {
                 serde_json::from_str::<IgnoredAny>(text).map_err(|error| invalid(format_args!("{error}")))?;
-                Ok(Messages { joined: Cow::Borrowed(text), count: 1 })
+                Ok(Messages { joined: Cow::Borrowed(text), count: 1, lengths: Vec::new() })
             }
         }
     }
@@ -101,11 +106,12 @@ fn rejoined(joined: &str) -> String {
     text
 }
 
-/// How many messages there are, and how many bytes they have.
+/// How many messages there are, and how many bytes they have, all and each.
 #[derive(Default)]
 struct Counted {
     count: u64,
     bytes: usize,
+    lengths: Vec<u32>,
 }
 
 fn count_elements(text: &str) -> serde_json::Result<Counted> {
@@ -115,7 +121,7 @@ fn count_elements(text: &str) -> serde_json::Result<Counted> {
     Ok(counted)
 }
 
-/// Counts without keeping: a body of 16 MiB may hold eight million messages.
+/// Counts without keeping the messages.
 struct Count;
 
 impl<'de> Visitor<'de> for Count {
@@ -128,8 +134,15 @@ impl<'de> Visitor<'de> for Count {
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Counted, A::Error> {
         let mut counted = Counted::default();
         while let Some(element) = elements.next_element::<&RawValue>()? {
+            let length = element.get().len();
             counted.count += 1;
-            counted.bytes += element.get().len();
+            counted.bytes += length;
+            if counted.lengths.len() < LENGTHS_MAX {
+                counted.lengths.push(length as u32);
+            }
+        }
+        if counted.count as usize > LENGTHS_MAX {
+            counted.lengths = Vec::new();
         }
         Ok(counted)
     }

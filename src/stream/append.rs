@@ -7,7 +7,7 @@ use super::fence::{Fenced, ProducerState, fence};
 use super::{Closure, Stream};
 use crate::protocol::command::Append;
 use crate::protocol::content_type::Format;
-use crate::protocol::json::Messages;
+use crate::protocol::json::{Messages, each_message};
 use crate::protocol::refusal::Refusal;
 
 /// What becomes of an append.
@@ -26,6 +26,8 @@ pub struct Content<'a> {
     pub bytes: Cow<'a, [u8]>,
     /// How many positions they take: messages in JSON streams, bytes in all others.
     pub span: u64,
+    /// How long each message of a JSON batch is, where that is known.
+    lengths: Vec<u32>,
 }
 
 impl<'a> Content<'a> {
@@ -33,16 +35,34 @@ impl<'a> Content<'a> {
     pub fn of_body(format: Format, body: &'a [u8]) -> Result<Content<'a>, Refusal> {
         match format {
             Format::Json if !body.is_empty() => {
-                let Messages { joined, count } = Messages::parse(body)?;
+                let Messages { joined, count, lengths } = Messages::parse(body)?;
                 let bytes = match joined {
                     Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
                     Cow::Owned(text) => Cow::Owned(text.into_bytes()),
                 };
-                Ok(Content { bytes, span: count })
+                Ok(Content { bytes, span: count, lengths })
             }
             Format::Json | Format::Text | Format::Binary => {
-                Ok(Content { bytes: Cow::Borrowed(body), span: body.len() as u64 })
+                Ok(Content { bytes: Cow::Borrowed(body), span: body.len() as u64, lengths: Vec::new() })
             }
+        }
+    }
+
+    /// Visits the messages of a JSON append, which are joined by one comma each.
+    pub fn each_json_message(&self, visit: &mut dyn FnMut(&[u8])) {
+        let mut rest = &*self.bytes;
+        for length in &self.lengths {
+            let (message, after) = rest.split_at(*length as usize);
+            visit(message);
+            rest = after.strip_prefix(b",").unwrap_or(after);
+        }
+        if self.lengths.is_empty()
+            && let Ok(joined) = std::str::from_utf8(rest)
+        {
+            each_message(joined, &mut |message| {
+                visit(message.as_bytes());
+                true
+            });
         }
     }
 }

@@ -11,6 +11,7 @@ use durable_streams::protocol::path::StreamPath;
 use durable_streams::protocol::sse::{Control, bytes_at_most, whole_characters, write_events};
 use durable_streams::storage::segment_file::{BLOCK_BYTES, Encoded, Writer};
 use durable_streams::storage::segments::{key, parse_key};
+use durable_streams::stream::append::Content;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -157,6 +158,10 @@ proptest! {
         prop_assert_eq!(messages.count, items.len() as u64);
         let found = messages_of(&messages.joined);
         prop_assert_eq!(&found, &items);
+        let content = Content::of_body(Format::Json, body.as_bytes()).unwrap();
+        let mut visited = Vec::new();
+        content.each_json_message(&mut |message| visited.push(String::from_utf8(message.to_vec()).unwrap()));
+        prop_assert_eq!(&visited, &items);
         let whole: Vec<Value> = serde_json::from_str(&body).unwrap();
         let stored: Vec<Value> = serde_json::from_str(&format!("[{}]", messages.joined)).unwrap();
         prop_assert_eq!(stored, whole);

@@ -146,6 +146,6 @@ fn what_is_given_depends_on_what_others_hold() {
         assert_eq!(has_room(bytes, held_bytes, HELD_MAX_BYTES), fits, "{bytes} of {held_bytes}");
     }
     // All of it fits into an isolate's 128 MB, with what segments are encoded in.
-    assert!(HELD_MAX_BYTES + BODIES_MAX_BYTES + AHEAD_MAX_BYTES <= 96 * MIB);
-    assert!(BODIES_MAX_BYTES >= 2 * APPEND_MAX_BYTES);
+    const { assert!(HELD_MAX_BYTES + BODIES_MAX_BYTES + AHEAD_MAX_BYTES <= 96 << 20) };
+    const { assert!(BODIES_MAX_BYTES >= 2 * APPEND_MAX_BYTES) };
 }

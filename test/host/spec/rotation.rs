@@ -9,6 +9,7 @@ use crate::support::world::Meanwhile;
 use crate::support::{LongPoll, SseClient, World};
 use durable_streams::object::ahead::AHEAD_MAX_BYTES;
 use durable_streams::object::rotation::Work;
+use durable_streams::protocol::json::LENGTHS_MAX;
 use durable_streams::stream::rotate::SegmentLimits;
 use serde_json::Value;
 
@@ -579,5 +580,21 @@ fn sse_goes_on_at_the_tail() {
             assert_eq!(client.control()["streamClosed"], true);
             assert_eq!(client.data(), data);
         }
+    }
+}
+
+/// The ends of a batch's messages are known when it is encoded, unless it has very many.
+#[test]
+fn batches_of_very_many_messages() {
+    for count in [LENGTHS_MAX, LENGTHS_MAX + 1] {
+        let numbers: Vec<String> = (0..count).map(|n| n.to_string()).collect();
+        let batch = format!("[{}]", numbers.join(" , "));
+        let mut world = World::new();
+        world.limit_segments(Some(SegmentLimits { appends_max: 1, bytes_max: 1 << 20, closed_bytes_min: 1 }));
+        world.run(&[JSON, &format!("POST | content-type: application/json << {batch}")]);
+        assert_eq!(world.bucket.objects.len(), 1);
+        world.ask("GET").assert_is(&format!("200 << [{}]", numbers.join(",")));
+        let from = format!("GET ?offset=@0_{}", count - 2);
+        world.ask(&with_offsets(&from)).assert_is(&format!("200 << [{}]", numbers[count - 2..].join(",")));
     }
 }
