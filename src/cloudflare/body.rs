@@ -13,10 +13,15 @@ use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_COMING};
 /// How much of a body that is too large is still received, so that its sender sees the answer.
 const DRAIN_MAX_BYTES: usize = 64 << 20;
 
-/// Receives a request's body chunk by chunk: its length is not known before its end, or it is too large.
+/// Receives a request's body chunk by chunk: its length is not known before its end, or it is large.
 pub(super) async fn receive(request: &Request, max_bytes: usize) -> Result<Vec<u8>, Refusal> {
     let Some(stream) = request.body() else { return Ok(Vec::new()) };
-    receive_chunks(&reader_of(&stream), max_bytes).await
+    let declared = request.headers().get("content-length").ok().flatten();
+    let mut body = Body { max_bytes, ..Body::default() };
+    if declared.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > max_bytes) {
+        body.refuse(Refusal::BodyTooLarge { max_bytes: max_bytes as u64 });
+    }
+    receive_chunks(&reader_of(&stream), body).await
 }
 
 /// Receives a body that nobody wants.
@@ -25,7 +30,7 @@ pub(super) async fn drain(request: &Request) {
         return;
     }
     if let Some(stream) = request.body() {
-        let _unwanted = receive_chunks(&reader_of(&stream), 0).await;
+        let _unwanted = receive_chunks(&reader_of(&stream), Body::default()).await;
     }
 }
 
@@ -33,8 +38,7 @@ fn reader_of(stream: &ReadableStream) -> ReadableStreamDefaultReader {
     stream.get_reader().unchecked_into()
 }
 
-async fn receive_chunks(reader: &ReadableStreamDefaultReader, max_bytes: usize) -> Result<Vec<u8>, Refusal> {
-    let mut body = Body { max_bytes, ..Body::default() };
+async fn receive_chunks(reader: &ReadableStreamDefaultReader, mut body: Body) -> Result<Vec<u8>, Refusal> {
     while let Some(chunk) = next_chunk(reader).await? {
         body.take(&chunk);
         if body.received > DRAIN_MAX_BYTES {

@@ -15,8 +15,8 @@ const BINDING: &str = "SEGMENTS";
 /// How R2 ends its words for a range that begins after the object's end.
 const NOT_SATISFIABLE: &str = "(10039)";
 
-/// How much is on its way to the bucket at a time: requests are served in between, and handing over more at once would stop
-/// them for milliseconds.
+/// How much is on its way to the bucket at a time, at most; mostly it is a block. Requests are served in between, and
+/// handing over more at once would stop them for milliseconds.
 const PART_BYTES: usize = 256 << 10;
 
 #[wasm_bindgen(module = "/src/cloudflare/putting.js")]

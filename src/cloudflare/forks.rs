@@ -12,6 +12,7 @@ use super::chores::Done;
 use super::clock;
 #[cfg(feature = "counters")]
 use super::counters;
+use super::held;
 use super::log;
 use super::stream_object::Inner;
 use super::upstream::unreached;
@@ -73,8 +74,12 @@ impl Inner {
     pub(super) fn asked(self: &Rc<Self>, question: &str) -> Result<(String, Vec<u8>), Failure> {
         #[cfg(feature = "counters")]
         let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
-        let question =
+        let mut question =
             serde_json::from_str(question).map_err(|error| Failure::new("read question", error))?;
+        if let Question::Inherit(ask) = &mut question {
+            // The fork knows what its own readers hold, which may be elsewhere.
+            ask.max_bytes = held::chunk_bytes(ask.max_bytes);
+        }
         let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let path = self.name();

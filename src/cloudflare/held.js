@@ -40,6 +40,11 @@ export class Held {
   }
 }
 
+/** What the module held is gone with its memory. */
+export function letAllGo() {
+  for (const { all } of tallies) for (const one of all) one.letGo()
+}
+
 const ignore = () => {}
 
 /**

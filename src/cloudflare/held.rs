@@ -3,7 +3,6 @@
 use wasm_bindgen::prelude::*;
 
 use crate::object::room::{self, BODIES_MAX_BYTES, COUNTED_BYTES, HELD_MAX_BYTES};
-use crate::storage::messages::APPEND_MAX_BYTES;
 
 #[wasm_bindgen(module = "/src/cloudflare/held.js")]
 extern "C" {
@@ -51,26 +50,25 @@ pub(super) fn chunk_bytes(max_bytes: usize) -> usize {
     room::chunk_bytes(max_bytes, Held::all_bytes(ANSWERS) as usize)
 }
 
+/// Whether there is room for what has to be fetched for an answer.
+pub(super) fn has_room_to_fetch(bytes: u64) -> bool {
+    room::has_room_to_fetch(bytes, Held::all_bytes(ANSWERS) as usize)
+}
+
 /// Whether there is room for an answer of this size.
 pub(super) fn has_room(answer_bytes: usize) -> bool {
     answer_bytes < COUNTED_BYTES
         || room::has_room(answer_bytes, Held::all_bytes(ANSWERS) as usize, HELD_MAX_BYTES)
 }
 
-/// The largest body that `worker.js` receives by itself.
+/// The largest body that `worker.js` receives by itself: those that count are counted as they come, whatever length was
+/// declared.
 #[wasm_bindgen(js_name = bodyMaxBytes)]
 pub fn body_max_bytes() -> usize {
-    APPEND_MAX_BYTES
-}
-
-/// From how many bytes on it asks whether there is room for one.
-#[wasm_bindgen(js_name = countedBytes)]
-pub fn counted_bytes() -> usize {
-    COUNTED_BYTES
+    COUNTED_BYTES - 1
 }
 
 /// Whether there is room for a body of this size.
-#[wasm_bindgen(js_name = admitsBody)]
-pub fn admits_body(bytes: usize) -> bool {
+fn admits_body(bytes: usize) -> bool {
     room::has_room(bytes, Held::all_bytes(BODIES) as usize, BODIES_MAX_BYTES)
 }

@@ -45,6 +45,17 @@ extern "C" {
     fn writable(this: &IdentityTransformStream) -> WritableStream;
 }
 
+#[wasm_bindgen(module = "/src/cloudflare/passing.js")]
+extern "C" {
+    /// Whether all of it has been taken in time.
+    #[wasm_bindgen(catch, js_name = passOnBody)]
+    async fn pass_on_body(
+        body: &ReadableStream,
+        writer: &WritableStreamDefaultWriter,
+        millis: f64,
+    ) -> Result<JsValue, JsValue>;
+}
+
 /// How often one response asks the object; the platform allows a request 1,000 of them. The client then resumes.
 const ASKS_MAX: usize = 500;
 
@@ -147,9 +158,9 @@ impl Relay {
         let next = part.headers().get(header::STREAM_NEXT_OFFSET).ok().flatten();
         let closed = part.headers().get(header::STREAM_CLOSED).ok().flatten().is_some();
         let Some(next) = next.as_deref().and_then(Offset::parse) else { return Ended::Over };
-        let Ok(bytes) = part.array_buffer() else { return Ended::Over };
-        let Ok(bytes) = JsFuture::from(bytes).await else { return Ended::Over };
-        if !self.client.take(&Uint8Array::new(&bytes)).await {
+        let Some(body) = part.body() else { return Ended::Over };
+        let passed = pass_on_body(&body, &self.client.writer, TAKE_MAX as f64).await;
+        if passed.ok().and_then(|passed| passed.as_bool()) != Some(true) {
             return Ended::Over;
         }
         self.bridge.set(Bridge { passed: Some(next) });
@@ -229,13 +240,6 @@ impl Client {
     /// What to end when the client is gone.
     fn on_gone_finish(&self, finish: Finish) {
         *self.finish.borrow_mut() = Some(finish);
-    }
-
-    /// Writes and waits until the client has taken it; `false` when it is gone, or too slow.
-    async fn take(&self, events: &Uint8Array) -> bool {
-        let grace = Timer::new(TAKE_MAX);
-        let written = JsFuture::from(self.writer.write_with_chunk(events));
-        matches!(select(written, grace.over()).await, Either::Left((Ok(_), _)))
     }
 
     /// Writes without waiting. What does not fit is not written, and ends the response.

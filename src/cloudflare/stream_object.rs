@@ -33,7 +33,7 @@ use crate::object::live::{Park, Sockets};
 use crate::object::{Answer, Object, Ports, Stop};
 use crate::protocol::Millis;
 use crate::protocol::command::{Command, RequestHead};
-use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_COMING, TOO_MUCH_IS_HELD};
+use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_HELD};
 use crate::protocol::registry::Registries;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
@@ -111,21 +111,13 @@ impl StreamObject {
         self.inner.serve_request(request, (method, url), body)
     }
 
-    /// Receives a body that does not come in one piece, and serves its request.
+    /// Receives a body that is large or of unknown size, and serves its request.
     pub async fn receive(&self, request: Request) -> Result<JsValue, JsValue> {
         let inner = Rc::clone(&self.inner);
         match body::receive(&request, APPEND_MAX_BYTES).await {
             Ok(body) => inner.serve_request(&request, (&request.method(), &request.url()), &body),
             Err(refusal) => inner.refuse(&request, &refusal).map(JsValue::from),
         }
-    }
-
-    /// Answers a request for whose body there is no room; it is received for nothing.
-    #[wasm_bindgen(js_name = turnAway)]
-    pub async fn turn_away(&self, request: Request) -> Result<Response, JsValue> {
-        let inner = Rc::clone(&self.inner);
-        body::drain(&request).await;
-        inner.refuse(&request, &Refusal::Busy { why: TOO_MUCH_IS_COMING })
     }
 
     /// Answers a request whose body broke off.

@@ -6,17 +6,19 @@ use futures_util::future::join_all;
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
+use web_sys::Response;
 
 use super::asker::Asker;
 use super::clock;
 #[cfg(feature = "counters")]
 use super::counters;
-use super::held::Holding;
+use super::held::{self, Holding};
 use super::inherit;
 use super::stream_object::Inner;
 use crate::object::cold::{Cold, Fetch, Fetched};
 use crate::object::{Answer, Ports, Stop};
 use crate::protocol::command::{Command, Read};
+use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_HELD};
 use crate::storage::Failure;
 use crate::storage::segment_file::ENDING_BYTES;
 
@@ -27,11 +29,19 @@ pub(super) struct Waiting {
     pub(super) cold: Cold,
 }
 
+/// Nothing is fetched for a reader while others hold what there is room for.
+fn busy(waiting: &Waiting) -> Result<Response, JsValue> {
+    waiting.asker.refuse(&Refusal::Busy { why: TOO_MUCH_IS_HELD })
+}
+
 impl Inner {
     /// Fetches what a read needs, and answers with it if things are still as they were.
     pub(super) fn promise_of_cold(self: &Rc<Self>, waiting: Box<Waiting>) -> Promise {
         match self.passed_on(waiting) {
             Ok(promise) => promise,
+            Err(waiting) if !held::has_room_to_fetch(waiting.cold.bytes()) => {
+                future_to_promise(async move { busy(&waiting).map(JsValue::from) })
+            }
             Err(waiting) => self.promise_of_fetched(waiting, None),
         }
     }
@@ -43,7 +53,7 @@ impl Inner {
         mut fetched: Option<Vec<Fetched>>,
     ) -> Promise {
         let inner = Rc::clone(self);
-        let mut holding = Holding::of_answer(waiting.cold.bytes());
+        let mut holding = Some(Holding::of_answer(waiting.cold.bytes()));
         future_to_promise(async move {
             #[cfg(feature = "counters")]
             let _busy = counters::busy(inner.name(), |_| {});
@@ -55,7 +65,11 @@ impl Inner {
                 match inner.thaw(&waiting, &fetched) {
                     // What it needs was trimmed or rotated meanwhile, or is only known now.
                     Ok(Answer::Cold(other)) => {
-                        holding = Holding::of_answer(other.bytes());
+                        holding = None;
+                        if !held::has_room_to_fetch(other.bytes()) {
+                            return busy(&waiting).map(JsValue::from);
+                        }
+                        holding.replace(Holding::of_answer(other.bytes()));
                         waiting.cold = other;
                     }
                     served => {

@@ -7,7 +7,7 @@ import * as wasm from "./index.js"
 import { rehearse } from "./rehearsal.js"
 import { withHeaders } from "./respond.js"
 import { abandon, collapse, gathersReads } from "./collapse.js"
-import { BODIES, Held } from "./held.js"
+import { letAllGo } from "./held.js"
 import { append } from "./together.js"
 
 /** Set by the worker crate when Rust panics. */
@@ -18,7 +18,6 @@ let life = 0
 
 const NO_BODY = new Uint8Array(0)
 const BODY_MAX_BYTES = wasm.bodyMaxBytes()
-const COUNTED_BYTES = wasm.countedBytes()
 const APPENDS = { names: wasm.appendHeaders(), brokenBody: wasm.brokenBody }
 
 /** Gives the module new memory if its last one was left in the middle of something. */
@@ -28,6 +27,7 @@ function revive() {
   state.criticalError = false
   life += 1
   abandon()
+  letAllGo()
 }
 
 /** A trap that was no panic, such as a stack that is too deep, ends a life, too. */
@@ -158,25 +158,15 @@ export class StreamObject extends DurableObject {
 
   #receive(request, length) {
     if (length === null || length > BODY_MAX_BYTES) return this.#alive().receive(request).catch(rethrow)
-    let held
-    if (length >= COUNTED_BYTES) {
-      const bytes = Number(length)
-      if (!wasm.admitsBody(bytes)) return this.#alive().turnAway(request).catch(rethrow)
-      held = new Held(BODIES, bytes)
-    }
     return request.arrayBuffer().then(
       (body) => {
-        held?.letGo()
         try {
           return this.#serve(request, new Uint8Array(body))
         } catch (error) {
           throw noticed(error)
         }
       },
-      () => {
-        held?.letGo()
-        return this.#alive().broken(request)
-      },
+      () => this.#alive().broken(request),
     )
   }
 

@@ -31,6 +31,8 @@ pub struct Cold {
     pub(super) start: Offset,
     pub(super) hot_from: u64,
     pub(super) tail: Offset,
+    /// How much it gives, about; those that are read meanwhile may be given more or less.
+    pub(super) max_bytes: usize,
     /// The shapes of segments that were fetched for it.
     pub(super) learnt: Shapes,
 }

@@ -95,6 +95,7 @@ pub(super) fn plan(
         start: place.start,
         hot_from: place.stream.hot_from,
         tail: place.stream.tail,
+        max_bytes,
         learnt,
     })
 }

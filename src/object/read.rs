@@ -62,6 +62,7 @@ impl Object {
         (cold, fetched): (&Cold, &[Fetched]),
         now: Millis,
     ) -> Result<Answer, Stop> {
+        self.give_at_most(cold.max_bytes);
         let limits = self.limits;
         let stream = self.stream(ports, now)?;
         let (is_same_life, earliest) = (stream.incarnation == cold.incarnation, stream.start());

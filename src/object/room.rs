@@ -21,6 +21,11 @@ pub fn chunk_bytes(max_bytes: usize, held_bytes: usize) -> usize {
     max_bytes.min(share.max(LEAST_BYTES))
 }
 
+/// Whether so much can be fetched for an answer. The least that is given may be in two blocks of the bucket.
+pub fn has_room_to_fetch(bytes: u64, held_bytes: usize) -> bool {
+    bytes <= 4 * LEAST_BYTES as u64 || held_bytes as u64 + bytes <= HELD_MAX_BYTES as u64
+}
+
 /// Whether so much can be held, too. Answers have messages that are larger than what a read may give, which are not cut.
 pub fn has_room(bytes: usize, held_bytes: usize, max_bytes: usize) -> bool {
     bytes < COUNTED_BYTES || held_bytes + bytes <= max_bytes

@@ -76,7 +76,7 @@ describe("create, append, read, close", () => {
 
   test("bytes, in more than one chunk, sent as they come", async () => {
     const url = urlOf("bytes")
-    const parts = numbers(12).map(() => randomBytes(300_000))
+    const parts = numbers(20).map(() => randomBytes(300_000))
     const handle = await DurableStream.create({ url, contentType: "application/octet-stream" })
     await handle.append(parts[0])
     await handle.appendStream(ReadableStream.from(parts.slice(1)))
