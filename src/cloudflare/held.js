@@ -40,7 +40,7 @@ export class Held {
   }
 }
 
-/** What the module held is gone with its memory. */
+/** What the module held is gone with its memory; what it gave away counts no more, either. */
 export function letAllGo() {
   for (const { all } of tallies) for (const one of all) one.letGo()
 }

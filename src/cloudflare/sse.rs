@@ -63,6 +63,9 @@ const ASKS_MAX: usize = 500;
 /// proxies end what is silent for long.
 const HEARTBEAT: Millis = 15_000;
 
+/// When the object is asked again that has no room for the next part.
+const LATER: Millis = 2_000;
+
 /// How long a client may take for what was written to it: a chunk at the speed of a modem.
 const TAKE_MAX: Millis = 300_000;
 
@@ -137,6 +140,11 @@ impl Relay {
                 return Ok(());
             }
             source = self.ask_from(passed).await?;
+            while source.status() == Reply::LATER.as_u16() && clock::now() + LATER < self.deadline {
+                // An `EventSource` that reconnects would take that for the end.
+                let _later = Timer::new(LATER).over().await;
+                source = self.ask_from(passed).await?;
+            }
             if source.websocket().is_none() && source.status() != Reply::EVENTS.as_u16() {
                 return Ok(());
             }

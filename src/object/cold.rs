@@ -119,9 +119,12 @@ impl Cold {
         let bytes = |fetch: &Fetch| match fetch {
             Fetch::Object { range, .. } => range.end - range.start,
             Fetch::Ending { .. } => ENDING_BYTES,
-            Fetch::Inherit { ask, .. } => ask.max_bytes as u64,
+            // Each may give all of it, but together they give one chunk.
+            Fetch::Inherit { .. } => 0,
         };
-        self.fetches.iter().map(bytes).sum()
+        let inherits = self.fetches.iter().any(|fetch| matches!(fetch, Fetch::Inherit { .. }));
+        let inherited = if inherits { self.max_bytes as u64 } else { 0 };
+        self.fetches.iter().map(bytes).sum::<u64>() + inherited
     }
 
     /// Whether what an owner gave up to there, as it counts, is all of the answer: then nobody has to look at it.

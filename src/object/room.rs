@@ -21,9 +21,10 @@ pub fn chunk_bytes(max_bytes: usize, held_bytes: usize) -> usize {
     max_bytes.min(share.max(LEAST_BYTES))
 }
 
-/// Whether so much can be fetched for an answer. The least that is given may be in two blocks of the bucket.
+/// Whether so much can be fetched for an answer. For the least that is given that may be some blocks of the bucket, and the
+/// ends of some of its objects.
 pub fn has_room_to_fetch(bytes: u64, held_bytes: usize) -> bool {
-    bytes <= 4 * LEAST_BYTES as u64 || held_bytes as u64 + bytes <= HELD_MAX_BYTES as u64
+    bytes <= 8 * LEAST_BYTES as u64 || held_bytes as u64 + bytes <= HELD_MAX_BYTES as u64
 }
 
 /// Whether so much can be held, too. Answers have messages that are larger than what a read may give, which are not cut.

@@ -76,6 +76,8 @@ impl Reply {
     pub const EVENTS: StatusCode = StatusCode::OK;
     /// Nobody whom the object knows.
     pub const UNKNOWN: StatusCode = StatusCode::UNAUTHORIZED;
+    /// There is no room for an answer, or nobody to give it: it is to be asked for again.
+    pub const LATER: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
     /// What an object tells another one.
     pub const TOLD: StatusCode = StatusCode::OK;
     /// A long-poll for which nothing came.

@@ -3,7 +3,9 @@
 use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 use crate::support::{Request, World, check};
 use durable_streams::object::ahead::AHEAD_MAX_BYTES;
-use durable_streams::object::room::{BODIES_MAX_BYTES, COUNTED_BYTES, HELD_MAX_BYTES, chunk_bytes, has_room};
+use durable_streams::object::room::{
+    BODIES_MAX_BYTES, COUNTED_BYTES, HELD_MAX_BYTES, chunk_bytes, has_room, has_room_to_fetch,
+};
 use durable_streams::storage::messages::APPEND_MAX_BYTES;
 
 #[test]
@@ -144,6 +146,14 @@ fn what_is_given_depends_on_what_others_hold() {
         (COUNTED_BYTES - 1, 500 * MIB, true),
     ] {
         assert_eq!(has_room(bytes, held_bytes, HELD_MAX_BYTES), fits, "{bytes} of {held_bytes}");
+    }
+    for (bytes, held_bytes, fits) in [
+        (512 << 10, 500 * MIB, true),
+        ((512 << 10) + 1, 500 * MIB, false),
+        (16 << 20, 32 * MIB, true),
+        (16 << 20, 32 * MIB + 1, false),
+    ] {
+        assert_eq!(has_room_to_fetch(bytes, held_bytes), fits, "{bytes} to fetch, {held_bytes} held");
     }
     // All of it fits into an isolate's 128 MB, with what segments are encoded in.
     const { assert!(HELD_MAX_BYTES + BODIES_MAX_BYTES + AHEAD_MAX_BYTES <= 96 << 20) };

@@ -250,6 +250,9 @@ impl Family {
         let served = self.touch(&path, |object, ports, now, path| object.serve(ports, path, &command, now));
         match (served, command) {
             (Ok(Answer::Cold(cold)), Command::Read(request)) => {
+                // However many owners it asks, together they give one chunk.
+                let is_inherited = cold.fetches.iter().all(|fetch| matches!(fetch, Fetch::Inherit { .. }));
+                assert!(!is_inherited || cold.bytes() <= CHUNK_MAX_BYTES as u64, "{cold:?}");
                 let (cold, fetched) = (Box::new(cold), Vec::new());
                 Begun::Waits(self.wait(&path, Doing::Read { request, cold, fetched }))
             }
