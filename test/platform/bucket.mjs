@@ -12,6 +12,8 @@ export class Bucket {
   asked = []
   /** What it does with a command: `"takes"` it, `"fails"`, or `"hangs"`. */
   mood = "takes"
+  /** What it waits for before it gives anything. */
+  gives = Promise.resolve()
   #watch = new Watch()
   #server = createServer((request, response) => this.#serve(request, response))
 
@@ -50,7 +52,10 @@ export class Bucket {
     const question = JSON.parse(request.method === "GET" ? request.headers["cf-r2-request"] : body.subarray(0, split))
     this.asked.push({ method: question.method, at: Date.now() })
     this.#watch.changed()
-    if (question.method === "get") return this.#get(question, response)
+    if (question.method === "get") {
+      await this.gives
+      return this.#get(question, response)
+    }
     if (this.mood === "hangs") return undefined
     if (this.mood === "fails") return refuse(response, 500, 10001, "We encountered an internal error.")
     if (question.method === "put") {

@@ -2,6 +2,7 @@
 // them, and everybody else gets on.
 
 import { afterEach, beforeEach, expect, test } from "vitest"
+import { Bucket } from "./bucket.mjs"
 import { HttpConnection, RawConnection } from "./raw.mjs"
 import { BYTES, JSON_TYPE, LONG_MS, numbers, residentBytes, scratch, startWorkerd, unique, within } from "./support.mjs"
 
@@ -84,6 +85,39 @@ test("readers keep large messages from others only while there is no room, and t
   await until("no room", ask, (status) => status === 503)
   for (const reader of readers) reader.socket.destroy()
   await until("room again", ask, (status) => status === 200)
+}, LONG_MS)
+
+test("what has to be fetched for an answer is not fetched while there is no room for it", async () => {
+  const bucket = await Bucket.open()
+  const cold = await startWorkerd(await scratch(), { SEGMENT_MAX_MESSAGES: "1" }, bucket)
+  try {
+    const stream = cold.stream(unique("cold"))
+    await stream.create(JSON_TYPE)
+    await stream.append(JSON.stringify("x".repeat(15 * MIB)), JSON_TYPE)
+    await cold.log.until({ event: "rotated", stream: stream.path })
+    let give
+    bucket.gives = new Promise((resolve) => {
+      give = resolve
+    })
+    let refused = 0
+    const ask = async () => {
+      const response = await fetch(`${stream.url}?offset=-1`)
+      if (response.status === 503) refused += 1
+      return { status: response.status, bytes: (await response.arrayBuffer()).byteLength }
+    }
+    // Three find room, and wait for the bucket; the others are told at once.
+    const asked = numbers(8).map(() => ask())
+    await until("five are refused", () => stream.ask("HEAD"), () => refused === 5)
+    expect(await bucket.until("get", 3)).toHaveLength(3)
+    give()
+    const answers = await Promise.all(asked)
+    expect(answers.filter(({ status }) => status === 200).map(({ bytes }) => bytes)).toEqual(Array(3).fill(15 * MIB + 4))
+    expect(answers.filter(({ status }) => status === 503)).toHaveLength(5)
+    expect((await ask()).status).toBe(200)
+  } finally {
+    await cold.kill()
+    bucket.close()
+  }
 }, LONG_MS)
 
 for (const framing of ["a length", "chunks"]) {
