@@ -5,8 +5,8 @@
 const STALE_MS = 10 * 60_000
 
 /** The kinds, each of which has its own bound. */
-export const ANSWERS = 0
-export const BODIES = 1
+const ANSWERS = 0
+const BODIES = 1
 
 /** @type {{ all: Set<Held>, bytes: number }[]} by kind, the oldest first */
 const tallies = [ANSWERS, BODIES].map(() => ({ all: new Set(), bytes: 0 }))

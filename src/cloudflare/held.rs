@@ -35,7 +35,8 @@ impl Holding {
 
     /// A body, if there is room for it.
     pub(super) fn of_body(bytes: usize) -> Option<Holding> {
-        admits_body(bytes).then(|| Holding { held: Held::new(BODIES, bytes as f64) })
+        let fits = room::has_room(bytes, Held::all_bytes(BODIES) as usize, BODIES_MAX_BYTES);
+        fits.then(|| Holding { held: Held::new(BODIES, bytes as f64) })
     }
 }
 
@@ -57,6 +58,7 @@ pub(super) fn has_room_to_fetch(bytes: u64) -> bool {
 
 /// Whether there is room for an answer of this size.
 pub(super) fn has_room(answer_bytes: usize) -> bool {
+    // Most do not count, and it takes a call to know what is held.
     answer_bytes < COUNTED_BYTES
         || room::has_room(answer_bytes, Held::all_bytes(ANSWERS) as usize, HELD_MAX_BYTES)
 }
@@ -66,9 +68,4 @@ pub(super) fn has_room(answer_bytes: usize) -> bool {
 #[wasm_bindgen(js_name = bodyMaxBytes)]
 pub fn body_max_bytes() -> usize {
     COUNTED_BYTES - 1
-}
-
-/// Whether there is room for a body of this size.
-fn admits_body(bytes: usize) -> bool {
-    room::has_room(bytes, Held::all_bytes(BODIES) as usize, BODIES_MAX_BYTES)
 }

@@ -11,12 +11,12 @@ const PART_BYTES = 64 << 10
  * @returns {Promise<boolean>}
  */
 export async function passOnBody(body, writer, millis) {
-  const reader = body.getReader({ mode: "byob" })
-  let timer
+  let reader, timer
   const late = new Promise((resolve) => {
     timer = setTimeout(resolve, millis, true)
   })
   const pass = async () => {
+    reader = body.getReader({ mode: "byob" })
     let buffer = new ArrayBuffer(PART_BYTES)
     for (;;) {
       const { done, value } = await reader.read(new Uint8Array(buffer))
@@ -32,6 +32,6 @@ export async function passOnBody(body, writer, millis) {
     // Either end has gone.
   }
   clearTimeout(timer)
-  if (failed) reader.cancel().catch(() => {})
+  if (failed) (reader ?? body).cancel().catch(() => {})
   return !failed
 }

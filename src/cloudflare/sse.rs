@@ -133,6 +133,7 @@ impl Relay {
         for _ in 0..ASKS_MAX {
             let ended = match source.websocket() {
                 Some(socket) => self.pass_on_socket(socket).await?,
+                None if source.status() == Reply::LATER.as_u16() => self.wait_for_room().await,
                 None => self.pass_on_part(&source).await,
             };
             let Some(passed) = self.bridge.get().passed else { return Ok(()) };
@@ -140,12 +141,9 @@ impl Relay {
                 return Ok(());
             }
             source = self.ask_from(passed).await?;
-            while source.status() == Reply::LATER.as_u16() && clock::now() + LATER < self.deadline {
-                // An `EventSource` that reconnects would take that for the end.
-                let _later = Timer::new(LATER).over().await;
-                source = self.ask_from(passed).await?;
-            }
-            if source.websocket().is_none() && source.status() != Reply::EVENTS.as_u16() {
+            let goes_on =
+                [Reply::EVENTS, Reply::LATER].iter().any(|status| source.status() == status.as_u16());
+            if source.websocket().is_none() && !goes_on {
                 return Ok(());
             }
         }
@@ -159,6 +157,13 @@ impl Relay {
         let headers = Headers::new_with_headers(&self.headers).map_err(not_copied)?;
         headers.delete(header::LAST_EVENT_ID).map_err(not_copied)?;
         self.upstream.ask_live(&live_url_from(&self.url, passed), &headers).await
+    }
+
+    /// The object has no room for the next part. Its client is not told: an `EventSource` that reconnects would take a 503
+    /// for the end.
+    async fn wait_for_room(&self) -> Ended {
+        let _later = Timer::new(LATER).over().await;
+        Ended::AskAgain
     }
 
     /// One bounded part of the catch-up; the next is not asked for before the client has taken this one.

@@ -15,9 +15,9 @@ use crate::stream::rotate::Fill;
 /// How many producers are kept. A stream has few that write at the same time; of those beyond, each append writes a row of
 /// the table, and each request reads one.
 pub const PRODUCERS_KEPT_MAX: usize = 64;
-/// After how many appends to a segment the table is brought up to date; so many rows are read when an object that has been
-/// away is asked by a producer. It is a part of the format: what was written by a smaller number is not found by a larger
-/// one's multiples only, so it may only grow, to a multiple.
+/// After how many appends to a segment the table is brought up to date; at most so many rows are read when an object that has
+/// been away is asked by a producer. It is a part of the format: rows are read from the last multiple of it on, so what was
+/// written with a larger one, or one that does not divide it, could be missed. It may only grow, to a multiple.
 pub const STORED_EACH_APPENDS: u64 = 256;
 
 /// What is known of each producer: what storage says.
@@ -65,7 +65,7 @@ pub struct Memo<'p> {
 }
 
 impl Memo<'_> {
-    /// What ends a stream for good needs no memory: nobody appends to it again.
+    /// Nothing to remember: nobody did it whom one would know again, or it ends the stream, and nobody appends to that.
     pub const NOTHING: Memo<'static> = Memo { in_row: None, stored: Vec::new(), makes_table: false };
 }
 

@@ -56,9 +56,8 @@ impl<'a> Content<'a> {
             visit(message);
             rest = after.strip_prefix(b",").unwrap_or(after);
         }
-        if self.lengths.is_empty()
-            && let Ok(joined) = std::str::from_utf8(rest)
-        {
+        if self.lengths.is_empty() {
+            let joined = std::str::from_utf8(rest).expect("JSON was checked as text");
             each_message(joined, &mut |message| {
                 visit(message.as_bytes());
                 true

@@ -117,7 +117,7 @@ test("200 MB are written and read back in bounded memory", { timeout: 120_000 },
     if (readBytes > 100 * MIB) mostOfHalfRead ??= most
   }
   expect(read.digest("hex")).toBe(written.digest("hex"))
-  // And what kept all that is read, in the second half of that.
-  expect(most - mostOfHalfRead).toBeLessThan(100)
+  // And what kept all that is read, in the second half of that by 100 MB, too.
+  expect(most - mostOfHalfRead).toBeLessThan(50)
   expect(most - before).toBeLessThan(400)
 })
