@@ -4,6 +4,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest"
 import { Bucket } from "./bucket.mjs"
 import { HttpConnection, RawConnection } from "./raw.mjs"
+import { SseReader } from "./readers.mjs"
 import { BYTES, JSON_TYPE, LONG_MS, numbers, residentBytes, scratch, startWorkerd, unique, within } from "./support.mjs"
 
 const MIB = 2 ** 20
@@ -85,6 +86,31 @@ test("readers keep large messages from others only while there is no room, and t
   await until("no room", ask, (status) => status === 503)
   for (const reader of readers) reader.socket.destroy()
   await until("room again", ask, (status) => status === 200)
+}, LONG_MS)
+
+test("an SSE response waits where there is no room for its next part", async () => {
+  const held = server.stream(unique("held"))
+  const stream = server.stream(unique("waits"))
+  for (const one of [held, stream]) await one.create(JSON_TYPE)
+  // Three of these leave room for the first of those, and not for the second.
+  await held.append(JSON.stringify("x".repeat(13 * MIB)), JSON_TYPE)
+  for (const size of [4.5, 15]) await stream.append(JSON.stringify("y".repeat(size * MIB)), JSON_TYPE)
+  const ask = async () => {
+    const response = await fetch(`${held.url}?offset=-1`)
+    await response.arrayBuffer()
+    return response.status
+  }
+  const idlers = []
+  while ((await ask()) !== 503 && idlers.length < MANY) idlers.push(await idle(held))
+
+  const reader = await SseReader.open(stream)
+  await reader.untilMessages(1, LONG_MS)
+  await server.log.until({ event: "served", stream: stream.path, method: "GET" }, 2)
+  expect(reader.messages.map(({ length }) => length)).toEqual([4.5 * MIB])
+  for (const idler of idlers) idler.socket.destroy()
+  await reader.untilMessages(2, LONG_MS)
+  expect(reader.messages.map(({ length }) => length)).toEqual([4.5 * MIB, 15 * MIB])
+  await reader.close()
 }, LONG_MS)
 
 test("what has to be fetched for an answer is not fetched while there is no room for it", async () => {
