@@ -3,13 +3,14 @@
 use wasm_bindgen::prelude::*;
 use web_sys::{Request, Response};
 
+use super::budget::Payer;
 use super::reply;
 use crate::object::live::Sockets;
 use crate::object::{Object, Ports, Stop};
 use crate::protocol::Millis;
 use crate::protocol::command::Command;
 use crate::protocol::names::header;
-use crate::protocol::refusal::Refusal;
+use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_HELD};
 use crate::protocol::reply::Reply;
 
 #[wasm_bindgen]
@@ -22,6 +23,12 @@ extern "C" {
 
     #[wasm_bindgen(method)]
     pub(super) fn has(this: &RequestHeaders, name: &JsValue) -> bool;
+}
+
+#[wasm_bindgen(module = "/src/cloudflare/sending.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = addressOf)]
+    pub(super) fn address_of(request: &Request) -> String;
 }
 
 impl RequestHeaders {
@@ -42,6 +49,8 @@ pub(super) struct Asker {
     is_stranger: bool,
     /// A script of some site, which may see every answer because nobody guards the streams.
     is_script: bool,
+    /// What it asks with, where its answer may be large.
+    request: Option<Request>,
 }
 
 impl Asker {
@@ -50,7 +59,18 @@ impl Asker {
             path,
             is_stranger: guarded && has(header::STREAM_STRANGER),
             is_script: !guarded && has(header::ORIGIN),
+            request: None,
         }
+    }
+
+    /// The same, with the request that it reads with.
+    pub(super) fn reading(self, request: &Request) -> Asker {
+        Asker { request: Some(Clone::clone(request)), ..self }
+    }
+
+    /// Whose room its answer takes.
+    pub(super) fn payer(&self) -> Payer {
+        Payer::of(&self.path, self.request.as_ref().map(address_of).unwrap_or_default())
     }
 
     /// The answer, with what lets the asker's script see it.
@@ -70,10 +90,13 @@ impl Asker {
     }
 
     pub(super) fn answer(&self, answer: Reply) -> Result<Response, JsValue> {
-        reply::response(&self.seen(answer))
+        match reply::response_for(&self.seen(answer), || self.payer())? {
+            Some(response) => Ok(response),
+            None => self.refuse(&Refusal::Busy { why: TOO_MUCH_IS_HELD }),
+        }
     }
 
     pub(super) fn refuse(&self, refusal: &Refusal) -> Result<Response, JsValue> {
-        self.answer(Reply::refused(refusal))
+        reply::response(&self.seen(Reply::refused(refusal)))
     }
 }

@@ -1,5 +1,9 @@
 // Reads that many share: what is under way for one is waited for by others, and what is public is kept in the data
-// centre's cache. Every answer is made anew for each client, since a response belongs to the request it was made in.
+// centre's cache. Every answer is made anew for each client, since a response belongs to the request it was made in; the
+// bytes of a shared one are in memory once, and count once.
+
+import { budget } from "./budget.js"
+import { addressOf, sent, tenantOf } from "./sending.js"
 
 /** How many reads are waited for; those beyond ask for themselves. */
 const UNDER_WAY_MAX = 1000
@@ -9,15 +13,68 @@ const UNDER_WAY_MAX_MS = 30_000
 /** Says when an answer was put into the cache. */
 const KEPT_AT = "x-kept-at"
 
-/** @typedef {{ status: number, headers: [string, string][], body: ArrayBuffer | null }} Answer what can be shared */
-
 /**
+ * @typedef {object} Client
+ * @property {AbortSignal} signal fires when it has gone
+ * @property {number} [until] when what its token allows ends
+ * @property {Request} request
+ * @property {string} path the stream's
+ *
  * @typedef {object} Led what is under way
- * @property {Promise<Answer | undefined>} answer
- * @property {(answer?: Answer) => void} resolve
+ * @property {Promise<Shared | typeof KEPT | undefined>} answer
+ * @property {(answer?: Shared | typeof KEPT) => void} resolve
  * @property {number} since
- * @property {number} followers
+ * @property {number} followers that wait for it
+ * @property {Shared} [shared] the answer, once it is known to be one that is shared
  */
+
+/** What is smaller is copied for each client: it fits into the system's own buffer of a connection. */
+const STREAMED_MIN_BYTES = 16 << 10
+
+/** How large an answer is taken to be before it is here: of a plain read below the tail, and of a long-poll. */
+const CHUNK_BYTES = 4 << 20
+const LIVE_BYTES = 64 << 10
+
+/** The answer is in the cache, where each can read it at its own speed. */
+const KEPT = Symbol("kept")
+
+/** An answer whose bytes are in memory as long as anyone may need them. */
+class Shared {
+  #head
+  #bytes
+  #hold
+  #users = 1
+
+  /** @param {Response} response @param {Uint8Array} [bytes] @param {{ renew: () => void, release: () => void }} [hold] */
+  constructor({ status, headers }, bytes, hold) {
+    this.#head = { status, headers: [...headers] }
+    this.#bytes = bytes
+    this.#hold = hold
+  }
+
+  /** @param {number} more who will be given it, or release it */
+  expect(more) {
+    this.#users += more
+  }
+
+  renew() {
+    this.#hold?.renew()
+  }
+
+  release() {
+    this.#users -= 1
+    if (this.#users === 0) this.#hold?.release()
+  }
+
+  /** For one of those who were expected. @param {string} [state] */
+  made(state) {
+    const streams = this.#bytes?.byteLength >= STREAMED_MIN_BYTES
+    const response = new Response(streams ? sent(this.#bytes, this) : this.#bytes, this.#head)
+    if (!streams) this.release()
+    if (state !== undefined) response.headers.set("x-cache", state)
+    return response
+  }
+}
 
 /** Whether this isolate has a cache to keep anything in. */
 let hasCache = true
@@ -49,7 +106,7 @@ function forgetOld() {
  * @param {string} key a URL
  * @param {string} group of those who may share what is under way
  * @param {{ waitUntil: (promise: Promise<unknown>) => void }} context
- * @param {{ signal: AbortSignal, until?: number }} client who asks, and when what its token allows ends
+ * @param {Client} client
  * @param {(client: AbortSignal) => Promise<Response>} ask the object, until the client has gone
  * @returns {Promise<Response>}
  */
@@ -57,7 +114,7 @@ export async function collapse(key, group, context, client, ask) {
   const name = `${group} ${key}`
   forgetOld()
   const found = underWay.get(name)
-  if (found !== undefined) return follow(found, client, ask)
+  if (found !== undefined) return follow(key, found, client, ask)
   if (underWay.size >= UNDER_WAY_MAX) return ask(client.signal)
 
   const { promise, resolve } = Promise.withResolvers()
@@ -71,22 +128,19 @@ export async function collapse(key, group, context, client, ask) {
   try {
     const kept = await keptAt(key)
     if (kept !== undefined) {
-      answer = kept
-      return made(kept, "HIT")
+      answer = KEPT
+      return kept
     }
     const response = await ask(nobody.signal)
-    // What has the tail in it is new to whoever asks next.
-    const isTimeout = response.status === 204
-    if (!isTimeout && !isPublic(response)) return response
-    if (led.followers === 0) {
-      // Nobody waits for it, so it need not be in memory as a whole.
-      if (!isTimeout && hasCache) context.waitUntil(keep(key, response.clone()))
-      return response
+    const shared = await share(response, client, led)
+    if (shared === undefined) return response
+    answer = led.shared = shared
+    shared.expect(led.followers)
+    if (hasCache && response.status !== 204) {
+      shared.expect(1)
+      context.waitUntil(keep(key, shared.made()))
     }
-    const body = isTimeout ? null : await response.arrayBuffer()
-    answer = { status: response.status, headers: [...response.headers], body }
-    if (!isTimeout && hasCache) context.waitUntil(keep(key, made(answer)))
-    return made(answer)
+    return shared.made()
   } finally {
     if (underWay.get(name) === led) underWay.delete(name)
     resolve(answer)
@@ -94,31 +148,59 @@ export async function collapse(key, group, context, client, ask) {
 }
 
 /**
- * Waits for what somebody else has asked for, no longer than the client may.
+ * Takes an answer into memory, if others may have it and there is room for it.
+ * @param {Response} response
+ * @param {Client} client
  * @param {Led} led
+ * @returns {Promise<Shared | undefined>}
  */
-async function follow(led, { signal, until = Infinity }, ask) {
+async function share(response, { request, path }, led) {
+  if (response.status === 204) return new Shared(response)
+  // What has the tail in it is new to whoever asks next.
+  if (!isPublic(response) || (led.followers === 0 && !hasCache)) return undefined
+  const expected = response.headers.has("stream-cursor") ? LIVE_BYTES : CHUNK_BYTES
+  const hold = budget.hold(expected, tenantOf(path), addressOf(request))
+  if (hold === undefined) return undefined
+  try {
+    const bytes = new Uint8Array(await response.arrayBuffer())
+    // Where it is larger than expected and there is no room for that, it counts as what was expected.
+    hold.resize(bytes.byteLength)
+    return new Shared(response, bytes, hold)
+  } catch (error) {
+    hold.release()
+    throw error
+  }
+}
+
+/**
+ * Waits for what somebody else has asked for, no longer than the client may.
+ * @param {string} key
+ * @param {Led} led
+ * @param {Client} client
+ */
+async function follow(key, led, { signal, until = Infinity }, ask) {
   led.followers += 1
   const left = Promise.withResolvers()
-  signal.addEventListener("abort", () => left.resolve(), { once: true })
+  signal.addEventListener("abort", () => left.resolve(LEFT), { once: true })
   const longest = Math.max(0, Math.min(UNDER_WAY_MAX_MS, until - Date.now()))
-  const answer = await Promise.race([led.answer, scheduler.wait(longest), left.promise])
+  const answer = await Promise.race([led.answer, scheduler.wait(longest).then(() => LEFT), left.promise])
+  if (answer === LEFT) {
+    led.followers -= 1
+    // There may be an answer by now, which was expected to be given to this client, too.
+    led.shared?.release()
+  }
   // Nobody sees it; but what waits for it in Rust has to end.
   if (signal.aborted) return new Response(null, { status: 204 })
-  return answer === undefined ? ask(signal) : made(answer, "HIT")
+  if (answer instanceof Shared) return answer.made("HIT")
+  return (answer === KEPT && (await keptAt(key))) || ask(signal)
 }
+
+const LEFT = Symbol("left")
 
 /** @param {Response} response */
 const isPublic = ({ status, headers }) => status === 200 && /^public\b/.test(headers.get("cache-control") ?? "")
 
-/** @param {Answer} answer @param {string} [state] */
-function made({ status, headers, body }, state) {
-  const response = new Response(body, { status, headers })
-  if (state !== undefined) response.headers.set("x-cache", state)
-  return response
-}
-
-/** @param {string} key @returns {Promise<Answer | undefined>} */
+/** @param {string} key @returns {Promise<Response | undefined>} whose body comes from the cache at the client's speed */
 async function keptAt(key) {
   if (!hasCache) return undefined
   try {
@@ -128,10 +210,14 @@ async function keptAt(key) {
     const age = Math.ceil((Date.now() - Number(headers.get(KEPT_AT))) / 1000)
     headers.delete(KEPT_AT)
     const maxAge = /max-age=(\d+)/.exec(headers.get("cache-control"))?.[1]
-    if (!(age >= 0 && age < Number(maxAge))) return undefined
+    if (!(age >= 0 && age < Number(maxAge))) {
+      await kept.body?.cancel()
+      return undefined
+    }
     // Not every cache behind this one subtracts an Age.
     headers.set("cache-control", headers.get("cache-control").replace(/max-age=\d+/, `max-age=${maxAge - age}`))
-    return { status: kept.status, headers: [...headers], body: await kept.arrayBuffer() }
+    headers.set("x-cache", "HIT")
+    return new Response(kept.body, { status: kept.status, headers })
   } catch {
     // There is none here, or it is in trouble: the object knows everything.
     hasCache = false
@@ -142,8 +228,7 @@ async function keptAt(key) {
 /** @param {string} key @param {Response} response */
 async function keep(key, response) {
   try {
-    const kept = new Response(response.body, response)
-    kept.headers.set(KEPT_AT, String(Date.now()))
-    await caches.default.put(key, kept)
+    response.headers.set(KEPT_AT, String(Date.now()))
+    await caches.default.put(key, response)
   } catch {}
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use js_sys::{Object, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
-use web_sys::{AbortSignal, Response};
+use web_sys::{AbortSignal, Request, Response};
 use worker::Context;
 
 use crate::edge::collapse::Reader;
@@ -25,8 +25,10 @@ extern "C" {
 
 /// Who asks, and until when.
 pub(super) struct Client {
-    /// Fires when it has gone.
-    pub(super) signal: AbortSignal,
+    /// What it asks with.
+    pub(super) request: Request,
+    /// For which stream.
+    pub(super) path: String,
     /// When what its token allows ends: what somebody else has asked for is not waited for any longer.
     pub(super) until: Option<Millis>,
 }
@@ -34,7 +36,9 @@ pub(super) struct Client {
 impl Client {
     fn to_js(&self) -> Result<Object, JsValue> {
         let client = Object::new();
-        Reflect::set(&client, &"signal".into(), &self.signal)?;
+        Reflect::set(&client, &"signal".into(), &self.request.signal())?;
+        Reflect::set(&client, &"request".into(), &self.request)?;
+        Reflect::set(&client, &"path".into(), &self.path.as_str().into())?;
         if let Some(until) = self.until {
             Reflect::set(&client, &"until".into(), &(until as f64).into())?;
         }

@@ -78,6 +78,29 @@ impl Config {
     }
 }
 
+/// How long a client may make no progress.
+pub(super) struct Stalls {
+    /// While it sends a body.
+    pub(super) body: Millis,
+    /// While it reads a response.
+    pub(super) reader: Millis,
+}
+
+/// Reads them.
+pub(super) fn stalls(env: &Env) -> Stalls {
+    let seconds = |name: &str, default: u64| {
+        let set = env.var(name).ok().and_then(|value| value.to_string().parse().ok());
+        set.filter(|seconds| (1..=STALL_MAX_SECONDS).contains(seconds)).unwrap_or(default)
+    };
+    Stalls {
+        body: seconds("BODY_STALL_SECONDS", 30) * 1000,
+        reader: seconds("READER_STALL_SECONDS", 60) * 1000,
+    }
+}
+
+/// The longest: what makes no progress for longer counts as gone (`STALE_MS` of `budget.js`).
+const STALL_MAX_SECONDS: u64 = 120;
+
 /// What makes a server ask for tokens.
 const GUARDS: [&str; 3] = ["AUTH_TOKEN", "PROJECT_KEYS", REGISTRY];
 

@@ -13,7 +13,7 @@ use worker::{Context, Env};
 use super::config::{Config, settings};
 use super::errand::{Errand, Kind};
 use super::upstream;
-use super::{body, clock, key_lookup, limits, listing, log, orphans, reply};
+use super::{clock, key_lookup, limits, listing, log, orphans, receiving, reply};
 use crate::edge::access::{Access, Settings};
 use crate::edge::admin::Admin;
 use crate::edge::auth::{Credential, Verdict, Weighed, judge, may_have_token, weigh};
@@ -55,6 +55,7 @@ impl Edge {
     #[wasm_bindgen(constructor)]
     pub fn new(env: Env) -> Edge {
         let settings = settings(&env);
+        receiving::configure(&env);
         let inner = Inner {
             config: Config::of(&env),
             access: Access::of(&settings),
@@ -296,7 +297,7 @@ impl Inner {
     }
 
     async fn reply(&self, method: &Method, request: &Request, answer: Reply) -> Result<Response, JsValue> {
-        body::drain(request).await;
+        receiving::drain(request).await;
         let answer = if self.access.is_guarded() { answer } else { answer.with_any_origin() };
         if *method == Method::HEAD { reply::without_body(&answer) } else { reply::response(&answer) }
     }

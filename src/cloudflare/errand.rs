@@ -4,10 +4,13 @@ use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, Headers, Request, RequestInit, Response};
 use worker::{Context, Env};
 
+use super::asker::address_of;
+use super::budget::Payer;
 use super::collapse::Client;
-use super::config::Config;
+use super::config::{Config, stalls};
+use super::sse::Ends;
 use super::upstream::{Upstream, unreached};
-use super::{body, clock, collapse, entry, long_poll, reply, sse};
+use super::{clock, collapse, entry, long_poll, receiving, reply, sse};
 use crate::edge::auth::Source;
 use crate::edge::collapse::{Reader, collapse_key};
 use crate::edge::route::url_without_token;
@@ -44,6 +47,7 @@ pub(super) struct Asked {
     pub(super) url: String,
     pub(super) headers: Headers,
     pub(super) client: AbortSignal,
+    pub(super) payer: Payer,
 }
 
 impl Asked {
@@ -78,7 +82,7 @@ impl Errand {
     ) -> Result<Response, JsValue> {
         let upstream = Upstream::new(env.clone(), self.path.clone());
         if !self.goes_as_it_came() {
-            body::drain(request).await;
+            receiving::drain(request).await;
         }
         let deadline = |longest| {
             let deadline = clock::now() + clock::jittered(longest);
@@ -86,12 +90,15 @@ impl Errand {
         };
         if self.kind == Kind::Sse {
             let deadline = deadline(config.sse_lifetime);
-            return self.kept(sse::answer(upstream, self.asked(request)?, deadline, context).await?);
+            let until = self.until.unwrap_or(Millis::MAX);
+            let ends = Ends { deadline, until, stall: stalls(env).reader };
+            return self.kept(sse::answer(upstream, self.asked(request)?, ends, context).await?);
         }
         let deadline = deadline(config.limits.long_poll_timeout);
         if let Some(key) = self.collapse_key(request, config) {
             let asked = self.asked(request)?;
-            let client = Client { signal: asked.client.clone(), until: self.until };
+            let path = self.path.as_str().to_owned();
+            let client = Client { request: Clone::clone(request), path, until: self.until };
             let kind = self.kind;
             let ask = move |client| {
                 let (upstream, asked) = (upstream.clone(), Asked { client, ..asked.clone() });
@@ -141,7 +148,8 @@ impl Errand {
             Source::Query => url_without_token(&request.url()),
             Source::None | Source::Header | Source::Cookie => request.url(),
         };
-        Ok(Asked { url, headers, client: request.signal() })
+        let payer = Payer::of(self.path.as_str(), address_of(request));
+        Ok(Asked { url, headers, client: request.signal(), payer })
     }
 
     fn kept(&self, answered: Response) -> Result<Response, JsValue> {

@@ -8,11 +8,11 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 use super::asker::Asker;
+use super::budget::{self, Payer};
 use super::chores::Done;
 use super::clock;
 #[cfg(feature = "counters")]
 use super::counters;
-use super::held;
 use super::log;
 use super::stream_object::Inner;
 use super::upstream::unreached;
@@ -78,7 +78,8 @@ impl Inner {
             serde_json::from_str(question).map_err(|error| Failure::new("read question", error))?;
         if let Question::Inherit(ask) = &mut question {
             // The fork knows what its own readers hold, which may be elsewhere.
-            ask.max_bytes = held::chunk_bytes(ask.max_bytes);
+            let payer = || Payer::of(&self.name(), String::new());
+            ask.max_bytes = budget::chunk_bytes(ask.max_bytes, payer);
         }
         let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };

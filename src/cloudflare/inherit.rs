@@ -9,6 +9,7 @@ use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_sys::Response;
 
 use super::asker::RequestHeaders;
+use super::budget::Payer;
 #[cfg(feature = "counters")]
 use super::counters::{self, Busy};
 use super::forks::{read_told, text_of};
@@ -20,6 +21,7 @@ use crate::object::Answer;
 use crate::object::cold::{Fetch, Fetched};
 use crate::protocol::fork::{Inherit, Question, Told};
 use crate::protocol::offset::Offset;
+use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 use crate::storage::messages::Chunk;
 
@@ -56,8 +58,8 @@ impl Inheriting {
             {
                 pass(&inner, waiting, next, &response)
             }
-            Ok(told) => Ok(future_to_promise(async move {
-                match taken((told, response)).await {
+            _ => Ok(future_to_promise(async move {
+                match fetched(response).await {
                     Ok(fetched) => {
                         JsFuture::from(inner.promise_of_fetched(waiting, Some(vec![fetched]))).await
                     }
@@ -65,7 +67,6 @@ impl Inheriting {
                 }
             })
             .into()),
-            Err(failure) => failed(&inner, &waiting, failure),
         }
     }
 
@@ -105,9 +106,12 @@ fn pass(
     }
 }
 
-/// What an owner told, with its bytes.
-pub(super) async fn taken((told, response): (Told, Response)) -> Result<Fetched, Failure> {
-    match told {
+/// What an owner answered.
+pub(super) async fn fetched(response: Response) -> Result<Fetched, Failure> {
+    if response.status() == Reply::LATER.as_u16() {
+        return Ok(Fetched::Busy);
+    }
+    match read_told(&reply::told_by(&response))? {
         Told::Inherited(next) => {
             let body = response.array_buffer().map_err(|error| unreached(&error))?;
             let body = JsFuture::from(body).await.map_err(|error| unreached(&error))?;
@@ -115,7 +119,7 @@ pub(super) async fn taken((told, response): (Told, Response)) -> Result<Fetched,
         }
         Told::Rotated(hot_from) => Ok(Fetched::Rotated(hot_from)),
         Told::Referenced(_) | Told::Released | Told::Walked(_) => {
-            Err(Failure::new("read inherited part", format_args!("{told:?} is no answer")))
+            Err(Failure::new("read inherited part", "its owner answered something else"))
         }
     }
 }
@@ -138,17 +142,16 @@ impl Inner {
     }
 
     /// Asks an owner for bytes.
-    pub(super) async fn inherit(&self, path: &str, ask: &Inherit) -> Result<(Told, Response), Failure> {
+    pub(super) async fn inherit(&self, path: &str, ask: &Inherit) -> Result<Fetched, Failure> {
         let question = text_of(&Question::Inherit(ask.clone()))?;
         let asked = JsFuture::from(inherit_from(&self.namespace, path, &question)).await;
-        let response: Response = asked.map_err(|error| unreached(&error))?.unchecked_into();
-        Ok((read_told(&reply::told_by(&response))?, response))
+        fetched(asked.map_err(|error| unreached(&error))?.unchecked_into()).await
     }
 
     /// A fork asks for bytes.
     pub(super) fn inherited(self: &Rc<Self>, headers: &RequestHeaders) -> Result<Response, JsValue> {
         let question = headers.get(&QUESTION.into()).unwrap_or_default();
         let (told, bytes) = self.asked(&question).map_err(|failure| self.thrown(&failure))?;
-        reply::told(&told, &bytes)
+        reply::told(&told, &bytes, || Payer::of(&self.name(), String::new()))
     }
 }

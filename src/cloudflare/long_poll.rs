@@ -6,6 +6,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Headers, Response, ResponseInit, WebSocket};
 use worker::worker_sys::ext::ResponseExt;
 
+use super::budget::Payer;
 use super::errand::Asked;
 use super::upstream::Upstream;
 use super::{clock, reply};
@@ -35,7 +36,7 @@ const ASKS_MAX: usize = 3;
 /// Answers a long-poll.
 pub(super) async fn answer(
     upstream: &Upstream,
-    Asked { url, headers, client }: &Asked,
+    Asked { url, headers, client, payer }: &Asked,
     deadline: Millis,
 ) -> Result<Response, Failure> {
     let first = upstream.ask_live(url, headers).await?;
@@ -45,7 +46,7 @@ pub(super) async fn answer(
     let mut asked = first;
     for _ in 0..ASKS_MAX {
         let Some(socket) = asked.websocket() else { return with_policy_of(url, asked) };
-        match wait(&socket, waits_at, client, deadline).await? {
+        match wait(&socket, waits_at, (client, payer), deadline).await? {
             Waited::Answered(response) => return Ok(response),
             Waited::TimedOut => return nothing_new(&asked),
             Waited::Ended => asked = upstream.ask_live(&live_url_from(url, waits_at), headers).await?,
@@ -53,7 +54,7 @@ pub(super) async fn answer(
     }
     match asked.websocket() {
         Some(socket) => {
-            let _given_up = wait(&socket, waits_at, client, 0).await?;
+            let _given_up = wait(&socket, waits_at, (client, payer), 0).await?;
             nothing_new(&asked)
         }
         None => with_policy_of(url, asked),
@@ -87,7 +88,7 @@ enum Waited {
 async fn wait(
     socket: &WebSocket,
     waits_at: Offset,
-    client: &AbortSignal,
+    (client, payer): (&AbortSignal, &Payer),
     deadline: Millis,
 ) -> Result<Waited, Failure> {
     let millis = deadline.saturating_sub(clock::now()) as f64;
@@ -103,11 +104,13 @@ async fn wait(
     if (Bridge { passed: Some(waits_at) }).admit(&head) != Gate::Pass {
         return Ok(Waited::Ended);
     }
-    to_response(&frame, head).map(Waited::Answered)
+    // Where there is no room for it, the object is asked, which gives less.
+    let response = to_response(&frame, head, payer)?;
+    Ok(response.map_or(Waited::Ended, Waited::Answered))
 }
 
 /// The answer that came; its body does not pass through here.
-fn to_response(frame: &Uint8Array, mut head: Vec<u8>) -> Result<Response, Failure> {
+fn to_response(frame: &Uint8Array, mut head: Vec<u8>, payer: &Payer) -> Result<Option<Response>, Failure> {
     let malformed = || Failure::new("read frame", "it is no reply frame");
     let body_at = bridge::reply_body_at(&head).ok_or_else(malformed)?;
     if body_at > head.len() {
@@ -115,7 +118,7 @@ fn to_response(frame: &Uint8Array, mut head: Vec<u8>) -> Result<Response, Failur
     }
     let body = frame.subarray(body_at as u32, frame.length());
     let head = bridge::parse_reply_head(&head).ok_or_else(malformed)?;
-    reply::passed_on(&head, &body).map_err(not_made)
+    reply::passed_on(&head, body, || payer.clone()).map_err(not_made)
 }
 
 /// The object sent this answer ahead, as the headers of the response that brought the socket.

@@ -1,8 +1,8 @@
 //! The only folder that names the platform: entry points, and the real implementations of the ports.
 
 mod asker;
-mod body;
 mod bucket;
+mod budget;
 mod chores;
 mod clock;
 mod collapse;
@@ -14,8 +14,6 @@ mod edge_socket;
 mod entry;
 mod errand;
 mod forks;
-#[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]
-mod held;
 mod inherit;
 mod interned;
 mod key_lookup;
@@ -25,6 +23,8 @@ mod log;
 mod long_poll;
 mod mirror;
 mod orphans;
+#[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]
+mod receiving;
 mod registry;
 mod reply;
 mod sockets;

@@ -4,10 +4,12 @@ use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use web_sys::{ReadableStream, Response, WebSocket};
 
+use super::budget::Payer;
 use crate::object::room::COUNTED_BYTES;
 use crate::protocol::bridge::ReplyHead;
 use crate::protocol::cache_policy::SECRET;
 use crate::protocol::names::header;
+use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_HELD};
 use crate::protocol::reply::Reply;
 
 /// Where an object's words stand that come with bytes; no client sees it.
@@ -24,9 +26,15 @@ extern "C" {
         socket: Option<&WebSocket>,
     ) -> Result<Response, JsValue>;
 
-    /// The same, of a large body: it is held until it has been taken.
-    #[wasm_bindgen(catch, js_name = respondWith)]
-    fn respond_with_held(status: u16, header_lines: &str, body: &[u8]) -> Result<Response, JsValue>;
+    /// The same, of a body that counts until the client has read it; without room for it there is none.
+    #[wasm_bindgen(catch, js_name = respondCounted)]
+    fn respond_counted(
+        status: u16,
+        header_lines: &str,
+        body: Uint8Array,
+        tenant: &str,
+        address: &str,
+    ) -> Result<Option<Response>, JsValue>;
 
     #[wasm_bindgen(catch, js_name = respond)]
     fn respond_with(status: u16, header_lines: &str, body: &Uint8Array) -> Result<Response, JsValue>;
@@ -42,16 +50,35 @@ extern "C" {
     fn with_headers(response: &Response, header_lines: &str) -> Result<Response, JsValue>;
 }
 
-/// A response with the reply's body.
+/// A response with the reply's body, which is small.
 pub(super) fn response(reply: &Reply) -> Result<Response, JsValue> {
-    with_bytes(reply.status.as_u16(), &reply.header_lines(), &reply.body)
+    uncounted(reply.status.as_u16(), &reply.header_lines(), &reply.body)
 }
 
-fn with_bytes(status: u16, header_lines: &str, bytes: &[u8]) -> Result<Response, JsValue> {
+/// A response with the reply's body, if there is room for it.
+pub(super) fn response_for(
+    reply: &Reply,
+    payer: impl FnOnce() -> Payer,
+) -> Result<Option<Response>, JsValue> {
+    with_bytes(reply.status.as_u16(), &reply.header_lines(), &reply.body, payer)
+}
+
+fn with_bytes(
+    status: u16,
+    header_lines: &str,
+    bytes: &[u8],
+    payer: impl FnOnce() -> Payer,
+) -> Result<Option<Response>, JsValue> {
     if bytes.len() < COUNTED_BYTES {
-        return respond(status, header_lines, (!bytes.is_empty()).then_some(bytes), None);
+        return uncounted(status, header_lines, bytes).map(Some);
     }
-    respond_with_held(status, header_lines, bytes)
+    let Payer { tenant, address } = payer();
+    // A copy: the module's memory has other contents by the time that it is read.
+    respond_counted(status, header_lines, Uint8Array::from(bytes), &tenant, &address)
+}
+
+fn uncounted(status: u16, header_lines: &str, bytes: &[u8]) -> Result<Response, JsValue> {
+    respond(status, header_lines, (!bytes.is_empty()).then_some(bytes), None)
 }
 
 /// A response whose body comes from elsewhere, and does not pass through here.
@@ -60,8 +87,9 @@ pub(super) fn over(reply: &Reply, body: Option<ReadableStream>) -> Result<Respon
 }
 
 /// What one object tells another, and bytes.
-pub(super) fn told(told: &str, bytes: &[u8]) -> Result<Response, JsValue> {
-    with_bytes(Reply::TOLD.as_u16(), &format!("{TOLD}\n{told}\n"), bytes)
+pub(super) fn told(told: &str, bytes: &[u8], payer: impl FnOnce() -> Payer) -> Result<Response, JsValue> {
+    let response = with_bytes(Reply::TOLD.as_u16(), &format!("{TOLD}\n{told}\n"), bytes, payer)?;
+    response.map_or_else(|| self::response(&Reply::refused(&Refusal::Busy { why: TOO_MUCH_IS_HELD })), Ok)
 }
 
 /// What it told.
@@ -75,11 +103,19 @@ pub(super) fn without_body(reply: &Reply) -> Result<Response, JsValue> {
 }
 
 /// A response that came over a socket; its body does not pass through here.
-pub(super) fn passed_on(head: &ReplyHead<'_>, body: &Uint8Array) -> Result<Response, JsValue> {
-    if body.length() == 0 {
-        return respond(head.status, head.header_lines, None, None);
+pub(super) fn passed_on(
+    head: &ReplyHead<'_>,
+    body: Uint8Array,
+    payer: impl FnOnce() -> Payer,
+) -> Result<Option<Response>, JsValue> {
+    match body.length() as usize {
+        0 => respond(head.status, head.header_lines, None, None).map(Some),
+        1..COUNTED_BYTES => respond_with(head.status, head.header_lines, &body).map(Some),
+        COUNTED_BYTES.. => {
+            let Payer { tenant, address } = payer();
+            respond_counted(head.status, head.header_lines, body, &tenant, &address)
+        }
     }
-    respond_with(head.status, head.header_lines, body)
 }
 
 /// A response that hands over a socket; its headers are those of the response that the edge will make.

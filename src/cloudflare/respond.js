@@ -1,6 +1,7 @@
 // Makes a response in one call from Rust instead of two for each header.
 
-import { untilTaken } from "./held.js"
+import { budget } from "./budget.js"
+import { sent } from "./sending.js"
 
 /**
  * @param {number} status
@@ -12,8 +13,17 @@ export function respond(status, headerLines, body, webSocket) {
   return new Response(body, { status, headers: headersOf(status, headerLines), webSocket })
 }
 
-/** The same of a body that takes room until somebody has taken it. @param {Uint8Array} body */
-export const respondWith = (status, headerLines, body) => respond(status, headerLines, untilTaken(body))
+/**
+ * The same, of a body that counts until the client has read it; without room for it there is none.
+ * @param {Uint8Array} body that does not change
+ * @param {string} tenant
+ * @param {string} address
+ * @returns {Response | undefined}
+ */
+export function respondCounted(status, headerLines, body, tenant, address) {
+  const hold = budget.hold(body.byteLength, tenant, address)
+  return hold && respond(status, headerLines, sent(body, hold))
+}
 
 /** How many kinds of responses there are to be made again; there are fewer. */
 const KINDS_MAX = 64

@@ -16,6 +16,7 @@ use web_sys::{
 use worker::Context;
 use worker::worker_sys::ext::ResponseExt;
 
+use super::budget::{Holding, Payer};
 use super::clock::{self, Timer};
 use super::edge_socket::{EdgeSocket, Finish};
 use super::errand::Asked;
@@ -45,14 +46,16 @@ extern "C" {
     fn writable(this: &IdentityTransformStream) -> WritableStream;
 }
 
-#[wasm_bindgen(module = "/src/cloudflare/passing.js")]
+#[wasm_bindgen(module = "/src/cloudflare/sending.js")]
 extern "C" {
-    /// Whether all of it has been taken in time.
+    /// Whether all of it has been read in time.
     #[wasm_bindgen(catch, js_name = passOnBody)]
     async fn pass_on_body(
         body: &ReadableStream,
         writer: &WritableStreamDefaultWriter,
-        millis: f64,
+        until: f64,
+        tenant: &str,
+        address: &str,
     ) -> Result<JsValue, JsValue>;
 }
 
@@ -66,14 +69,25 @@ const HEARTBEAT: Millis = 15_000;
 /// When the object is asked again that has no room for the next part.
 const LATER: Millis = 2_000;
 
-/// How long a client may take for what was written to it: a chunk at the speed of a modem.
-const TAKE_MAX: Millis = 300_000;
+/// How much a client may be behind without being counted: the system's own buffer takes as much.
+const UNCOUNTED_BYTES: usize = 16 << 10;
+
+/// When a response ends.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    /// When its client is to reconnect.
+    pub(super) deadline: Millis,
+    /// When what its token allows ends: nothing is sent after that.
+    pub(super) until: Millis,
+    /// How long its client may make no progress.
+    pub(super) stall: Millis,
+}
 
 /// Answers a request for server-sent events.
 pub(super) async fn answer(
     upstream: Upstream,
-    Asked { url, headers, client }: Asked,
-    deadline: Millis,
+    Asked { url, headers, client, payer }: Asked,
+    ends: Ends,
     context: &Context,
 ) -> Result<Response, JsValue> {
     let first = match upstream.ask_live(&url, &headers).await {
@@ -89,8 +103,8 @@ pub(super) async fn answer(
     init.set_headers(&first.headers());
     let response = Response::new_with_opt_readable_stream_and_init(Some(&pipe.readable()), &init)?;
     let writer = pipe.writable().get_writer()?;
-    let client = Rc::new(Client::new(writer, client));
-    let relay = Relay { upstream, url, headers, deadline, client, bridge: Rc::default() };
+    let client = Rc::new(Client::new(writer, client, payer));
+    let relay = Relay { upstream, url, headers, ends, client, bridge: Rc::default() };
     context.wait_until(relay.run(first));
     Ok(response)
 }
@@ -106,7 +120,7 @@ struct Relay {
     upstream: Upstream,
     url: String,
     headers: Headers,
-    deadline: Millis,
+    ends: Ends,
     client: Rc<Client>,
     bridge: Rc<Cell<Bridge>>,
 }
@@ -125,7 +139,7 @@ impl Relay {
         if let Err(failure) = self.pass_on(first).await {
             log::failure(self.upstream.path(), &failure);
         }
-        self.client.end().await;
+        self.client.end(self.ends.until.min(clock::now() + self.ends.stall)).await;
     }
 
     async fn pass_on(&self, first: Response) -> Result<(), Failure> {
@@ -137,7 +151,7 @@ impl Relay {
                 None => self.pass_on_part(&source).await,
             };
             let Some(passed) = self.bridge.get().passed else { return Ok(()) };
-            if ended == Ended::Over || clock::now() >= self.deadline {
+            if ended == Ended::Over || clock::now() >= self.ends.deadline {
                 return Ok(());
             }
             source = self.ask_from(passed).await?;
@@ -162,18 +176,22 @@ impl Relay {
     /// The object has no room for the next part. Its client is not told: an `EventSource` that reconnects would take a 503
     /// for the end.
     async fn wait_for_room(&self) -> Ended {
-        let _later = Timer::new(LATER).over().await;
+        let left = self.ends.deadline.saturating_sub(clock::now());
+        let _later = Timer::new(LATER.min(left)).over().await;
         Ended::AskAgain
     }
 
-    /// One bounded part of the catch-up; the next is not asked for before the client has taken this one.
+    /// One bounded part of the catch-up; the next is not asked for before the client has read this one.
     async fn pass_on_part(&self, part: &Response) -> Ended {
         let next = part.headers().get(header::STREAM_NEXT_OFFSET).ok().flatten();
         let closed = part.headers().get(header::STREAM_CLOSED).ok().flatten().is_some();
         let Some(next) = next.as_deref().and_then(Offset::parse) else { return Ended::Over };
         let Some(body) = part.body() else { return Ended::Over };
-        let passed = pass_on_body(&body, &self.client.writer, TAKE_MAX as f64).await;
+        let Client { writer, payer, .. } = &*self.client;
+        let until = self.ends.until as f64;
+        let passed = pass_on_body(&body, writer, until, &payer.tenant, &payer.address).await;
         if passed.ok().and_then(|passed| passed.as_bool()) != Some(true) {
+            self.client.is_too_slow.set(true);
             return Ended::Over;
         }
         self.bridge.set(Bridge { passed: Some(next) });
@@ -199,9 +217,9 @@ impl Relay {
         })?;
         loop {
             let next_heartbeat = clock::now() + HEARTBEAT;
-            match socket.ended(self.deadline.min(next_heartbeat)).await {
+            match socket.ended(self.ends.deadline.min(next_heartbeat)).await {
                 Some(CLOSE_CATCH_UP) => return Ok(Ended::AskAgain),
-                None if next_heartbeat < self.deadline => {
+                None if next_heartbeat < self.ends.deadline && !self.client.has_stalled(self.ends.stall) => {
                     self.client.write(&Uint8Array::from(sse::HEARTBEAT));
                 }
                 Some(_) | None => return Ok(Ended::Over),
@@ -215,6 +233,9 @@ impl Relay {
 struct Client {
     signal: AbortSignal,
     writer: WritableStreamDefaultWriter,
+    payer: Payer,
+    /// Whether it makes no progress, or is behind by more than there is room for.
+    is_too_slow: Cell<bool>,
     pending: Rc<RefCell<Pending>>,
     finish: Rc<RefCell<Option<Finish>>>,
     on_written: OnSettled,
@@ -223,21 +244,58 @@ struct Client {
 
 type OnSettled = Closure<dyn FnMut(JsValue) -> Result<JsValue, JsError>>;
 
-/// What was written and not taken yet: at most [`PENDING_MAX_BYTES`].
+/// What was written and not read yet: at most [`PENDING_MAX_BYTES`].
 #[derive(Default)]
 struct Pending {
     sizes: VecDeque<usize>,
     bytes: usize,
+    holding: Option<Holding>,
+    /// When the client last read something, or had nothing to read.
+    progressed_at: Millis,
+}
+
+impl Pending {
+    /// Takes in a write, if there is room for it. A client that has read all before is always sent the next.
+    fn push(&mut self, size: usize, payer: &Payer) -> bool {
+        let bytes = self.bytes + size;
+        if self.bytes == 0 {
+            self.progressed_at = clock::now();
+        } else if bytes > PENDING_MAX_BYTES {
+            return false;
+        }
+        let fits = match &self.holding {
+            Some(holding) => holding.resize(bytes),
+            None if bytes <= UNCOUNTED_BYTES => true,
+            None => {
+                self.holding =
+                    if self.bytes == 0 { payer.overdraw(bytes as u64) } else { payer.hold(bytes as u64) };
+                self.holding.is_some()
+            }
+        };
+        if fits {
+            self.sizes.push_back(size);
+            self.bytes = bytes;
+        }
+        fits
+    }
+
+    /// The oldest write has been read.
+    fn pop(&mut self) {
+        self.bytes -= self.sizes.pop_front().unwrap_or_default();
+        self.progressed_at = clock::now();
+        if self.bytes == 0 {
+            self.holding = None;
+        }
+    }
 }
 
 impl Client {
-    fn new(writer: WritableStreamDefaultWriter, signal: AbortSignal) -> Client {
+    fn new(writer: WritableStreamDefaultWriter, signal: AbortSignal, payer: Payer) -> Client {
         let pending: Rc<RefCell<Pending>> = Rc::default();
         let finish: Rc<RefCell<Option<Finish>>> = Rc::default();
         let written = Rc::clone(&pending);
         let on_written: OnSettled = Closure::new(move |_| {
-            let mut pending = written.borrow_mut();
-            pending.bytes -= pending.sizes.pop_front().unwrap_or_default();
+            written.borrow_mut().pop();
             Ok(JsValue::UNDEFINED)
         });
         let gone = Rc::clone(&finish);
@@ -247,7 +305,8 @@ impl Client {
         });
         // A client that goes away while nothing is written is seen here.
         let _settled = writer.closed().then_with_reject(&on_gone, &on_gone);
-        Client { signal, writer, pending, finish, on_written, on_gone }
+        let is_too_slow = Cell::new(false);
+        Client { signal, writer, payer, is_too_slow, pending, finish, on_written, on_gone }
     }
 
     /// What to end when the client is gone.
@@ -257,23 +316,29 @@ impl Client {
 
     /// Writes without waiting. What does not fit is not written, and ends the response.
     fn write(&self, events: &Uint8Array) -> bool {
-        let size = events.length() as usize;
-        let mut pending = self.pending.borrow_mut();
-        if pending.bytes > 0 && pending.bytes + size > PENDING_MAX_BYTES {
+        if !self.pending.borrow_mut().push(events.length() as usize, &self.payer) {
+            self.is_too_slow.set(true);
             finish_with_done(&self.finish);
             return false;
         }
-        pending.sizes.push_back(size);
-        pending.bytes += size;
-        drop(pending);
         let _settled = self.writer.write_with_chunk(events).then_with_reject(&self.on_written, &self.on_gone);
         true
     }
 
-    /// Ends the response when what was written has been taken, or else after a while: a client that takes nothing must
-    /// not hold memory. It resumes where it was.
-    async fn end(&self) {
-        let grace = Timer::new(TAKE_MAX);
+    /// Whether it has not read anything for so long of what was written.
+    fn has_stalled(&self, stall: Millis) -> bool {
+        let pending = self.pending.borrow();
+        if let Some(holding) = &pending.holding {
+            holding.renew();
+        }
+        pending.bytes > 0 && clock::now() >= pending.progressed_at + stall
+    }
+
+    /// Ends the response when what was written has been read, or else then; at once where there is no room for it. The
+    /// client resumes where it was.
+    async fn end(&self, until: Millis) {
+        let until = if self.is_too_slow.get() { 0 } else { until };
+        let grace = Timer::new(until.saturating_sub(clock::now()));
         let closed = JsFuture::from(self.writer.close());
         if let Either::Right(_) = select(closed, grace.over()).await {
             let _aborted = JsFuture::from(self.writer.abort()).await;

@@ -5,23 +5,24 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 
 use http::Method;
+use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 use web_sys::{Request, Response};
 use worker::worker_sys::DurableObjectState;
 use worker::{Env, State};
 
 use super::asker::{Asker, RequestHeaders};
-use super::body;
 use super::bucket::{self, SegmentBucket};
+use super::budget;
 use super::chores::{Chore, Chores};
 use super::clock::{self, Timer};
 use super::config::Config;
 #[cfg(feature = "counters")]
 use super::counters;
-use super::held;
 use super::inherit::INHERITED_URL;
 use super::interned::Interned;
 use super::mirror::Mirror;
+use super::receiving;
 use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
 use super::thaw::Waiting;
@@ -33,11 +34,10 @@ use crate::object::live::{Park, Sockets};
 use crate::object::{Answer, Object, Ports, Stop};
 use crate::protocol::Millis;
 use crate::protocol::command::{Command, RequestHead};
-use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_HELD};
+use crate::protocol::refusal::Refusal;
 use crate::protocol::registry::Registries;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
-use crate::storage::messages::APPEND_MAX_BYTES;
 
 /// One stream.
 #[wasm_bindgen]
@@ -75,6 +75,7 @@ impl StreamObject {
     pub fn new(state: DurableObjectState, env: Env) -> StreamObject {
         let state = State::from(state);
         let mut config = Config::of(&env);
+        receiving::configure(&env);
         let sql = ObjectSql::new(&state, config.debug);
         let bucket = bucket::of(&env);
         if bucket.is_none() {
@@ -111,18 +112,28 @@ impl StreamObject {
         self.inner.serve_request(request, (method, url), body)
     }
 
-    /// Receives a body that is large or of unknown size, and serves its request.
-    pub async fn receive(&self, request: Request) -> Result<JsValue, JsValue> {
-        let inner = Rc::clone(&self.inner);
-        match body::receive(&request, APPEND_MAX_BYTES).await {
-            Ok(body) => inner.serve_request(&request, (&request.method(), &request.url()), &body),
-            Err(refusal) => inner.refuse(&request, &refusal).map(JsValue::from),
+    /// Serves a request whose body has been received in parts.
+    #[wasm_bindgen(js_name = serveParts)]
+    pub fn serve_parts(
+        &self,
+        request: &Request,
+        method: &str,
+        url: &str,
+        parts: Vec<Uint8Array>,
+    ) -> Result<JsValue, JsValue> {
+        let mut body = Vec::with_capacity(parts.iter().map(|part| part.length() as usize).sum());
+        for part in parts {
+            let at = body.len();
+            body.resize(at + part.length() as usize, 0);
+            part.copy_to(&mut body[at..]);
         }
+        self.inner.serve_request(request, (method, url), &body)
     }
 
-    /// Answers a request whose body broke off.
-    pub fn broken(&self, request: &Request) -> Result<Response, JsValue> {
-        self.inner.refuse(request, &Refusal::BrokenBody)
+    /// Answers a request whose body was not received.
+    #[wasm_bindgen(js_name = refuseBody)]
+    pub fn refuse_body(&self, request: &Request, why: u8) -> Result<Response, JsValue> {
+        self.inner.refuse(request, &receiving::refusal(why))
     }
 
     /// The alarm rings.
@@ -174,6 +185,7 @@ impl Inner {
             return self.inherited(&headers).map(JsValue::from);
         }
         let asker = self.asker(url, &|name| self.has(&headers, name));
+        let asker = if method == "GET" { asker.reading(request) } else { asker };
         let method = method.parse::<Method>().unwrap_or_default();
         let header = |name: &str| self.header_names.with(name, |name| headers.get(name));
         let head = RequestHead { method: &method, url, header: &header, random: &clock::random };
@@ -282,7 +294,8 @@ impl Inner {
             self.debug("loaded");
         }
         if matches!(command, Command::Read(_)) {
-            object.give_at_most(held::chunk_bytes(self.config.limits.chunk_max_bytes));
+            let max_bytes = self.config.limits.chunk_max_bytes;
+            object.give_at_most(budget::chunk_bytes(max_bytes, || asker.payer()));
         }
         let now = clock::now();
         let admitted = asker.admit(&mut object, &ports, command, now);
@@ -322,9 +335,6 @@ impl Inner {
 
     pub(super) fn respond(&self, asker: &Asker, served: Result<Answer, Stop>) -> Result<Response, JsValue> {
         match self.settled(asker, served) {
-            Ok(reply) if !held::has_room(reply.body.len()) => {
-                asker.refuse(&Refusal::Busy { why: TOO_MUCH_IS_HELD })
-            }
             Ok(reply) => asker.answer(reply),
             Err(park) => reply::switching(&park.head, &self.sockets().accept(&park)?),
         }

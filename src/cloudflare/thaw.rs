@@ -12,8 +12,6 @@ use super::asker::Asker;
 use super::clock;
 #[cfg(feature = "counters")]
 use super::counters;
-use super::held::{self, Holding};
-use super::inherit;
 use super::stream_object::Inner;
 use crate::object::cold::{Cold, Fetch, Fetched};
 use crate::object::{Answer, Ports, Stop};
@@ -39,9 +37,6 @@ impl Inner {
     pub(super) fn promise_of_cold(self: &Rc<Self>, waiting: Box<Waiting>) -> Promise {
         match self.passed_on(waiting) {
             Ok(promise) => promise,
-            Err(waiting) if !held::has_room_to_fetch(waiting.cold.bytes()) => {
-                future_to_promise(async move { busy(&waiting).map(JsValue::from) })
-            }
             Err(waiting) => self.promise_of_fetched(waiting, None),
         }
     }
@@ -53,27 +48,23 @@ impl Inner {
         mut fetched: Option<Vec<Fetched>>,
     ) -> Promise {
         let inner = Rc::clone(self);
-        let mut holding = Some(Holding::of_answer(waiting.cold.bytes()));
         future_to_promise(async move {
             #[cfg(feature = "counters")]
             let _busy = counters::busy(inner.name(), |_| {});
+            let payer = waiting.asker.payer();
             loop {
+                let Some(holding) = payer.hold(waiting.cold.bytes()) else {
+                    return busy(&waiting).map(JsValue::from);
+                };
                 let fetched = match fetched.take() {
                     Some(fetched) => fetched,
                     None => inner.fetch_all(&waiting.cold).await,
                 };
                 match inner.thaw(&waiting, &fetched) {
                     // What it needs was trimmed or rotated meanwhile, or is only known now.
-                    Ok(Answer::Cold(other)) => {
-                        holding = None;
-                        if !held::has_room_to_fetch(other.bytes()) {
-                            return busy(&waiting).map(JsValue::from);
-                        }
-                        holding.replace(Holding::of_answer(other.bytes()));
-                        waiting.cold = other;
-                    }
+                    Ok(Answer::Cold(other)) => waiting.cold = other,
                     served => {
-                        // What came is gone; what is made of it counts by itself.
+                        // What came is gone; what is made of it counts on its own.
                         drop((fetched, holding));
                         return inner.respond(&waiting.asker, served).map(JsValue::from);
                     }
@@ -110,7 +101,7 @@ impl Inner {
                 .await?
                 .map(|(bytes, object_bytes)| Fetched::Ending(bytes, object_bytes)),
             Fetch::Inherit { path, ask } => {
-                return inherit::taken(self.inherit(path, ask).await?).await;
+                return self.inherit(path, ask).await;
             }
         };
         Ok(found.unwrap_or(Fetched::Missing))

@@ -2,7 +2,9 @@
 // stream's object together, in one call. Who appends alone never sees it; a stream that many append to takes more of them,
 // for a fraction of the billed requests.
 
+import { receiveSmall } from "./receiving.js"
 import { respond } from "./respond.js"
+import { tenantOf } from "./sending.js"
 
 /** How many requests an isolate has under way to one stream before those that come wait for one of them to end. */
 const UNDER_WAY_MAX = 4
@@ -57,8 +59,8 @@ const ignore = () => {}
  * @param {{ request: Request, context: ExecutionContext }} client
  * @param {DurableObjectNamespace} streams
  * @param {string} path the stream's
- * @param {{ names: string[], brokenBody: () => Response }} module the headers that an object has to see of an append, and what
- *   is said to one whose body broke off
+ * @param {{ names: string[], refusedBody: (why: number) => Response }} module the headers that an object has to see of an
+ *   append, and the answer to one whose body was not received
  * @returns {Promise<Response>}
  */
 export function append({ request, context }, streams, path, module) {
@@ -67,7 +69,7 @@ export function append({ request, context }, streams, path, module) {
   if (isFree(line)) return underWay(line, streams.getByName(path).fetch(request))
   const headers = waiting < WAITING_MAX && isSmall(request) ? headersOf(request, module.names) : undefined
   if (headers === undefined) return streams.getByName(path).fetch(request)
-  const answered = wait({ path, request, headers }, streams.getByName(path), module.brokenBody)
+  const answered = wait({ path, request, headers }, streams.getByName(path), module.refusedBody)
   // Those it takes along are not to suffer if its client breaks off.
   context.waitUntil(answered.then(ignore, ignore))
   return answered
@@ -150,12 +152,12 @@ function ended(line, slot) {
 }
 
 /** @returns {Promise<Response>} */
-async function wait({ path, request, headers }, stub, brokenBody) {
+async function wait({ path, request, headers }, stub, refusedBody) {
   waiting += 1
   let timer
   try {
-    const body = await request.arrayBuffer().catch(() => undefined)
-    if (body === undefined || body.byteLength > APPEND_MAX_BYTES) return brokenBody()
+    const body = await received(request, tenantOf(path))
+    if (typeof body === "number") return refusedBody(body)
     const { promise, resolve, reject } = Promise.withResolvers()
     const one = { headers, body, resolve, reject }
     const line = lineOf(path)
@@ -180,6 +182,12 @@ async function wait({ path, request, headers }, stub, brokenBody) {
     waiting -= 1
     clearTimeout(timer)
   }
+}
+
+/** @returns {Promise<ArrayBuffer | number>} */
+async function received(request, tenant) {
+  if (request.body === null) return new ArrayBuffer(0)
+  return receiveSmall(request, Number(request.headers.get("content-length")), tenant)
 }
 
 /** Takes several to the object; the first is the caller's. */

@@ -5,29 +5,21 @@ use std::rc::Rc;
 use http::Method;
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
-use web_sys::Response;
 
 use super::asker::ASKER_HEADERS;
+use super::clock;
 #[cfg(feature = "counters")]
 use super::counters;
 use super::stream_object::{Inner, StreamObject};
-use super::{clock, reply};
 use crate::object::Stop;
 use crate::protocol::bridge;
 use crate::protocol::command::{APPEND_HEADERS, Command, RequestHead};
-use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 
 /// The headers of an append that its object has to see.
 #[wasm_bindgen(js_name = appendHeaders)]
 pub fn append_headers() -> Vec<String> {
     APPEND_HEADERS.iter().chain(&ASKER_HEADERS).map(|name| (*name).to_owned()).collect()
-}
-
-/// The answer to an append whose body broke off before it reached its object.
-#[wasm_bindgen(js_name = brokenBody)]
-pub fn broken_body() -> Result<Response, JsValue> {
-    reply::response(&Reply::refused(&Refusal::BrokenBody))
 }
 
 #[wasm_bindgen]

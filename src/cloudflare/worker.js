@@ -7,7 +7,9 @@ import * as wasm from "./index.js"
 import { rehearse } from "./rehearsal.js"
 import { withHeaders } from "./respond.js"
 import { abandon, collapse, gathersReads } from "./collapse.js"
-import { letAllGo } from "./held.js"
+import { releaseAllOfModule } from "./budget.js"
+import { receiveLarge, receiveSmall } from "./receiving.js"
+import { addressOf, tenantOf } from "./sending.js"
 import { append } from "./together.js"
 
 /** Set by the worker crate when Rust panics. */
@@ -17,8 +19,9 @@ const state = globalThis.__worker_init_state
 let life = 0
 
 const NO_BODY = new Uint8Array(0)
+const BODY_SMALL_MAX_BYTES = wasm.bodySmallMaxBytes()
 const BODY_MAX_BYTES = wasm.bodyMaxBytes()
-const APPENDS = { names: wasm.appendHeaders(), brokenBody: wasm.brokenBody }
+const APPENDS = { names: wasm.appendHeaders(), refusedBody: wasm.refusedBody }
 
 /** Gives the module new memory if its last one was left in the middle of something. */
 function revive() {
@@ -27,7 +30,7 @@ function revive() {
   state.criticalError = false
   life += 1
   abandon()
-  letAllGo()
+  releaseAllOfModule()
 }
 
 /** A trap that was no panic, such as a stack that is too deep, ends a life, too. */
@@ -98,7 +101,8 @@ function answered(path, request, env, context) {
   if (request.method === "POST") return append({ request, context }, env.STREAMS, path, APPENDS)
   const ask = () => env.STREAMS.getByName(path).fetch(request)
   const key = shares && gathersReads() && mayBeShared(request) ? edge.collapseKey(request.url) : undefined
-  return key === undefined ? ask() : collapse(key, "readers", context, request, ask)
+  if (key === undefined) return ask()
+  return collapse(key, "readers", context, { signal: request.signal, request, path }, ask)
 }
 
 /** With what a script of its site may see of it. */
@@ -131,6 +135,7 @@ export default {
 export class StreamObject extends DurableObject {
   #life
   #object
+  #tenant
 
   /** Its Rust side, which lives no longer than the module's memory. */
   #alive() {
@@ -157,17 +162,20 @@ export class StreamObject extends DurableObject {
   }
 
   #receive(request, length) {
-    if (length === null || length > BODY_MAX_BYTES) return this.#alive().receive(request).catch(rethrow)
-    return request.arrayBuffer().then(
-      (body) => {
-        try {
-          return this.#serve(request, new Uint8Array(body))
-        } catch (error) {
-          throw noticed(error)
-        }
-      },
-      () => this.#alive().broken(request),
-    )
+    this.#tenant ??= tenantOf(this.ctx.id.name ?? "")
+    const received =
+      length === null || length > BODY_SMALL_MAX_BYTES
+        ? receiveLarge(request, BODY_MAX_BYTES, this.#tenant, addressOf(request))
+        : receiveSmall(request, Number(length), this.#tenant)
+    return received.then((body) => {
+      try {
+        if (body instanceof ArrayBuffer) return this.#serve(request, new Uint8Array(body))
+        if (typeof body === "number") return this.#alive().refuseBody(request, body)
+        return this.#alive().serveParts(request, request.method, request.url, body)
+      } catch (error) {
+        throw noticed(error)
+      }
+    })
   }
 
   /** Called by the edge: appends that came at the same time, in their order. */

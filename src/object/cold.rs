@@ -79,6 +79,8 @@ pub enum Fetched {
     Rotated(u64),
     /// Nobody could be asked. Whether that matters depends on what became of the stream meanwhile.
     Failed(Failure),
+    /// Its owner has no room to send it.
+    Busy,
 }
 
 /// What is read of what was fetched.

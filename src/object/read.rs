@@ -9,7 +9,7 @@ use crate::protocol::cache_policy::{Audience, CachePolicy};
 use crate::protocol::command::{Read, ReadMode};
 use crate::protocol::content_type::Format;
 use crate::protocol::offset::{Offset, ReadFrom};
-use crate::protocol::refusal::Refusal;
+use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_HELD};
 use crate::protocol::reply::{ReadHead, Reply};
 use crate::protocol::sse::{self, Control};
 use crate::protocol::{Millis, bridge, etag};
@@ -62,6 +62,9 @@ impl Object {
         (cold, fetched): (&Cold, &[Fetched]),
         now: Millis,
     ) -> Result<Answer, Stop> {
+        if fetched.contains(&Fetched::Busy) {
+            return Err(Refusal::Busy { why: TOO_MUCH_IS_HELD }.into());
+        }
         self.give_at_most(cold.max_bytes);
         let limits = self.limits;
         let stream = self.stream(ports, now)?;

@@ -64,6 +64,8 @@ pub enum Refusal {
     },
     /// A body that ends before it should: its sender went away.
     BrokenBody,
+    /// A body of which nothing more comes.
+    BodyStalled,
     /// A body above the limit.
     BodyTooLarge {
         /// The limit.
@@ -149,7 +151,7 @@ const TOO_MANY_FORKS: &str = "This fork is being created too many times at once:
 const TOO_MANY_READERS: &str = "The stream has all the live readers it can hold: try again later.";
 /// Why there is no room for an answer.
 pub const TOO_MUCH_IS_HELD: &str =
-    "Other readers have not taken their answers yet, and there is no room for this one";
+    "Clients of this project have not read their responses yet, and there is no room for this one";
 /// Why there is no room for a body.
 pub const TOO_MUCH_IS_COMING: &str =
     "The server is receiving as much as it can hold, and nothing of this was stored";
@@ -175,6 +177,7 @@ impl Refusal {
             Refusal::EmptyBatch => "empty_batch",
             Refusal::InvalidJson { .. } => "invalid_json",
             Refusal::BrokenBody => "broken_body",
+            Refusal::BodyStalled => "body_stalled",
             Refusal::BodyTooLarge { .. } => "body_too_large",
             Refusal::MissingContentType => "missing_content_type",
             Refusal::ContentTypeMismatch { .. } => "content_type_mismatch",
@@ -219,6 +222,7 @@ impl Refusal {
             Refusal::EmptyBatch => "The batch is empty: send an array with at least one message.".into(),
             Refusal::InvalidJson { why } => format!("The body must be JSON: {why}."),
             Refusal::BrokenBody => "The body ended too early: send the whole of it again.".into(),
+            Refusal::BodyStalled => "The body made no progress: send the whole of it again.".into(),
             Refusal::BodyTooLarge { max_bytes } => {
                 format!("The body must be at most {max_bytes} bytes: send it in parts.")
             }
@@ -230,9 +234,7 @@ impl Refusal {
             Refusal::StreamSeqRegression { last } => {
                 format!("Stream-Seq must be greater, byte by byte, than the last one, {last}.")
             }
-            Refusal::StaleEpoch { current } => {
-                format!("A newer life of this producer has epoch {current}: this one must stop.")
-            }
+            Refusal::StaleEpoch { current } => stale_epoch(*current),
             Refusal::EpochStartsAtZero => "A new Producer-Epoch must begin with Producer-Seq: 0.".into(),
             Refusal::ProducerGap { expected, received } => {
                 format!(
@@ -259,6 +261,10 @@ impl Refusal {
             Refusal::NotConfigured { why } => format!("This server is locked: {why}."),
         }
     }
+}
+
+fn stale_epoch(current: u64) -> String {
+    format!("A newer life of this producer has epoch {current}: this one must stop.")
 }
 
 fn unauthorized(given: bool) -> &'static str {

@@ -320,6 +320,7 @@ impl Reply {
             | Refusal::EmptyBatch
             | Refusal::InvalidJson { .. }
             | Refusal::BrokenBody
+            | Refusal::BodyStalled
             | Refusal::BodyTooLarge { .. }
             | Refusal::MissingContentType
             | Refusal::ContentTypeMismatch { .. }
@@ -380,6 +381,7 @@ fn status(refusal: &Refusal) -> StatusCode {
             StatusCode::NOT_FOUND
         }
         Refusal::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+        Refusal::BodyStalled => StatusCode::REQUEST_TIMEOUT,
         Refusal::ExistsWithOtherConfig { .. }
         | Refusal::HeldByForks
         | Refusal::Fork(ForkRefusal::SourceGone | ForkRefusal::ContentType { .. })

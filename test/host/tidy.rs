@@ -370,7 +370,14 @@ fn tidy_paths_in_documents_exist() {
 #[test]
 fn tidy_names_in_documents_exist() {
     let sources = sources();
-    let known: BTreeSet<&str> = sources.iter().flat_map(|file| words(&file.text)).collect();
+    let scripts: Vec<String> = fs::read_dir(root().join("src/cloudflare"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "js"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let texts = sources.iter().map(|file| &file.text).chain(&scripts);
+    let known: BTreeSet<&str> = texts.flat_map(|text| words(text)).collect();
     let elsewhere = ["SEEDS", "SEED", "CONFORMANCE_TEST_URL", "PORT"];
     let mut found = Vec::new();
     for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {

@@ -223,7 +223,7 @@ describe("who leads is gone without a word", () => {
   const context = { waitUntil() {} }
   const ask = (answer) => vi.fn(async () => new Response(answer, { headers: { "cache-control": "public, max-age=60" } }))
   const never = () => Promise.withResolvers().promise
-  const client = () => ({ signal: new AbortController().signal })
+  const client = (signal = new AbortController().signal) => ({ signal, request: new Request("https://a.example"), path: "a" })
   const read = (key, asker, who = client()) => collapse(`https://a.example/${key}`, "readers", context, who, asker)
   /** What is told without waiting any longer. */
   const text = async (answer) => (await within(SOON_MS, "an answer", answer)).text()
@@ -262,7 +262,7 @@ describe("who leads is gone without a word", () => {
     read("c", never)
     const leaves = new AbortController()
     const asker = ask("own")
-    const follows = read("c", asker, { signal: leaves.signal })
+    const follows = read("c", asker, client(leaves.signal))
     leaves.abort()
     expect(await text(follows)).toBe("")
     expect(asker).not.toHaveBeenCalled()

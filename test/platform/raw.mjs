@@ -10,10 +10,10 @@ export class RawConnection {
   isClosed = false
   #watch = new Watch()
 
+  /** @param {string} origin or the path of a Unix socket */
   static async open(origin) {
-    const { hostname, port } = new URL(origin)
     const raw = new this()
-    raw.socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true })
+    raw.socket = connect({ ...addressOf(origin), allowHalfOpen: true })
     raw.socket.setEncoding("latin1")
     raw.socket.on("data", (text) => {
       raw.text += text
@@ -73,6 +73,12 @@ export class RawConnection {
   close() {
     this.socket.destroy()
   }
+}
+
+function addressOf(origin) {
+  if (origin.startsWith("/")) return { path: origin }
+  const { hostname, port } = new URL(origin)
+  return { host: hostname, port: Number(port) }
 }
 
 /** HTTP/1.1, one request after the other on one connection. */

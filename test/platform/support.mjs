@@ -183,6 +183,7 @@ export class Stream {
  */
 export async function startWorkerd(folder, vars = {}, bucket = undefined) {
   const disk = join(folder, "disk")
+  const unixPath = join(folder, "socket")
   await mkdir(disk, { recursive: true })
   for (const file of ["index.js", "index_bg.wasm"]) await copyFile(join(root, "build", file), join(folder, file))
   const config = readConfig({ config: join(root, "wrangler.toml") })
@@ -196,7 +197,10 @@ export async function startWorkerd(folder, vars = {}, bucket = undefined) {
     `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [(name = "main", worker = .streams), (name = "disk", disk = (path = ${JSON.stringify(disk)}, writable = true))${bucketService}],
-  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
+  sockets = [
+    (name = "http", address = "127.0.0.1:0", http = (), service = "main"),
+    (name = "unix", address = ${JSON.stringify(`unix:${unixPath}`)}, http = (), service = "main"),
+  ],
   logging = (structuredLogging = true),
 );
 const streams :Workerd.Worker = (
@@ -218,8 +222,8 @@ const streams :Workerd.Worker = (
   }
   const listening = (async () => {
     for await (const line of createInterface({ input: child.stdio[3] })) {
-      const { event, port } = JSON.parse(line)
-      if (event === "listen") return port
+      const { event, socket, port } = JSON.parse(line)
+      if (event === "listen" && socket === "http") return port
     }
     throw new Error("workerd ended before it listened")
   })()
@@ -228,6 +232,8 @@ const streams :Workerd.Worker = (
     url,
     log,
     pid: child.pid,
+    /** The same server, for connections of which the system buffers little: a TCP socket may take megabytes. */
+    unixPath,
     stream: (path) => new Stream(url, path),
     /** At once, with nothing put in order. */
     async kill() {

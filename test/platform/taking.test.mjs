@@ -1,18 +1,19 @@
-// Readers who do not take what they are given, and uploads that do not come to their end: an isolate has 128 MB for all of
-// them, and everybody else gets on.
+// Readers that do not read, and uploads that do not come to their end: an isolate has 128 MB for all of them, and all other
+// clients make progress.
 
-import { afterEach, beforeEach, expect, test } from "vitest"
+import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { Bucket } from "./bucket.mjs"
-import { HttpConnection, RawConnection } from "./raw.mjs"
+import { HttpConnection } from "./raw.mjs"
 import { SseReader } from "./readers.mjs"
-import { BYTES, JSON_TYPE, LONG_MS, numbers, residentBytes, scratch, startWorkerd, unique, within } from "./support.mjs"
+import { BUDGET_MAX_BYTES } from "../../src/cloudflare/budget.js"
+import { bearer, inSeconds, makeToken, secretKey } from "../tokens.mjs"
+import { BYTES, JSON_TYPE, LONG_MS, TEXT } from "./support.mjs"
+import { numbers, residentBytes, scratch, startWorkerd, unique, within } from "./support.mjs"
 
 const MIB = 2 ** 20
 const CHUNK_BYTES = 4 * MIB
-/** `HELD_MAX_BYTES` of the server. */
-const HELD_MAX_BYTES = 48 * MIB
-/** What the system takes of a response although nobody reads it is less than this. */
-const REQUESTS_EACH = 6
+/** What the engine takes besides: copies on their way between object and edge, and what it has not collected yet. */
+const ENGINE_BYTES = 250 * MIB
 /** How many do not read. */
 const READERS = 200
 /** More than are ever needed. */
@@ -24,17 +25,23 @@ beforeEach(async () => {
 })
 afterEach(() => server?.kill())
 
-/** One that asks again and again and reads nothing. */
-async function idle(stream, query = "?offset=-1") {
-  const connection = await RawConnection.open(stream.url)
+/** Says where a request comes from, as Cloudflare does. */
+const from = (address) => ({ "cf-connecting-ip": address })
+
+/** One that reads the head of its response and nothing more, from this machine as all others. */
+async function idle({ path }, query = "?offset=-1") {
+  const connection = await HttpConnection.open(server.unixPath)
+  connection.begin("GET", `/v1/stream/${path}${query}`, from("127.0.0.1"))
+  await connection.until(/^HTTP\/1.1 /)
   connection.socket.pause()
-  const { pathname, host } = new URL(stream.url)
-  connection.send(`GET ${pathname}${query} HTTP/1.1\r\nHost: ${host}\r\n\r\n`.repeat(REQUESTS_EACH))
   return connection
 }
 
+const idlers = (count, stream, query) => Promise.all(numbers(count).map(() => idle(stream, query)))
+
 /** How much a read gives. */
-const given = async (stream) => (await stream.read()).bytes.length
+const given = async (stream, headers) =>
+  (await stream.ask("GET", { query: "?offset=-1", headers, status: 200 })).bytes.length
 
 /** Asks again until the answer is as it should be. */
 async function until(what, ask, isIt) {
@@ -45,23 +52,28 @@ async function until(what, ask, isIt) {
 }
 
 for (const [kind, query] of Object.entries({ plain: "?offset=-1", sse: "?offset=-1&live=sse" })) {
-  test(`${kind} readers are given less the more they are, hold up nobody, and leave nothing behind`, async () => {
+  test(`${kind} readers that do not read take room from their own address and project first, and leave nothing behind`, async () => {
     const stream = server.stream(unique("bytes"))
     const messages = 24
     await stream.create(BYTES)
     for (const part of numbers(messages)) await stream.append(new Uint8Array(MIB).fill(part), BYTES)
     expect(await given(stream)).toBe(CHUNK_BYTES)
+    const other = server.stream(`other/${unique("bytes")}`)
+    await other.create(BYTES, new Uint8Array(5 * MIB))
     const before = residentBytes(server.pid)
 
-    const readers = await Promise.all(numbers(READERS).map(() => idle(stream, query)))
+    const readers = await idlers(READERS, stream, query)
     await until("a read that is given less", () => given(stream), (bytes) => bytes < CHUNK_BYTES / 4)
-    // Whoever reads gets all of it, in more parts.
+    // From elsewhere it is given more, and so is a reader of another project.
+    expect(await given(stream, from("198.51.100.1"))).toBeGreaterThan(2 * (await given(stream)))
+    expect(await given(other)).toBeGreaterThan(CHUNK_BYTES / 2)
+    // A client that reads gets all of it, in more parts.
     const parts = await stream.readAll()
     expect(Buffer.concat(parts.map(({ bytes }) => bytes)).length).toBe(messages * MIB)
     expect(parts.length).toBeGreaterThan((messages * MIB) / CHUNK_BYTES)
     // What they hold has a bound, and the engine takes some for itself. It would be a chunk for each: 800 MB, 1,100 as SSE.
     const grown = residentBytes(server.pid) - before
-    expect(grown).toBeLessThan(HELD_MAX_BYTES + 500 * MIB)
+    expect(grown).toBeLessThan(BUDGET_MAX_BYTES + ENGINE_BYTES)
     await stream.append("x", BYTES)
 
     for (const reader of readers) reader.socket.destroy()
@@ -92,7 +104,7 @@ test("an SSE response waits where there is no room for its next part", async () 
   const held = server.stream(unique("held"))
   const stream = server.stream(unique("waits"))
   for (const one of [held, stream]) await one.create(JSON_TYPE)
-  // Three of these leave room for the first of those, and not for the second.
+  // One of these leaves room for the first of those, and not for the second.
   await held.append(JSON.stringify("x".repeat(13 * MIB)), JSON_TYPE)
   for (const size of [4.5, 15]) await stream.append(JSON.stringify("y".repeat(size * MIB)), JSON_TYPE)
   const ask = async () => {
@@ -131,14 +143,14 @@ test("what has to be fetched for an answer is not fetched while there is no room
       if (response.status === 503) refused += 1
       return { status: response.status, bytes: (await response.arrayBuffer()).byteLength }
     }
-    // Three find room, and wait for the bucket; the others are told at once.
+    // One finds room, and waits for the bucket; the others are refused at once.
     const asked = numbers(8).map(() => ask())
-    await until("five are refused", () => stream.ask("HEAD"), () => refused === 5)
-    expect(await bucket.until("get", 3)).toHaveLength(3)
+    await until("seven are refused", () => stream.ask("HEAD"), () => refused === 7)
+    expect(await bucket.until("get", 1)).toHaveLength(1)
     give()
     const answers = await Promise.all(asked)
-    expect(answers.filter(({ status }) => status === 200).map(({ bytes }) => bytes)).toEqual(Array(3).fill(15 * MIB + 4))
-    expect(answers.filter(({ status }) => status === 503)).toHaveLength(5)
+    expect(answers.filter(({ status }) => status === 200).map(({ bytes }) => bytes)).toEqual([15 * MIB + 4])
+    expect(answers.filter(({ status }) => status === 503)).toHaveLength(7)
     expect((await ask()).status).toBe(200)
   } finally {
     await cold.kill()
@@ -207,3 +219,121 @@ for (const framing of ["a length", "chunks"]) {
     expect(parts.reduce((sum, part) => sum + part.bytes.length, 0)).toBe(bytes)
   }, LONG_MS)
 }
+
+describe("what makes no progress is ended", () => {
+  const project = (name, key) => JSON.stringify({ [name]: { keys: [key] } })
+  const key = secretKey()
+  let brief
+  beforeEach(async () => {
+    const vars = { BODY_STALL_SECONDS: "1", READER_STALL_SECONDS: "2", PROJECT_KEYS: project("p", key) }
+    brief = await startWorkerd(await scratch(), vars)
+  })
+  afterEach(() => brief?.kill())
+  const token = (claims) => bearer(makeToken(key, { sub: "p", ...claims }))
+
+  for (const [kind, declared, sent] of [
+    ["small", 1000, 999],
+    ["large", MIB, MIB / 2],
+    ["chunked", undefined, MIB / 2],
+  ]) {
+    test(`a ${kind} body is 408, nothing of it is stored, and its room is free`, async () => {
+      const stream = brief.stream(`p/${unique("stalls")}`)
+      await stream.create({ ...TEXT, ...token() })
+      const connections = await Promise.all(numbers(8).map(() => HttpConnection.open(brief.url)))
+      for (const connection of connections) {
+        const framing = declared ? { "content-length": declared } : { "transfer-encoding": "chunked" }
+        connection.begin("POST", `/v1/stream/${stream.path}`, { ...TEXT, ...token(), ...framing })
+        if (declared) connection.send("x".repeat(sent))
+        else connection.sendChunk("x".repeat(sent))
+      }
+      for (const connection of connections) {
+        const { status, text } = await connection.reply("POST")
+        expect([status, JSON.parse(text).error.code]).toEqual([408, "body_stalled"])
+      }
+      await stream.append("y".repeat(10 * MIB), { ...TEXT, ...token() })
+      expect((await stream.ask("HEAD", { headers: token() })).next).toMatch(/_0*10485760$/)
+    })
+  }
+
+  test("a body of a refused request holds up its refusal no longer", async () => {
+    const connection = await HttpConnection.open(brief.url)
+    connection.begin("POST", "/v1/stream/p/refused", { ...TEXT, "content-length": 1000 })
+    connection.send("x")
+    expect((await connection.reply("POST")).status).toBe(401)
+  })
+
+  /** A stream with one message that no buffer of the system takes whole. */
+  const filled = async () => {
+    const stream = brief.stream(`p/${unique("filled")}`)
+    await stream.create({ ...JSON_TYPE, ...token() })
+    await stream.append(JSON.stringify("x".repeat(LARGEST)), { ...JSON_TYPE, ...token() })
+    return stream
+  }
+  const LARGEST = 16 * MIB - 2
+  /** Asks, and stops reading. */
+  const ask = async (stream, query, headers) => {
+    const connection = await HttpConnection.open(brief.url)
+    connection.begin("GET", `/v1/stream/${stream.path}${query}`, headers)
+    await connection.until(/^HTTP\/1.1 200/)
+    connection.socket.pause()
+    return connection
+  }
+  /** How much of a response there was when it has ended. */
+  const rest = async (connection) => {
+    connection.socket.resume()
+    return (await connection.untilClosed()).length
+  }
+
+  for (const [kind, query] of [
+    ["plain", "?offset=-1"],
+    ["SSE", "?offset=-1&live=sse"],
+  ]) {
+    test(`a ${kind} response is ended whose client reads nothing, and its room is free`, async () => {
+      const stream = await filled()
+      const idle = await ask(stream, query, token())
+      // There is no room for a second one as long as the first is there.
+      const get = async () => (await stream.ask("GET", { query: "?offset=-1", headers: token() })).status
+      await until("no room", get, (status) => status === 503)
+      await until("room", get, (status) => status === 200)
+      expect(await rest(idle)).toBeLessThan(LARGEST)
+    })
+  }
+
+  test("an SSE response ends with its token, however slow its client is", async () => {
+    await brief.kill()
+    brief = await startWorkerd(await scratch(), { PROJECT_KEYS: project("p", key) })
+    const stream = await filled()
+    const idle = await ask(stream, "?offset=-1&live=sse", token({ exp: inSeconds(2) }))
+    const get = async () => (await stream.ask("GET", { query: "?offset=-1", headers: token() })).status
+    await until("no room", get, (status) => status === 503)
+    await until("room", get, (status) => status === 200)
+    expect(await rest(idle)).toBeLessThan(LARGEST)
+  })
+})
+
+test("one answer that many slow clients share is in memory once", async () => {
+  const stream = server.stream(unique("shared"))
+  const { next } = await stream.create(BYTES)
+  for (const _ of numbers(5)) await stream.append(new Uint8Array(MIB), BYTES)
+  expect(await given(stream)).toBe(CHUNK_BYTES)
+  const before = residentBytes(server.pid)
+  const slow = await idlers(60, stream, `?offset=${next}&live=long-poll`)
+  await given(stream)
+  expect(residentBytes(server.pid) - before).toBeLessThan(BUDGET_MAX_BYTES + ENGINE_BYTES)
+  for (const { socket } of slow) socket.destroy()
+}, LONG_MS)
+
+test("live SSE clients that read nothing are bounded together, and cost no one else a message", async () => {
+  const stream = server.stream(unique("live"))
+  await stream.create(JSON_TYPE)
+  const before = residentBytes(server.pid)
+  const slow = await idlers(READERS, stream, "?offset=-1&live=sse")
+  const reader = await SseReader.open(stream)
+  for (const n of numbers(40)) {
+    await stream.append(JSON.stringify("x".repeat(100_000)), JSON_TYPE)
+    await reader.untilMessages(n + 1)
+  }
+  expect(residentBytes(server.pid) - before).toBeLessThan(BUDGET_MAX_BYTES + ENGINE_BYTES)
+  for (const { socket } of slow) socket.destroy()
+  await reader.close()
+}, LONG_MS)

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vit
 import { HttpConnection } from "./raw.mjs"
 import { CLOSED, JSON_TYPE, numbers, producer, scratch, startWorkerd, unique } from "./support.mjs"
 
-const module = { names: ["content-type", "stream-seq"], brokenBody: () => "broken" }
+const module = { names: ["content-type", "stream-seq"], refusedBody: () => "refused" }
 
 /** As many as are under way before the others wait, and as many as go together. */
 const UNDER_WAY_MAX = 4
@@ -161,7 +161,7 @@ describe("a line", () => {
     const all = numbers(WAITING_MAX + 1).map(() => append({ request, context: { waitUntil() {} } }, streams, url, module))
     expect(calls.slice(UNDER_WAY_MAX)).toMatchObject([{ alone: request }])
     slow.reject(new Error("gone"))
-    expect(new Set(await Promise.all(all.slice(0, WAITING_MAX)))).toEqual(new Set(["broken"]))
+    expect(new Set(await Promise.all(all.slice(0, WAITING_MAX)))).toEqual(new Set(["refused"]))
     one("0")
     expect(calls).toHaveLength(UNDER_WAY_MAX + 1)
   })

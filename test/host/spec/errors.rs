@@ -78,6 +78,7 @@ fn refusals() -> Vec<(Refusal, &'static str)> {
         (Refusal::Fork(ForkRefusal::SourceNotFound), "404 | error: source_not_found"),
         (Refusal::ReadOnly, "403 | error: read_only | !www-authenticate"),
         (Refusal::Busy { why: "Because" }, "503 | retry-after: 5 | error: busy"),
+        (Refusal::BodyStalled, "408 | error: body_stalled"),
     ]
 }
 
@@ -117,6 +118,7 @@ fn is_listed(refusal: &Refusal) -> usize {
         Refusal::Fork(_) => 31,
         Refusal::ReadOnly => 32,
         Refusal::Busy { .. } => 33,
+        Refusal::BodyStalled => 34,
     }
 }
 
@@ -129,10 +131,10 @@ fn every_refusal() {
         response.assert_is(expected);
         codes.push(response.error_code());
     }
-    assert_eq!(codes.len(), 34, "as many as is_listed has");
+    assert_eq!(codes.len(), 35, "as many as is_listed has");
     codes.sort();
     codes.dedup();
-    assert_eq!(codes.len(), 34, "each has a code of its own");
+    assert_eq!(codes.len(), 35, "each has a code of its own");
 }
 
 /// PROTOCOL.md 4.2, fork creation errors.

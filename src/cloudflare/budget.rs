@@ -1,0 +1,89 @@
+//! What this isolate buffers on behalf of clients (`budget.js`): how much a read may give, and room that Rust takes.
+
+use wasm_bindgen::prelude::*;
+
+use crate::object::room;
+
+#[wasm_bindgen(module = "/src/cloudflare/budget.js")]
+extern "C" {
+    type Hold;
+
+    #[wasm_bindgen(js_name = holdForModule)]
+    fn hold_for_module(bytes: f64, tenant: &str, address: &str, overdraws: bool) -> Option<Hold>;
+
+    #[wasm_bindgen(js_name = leastRoom)]
+    fn least_room() -> f64;
+
+    #[wasm_bindgen(js_name = roomFor)]
+    fn room_for(tenant: &str, address: &str) -> f64;
+
+    #[wasm_bindgen(method)]
+    fn resize(this: &Hold, bytes: f64) -> bool;
+
+    #[wasm_bindgen(method)]
+    fn renew(this: &Hold);
+
+    #[wasm_bindgen(method)]
+    fn release(this: &Hold);
+}
+
+/// For whom something is buffered.
+#[derive(Clone, Default)]
+pub(super) struct Payer {
+    /// The project.
+    pub(super) tenant: String,
+    /// The client's address, as far as it is known.
+    pub(super) address: String,
+}
+
+/// How much a read may give now. Most of the time there is room for everyone, and who pays does not matter.
+pub(super) fn chunk_bytes(max_bytes: usize, payer: impl FnOnce() -> Payer) -> usize {
+    let bytes = room::chunk_bytes(max_bytes, least_room() as usize);
+    if bytes == max_bytes {
+        return bytes;
+    }
+    let Payer { tenant, address } = payer();
+    room::chunk_bytes(max_bytes, room_for(&tenant, &address) as usize)
+}
+
+impl Payer {
+    /// For a client of a stream.
+    pub(super) fn of(path: &str, address: String) -> Payer {
+        Payer { tenant: path.split('/').next().unwrap_or_default().to_owned(), address }
+    }
+
+    /// Takes room, if there is any.
+    pub(super) fn hold(&self, bytes: u64) -> Option<Holding> {
+        let hold = hold_for_module(bytes as f64, &self.tenant, &self.address, false)?;
+        Some(Holding { hold })
+    }
+
+    /// Takes room even where there is none, for what is about to be read.
+    pub(super) fn overdraw(&self, bytes: u64) -> Option<Holding> {
+        let hold = hold_for_module(bytes as f64, &self.tenant, &self.address, true)?;
+        Some(Holding { hold })
+    }
+}
+
+/// Room in use; it is released when this is dropped.
+pub(super) struct Holding {
+    hold: Hold,
+}
+
+impl Holding {
+    /// Whether there is room for so much; without it nothing changes.
+    pub(super) fn resize(&self, bytes: usize) -> bool {
+        self.hold.resize(bytes as f64)
+    }
+
+    /// Says that it is still in use.
+    pub(super) fn renew(&self) {
+        self.hold.renew();
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.hold.release();
+    }
+}

@@ -1,0 +1,110 @@
+// Request bodies: received whole within limits. One that makes no progress is given up, and one that is refused is drained,
+// because an answer before its end breaks the connection; in tiny pieces it is cancelled instead.
+
+import { budget } from "./budget.js"
+import { stalls, within } from "./stalls.js"
+
+/** Why a body was not received: the codes that the module turns into refusals. */
+export const BROKEN = 0
+export const STALLED = 1
+export const BUSY = 2
+export const TOO_LARGE = 3
+
+/** How much is asked for at a time. */
+const PART_BYTES = 256 << 10
+/** What counts as progress, unless the body ends with less. */
+const PROGRESS_BYTES = 64 << 10
+/** How much of a refused body is drained, so that its sender sees the answer. */
+const DRAIN_MAX_BYTES = 64 << 20
+/** How many pieces of a refused body may be tiny: each costs a turn, whatever its size. */
+const TINY_PIECES_MAX = 64
+const TINY_BYTES = 1 << 10
+
+/**
+ * Receives a body whose declared length is small, in one piece.
+ * @param {Request} request
+ * @param {number} length
+ * @param {string} tenant
+ * @returns {Promise<ArrayBuffer | number>} the body, or why it was not received
+ */
+export function receiveSmall(request, length, tenant) {
+  const hold = budget.hold(length, tenant, "")
+  if (hold === undefined) return drain(request).then(() => BUSY)
+  return new Promise((resolve) => {
+    const end = (received) => {
+      clearTimeout(timer)
+      hold.release()
+      resolve(received)
+    }
+    const timer = setTimeout(end, stalls.bodyMs, STALLED)
+    request.arrayBuffer().then(end, () => end(BROKEN))
+  })
+}
+
+/**
+ * Receives a body that is large or has no declared length.
+ * @param {Request} request
+ * @param {number} maxBytes
+ * @param {string} tenant
+ * @param {string} address
+ * @returns {Promise<Uint8Array[] | number>} its parts, or why it was not received
+ */
+export async function receiveLarge(request, maxBytes, tenant, address) {
+  if (request.body === null) return []
+  const hold = budget.hold(PART_BYTES, tenant, address)
+  if (hold === undefined) return drain(request).then(() => BUSY)
+  const reader = request.body.getReader({ mode: "byob" })
+  const parts = []
+  let received = 0
+  let refusal = Number(request.headers.get("content-length")) > maxBytes ? TOO_LARGE : undefined
+  try {
+    for (;;) {
+      const read = reader.read(new Uint8Array(PART_BYTES), { min: PROGRESS_BYTES })
+      const { done, value } = await within(stalls.bodyMs, read)
+      if (value !== undefined) {
+        received += value.byteLength
+        parts.push(value)
+      }
+      if (refusal === undefined && received > maxBytes) refusal = TOO_LARGE
+      if (refusal === undefined && received > PART_BYTES && !hold.resize(received)) refusal = BUSY
+      if (refusal !== undefined && parts.length > 0) {
+        parts.length = 0
+        hold.resize(PART_BYTES)
+      }
+      if (done) return refusal ?? parts
+      hold.renew()
+      if (received > DRAIN_MAX_BYTES) break
+    }
+  } catch (error) {
+    refusal = error === within.late ? (refusal ?? STALLED) : BROKEN
+  } finally {
+    hold.release()
+  }
+  cancel(reader)
+  return refusal
+}
+
+/** Receives a refused body for nothing. @param {Request} request */
+export async function drain(request) {
+  if (request.body === null || request.bodyUsed || request.body.locked) return
+  const reader = request.body.getReader({ mode: "byob" })
+  let buffer = new ArrayBuffer(PROGRESS_BYTES)
+  let drained = 0
+  let pieces = 0
+  try {
+    while (drained <= DRAIN_MAX_BYTES && (pieces < TINY_PIECES_MAX || drained >= pieces * TINY_BYTES)) {
+      const { done, value } = await within(stalls.bodyMs, reader.read(new Uint8Array(buffer)))
+      if (done) return
+      drained += value.byteLength
+      pieces += 1
+      buffer = value.buffer
+    }
+  } catch {
+    // It stalled, or its sender has gone.
+  }
+  cancel(reader)
+}
+
+function cancel(reader) {
+  reader.cancel().catch(() => {})
+}

@@ -1,0 +1,65 @@
+//! Request bodies, which `receiving.js` receives: its limits, and what its refusals mean.
+
+use js_sys::Promise;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{Request, Response};
+use worker::Env;
+
+use super::config::stalls;
+use super::reply;
+use crate::object::room::BODY_SMALL_MAX_BYTES;
+use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_COMING};
+use crate::protocol::reply::Reply;
+use crate::storage::messages::APPEND_MAX_BYTES;
+
+#[wasm_bindgen(module = "/src/cloudflare/receiving.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = drain)]
+    fn drain_body(request: &Request) -> Promise;
+}
+
+#[wasm_bindgen(module = "/src/cloudflare/stalls.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = setStalls)]
+    fn set_stalls(body_millis: f64, reader_millis: f64);
+}
+
+/// Receives the body of a refused request for nothing.
+pub(super) async fn drain(request: &Request) {
+    let _drained = JsFuture::from(drain_body(request)).await;
+}
+
+/// Reads how long clients may make no progress.
+pub(super) fn configure(env: &Env) {
+    let stalls = stalls(env);
+    set_stalls(stalls.body as f64, stalls.reader as f64);
+}
+
+/// Why a body was not received: the codes of `receiving.js`.
+pub(super) fn refusal(why: u8) -> Refusal {
+    match why {
+        1 => Refusal::BodyStalled,
+        2 => Refusal::Busy { why: TOO_MUCH_IS_COMING },
+        3 => Refusal::BodyTooLarge { max_bytes: APPEND_MAX_BYTES as u64 },
+        _ => Refusal::BrokenBody,
+    }
+}
+
+/// The answer to an append whose body was not received at the edge.
+#[wasm_bindgen(js_name = refusedBody)]
+pub fn refused_body(why: u8) -> Result<Response, JsValue> {
+    reply::response(&Reply::refused(&refusal(why)))
+}
+
+/// The largest body of a declared length that is received in one piece.
+#[wasm_bindgen(js_name = bodySmallMaxBytes)]
+pub fn body_small_max_bytes() -> usize {
+    BODY_SMALL_MAX_BYTES
+}
+
+/// The largest body.
+#[wasm_bindgen(js_name = bodyMaxBytes)]
+pub fn body_max_bytes() -> usize {
+    APPEND_MAX_BYTES
+}

@@ -1,0 +1,34 @@
+// How long a client may make no progress, in either direction.
+
+/** Read from the configuration (`BODY_STALL_SECONDS`, `READER_STALL_SECONDS`). */
+export const stalls = { bodyMs: 30_000, readerMs: 60_000 }
+
+/** @param {number} bodyMs @param {number} readerMs */
+export function setStalls(bodyMs, readerMs) {
+  stalls.bodyMs = bodyMs
+  stalls.readerMs = readerMs
+}
+
+/**
+ * What a promise resolves with, unless it takes too long: then it rejects with `within.late`.
+ * @template T
+ * @param {number} millis
+ * @param {Promise<T>} promise
+ * @returns {Promise<T>}
+ */
+export function within(millis, promise) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(reject, millis, within.late)
+    promise.then(
+      (value) => {
+        clearTimeout(timer)
+        resolve(value)
+      },
+      (error) => {
+        clearTimeout(timer)
+        reject(error)
+      },
+    )
+  })
+}
+within.late = new Error("no progress in time")
