@@ -53,13 +53,11 @@ impl Array {
         if skip == 0 && end <= self.until {
             self.body.extend_from_slice(&row.bytes);
         } else {
-            let joined =
-                std::str::from_utf8(&row.bytes).map_err(|error| Failure::new("read batch", error))?;
-            let rest = json::after(joined, skip);
+            let rest = json::after(&row.bytes, skip);
             let whole = end <= self.until;
             let left = self.until - (row.position + skip);
             let rest = if whole { rest } else { json::first(rest, left) };
-            self.body.extend_from_slice(rest.as_bytes());
+            self.body.extend_from_slice(rest);
         }
         self.next = end.min(self.until);
         Ok(())

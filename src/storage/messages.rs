@@ -199,11 +199,9 @@ fn each_row(format: Format, content: &Content<'_>, position: u64, store: Store<'
 
 /// Fills rows with whole messages; a message larger than a row gets rows of its own.
 fn each_json_row(content: &Content<'_>, position: u64, store: Store<'_>) -> Result<(), Failure> {
-    let joined = std::str::from_utf8(&content.bytes).map_err(|error| Failure::new("split batch", error))?;
     let (mut position, mut span, mut row) = (position, 0, Vec::new());
     let mut result = Ok(());
-    json::each_message(joined, &mut |message| {
-        let message = message.as_bytes();
+    json::each_message(&content.bytes, &mut |message| {
         if !row.is_empty() && row.len() + 1 + message.len() > ROW_MAX_BYTES {
             result = store(position << PART_BITS, span, &row);
             position += span;

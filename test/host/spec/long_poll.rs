@@ -90,7 +90,7 @@ fn json_waiters_get_arrays() {
     let mut world = World::after(&[JSON]);
     let mut poll = LongPoll::park(&mut world, "GET ?offset=-1&live=long-poll");
     world.run(&["POST | content-type: application/json << [1,{\"b\": 2}]"]);
-    poll.answer(&mut world).unwrap().assert_is("200 | stream-next-offset: @0_2 << [1,{\"b\": 2}]");
+    poll.answer(&mut world).unwrap().assert_is("200 | stream-next-offset: @0_2 << [1,{\"b\":2}]");
 }
 
 #[test]
