@@ -9,8 +9,9 @@ use crate::protocol::cache_policy::{Audience, CachePolicy};
 use crate::protocol::command::{Read, ReadMode};
 use crate::protocol::content_type::Format;
 use crate::protocol::offset::{Offset, ReadFrom};
+use crate::protocol::read_head::ReadHead;
 use crate::protocol::refusal::Refusal;
-use crate::protocol::reply::{ReadHead, Reply};
+use crate::protocol::reply::Reply;
 use crate::protocol::sse::{self, Control};
 use crate::protocol::{Millis, bridge, etag};
 use crate::storage::commit::{Change, commit};
@@ -272,7 +273,7 @@ pub(super) fn read_head(
     let up_to_date = chunk.next == stream.tail;
     let closed = up_to_date && stream.closure.is_closed();
     ReadHead {
-        content_type: stream.content_type.as_str().to_owned(),
+        content_type: stream.content_type.clone(),
         next: chunk.next,
         up_to_date,
         closed,
