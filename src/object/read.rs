@@ -73,7 +73,20 @@ impl Object {
         (cold, fetched): (&Cold, &[Fetched]),
         now: Millis,
     ) -> Result<Answer, Stop> {
-        self.give_at_most(cold.bound.max_bytes);
+        let given = std::mem::replace(&mut self.limits.chunk_max_bytes, cold.bound.max_bytes);
+        let answer = self.thaw_as_planned(ports, request, (cold, fetched), now);
+        // What this read gives says nothing of the next one's.
+        self.give_at_most(given);
+        answer
+    }
+
+    fn thaw_as_planned<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        request: &Read,
+        (cold, fetched): (&Cold, &[Fetched]),
+        now: Millis,
+    ) -> Result<Answer, Stop> {
         let limits = self.limits;
         let stream = self.stream(ports, now)?;
         let (is_same_life, earliest) = (stream.incarnation == cold.incarnation, stream.start());

@@ -68,7 +68,9 @@ impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.status)?;
         let is_common = |name: &str| {
-            ["access-control-", "cross-origin-", "x-content-"].iter().any(|start| name.starts_with(start))
+            ["access-control-", "cross-origin-", "x-content-", "content-security-"]
+                .iter()
+                .any(|start| name.starts_with(start))
         };
         for (name, value) in self.headers.iter().filter(|(name, _)| !is_common(name)) {
             write!(f, " | {name}: {value}")?;
