@@ -50,15 +50,12 @@ pub fn write_events(out: &mut Vec<u8>, format: Format, data: &[u8], control: Con
 /// What events have around their data, at most: names, ids, and the control event.
 pub const AROUND_DATA: usize = 512;
 
-/// How long a byte of data becomes in an event, at most: a line feed is `data:` and a line feed. Base64 takes a third more,
-/// and a byte that is no UTF-8 becomes a replacement character of three.
-pub const GROWTH_MAX: usize = 6;
+/// How much the events of one read may have besides [`AROUND_DATA`], unless they are of one JSON message.
+pub const EVENTS_MAX_BYTES: usize = 6 << 20;
 
-/// How much the events of one read may have besides [`AROUND_DATA`], given how much it may take of the stream. It is enough
-/// for base64 and for all text but that of very short lines, of which a read takes less.
-pub const fn events_max_bytes(chunk_max_bytes: usize) -> usize {
-    chunk_max_bytes + chunk_max_bytes / 2
-}
+/// How long a byte of text becomes in an event, at most: a line feed is `data:` and a line feed. A byte that is no UTF-8
+/// becomes a replacement character of three.
+const TEXT_GROWTH_MAX: usize = 6;
 
 /// What becomes of some bytes that are no UTF-8.
 const REPLACEMENT_BYTES: usize = char::REPLACEMENT_CHARACTER.len_utf8();
@@ -85,10 +82,17 @@ fn text_bytes(text: &str) -> usize {
 }
 
 /// How much a read takes of the stream instead, if the events of what it has taken are too large: it fits whatever it is.
+/// Events may be half as long again as a chunk, which is enough for base64 and for all text but that of very short lines.
 pub fn fewer_bytes(format: Format, data: &[u8], chunk_max_bytes: usize) -> Option<usize> {
-    let events_max_bytes = events_max_bytes(chunk_max_bytes);
-    let is_too_large = format == Format::Text && bytes_at_most(format, data) > events_max_bytes + AROUND_DATA;
-    is_too_large.then(|| (events_max_bytes / GROWTH_MAX).max(char::MAX_LEN_UTF8))
+    let events_max_bytes = (chunk_max_bytes + chunk_max_bytes / 2).min(EVENTS_MAX_BYTES);
+    let fewer = match format {
+        // It ends with a row or is one message, and events add nothing to it.
+        Format::Json => return None,
+        Format::Text => events_max_bytes / TEXT_GROWTH_MAX,
+        Format::Binary => events_max_bytes / 4 * 3,
+    };
+    let is_too_large = bytes_at_most(format, data) > events_max_bytes + AROUND_DATA;
+    is_too_large.then(|| fewer.max(char::MAX_LEN_UTF8))
 }
 
 /// How much of `text` ends with a whole character and no line feed is missing after a carriage return: a chunk is not cut

@@ -289,15 +289,12 @@ pub fn join(format: Format, whole: &mut Chunk, part: Chunk, max_bytes: usize) ->
     if whole.body.is_empty() {
         // Most reads are of one segment: nothing is copied.
         whole.body = part.body;
-    } else if !part.body.is_empty() {
-        match format {
-            Format::Json => {
-                whole.body.pop();
-                whole.body.push(b',');
-                whole.body.extend_from_slice(&part.body[1..]);
-            }
-            Format::Text | Format::Binary => whole.body.extend_from_slice(&part.body),
-        }
+    } else if format == Format::Json && !part.body.is_empty() {
+        whole.body.pop();
+        whole.body.push(b',');
+        whole.body.extend_from_slice(&part.body[1..]);
+    } else {
+        whole.body.extend_from_slice(&part.body);
     }
     true
 }

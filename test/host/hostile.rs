@@ -10,6 +10,7 @@ use durable_streams::stream::rotate::SegmentLimits;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 
+use crate::support::family::Begun;
 use crate::support::{Family, Outcome, Request, compact, event_source};
 
 const MIB: usize = 1 << 20;
@@ -67,15 +68,11 @@ fn family_of(
     family.run(&[&format!("PUT /v1/stream/a | content-type: {content_type}")]);
     for body in bodies {
         let post = Request::parse(&format!("POST /v1/stream/a | content-type: {content_type}"));
-        let id = match family.begin(&post.body(body.sent.clone())) {
-            crate::support::family::Begun::Done(Outcome::Answered(response)) => {
-                response.assert_is("204");
-                response.next().to_owned()
-            }
-            _ => panic!("an append waits for nothing"),
-        };
+        let begun = family.begin(&post.body(body.sent.clone()));
+        let Begun::Done(Outcome::Answered(response)) = begun else { panic!("an append waits for nothing") };
+        response.assert_is("204");
         if let Some(stored) = &body.stored {
-            store(&mut family, stored, &id);
+            store(&mut family, stored, response.next());
         }
         family.settle();
     }
@@ -244,6 +241,10 @@ fn no_text_makes_an_answer_of_more_than_one_and_a_half_chunks() {
 #[test]
 fn no_bytes_make_an_answer_of_more_than_six_mebibytes() {
     check_deployed(BINARY, &[sent(vec![0xff; 4 * MIB + 1]), sent("\n"), sent(vec![b'\n'; MIB])]);
+    // Nor where chunks are configured to be larger than that.
+    for lies in [Lies::Hot, Lies::Bucket] {
+        check(BINARY, &[sent(vec![0xff; 6 * MIB])], lies, (ANSWER_MAX_BYTES, ANSWER_MAX_BYTES));
+    }
 }
 
 #[test]
