@@ -31,10 +31,27 @@ pub struct Cold {
     pub(super) start: Offset,
     pub(super) hot_from: u64,
     pub(super) tail: Offset,
-    /// How much it gives, about; those that are read meanwhile may be given more or less.
-    pub(super) max_bytes: usize,
+    pub(super) bound: Bound,
     /// The shapes of segments that were fetched for it.
     pub(super) learnt: Shapes,
+}
+
+/// How much a read gives, about; other reads meanwhile may be given more or less.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Bound {
+    pub(super) max_bytes: usize,
+    /// Whether it is so low that all events fit: no lower one is tried then.
+    pub(super) is_least: bool,
+}
+
+impl Bound {
+    pub(super) fn of_chunk(max_bytes: usize) -> Bound {
+        Bound { max_bytes, is_least: false }
+    }
+
+    pub(super) fn least(max_bytes: usize) -> Bound {
+        Bound { max_bytes, is_least: true }
+    }
 }
 
 /// Something to fetch.
@@ -125,7 +142,7 @@ impl Cold {
             Fetch::Inherit { .. } => 0,
         };
         let inherits = self.fetches.iter().any(|fetch| matches!(fetch, Fetch::Inherit { .. }));
-        let inherited = if inherits { self.max_bytes as u64 } else { 0 };
+        let inherited = if inherits { self.bound.max_bytes as u64 } else { 0 };
         self.fetches.iter().map(bytes).sum::<u64>() + inherited
     }
 
@@ -220,14 +237,14 @@ impl Cold {
                 let less = || Failure::new("read inherited part", "its owner holds less than it was");
                 return if stands_still { Err(less()) } else { Ok(whole) };
             }
-            whole.next = chunk.next;
-            messages::join(format, &mut whole.body, chunk.body);
+            if !messages::join(format, &mut whole, chunk, limits.chunk_max_bytes) {
+                return Ok(whole);
+            }
         }
         let is_own = whole.next >= stream.own_start() && whole.next.read_seq >= stream.hot_from;
         if is_own && whole.next < stream.tail && room(&whole) > 0 {
             let chunk = messages::read(sql, format, whole.next, stream.tail, room(&whole))?;
-            whole.next = chunk.next;
-            messages::join(format, &mut whole.body, chunk.body);
+            let _is_all = messages::join(format, &mut whole, chunk, limits.chunk_max_bytes);
         }
         Ok(whole)
     }

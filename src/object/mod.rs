@@ -370,8 +370,7 @@ impl Object {
         let guarded = self.limits.guarded;
         let stream = self.stream(ports, now)?;
         let (closed, public) = (stream.closure.is_closed(), stream.public);
-        let content_type = stream.content_type.as_str();
-        let reply = Reply::metadata(content_type, stream.tail, closed, public, stream.lifetime);
+        let reply = Reply::metadata(&stream.content_type, stream.tail, closed, public, stream.lifetime);
         let reply = reply.with_retention(stream.retention);
         Ok(reply.with_reader_key(stream.reader_key(guarded)).into())
     }

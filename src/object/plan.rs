@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::cold::{Cold, Fetch, Part, Segment};
+use super::cold::{Bound, Cold, Fetch, Part, Segment};
 use crate::protocol::content_type::Format;
 use crate::protocol::fork::{Inherit, Owner};
 use crate::protocol::offset::Offset;
@@ -73,8 +73,9 @@ pub(super) fn plan(
     sql: &dyn Sql,
     place: Place<'_>,
     (of_late, learnt): (&mut Shapes, Shapes),
-    max_bytes: usize,
+    bound: Bound,
 ) -> Result<Cold, Failure> {
+    let max_bytes = bound.max_bytes;
     let mut plan =
         Plan { place, max_bytes, fetches: Vec::new(), parts: Vec::new(), from: place.start, bytes: 0 };
     while plan.has_room() {
@@ -95,7 +96,7 @@ pub(super) fn plan(
         start: place.start,
         hot_from: place.stream.hot_from,
         tail: place.stream.tail,
-        max_bytes,
+        bound,
         learnt,
     })
 }

@@ -1,6 +1,6 @@
 //! Reads: one bounded chunk, and at the tail whatever the mode asks for.
 
-use super::cold::{Cold, Fetched, Thawed};
+use super::cold::{Bound, Cold, Fetched, Thawed};
 use super::live::{FRAME_MAX_BYTES, LIVE_READERS_MAX, Park, Sockets};
 use super::plan::{self, Shapes};
 use super::{Answer, Limits, Object, Ports, Stop, touch};
@@ -9,8 +9,9 @@ use crate::protocol::cache_policy::{Audience, CachePolicy};
 use crate::protocol::command::{Read, ReadMode};
 use crate::protocol::content_type::Format;
 use crate::protocol::offset::{Offset, ReadFrom};
+use crate::protocol::read_head::ReadHead;
 use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_HELD};
-use crate::protocol::reply::{ReadHead, Reply};
+use crate::protocol::reply::Reply;
 use crate::protocol::sse::{self, Control};
 use crate::protocol::{Millis, bridge, etag};
 use crate::storage::commit::{Change, commit};
@@ -39,19 +40,29 @@ impl Object {
         let max_bytes = limits.chunk_max_bytes;
         let is_elsewhere = start < stream.own_start() || start.read_seq < stream.hot_from;
         if is_elsewhere && start != stream.tail {
-            return self.plan(ports, path, start).map(Answer::Cold);
+            let max_bytes = Bound::of_chunk(max_bytes);
+            return self.plan(ports, (path, start), Shapes::default(), max_bytes).map(Answer::Cold);
         }
-        let chunk = messages::read(ports.sql, stream.content_type.format(), start, stream.tail, max_bytes)?;
+        let format = stream.content_type.format();
+        let mut chunk = messages::read(ports.sql, format, start, stream.tail, max_bytes)?;
+        if let Some(fewer) = fewer_bytes(request, format, &chunk, max_bytes) {
+            chunk = messages::read(ports.sql, format, start, stream.tail, fewer)?;
+        }
         let reading = Reading { stream, start, request, now, limits, kept_until: None };
         let answer = reading.answer(chunk);
         self.admit(ports, answer)
     }
 
-    fn plan<S: Sockets>(&mut self, ports: &Ports<'_, S>, path: &str, start: Offset) -> Result<Cold, Stop> {
-        let max_bytes = self.limits.chunk_max_bytes;
+    fn plan<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        (path, start): (&str, Offset),
+        learnt: Shapes,
+        bound: Bound,
+    ) -> Result<Cold, Stop> {
         let Some(Life::Live(stream)) = &self.life else { return Err(Refusal::NotFound.into()) };
         let place = plan::Place { stream, path, start };
-        Ok(plan::plan(ports.sql, place, (&mut self.shapes, Shapes::default()), max_bytes)?)
+        Ok(plan::plan(ports.sql, place, (&mut self.shapes, learnt), bound)?)
     }
 
     /// Answers a read with what it needed from elsewhere, if the stream is still as it was; else it may need other bytes.
@@ -65,7 +76,20 @@ impl Object {
         if fetched.contains(&Fetched::Busy) {
             return Err(Refusal::Busy { why: TOO_MUCH_IS_HELD }.into());
         }
-        self.give_at_most(cold.max_bytes);
+        let given = std::mem::replace(&mut self.limits.chunk_max_bytes, cold.bound.max_bytes);
+        let answer = self.thaw_as_planned(ports, request, (cold, fetched), now);
+        // What this read gives says nothing of the next one's.
+        self.give_at_most(given);
+        answer
+    }
+
+    fn thaw_as_planned<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        request: &Read,
+        (cold, fetched): (&Cold, &[Fetched]),
+        now: Millis,
+    ) -> Result<Answer, Stop> {
         let limits = self.limits;
         let stream = self.stream(ports, now)?;
         let (is_same_life, earliest) = (stream.incarnation == cold.incarnation, stream.start());
@@ -83,6 +107,13 @@ impl Object {
         let stream = self.stream(ports, now)?;
         if cold.is_overtaken(&chunk, stream, limits) {
             return self.read(ports, &cold.path, request, now);
+        }
+        let format = stream.content_type.format();
+        if !cold.bound.is_least
+            && let Some(fewer) = fewer_bytes(request, format, &chunk, limits.chunk_max_bytes)
+        {
+            let place = (cold.path.as_str(), cold.start);
+            return self.plan(ports, place, cold.learnt.clone(), Bound::least(fewer)).map(Answer::Cold);
         }
         // What goes first bounds the whole of it.
         let oldest = cold.oldest_written_at().zip(window(stream, limits.retention));
@@ -119,9 +150,7 @@ impl Object {
                 Shapes::default()
             }
         };
-        let Some(Life::Live(stream)) = &self.life else { return Err(Refusal::NotFound.into()) };
-        let place = plan::Place { stream, path: &cold.path, start: cold.start };
-        Ok(Err(plan::plan(ports.sql, place, (&mut self.shapes, learnt), limits.chunk_max_bytes)?))
+        self.plan(ports, (&cold.path, cold.start), learnt, cold.bound).map(Err)
     }
 
     fn admit<S: Sockets>(&self, ports: &Ports<'_, S>, answer: Answer) -> Result<Answer, Stop> {
@@ -215,7 +244,8 @@ impl Reading<'_> {
         let head = |body| Reply::events(self.audience(), chunk.next, format == Format::Binary, closed, body);
         // Only a response of its own is taken at the client's speed, so what is large comes as one.
         if !up_to_date || closed || frame.len() > FRAME_MAX_BYTES {
-            return Answer::Reply(head(frame.split_off(bridge::FRAME_HEAD_BYTES)));
+            frame.drain(..bridge::FRAME_HEAD_BYTES);
+            return Answer::Reply(head(frame));
         }
         let is_ahead = cursor > self.stream.cursor(self.now, None);
         let kind = if is_ahead { BridgeKind::SseAhead } else { BridgeKind::Sse };
@@ -254,6 +284,12 @@ pub(super) fn policy(place: Place, otherwise: CachePolicy) -> CachePolicy {
     }
 }
 
+/// How much of the stream a read takes instead of a chunk whose events would be too large.
+fn fewer_bytes(request: &Read, format: Format, chunk: &Chunk, max_bytes: usize) -> Option<usize> {
+    let is_events = request.mode == ReadMode::Sse;
+    is_events.then(|| sse::fewer_bytes(format, &chunk.body, max_bytes)).flatten()
+}
+
 /// A chunk's size may cut a character in two; the next chunk then begins with it. Where it is a segment that ends there,
 /// an append did.
 fn end_with_whole_character(chunk: &mut Chunk) {
@@ -275,7 +311,7 @@ pub(super) fn read_head(
     let up_to_date = chunk.next == stream.tail;
     let closed = up_to_date && stream.closure.is_closed();
     ReadHead {
-        content_type: stream.content_type.as_str().to_owned(),
+        content_type: stream.content_type.clone(),
         next: chunk.next,
         up_to_date,
         closed,

@@ -63,7 +63,7 @@ impl Object {
             send_away(ports.sockets, stream.incarnation);
         }
         let closed = stream.closure.is_closed();
-        let reply = Reply::exists(stream.content_type.as_str(), stream.tail, closed);
+        let reply = Reply::exists(&stream.content_type, stream.tail, closed);
         let reply = reply.with_retention(stream.retention);
         Ok(reply.with_reader_key(stream.reader_key(guarded)).into())
     }
@@ -81,8 +81,7 @@ impl Object {
         let registries = self.limits.registries;
         commit(ports.sql, &Change::Create { path, stream: &stream, content, seals, registries })?;
         follow(&mut stream, content, seals);
-        let content_type = stream.content_type.as_str();
-        let reply = Reply::created(&request.location, content_type, stream.tail, request.closed)
+        let reply = Reply::created(&request.location, &stream.content_type, stream.tail, request.closed)
             .with_retention(stream.retention)
             .with_reader_key(stream.reader_key(guarded));
         let ends_by_itself = stream.expires_at().is_some();

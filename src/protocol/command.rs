@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::Method;
 
 use super::content_type::ContentType;
-use super::cursor::CURSOR_MAX;
+use super::cursor;
 use super::fork::ForkRequest;
 use super::lifetime::Lifetime;
 use super::names::{TRUE, header, query};
@@ -236,19 +236,10 @@ fn parse_read(head: &RequestHead<'_>) -> Result<Read, Refusal> {
     Ok(Read {
         from,
         mode,
-        cursor: parse_cursor(cursor.as_deref())?,
+        cursor: cursor.as_deref().and_then(cursor::parse),
         reader_key,
         if_none_match: (head.header)(header::IF_NONE_MATCH),
     })
-}
-
-fn parse_cursor(text: Option<&str>) -> Result<Option<u64>, Refusal> {
-    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    let cursor = text.parse().ok().filter(|cursor| digits && *cursor <= CURSOR_MAX);
-    cursor
-        .map(Some)
-        .ok_or(Refusal::InvalidQuery { name: query::CURSOR, why: "it must be the last Stream-Cursor" })
 }
 
 /// Whether a PUT asks for another reader key.

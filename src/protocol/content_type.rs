@@ -1,4 +1,5 @@
-//! Content types and what follows from them: how positions count and how SSE carries the data (PROTOCOL.md 9).
+//! Content types and what follows from them: how positions count, how SSE carries the data (PROTOCOL.md 9), and whether a
+//! browser may show the content as a page.
 
 use super::refusal::Refusal;
 
@@ -18,7 +19,12 @@ pub enum Format {
 pub struct ContentType {
     text: String,
     format: Format,
+    inert: bool,
 }
+
+/// The types that a browser shows as text or not at all. Every other type is taken for one that can run scripts: what
+/// browsers render changes.
+const INERT: [&str; 4] = ["application/json", "text/plain", "application/octet-stream", "text/event-stream"];
 
 /// What a stream is created with when the request names nothing (PROTOCOL.md 5.1).
 const DEFAULT: &str = "application/octet-stream";
@@ -49,12 +55,16 @@ impl ContentType {
         } else {
             Format::Binary
         };
-        Ok(ContentType { text: text.trim().to_owned(), format })
+        let text = text.trim().to_owned();
+        // A browser reads what follows a comma as another type, which wins.
+        let inert =
+            !text.contains(',') && INERT.iter().any(|inert| inert.eq_ignore_ascii_case(essence(&text)));
+        Ok(ContentType { text, format, inert })
     }
 
     /// Of a stream whose creator names none.
     pub fn unnamed() -> ContentType {
-        ContentType { text: DEFAULT.to_owned(), format: Format::Binary }
+        ContentType { text: DEFAULT.to_owned(), format: Format::Binary, inert: true }
     }
 
     /// The header's value.
@@ -65,6 +75,11 @@ impl ContentType {
     /// How the content is cut.
     pub fn format(&self) -> Format {
         self.format
+    }
+
+    /// Whether no browser runs anything of the content.
+    pub fn is_inert(&self) -> bool {
+        self.inert
     }
 
     /// Whether a request's header names this type: type and subtype count, case and parameters do not.

@@ -1,149 +1,152 @@
-//! JSON mode (PROTOCOL.md 9.1): one level of flattening, and the bytes of each message kept as they came.
+//! JSON mode (PROTOCOL.md 9.1): one level of flattening, and no white space between tokens.
 //!
-//! Messages are stored joined by commas, which is what stands between the brackets of a batch: a body is
-//! checked in one pass, and written again only to leave out what is between its messages.
+//! Messages are stored joined by commas, which is what stands between the brackets of a batch. `serde_json` checks a body
+//! once. Everything after that looks only for strings, brackets and commas, and leaves all other bytes as the client sent
+//! them: numbers, escapes, and the order and the repetition of keys.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserializer as _, IgnoredAny, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
 use super::refusal::Refusal;
 
-/// For how many messages of a batch it is kept how long each is: a body of 16 MiB may hold eight million.
+/// The most messages of one batch whose lengths are remembered: a body of 16 MiB may hold eight million.
 pub const LENGTHS_MAX: usize = 4096;
 
 /// The messages of one request body.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Messages<'a> {
-    /// The messages, joined by commas and nothing else: the same bytes wherever they are kept.
-    pub joined: Cow<'a, str>,
+    /// The messages, joined by commas: the same bytes in the hot log, in segments and in every answer.
+    pub joined: Cow<'a, [u8]>,
     /// How many.
     pub count: u64,
-    /// How long each one is, in bytes, so that nobody has to look for their ends again; empty where they are too many.
+    /// How long each one is, in bytes, so that no later step searches for their ends; empty where they are too many.
     pub lengths: Vec<u32>,
 }
 
 impl<'a> Messages<'a> {
     /// Checks a body. A top-level array is a batch of its elements; an empty one holds no message.
     pub fn parse(body: &'a [u8]) -> Result<Messages<'a>, Refusal> {
-        let text =
-            std::str::from_utf8(body).map_err(|error| invalid(format_args!("it is not UTF-8: {error}")))?;
-        let text = text.trim_matches(is_json_whitespace);
-        match text.strip_prefix('[') {
-            Some(rest) => {
-                let Counted { count, bytes, lengths } =
-                    count_elements(text).map_err(|error| invalid(format_args!("{error}")))?;
-                let joined = rest.strip_suffix(']').unwrap_or(rest).trim_matches(is_json_whitespace);
-                let is_joined = joined.len() == bytes + (count as usize).saturating_sub(1);
-                let joined = if is_joined { Cow::Borrowed(joined) } else { Cow::Owned(rejoined(joined)) };
-                Ok(Messages { joined, count, lengths })
-            }
-            None => {
-                serde_json::from_str::<IgnoredAny>(text).map_err(|error| invalid(format_args!("{error}")))?;
-                Ok(Messages { joined: Cow::Borrowed(text), count: 1, lengths: Vec::new() })
-            }
+        let text = std::str::from_utf8(body).map_err(|error| invalid(format!("it is not UTF-8: {error}")))?;
+        serde_json::from_str::<IgnoredAny>(text).map_err(|error| invalid(error.to_string()))?;
+        let text = text.as_bytes().trim_ascii();
+        match text.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) {
+            Some(elements) => Ok(Messages::joined(elements, LENGTHS_MAX)),
+            None if has_space(text) => Ok(Messages::joined(text, 0)),
+            None => Ok(Messages { joined: Cow::Borrowed(text), count: 1, lengths: Vec::new() }),
         }
+    }
+
+    /// Takes the white space between the tokens out of messages that are joined by commas, and counts them.
+    fn joined(text: &'a [u8], lengths_max: usize) -> Messages<'a> {
+        let (mut compact, mut from) = (Vec::new(), 0);
+        let (mut count, mut lengths, mut begins) = (0, Vec::new(), 0);
+        let mut message_ends = |end: usize| {
+            count += 1;
+            if count as usize <= lengths_max {
+                lengths.push((end - begins) as u32);
+            }
+            begins = end + 1;
+        };
+        let (mut depth, mut at) = (0_usize, 0);
+        while let Some(byte) = text.get(at) {
+            match byte {
+                b'"' => at = end_of_string(text, at),
+                b'[' | b'{' => depth += 1,
+                b']' | b'}' => depth = depth.saturating_sub(1),
+                b',' if depth == 0 => message_ends(compact.len() + at - from),
+                ..=b' ' => {
+                    if from == 0 {
+                        compact.reserve(text.len());
+                    }
+                    compact.extend_from_slice(&text[from..at]);
+                    from = at + 1;
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        let end = compact.len() + text.len() - from;
+        if end > 0 {
+            message_ends(end);
+        }
+        if count as usize > lengths_max {
+            lengths = Vec::new();
+        }
+        if from == 0 {
+            return Messages { joined: Cow::Borrowed(text), count, lengths };
+        }
+        compact.extend_from_slice(&text[from..]);
+        Messages { joined: Cow::Owned(compact), count, lengths }
     }
 }
 
+fn invalid(why: String) -> Refusal {
+    Refusal::InvalidJson { why }
+}
+
 /// Calls `visit` with each message of `joined`, in order, until it returns `false`.
-pub fn each_message<'a>(joined: &'a str, visit: &mut dyn FnMut(&'a str) -> bool) {
-    let mut rest = joined.trim_start_matches(is_json_whitespace);
+pub fn each_message<'a>(joined: &'a [u8], visit: &mut dyn FnMut(&'a [u8]) -> bool) {
+    let mut rest = joined;
     while !rest.is_empty() {
-        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
-        let Some(Ok(value)) = values.next() else { return };
-        let end = values.byte_offset();
-        if !visit(value.get()) {
+        let end = end_of_messages(rest, 1);
+        if !visit(&rest[..end]) {
             return;
         }
-        rest = rest[end..].trim_start_matches(|c| c == ',' || is_json_whitespace(c));
+        rest = rest.get(end + 1..).unwrap_or_default();
     }
 }
 
 /// What is left of `joined` after its first `skip` messages.
-pub fn after(joined: &str, skip: u64) -> &str {
-    let mut left = skip;
-    let mut rest = "";
-    each_message(joined, &mut |message| {
-        if left == 0 {
-            rest = &joined[message.as_ptr() as usize - joined.as_ptr() as usize..];
-            return false;
-        }
-        left -= 1;
-        true
-    });
-    rest
+pub fn after(joined: &[u8], skip: u64) -> &[u8] {
+    if skip == 0 { joined } else { joined.get(end_of_messages(joined, skip) + 1..).unwrap_or_default() }
 }
 
 /// The first messages of `joined`, so many.
-pub fn first(joined: &str, count: u64) -> &str {
-    let rest = after(joined, count);
-    if rest.is_empty() {
-        return joined;
-    }
-    joined[..joined.len() - rest.len()].trim_end_matches(|c| c == ',' || is_json_whitespace(c))
+pub fn first(joined: &[u8], count: u64) -> &[u8] {
+    if count == 0 { &[] } else { &joined[..end_of_messages(joined, count)] }
 }
 
-fn is_json_whitespace(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\n' | '\r')
-}
-
-fn invalid(why: fmt::Arguments<'_>) -> Refusal {
-    Refusal::InvalidJson { why: why.to_string() }
-}
-
-fn rejoined(joined: &str) -> String {
-    let mut text = String::with_capacity(joined.len());
-    each_message(joined, &mut |message| {
-        if !text.is_empty() {
-            text.push(',');
-        }
-        text.push_str(message);
-        true
-    });
-    text
-}
-
-/// How many messages there are, and how many bytes they have, all and each.
-#[derive(Default)]
-struct Counted {
-    count: u64,
-    bytes: usize,
-    lengths: Vec<u32>,
-}
-
-fn count_elements(text: &str) -> serde_json::Result<Counted> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let counted = deserializer.deserialize_seq(Count)?;
-    deserializer.end()?;
-    Ok(counted)
-}
-
-/// Counts without keeping the messages.
-struct Count;
-
-impl<'de> Visitor<'de> for Count {
-    type Value = Counted;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON array")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Counted, A::Error> {
-        let mut counted = Counted::default();
-        while let Some(element) = elements.next_element::<&RawValue>()? {
-            let length = element.get().len();
-            counted.count += 1;
-            counted.bytes += length;
-            if counted.lengths.len() < LENGTHS_MAX {
-                counted.lengths.push(length as u32);
+/// Where the first `count` messages end, at least one: at a comma, or with `joined`.
+fn end_of_messages(joined: &[u8], count: u64) -> usize {
+    let (mut left, mut depth, mut at) = (count, 0_usize, 0);
+    while let Some(byte) = joined.get(at) {
+        match byte {
+            b'"' => at = end_of_string(joined, at),
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' if depth == 0 => {
+                left -= 1;
+                if left == 0 {
+                    return at;
+                }
             }
+            _ => {}
         }
-        if counted.count as usize > LENGTHS_MAX {
-            counted.lengths = Vec::new();
-        }
-        Ok(counted)
+        at += 1;
     }
+    joined.len()
+}
+
+/// Where the string ends that begins at `at`: its last quote.
+fn end_of_string(text: &[u8], at: usize) -> usize {
+    let mut at = at + 1;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'"' => return at,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    text.len()
+}
+
+/// Whether there is any white space, in strings or not: eight bytes at a time, because most messages have none.
+fn has_space(text: &[u8]) -> bool {
+    const fn each(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    let (words, rest) = text.as_chunks::<8>();
+    let has = |word: u64| word.wrapping_sub(each(b' ' + 1)) & !word & each(0x80) != 0;
+    words.iter().any(|word| has(u64::from_ne_bytes(*word))) || rest.iter().any(|byte| *byte <= b' ')
 }

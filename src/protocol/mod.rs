@@ -1,6 +1,7 @@
 //! The wire: what a request means and what a reply looks like. Pure; names no other module.
 
 pub mod bridge;
+mod browser;
 pub mod cache_policy;
 pub mod command;
 pub mod content_type;
@@ -16,6 +17,7 @@ pub mod offset;
 pub mod orphans;
 pub mod path;
 pub mod producer;
+pub mod read_head;
 pub mod refusal;
 pub mod registry;
 pub mod reply;

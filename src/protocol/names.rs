@@ -4,6 +4,8 @@
 pub mod header {
     /// The stream's media type (PROTOCOL.md 9).
     pub const CONTENT_TYPE: &str = "content-type";
+    /// Has a browser save a response instead of showing it.
+    pub const CONTENT_DISPOSITION: &str = "content-disposition";
     /// How long caches may keep a response (PROTOCOL.md 10).
     pub const CACHE_CONTROL: &str = "cache-control";
     /// Entity tag of a read (PROTOCOL.md 10.1).

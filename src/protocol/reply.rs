@@ -5,19 +5,18 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
 
+use super::browser::{COMMON, SAVED};
 use super::cache_policy::{Audience, CachePolicy};
+use super::content_type::ContentType;
 use super::cors::{EXPOSED, PREFLIGHT};
 use super::fork::ForkRefusal;
 use super::lifetime::{Lifetime, rfc3339};
 use super::names::{TRUE, header};
 use super::offset::Offset;
 use super::producer::Producer;
+use super::read_head::ReadHead;
 use super::refusal::Refusal;
 use super::retention::Retention;
-
-/// What goes on every response. Embedding is no access: scripts of other sites read only what CORS lets them.
-const COMMON: [(&str, &str); 2] =
-    [("x-content-type-options", "nosniff"), (header::RESOURCE_POLICY, "cross-origin")];
 
 /// How a client says who it is (RFC 6750, 3).
 const CHALLENGE: &str = "Bearer realm=\"durable-streams\"";
@@ -34,27 +33,6 @@ pub struct Reply {
     pub headers: Vec<(&'static str, String)>,
     /// The body; empty where the status has none.
     pub body: Vec<u8>,
-}
-
-/// What a read shows besides its bytes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ReadHead {
-    /// The stream's type, or `text/event-stream`.
-    pub content_type: String,
-    /// Where to read on.
-    pub next: Offset,
-    /// `Stream-Up-To-Date`.
-    pub up_to_date: bool,
-    /// `Stream-Closed`.
-    pub closed: bool,
-    /// `Stream-Cursor`, on live reads.
-    pub cursor: Option<u64>,
-    /// The entity tag, on all reads but `now`.
-    pub etag: Option<String>,
-    /// What caches may do.
-    pub cache: CachePolicy,
-    /// For whom it is.
-    pub audience: Audience,
 }
 
 impl Reply {
@@ -124,6 +102,12 @@ impl Reply {
         }
     }
 
+    /// With the stream's type.
+    fn with_content_type(self, content_type: &ContentType) -> Reply {
+        let saved = (!content_type.is_inert()).then_some(SAVED);
+        self.with(header::CONTENT_TYPE, content_type.as_str()).with_some(header::CONTENT_DISPOSITION, saved)
+    }
+
     /// With the stream's reader key, for those who may read it.
     pub fn with_reader_key(self, reader_key: Option<&str>) -> Reply {
         self.with_some(header::STREAM_READER_KEY, reader_key)
@@ -157,16 +141,16 @@ impl Reply {
     }
 
     /// 201: PUT made the stream.
-    pub fn created(location: &str, content_type: &str, tail: Offset, closed: bool) -> Reply {
+    pub fn created(location: &str, content_type: &ContentType, tail: Offset, closed: bool) -> Reply {
         Reply::new(StatusCode::CREATED)
             .with(header::LOCATION, location)
-            .with(header::CONTENT_TYPE, content_type)
+            .with_content_type(content_type)
             .with_tail(tail, closed)
     }
 
     /// 200: PUT found the stream as it asked for it.
-    pub fn exists(content_type: &str, tail: Offset, closed: bool) -> Reply {
-        Reply::new(StatusCode::OK).with(header::CONTENT_TYPE, content_type).with_tail(tail, closed)
+    pub fn exists(content_type: &ContentType, tail: Offset, closed: bool) -> Reply {
+        Reply::new(StatusCode::OK).with_content_type(content_type).with_tail(tail, closed)
     }
 
     /// 204, or 200 for a producer: POST appended.
@@ -200,14 +184,14 @@ impl Reply {
 
     /// 200: HEAD.
     pub fn metadata(
-        content_type: &str,
+        content_type: &ContentType,
         tail: Offset,
         closed: bool,
         public: bool,
         lifetime: Lifetime,
     ) -> Reply {
         let reply = Reply::new(StatusCode::OK)
-            .with(header::CONTENT_TYPE, content_type)
+            .with_content_type(content_type)
             .with_tail(tail, closed)
             .with_flag(header::STREAM_PUBLIC, public);
         match lifetime {
@@ -220,7 +204,7 @@ impl Reply {
     /// 200: a read with its bytes.
     pub fn read(head: ReadHead, body: Vec<u8>) -> Reply {
         let content_type = head.content_type.clone();
-        let mut reply = Reply::of_read(StatusCode::OK, head).with(header::CONTENT_TYPE, content_type);
+        let mut reply = Reply::of_read(StatusCode::OK, head).with_content_type(&content_type);
         reply.body = body;
         reply
     }

@@ -31,10 +31,10 @@ pub struct Control {
 /// JSON comes as an array of messages.
 pub fn write_events(out: &mut Vec<u8>, format: Format, data: &[u8], control: Control) {
     if !data.is_empty() {
-        out.reserve(data.len() + data.len() / 2);
+        out.reserve(bytes_at_most(format, data));
         out.extend_from_slice(b"event: data\n");
         match format {
-            Format::Json => write_lines(out, &String::from_utf8_lossy(data)),
+            Format::Json => write_json(out, data),
             Format::Text => write_lines(out, &String::from_utf8_lossy(data)),
             Format::Binary => {
                 out.extend_from_slice(b"data:");
@@ -47,24 +47,64 @@ pub fn write_events(out: &mut Vec<u8>, format: Format, data: &[u8], control: Con
     write_control(out, control);
 }
 
-/// How long the events of some data become, or less: each line has a field name, base64 is a third longer.
+/// What events have around their data, at most: names, ids, and the control event.
+pub const AROUND_DATA: usize = 512;
+
+/// How much the events of one read may have besides [`AROUND_DATA`], unless they are of one JSON message.
+pub const EVENTS_MAX_BYTES: usize = 6 << 20;
+
+/// How long a byte of text becomes in an event, at most: a line feed is `data:` and a line feed. A byte that is no UTF-8
+/// becomes a replacement character of three.
+const TEXT_GROWTH_MAX: usize = 6;
+
+/// What becomes of some bytes that are no UTF-8.
+const REPLACEMENT_BYTES: usize = char::REPLACEMENT_CHARACTER.len_utf8();
+
+/// How long the events of some data become, or less; nothing is written for that.
 pub fn bytes_at_most(format: Format, data: &[u8]) -> usize {
-    const AROUND_DATA: usize = 512;
     let events = match format {
-        Format::Json | Format::Text => {
-            let line_ends = data.iter().filter(|byte| matches!(byte, b'\r' | b'\n')).count();
-            // What is not UTF-8 becomes a replacement character of three bytes, each byte of it.
-            let characters = if std::str::from_utf8(data).is_ok() { data.len() } else { 3 * data.len() };
-            // "data: " before each line.
-            characters + 6 * line_ends
-        }
+        Format::Json => data.len(),
+        Format::Text => match std::str::from_utf8(data) {
+            Ok(text) => text_bytes(text),
+            Err(_) => data.utf8_chunks().map(|chunk| text_bytes(chunk.valid()) + REPLACEMENT_BYTES).sum(),
+        },
         Format::Binary => data.len().div_ceil(3) * 4,
     };
     events + AROUND_DATA
 }
 
-/// How much of `text` ends with a whole character: a chunk is not cut inside one.
+/// How long the lines of a text become, or less: a field name for each, and a space before another one.
+fn text_bytes(text: &str) -> usize {
+    let text = text.as_bytes();
+    let line_ends = text.iter().filter(|byte| matches!(byte, b'\r' | b'\n')).count();
+    let is_indented = |pair: &&[u8]| matches!(pair, [b'\r' | b'\n', b' ']);
+    text.len() + 5 * line_ends + if line_ends == 0 { 0 } else { text.windows(2).filter(is_indented).count() }
+}
+
+/// How much a read takes of the stream instead, if the events of what it has taken are too large: it fits whatever it is.
+/// Events may be half as long again as a chunk, which is enough for base64 and for all text but that of very short lines.
+pub fn fewer_bytes(format: Format, data: &[u8], chunk_max_bytes: usize) -> Option<usize> {
+    let events_max_bytes = (chunk_max_bytes + chunk_max_bytes / 2).min(EVENTS_MAX_BYTES);
+    let fewer = match format {
+        // It ends with a row or is one message, and events add nothing to it.
+        Format::Json => return None,
+        Format::Text => events_max_bytes / TEXT_GROWTH_MAX,
+        Format::Binary => events_max_bytes / 4 * 3,
+    };
+    let is_too_large = bytes_at_most(format, data) > events_max_bytes + AROUND_DATA;
+    is_too_large.then(|| fewer.max(char::MAX_LEN_UTF8))
+}
+
+/// How much of `text` ends with a whole character and no line feed is missing after a carriage return: a chunk is not cut
+/// inside of these.
 pub fn whole_characters(text: &[u8]) -> usize {
+    match text.strip_suffix(b"\r") {
+        Some(before) => before.len(),
+        None => whole_of_last(text),
+    }
+}
+
+fn whole_of_last(text: &[u8]) -> usize {
     match std::str::from_utf8(text) {
         Ok(_) => text.len(),
         // `error_len` is `None` only for an unfinished character at the very end.
@@ -85,6 +125,16 @@ fn unfinished_suffix(text: &[u8]) -> usize {
         }
         None => text.len(),
     }
+}
+
+/// One `data:` line. What the line ends of JSON are between is insignificant: streams that are older than their removal still
+/// have some.
+fn write_json(out: &mut Vec<u8>, json: &[u8]) {
+    out.extend_from_slice(b"data:");
+    for piece in json.split(|byte| matches!(byte, b'\r' | b'\n')) {
+        out.extend_from_slice(piece);
+    }
+    out.push(b'\n');
 }
 
 /// One `data:` line for each line, whatever ends it, so that no content can end an event.

@@ -1,7 +1,6 @@
 //! A JSON array while it grows, row by row of the hot log.
 
-use super::Failure;
-use super::messages::Row;
+use super::messages::{ROW_MAX_BYTES, Row};
 use crate::protocol::json;
 
 /// Part of a stream as one array: from a position until another, or until there is enough.
@@ -10,13 +9,15 @@ pub(super) struct Array {
     until: u64,
     max_bytes: usize,
     body: Vec<u8>,
+    /// How much of it is whole messages.
+    whole_bytes: usize,
     next: u64,
     is_full: bool,
 }
 
 impl Array {
     pub(super) fn new(from: u64, until: u64, max_bytes: usize) -> Array {
-        Array { from, until, max_bytes, body: vec![b'['], next: from, is_full: false }
+        Array { from, until, max_bytes, body: vec![b'['], whole_bytes: 1, next: from, is_full: false }
     }
 
     /// Whether it takes no more.
@@ -40,10 +41,16 @@ impl Array {
         (self.body, self.next)
     }
 
-    pub(super) fn take(&mut self, row: &Row) -> Result<(), Failure> {
+    pub(super) fn take(&mut self, row: &Row) {
         self.is_full |= row.part == 0 && self.body.len() >= self.max_bytes || row.position >= self.until;
         if self.is_full {
-            return Ok(());
+            return;
+        }
+        if self.whole_bytes > 1 && self.body.len() + row.bytes.len() > self.max_bytes + ROW_MAX_BYTES {
+            // A message in parts that does not fit: only the first may be as large as it is.
+            self.body.truncate(self.whole_bytes);
+            self.is_full = true;
+            return;
         }
         if row.part == 0 && self.body.len() > 1 {
             self.body.push(b',');
@@ -53,15 +60,15 @@ impl Array {
         if skip == 0 && end <= self.until {
             self.body.extend_from_slice(&row.bytes);
         } else {
-            let joined =
-                std::str::from_utf8(&row.bytes).map_err(|error| Failure::new("read batch", error))?;
-            let rest = json::after(joined, skip);
+            let rest = json::after(&row.bytes, skip);
             let whole = end <= self.until;
             let left = self.until - (row.position + skip);
             let rest = if whole { rest } else { json::first(rest, left) };
-            self.body.extend_from_slice(rest.as_bytes());
+            self.body.extend_from_slice(rest);
         }
         self.next = end.min(self.until);
-        Ok(())
+        if row.span > 0 {
+            self.whole_bytes = self.body.len();
+        }
     }
 }

@@ -199,11 +199,9 @@ fn each_row(format: Format, content: &Content<'_>, position: u64, store: Store<'
 
 /// Fills rows with whole messages; a message larger than a row gets rows of its own.
 fn each_json_row(content: &Content<'_>, position: u64, store: Store<'_>) -> Result<(), Failure> {
-    let joined = std::str::from_utf8(&content.bytes).map_err(|error| Failure::new("split batch", error))?;
     let (mut position, mut span, mut row) = (position, 0, Vec::new());
     let mut result = Ok(());
-    json::each_message(joined, &mut |message| {
-        let message = message.as_bytes();
+    json::each_message(&content.bytes, &mut |message| {
         if !row.is_empty() && row.len() + 1 + message.len() > ROW_MAX_BYTES {
             result = store(position << PART_BITS, span, &row);
             position += span;
@@ -236,7 +234,7 @@ fn each_part(message: &[u8], position: u64, store: Store<'_>) -> Result<(), Fail
 }
 
 /// Reads from an offset in the hot log until another, or until there is enough: bytes end exactly at `max_bytes`; JSON ends
-/// with a row, so it exceeds `max_bytes` by less than one row, or holds a single message.
+/// with a row, so it exceeds `max_bytes` by one row at most, or holds a single message.
 pub fn read(
     sql: &dyn Sql,
     format: Format,
@@ -263,8 +261,9 @@ pub fn read(
             if part.next <= from {
                 return Err(Failure::new("read messages", format_args!("there are none at {from}")));
             }
-            whole.next = part.next;
-            join(format, &mut whole.body, part.body);
+            if !join(format, &mut whole, part, max_bytes) {
+                break;
+            }
         }
         match end {
             Some(end) if whole.next.position >= end => {
@@ -279,24 +278,25 @@ pub fn read(
     Ok(whole)
 }
 
-/// Joins what two segments gave: of JSON, two arrays.
-pub fn join(format: Format, body: &mut Vec<u8>, part: Vec<u8>) {
-    if body.is_empty() {
+/// Adds what another segment gave: of JSON, two arrays become one. Only the first message of a chunk may be as large as it
+/// is; where the part does not fit, the chunk ends before it.
+pub fn join(format: Format, whole: &mut Chunk, part: Chunk, max_bytes: usize) -> bool {
+    let fits = whole.body.is_empty() || whole.body.len() + part.body.len() <= max_bytes + ROW_MAX_BYTES;
+    if !fits {
+        return false;
+    }
+    whole.next = part.next;
+    if whole.body.is_empty() {
         // Most reads are of one segment: nothing is copied.
-        *body = part;
-        return;
+        whole.body = part.body;
+    } else if format == Format::Json && !part.body.is_empty() {
+        whole.body.pop();
+        whole.body.push(b',');
+        whole.body.extend_from_slice(&part.body[1..]);
+    } else {
+        whole.body.extend_from_slice(&part.body);
     }
-    if part.is_empty() {
-        return;
-    }
-    match format {
-        Format::Json => {
-            body.pop();
-            body.push(b',');
-            body.extend_from_slice(&part[1..]);
-        }
-        Format::Text | Format::Binary => body.extend_from_slice(&part),
-    }
+    true
 }
 
 /// The position after the last message of a segment in the hot log.
@@ -358,7 +358,8 @@ fn read_json(sql: &dyn Sql, (from, until): (Offset, u64), max_bytes: usize) -> R
             // Of a message in parts, only the last has a span.
             is_whole = row.span > 0;
             key = row.key();
-            array.take(&row)
+            array.take(&row);
+            Ok(())
         })?;
         if array.is_full() || rows < wanted || (rows >= CHUNK_ROWS_MAX && is_whole) {
             break;

@@ -70,10 +70,8 @@ fn visit_row(
             parts.clear();
         }
         Format::Json => {
-            let joined =
-                std::str::from_utf8(&row.bytes).map_err(|error| Failure::new("read batch", error))?;
-            json::each_message(joined, &mut |message| {
-                visit(message.as_bytes(), 1);
+            json::each_message(&row.bytes, &mut |message| {
+                visit(message, 1);
                 true
             });
         }

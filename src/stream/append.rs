@@ -36,11 +36,7 @@ impl<'a> Content<'a> {
         match format {
             Format::Json if !body.is_empty() => {
                 let Messages { joined, count, lengths } = Messages::parse(body)?;
-                let bytes = match joined {
-                    Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-                    Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-                };
-                Ok(Content { bytes, span: count, lengths })
+                Ok(Content { bytes: joined, span: count, lengths })
             }
             Format::Json | Format::Text | Format::Binary => {
                 Ok(Content { bytes: Cow::Borrowed(body), span: body.len() as u64, lengths: Vec::new() })
@@ -57,9 +53,8 @@ impl<'a> Content<'a> {
             rest = after.strip_prefix(b",").unwrap_or(after);
         }
         if self.lengths.is_empty() {
-            let joined = std::str::from_utf8(rest).expect("JSON was checked as text");
-            each_message(joined, &mut |message| {
-                visit(message.as_bytes());
+            each_message(rest, &mut |message| {
+                visit(message);
                 true
             });
         }

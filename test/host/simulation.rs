@@ -29,7 +29,7 @@ use crate::support::mirror::MirrorFault;
 use crate::support::registry::RegistryFault;
 use crate::support::sql::Fault;
 use crate::support::world::{Meanwhile, START};
-use crate::support::{LongPoll, Outcome, Request, Response, SseClient, World};
+use crate::support::{LongPoll, Outcome, Request, Response, SseClient, World, compact};
 
 const SEEDS_DEFAULT: u64 = 2_000;
 const STEPS_MAX: u32 = 120;
@@ -539,7 +539,8 @@ impl Simulation {
         let is_alone = count == 1 && !messages[0].starts_with('[') && self.random.bool();
         let separator = [",", " ,", ",\n "][self.random.usize(0..3)];
         let body = if is_alone { messages[0].clone() } else { format!("[{}]", messages.join(separator)) };
-        (body.into_bytes(), Content::Messages(messages))
+        let stored = messages.iter().map(|message| compact(message)).collect();
+        (body.into_bytes(), Content::Messages(stored))
     }
 
     // What is learned.

@@ -3,7 +3,7 @@
 use crate::support::http::with_offsets;
 use crate::support::sql::Fault;
 use crate::support::world::Meanwhile;
-use crate::support::{LongPoll, Outcome, Request, Response, SseClient, World};
+use crate::support::{LongPoll, Outcome, Request, Response, SseClient, World, compact};
 use durable_streams::object::producers::ProducerLimits;
 use durable_streams::storage::messages::CHUNK_ROWS_MAX;
 use durable_streams::stream::rotate::SegmentLimits;
@@ -229,7 +229,7 @@ fn json_world(bodies: &[String]) -> (World, Vec<String>) {
         post(&mut world, "application/json", body.as_bytes()).assert_is("204");
         let value: Vec<Box<serde_json::value::RawValue>> =
             serde_json::from_str(body).unwrap_or_else(|_| vec![serde_json::from_str(body).unwrap()]);
-        messages.extend(value.iter().map(|message| message.get().to_owned()));
+        messages.extend(value.iter().map(|message| compact(message.get())));
     }
     (world, messages)
 }

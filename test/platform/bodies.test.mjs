@@ -363,7 +363,7 @@ describe("what every response says", () => {
     }
   })
 
-  test("Cache-Control, nosniff, CORP and CORS on all of them", async () => {
+  test("Cache-Control, nosniff, CORP, CSP and CORS on all of them", async () => {
     const stream = server.stream(unique("sweep"))
     const target = `/v1/stream/${stream.path}`
     await stream.create(BYTES, "old life")
@@ -417,6 +417,7 @@ describe("what every response says", () => {
       )
       expect(reply.header("x-content-type-options"), what).toBe("nosniff")
       expect(reply.header("cross-origin-resource-policy"), what).toBe("cross-origin")
+      expect(reply.header("content-security-policy"), what).toBe("default-src 'none'; frame-ancestors 'none'; sandbox")
       expect(reply.header("access-control-allow-origin"), what).toBe("*")
       if (reply.status >= 400) expect(reply.header("cache-control"), what).toBe("no-store")
       if (reply.status >= 400 && method !== "HEAD") {

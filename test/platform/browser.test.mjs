@@ -8,8 +8,10 @@ import { chromium } from "playwright-core"
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
 import { CLOSED, JSON_TYPE, LONG_MS, PATIENT, SOON_MS, TEXT, Watch, numbers } from "./support.mjs"
 import { producer, readmeExample, scratch, startWorkerd, unique } from "./support.mjs"
+import { bearer, makeToken, secretKey } from "../tokens.mjs"
 
 const executablePath = "/usr/bin/chromium"
+const BROWSER_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 // In CI it must be there: the launch then fails and says why.
 const isLeftOut = !existsSync(executablePath) && process.env.CI !== "true"
 if (isLeftOut) console.warn(`There is no ${executablePath}: the browser tests are left out.`)
@@ -23,8 +25,7 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     site.listen(0, "127.0.0.1")
     await once(site, "listening")
     origin = `http://127.0.0.1:${site.address().port}`
-    const args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    browser = await chromium.launch({ executablePath, args, timeout: SOON_MS * 2 })
+    browser = await chromium.launch({ executablePath, args: BROWSER_ARGS, timeout: SOON_MS * 2 })
   }, LONG_MS)
   afterAll(async () => {
     await browser?.close()
@@ -178,6 +179,97 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
       deleted: [204, null, null, null, null],
     })
   })
+})
+
+/** Asks for another stream, with whatever the page was opened with. */
+const SCRIPT = `
+  const token = new URLSearchParams(location.search).get("token")
+  fetch("/v1/stream/shared/secret?offset=-1" + (token ? "&token=" + token : "")).catch(() => {})`
+const HTML = `<!doctype html><img src="/v1/stream/shared/secret?offset=-1"><script>${SCRIPT}</script>`
+const XHTML = `<html xmlns="http://www.w3.org/1999/xhtml"><script><![CDATA[${SCRIPT}]]></script></html>`
+
+/** Content that would run, by its type. */
+const ACTIVE = {
+  "text/html": HTML,
+  "text/html; charset=utf-8": HTML,
+  "image/svg+xml": `<svg xmlns="http://www.w3.org/2000/svg"><script><![CDATA[${SCRIPT}]]></script></svg>`,
+  "application/xhtml+xml": XHTML,
+  "text/xml": XHTML,
+  "application/xml": XHTML,
+  "multipart/x-mixed-replace; boundary=b": `--b\r\nContent-Type: text/html\r\n\r\n${HTML}\r\n--b--\r\n`,
+  "text/javascript": SCRIPT,
+  "application/pdf": "%PDF-1.7\n1 0 obj<</Type/Catalog/OpenAction<</S/URI/URI(/v1/stream/shared/secret)>>>>endobj\n%%EOF",
+  "application/x-unheard-of": HTML,
+  'text/plain; x="a, text/html"': HTML,
+  "text/plain": HTML,
+  "application/json": JSON.stringify(HTML),
+  "application/octet-stream": HTML,
+  "text/event-stream": HTML,
+}
+
+describe.skipIf(isLeftOut)("a page that is a stream's content, in Chromium", () => {
+  const key = secretKey()
+  const token = makeToken(key, { sub: "shared" })
+  let server, browser, site
+  beforeAll(async () => {
+    server = await startWorkerd(await scratch(), { PROJECT_KEYS: JSON.stringify({ shared: { keys: [key] } }) })
+    site = createServer((_, response) => response.setHeader("content-type", "text/html").end("<!doctype html>"))
+    site.listen(0, "127.0.0.1")
+    await once(site, "listening")
+    browser = await chromium.launch({ executablePath, args: BROWSER_ARGS, timeout: SOON_MS * 2 })
+    await server.stream("shared/secret").create({ ...TEXT, ...bearer(token) }, "secret")
+  }, LONG_MS)
+  afterAll(async () => {
+    await browser?.close()
+    site?.close()
+    await server?.kill()
+  })
+
+  /** Opens a URL; resolves with the requests for the other stream, once the content has been shown, saved or refused. */
+  async function reached(url, { cookie, framed }) {
+    const context = await browser.newContext()
+    onTestFinished(() => context.close())
+    if (cookie) await context.addCookies([{ name: "stream-token", value: token, url: server.url, httpOnly: true }])
+    const page = await context.newPage()
+    const requests = []
+    context.on("request", (request) => requests.push(request.url()))
+    const saved = page.waitForEvent("download", { timeout: SOON_MS }).catch(() => {})
+    if (framed) {
+      await page.goto(`http://127.0.0.1:${site.address().port}`, { timeout: SOON_MS })
+      const shown = page.evaluate((url) => {
+        const frame = document.createElement("iframe")
+        frame.src = url
+        return new Promise((resolve) => {
+          frame.addEventListener("load", resolve)
+          document.body.append(frame)
+        }).then(() => {})
+      }, url)
+      await Promise.race([shown, saved])
+    } else {
+      await page.goto(url, { waitUntil: "load", timeout: SOON_MS }).catch(() => saved)
+    }
+    // What the page began has been seen once another request of the browser has.
+    const last = await context.newPage()
+    await last.goto(`${server.url}/health`, { timeout: SOON_MS })
+    expect(requests).toContain(url)
+    return requests.filter((asked) => asked.includes("/shared/secret"))
+  }
+
+  for (const [type, body] of Object.entries(ACTIVE)) {
+    test(`no content of type ${type} runs or asks for another stream`, async () => {
+      const stream = server.stream(`shared/${unique("page")}`)
+      await stream.create({ "content-type": type, ...bearer(token) }, body)
+      for (const [how, visit] of Object.entries({
+        "with the cookie": { url: `${stream.url}?offset=-1`, cookie: true },
+        "with the cookie, by its bare URL": { url: stream.url, cookie: true },
+        "with a token in the URL": { url: `${stream.url}?offset=-1&token=${token}` },
+        "in a frame of another origin": { url: `${stream.url}?offset=-1`, cookie: true, framed: true },
+        "as a long-poll": { url: `${stream.url}?offset=-1&live=long-poll`, cookie: true },
+      })) {
+        expect([how, await reached(visit.url, visit)]).toEqual([how, []])
+      }
+    }, LONG_MS)
+  }
 })
 
 /** What a page told, in order. */

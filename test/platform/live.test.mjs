@@ -1,7 +1,7 @@
 // Live readers on workerd: nothing twice, nothing missing, nothing in the wrong order, whatever clients and writers do.
 
 import { randomBytes } from "node:crypto"
-import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
 import { RawConnection } from "./raw.mjs"
 import { SlowReader, SseReader, longPoll, readToTheEnd, readersAsked } from "./readers.mjs"
 import { BYTES, CLOSED, JSON_TYPE, LONG_MS, PATIENT, TEXT } from "./support.mjs"
@@ -357,4 +357,56 @@ describe("small chunks", () => {
       await server.dispose()
     }
   })
+})
+
+describe("content that becomes larger as events", () => {
+  let server
+  beforeAll(async () => {
+    server = await startWorkerd(await scratch(), PATIENT)
+  })
+  afterAll(() => server?.kill())
+
+  test("no white space in a JSON message stops its stream's readers", async () => {
+    const stream = server.stream(unique("white-space"))
+    await stream.create(JSON_TYPE)
+    await stream.append(`{"a":${"\n".repeat(9 * MIB)}1}`, JSON_TYPE)
+    const reader = await SseReader.open(stream)
+    expect(reader.response.status).toBe(200)
+    await reader.untilMessages(1)
+    await stream.append(`{"a":${"\r\n \t".repeat(MIB)}2}`, JSON_TYPE)
+    await stream.append('{"a":3}', JSON_TYPE)
+    await reader.untilMessages(3)
+    expect(reader.messages).toEqual([{ a: 1 }, { a: 2 }, { a: 3 }])
+    expect((await stream.read()).text).toBe('[{"a":1},{"a":2},{"a":3}]')
+    reader.close()
+  }, LONG_MS)
+
+  test("no lines of a text stop its stream's readers, nor take the room of those of others", async () => {
+    const stream = server.stream(unique("lines"))
+    await stream.create(TEXT)
+    await stream.append("\n".repeat(4 * MIB), TEXT)
+    const { pathname, host } = new URL(stream.url)
+    // Readers that take nothing.
+    for (const _ of numbers(2)) {
+      const idle = await RawConnection.open(stream.url)
+      onTestFinished(() => idle.socket.destroy())
+      idle.send(`GET ${pathname}?offset=-1&live=sse HTTP/1.1\r\nHost: ${host}\r\n\r\n`)
+      await idle.until(/\r\n\r\n/u)
+      expect(idle.text).toMatch(/^HTTP\/1\.1 200 /u)
+      idle.socket.pause()
+    }
+    const other = server.stream(unique("other"))
+    await other.create(BYTES)
+    await other.append(new Uint8Array(4 * MIB), BYTES)
+    expect((await other.read()).bytes.length).toBe(4 * MIB)
+
+    const reader = await SseReader.open(stream)
+    await reader.untilAtTail(LONG_MS / 2)
+    await stream.append("later", TEXT)
+    await reader.until("what came later", ({ data }) => data.at(-1) === "later")
+    expect(reader.data.slice(0, -1).join("") === "\n".repeat(4 * MIB)).toBe(true)
+    // Each line is `data:` and its end.
+    for (const data of reader.data) expect(6 * (data.length + 1)).toBeLessThanOrEqual(6 * MIB + 512)
+    reader.close()
+  }, LONG_MS)
 })

@@ -2,12 +2,14 @@
 
 use durable_streams::protocol::cache_policy::{Audience, CachePolicy};
 use durable_streams::protocol::command::STREAM_METHODS;
+use durable_streams::protocol::content_type::ContentType;
 use durable_streams::protocol::fork::ForkRefusal;
 use durable_streams::protocol::lifetime::Lifetime;
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::producer::Producer;
+use durable_streams::protocol::read_head::ReadHead;
 use durable_streams::protocol::refusal::Refusal;
-use durable_streams::protocol::reply::{ReadHead, Reply};
+use durable_streams::protocol::reply::Reply;
 use durable_streams::protocol::retention::Retention;
 
 use crate::support::sql::Fault;
@@ -158,8 +160,9 @@ fn every_refusal_of_a_fork() {
 #[test]
 fn every_reply() {
     let producer = Producer { id: "p".to_owned(), epoch: 1, seq: 2 };
+    let text = ContentType::parse("text/plain").unwrap();
     let head = |closed, cursor| ReadHead {
-        content_type: "text/plain".to_owned(),
+        content_type: text.clone(),
         next: TAIL,
         up_to_date: closed,
         closed,
@@ -170,13 +173,13 @@ fn every_reply() {
     };
     let table = [
         (
-            Reply::created("https://x/y", "text/plain", TAIL, true)
+            Reply::created("https://x/y", &text, TAIL, true)
                 .with_retention(Some(Retention::Bytes { bytes: 7 })),
             "201 | location: https://x/y | stream-closed: true | stream-retention: bytes=7",
         ),
         (
-            Reply::exists("text/plain", TAIL, false),
-            "200 | content-type: text/plain | stream-next-offset: @1_5 | !stream-retention",
+            Reply::exists(&text, TAIL, false),
+            "200 | content-type: text/plain | !content-disposition | stream-next-offset: @1_5 | !stream-retention",
         ),
         (Reply::appended(TAIL, false, None), "204 | stream-next-offset: @1_5"),
         (
@@ -188,7 +191,7 @@ fn every_reply() {
         (Reply::duplicate(TAIL, false, 3, 4), "204 | producer-epoch: 3 | producer-seq: 4"),
         (Reply::deleted(), "204"),
         (
-            Reply::metadata("text/plain", TAIL, false, true, Lifetime::Ttl { seconds: 9 })
+            Reply::metadata(&text, TAIL, false, true, Lifetime::Ttl { seconds: 9 })
                 .with_retention(Some(Retention::Seconds { seconds: 8 })),
             "200 | stream-ttl: 9 | stream-public: true | stream-retention: 8",
         ),

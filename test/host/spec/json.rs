@@ -11,7 +11,7 @@ fn posted(body: impl Into<Vec<u8>>) -> (World, crate::support::Response) {
     (world, response)
 }
 
-/// No re-serialising: what came is what goes.
+/// No re-serialising: what came is what goes, without the white space between tokens.
 #[test]
 fn messages_keep_their_bytes() {
     let messages = [
@@ -22,7 +22,8 @@ fn messages_keep_their_bytes() {
         "123456789012345678901234567890",
         "{\"b\":1,\"a\":2}",
         "{\"a\":1,\"a\":2}",
-        "{ \"a\" :\t[ 1 , 2 ]\r\n}",
+        "\" a , b : [ c ] \"",
+        "{\" \\\" \\\\\":\" \"}",
         "\"\\u00e9\\/\\ud83d\\ude00\\n\"",
         "\"\u{e9}\u{1f600}\u{2028}\"",
         "\"\\ud800\"",
@@ -41,15 +42,35 @@ fn messages_keep_their_bytes() {
     }
     let batch = format!("[{}]", messages.join(","));
     let (mut world, response) = posted(batch.clone());
-    response.assert_is("204 | stream-next-offset: @0_16");
+    response.assert_is("204 | stream-next-offset: @0_17");
     assert_eq!(world.ask("GET").text(), batch);
+}
+
+/// White space between tokens is not stored, wherever it stands and whatever it is: a reader of events would get a line
+/// for each line feed.
+#[test]
+fn white_space_between_tokens_is_not_stored() {
+    for (body, shown) in [
+        ("{ \"a\" :\t[ 1 , 2 ]\r\n}", "[{\"a\":[1,2]}]"),
+        ("\n\n1\n", "[1]"),
+        ("[ { \"a b\" : \" \\\" , \" } , [ ] , \" \" , 1 ]", "[{\"a b\":\" \\\" , \"},[],\" \",1]"),
+        ("[\t[ 1 , 2 ] ]", "[[1,2]]"),
+    ] {
+        let (mut world, _) = posted(body);
+        assert_eq!(world.ask("GET").text(), shown, "from {body}");
+    }
+    let lines = "\n".repeat(3 << 20);
+    let (mut world, response) = posted(format!("[{{\"a\":{lines}1}},{lines}2]"));
+    response.assert_is("204 | stream-next-offset: @0_2");
+    assert_eq!(world.ask("GET").text(), "[{\"a\":1},2]");
+    world.ask("GET ?offset=@0_1").assert_is("200 << [2]");
 }
 
 /// 9.1.2: exactly one level.
 #[test]
 fn flattens_one_level() {
     for (body, count, shown) in [
-        ("{\"event\": \"created\"}", 1, "[{\"event\": \"created\"}]"),
+        ("{\"event\": \"created\"}", 1, "[{\"event\":\"created\"}]"),
         ("[{\"event\":\"a\"},{\"event\":\"b\"}]", 2, "[{\"event\":\"a\"},{\"event\":\"b\"}]"),
         ("[[1,2], [3,4]]", 2, "[[1,2],[3,4]]"),
         ("[[[1,2,3]]]", 1, "[[[1,2,3]]]"),

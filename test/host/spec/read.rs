@@ -1,7 +1,7 @@
 //! PROTOCOL.md 5.6: catch-up reads.
 
 use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
-use crate::support::{Request, World, check};
+use crate::support::{LongPoll, Request, World, check};
 use durable_streams::object::room::chunk_bytes;
 
 #[test]
@@ -134,4 +134,47 @@ fn a_read_gives_less_the_less_room_its_client_has_left() {
     for (max_bytes, room_bytes, given_bytes) in table {
         assert_eq!(chunk_bytes(max_bytes, room_bytes), given_bytes, "{room_bytes} left");
     }
+}
+
+/// Every type that a browser might run is an attachment wherever a response names it; of a few it is known that no browser
+/// runs them. A comma begins another type, for browsers.
+#[test]
+fn content_that_a_browser_might_run_is_an_attachment() {
+    for (content_type, is_attachment) in [
+        ("application/json", false),
+        ("Text/Plain; charset=utf-8", false),
+        ("text/event-stream", false),
+        ("application/octet-stream", false),
+        ("text/html", true),
+        ("text/html; charset=utf-8", true),
+        ("image/svg+xml", true),
+        ("application/xhtml+xml", true),
+        ("text/xml", true),
+        ("application/xml", true),
+        ("multipart/x-mixed-replace", true),
+        ("text/javascript", true),
+        ("application/pdf", true),
+        ("application/problem+json", true),
+        ("application/unheard-of", true),
+        ("text/plain; x=\"a, text/html\"", true),
+        ("application/json; x=\",text/html;\"", true),
+    ] {
+        let expected = if is_attachment { "content-disposition: attachment" } else { "!content-disposition" };
+        let put = format!("PUT | content-type: {content_type}");
+        check(&[], &put, &format!("201 | {expected}"));
+        for again in [put.as_str(), "HEAD", "GET ?offset=-1", "GET ?offset=now"] {
+            check(&[&put], again, &format!("200 | {expected}"));
+        }
+        let mut world = World::after(&[&put]);
+        let mut poll = LongPoll::park(&mut world, "GET ?offset=-1&live=long-poll");
+        world.run(&[&format!("POST | content-type: {content_type} << 1")]);
+        poll.answer(&mut world).unwrap().assert_is(&format!("200 | {expected}"));
+        check(
+            &[&put],
+            "GET ?offset=-1&live=sse",
+            "200 | content-type: text/event-stream | !content-disposition",
+        );
+    }
+    check(&[], "PUT | content-type: text/plain, text/html", "400");
+    check(&[], "PUT | content-type: text/plain;a=b, text/html", "400");
 }

@@ -252,7 +252,7 @@ impl Family {
             (Ok(Answer::Cold(cold)), Command::Read(request)) => {
                 // However many owners it asks, together they give one chunk.
                 let is_inherited = cold.fetches.iter().all(|fetch| matches!(fetch, Fetch::Inherit { .. }));
-                assert!(!is_inherited || cold.bytes() <= CHUNK_MAX_BYTES as u64, "{cold:?}");
+                assert!(!is_inherited || cold.bytes() <= self.limits.chunk_max_bytes as u64, "{cold:?}");
                 let (cold, fetched) = (Box::new(cold), Vec::new());
                 Begun::Waits(self.wait(&path, Doing::Read { request, cold, fetched }))
             }

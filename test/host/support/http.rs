@@ -68,7 +68,9 @@ impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.status)?;
         let is_common = |name: &str| {
-            ["access-control-", "cross-origin-", "x-content-"].iter().any(|start| name.starts_with(start))
+            ["access-control-", "cross-origin-", "x-content-", "content-security-"]
+                .iter()
+                .any(|start| name.starts_with(start))
         };
         for (name, value) in self.headers.iter().filter(|(name, _)| !is_common(name)) {
             write!(f, " | {name}: {value}")?;
@@ -130,6 +132,8 @@ impl Response {
         }
         assert_eq!(self.header("x-content-type-options"), Some("nosniff"), "{self:?}");
         assert_eq!(self.header("cross-origin-resource-policy"), Some("cross-origin"), "{self:?}");
+        let policy = "default-src 'none'; frame-ancestors 'none'; sandbox";
+        assert_eq!(self.header("content-security-policy"), Some(policy), "{self:?}");
         let exposed = self.header("access-control-expose-headers");
         assert_eq!(self.header("access-control-allow-origin").is_some(), exposed.is_some(), "{self:?}");
         let exposed = exposed.unwrap_or(EXPOSED);
@@ -137,6 +141,7 @@ impl Response {
             let is_simple = ["content-type", "cache-control", "vary"].contains(&name);
             let is_browsers = name.starts_with("access-control-")
                 || name.starts_with("cross-origin")
+                || ["content-security-policy", "content-disposition"].contains(&name)
                 || name.starts_with("x-");
             assert!(is_simple || is_browsers || exposed.contains(name), "{name} is hidden from browsers");
         }

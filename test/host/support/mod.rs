@@ -17,3 +17,14 @@ pub(crate) use family::Family;
 pub(crate) use http::{Request, Response};
 pub(crate) use live::{LongPoll, SseClient};
 pub(crate) use world::{Outcome, World, check};
+
+/// JSON without the white space between its tokens, one character after the other.
+pub(crate) fn compact(text: &str) -> String {
+    let (mut in_string, mut is_escaped) = (false, false);
+    let is_kept = |c: &char| {
+        in_string ^= *c == '"' && !is_escaped;
+        is_escaped = in_string && *c == '\\' && !is_escaped;
+        in_string || !matches!(c, ' ' | '\t' | '\n' | '\r')
+    };
+    text.chars().filter(is_kept).collect()
+}
