@@ -123,7 +123,8 @@ fn a_delete_ends_it_and_the_next_life_stays_unseen() {
 fn refusals() {
     check(&[TEXT], "GET ?live=sse", "400 | error: invalid_query");
     check(&[], SSE, "404 | error: stream_not_found");
-    check(&[TEXT], "GET ?offset=-1&live=sse&cursor=x", "200");
+    // What is no cursor of this server is none.
+    SseClient::open(&mut World::after(&[TEXT]), "GET ?offset=-1&live=sse&cursor=x").head().assert_is("200");
     check(&[TEXT], "GET ?offset=-1&live=sse | last-event-id: x", "400 | error: invalid_header");
 }
 
@@ -295,7 +296,7 @@ fn a_large_append_is_fetched() {
 /// with the next request.
 #[test]
 fn a_large_snapshot_is_no_frame() {
-    let line_ends = "\n".repeat(900_000);
+    let line_ends = "\n".repeat(230_000);
     for (put, append, data) in [
         (JSON, "POST | content-type: application/json", format!("\"{}\"", "x".repeat(5 << 20))),
         (TEXT, "POST | content-type: text/plain", line_ends),
