@@ -81,16 +81,25 @@ function passedOnTo(method, url, request) {
 const mayBeShared = ({ method, url, headers }) =>
   method === "GET" && url.includes("offset=") && !headers.has("if-none-match")
 
+/** The last `Host` that was right: most requests have the same. */
+let knownHost
+
+function hasHost({ headers }) {
+  const host = headers.get("host")
+  if (host === knownHost || host === null) return true
+  if (!edge.isAuthority(host)) return false
+  knownHost = host
+  return true
+}
+
 function respond(request, env, context) {
   const { method, url } = request
-  const path = passedOnTo(method, url, request)
+  const path = hasHost(request) ? passedOnTo(method, url, request) : undefined
   if (path === undefined) return edge.answer(request, context)
   return answered(path, request, env, context).catch((error) => {
     revive()
-    const refusal = wasm.unreached(method, path, error)
-    if (refusal !== undefined) return refusal
     if (edgeLife !== life) configure(env)
-    return edge.answer(request, context)
+    return edge.unreached(method, path, error) ?? edge.answer(request, context)
   })
 }
 

@@ -69,7 +69,7 @@ test("what is set wrongly locks the server", async () => {
 describe("one token", () => {
   let server
   beforeAll(async () => {
-    server = await start({ vars: { AUTH_TOKEN, CORS_ORIGINS: APP.origin, CORS_CREDENTIALS: "1", ...PATIENT } })
+    server = await start({ vars: { AUTH_TOKEN, PUBLIC_STREAMS: "on", CORS_ORIGINS: APP.origin, CORS_CREDENTIALS: "1", ...PATIENT } })
   })
   afterAll(() => server?.dispose())
 
