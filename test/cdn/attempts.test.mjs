@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { bearer, makeToken, secretKey } from "../tokens.mjs"
 import { HttpConnection } from "../platform/raw.mjs"
-import { BYTES, CLOSED, scratch, startWorkerd, unique } from "../platform/support.mjs"
+import { BYTES, CLOSED, elsewhere, scratch, startWorkerd, unique } from "../platform/support.mjs"
 import { isInstalled, startNginx } from "./nginx.mjs"
 
 const keys = { victim: secretKey(), mallory: secretKey() }
@@ -21,7 +21,7 @@ describe.skipIf(!isInstalled)("through nginx", () => {
   const victim = () => bearer(makeToken(keys.victim, { sub: "victim" }))
   const mallory = () => bearer(makeToken(keys.mallory, { sub: "mallory" }))
   beforeAll(async () => {
-    const vars = { PROJECT_KEYS, CORS_ORIGINS: APP.origin, CHUNK_MAX_BYTES: `${CHUNK}`, LONG_POLL_TIMEOUT_SECONDS: "1" }
+    const vars = { PROJECT_KEYS, PUBLIC_STREAMS: "on", CORS_ORIGINS: APP.origin, CHUNK_MAX_BYTES: `${CHUNK}`, LONG_POLL_TIMEOUT_SECONDS: "1" }
     worker = await startWorkerd(await scratch(), vars)
     nginx = await startNginx(worker.url)
   })
@@ -31,9 +31,10 @@ describe.skipIf(!isInstalled)("through nginx", () => {
   })
 
   async function ask(method, target, { headers = {}, body } = {}) {
+    const from = { host: "streams.example", ...elsewhere() }
     const connection = await HttpConnection.open(nginx.url)
     try {
-      return await connection.ask(method, target, { headers: { host: "streams.example", ...headers }, body })
+      return await connection.ask(method, target, { headers: { ...from, ...headers }, body })
     } finally {
       connection.close()
     }
