@@ -188,7 +188,8 @@ export class Stream {
  * The built worker on plain workerd, as a process of ours that can be killed; the same folder brings it back. Nothing
  * stands in front of it, unlike Miniflare's proxy: it sees each URL, body and disconnection as the client made it. It has
  * no bucket for segments unless it is given one. A `world`, the text of a module, is what it fetches from, and its
- * entrypoints `Registry` and `Limit` are the bindings of these names.
+ * entrypoints `Registry` and `Limit` are the bindings of these names; with an entrypoint `Streams` that is all there is of
+ * objects.
  */
 export async function startWorkerd(folder, vars = {}, bucket = undefined, world = undefined) {
   const disk = join(folder, "disk")
@@ -201,10 +202,12 @@ export async function startWorkerd(folder, vars = {}, bucket = undefined, world 
   const bucketService = bucket ? `, (name = "bucket", external = (address = "${bucket.address}", http = ()))` : ""
   const bucketBinding = bucket ? `(name = "SEGMENTS", r2Bucket = "bucket"),` : ""
   const worldService = world ? `, (name = "world", worker = .world)` : ""
-  const worldBindings = world
-    ? `(name = "REGISTRY", service = (name = "world", entrypoint = "Registry")),
-       (name = "REQUEST_LIMIT", service = (name = "world", entrypoint = "Limit")),`
-    : ""
+  const fromWorld = { REGISTRY: "Registry", REQUEST_LIMIT: "Limit", STREAMS: "Streams" }
+  const given = Object.entries(fromWorld).filter(([, entrypoint]) => world?.includes(`class ${entrypoint} `))
+  const worldBindings = given.map(
+    ([name, entrypoint]) => `(name = "${name}", service = (name = "world", entrypoint = "${entrypoint}")),`,
+  )
+  const objects = worldBindings.join().includes("STREAMS") ? "" : `(name = "STREAMS", durableObjectNamespace = "StreamObject"),`
   const worldSocket = world ? `, (name = "world", address = "127.0.0.1:0", http = (), service = "world")` : ""
   if (world) await writeFile(join(folder, "world.js"), world)
   await writeFile(
@@ -221,7 +224,7 @@ const streams :Workerd.Worker = (
   compatibilityFlags = ${JSON.stringify(config.compatibility_flags)},
   durableObjectNamespaces = [(className = "StreamObject", uniqueKey = "streams", enableSql = true)],
   durableObjectStorage = (localDisk = "disk"),
-  bindings = [(name = "STREAMS", durableObjectNamespace = "StreamObject"), ${bucketBinding} ${worldBindings} ${texts.join(" ")}],
+  bindings = [${objects} ${bucketBinding} ${worldBindings.join(" ")} ${texts.join(" ")}],
   ${world ? `globalOutbound = "world",` : ""}
 );
 ${
