@@ -33,7 +33,7 @@ const pieces = (bytes, size) =>
 test("a Host that is no name or address is refused, and the connection goes on", async () => {
   const { stream, target } = await created("host")
   const connection = await connect()
-  const wrong = ["a/b", "a?x", "a#x", "a\\b", "a b", "a@b", "a,b", "a:b", "", "[::1", "\xff"].map((host) => `host: ${host}`)
+  const wrong = ["a/b", "a?x", "a#x", "a\\b", "a b", "a@b", "a,b", "a:b", "[::1"].map((host) => `host: ${host}`)
   wrong.push("host: test\r\nhost: test", "host: test\r\nhost: evil.example", "host: a/v1/stream")
   for (const lines of wrong) {
     for (const [request, body] of [["GET", ""], ["POST", "x"], ["PUT", ""], ["GET", ""], ["OPTIONS", ""]]) {
@@ -44,6 +44,11 @@ test("a Host that is no name or address is refused, and the connection goes on",
       expect([lines, request, reply.status]).toEqual([lines, request, 400])
       expect([codeOf(reply), reply.header("cache-control")]).toEqual(["invalid_header", "no-store"])
     }
+  }
+  // These workerd refuses by itself.
+  for (const lines of ["host: ", "host: \xff", "x: no host"]) {
+    connection.send(`GET ${target} HTTP/1.1\r\n${lines}\r\n\r\n`)
+    expect((await connection.reply("GET")).status).toBe(400)
   }
   for (const host of ["127.0.0.1:8787", "streams.example", "[::1]:80", "A_b.example"]) {
     expect((await connection.ask("GET", target, { headers: { host } })).status).toBe(200)
