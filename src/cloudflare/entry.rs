@@ -283,7 +283,8 @@ impl Inner {
         Credential::of(method, url, authorization.as_deref().filter(|_| !is_open), cookie.as_deref())
     }
 
-    /// Counts a request by its token, if that is valid and allows it, or else by its address.
+    /// Counts a request by its token, if that is valid and allows it, or else by its address. In open mode no token says
+    /// anything.
     async fn count(
         &self,
         granted: &Result<Grant, Refusal>,
@@ -291,7 +292,9 @@ impl Inner {
         caller: &Caller<'_>,
     ) -> Result<(), Refusal> {
         match (granted, &credential.token) {
-            (Ok(_), Some(token)) if self.is_limited => limits::hold_token(&self.env, token).await,
+            (Ok(_), Some(token)) if self.is_limited && !self.access.is_open() => {
+                limits::hold_token(&self.env, token).await
+            }
             _ => caller.count().await,
         }
     }

@@ -579,10 +579,14 @@ describe("limits", () => {
 
   test("everybody by address where everybody may do everything", async () => {
     await limited({ requests: 5, creates: 2, vars: {} }, async (server) => {
-      const from = (address) => ({ "cf-connecting-ip": address })
+      const from = (address, more) => ({ "cf-connecting-ip": address, ...more })
       expect(await statuses(server, 2, "PUT", "a", from("192.0.2.1"))).toEqual([201, 201])
       expect(await statuses(server, 1, "PUT", "a", from("192.0.2.2"))).toEqual([429])
-      expect(await statuses(server, 4, "GET", "a", from("192.0.2.1"))).toEqual([404, 404, 404, 429])
+      // A token says nothing here, wherever it is.
+      expect(await statuses(server, 1, "GET", "a", from("192.0.2.1"), "?token=a")).toEqual([404])
+      expect(await statuses(server, 1, "GET", "a", from("192.0.2.1", { cookie: "stream-token=b" }))).toEqual([404])
+      expect(await statuses(server, 2, "GET", "a", from("192.0.2.1"))).toEqual([404, 429])
+      expect(await statuses(server, 1, "GET", "a", from("192.0.2.1"), "?token=c")).toEqual([429])
       expect(await statuses(server, 1, "PUT", "b", from("192.0.2.2"))).toEqual([201])
     })
   })

@@ -305,7 +305,7 @@ fn waiters_renew_their_reader_key() {
     keyed.answer(&mut world).unwrap().assert_is(&format!("200 | {PUBLIC} | !stream-reader-key"));
 }
 
-/// Versions before 0.2 gave readers what they stored: that is no secret, and makes no keys until a PUT replaces it.
+/// Versions without hourly keys gave readers what they stored: that is no secret, and makes no keys until a PUT replaces it.
 #[test]
 fn a_key_that_readers_had_for_good_makes_no_keys() {
     let (mut world, _) = guarded(&[TEXT, HELLO]);
