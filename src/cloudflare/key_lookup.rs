@@ -82,10 +82,12 @@ impl Lookups {
         let led = self.led(&name);
         if let Some(led) = led {
             let late = Timer::new(LOOKUP_WAIT_MAX);
-            if let Either::Right(_) = select(JsFuture::from(led), late.over()).await {
-                // The request that began it may be gone.
+            let Either::Left((Ok(_), _)) = select(JsFuture::from(led), late.over()).await else {
+                // The request that began it is gone.
+                self.under_way.borrow_mut().forget(&name);
                 self.look_up(check, token).await;
-            }
+                return Ok(());
+            };
             return Ok(());
         }
         let (lookups, token, of) = (Rc::clone(self), token.to_owned(), name.clone());
