@@ -48,6 +48,8 @@ impl Config {
         let text = |name: &str| env.var(name).ok().map(|value| value.to_string());
         let limit = |name: &str| text(name).and_then(|value| value.parse().ok()).filter(|value| *value > 0);
         let number = |name: &str, default: u64| limit(name).unwrap_or(default);
+        let guarded = GUARDS.iter().any(|name| binding(env, name).is_some());
+        let public_streams = text("PUBLIC_STREAMS").is_some_and(|value| value == "on");
         Config {
             sse_lifetime: number("SSE_LIFETIME_SECONDS", 60) * 1000,
             limits: Limits {
@@ -59,7 +61,8 @@ impl Config {
                     bytes_max: number("SEGMENT_MAX_BYTES", 4 << 20).min(SEGMENT_LIMIT_BYTES),
                     closed_bytes_min: number("SEGMENT_MIN_BYTES", SEGMENT_MIN_BYTES),
                 }),
-                guarded: GUARDS.iter().any(|name| binding(env, name).is_some()),
+                guarded,
+                hides_public: guarded && !public_streams,
                 mirrors: false,
                 registries: match text("REGISTRY_STREAM").as_deref() {
                     Some("off") => Registries::Off,

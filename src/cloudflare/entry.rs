@@ -5,30 +5,33 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use http::Method;
-use js_sys::Reflect;
 use wasm_bindgen::prelude::*;
 use web_sys::{Request, Response};
 use worker::{Context, Env};
 
+use super::caller::Caller;
 use super::config::{Config, settings};
 use super::errand::{Errand, Kind};
+use super::key_lookup::Lookups;
 use super::upstream;
-use super::{clock, key_lookup, limits, listing, log, orphans, receiving, reply};
+use super::{clock, limits, listing, log, orphans, receiving, reply};
 use crate::edge::access::{Access, Settings};
 use crate::edge::admin::Admin;
 use crate::edge::auth::{Credential, Verdict, Weighed, judge, may_have_token, weigh};
 use crate::edge::collapse::{Reader, collapse_key};
 use crate::edge::cors::Cors;
 use crate::edge::grant::Grant;
-use crate::edge::keyring::{Check, Keyring};
+use crate::edge::host;
+use crate::edge::keyring::Keyring;
 use crate::edge::listing::Listing;
 use crate::edge::route::{Route, project_named, route};
+use crate::edge::strangers::Strangers;
 use crate::protocol::fork::source_path;
 use crate::protocol::names::header;
+use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::registry::Registries;
 use crate::protocol::reply::Reply;
-use crate::storage::Failure;
 
 /// How many things may have to be learnt of one token: its project, its keys, its signature.
 const LEARNT_MAX: usize = 3;
@@ -45,7 +48,8 @@ struct Inner {
     access: Access,
     admin: Admin,
     cors: Cors,
-    keyring: RefCell<Keyring>,
+    lookups: Rc<Lookups>,
+    strangers: RefCell<Strangers>,
     is_limited: bool,
 }
 
@@ -62,11 +66,12 @@ impl Edge {
             admin: Admin::of(&settings),
             // One that is wrong has locked the server.
             cors: Cors::of(&settings).or_else(|_| Cors::of(&Settings::default())).expect("no site is right"),
-            keyring: RefCell::new(Keyring::new(settings.has_registry)),
+            lookups: Lookups::new(env.clone(), Keyring::new(settings.has_registry)),
+            strangers: RefCell::default(),
             is_limited: limits::are_bound(&env),
             env,
         };
-        log::configured(&inner.access, inner.config.debug);
+        log::configured(&inner.access, inner.is_limited, inner.config.debug);
         Edge { inner: Rc::new(inner) }
     }
 
@@ -82,6 +87,12 @@ impl Edge {
         self.inner.access.is_guarded()
     }
 
+    /// Whether the URL of a request can be made of its `Host`: else [`Edge::answer`] refuses it.
+    #[wasm_bindgen(js_name = isAuthority)]
+    pub fn is_authority(&self, host: &str) -> bool {
+        host::is_authority(host)
+    }
+
     /// The path of the stream whose object answers this request alone; `None` if [`Edge::answer`] is to be asked.
     #[wasm_bindgen(js_name = passedOnTo)]
     pub fn passed_on_to(&self, method: &str, url: &str, decisive: Option<String>) -> Option<String> {
@@ -94,6 +105,12 @@ impl Edge {
     #[wasm_bindgen(js_name = collapseKey)]
     pub fn collapse_key(&self, url: &str) -> Option<String> {
         collapse_key(self.inner.reader(), url)
+    }
+
+    /// The answer to an append whose body was not received at the edge.
+    #[wasm_bindgen(js_name = refusedBody)]
+    pub fn refused_body(&self, why: u8) -> Result<Response, JsValue> {
+        reply::response(&self.inner.seen(Reply::refused(&receiving::refusal(why))))
     }
 
     /// Whether answers are shared at all.
@@ -115,17 +132,28 @@ impl Edge {
         inner.answer(&request, &Context::new(context)).await
     }
 
-    /// What an answer to a script of this site has besides.
+    /// An object failed that a request was passed on to: the answer, or `None` if it can safely be asked again.
+    pub fn unreached(&self, method: &str, path: &str, error: &JsValue) -> Result<Option<Response>, JsValue> {
+        let failure = upstream::unreached(error);
+        if parse(method).is_safe() {
+            log::failure(path, &failure);
+            return Ok(None);
+        }
+        upstream::unavailable(path, self.inner.reader(), &failure).map(Some)
+    }
+
+    /// What an answer to a script of this site has besides, and has not: an object that still is of a deployment in open mode
+    /// lets every site see it.
     #[wasm_bindgen(js_name = originLines)]
     pub fn origin_lines(&self, url: &str, origin: &str) -> String {
         let inner = &self.inner;
         let project = project_named(url).unwrap_or_default();
-        let keyring = inner.keyring.borrow();
+        let keyring = inner.lookups.keyring.borrow();
         let own = match &inner.access {
             Access::Projects(projects) => keyring.cors(projects, &project),
             Access::Locked { .. } | Access::Open { .. } | Access::Token(_) => None,
         };
-        own.unwrap_or(&inner.cors).header_lines(origin)
+        format!("{}\n\n{}", header::ALLOW_ORIGIN, own.unwrap_or(&inner.cors).header_lines(origin))
     }
 }
 
@@ -148,7 +176,7 @@ impl Inner {
         if self.access.is_guarded() {
             let credential = Credential::of(method, url, decisive, None).ok()?;
             let asked = (method, &path);
-            match judge(&self.access, &self.keyring.borrow(), asked, &credential, clock::now()) {
+            match judge(&self.access, &self.lookups.keyring.borrow(), asked, &credential, clock::now()) {
                 Verdict::Admitted { .. } => {}
                 Verdict::Refused(_) | Verdict::Pending(_) => return None,
             }
@@ -158,38 +186,49 @@ impl Inner {
 
     async fn answer(&self, request: &Request, context: &Context) -> Result<Response, JsValue> {
         let method = parse(&request.method());
-        match self.errand(&method, request).await {
+        let caller = Caller::new(&self.env, request, self.is_limited);
+        match self.errand(&method, request, (&caller, context)).await {
             Ok(Sent::Reply(answer)) => self.reply(&method, request, answer).await,
             Err(refusal) => self.reply(&method, request, Reply::refused(&refusal)).await,
             Ok(Sent::Errand(errand)) => {
                 let answered = errand.run(&self.env, request, &self.config, context).await?;
-                match errand.stranger {
-                    // Whether there is a stream is for those to know who may read it.
-                    Some(refusal) if reply::is_unauthorized(&answered) => {
-                        self.reply(&method, request, Reply::refused(&refusal)).await
-                    }
-                    _ => Ok(answered),
+                let Some(refusal) = errand.stranger else { return Ok(answered) };
+                let is_miss = reply::is_unauthorized(&answered);
+                self.strangers.borrow_mut().answered(&caller.network(), errand.path.as_str(), is_miss);
+                // Whether there is a stream is for those to know who may read it.
+                if is_miss {
+                    self.reply(&method, request, Reply::refused(&refusal)).await
+                } else {
+                    Ok(answered)
                 }
             }
         }
     }
 
     /// Where a request goes, and as what.
-    async fn errand(&self, method: &Method, request: &Request) -> Result<Sent, Refusal> {
+    async fn errand(
+        &self,
+        method: &Method,
+        request: &Request,
+        (caller, context): (&Caller<'_>, &Context),
+    ) -> Result<Sent, Refusal> {
         let url = request.url();
         let text = |name: &str| request.headers().get(name).ok().flatten();
-        self.access.serve(&url, text(header::RAY).as_deref(), peer(request).as_deref())?;
+        host::check(text(header::HOST).as_deref())?;
+        self.access.serve(&url, text(header::RAY).as_deref(), caller.peer().as_deref())?;
         if text(header::ORIGIN).is_some() {
-            self.learn_origins(&url).await;
+            self.learn_origins(&url, (caller, context)).await?;
         }
         let (kind, path) = match route(method, &url) {
             Route::Health => return Ok(Sent::Reply(Reply::health(self.access.mode()))),
             Route::Reply(answer) => return Ok(Sent::Reply(answer)),
             Route::Listing => {
-                let (token, address) = (text(header::AUTHORIZATION), text(header::CONNECTING_IP));
-                return self.listing(&url, token.as_deref(), address).await.map(Sent::Reply);
+                let token = text(header::AUTHORIZATION);
+                return self.listing(&url, token.as_deref(), (caller, context)).await.map(Sent::Reply);
             }
             Route::Orphans => {
+                // The token may be a guess.
+                caller.count().await?;
                 let ask = self.admin.orphans(method, &url, text(header::AUTHORIZATION).as_deref())?;
                 return Ok(Sent::Reply(orphans::answer(&self.env, &ask).await));
             }
@@ -197,32 +236,74 @@ impl Inner {
             Route::LongPoll(path) => (Kind::LongPoll, path),
             Route::Sse(path) => (Kind::Sse, path),
         };
-        let (authorization, cookie) = (text(header::AUTHORIZATION), text(header::COOKIE));
-        let is_open = self.access.is_open();
-        let credential = if is_open && !method.is_safe() {
-            Credential::none()
-        } else {
-            Credential::of(method, &url, authorization.as_deref().filter(|_| !is_open), cookie.as_deref())?
-        };
-        let granted = self.weigh(&credential).await;
+        self.to_stream(method, request, (kind, path), (caller, context)).await.map(Sent::Errand)
+    }
+
+    /// A request that may go to its stream.
+    async fn to_stream(
+        &self,
+        method: &Method,
+        request: &Request,
+        (kind, path): (Kind, StreamPath),
+        (caller, context): (&Caller<'_>, &Context),
+    ) -> Result<Errand, Refusal> {
+        let text = |name: &str| request.headers().get(name).ok().flatten();
+        let credential = self.credential(method, &request.url(), &text)?;
+        let granted = self.weigh(&credential, (caller, context)).await?;
         let granted = granted.and_then(|grant| grant.allow(method, &path).map(|()| grant));
-        if self.is_limited {
-            let known = granted.is_ok().then_some(&credential);
-            let creates_in = (*method == Method::PUT).then(|| path.project());
-            limits::hold(&self.env, creates_in, known, text(header::CONNECTING_IP)).await?;
+        self.count(&granted, &credential, caller).await?;
+        let grant = match granted {
+            Ok(grant) => grant,
+            Err(refusal) if method.is_safe() && !self.config.limits.hides_public => {
+                self.strangers.borrow_mut().ask(&caller.network(), path.as_str(), clock::now())?;
+                let (reader, stranger) = (Reader::Stranger, Some(refusal));
+                let source = credential.source;
+                return Ok(Errand { kind, path, source, reader, until: None, stranger, hides_key: false });
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        let is_put = *method == Method::PUT;
+        if is_put && self.is_limited {
+            limits::hold_creation(&self.env, path.project()).await?;
         }
-        let source = text(header::STREAM_FORKED_FROM).filter(|_| *method == Method::PUT);
-        if let (Some(source), Ok(grant)) = (source, &granted) {
+        if let Some(source) = text(header::STREAM_FORKED_FROM).filter(|_| is_put) {
             // Whoever forks a stream reads it.
             grant.allow(&Method::GET, &source_path(&source)?)?;
         }
-        let (until, stranger) = match granted {
-            Ok(grant) => (grant.expires_at, None),
-            Err(refusal) if method.is_safe() => (None, Some(refusal)),
-            Err(refusal) => return Err(refusal),
-        };
-        let reader = if stranger.is_some() { Reader::Stranger } else { self.reader() };
-        Ok(Sent::Errand(Errand { kind, path, source: credential.source, reader, until, stranger }))
+        let hides_key = is_put && grant.allow(&Method::GET, &path).is_err();
+        let (reader, until) = (self.reader(), grant.expires_at);
+        Ok(Errand { kind, path, source: credential.source, reader, until, stranger: None, hides_key })
+    }
+
+    /// A request's token. In open mode none matters; one in the URL still keeps the answer out of caches.
+    fn credential(
+        &self,
+        method: &Method,
+        url: &str,
+        text: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Credential, Refusal> {
+        let is_open = self.access.is_open();
+        if is_open && !method.is_safe() {
+            return Ok(Credential::none());
+        }
+        let (authorization, cookie) = (text(header::AUTHORIZATION), text(header::COOKIE));
+        Credential::of(method, url, authorization.as_deref().filter(|_| !is_open), cookie.as_deref())
+    }
+
+    /// Counts a request by its token, if that is valid and allows it, or else by its address. In open mode no token says
+    /// anything.
+    async fn count(
+        &self,
+        granted: &Result<Grant, Refusal>,
+        credential: &Credential,
+        caller: &Caller<'_>,
+    ) -> Result<(), Refusal> {
+        match (granted, &credential.token) {
+            (Ok(_), Some(token)) if self.is_limited && !self.access.is_open() => {
+                limits::hold_token(&self.env, token).await
+            }
+            _ => caller.count().await,
+        }
     }
 
     /// As whom those read who are let in.
@@ -235,13 +316,11 @@ impl Inner {
         &self,
         url: &str,
         authorization: Option<&str>,
-        address: Option<String>,
+        (caller, context): (&Caller<'_>, &Context),
     ) -> Result<Reply, Refusal> {
         let credential = Credential::of_listing(authorization.filter(|_| !self.access.is_open()));
-        let granted = self.weigh(&credential).await;
-        if self.is_limited {
-            limits::hold(&self.env, None, granted.is_ok().then_some(&credential), address).await?;
-        }
+        let granted = self.weigh(&credential, (caller, context)).await?;
+        self.count(&granted, &credential, caller).await?;
         let listing = Listing::of(&granted?, url)?;
         if self.config.limits.registries == Registries::Off {
             return Err(Refusal::NotImplemented { what: "a registry, with REGISTRY_STREAM off," });
@@ -249,56 +328,54 @@ impl Inner {
         Ok(listing::answer(&self.env, &listing).await)
     }
 
-    /// Weighs a token, and learns what has to be known for it.
-    async fn weigh(&self, credential: &Credential) -> Result<Grant, Refusal> {
+    /// Weighs a token, and learns what has to be known for it. What is not worth anything by what is known counts by its
+    /// address first: an error here says that there were too many.
+    async fn weigh(
+        &self,
+        credential: &Credential,
+        (caller, context): (&Caller<'_>, &Context),
+    ) -> Result<Result<Grant, Refusal>, Refusal> {
         for _ in 0..=LEARNT_MAX {
-            let weighed = weigh(&self.access, &self.keyring.borrow(), credential, clock::now());
+            let weighed = weigh(&self.access, &self.lookups.keyring.borrow(), credential, clock::now());
             match weighed {
-                Weighed::Granted(grant) => return Ok(grant),
-                Weighed::Refused(refusal) => return Err(refusal),
+                Weighed::Granted(grant) => return Ok(Ok(grant)),
+                Weighed::Refused(refusal) => return Ok(Err(refusal)),
                 Weighed::Pending(check) => {
+                    caller.count().await?;
                     let token = credential.token.as_deref().unwrap_or_default();
-                    self.learn(check, token).await?;
+                    if let Err(refusal) = self.lookups.learn(check, token, context).await {
+                        return Ok(Err(refusal));
+                    }
                 }
             }
         }
-        Err(Refusal::KeysUnavailable)
+        Ok(Err(Refusal::KeysUnavailable))
     }
 
-    async fn learn(&self, check: Check, token: &str) -> Result<(), Refusal> {
-        match check {
-            Check::NeedsProject(name) => {
-                let learnt = key_lookup::project(&self.env, &name).await;
-                self.keyring.borrow_mut().learn_project(&name, learnt, clock::now());
-            }
-            Check::NeedsKeys(url) => {
-                let learnt = key_lookup::keys(&url).await;
-                self.keyring.borrow_mut().learn_keys(&url, learnt, clock::now());
-            }
-            Check::NeedsSignature(signed) => {
-                if !key_lookup::is_right(&signed).await {
-                    return Err(Refusal::Unauthorized { given: true });
-                }
-                self.keyring.borrow_mut().learn_token(token, signed.grant, clock::now());
-            }
-            Check::Unavailable | Check::Granted(_) | Check::Invalid => return Err(Refusal::KeysUnavailable),
+    /// Learns which sites' scripts may use the project of a URL, which `worker.js` asks for when there is an answer.
+    async fn learn_origins(
+        &self,
+        url: &str,
+        (caller, context): (&Caller<'_>, &Context),
+    ) -> Result<(), Refusal> {
+        let Access::Projects(projects) = &self.access else { return Ok(()) };
+        let Some(name) = project_named(url) else { return Ok(()) };
+        let known = self.lookups.keyring.borrow().project(projects, &name, clock::now());
+        if let Err(check) = known {
+            caller.count().await?;
+            let _not_now = self.lookups.learn(check, "", context).await;
         }
         Ok(())
     }
 
-    /// Learns which sites' scripts may use the project of a URL, which `worker.js` asks for when there is an answer.
-    async fn learn_origins(&self, url: &str) {
-        let Access::Projects(projects) = &self.access else { return };
-        let Some(name) = project_named(url) else { return };
-        let known = self.keyring.borrow().project(projects, &name, clock::now());
-        if let Err(check) = known {
-            let _not_now = self.learn(check, "").await;
-        }
+    /// With what lets the scripts of every site see it, where everyone may do everything.
+    fn seen(&self, answer: Reply) -> Reply {
+        if self.access.is_open() { answer.with_any_origin() } else { answer }
     }
 
     async fn reply(&self, method: &Method, request: &Request, answer: Reply) -> Result<Response, JsValue> {
         receiving::drain(request).await;
-        let answer = if self.access.is_guarded() { answer } else { answer.with_any_origin() };
+        let answer = self.seen(answer);
         if *method == Method::HEAD { reply::without_body(&answer) } else { reply::response(&answer) }
     }
 }
@@ -308,30 +385,7 @@ enum Sent {
     Errand(Errand),
 }
 
-/// An object failed that a request was passed on to: the answer, or `None` if it can safely be asked again.
-#[wasm_bindgen]
-pub fn unreached(method: &str, path: &str, error: &JsValue) -> Result<Option<Response>, JsValue> {
-    let failure = upstream::unreached(error);
-    if parse(method).is_safe() {
-        log::failure(path, &failure);
-        return Ok(None);
-    }
-    unavailable(path, &failure).map(Some)
-}
-
-/// The other end of the connection, which workerd tells where it is not Cloudflare that runs it.
-fn peer(request: &Request) -> Option<String> {
-    let cf = Reflect::get(request, &"cf".into()).ok()?;
-    Reflect::get(&cf, &"clientIp".into()).ok()?.as_string()
-}
-
 /// A method that is not even a token does not reach the Worker.
 fn parse(method: &str) -> Method {
     method.parse().unwrap_or_default()
-}
-
-/// The object could not be asked, so nobody knows what it did.
-pub(super) fn unavailable(stream: &str, failure: &Failure) -> Result<Response, JsValue> {
-    log::failure(stream, failure);
-    reply::response(&Reply::unavailable().with_any_origin())
 }

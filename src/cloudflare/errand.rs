@@ -10,7 +10,7 @@ use super::collapse::Client;
 use super::config::{Config, stalls};
 use super::sse::Ends;
 use super::upstream::{Upstream, unreached};
-use super::{clock, collapse, entry, long_poll, receiving, reply, sse};
+use super::{clock, collapse, long_poll, receiving, reply, sse};
 use crate::edge::auth::Source;
 use crate::edge::collapse::{Reader, collapse_key};
 use crate::edge::route::url_without_token;
@@ -39,6 +39,8 @@ pub(super) struct Errand {
     pub(super) until: Option<Millis>,
     /// Who may read public streams only, and what they are told about others.
     pub(super) stranger: Option<Refusal>,
+    /// Whether its token may not read the stream, so that it must not learn the reader key.
+    pub(super) hides_key: bool,
 }
 
 /// What the object is asked.
@@ -68,7 +70,7 @@ async fn read(kind: Kind, upstream: &Upstream, asked: &Asked, deadline: Millis) 
             Err(failure) => Err(failure),
         },
     };
-    answered.or_else(|failure| entry::unavailable(upstream.path(), &failure))
+    answered.or_else(|failure| upstream.unavailable(&failure))
 }
 
 impl Errand {
@@ -80,7 +82,7 @@ impl Errand {
         config: &Config,
         context: &Context,
     ) -> Result<Response, JsValue> {
-        let upstream = Upstream::new(env.clone(), self.path.clone());
+        let upstream = Upstream::new(env.clone(), self.path.clone(), self.reader);
         if !self.goes_as_it_came() {
             receiving::drain(request).await;
         }
@@ -100,21 +102,21 @@ impl Errand {
             let path = self.path.as_str().to_owned();
             let client = Client { request: Clone::clone(request), path, until: self.until };
             let kind = self.kind;
+            let leader = upstream.clone();
             let ask = move |client| {
-                let (upstream, asked) = (upstream.clone(), Asked { client, ..asked.clone() });
+                let (upstream, asked) = (leader.clone(), Asked { client, ..asked.clone() });
                 async move { read(kind, &upstream, &asked, deadline).await }
             };
             let group = collapse::group(self.reader);
             let answered = collapse::read(&key, group, (context, &client), ask).await;
             // An answer that is shared is read to its end, which may not come.
-            return self
-                .kept(answered.or_else(|error| entry::unavailable(self.path.as_str(), &unreached(&error)))?);
+            return self.kept(answered.or_else(|error| upstream.unavailable(&unreached(&error)))?);
         }
         if self.kind == Kind::LongPoll {
             return self.kept(read(self.kind, &upstream, &self.asked(request)?, deadline).await?);
         }
         let answered = self.ask(&upstream, request).await;
-        self.kept(answered.or_else(|failure| entry::unavailable(upstream.path(), &failure))?)
+        self.kept(answered.or_else(|failure| upstream.unavailable(&failure))?)
     }
 
     /// The key of what is read, where that can be shared. Whoever knows a tag wants to be told that it is the same.
@@ -154,6 +156,7 @@ impl Errand {
 
     fn kept(&self, answered: Response) -> Result<Response, JsValue> {
         match self.source {
+            Source::None | Source::Header if self.hides_key => reply::without_reader_key(&answered),
             Source::None | Source::Header => Ok(answered),
             Source::Query => reply::kept_by_nobody(&answered),
             // A cookie comes along when another site embeds the stream.

@@ -1,20 +1,31 @@
 //! Looks up what a token needs: projects in KV, the keys of key servers, and signatures in the platform's own
 //! cryptography.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
+use futures_util::future::{Either, select};
 use js_sys::{Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
-use worker::Env;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use worker::{Context, Env};
 
+use super::clock::{self, Timer};
 use super::config::{REGISTRY, binding};
 use super::log;
-use crate::edge::keyring::Learnt;
+use crate::edge::kept::Kept;
+use crate::edge::keyring::{Check, Keyring, Learnt, digest};
 use crate::edge::project::{Key, Project, parse_public};
 use crate::edge::token::Signed;
 use crate::protocol::Millis;
+use crate::protocol::refusal::Refusal;
 use crate::storage::Failure;
+
+/// How many lookups are under way that other requests can wait for.
+const LOOKUPS_MAX: usize = 256;
+
+/// How long a request waits for the lookup of another: longer than a key server may take.
+const LOOKUP_WAIT_MAX: Millis = 6_000;
 
 /// The longest answer of a key server that is looked at: some 30 keys with certificates.
 const KEY_SET_MAX_BYTES: u32 = 64 << 10;
@@ -42,8 +53,89 @@ extern "C" {
     fn verifies(algorithm: &str, jwk: &str, message: &str, signature: Uint8Array) -> Promise;
 }
 
+/// What an isolate knows of projects and keys, and what it is looking up. Requests that need the same wait for one lookup.
+pub(super) struct Lookups {
+    env: Env,
+    pub(super) keyring: RefCell<Keyring>,
+    under_way: RefCell<Kept<Promise>>,
+}
+
+impl Lookups {
+    pub(super) fn new(env: Env, keyring: Keyring) -> Rc<Lookups> {
+        let under_way = RefCell::new(Kept::new(LOOKUPS_MAX));
+        Rc::new(Lookups { env, keyring: RefCell::new(keyring), under_way })
+    }
+
+    /// Learns what has to be known for a token: afterwards the keyring knows it, or that it cannot be known now.
+    pub(super) async fn learn(
+        self: &Rc<Self>,
+        check: Check,
+        token: &str,
+        context: &Context,
+    ) -> Result<(), Refusal> {
+        let name = match &check {
+            Check::NeedsProject(name) => format!("project {name}"),
+            Check::NeedsKeys(url) => format!("keys {url}"),
+            Check::NeedsSignature(_) => format!("token {}", digest(token)),
+            Check::Unavailable | Check::Granted(_) | Check::Invalid => return Err(Refusal::KeysUnavailable),
+        };
+        let led = self.led(&name);
+        if let Some(led) = led {
+            let late = Timer::new(LOOKUP_WAIT_MAX);
+            let Either::Left((Ok(_), _)) = select(JsFuture::from(led), late.over()).await else {
+                // The request that began it is gone.
+                self.under_way.borrow_mut().forget(&name);
+                self.look_up(check, token).await;
+                return Ok(());
+            };
+            return Ok(());
+        }
+        let (lookups, token, of) = (Rc::clone(self), token.to_owned(), name.clone());
+        let led = future_to_promise(async move {
+            lookups.look_up(check, &token).await;
+            lookups.under_way.borrow_mut().forget(&of);
+            Ok(JsValue::UNDEFINED)
+        });
+        self.under_way.borrow_mut().keep(&name, led.clone(), clock::now());
+        // Other requests wait for it, also if this one's client goes away.
+        let learnt = JsFuture::from(led.clone());
+        context.wait_until(async move {
+            let _learnt = learnt.await;
+        });
+        let _learnt = JsFuture::from(led).await;
+        Ok(())
+    }
+
+    /// A lookup that is under way, unless it has been for so long that its request must be gone.
+    fn led(&self, name: &str) -> Option<Promise> {
+        let under_way = self.under_way.borrow();
+        under_way
+            .find(name, clock::now())
+            .filter(|(_, age)| *age < LOOKUP_WAIT_MAX)
+            .map(|(led, _)| led.clone())
+    }
+
+    async fn look_up(&self, check: Check, token: &str) {
+        match check {
+            Check::NeedsProject(name) => {
+                let learnt = project(&self.env, &name).await;
+                self.keyring.borrow_mut().learn_project(&name, learnt, clock::now());
+            }
+            Check::NeedsKeys(url) => {
+                let learnt = keys(&url).await;
+                self.keyring.borrow_mut().learn_keys(&url, learnt, clock::now());
+            }
+            Check::NeedsSignature(signed) => {
+                let grant = is_right(&signed).await.then_some(signed.grant);
+                self.keyring.borrow_mut().learn_token(token, grant, clock::now());
+            }
+            Check::Unavailable | Check::Granted(_) | Check::Invalid => {}
+        }
+    }
+}
+
 /// Looks a project up. One that cannot be read has no tokens, and whoever can put it right finds it in the log.
-pub(super) async fn project(env: &Env, name: &str) -> Learnt<Rc<Project>> {
+async fn project(env: &Env, name: &str) -> Learnt<Rc<Project>> {
     let operation = "look up project";
     let text = match project_text(env, name).await {
         Ok(Some(text)) => text,
@@ -71,7 +163,7 @@ async fn project_text(env: &Env, name: &str) -> Result<Option<String>, JsValue> 
 }
 
 /// Asks a key server.
-pub(super) async fn keys(url: &str) -> Learnt<Vec<Rc<Key>>> {
+async fn keys(url: &str) -> Learnt<Vec<Rc<Key>>> {
     let failed = |cause: &str| {
         log::failure(url, &Failure::new("fetch keys", cause));
         Learnt::Failed
@@ -86,7 +178,7 @@ pub(super) async fn keys(url: &str) -> Learnt<Vec<Rc<Key>>> {
 }
 
 /// Whether a signature is right.
-pub(super) async fn is_right(signed: &Signed) -> bool {
+async fn is_right(signed: &Signed) -> bool {
     let signature = Uint8Array::from(&*signed.signature);
     let verified = verifies(signed.algorithm.name(), &signed.jwk, &signed.message, signature);
     JsFuture::from(verified).await.is_ok_and(|right| right == JsValue::TRUE)

@@ -7,8 +7,7 @@ use worker::Env;
 
 use super::config::binding;
 use super::log;
-use crate::edge::auth::{Credential, network_of};
-use crate::edge::keyring::digest;
+use crate::edge::keyring::counted_as;
 use crate::protocol::refusal::Refusal;
 use crate::storage::Failure;
 
@@ -34,23 +33,19 @@ pub(super) fn are_bound(env: &Env) -> bool {
     [REQUEST_LIMIT, CREATE_LIMIT].iter().any(|name| binding(env, name).is_some())
 }
 
-/// Holds a request against the limits; a PUT is one that creates something in a project. Only who is known counts towards a token and a project: a stranger could use
-/// them up otherwise.
-pub(super) async fn hold(
-    env: &Env,
-    creates_in: Option<&str>,
-    known: Option<&Credential>,
-    address: Option<String>,
-) -> Result<(), Refusal> {
-    let who = match known.map(|credential| credential.token.as_deref()) {
-        Some(Some(token)) => digest(token),
-        Some(None) | None => format!("address {}", network_of(&address.unwrap_or_default())),
-    };
-    hold_one(env, REQUEST_LIMIT, &who).await?;
-    if let (Some(project), Some(_)) = (creates_in, known) {
-        hold_one(env, CREATE_LIMIT, project).await?;
-    }
-    Ok(())
+/// Holds a request without a valid token against the limit of its network.
+pub(super) async fn hold_address(env: &Env, network: &str) -> Result<(), Refusal> {
+    hold_one(env, REQUEST_LIMIT, &format!("address {network}")).await
+}
+
+/// Holds a request against the limit of its token, which is valid: a stranger could use it up otherwise.
+pub(super) async fn hold_token(env: &Env, token: &str) -> Result<(), Refusal> {
+    hold_one(env, REQUEST_LIMIT, &counted_as(token)).await
+}
+
+/// Holds a PUT that is allowed against the limit of its project.
+pub(super) async fn hold_creation(env: &Env, project: &str) -> Result<(), Refusal> {
+    hold_one(env, CREATE_LIMIT, project).await
 }
 
 async fn hold_one(env: &Env, name: &str, key: &str) -> Result<(), Refusal> {

@@ -1,7 +1,7 @@
 //! Logging: one JSON line for each failure of ours, which `wrangler tail` shows; debug lines only where asked for.
 
 use serde_json::json;
-use worker::{console_debug, console_error};
+use worker::{console_debug, console_error, console_warn};
 
 use crate::edge::access::Access;
 use crate::storage::Failure;
@@ -36,10 +36,17 @@ pub(super) fn worked(
     console_debug!("{line}");
 }
 
-/// The edge has read who may do what: a server that is locked says why.
-pub(super) fn configured(access: &Access, debug: bool) {
-    if let Access::Locked { why } = access {
-        failure("", &Failure::new("configure", why));
+/// The edge has read who may do what: a server that is locked says why, and one on which strangers can look up projects
+/// without a limit recommends one.
+pub(super) fn configured(access: &Access, is_limited: bool, debug: bool) {
+    match access {
+        Access::Locked { detail, .. } => failure("", &Failure::new("configure", detail)),
+        Access::Projects(_) if !is_limited => {
+            let cause = "REQUEST_LIMIT is not bound, so requests without a valid token are not limited: see wrangler.toml";
+            let line = json!({ "level": "warn", "operation": "configure", "cause": cause });
+            console_warn!("{line}");
+        }
+        Access::Open { .. } | Access::Token(_) | Access::Projects(_) => {}
     }
     if debug {
         console_debug!("{}", json!({ "level": "debug", "event": "configured", "mode": access.mode() }));

@@ -3,6 +3,7 @@
 mod asker;
 mod bucket;
 mod budget;
+mod caller;
 mod chores;
 mod clock;
 mod collapse;
@@ -10,7 +11,6 @@ mod config;
 #[cfg(feature = "counters")]
 mod counters;
 mod edge_socket;
-#[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]
 mod entry;
 mod errand;
 mod forks;

@@ -3,14 +3,12 @@
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Request, Response};
+use web_sys::Request;
 use worker::Env;
 
 use super::config::stalls;
-use super::reply;
 use crate::object::room::BODY_SMALL_MAX_BYTES;
 use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_COMING};
-use crate::protocol::reply::Reply;
 use crate::storage::messages::APPEND_MAX_BYTES;
 
 #[wasm_bindgen(module = "/src/cloudflare/receiving.js")]
@@ -44,12 +42,6 @@ pub(super) fn refusal(why: u8) -> Refusal {
         3 => Refusal::BodyTooLarge { max_bytes: APPEND_MAX_BYTES as u64 },
         _ => Refusal::BrokenBody,
     }
-}
-
-/// The answer to an append whose body was not received at the edge.
-#[wasm_bindgen(js_name = refusedBody)]
-pub fn refused_body(why: u8) -> Result<Response, JsValue> {
-    reply::response(&Reply::refused(&refusal(why)))
 }
 
 /// The largest body of a declared length that is received in one piece.

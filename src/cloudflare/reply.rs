@@ -128,13 +128,21 @@ pub(super) fn is_unauthorized(response: &Response) -> bool {
     response.status() == Reply::UNKNOWN.as_u16()
 }
 
-/// The same response, for no cache.
+/// The same response, for no cache. What opens a cache's copies is not for a token that others may have seen.
 pub(super) fn kept_by_nobody(response: &Response) -> Result<Response, JsValue> {
-    with_headers(response, &format!("{}\n{SECRET}\n", header::CACHE_CONTROL))
+    with_headers(response, &unkept_lines())
+}
+
+fn unkept_lines() -> String {
+    format!("{}\n{SECRET}\n{}\n\n", header::CACHE_CONTROL, header::STREAM_READER_KEY)
+}
+
+/// The same response, for those who may not read the stream.
+pub(super) fn without_reader_key(response: &Response) -> Result<Response, JsValue> {
+    with_headers(response, &format!("{}\n\n", header::STREAM_READER_KEY))
 }
 
 /// The same response, for no cache and for no page of another site.
 pub(super) fn embedded_by_nobody(response: &Response) -> Result<Response, JsValue> {
-    let lines = format!("{}\n{SECRET}\n{}\nsame-origin\n", header::CACHE_CONTROL, header::RESOURCE_POLICY);
-    with_headers(response, &lines)
+    with_headers(response, &format!("{}{}\nsame-origin\n", unkept_lines(), header::RESOURCE_POLICY))
 }

@@ -56,11 +56,14 @@ function headersOf(status, headerLines) {
 /**
  * The same response with other headers.
  * @param {Response} response
- * @param {string} headerLines as above; each instead of the one of its name
+ * @param {string} headerLines as above; each instead of the one of its name, which goes where the value is empty
  */
 export function withHeaders(response, headerLines) {
   const headers = new Headers(response.headers)
   const lines = headerLines.split("\n")
-  for (let at = 0; at + 1 < lines.length; at += 2) headers.set(lines[at], lines[at + 1])
+  for (let at = 0; at + 1 < lines.length; at += 2) {
+    if (lines[at + 1] === "") headers.delete(lines[at])
+    else headers.set(lines[at], lines[at + 1])
+  }
   return new Response(response.body, { status: response.status, headers })
 }

@@ -69,7 +69,7 @@ impl Sockets for ObjectSockets<'_> {
 
     fn attachment(&self, socket: &WebSocket) -> Attachment {
         let text: Option<String> = socket.deserialize_attachment().ok().flatten();
-        let unreadable = Attachment { cursor: None, place: Place::Now, keyed: false };
+        let unreadable = Attachment { cursor: None, place: Place::Now, keyed: false, renews: false };
         text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(unreadable)
     }
 

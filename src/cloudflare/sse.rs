@@ -20,8 +20,8 @@ use super::budget::{Holding, Payer};
 use super::clock::{self, Timer};
 use super::edge_socket::{EdgeSocket, Finish};
 use super::errand::Asked;
+use super::log;
 use super::upstream::Upstream;
-use super::{entry, log};
 use crate::edge::gate::{Bridge, Gate, PENDING_MAX_BYTES};
 use crate::edge::route::live_url_from;
 use crate::protocol::bridge::{CLOSE_CATCH_UP, CLOSE_DONE, FRAME_HEAD_BYTES};
@@ -92,7 +92,7 @@ pub(super) async fn answer(
 ) -> Result<Response, JsValue> {
     let first = match upstream.ask_live(&url, &headers).await {
         Ok(first) => first,
-        Err(failure) => return entry::unavailable(upstream.path(), &failure),
+        Err(failure) => return upstream.unavailable(&failure),
     };
     if !goes_on(&first) {
         return Ok(first);

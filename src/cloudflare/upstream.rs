@@ -6,9 +6,11 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, Request, RequestInit, Response};
 use worker::Env;
 
-use super::log;
+use super::{log, reply};
+use crate::edge::collapse::Reader;
 use crate::protocol::names::header;
 use crate::protocol::path::StreamPath;
+use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 
 pub(super) const BINDING: &str = "STREAMS";
@@ -27,16 +29,22 @@ extern "C" {
 pub(super) struct Upstream {
     env: Env,
     path: StreamPath,
+    reader: Reader,
 }
 
 impl Upstream {
-    pub(super) fn new(env: Env, path: StreamPath) -> Upstream {
-        Upstream { env, path }
+    pub(super) fn new(env: Env, path: StreamPath, reader: Reader) -> Upstream {
+        Upstream { env, path, reader }
     }
 
     /// The stream's path.
     pub(super) fn path(&self) -> &str {
         self.path.as_str()
+    }
+
+    /// What is answered where it could not be asked.
+    pub(super) fn unavailable(&self, failure: &Failure) -> Result<Response, JsValue> {
+        unavailable(self.path(), self.reader, failure)
     }
 
     /// Asks the object. A stub of its own for each request: a broken one stays broken.
@@ -69,6 +77,14 @@ impl Upstream {
             asked => asked,
         }
     }
+}
+
+/// What is answered where the object could not be asked, so that it is not known what it did. The scripts of every site see
+/// it only where they see everything.
+pub(super) fn unavailable(path: &str, reader: Reader, failure: &Failure) -> Result<Response, JsValue> {
+    log::failure(path, failure);
+    let answer = Reply::unavailable();
+    reply::response(&if reader == Reader::Anyone { answer.with_any_origin() } else { answer })
 }
 
 /// The object could not be asked.

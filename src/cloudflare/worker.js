@@ -21,7 +21,7 @@ let life = 0
 const NO_BODY = new Uint8Array(0)
 const BODY_SMALL_MAX_BYTES = wasm.bodySmallMaxBytes()
 const BODY_MAX_BYTES = wasm.bodyMaxBytes()
-const APPENDS = { names: wasm.appendHeaders(), refusedBody: wasm.refusedBody }
+const APPENDS = { names: wasm.appendHeaders(), refusedBody: (why) => edge.refusedBody(why) }
 
 /** Gives the module new memory if its last one was left in the middle of something. */
 function revive() {
@@ -84,16 +84,25 @@ function passedOnTo(method, url, request) {
 const mayBeShared = ({ method, url, headers }) =>
   method === "GET" && url.includes("offset=") && !headers.has("if-none-match")
 
+/** The last `Host` that was right: most requests have the same. */
+let knownHost
+
+function hasHost({ headers }) {
+  const host = headers.get("host")
+  if (host === knownHost || host === null) return true
+  if (!edge.isAuthority(host)) return false
+  knownHost = host
+  return true
+}
+
 function respond(request, env, context) {
   const { method, url } = request
-  const path = passedOnTo(method, url, request)
+  const path = hasHost(request) ? passedOnTo(method, url, request) : undefined
   if (path === undefined) return edge.answer(request, context)
   return answered(path, request, env, context).catch((error) => {
     revive()
-    const refusal = wasm.unreached(method, path, error)
-    if (refusal !== undefined) return refusal
     if (edgeLife !== life) configure(env)
-    return edge.answer(request, context)
+    return edge.unreached(method, path, error) ?? edge.answer(request, context)
   })
 }
 

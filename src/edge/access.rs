@@ -38,8 +38,10 @@ pub struct Settings {
 pub enum Access {
     /// Nothing is answered.
     Locked {
-        /// What is to be set.
+        /// What is to be set, for everybody: nothing of what the configuration holds.
         why: String,
+        /// What is wrong, for the log.
+        detail: String,
     },
     /// Everybody may do everything.
     Open {
@@ -50,6 +52,19 @@ pub enum Access {
     Token(Secret),
     /// Tokens that projects sign: the projects of `PROJECT_KEYS`.
     Projects(HashMap<String, Rc<Project>>),
+}
+
+/// What is set wrongly.
+struct Mistake {
+    why: String,
+    detail: String,
+}
+
+/// A text that names variables, and nothing that they hold.
+impl From<String> for Mistake {
+    fn from(why: String) -> Mistake {
+        Mistake { detail: why.clone(), why }
+    }
 }
 
 /// A token, as nothing that could be shown.
@@ -74,29 +89,34 @@ impl Secret {
 impl Access {
     /// Chooses the mode. What is set wrongly locks the server: it must not become open by a mistake.
     pub fn of(settings: &Settings) -> Access {
-        Access::try_of(settings).unwrap_or_else(|why| Access::Locked { why })
+        Access::try_of(settings).unwrap_or_else(|Mistake { why, detail }| Access::Locked { why, detail })
     }
 
-    fn try_of(settings: &Settings) -> Result<Access, String> {
+    fn try_of(settings: &Settings) -> Result<Access, Mistake> {
         let has_projects = settings.project_keys.is_some() || settings.has_registry;
         Cors::of(settings)?;
         match &settings.auth_token {
             Some(_) if has_projects => {
-                Err("set AUTH_TOKEN, or PROJECT_KEYS and REGISTRY, and not both".to_owned())
+                Err("set AUTH_TOKEN, or PROJECT_KEYS and REGISTRY, and not both".to_owned().into())
             }
             Some(token) => Secret::of(token).map(Access::Token).ok_or_else(|| {
                 format!(
                     "AUTH_TOKEN must have {TOKEN_MIN_CHARS} characters or more, of A-Z a-z 0-9 - . _ ~ + /"
                 )
+                .into()
             }),
             None if has_projects => {
-                let projects = settings.project_keys.as_deref().map(parse_all).transpose()?;
+                let projects = settings.project_keys.as_deref().map(parse_all).transpose();
+                let projects = projects.map_err(|detail| Mistake {
+                    why: "PROJECT_KEYS cannot be read: the log says what to change".to_owned(),
+                    detail,
+                })?;
                 Ok(Access::Projects(projects.unwrap_or_default()))
             }
             None => match settings.allow_open.as_deref() {
                 None | Some("" | "0" | "false") => Ok(Access::Open { everywhere: false }),
                 Some("1" | "true") => Ok(Access::Open { everywhere: true }),
-                Some(_) => Err("ALLOW_OPEN must be 1, or not set".to_owned()),
+                Some(_) => Err("ALLOW_OPEN must be 1, or not set".to_owned().into()),
             },
         }
     }
@@ -127,7 +147,7 @@ impl Access {
     pub fn serve(&self, url: &str, ray: Option<&str>, peer: Option<&str>) -> Result<(), Refusal> {
         let is_from_here = || ray.is_none() && is_loopback(url) && peer.is_none_or(is_loopback_address);
         match self {
-            Access::Locked { why } => Err(Refusal::NotConfigured { why: why.clone() }),
+            Access::Locked { why, .. } => Err(Refusal::NotConfigured { why: why.clone() }),
             Access::Open { everywhere: false } if !is_from_here() => {
                 let why = "set the secret AUTH_TOKEN or PROJECT_KEYS, or ALLOW_OPEN=1 if everybody may read, write \
                            and delete";

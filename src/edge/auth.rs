@@ -1,6 +1,6 @@
 //! Who asks: the token of a request, wherever it is, and what it is worth.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::Method;
 
@@ -115,6 +115,14 @@ pub fn network_of(address: &str) -> String {
     }
 }
 
+/// By what a client is counted that has no valid token: its address as Cloudflare's network saw it, or else the other end of
+/// its connection. All of which neither is known count as one.
+pub fn network_of_client(connecting_ip: Option<&str>, peer: Option<&str>) -> String {
+    let seen = connecting_ip.filter(|address| address.parse::<IpAddr>().is_ok()).map(network_of);
+    let peer = || Some(network_of(&peer?.parse::<SocketAddr>().ok()?.ip().to_string()));
+    seen.or_else(peer).unwrap_or_default()
+}
+
 /// Whether the query has to be read: most have no token, and an escape may hide one.
 pub fn may_have_token(url: &str) -> bool {
     url.split_once('?').is_some_and(|(_, query)| query.contains(query::TOKEN) || query.contains('%'))
@@ -163,7 +171,7 @@ pub fn weigh(access: &Access, keyring: &Keyring, credential: &Credential, now: M
             | Check::NeedsSignature(_)
             | Check::Unavailable) => Weighed::Pending(pending),
         },
-        (Access::Locked { why }, _) => Weighed::Refused(Refusal::NotConfigured { why: why.clone() }),
+        (Access::Locked { why, .. }, _) => Weighed::Refused(Refusal::NotConfigured { why: why.clone() }),
         (Access::Token(_), _) | (Access::Projects(_), None) => {
             Weighed::Refused(Refusal::Unauthorized { given })
         }

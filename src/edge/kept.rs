@@ -21,6 +21,11 @@ impl<V> Kept<V> {
         self.values.get(name).map(|(value, learnt_at)| (value, now.saturating_sub(*learnt_at)))
     }
 
+    /// A value, to change it: it gets no younger.
+    pub fn find_mut(&mut self, name: &str) -> Option<&mut V> {
+        self.values.get_mut(name).map(|(value, _)| value)
+    }
+
     /// Remembers a value, instead of the oldest if there is no room.
     pub fn keep(&mut self, name: &str, value: V, now: Millis) {
         if self.values.len() >= self.max && !self.values.contains_key(name) {

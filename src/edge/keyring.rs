@@ -37,6 +37,8 @@ pub const KEY_SET_STALE: Millis = 3_600_000;
 pub const KEY_SET_ASKED_AGAIN: Millis = 30_000;
 /// How long a token is good without its signature being looked at again.
 pub const TOKEN_KEPT: Millis = 60_000;
+/// How long one is not whose signature was wrong: its key may have come meanwhile.
+pub const TOKEN_REJECTED_KEPT: Millis = 10_000;
 
 /// What is known of a token.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -76,6 +78,7 @@ pub struct Keyring {
     key_sets: Kept<Vec<Rc<Key>>>,
     key_sets_asked: Kept<()>,
     verified: Kept<Grant>,
+    rejected: Kept<()>,
 }
 
 impl Keyring {
@@ -89,6 +92,7 @@ impl Keyring {
             key_sets: Kept::new(KEY_SETS_KEPT_MAX),
             key_sets_asked: Kept::new(KEY_SETS_KEPT_MAX),
             verified: Kept::new(TOKENS_KEPT_MAX),
+            rejected: Kept::new(TOKENS_KEPT_MAX),
         }
     }
 
@@ -100,11 +104,9 @@ impl Keyring {
             return Check::Invalid;
         }
         if parsed.is_public()
-            && let Some((grant, age)) = self.verified.find(&digest(token), now)
-            && age < TOKEN_KEPT
+            && let Some(check) = self.seen(&digest(token), now)
         {
-            let is_over = grant.expires_at.is_some_and(|at| now >= at);
-            return if is_over { Check::Invalid } else { Check::Granted(grant.clone()) };
+            return check;
         }
         let project = match self.project(fixed, parsed.project(), now) {
             Ok(Some(project)) => project,
@@ -122,6 +124,18 @@ impl Keyring {
             Seal::Broken => Check::Invalid,
             Seal::Unseen(signed) => Check::NeedsSignature(Box::new(signed)),
         }
+    }
+
+    /// A token whose signature was looked at a moment ago.
+    fn seen(&self, digest: &str, now: Millis) -> Option<Check> {
+        if let Some((grant, age)) = self.verified.find(digest, now)
+            && age < TOKEN_KEPT
+        {
+            let is_over = grant.expires_at.is_some_and(|at| now >= at);
+            return Some(if is_over { Check::Invalid } else { Check::Granted(grant.clone()) });
+        }
+        let rejected = self.rejected.find(digest, now).filter(|(_, age)| *age < TOKEN_REJECTED_KEPT);
+        rejected.map(|_| Check::Invalid)
     }
 
     /// Which sites' scripts may use a project, if it is known and says so.
@@ -207,13 +221,22 @@ impl Keyring {
         }
     }
 
-    /// A token's signature is right.
-    pub fn learn_token(&mut self, token: &str, grant: Grant, now: Millis) {
-        self.verified.keep(&digest(token), grant, now);
+    /// A token's signature was looked at: what it allows, if it is right.
+    pub fn learn_token(&mut self, token: &str, grant: Option<Grant>, now: Millis) {
+        match grant {
+            Some(grant) => self.verified.keep(&digest(token), grant, now),
+            None => self.rejected.keep(&digest(token), (), now),
+        }
     }
 }
 
-/// Stands for a token, where it is remembered or counted. What is looked up by it takes no time that tells of others.
+/// Stands for a token where its requests are counted: of a signed token what was signed, since one signature can be written
+/// in several ways.
+pub fn counted_as(token: &str) -> String {
+    digest(token.rsplit_once('.').map_or(token, |(signed, _)| signed))
+}
+
+/// Stands for a token, where it is remembered. What is looked up by it takes no time that tells of others.
 pub fn digest(token: &str) -> String {
     STANDARD.encode(Sha256::digest(token))
 }

@@ -148,7 +148,7 @@ impl Object {
                 }
                 self.born(ports, (path, request), (stream, &content), now)
             }
-            Creating::Exists => self.found(ports, request),
+            Creating::Exists => self.found(ports, request, now),
             Creating::Fork(_) => Err(Failure::new("create fork", "its source has granted it").into()),
         }
     }

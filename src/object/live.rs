@@ -192,11 +192,12 @@ impl<S: Sockets> Telling<'_, S> {
     fn tell_waiters(&self) {
         let mut made = Made::new();
         for waiter in self.sockets.connected(self.channel(BridgeKind::LongPoll)) {
-            let Attachment { cursor, place, keyed } = self.sockets.attachment(&waiter);
+            let Attachment { cursor, place, keyed, renews } = self.sockets.attachment(&waiter);
             let audience = Audience::of(self.guarded, self.stream.public, keyed);
             let cursor = self.stream.cursor(self.now, cursor);
-            let frame = made.frame_for((cursor, place, keyed), || {
-                let reply = self.waiter_reply(audience, cursor, place);
+            let frame = made.frame_for((cursor, place, keyed, renews), || {
+                let key = self.stream.reader_key(self.guarded, self.now).filter(|_| renews);
+                let reply = self.waiter_reply(audience, cursor, place).with_reader_key(key);
                 self.sockets.frame(&bridge::reply_frame(self.start, self.chunk.next, &reply))
             });
             self.sockets.send(&waiter, frame);

@@ -65,6 +65,8 @@ pub struct Limits {
     pub segments: Option<SegmentLimits>,
     /// Whether reading takes a token, so that what is not public stays out of caches.
     pub guarded: bool,
+    /// Whether no stream is public, whatever it was created as.
+    pub hides_public: bool,
     /// Whether a mirror is to be told of them.
     pub mirrors: bool,
     /// Who is told that the stream is there, and that it is no more.
@@ -226,7 +228,10 @@ impl Object {
     /// Reads the state, once in the object's life.
     fn load(&mut self, sql: &dyn Sql) -> Result<&mut Life, Failure> {
         if self.life.is_none() {
-            let stream_row::Loaded { life, has_edges } = stream_row::load(sql)?;
+            let stream_row::Loaded { mut life, has_edges } = stream_row::load(sql)?;
+            if let Some(stream) = life.stored_mut() {
+                stream.public &= !self.limits.hides_public;
+            }
             self.edges = if has_edges { Edges::Unknown } else { Edges::Nothing };
             // Whoever is connected was told before the object went to sleep. Where that is not so (it died between
             // commit and announcement), the edge sees the gap in the next frame and asks again.
@@ -372,7 +377,7 @@ impl Object {
         let (closed, public) = (stream.closure.is_closed(), stream.public);
         let reply = Reply::metadata(&stream.content_type, stream.tail, closed, public, stream.lifetime);
         let reply = reply.with_retention(stream.retention);
-        Ok(reply.with_reader_key(stream.reader_key(guarded)).into())
+        Ok(reply.with_reader_key(stream.reader_key(guarded, now)).into())
     }
 }
 

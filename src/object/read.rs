@@ -17,6 +17,7 @@ use crate::protocol::{Millis, bridge, etag};
 use crate::storage::commit::{Change, commit};
 use crate::storage::messages::{self, Chunk};
 use crate::stream::read::begin;
+use crate::stream::reader_key;
 use crate::stream::retain::window;
 use crate::stream::{Life, Stream};
 
@@ -48,7 +49,8 @@ impl Object {
         if let Some(fewer) = fewer_bytes(request, format, &chunk, max_bytes) {
             chunk = messages::read(ports.sql, format, start, stream.tail, fewer)?;
         }
-        let reading = Reading { stream, start, request, now, limits, kept_until: None };
+        let keyed = is_keyed(stream, request, limits, now);
+        let reading = Reading { stream, start, request, now, limits, kept_until: None, keyed };
         let answer = reading.answer(chunk);
         self.admit(ports, answer)
     }
@@ -118,7 +120,9 @@ impl Object {
         // What goes first bounds the whole of it.
         let oldest = cold.oldest_written_at().zip(window(stream, limits.retention));
         let kept_until = oldest.map(|(written_at, window)| written_at + window);
-        let answer = Reading { stream, start: cold.start, request, now, limits, kept_until }.answer(chunk);
+        let keyed = is_keyed(stream, request, limits, now);
+        let reading = Reading { stream, start: cold.start, request, now, limits, kept_until, keyed };
+        let answer = reading.answer(chunk);
         if matches!(answer, Answer::Park(_)) {
             // Others have to be told first, so that this one begins where they are.
             self.announce(ports, now)?;
@@ -169,20 +173,36 @@ struct Reading<'r> {
     limits: Limits,
     /// When the first of it is dropped, if that is known.
     kept_until: Option<Millis>,
+    /// Whether it was asked for with a reader key that is valid.
+    keyed: bool,
+}
+
+fn is_keyed(stream: &Stream, request: &Read, limits: Limits, now: Millis) -> bool {
+    let is_valid = |given: &String| reader_key::is_valid(&stream.reader_key, given, now);
+    limits.guarded && !stream.public && request.reader_key.as_ref().is_some_and(is_valid)
 }
 
 impl Reading<'_> {
-    fn is_keyed(&self) -> bool {
-        self.request.reader_key.as_ref() == Some(&self.stream.reader_key)
+    fn audience(&self) -> Audience {
+        Audience::of(self.limits.guarded, self.stream.public, self.keyed)
     }
 
-    fn audience(&self) -> Audience {
-        Audience::of(self.limits.guarded, self.stream.public, self.is_keyed())
+    /// Whether the reader gets a reader key, because the one it sent is not valid. What it reads is then in no shared cache.
+    fn renews(&self) -> bool {
+        self.request.reader_key.is_some() && self.audience() == Audience::Holders
+    }
+
+    /// With a reader key, if the reader needs one.
+    fn renewed(&self, reply: Reply) -> Reply {
+        if !self.renews() {
+            return reply;
+        }
+        reply.with_reader_key(self.stream.reader_key(self.limits.guarded, self.now))
     }
 
     fn answer(&self, chunk: Chunk) -> Answer {
         match self.request.mode {
-            ReadMode::CatchUp => Answer::Reply(self.catch_up(chunk)),
+            ReadMode::CatchUp => Answer::Reply(self.renewed(self.catch_up(chunk))),
             ReadMode::LongPoll => self.long_poll(chunk),
             ReadMode::Sse => self.events(chunk),
         }
@@ -215,17 +235,18 @@ impl Reading<'_> {
             let head = read_head(audience, self.start, &chunk, (self.now, self.kept_until));
             let cache = policy(Place::of(self.request.from), head.cache);
             let head = ReadHead { cursor: Some(cursor), cache, ..head };
-            return Answer::Reply(self.unless_known(head, chunk.body));
+            return Answer::Reply(self.renewed(self.unless_known(head, chunk.body)));
         }
         if self.stream.closure.is_closed() {
             let place = Place::of(self.request.from);
-            return Answer::Reply(nothing_more((self.stream, self.audience()), place, self.now));
+            let nothing_more = nothing_more((self.stream, self.audience()), place, self.now);
+            return Answer::Reply(self.renewed(nothing_more));
         }
         // It is sent when time is up, by the edge, and whoever waits until then is to get the same.
         let cursor = self.stream.cursor(self.now + self.limits.long_poll_timeout, self.request.cursor);
         let nothing_new =
             Reply::nothing_new(self.audience(), self.stream.tail, CachePolicy::Never, Some(cursor));
-        Answer::Park(self.park(BridgeKind::LongPoll, nothing_new, None))
+        Answer::Park(self.park(BridgeKind::LongPoll, self.renewed(nothing_new), None))
     }
 
     /// PROTOCOL.md 5.8. What does not reach the tail is a response of its own, which the edge passes on before it
@@ -266,7 +287,8 @@ impl Reading<'_> {
             attachment: Attachment {
                 cursor: self.request.cursor,
                 place: Place::of(self.request.from),
-                keyed: self.is_keyed(),
+                keyed: self.keyed,
+                renews: self.renews(),
             },
             head,
             first_frame,

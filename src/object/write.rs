@@ -17,6 +17,7 @@ use crate::stream::append::{Appending, Content, append};
 use crate::stream::close::{Closing, close};
 use crate::stream::create::{Creating, create};
 use crate::stream::fence::ProducerState;
+use crate::stream::reader_key;
 use crate::stream::rotate::{Fill, fills};
 use crate::stream::{Closure, Life, Stream};
 
@@ -33,13 +34,17 @@ impl Object {
             let why = "this server has no bucket for segments, and so never drops any";
             return Err(Refusal::InvalidHeader { name: "Stream-Retention", why }.into());
         }
+        if request.public && self.limits.hides_public {
+            let why = "this server has no public streams: PUBLIC_STREAMS in its configuration must be on";
+            return Err(Refusal::InvalidHeader { name: "Stream-Public", why }.into());
+        }
         match self.stream(ports, now) {
             Ok(stream) => touch(ports.sql, stream, now)?,
             Err(Stop::Refused(_)) => {}
             Err(failed) => return Err(failed),
         }
         match create(self.load(ports.sql)?, request, now)? {
-            Creating::Exists => self.found(ports, request),
+            Creating::Exists => self.found(ports, request, now),
             Creating::Create(stream, content) => self.born(ports, (path, request), (stream, &content), now),
             Creating::Fork(asked) => {
                 let content_type = request.content_type.as_ref().map(ContentType::as_str);
@@ -53,19 +58,21 @@ impl Object {
         &mut self,
         ports: &Ports<'_, S>,
         request: &Create<'_>,
+        now: Millis,
     ) -> Result<Answer, Stop> {
         let guarded = self.limits.guarded;
         let Life::Live(stream) = self.load(ports.sql)? else { return Err(Refusal::NotFound.into()) };
-        if request.rekeys {
-            commit(ports.sql, &Change::Rekey { reader_key: &request.reader_key })?;
-            stream.reader_key.clone_from(&request.reader_key);
+        if request.rekeys || guarded && !reader_key::is_secret(&stream.reader_key) {
+            let secret = reader_key::secret(&request.reader_key);
+            commit(ports.sql, &Change::Rekey { reader_key: &secret })?;
+            stream.reader_key = secret;
             // Those who wait have asked with the old one; what they get must not be kept under it.
             send_away(ports.sockets, stream.incarnation);
         }
         let closed = stream.closure.is_closed();
         let reply = Reply::exists(&stream.content_type, stream.tail, closed);
         let reply = reply.with_retention(stream.retention);
-        Ok(reply.with_reader_key(stream.reader_key(guarded)).into())
+        Ok(reply.with_reader_key(stream.reader_key(guarded, now)).into())
     }
 
     /// The stream is made, with its initial content.
@@ -83,7 +90,7 @@ impl Object {
         follow(&mut stream, content, seals);
         let reply = Reply::created(&request.location, &stream.content_type, stream.tail, request.closed)
             .with_retention(stream.retention)
-            .with_reader_key(stream.reader_key(guarded));
+            .with_reader_key(stream.reader_key(guarded, now));
         let ends_by_itself = stream.expires_at().is_some();
         self.announced = Some(Announced::all_of(&stream));
         self.reported = Reported::Unknown;

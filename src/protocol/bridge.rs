@@ -60,8 +60,11 @@ pub struct Attachment {
     pub cursor: Option<u64>,
     /// Where the reader asked to begin.
     pub place: Place,
-    /// Whether it asked with the stream's reader key.
+    /// Whether it asked with a reader key of the stream that is valid.
     pub keyed: bool,
+    /// Whether it asked with one that is not, and so gets one that is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renews: bool,
 }
 
 /// What a reader's URL says of where it begins.

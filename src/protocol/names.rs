@@ -40,6 +40,8 @@ pub mod header {
     pub const ALLOW_CREDENTIALS: &str = "access-control-allow-credentials";
     /// Which sites may embed a response.
     pub const RESOURCE_POLICY: &str = "cross-origin-resource-policy";
+    /// The name that the client asks, of which the platform makes the URL.
+    pub const HOST: &str = "host";
     /// Where a request came from, as Cloudflare's network saw it.
     pub const CONNECTING_IP: &str = "cf-connecting-ip";
     /// What Cloudflare's network numbers each request with; nobody else can leave it out.

@@ -45,6 +45,8 @@ impl StreamPath {
             match segment {
                 "" => return refused("it has an empty segment"),
                 "." | ".." => return refused("it has a segment . or .."),
+                // A token for the streams below `a/` is for `a/*`, which must not be a stream as well.
+                "*" => return refused("it has a segment *"),
                 _ => {}
             }
         }

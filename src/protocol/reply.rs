@@ -109,7 +109,7 @@ impl Reply {
     }
 
     /// With the stream's reader key, for those who may read it.
-    pub fn with_reader_key(self, reader_key: Option<&str>) -> Reply {
+    pub fn with_reader_key(self, reader_key: Option<String>) -> Reply {
         self.with_some(header::STREAM_READER_KEY, reader_key)
     }
 

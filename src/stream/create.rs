@@ -2,6 +2,7 @@
 
 use super::append::Content;
 use super::fork::Fork;
+use super::reader_key;
 use super::rotate::Fill;
 use super::{Closure, Ended, Life, Stream};
 use crate::protocol::Millis;
@@ -105,7 +106,7 @@ fn born(
         content_type,
         lifetime,
         public: request.public,
-        reader_key: request.reader_key.clone(),
+        reader_key: reader_key::secret(&request.reader_key),
         retention: request.retention,
         created_at: now,
         first_read_seq: next.read_seq,

@@ -7,6 +7,7 @@ pub mod delete;
 pub mod fence;
 pub mod fork;
 pub mod read;
+pub mod reader_key;
 pub mod retain;
 pub mod rotate;
 
@@ -59,7 +60,7 @@ pub struct Stream {
     pub lifetime: Lifetime,
     /// Whether everybody may read it.
     pub public: bool,
-    /// With what caches may keep what is read of it although it is not public.
+    /// The secret of which its reader keys are made (`reader_key.rs`).
     pub reader_key: String,
     /// How much of it is kept, if it says so itself.
     pub retention: Option<Retention>,
@@ -145,9 +146,9 @@ impl Stream {
         cursor::next(now, self.written_at, client)
     }
 
-    /// The reader key, where it says anything: of a stream that not everybody may read.
-    pub fn reader_key(&self, guarded: bool) -> Option<&str> {
-        (guarded && !self.public).then_some(&self.reader_key)
+    /// The reader key of this hour, where it says anything: of a stream that not everybody may read.
+    pub fn reader_key(&self, guarded: bool, now: Millis) -> Option<String> {
+        if guarded && !self.public { reader_key::current(&self.reader_key, now) } else { None }
     }
 
     /// The offset of its first message that is still there. A closed stream's last segment may be gone, too: then it is

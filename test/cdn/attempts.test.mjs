@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { bearer, makeToken, secretKey } from "../tokens.mjs"
 import { HttpConnection } from "../platform/raw.mjs"
-import { BYTES, CLOSED, scratch, startWorkerd, unique } from "../platform/support.mjs"
+import { BYTES, CLOSED, PATIENT, Stream, elsewhere, numbers, scratch, startWorkerd, unique } from "../platform/support.mjs"
 import { isInstalled, startNginx } from "./nginx.mjs"
 
 const keys = { victim: secretKey(), mallory: secretKey() }
@@ -21,7 +21,7 @@ describe.skipIf(!isInstalled)("through nginx", () => {
   const victim = () => bearer(makeToken(keys.victim, { sub: "victim" }))
   const mallory = () => bearer(makeToken(keys.mallory, { sub: "mallory" }))
   beforeAll(async () => {
-    const vars = { PROJECT_KEYS, CORS_ORIGINS: APP.origin, CHUNK_MAX_BYTES: `${CHUNK}`, LONG_POLL_TIMEOUT_SECONDS: "1" }
+    const vars = { PROJECT_KEYS, PUBLIC_STREAMS: "on", CORS_ORIGINS: APP.origin, CHUNK_MAX_BYTES: `${CHUNK}`, LONG_POLL_TIMEOUT_SECONDS: "1" }
     worker = await startWorkerd(await scratch(), vars)
     nginx = await startNginx(worker.url)
   })
@@ -31,9 +31,10 @@ describe.skipIf(!isInstalled)("through nginx", () => {
   })
 
   async function ask(method, target, { headers = {}, body } = {}) {
+    const from = { host: "streams.example", ...elsewhere() }
     const connection = await HttpConnection.open(nginx.url)
     try {
-      return await connection.ask(method, target, { headers: { host: "streams.example", ...headers }, body })
+      return await connection.ask(method, target, { headers: { ...from, ...headers }, body })
     } finally {
       connection.close()
     }
@@ -164,6 +165,38 @@ describe.skipIf(!isInstalled)("through nginx", () => {
       expect((await ask("GET", target + query)).status).toBe(401)
     }
     await stream.ask("POST", { headers: { ...CLOSED, ...victim() }, status: 204 })
+  })
+
+  test("readers whose token is in a cookie or in the URL wait for nothing but the stream", async () => {
+    const patient = await startWorkerd(await scratch(), { PROJECT_KEYS, ...PATIENT, EDGE_CACHE: "off" })
+    const between = await startNginx(patient.url)
+    try {
+      const token = makeToken(keys.victim, { sub: "victim" })
+      const cookie = { cookie: `a=b; stream-token=${token}` }
+      for (const [query, headers, reach] of [
+        ["", cookie, 2],
+        ["&rk=key", cookie, 2],
+        [`&token=${token}`, {}, 2],
+        [`&%74oken=${token}`, {}, 2],
+        [`&rk=key&token=${token}`, {}, 2],
+        ["", victim(), 2],
+        // What a cache may keep is asked for once.
+        ["&rk=key", victim(), 1],
+        ["&rk=key", { ...victim(), cookie: "a=b%20c" }, 1],
+      ]) {
+        const stream = patient.stream(`victim/${unique()}`)
+        const { next, header } = await stream.create({ ...BYTES, ...victim() })
+        const url = `?offset=${next}&live=long-poll${query}`.replace("rk=key", `rk=${header("stream-reader-key")}`)
+        const through = new Stream(between.url, stream.path)
+        const polls = numbers(2).map(() => through.ask("GET", { query: url, headers, status: 200 }))
+        await patient.log.until({ event: "served", stream: stream.path, method: "GET" }, reach)
+        await stream.append("x", { ...BYTES, ...victim() })
+        expect((await Promise.all(polls)).map(({ text }) => text)).toEqual(["x", "x"])
+      }
+    } finally {
+      await between.stop()
+      await patient.kill()
+    }
   })
 
   test("another spelling of a path is no way around", async () => {

@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { AUTH_TOKEN, bearer } from "../tokens.mjs"
-import { BYTES, CLOSED, JSON_TYPE, SOON_MS, START, Stream, numbers, scratch, startWorkerd, unique, within } from "../platform/support.mjs"
+import { BYTES, CLOSED, JSON_TYPE, SOON_MS, START, Stream, elsewhere, numbers, scratch, startWorkerd, unique, within } from "../platform/support.mjs"
 import { PROMISED_MS, isInstalled, startNginx } from "./nginx.mjs"
 
 const EVERY_MS = 50
@@ -21,7 +21,7 @@ describe.skipIf(!isInstalled)("through nginx, where time passes faster", () => {
     const vars = { CHUNK_MAX_BYTES: "1024" }
     worker = await startWorkerd(await scratch(), vars)
     nginx = await startNginx(worker.url, { isFast: true })
-    guarded = await startWorkerd(await scratch(), { ...vars, AUTH_TOKEN })
+    guarded = await startWorkerd(await scratch(), { ...vars, AUTH_TOKEN, PUBLIC_STREAMS: "on" })
     guardedNginx = await startNginx(guarded.url, { isFast: true })
   })
   afterAll(async () => {
@@ -35,7 +35,7 @@ describe.skipIf(!isInstalled)("through nginx, where time passes faster", () => {
     return { stream, through: new Stream((isGuarded ? guardedNginx : nginx).url, stream.path) }
   }
 
-  const get = (stream, query, headers) => stream.ask("GET", { query, headers })
+  const get = (stream, query, headers) => stream.ask("GET", { query, headers: { ...elsewhere(), ...headers } })
 
   /** Asks for what the cache then has; it answers the second time. */
   async function keep(through, queries, headers) {

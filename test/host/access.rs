@@ -7,15 +7,17 @@ use ::http::Method;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use durable_streams::edge::access::{Access, Settings};
-use durable_streams::edge::auth::{Credential, Source, Verdict, judge, network_of};
+use durable_streams::edge::auth::{Credential, Source, Verdict, judge, network_of, network_of_client};
 use durable_streams::edge::cors::Cors;
+use durable_streams::edge::host::{check as check_host, is_authority};
 use durable_streams::edge::kept::Kept;
 use durable_streams::edge::keyring::{
     Check, KEY_SET_ASKED_AGAIN, KEY_SET_KEPT, KEY_SET_STALE, Keyring, Learnt, NO_PROJECT_KEPT, PROJECT_KEPT,
-    PROJECT_STALE, TOKEN_KEPT,
+    PROJECT_STALE, TOKEN_KEPT, TOKEN_REJECTED_KEPT, counted_as,
 };
 use durable_streams::edge::project::{Key, Project, parse_all, parse_public};
 use durable_streams::edge::route::{Route, route, url_without_token};
+use durable_streams::edge::strangers::{ADDRESSES_KEPT_MAX, MISSES_MAX, MISSES_PERIOD, Strangers};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::path::StreamPath;
 use durable_streams::protocol::refusal::Refusal;
@@ -349,7 +351,8 @@ fn modes() {
         let access = Access::of(&settings);
         let what = settings.project_keys.clone().or(settings.auth_token.clone()).unwrap_or_default();
         assert_eq!(access.mode(), expected, "{what}");
-        if let Access::Locked { why } = access {
+        if let Access::Locked { why, detail } = access {
+            let why = format!("{why} {detail}");
             for secret in ["secret-secret", "c2VjcmV0", "with a space", AUTH_TOKEN] {
                 assert!(!why.contains(secret), "{why}");
             }
@@ -417,6 +420,133 @@ fn strangers_are_told_apart_by_their_networks() {
     ] {
         assert_eq!(network_of(address), network);
     }
+}
+
+/// What a client writes into a header is no address of its own, nor is what it cannot have.
+#[test]
+fn clients_are_counted_by_their_networks() {
+    for (connecting_ip, peer, network) in [
+        (Some("192.0.2.1"), Some("198.51.100.1:49152"), "192.0.2.1"),
+        (Some("2001:db8:1:2::9"), None, "2001:db8:1:2::/64"),
+        (None, Some("198.51.100.1:49152"), "198.51.100.1"),
+        (None, Some("[2001:db8:1:2::9]:49152"), "2001:db8:1:2::/64"),
+        (None, Some("[::ffff:192.0.2.1]:1"), "192.0.2.1"),
+        (Some("x"), Some("198.51.100.1:49152"), "198.51.100.1"),
+        (Some("192.0.2.1, 192.0.2.2"), None, ""),
+        (None, None, ""),
+        (None, Some("x"), ""),
+    ] {
+        assert_eq!(network_of_client(connecting_ip, peer), network, "{connecting_ip:?} {peer:?}");
+    }
+}
+
+/// One signature has several spellings, and a token has one limit.
+#[test]
+fn a_token_is_counted_by_what_was_signed() {
+    let token = foreign("ES256", "1");
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let counted = counted_as(&token);
+    for other in ["", "=", "AAAA", &signature.to_ascii_uppercase(), &format!("{signature}=")] {
+        assert_eq!(counted_as(&format!("{signed}.{other}")), counted, "{other}");
+    }
+    for other in
+        [foreign("ES256", "2"), foreign("RS256", "1"), format!("{signed}x.{signature}"), signed.to_owned()]
+    {
+        assert_ne!(counted_as(&other), counted, "{other}");
+    }
+    assert_ne!(counted_as(AUTH_TOKEN), counted_as("x"));
+}
+
+/// A wrong signature is looked at once in a while, and what is right beside it stays right.
+#[test]
+fn a_forged_token_is_remembered_for_a_while() {
+    let projects = with_server();
+    let mut keyring = Keyring::new(false);
+    keyring.learn_keys(JWKS, Learnt::Found(keys(&json!({ "keys": [ec("1")] }))), NOW);
+    let (token, forged) = (foreign("ES256", "1"), format!("{}AAAA", foreign("ES256", "1")));
+    keyring.learn_token(&forged, None, NOW);
+    assert_eq!(keyring.check(&projects, &forged, NOW + TOKEN_REJECTED_KEPT - 1), Check::Invalid);
+    assert!(matches!(keyring.check(&projects, &forged, NOW + TOKEN_REJECTED_KEPT), Check::NeedsSignature(_)));
+    assert!(matches!(keyring.check(&projects, &token, NOW), Check::NeedsSignature(_)));
+}
+
+/// A locked server tells the public which variable is wrong, and the log what is.
+#[test]
+fn a_locked_server_shows_nothing_of_its_configuration() {
+    let keys = json!({ "customer-17": { "keys": [{ "kty": "oct", "kid": "key-of-17", "k": "c2hvcnQ" }] } });
+    let set = |project_keys: String| Settings { project_keys: Some(project_keys), ..Settings::default() };
+    for settings in [
+        set(keys.to_string()),
+        set(r#"{"__ds":{},"customer-17":{}}"#.to_owned()),
+        set("customer-17".to_owned()),
+    ] {
+        let locked = Access::of(&settings);
+        let Err(refusal) = locked.serve("http://localhost/health", None, None) else {
+            panic!("it is locked")
+        };
+        let shown = refusal.message();
+        assert!(shown.contains("PROJECT_KEYS"), "{shown}");
+        for secret in ["customer", "17", "__ds", "kid", "c2hv"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+    let Access::Locked { detail, .. } = Access::of(&set(keys.to_string())) else { panic!("it is locked") };
+    assert!(detail.contains("customer-17"), "{detail}");
+}
+
+/// What the URL of a request is made of is one name or address.
+#[test]
+fn hosts() {
+    let ports = ["", ":", ":80", ":65535"];
+    for host in
+        ["a", "streams.example", "a_b.example", "A-1.EXAMPLE", "127.0.0.1", "[::1]", "[2001:db8::1]", "xn--a"]
+    {
+        for port in ports {
+            assert!(is_authority(&format!("{host}{port}")), "{host}{port}");
+        }
+    }
+    for host in [
+        "",
+        ":",
+        ":80",
+        "a/b",
+        "a?x",
+        "a#x",
+        "a\\b",
+        "a b",
+        "a,b",
+        "a, a",
+        "a@b",
+        "user:pw@a",
+        "a:b",
+        "a:80:80",
+        "a:1e3",
+        "a:-1",
+        "a:123456",
+        "::1",
+        "[::1",
+        "::1]",
+        "[x]",
+        "[]",
+        "[::1]x",
+        "a[::1]",
+        "a%2fb",
+        "a\u{7f}",
+        "ä.example",
+        "\u{fffd}",
+        "a;b",
+        "a&b",
+        "a'b",
+        "a\"b",
+        "<a>",
+        " a",
+        "a ",
+        "http://a",
+    ] {
+        assert!(!is_authority(host), "{host}");
+        assert!(matches!(check_host(Some(host)), Err(Refusal::InvalidHeader { name: "Host", .. })), "{host}");
+    }
+    assert_eq!((check_host(None), check_host(Some("a:1"))), (Ok(()), Ok(())));
 }
 
 /// Where a token may be, by method.
@@ -623,7 +753,7 @@ fn a_verified_token_is_remembered_for_a_while() {
             panic!("not asked")
         };
         assert_eq!(unverified.message, token.rsplit_once('.').unwrap().0);
-        keyring.learn_token(&token, unverified.grant.clone(), NOW);
+        keyring.learn_token(&token, Some(unverified.grant.clone()), NOW);
         assert_eq!(keyring.check(&projects, &token, NOW + lasts - 1), Check::Granted(unverified.grant));
         assert!(!matches!(keyring.check(&projects, &token, NOW + lasts), Check::Granted(_)));
         // Another signature is another token.
@@ -815,6 +945,59 @@ fn strangers_see_public_streams_and_nothing_else() {
             format!("{request} | {STRANGER}{}", if request.contains("close") { "" } else { " << x" });
         world().ask(&request).assert_is("401");
     }
+}
+
+/// Without public streams there are none, not even those that were made when there were.
+#[test]
+fn a_deployment_without_public_streams_serves_all_as_private() {
+    let (public, private) =
+        ("PUT | content-type: text/plain | stream-public: true", "PUT | content-type: text/plain");
+    let mut world = guarded(&[public, "POST | content-type: text/plain << hello"]);
+    world.guard_all();
+    let below_tail = "GET ?offset=@0_1&live=long-poll";
+    for request in ["GET", "HEAD", below_tail] {
+        world.ask(&format!("{request} | {STRANGER}")).assert_is("401 | !stream-next-offset");
+    }
+    world.ask(below_tail).assert_is("200 | cache-control: private, no-cache | x-cache: BYPASS");
+    world.ask("HEAD").assert_is("200 | !stream-public | stream-reader-key");
+    world.ask(private).assert_is("200 | stream-reader-key");
+    for steps in [&[][..], &["DELETE"]] {
+        world.run(steps);
+        let refused = world.ask(public);
+        refused.assert_is("400 | error: invalid_header");
+        assert!(refused.text().contains("PUBLIC_STREAMS"), "{refused:?}");
+    }
+}
+
+/// Where streams can be public: how many names of an address reach objects in a minute that turn out to be none.
+#[test]
+fn a_stranger_makes_up_few_names() {
+    let mut strangers = Strangers::default();
+    let refused = |after_seconds| Err(Refusal::TooManyRequests { after_seconds });
+    let name = |at: usize| format!("victim/{at}");
+    // What is under way counts, as it may come to nothing; asking twice for one stream does not.
+    for at in 0..MISSES_MAX {
+        assert_eq!(strangers.ask("a", &name(at), NOW), Ok(()));
+        assert_eq!(strangers.ask("a", &name(at), NOW), Ok(()));
+    }
+    assert_eq!(strangers.ask("a", "another", NOW), refused(60));
+    assert_eq!(strangers.ask("b", "another", NOW), Ok(()), "another address");
+    // What was public makes room, and what was not does not.
+    strangers.answered("a", &name(0), false);
+    for at in 1..MISSES_MAX {
+        strangers.answered("a", &name(at), true);
+    }
+    assert_eq!(strangers.ask("a", "public", NOW + 1), Ok(()));
+    strangers.answered("a", "public", false);
+    assert_eq!(strangers.ask("a", "missing", NOW + 1), Ok(()));
+    strangers.answered("a", "missing", true);
+    assert_eq!(strangers.ask("a", "public", NOW + MISSES_PERIOD - 1), refused(1));
+    assert_eq!(strangers.ask("a", "public", NOW + MISSES_PERIOD), Ok(()));
+    // However many addresses there are, so many are counted.
+    for at in 0..2 * ADDRESSES_KEPT_MAX {
+        let _counted = strangers.ask(&at.to_string(), "x", NOW);
+    }
+    assert_eq!(strangers.count(), ADDRESSES_KEPT_MAX);
 }
 
 #[test]

@@ -115,8 +115,9 @@ fn tags_attachments_and_codes() {
         (None, Place::Start, r#"{"cursor":null,"place":"start","keyed":false}"#),
         (Some(7), Place::Now, r#"{"cursor":7,"place":"now","keyed":false}"#),
         (Some(8), Place::Offset, r#"{"cursor":8,"place":"offset","keyed":true}"#),
+        (Some(9), Place::Offset, r#"{"cursor":9,"place":"offset","keyed":false,"renews":true}"#),
     ] {
-        let attachment = Attachment { cursor, place, keyed: cursor == Some(8) };
+        let attachment = Attachment { cursor, place, keyed: cursor == Some(8), renews: cursor == Some(9) };
         assert_eq!(serde_json::to_string(&attachment).unwrap(), text);
         assert_eq!(serde_json::from_str::<Attachment>(text).unwrap(), attachment);
     }
@@ -209,7 +210,7 @@ fn stored_rows() {
     let rows = |query: &str| rows_of(&world, query);
     let stream = "[Integer(1), Integer(7), Integer(2), Text(\"chat/42\"), Integer(1), Integer(1), Integer(1), \
         Text(\"application/json\"), Null, Integer(1924992000000), Null, Null, Integer(1893456000000), Integer(0), \
-        Integer(1), Text(\"p\"), Integer(4), Integer(1), Integer(0), Text(\"key-1893456000000\"), Integer(0), \
+        Integer(1), Text(\"p\"), Integer(4), Integer(1), Integer(0), Text(\"h.key-1893456000000\"), Integer(0), \
         Integer(1893456000000), Null, Null, Integer(0)]";
     assert_eq!(rows("SELECT * FROM stream"), [stream]);
     let messages = [

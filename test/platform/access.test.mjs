@@ -66,10 +66,148 @@ test("what is set wrongly locks the server", async () => {
   }
 })
 
+test("the failure of an object is seen by the scripts of listed sites, and of every site in open mode only", async () => {
+  const world = `import { WorkerEntrypoint } from "cloudflare:workers"
+export class Streams extends WorkerEntrypoint {
+  getByName() { throw new Error("no object is there") }
+}
+export default { fetch: () => new Response() }`
+  const token = bearer(AUTH_TOKEN)
+  const requests = [
+    ["GET", "", token, ""],
+    ["POST", "", token, "x"],
+    ["PUT", "", token, ""],
+    ["HEAD", "", token, ""],
+    ["GET", "?offset=now&live=long-poll", token, ""],
+    ["GET", "?offset=0000000000000000_0000000000000001&live=long-poll", token, ""],
+    ["GET", "?offset=0000000000000000_0000000000000001&rk=x", token, ""],
+    ["GET", "?offset=now&live=sse", token, ""],
+    ["GET", `?token=${AUTH_TOKEN}`, {}, ""],
+    ["GET", "", { cookie: `stream-token=${AUTH_TOKEN}` }, ""],
+    ["GET", "", {}, ""],
+  ]
+  for (const vars of [{ AUTH_TOKEN, CORS_ORIGINS: APP.origin, PUBLIC_STREAMS: "on" }, {}]) {
+    const failing = await startWorkerd(await scratch(), vars, undefined, world)
+    try {
+      for (const [method, query, headers, body] of requests) {
+        for (const origin of [APP, { origin: "https://evil.example" }, { origin: "null" }, {}]) {
+          const all = { ...BYTES, ...headers, ...origin }
+          const reply = await failing.stream().ask(method, { query, headers: all, body: body || undefined })
+          expect([method, query, reply.status]).toEqual([method, query, 503])
+          const allowed = vars.AUTH_TOKEN ? (origin === APP ? APP.origin : null) : "*"
+          expect([method, query, reply.header("access-control-allow-origin")]).toEqual([method, query, allowed])
+        }
+      }
+    } finally {
+      await failing.kill()
+    }
+  }
+})
+
+test("a locked server names the variable that is wrong, and nothing that it holds", async () => {
+  const PROJECT_KEYS = JSON.stringify({ "customer-17": { keys: [{ kty: "oct", kid: "key-17", k: "c2hvcnQ" }] } })
+  const locked = await startWorkerd(await scratch(), { PROJECT_KEYS })
+  try {
+    for (const path of ["/health", "/v1/stream/customer-17/x", "/v1/streams", "/v1/admin/orphans", "/"]) {
+      for (const headers of [{}, APP]) {
+        const reply = await fetch(`${locked.url}${path}`, { headers })
+        const text = await reply.text()
+        expect([path, reply.status, reply.headers.get("access-control-allow-origin")]).toEqual([path, 503, null])
+        expect(text).toContain("PROJECT_KEYS")
+        expect(text).not.toMatch(/17|customer|kid|c2hv/u)
+      }
+    }
+    expect(locked.log.matching({ operation: "configure" })[0].cause).toContain("customer-17")
+  } finally {
+    await locked.kill()
+  }
+})
+
+/** Every way to ask for a stream without a token. */
+const STRANGERS = [
+  ["GET", "", {}],
+  ["HEAD", "", {}],
+  ["GET", "?offset=0000000000000000_0000000000000001", {}],
+  ["GET", "?offset=now&live=long-poll", {}],
+  ["GET", "?offset=-1&live=sse", {}],
+  ["GET", "", { "if-none-match": "*" }],
+  ["GET", "?rk=x", {}],
+]
+
+describe("public streams", () => {
+  const shape = ({ status, header, text }) => [status, text, ...["cache-control", "www-authenticate", "etag"].map(header)]
+  const held = bearer(AUTH_TOKEN)
+  const served = (server, stream) => server.log.lines.filter((line) => line.stream === stream.path)
+
+  test("without PUBLIC_STREAMS a stranger's read of any name costs no object", async () => {
+    const folder = await scratch()
+    const before = await startWorkerd(folder, { AUTH_TOKEN, PUBLIC_STREAMS: "on" })
+    const [wasPublic, isPrivate] = [before.stream(), before.stream()]
+    await wasPublic.ask("PUT", { headers: { ...BYTES, ...held, ...PUBLIC }, body: "abc", status: 201 })
+    await isPrivate.ask("PUT", { headers: { ...BYTES, ...held }, body: "abc", status: 201 })
+    expect((await wasPublic.ask("GET", { status: 200 })).text).toBe("abc")
+    await before.kill()
+    for (const PUBLIC_STREAMS of [undefined, "off", "ON", "1"]) {
+      const server = await startWorkerd(folder, { AUTH_TOKEN, ...(PUBLIC_STREAMS ? { PUBLIC_STREAMS } : {}) })
+      try {
+        const streams = [wasPublic, isPrivate, server.stream()].map(({ path }) => server.stream(path))
+        for (const [method, query, headers] of STRANGERS) {
+          for (const token of [{}, bearer("x"), { cookie: "stream-token=x" }]) {
+            const all = []
+            for (const stream of streams) all.push(await stream.ask(method, { query, headers: { ...headers, ...token } }))
+            expect([method, query, all[0].status]).toEqual([method, query, 401])
+            expect(shape(all[0])).toEqual(shape(all[2]))
+            expect(shape(all[1])).toEqual(shape(all[2]))
+          }
+        }
+        // A request that is served says so after any that came before it.
+        const [known] = streams
+        const reply = await known.ask("GET", { headers: held, status: 200 })
+        expect(reply.header("cache-control")).toBe("private, no-cache")
+        await server.log.until({ event: "served", stream: known.path })
+        expect(streams.map((stream) => served(server, stream).filter(({ event }) => event === "loaded").length)).toEqual([1, 0, 0])
+        const refused = await server.stream().ask("PUT", { headers: { ...BYTES, ...held, ...PUBLIC }, status: 400 })
+        expect(refused.text).toContain("PUBLIC_STREAMS")
+      } finally {
+        await server.kill()
+      }
+    }
+  })
+
+  test("with PUBLIC_STREAMS a stranger makes up 60 names a minute, and others are not troubled", async () => {
+    const server = await startWorkerd(await scratch(), { AUTH_TOKEN, PUBLIC_STREAMS: "on" })
+    try {
+      const open = server.stream()
+      await open.ask("PUT", { headers: { ...BYTES, ...held, ...PUBLIC }, body: "abc", status: 201 })
+      const from = (address) => ({ "cf-connecting-ip": address })
+      const made = numbers(200).map(() => server.stream())
+      const answers = await Promise.all(made.map((stream, at) => stream.ask("GET", { headers: from(`2001:db8::${at}`) })))
+      const statuses = answers.map(({ status }) => status)
+      expect(statuses.filter((status) => status === 401)).toHaveLength(60)
+      const limited = answers.filter(({ status }) => status === 429)
+      expect(limited).toHaveLength(140)
+      for (const { header } of limited) {
+        expect(Number(header("retry-after"))).toBeGreaterThan(0)
+        expect(Number(header("retry-after"))).toBeLessThanOrEqual(60)
+        expect(header("cache-control")).toBe("no-store")
+      }
+      expect((await open.ask("GET", { headers: from("2001:db8::1") })).status).toBe(429)
+      for (const others of [from("2001:db8:0:1::1"), {}, { ...held, ...from("2001:db8::1") }]) {
+        await open.ask("GET", { headers: others, status: 200 })
+      }
+      await server.log.until({ event: "served", stream: open.path, method: "GET" }, 3)
+      const loaded = made.filter((stream) => served(server, stream).some(({ event }) => event === "loaded"))
+      expect(loaded).toHaveLength(60)
+    } finally {
+      await server.kill()
+    }
+  })
+})
+
 describe("one token", () => {
   let server
   beforeAll(async () => {
-    server = await start({ vars: { AUTH_TOKEN, CORS_ORIGINS: APP.origin, CORS_CREDENTIALS: "1", ...PATIENT } })
+    server = await start({ vars: { AUTH_TOKEN, PUBLIC_STREAMS: "on", CORS_ORIGINS: APP.origin, CORS_CREDENTIALS: "1", ...PATIENT } })
   })
   afterAll(() => server?.dispose())
 
@@ -292,6 +430,40 @@ describe("projects", () => {
     expect(asked).toBe(3)
   })
 
+  test("only a token that may read the stream learns its reader key, and only in Authorization", async () => {
+    const of = (scope, more) => bearer(makeToken(keys.a, { sub: "a", scope, ...more }))
+    const keyOf = ({ header }) => header("stream-reader-key")
+    const [source, stream] = [at("a"), at("a")]
+    const put = (one, token, more, status) => one.ask("PUT", { headers: { ...BYTES, ...token, ...more }, status })
+    await put(source, of("manage read"), {}, 201)
+    const fork = { "stream-forked-from": `/v1/stream/${source.path}` }
+    const readsSourceOnly = of("manage read", { stream: source.path })
+    const manages = of("manage")
+    expect(keyOf(await put(stream, manages, {}, 201))).toBeNull()
+    expect(keyOf(await put(stream, manages, {}, 200))).toBeNull()
+    expect(keyOf(await put(stream, manages, { "stream-reader-key": "new" }, 200))).toBeNull()
+    expect(keyOf(await put(stream, of("manage write"), {}, 200))).toBeNull()
+    await put(at("a"), readsSourceOnly, fork, 403)
+    await stream.ask("HEAD", { headers: manages, status: 403 })
+    const key = keyOf(await put(stream, of("manage read"), {}, 200))
+    expect(key).toMatch(/^[\w-]{22}$/u)
+    expect(keyOf(await stream.ask("HEAD", { headers: of("read"), status: 200 }))).toBe(key)
+    expect(keyOf(await put(at("a"), of("manage read"), fork, 201))).toMatch(/^[\w-]{22}$/u)
+    // One that is not valid any more is renewed, in the same way.
+    await stream.ask("POST", { headers: { ...BYTES, ...of("write") }, body: "x", status: 204 })
+    const token = makeToken(keys.a, { sub: "a", scope: "read" })
+    for (const query of ["?rk=x", "?offset=0000000000000000_0000000000000000&rk=x", "?offset=now&rk=x", "?offset=-1&live=long-poll&rk=x"]) {
+      const ask = (more, headers) => stream.ask("GET", { query: `${query}${more}`, headers, status: 200 })
+      const renewed = await ask("", bearer(token))
+      expect([query, keyOf(renewed)]).toEqual([query, key])
+      expect(renewed.header("cache-control")).toMatch(/^(private, no-cache|no-store)$/u)
+      expect([query, keyOf(await ask(`&token=${token}`, {}))]).toEqual([query, null])
+      expect([query, keyOf(await ask("", { cookie: `stream-token=${token}` }))]).toEqual([query, null])
+    }
+    expect(keyOf(await stream.ask("HEAD", { query: `?token=${token}`, status: 200 }))).toBeNull()
+    expect(keyOf(await stream.ask("HEAD", { headers: { cookie: `stream-token=${token}` }, status: 200 }))).toBeNull()
+  })
+
   test("a live response ends with its token", async () => {
     const stream = at("a")
     await create(stream, makeToken(keys.a, { sub: "a" }), 201)
@@ -407,10 +579,14 @@ describe("limits", () => {
 
   test("everybody by address where everybody may do everything", async () => {
     await limited({ requests: 5, creates: 2, vars: {} }, async (server) => {
-      const from = (address) => ({ "cf-connecting-ip": address })
+      const from = (address, more) => ({ "cf-connecting-ip": address, ...more })
       expect(await statuses(server, 2, "PUT", "a", from("192.0.2.1"))).toEqual([201, 201])
       expect(await statuses(server, 1, "PUT", "a", from("192.0.2.2"))).toEqual([429])
-      expect(await statuses(server, 4, "GET", "a", from("192.0.2.1"))).toEqual([404, 404, 404, 429])
+      // A token says nothing here, wherever it is.
+      expect(await statuses(server, 1, "GET", "a", from("192.0.2.1"), "?token=a")).toEqual([404])
+      expect(await statuses(server, 1, "GET", "a", from("192.0.2.1", { cookie: "stream-token=b" }))).toEqual([404])
+      expect(await statuses(server, 2, "GET", "a", from("192.0.2.1"))).toEqual([404, 429])
+      expect(await statuses(server, 1, "GET", "a", from("192.0.2.1"), "?token=c")).toEqual([429])
       expect(await statuses(server, 1, "PUT", "b", from("192.0.2.2"))).toEqual([201])
     })
   })

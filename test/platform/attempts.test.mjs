@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { AUTH_TOKEN, bearer, inSeconds, makeToken, secretKey } from "../tokens.mjs"
 import { HttpConnection } from "./raw.mjs"
-import { BYTES, CLOSED, JSON_TYPE, scratch, startWorkerd, unique } from "./support.mjs"
+import { BYTES, CLOSED, JSON_TYPE, elsewhere, scratch, startWorkerd, unique } from "./support.mjs"
 
 const SECRET = "what only the victim's readers may know"
 const keys = { victim: secretKey(), victim2: secretKey(), mallory: secretKey() }
@@ -17,7 +17,8 @@ const victims = () => bearer(makeToken(keys.victim, { sub: "victim" }))
 const mallory = (claims = {}, header = {}) => makeToken(keys.mallory, { sub: "mallory", ...claims }, header)
 
 beforeAll(async () => {
-  const vars = { PROJECT_KEYS, CORS_ORIGINS: "https://app.example", CORS_CREDENTIALS: "1", LONG_POLL_TIMEOUT_SECONDS: "1" }
+  const cors = { CORS_ORIGINS: "https://app.example", CORS_CREDENTIALS: "1" }
+  const vars = { PROJECT_KEYS, PUBLIC_STREAMS: "on", ...cors, LONG_POLL_TIMEOUT_SECONDS: "1" }
   server = await startWorkerd(await scratch(), vars)
   private_ = server.stream(`victim/${unique()}`)
   missing = server.stream(`victim/${unique()}`)
@@ -40,7 +41,7 @@ async function connect() {
 async function ask(method, target, { headers = {}, body } = {}) {
   const connection = await connect()
   try {
-    return await connection.ask(method, target, { headers, body })
+    return await connection.ask(method, target, { headers: { ...elsewhere(), ...headers }, body })
   } finally {
     connection.close()
   }

@@ -30,6 +30,33 @@ const codeOf = ({ text }) => JSON.parse(text).error.code
 const pieces = (bytes, size) =>
   numbers(Math.ceil(bytes.length / size)).map((index) => bytes.subarray(index * size, (index + 1) * size))
 
+test("a Host that is no name or address is refused, and the connection goes on", async () => {
+  const { stream, target } = await created("host")
+  const connection = await connect()
+  const wrong = ["a/b", "a?x", "a#x", "a\\b", "a b", "a@b", "a,b", "a:b", "[::1"].map((host) => `host: ${host}`)
+  wrong.push("host: test\r\nhost: test", "host: test\r\nhost: evil.example", "host: a/v1/stream")
+  for (const lines of wrong) {
+    for (const [request, body] of [["GET", ""], ["POST", "x"], ["PUT", ""], ["GET", ""], ["OPTIONS", ""]]) {
+      // In between, one that is right, which is remembered.
+      expect((await connection.ask("POST", target, { headers: BYTES, body: "y" })).status).toBe(204)
+      connection.send(`${request} ${target} HTTP/1.1\r\n${lines}\r\ncontent-type: text/plain\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
+      const reply = await connection.reply(request)
+      expect([lines, request, reply.status]).toEqual([lines, request, 400])
+      expect([codeOf(reply), reply.header("cache-control")]).toEqual(["invalid_header", "no-store"])
+    }
+  }
+  // These workerd refuses by itself.
+  for (const lines of ["host: ", "host: \xff", "x: no host"]) {
+    connection.send(`GET ${target} HTTP/1.1\r\n${lines}\r\n\r\n`)
+    expect((await connection.reply("GET")).status).toBe(400)
+  }
+  for (const host of ["127.0.0.1:8787", "streams.example", "[::1]:80", "A_b.example"]) {
+    expect((await connection.ask("GET", target, { headers: { host } })).status).toBe(200)
+  }
+  connection.close()
+  expect((await stored(stream)).toString()).toBe("y".repeat(wrong.length * 5))
+})
+
 describe.concurrent("a chunked body", () => {
   for (const size of [1, 7, 4096, 100_000]) {
     test(`is stored as one append: pieces of ${size}`, async () => {

@@ -131,7 +131,7 @@ describe("everybody may read", () => {
 describe("reading takes a token", () => {
   let server
   beforeAll(async () => {
-    server = await start({ vars: { AUTH_TOKEN, CHUNK_MAX_BYTES: "1024" } })
+    server = await start({ vars: { AUTH_TOKEN, PUBLIC_STREAMS: "on", CHUNK_MAX_BYTES: "1024" } })
   })
   afterAll(() => server?.dispose())
 

@@ -34,6 +34,14 @@ export const START = "-1"
 /** A path that no other test uses. */
 export const unique = (name = "stream") => `${name}-${crypto.randomUUID()}`
 
+let addresses = 0
+
+/** From an address that no other request comes from: of one only so many strangers' reads reach objects. */
+export function elsewhere() {
+  addresses += 1
+  return { "cf-connecting-ip": `10.${addresses >> 16}.${(addresses >> 8) & 255}.${addresses & 255}` }
+}
+
 export const numbers = (count, from = 0) => Array.from({ length: count }, (_, index) => from + index)
 
 export const producer = (seq, { id = "p", epoch = 0 } = {}) => ({
@@ -179,9 +187,11 @@ export class Stream {
 /**
  * The built worker on plain workerd, as a process of ours that can be killed; the same folder brings it back. Nothing
  * stands in front of it, unlike Miniflare's proxy: it sees each URL, body and disconnection as the client made it. It has
- * no bucket for segments unless it is given one.
+ * no bucket for segments unless it is given one. A `world`, the text of a module, is what it fetches from, and its
+ * entrypoints `Registry` and `Limit` are the bindings of these names; with an entrypoint `Streams` that is all there is of
+ * objects.
  */
-export async function startWorkerd(folder, vars = {}, bucket = undefined) {
+export async function startWorkerd(folder, vars = {}, bucket = undefined, world = undefined) {
   const disk = join(folder, "disk")
   const unixPath = join(folder, "socket")
   await mkdir(disk, { recursive: true })
@@ -192,14 +202,24 @@ export async function startWorkerd(folder, vars = {}, bucket = undefined) {
   )
   const bucketService = bucket ? `, (name = "bucket", external = (address = "${bucket.address}", http = ()))` : ""
   const bucketBinding = bucket ? `(name = "SEGMENTS", r2Bucket = "bucket"),` : ""
+  const worldService = world ? `, (name = "world", worker = .world)` : ""
+  const fromWorld = { REGISTRY: "Registry", REQUEST_LIMIT: "Limit", STREAMS: "Streams" }
+  const given = Object.entries(fromWorld).filter(([, entrypoint]) => world?.includes(`class ${entrypoint} `))
+  const worldBindings = given.map(
+    ([name, entrypoint]) => `(name = "${name}", service = (name = "world", entrypoint = "${entrypoint}")),`,
+  )
+  const objects = worldBindings.join().includes("STREAMS") ? "" : `(name = "STREAMS", durableObjectNamespace = "StreamObject"),`
+  const worldSocket = world ? `(name = "world", address = "127.0.0.1:0", http = (), service = "world"),` : ""
+  if (world) await writeFile(join(folder, "world.js"), world)
   await writeFile(
     join(folder, "config.capnp"),
     `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
-  services = [(name = "main", worker = .streams), (name = "disk", disk = (path = ${JSON.stringify(disk)}, writable = true))${bucketService}],
+  services = [(name = "main", worker = .streams), (name = "disk", disk = (path = ${JSON.stringify(disk)}, writable = true))${bucketService}${worldService}],
   sockets = [
     (name = "http", address = "127.0.0.1:0", http = (), service = "main"),
     (name = "unix", address = ${JSON.stringify(`unix:${unixPath}`)}, http = (), service = "main"),
+    ${worldSocket}
   ],
   logging = (structuredLogging = true),
 );
@@ -209,8 +229,17 @@ const streams :Workerd.Worker = (
   compatibilityFlags = ${JSON.stringify(config.compatibility_flags)},
   durableObjectNamespaces = [(className = "StreamObject", uniqueKey = "streams", enableSql = true)],
   durableObjectStorage = (localDisk = "disk"),
-  bindings = [(name = "STREAMS", durableObjectNamespace = "StreamObject"), ${bucketBinding} ${texts.join(" ")}],
+  bindings = [${objects} ${bucketBinding} ${worldBindings.join(" ")} ${texts.join(" ")}],
+  ${world ? `globalOutbound = "world",` : ""}
 );
+${
+  world
+    ? `const world :Workerd.Worker = (
+  modules = [(name = "world.js", esModule = embed "world.js")],
+  compatibilityDate = ${JSON.stringify(config.compatibility_date)},
+);`
+    : ""
+}
 `,
   )
   const args = ["serve", "--experimental", "--control-fd=3", join(folder, "config.capnp")]
@@ -221,15 +250,19 @@ const streams :Workerd.Worker = (
     createInterface({ input: output }).on("line", (line) => log.take(parseLogLine(line)))
   }
   const listening = (async () => {
+    const ports = {}
     for await (const line of createInterface({ input: child.stdio[3] })) {
       const { event, socket, port } = JSON.parse(line)
-      if (event === "listen" && socket === "http") return port
+      if (event === "listen") ports[socket] = port
+      if (ports.http && (ports.world || !world)) return ports
     }
     throw new Error("workerd ended before it listened")
   })()
-  const url = `http://127.0.0.1:${await within(SOON_MS, "workerd listens", listening)}`
+  const ports = await within(SOON_MS, "workerd listens", listening)
+  const url = `http://127.0.0.1:${ports.http}`
   return {
     url,
+    worldUrl: `http://127.0.0.1:${ports.world}`,
     log,
     pid: child.pid,
     /** The same server, for connections of which the system buffers little: a TCP socket may take megabytes. */

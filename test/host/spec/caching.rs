@@ -1,6 +1,7 @@
 //! PROTOCOL.md 10: what caches may keep, and entity tags.
 
 use durable_streams::edge::collapse::{Reader, collapse_key};
+use durable_streams::stream::reader_key::{self, KEY_PERIOD};
 
 use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 use crate::support::{LongPoll, Request, World, check};
@@ -247,6 +248,89 @@ fn a_reader_key_is_replaced() {
     // The next life has another.
     world.run(&["DELETE", "WAIT 1s", TEXT]);
     assert_ne!(world.ask("HEAD").header("stream-reader-key"), Some(&*new));
+}
+
+/// A reader key is valid in the hour it was made for and in the next; the answer to one that is not has one that is, and is
+/// in no shared cache. All readers of an hour have the same key, so a cache answers them together.
+#[test]
+fn a_reader_key_ends_by_itself() {
+    let (mut world, first) = guarded(&[TEXT, HELLO]);
+    let read = |key: &str| format!("GET ?offset=@0_1&live=long-poll&rk={key}");
+    let key = |world: &mut World| world.ask("HEAD").header("stream-reader-key").unwrap().to_owned();
+    world.now = (world.now + 1).next_multiple_of(KEY_PERIOD);
+    let second = key(&mut world);
+    assert_ne!(second, first);
+    world.now += KEY_PERIOD - 1;
+    assert_eq!(key(&mut world), second, "one hour has one key");
+    for valid in [&first, &second] {
+        world.ask(&read(valid)).assert_is(&format!("200 | {PUBLIC} | !stream-reader-key"));
+    }
+    world.now += 1;
+    let third = key(&mut world);
+    world.ask(&read(&second)).assert_is(&format!("200 | {PUBLIC} | !stream-reader-key"));
+    // Whatever it reads; a failed guess is no different.
+    for ended in [&*first, "x", ""] {
+        for reads in ["", "offset=-1&", "offset=@0_1&", "offset=@0_1&live=long-poll&"] {
+            let renewed = format!("200 | cache-control: {PRIVATE} | stream-reader-key: {third}");
+            world.ask(&format!("GET ?{reads}rk={ended}")).assert_is(&renewed);
+        }
+        let renewed = format!("200 | cache-control: no-store | stream-reader-key: {third}");
+        world.ask(&format!("GET ?offset=now&rk={ended}")).assert_is(&renewed);
+    }
+    // A reader that sends none, or has no right to any, gets none.
+    world.ask("GET ?offset=@0_1").assert_is("200 | !stream-reader-key");
+    world
+        .ask(&format!("GET ?offset=@0_1&rk={first} | stream-stranger: true"))
+        .assert_is("401 | !stream-reader-key");
+    let mut open = World::after(&[TEXT, HELLO]);
+    open.ask("GET ?offset=@0_1&rk=x").assert_is("200 | !stream-reader-key");
+    let (mut public, _) = guarded(&["PUT | content-type: text/plain | stream-public: true", HELLO]);
+    public.ask("GET ?offset=@0_1&rk=x").assert_is("200 | !stream-reader-key");
+}
+
+/// Those who wait get it with what they waited for, or with nothing; those whose key is valid when they begin do not.
+#[test]
+fn waiters_renew_their_reader_key() {
+    let (mut world, old) = guarded(&[TEXT, HELLO]);
+    world.now += 2 * KEY_PERIOD;
+    let new = world.ask("HEAD").header("stream-reader-key").unwrap().to_owned();
+    let wait = |key: &str| format!("GET ?offset=@0_5&live=long-poll&rk={key}");
+    let mut renews = LongPoll::park(&mut world, &wait(&old));
+    let mut keyed = LongPoll::park(&mut world, &wait(&new));
+    let timeout = LongPoll::park(&mut world, &wait(&old)).time_out(&world);
+    timeout.assert_is(&format!("204 | cache-control: no-store | stream-reader-key: {new}"));
+    world.run(&["RESTART", HELLO]);
+    let renewed = format!("200 | cache-control: {PRIVATE} | stream-reader-key: {new}");
+    renews.answer(&mut world).unwrap().assert_is(&renewed);
+    keyed.answer(&mut world).unwrap().assert_is(&format!("200 | {PUBLIC} | !stream-reader-key"));
+}
+
+/// Versions without hourly keys gave readers what they stored: that is no secret, and makes no keys until a PUT replaces it.
+#[test]
+fn a_key_that_readers_had_for_good_makes_no_keys() {
+    let (mut world, _) = guarded(&[TEXT, HELLO]);
+    world.sql.raw().execute("UPDATE stream SET reader_key = 'key-0'", []).unwrap();
+    world.restart();
+    world.ask("HEAD").assert_is("200 | !stream-reader-key");
+    world
+        .ask("GET ?offset=@0_1&rk=key-0")
+        .assert_is(&format!("200 | cache-control: {PRIVATE} | !stream-reader-key"));
+    let replaced = world.ask(TEXT).header("stream-reader-key").unwrap().to_owned();
+    world.restart();
+    world
+        .ask(&format!("GET ?offset=@0_1&live=long-poll&rk={replaced}"))
+        .assert_is(&format!("200 | {PUBLIC}"));
+    let again = world.ask(TEXT);
+    again.assert_is(&format!("200 | stream-reader-key: {replaced}"));
+}
+
+/// What a key is, for as long as two versions run side by side.
+#[test]
+fn golden_reader_keys() {
+    let secret = reader_key::secret("0");
+    assert_eq!(secret, "h.0");
+    let keys = [0, KEY_PERIOD - 1, KEY_PERIOD].map(|now| reader_key::current(&secret, now).unwrap());
+    assert_eq!(keys, ["-hgOgP7C-ns-lEjDZGJePQ", "-hgOgP7C-ns-lEjDZGJePQ", "6gIitkwUK-v-kxpZHGwe6Q"]);
 }
 
 #[test]

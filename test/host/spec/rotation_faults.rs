@@ -149,6 +149,7 @@ fn failures_name_the_object() {
         chunk_max_bytes: CHUNK_MAX_BYTES,
         segments,
         guarded: false,
+        hides_public: false,
         mirrors: false,
         registries: Registries::Off,
         producers: ProducerLimits::SERVED,

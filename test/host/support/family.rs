@@ -124,6 +124,7 @@ impl Family {
             chunk_max_bytes,
             segments,
             guarded: false,
+            hides_public: false,
             mirrors: false,
             registries: Registries::Off,
             producers: ProducerLimits::SERVED,

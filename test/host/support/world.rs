@@ -107,6 +107,7 @@ impl World {
             chunk_max_bytes,
             segments: None,
             guarded: false,
+            hides_public: false,
             mirrors: false,
             registries: Registries::Off,
             producers: ProducerLimits::SERVED,
@@ -170,6 +171,12 @@ impl World {
     pub(crate) fn guard(&mut self) {
         self.limits.guarded = true;
         self.restart();
+    }
+
+    /// The same, of a deployment without public streams.
+    pub(crate) fn guard_all(&mut self) {
+        self.limits.hides_public = true;
+        self.guard();
     }
 
     /// Other segments from now on.

@@ -1,0 +1,46 @@
+//! Who sends a request, as far as that is known without a token, and what of it counts towards the limit of its address.
+
+use std::cell::Cell;
+
+use js_sys::Reflect;
+use web_sys::Request;
+use worker::Env;
+
+use super::limits;
+use crate::edge::auth::network_of_client;
+use crate::protocol::names::header;
+use crate::protocol::refusal::Refusal;
+
+/// Who sends a request.
+pub(super) struct Caller<'r> {
+    env: &'r Env,
+    request: &'r Request,
+    is_limited: bool,
+    is_counted: Cell<bool>,
+}
+
+impl<'r> Caller<'r> {
+    pub(super) fn new(env: &'r Env, request: &'r Request, is_limited: bool) -> Caller<'r> {
+        Caller { env, request, is_limited, is_counted: Cell::new(false) }
+    }
+
+    /// Counts the request towards the limit of its address, once: before anything is looked up for it that costs more.
+    pub(super) async fn count(&self) -> Result<(), Refusal> {
+        if !self.is_limited || self.is_counted.replace(true) {
+            return Ok(());
+        }
+        limits::hold_address(self.env, &self.network()).await
+    }
+
+    /// The other end of the connection, which workerd tells where it is not Cloudflare that runs it.
+    pub(super) fn peer(&self) -> Option<String> {
+        let cf = Reflect::get(self.request, &"cf".into()).ok()?;
+        Reflect::get(&cf, &"clientIp".into()).ok()?.as_string()
+    }
+
+    /// By what it is counted.
+    pub(super) fn network(&self) -> String {
+        let connecting_ip = self.request.headers().get(header::CONNECTING_IP).ok().flatten();
+        network_of_client(connecting_ip.as_deref(), self.peer().as_deref())
+    }
+}

@@ -1,0 +1,32 @@
+//! `Host` (RFC 9110, 7.2): one name or address, with or without a port. A server that makes the URL of what else it says
+//! would look for the stream in the wrong place.
+
+use crate::protocol::refusal::Refusal;
+
+/// Whether the URL of a request can be made of its `Host`. Several headers come as one with a comma.
+pub fn is_authority(host: &str) -> bool {
+    let (name, port) = match host.rfind(':') {
+        // The colons of an IPv6 address are in brackets.
+        Some(at) if !host.ends_with(']') => (&host[..at], &host[at + 1..]),
+        _ => (host, ""),
+    };
+    let is_name = match name.strip_prefix('[') {
+        Some(address) => {
+            address.strip_suffix(']').is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
+        }
+        None => {
+            !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+        }
+    };
+    is_name && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Refuses a request whose `Host` is no authority. One without is the platform's to refuse.
+pub fn check(host: Option<&str>) -> Result<(), Refusal> {
+    if host.is_none_or(is_authority) {
+        return Ok(());
+    }
+    let why = "it must be given once, and be a name or an address with or without a port";
+    Err(Refusal::InvalidHeader { name: "Host", why })
+}
