@@ -8,7 +8,7 @@ import { chromium } from "playwright-core"
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
 import { CLOSED, JSON_TYPE, LONG_MS, PATIENT, SOON_MS, TEXT, Watch, numbers } from "./support.mjs"
 import { producer, readmeExample, scratch, startWorkerd, unique } from "./support.mjs"
-import { bearer, makeToken, secretKey } from "../tokens.mjs"
+import { bearer, inSeconds, makeToken, secretKey } from "../tokens.mjs"
 
 const executablePath = "/usr/bin/chromium"
 const BROWSER_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -209,7 +209,7 @@ const ACTIVE = {
 
 describe.skipIf(isLeftOut)("a page that is a stream's content, in Chromium", () => {
   const key = secretKey()
-  const token = makeToken(key, { sub: "shared" })
+  const token = makeToken(key, { sub: "shared", exp: inSeconds(3600) })
   let server, browser, site
   beforeAll(async () => {
     server = await startWorkerd(await scratch(), { PROJECT_KEYS: JSON.stringify({ shared: { keys: [key] } }) })
