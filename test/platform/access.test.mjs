@@ -366,6 +366,9 @@ describe("projects", () => {
 
   test("each has its own streams and keys", async () => {
     expect(await modeOf(server)).toBe("projects")
+    // It has no limit bound, and says once that it should.
+    const recommended = { operation: "configure", level: "warn", cause: expect.stringContaining("REQUEST_LIMIT") }
+    expect(server.log.matching({ operation: "configure" })).toEqual([recommended])
     const token = makeToken(keys.a, { sub: "a" })
     await create(at("a"), token, 201)
     const forbidden = await create(at("b"), token, 403)
