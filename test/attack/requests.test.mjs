@@ -2,8 +2,9 @@
 // and read. `ATTACKS=<n>` sends more, `SEED=<n>` others, and `REQUEST=<n>` one of them alone, as a failure names it.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { numbers, scratch, startWorkerd } from "../platform/support.mjs"
+import { numbers, startWorkerd } from "../platform/support.mjs"
 import { ANSWER_MS, Attack } from "./attack.mjs"
+import { openFolder } from "./folder.mjs"
 import { Innocent } from "./innocent.mjs"
 import { Peak } from "./peak.mjs"
 import { WORLDS } from "./worlds.mjs"
@@ -47,9 +48,10 @@ for (const [index, [mode, world]] of Object.entries(WORLDS).entries()) {
   const requests = REQUESTS.filter((number) => number % Object.keys(WORLDS).length === index)
 
   describe.skipIf(requests.length === 0)(`${requests.length} hostile requests in mode ${mode}`, () => {
-    let server, attack, innocent, grown
+    let server, folder, attack, innocent, grown
     beforeAll(async () => {
-      server = await startWorkerd(await scratch(), { ...VARS, ...world.vars })
+      folder = await openFolder()
+      server = await startWorkerd(folder.path, { ...VARS, ...world.vars })
       const writing = await Innocent.begin(server, world)
       attack = new Attack({ server, world, seed: SEED, secrets: writing.secrets })
       const warm = Math.floor(requests.length * WARM_UP)
@@ -62,7 +64,10 @@ for (const [index, [mode, world]] of Object.entries(WORLDS).entries()) {
       for (const code of attack.codes.keys()) seen.add(code)
       console.log(`${mode}: ${attack.summary}; ${Math.round(grown / MIB)} MiB more memory`)
     }, 60_000 + requests.length * 50)
-    afterAll(() => server?.kill())
+    afterAll(async () => {
+      await server?.kill()
+      await folder?.remove()
+    })
 
     const nothingOf = (kind) => expect(attack.faults(kind).slice(0, SHOWN)).toEqual([])
 
