@@ -29,6 +29,9 @@ const codeOf = ({ text, header }) => {
   }
 }
 
+/** What a server logged as a failure, but for what workerd notes about itself. */
+export const failuresIn = (log) => log.trouble.filter((line) => !line.startsWith("NOSENTRY"))
+
 /** What is wrong with a response: what kind of fault, and what it says. */
 function faultOf(method, reply) {
   const { status, text, header } = reply

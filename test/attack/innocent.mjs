@@ -1,4 +1,4 @@
-// A stream that nobody attacks, in a server that is attacked: one producer appends to it, one reader follows it.
+// An innocent stream in a server that is attacked: one producer appends to it, and one reader follows it.
 
 import { SseReader } from "../platform/readers.mjs"
 import { JSON_TYPE, LONG_MS, SOON_MS, producer, within } from "../platform/support.mjs"
@@ -23,7 +23,7 @@ export class Innocent {
     innocent.readerKey = created.header("stream-reader-key")
     innocent.appending = innocent.#append()
     innocent.reading = innocent.#read()
-    // A failure is reported by whoever ends it.
+    // `end` reports what failed.
     for (const work of [innocent.appending, innocent.reading]) work.catch(() => {})
     return innocent
   }

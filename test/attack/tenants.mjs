@@ -132,7 +132,9 @@ export class HostileTenant {
     await this.stream("flood").ask("PUT", { headers: TEXT, status: 201 })
     await this.stream("json").ask("PUT", { headers: JSON_TYPE, status: 201 })
     await this.stream("large").ask("PUT", { headers: BYTES, status: 201 })
-    for (const part of numbers(LARGE_STREAM_MIB)) await this.stream("large").ask("POST", { headers: BYTES, body: Buffer.alloc(MIB, part), status: 204 })
+    for (const part of numbers(LARGE_STREAM_MIB)) {
+      await this.stream("large").ask("POST", { headers: BYTES, body: Buffer.alloc(MIB, part), status: 204 })
+    }
   }
 
   /** Resolves once all that stall do. */

@@ -3,6 +3,7 @@
 
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { startWorkerd } from "../platform/support.mjs"
+import { failuresIn } from "./attack.mjs"
 import { openFolder } from "./folder.mjs"
 import { GoodTenant, HostileTenant } from "./tenants.mjs"
 import { projectKeys } from "./worlds.mjs"
@@ -75,4 +76,4 @@ for (const kind of ["append", "read"]) {
   }
 }
 
-test("the log has no failure", () => expect(server.log.trouble.slice(0, 5)).toEqual([]))
+test("the log has no failure", () => expect(failuresIn(server.log).slice(0, 5)).toEqual([]))

@@ -24,12 +24,16 @@ function hostileTokens() {
   const of = (claims, header) => makeToken(key, { sub: "mallory", exp: NEVER, ...claims }, header)
   const right = of({})
   return [
-    ...["", "a", "..", "a.b.c", "\x80", "null", "x".repeat(8192), "x".repeat(8193), right.slice(0, -1), right.slice(0, 20), `${right}.`, `${right}A`],
-    ...[of({ exp: PAST }), of({ exp: `${NEVER}` }), of({ exp: 1e300 }), of({ exp: -1 }), of({ exp: undefined }), of({ nbf: NEVER }), of({ nbf: "x" })],
-    ...[of({ sub: "innocent" }), of({ sub: "eve" }), of({ sub: "" }), of({ sub: ["mallory"] }), of({ sub: "__registry__" }), of({ sub: "x".repeat(300) })],
-    ...[of({ scope: "" }), of({ scope: "read" }), of({ scope: "write" }), of({ scope: "manage" }), of({ scope: ["read"] }), of({ scope: "READ *" })],
-    ...[of({ stream: "mallory/json" }), of({ stream: "mallory/*" }), of({ stream: "*" }), of({ stream: "innocent/*" }), of({ aud: "x" }), of({ iss: 1 })],
-    ...[of({}, { alg: "none" }), of({}, { alg: "RS256" }), of({}, { kid: "2" }), of({}, { kid: { a: 1 } }), of({}, { crit: ["exp"] }), of({}, { b64: false })],
+    ...["", "a", "..", "a.b.c", "\x80", "null", "x".repeat(8192), "x".repeat(8193)],
+    ...[right.slice(0, -1), right.slice(0, 20), `${right}.`, `${right}A`],
+    ...[of({ exp: PAST }), of({ exp: `${NEVER}` }), of({ exp: 1e300 }), of({ exp: -1 }), of({ exp: undefined })],
+    ...[of({ nbf: NEVER }), of({ nbf: "x" })],
+    ...[of({ sub: "innocent" }), of({ sub: "eve" }), of({ sub: "" }), of({ sub: ["mallory"] }), of({ sub: "__registry__" })],
+    of({ sub: "x".repeat(300) }),
+    ...["", "read", "write", "manage", ["read"], "READ *"].map((scope) => of({ scope })),
+    ...["mallory/json", "mallory/*", "*", "innocent/*"].map((stream) => of({ stream })),
+    ...[of({ aud: "x" }), of({ iss: 1 }), of({}, { alg: "none" }), of({}, { alg: "RS256" }), of({}, { kid: "2" })],
+    ...[of({}, { kid: { a: 1 } }), of({}, { crit: ["exp"] }), of({}, { b64: false })],
     ...[unsigned({ alg: "none" }, { sub: "innocent", scope: "read write manage", exp: NEVER }), of({ more: "x".repeat(5000) })],
     ...[tokenOf("eve"), makeToken(keyOf("another"), { sub: "mallory", exp: NEVER }), makeToken(key, { sub: "innocent", exp: NEVER })],
   ]
@@ -58,9 +62,14 @@ export const withToken = (token, headers = {}) => ({ ...headers, ...(token ? bea
 
 /** Makes the streams that the requests of a generation name. */
 export async function createStreams(server, { token }, generation) {
-  const ask = (method, name, headers, rest) => server.stream(inGeneration(`mallory/${name}`, generation)).ask(method, { headers: withToken(token, headers), ...rest })
+  const ask = (method, name, headers, rest) => {
+    const stream = server.stream(inGeneration(`mallory/${name}`, generation))
+    return stream.ask(method, { headers: withToken(token, headers), ...rest })
+  }
   const flags = { closed: { "stream-closed": "true" } }
-  for (const [name, type] of Object.entries(STREAMS)) await ask("PUT", name, { "content-type": type, ...flags[name] }, { status: [200, 201] })
+  for (const [name, type] of Object.entries(STREAMS)) {
+    await ask("PUT", name, { "content-type": type, ...flags[name] }, { status: [200, 201] })
+  }
   const shared = { "content-type": STREAMS.text, ...producer(0, { id: "shared", epoch: 5 }) }
   await ask("POST", "text", shared, { body: "once" })
   // It has a fork when it is deleted, so it stays there for that.
