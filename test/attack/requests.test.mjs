@@ -20,9 +20,8 @@ const isLong = REQUESTS.length >= 20_000
 /** Which part of the requests warms the server up: code is compiled, and streams are there. */
 const WARM_UP = 1 / 4
 /**
- * How much memory the server may take on top of what it has after that: the 64 MiB that it holds for its clients at most,
- * some 200 objects that come and go at 0.3 MiB each, and as much again that the allocators keep. Without bounds it
- * would be the bodies of all requests and more.
+ * How much memory the server may take on top of what it has after that: at most 64 MiB for its clients, some 200 objects
+ * at 0.3 MiB each, and as much again that the allocators return late. An attack took 50 to 140 MiB.
  */
 const GROWTH_MAX_BYTES = 256 * MIB
 
