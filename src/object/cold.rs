@@ -41,16 +41,16 @@ pub struct Cold {
 pub(super) struct Bound {
     pub(super) max_bytes: usize,
     /// Whether it is so low that all events fit: no lower one is tried then.
-    pub(super) is_least: bool,
+    pub(super) is_cut: bool,
 }
 
 impl Bound {
     pub(super) fn of_chunk(max_bytes: usize) -> Bound {
-        Bound { max_bytes, is_least: false }
+        Bound { max_bytes, is_cut: false }
     }
 
-    pub(super) fn least(max_bytes: usize) -> Bound {
-        Bound { max_bytes, is_least: true }
+    pub(super) fn cut(max_bytes: usize) -> Bound {
+        Bound { max_bytes, is_cut: true }
     }
 }
 

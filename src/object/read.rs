@@ -111,11 +111,11 @@ impl Object {
             return self.read(ports, &cold.path, request, now);
         }
         let format = stream.content_type.format();
-        if !cold.bound.is_least
+        if !cold.bound.is_cut
             && let Some(fewer) = fewer_bytes(request, format, &chunk, limits.chunk_max_bytes)
         {
             let place = (cold.path.as_str(), cold.start);
-            return self.plan(ports, place, cold.learnt.clone(), Bound::least(fewer)).map(Answer::Cold);
+            return self.plan(ports, place, cold.learnt.clone(), Bound::cut(fewer)).map(Answer::Cold);
         }
         // What goes first bounds the whole of it.
         let oldest = cold.oldest_written_at().zip(window(stream, limits.retention));

@@ -7,6 +7,7 @@ use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use memchr::{memchr2, memchr2_iter};
 
 use super::content_type::Format;
 use super::offset::Offset;
@@ -53,9 +54,8 @@ pub const AROUND_DATA: usize = 512;
 /// How much the events of one read may have besides [`AROUND_DATA`], unless they are of one JSON message.
 pub const EVENTS_MAX_BYTES: usize = 6 << 20;
 
-/// How long a byte of text becomes in an event, at most: a line feed is `data:` and a line feed. A byte that is no UTF-8
-/// becomes a replacement character of three.
-const TEXT_GROWTH_MAX: usize = 6;
+/// How much a line end adds, at most: a field name, and a space before another one.
+const LINE_GROWTH_MAX: usize = 6;
 
 /// What becomes of some bytes that are no UTF-8.
 const REPLACEMENT_BYTES: usize = char::REPLACEMENT_CHARACTER.len_utf8();
@@ -73,26 +73,44 @@ pub fn bytes_at_most(format: Format, data: &[u8]) -> usize {
     events + AROUND_DATA
 }
 
-/// How long the lines of a text become, or less: a field name for each, and a space before another one.
+/// How long the lines of a text become, or less.
 fn text_bytes(text: &str) -> usize {
-    let text = text.as_bytes();
-    let line_ends = text.iter().filter(|byte| matches!(byte, b'\r' | b'\n')).count();
-    let is_indented = |pair: &&[u8]| matches!(pair, [b'\r' | b'\n', b' ']);
-    text.len() + 5 * line_ends + if line_ends == 0 { 0 } else { text.windows(2).filter(is_indented).count() }
+    text.len() + LINE_GROWTH_MAX * memchr2_iter(b'\r', b'\n', text.as_bytes()).count()
 }
 
-/// How much a read takes of the stream instead, if the events of what it has taken are too large: it fits whatever it is.
-/// Events may be half as long again as a chunk, which is enough for base64 and for all text but that of very short lines.
+/// How much of its data a read gives, if the events of all of it are too large. They may be half as long again as a chunk, which
+/// is enough for base64 and for all text but that of short lines.
 pub fn fewer_bytes(format: Format, data: &[u8], chunk_max_bytes: usize) -> Option<usize> {
     let events_max_bytes = (chunk_max_bytes + chunk_max_bytes / 2).min(EVENTS_MAX_BYTES);
+    if bytes_at_most(format, data) <= events_max_bytes + AROUND_DATA {
+        return None;
+    }
     let fewer = match format {
         // It ends with a row or is one message, and events add nothing to it.
         Format::Json => return None,
-        Format::Text => events_max_bytes / TEXT_GROWTH_MAX,
+        Format::Text => text_that_fits(data, events_max_bytes),
         Format::Binary => events_max_bytes / 4 * 3,
     };
-    let is_too_large = bytes_at_most(format, data) > events_max_bytes + AROUND_DATA;
-    is_too_large.then(|| fewer.max(char::MAX_LEN_UTF8))
+    Some(fewer.max(char::MAX_LEN_UTF8))
+}
+
+/// How much of a text has events that are no longer than this.
+fn text_that_fits(text: &[u8], events_max_bytes: usize) -> usize {
+    let wide = if std::str::from_utf8(text).is_ok() { 1 } else { REPLACEMENT_BYTES };
+    let mut left = events_max_bytes;
+    let is_too_much = |byte: &u8| {
+        let bytes = match byte {
+            b'\r' | b'\n' => 1 + LINE_GROWTH_MAX,
+            0x80.. => wide,
+            _ => 1,
+        };
+        match left.checked_sub(bytes) {
+            Some(rest) => left = rest,
+            None => return true,
+        }
+        false
+    };
+    text.iter().position(is_too_much).unwrap_or(text.len())
 }
 
 /// How much of `text` ends with a whole character and no line feed is missing after a carriage return: a chunk is not cut
@@ -131,9 +149,12 @@ fn unfinished_suffix(text: &[u8]) -> usize {
 /// have some.
 fn write_json(out: &mut Vec<u8>, json: &[u8]) {
     out.extend_from_slice(b"data:");
-    for piece in json.split(|byte| matches!(byte, b'\r' | b'\n')) {
-        out.extend_from_slice(piece);
+    let mut rest = json;
+    while let Some(end) = memchr2(b'\r', b'\n', rest) {
+        out.extend_from_slice(&rest[..end]);
+        rest = &rest[end + 1..];
     }
+    out.extend_from_slice(rest);
     out.push(b'\n');
 }
 
@@ -141,7 +162,7 @@ fn write_json(out: &mut Vec<u8>, json: &[u8]) {
 fn write_lines(out: &mut Vec<u8>, text: &str) {
     let mut rest = text;
     loop {
-        let end = rest.find(['\r', '\n']).unwrap_or(rest.len());
+        let end = memchr2(b'\r', b'\n', rest.as_bytes()).unwrap_or(rest.len());
         let line = &rest[..end];
         out.extend_from_slice(b"data:");
         if line.starts_with(' ') {

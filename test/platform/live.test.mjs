@@ -350,13 +350,13 @@ describe("small chunks", () => {
       const text = Array.from({ length: 100_000 }, (_, n) => `${n} €`).join("\n")
       await stream.create(TEXT)
       await stream.append(text, { ...TEXT, ...CLOSED })
-      const responses = await readToTheEnd(stream)
+      const responses = await readToTheEnd(stream, { millis: LONG_MS })
       expect(responses.length).toBeGreaterThan(1)
       expect(responses.flatMap(({ data }) => data).join("") === text).toBe(true)
     } finally {
       await server.dispose()
     }
-  })
+  }, LONG_MS)
 })
 
 describe("content that becomes larger as events", () => {

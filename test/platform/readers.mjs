@@ -165,12 +165,16 @@ export class SlowReader {
     return slow
   }
 
-  /** What had been sent before the server gave up. */
+  /** What had been sent before the server cut the response off. */
   async readRest() {
     const parser = new EventParser()
     const events = []
     const reading = (async () => {
-      for await (const text of this.response) events.push(...parser.push(text))
+      try {
+        for await (const text of this.response) events.push(...parser.push(text))
+      } catch (error) {
+        if (error.code !== "ECONNRESET") throw error
+      }
     })()
     await within(SOON_MS, "the rest of the response", reading)
     return events

@@ -296,7 +296,7 @@ fn a_large_append_is_fetched() {
 /// with the next request.
 #[test]
 fn a_large_snapshot_is_no_frame() {
-    let line_ends = "\n".repeat(230_000);
+    let line_ends = "\n".repeat(200_000);
     for (put, append, data) in [
         (JSON, "POST | content-type: application/json", format!("\"{}\"", "x".repeat(5 << 20))),
         (TEXT, "POST | content-type: text/plain", line_ends),
