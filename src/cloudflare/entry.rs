@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::{Request, Response};
 use worker::{Context, Env};
 
-use super::caller::Caller;
+use super::caller::{Caller, is_host};
 use super::config::{Config, settings};
 use super::errand::{Errand, Kind};
 use super::key_lookup::Lookups;
@@ -90,7 +90,7 @@ impl Edge {
     /// Whether the URL of a request can be made of its `Host`: else [`Edge::answer`] refuses it.
     #[wasm_bindgen(js_name = isAuthority)]
     pub fn is_authority(&self, host: &str) -> bool {
-        host::is_authority(host)
+        is_host(host)
     }
 
     /// The path of the stream whose object answers this request alone; `None` if [`Edge::answer`] is to be asked.
@@ -214,7 +214,7 @@ impl Inner {
     ) -> Result<Sent, Refusal> {
         let url = request.url();
         let text = |name: &str| request.headers().get(name).ok().flatten();
-        host::check(text(header::HOST).as_deref())?;
+        host::check(text(header::HOST).as_deref(), is_host)?;
         self.access.serve(&url, text(header::RAY).as_deref(), caller.peer().as_deref())?;
         if text(header::ORIGIN).is_some() {
             self.learn_origins(&url, (caller, context)).await?;
