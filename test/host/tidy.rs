@@ -306,6 +306,9 @@ fn tidy_tests_are_elsewhere() {
 
 // Documents.
 
+/// What is held against the sources.
+const DOCUMENTS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/security.md"];
+
 fn document(name: &str) -> String {
     fs::read_to_string(root().join(name)).unwrap_or_else(|_| panic!("{name} is not written yet"))
 }
@@ -343,10 +346,10 @@ fn tidy_the_file_table_is_the_tree() {
 
 #[test]
 fn tidy_paths_in_documents_exist() {
-    let folders = ["src/", "test/", "tools/", ".ci/", "migrations/"];
+    let folders = ["src/", "test/", "docs/", "tools/", ".ci/", "migrations/"];
     let endings = [".md", ".toml", ".yaml", ".lock", ".json"];
     let mut found = Vec::new();
-    for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
+    for name in DOCUMENTS {
         let document = document(name);
         let links = document.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         let links = links.filter(|link| !link.contains("://") && !link.starts_with('#'));
@@ -380,7 +383,7 @@ fn tidy_names_in_documents_exist() {
     let known: BTreeSet<&str> = texts.flat_map(|text| words(text)).collect();
     let elsewhere = ["SEEDS", "SEED", "CONFORMANCE_TEST_URL", "PORT"];
     let mut found = Vec::new();
-    for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
+    for name in DOCUMENTS {
         for word in quoted(&document(name)) {
             let is_constant = word.len() > 4
                 && word.contains('_')
