@@ -33,7 +33,7 @@ const pieces = (bytes, size) =>
 test("a Host that is no name or address is refused, and the connection goes on", async () => {
   const { stream, target } = await created("host")
   const connection = await connect()
-  const wrong = ["a/b", "a?x", "a#x", "a\\b", "a b", "a@b", "a,b", "a:b", "[::1", "a:99999", "1.2.3.4.5", "xn--"].map((host) => `host: ${host}`)
+  const wrong = ["a/b", "a?x", "a#x", "a\\b", "a b", "a@b", "a,b", "a:b", "[::1", "a:99999", "1.2.3.4.5"].map((host) => `host: ${host}`)
   wrong.push("host: test\r\nhost: test", "host: test\r\nhost: evil.example", "host: a/v1/stream")
   for (const lines of wrong) {
     for (const [request, body] of [["GET", ""], ["POST", "x"], ["PUT", ""], ["GET", ""], ["OPTIONS", ""]]) {
@@ -198,6 +198,14 @@ describe.concurrent("a refusal leaves the connection as it was", () => {
       }
     })
   }
+
+  test("a refused body in tiny pieces is cancelled, and not received to its end", async () => {
+    const connection = await connect()
+    connection.begin("POST", "/nowhere", { ...BYTES, "transfer-encoding": "chunked" })
+    for (const _ of numbers(1000)) connection.sendChunk("x")
+    const refused = await connection.reply("POST")
+    expect([refused.status, codeOf(refused)]).toEqual([404, "unknown_route"])
+  })
 
   // Bodies that nobody asked for.
   for (const [method, query, status] of [

@@ -2,7 +2,7 @@
 
 import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
-import { copyFile, mkdir, mkdtemp, readFile, writeFile } from "node:fs/promises"
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -194,6 +194,7 @@ export class Stream {
 export async function startWorkerd(folder, vars = {}, bucket = undefined, world = undefined) {
   const disk = join(folder, "disk")
   const unixPath = join(folder, "socket")
+  await rm(unixPath, { force: true })
   await mkdir(disk, { recursive: true })
   for (const file of ["index.js", "index_bg.wasm"]) await copyFile(join(root, "build", file), join(folder, file))
   const config = readConfig({ config: join(root, "wrangler.toml") })
