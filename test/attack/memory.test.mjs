@@ -20,7 +20,10 @@ const APPEND_MAX_BYTES = 16 * MIB
  * shared bound the first took 400 MiB and the third 530 to 570.
  */
 const OVERHEAD_BYTES = 384 * MIB
-/** How much more the fifth wave may take than the third. If a wave left its budget behind it would be twice 64 MiB. */
+/**
+ * How much more the last two waves may take than the two before, the smaller of each: garbage makes single peaks. If a wave left
+ * its budget behind it would be twice 64 MiB.
+ */
 const SLACK_BYTES = 96 * MIB
 
 /** How many clients of each kind stall. */
@@ -142,7 +145,7 @@ test("300 clients that stall take no more than the budget, leave room for others
   }
   console.log(`memory: ${Math.round(before / MIB)} MiB, and more in each wave: ${peaks.map((bytes) => Math.round(bytes / MIB)).join(", ")} MiB`)
   expect.soft(Math.max(...peaks), "the largest wave").toBeLessThan(BUDGET_MAX_BYTES + OVERHEAD_BYTES)
-  expect.soft(peaks.at(-1) - peaks.at(-3), "more in the last wave").toBeLessThan(SLACK_BYTES)
+  expect.soft(Math.min(...peaks.slice(-2)) - Math.min(...peaks.slice(-4, -2)), "more in the last waves").toBeLessThan(SLACK_BYTES)
 }, 240_000)
 
 describe("an upload that stalls", () => {
