@@ -2,7 +2,7 @@
 // stream's object together, in one call. Who appends alone never sees it; a stream that many append to takes more of them,
 // for a fraction of the billed requests.
 
-import { receiveSmall } from "./receiving.js"
+import { SmallBodies } from "./receiving.js"
 import { respond } from "./respond.js"
 import { tenantOf } from "./sending.js"
 
@@ -187,7 +187,7 @@ async function wait({ path, request, headers }, stub, refusedBody) {
 /** @returns {Promise<ArrayBuffer | number>} */
 async function received(request, tenant) {
   if (request.body === null) return new ArrayBuffer(0)
-  return receiveSmall(request, Number(request.headers.get("content-length")), tenant)
+  return new SmallBodies().receive(request, Number(request.headers.get("content-length")), tenant)
 }
 
 /** Takes several to the object; the first is the caller's. */

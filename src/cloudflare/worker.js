@@ -8,7 +8,7 @@ import { rehearse } from "./rehearsal.js"
 import { withHeaders } from "./respond.js"
 import { abandon, collapse, gathersReads } from "./collapse.js"
 import { releaseAllOfModule } from "./budget.js"
-import { receiveLarge, receiveSmall } from "./receiving.js"
+import { SmallBodies, receiveLarge } from "./receiving.js"
 import { addressOf, tenantOf } from "./sending.js"
 import { append } from "./together.js"
 
@@ -145,6 +145,7 @@ export class StreamObject extends DurableObject {
   #life
   #object
   #tenant
+  #smallBodies = new SmallBodies()
 
   /** Its Rust side, which lives no longer than the module's memory. */
   #alive() {
@@ -175,7 +176,7 @@ export class StreamObject extends DurableObject {
     const received =
       length === null || length > BODY_SMALL_MAX_BYTES
         ? receiveLarge(request, BODY_MAX_BYTES, this.#tenant, addressOf(request))
-        : receiveSmall(request, Number(length), this.#tenant)
+        : this.#smallBodies.receive(request, Number(length), this.#tenant)
     return received.then((body) => {
       try {
         if (body instanceof ArrayBuffer) return this.#serve(request, new Uint8Array(body))
