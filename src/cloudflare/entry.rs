@@ -90,7 +90,7 @@ impl Edge {
     /// Whether the URL of a request can be made of its `Host`: else [`Edge::answer`] refuses it.
     #[wasm_bindgen(js_name = isAuthority)]
     pub fn is_authority(&self, host: &str) -> bool {
-        host::is_authority(host)
+        is_host(host)
     }
 
     /// The path of the stream whose object answers this request alone; `None` if [`Edge::answer`] is to be asked.
@@ -214,7 +214,7 @@ impl Inner {
     ) -> Result<Sent, Refusal> {
         let url = request.url();
         let text = |name: &str| request.headers().get(name).ok().flatten();
-        host::check(text(header::HOST).as_deref())?;
+        host::check(text(header::HOST).as_deref(), is_host)?;
         self.access.serve(&url, text(header::RAY).as_deref(), caller.peer().as_deref())?;
         if text(header::ORIGIN).is_some() {
             self.learn_origins(&url, (caller, context)).await?;
@@ -378,6 +378,17 @@ impl Inner {
         let answer = self.seen(answer);
         if *method == Method::HEAD { reply::without_body(&answer) } else { reply::response(&answer) }
     }
+}
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = URL, js_name = canParse)]
+    fn can_parse(url: &str) -> bool;
+}
+
+/// Whether a URL can be made of it: the platform knows, too, which names are addresses or badly encoded.
+fn is_host(host: &str) -> bool {
+    host::is_authority(host) && can_parse(&format!("http://{host}"))
 }
 
 enum Sent {

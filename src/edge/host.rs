@@ -19,12 +19,14 @@ pub fn is_authority(host: &str) -> bool {
                 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
         }
     };
-    is_name && port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())
+    let is_port =
+        port.is_empty() || port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    is_name && is_port
 }
 
-/// Refuses a request whose `Host` is no authority. One without is the platform's to refuse.
-pub fn check(host: Option<&str>) -> Result<(), Refusal> {
-    if host.is_none_or(is_authority) {
+/// Refuses a request of whose `Host` no URL can be made, as `is_host` says. One without is the platform's to refuse.
+pub fn check(host: Option<&str>, is_host: impl FnOnce(&str) -> bool) -> Result<(), Refusal> {
+    if host.is_none_or(is_host) {
         return Ok(());
     }
     let why = "it must be given once, and be a name or an address with or without a port";

@@ -29,8 +29,9 @@ const codeOf = ({ text, header }) => {
   }
 }
 
-/** What a server logged as a failure, but for what workerd notes about itself. */
-export const failuresIn = (log) => log.trouble.filter((line) => !line.startsWith("NOSENTRY"))
+/** What a server logged as a failure, but for what workerd notes about itself, and advice about the configuration. */
+export const failuresIn = (log) =>
+  log.trouble.filter((line) => !line.startsWith("NOSENTRY") && !line.includes('"level":"warn"'))
 
 /** What is wrong with a response: what kind of fault, and what it says. */
 function faultOf(method, reply) {

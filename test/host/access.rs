@@ -523,6 +523,8 @@ fn hosts() {
         "a:1e3",
         "a:-1",
         "a:123456",
+        "a:65536",
+        "a:99999",
         "::1",
         "[::1",
         "::1]",
@@ -544,9 +546,12 @@ fn hosts() {
         "http://a",
     ] {
         assert!(!is_authority(host), "{host}");
-        assert!(matches!(check_host(Some(host)), Err(Refusal::InvalidHeader { name: "Host", .. })), "{host}");
+        assert!(
+            matches!(check_host(Some(host), is_authority), Err(Refusal::InvalidHeader { name: "Host", .. })),
+            "{host}"
+        );
     }
-    assert_eq!((check_host(None), check_host(Some("a:1"))), (Ok(()), Ok(())));
+    assert_eq!((check_host(None, is_authority), check_host(Some("a:1"), is_authority)), (Ok(()), Ok(())));
 }
 
 /// Where a token may be, by method.

@@ -33,7 +33,7 @@ const pieces = (bytes, size) =>
 test("a Host that is no name or address is refused, and the connection goes on", async () => {
   const { stream, target } = await created("host")
   const connection = await connect()
-  const wrong = ["a/b", "a?x", "a#x", "a\\b", "a b", "a@b", "a,b", "a:b", "[::1"].map((host) => `host: ${host}`)
+  const wrong = ["a/b", "a?x", "a#x", "a\\b", "a b", "a@b", "a,b", "a:b", "[::1", "a:99999", "1.2.3.4.5", "xn--"].map((host) => `host: ${host}`)
   wrong.push("host: test\r\nhost: test", "host: test\r\nhost: evil.example", "host: a/v1/stream")
   for (const lines of wrong) {
     for (const [request, body] of [["GET", ""], ["POST", "x"], ["PUT", ""], ["GET", ""], ["OPTIONS", ""]]) {
