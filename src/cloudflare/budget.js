@@ -62,13 +62,6 @@ export class Budget {
     return hold.resize(bytes) ? hold : undefined
   }
 
-  /** Takes room even where there is none, for what is about to be read. */
-  overdraw(bytes, tenant, address) {
-    const hold = new Hold(this, tenant, address)
-    hold.resize(bytes, true)
-    return hold
-  }
-
   /** @returns {boolean} whether there is room; without it nothing changes */
   take(hold, bytes, small) {
     this.#expire()
@@ -136,17 +129,18 @@ class Hold {
   /**
    * Takes more room or less.
    * @param {number} bytes
-   * @param {boolean} [overdraws] whether it takes it although it is not there
    * @returns {boolean} whether it has as much; if not, nothing changes
    */
-  resize(bytes, overdraws = false) {
+  resize(bytes) {
     const wanted = Math.max(bytes, HOLD_MIN_BYTES)
     const small = wanted <= SMALL_MAX_BYTES
     const [before, wasSmall] = [this.#bytes, this.#small]
     if (wanted === before && small === wasSmall) return true
     this.#leave()
     const taken = this.#budget.take(this, wanted, small)
-    if (taken || overdraws) {
+    // What gives room back succeeds, also where small holds have none left.
+    const mayTake = taken || wanted < before
+    if (mayTake) {
       if (!taken) this.#budget.add(this, wanted, small)
       ;[this.#bytes, this.#small] = [wanted, small]
       this.renewedAt = Date.now()
@@ -154,7 +148,7 @@ class Hold {
       this.#budget.add(this, before, wasSmall)
       ;[this.#bytes, this.#small] = [before, wasSmall]
     }
-    return taken || overdraws
+    return mayTake
   }
 
   renew() {
@@ -179,9 +173,9 @@ export const budget = new Budget()
 /** @type {Set<Hold>} those of the module, which are gone with its memory */
 const ofModule = new Set()
 
-/** Takes room for the module. @param {boolean} overdraws whether it takes it although it is not there */
-export function holdForModule(bytes, tenant, address, overdraws) {
-  const hold = overdraws ? budget.overdraw(bytes, tenant, address) : budget.hold(bytes, tenant, address)
+/** Takes room for the module. */
+export function holdForModule(bytes, tenant, address) {
+  const hold = budget.hold(bytes, tenant, address)
   if (hold !== undefined) ofModule.add(hold)
   return hold
 }

@@ -61,6 +61,16 @@ test("leastRoom is never more than any client's room", () => {
   }
 })
 
+test("what gives room back is never refused", () => {
+  const budget = new Budget()
+  const hold = budget.hold(12 * MIB, "x", "a")
+  fill(budget, 64 << 10, "x")
+  expect(hold.resize(256 << 10)).toBe(true)
+  const used = budget.used
+  hold.release()
+  expect(used - budget.used).toBe(256 << 10)
+})
+
 describe("what is counted", () => {
   beforeEach(() => vi.useFakeTimers({ toFake: ["Date"] }))
   afterEach(() => vi.useRealTimers())

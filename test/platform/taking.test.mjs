@@ -393,3 +393,20 @@ test("live SSE clients that read nothing are bounded together, and cost no one e
   for (const { socket } of slow) socket.destroy()
   await reader.close()
 }, LONG_MS)
+
+test("one message for many SSE clients that read nothing costs no other project an append, and no other address a message", async () => {
+  const stream = server.stream(unique("burst"))
+  await stream.create(JSON_TYPE)
+  const other = server.stream(`other/${unique("burst")}`)
+  await other.create(BYTES)
+  const slow = await idlers(READERS, stream, "?offset=-1&live=sse")
+  const reader = await SseReader.open(stream, { headers: from("198.51.100.1") })
+  for (const n of numbers(3)) {
+    await stream.append(JSON.stringify("x".repeat(900_000)), { ...JSON_TYPE, ...from("198.51.100.2") })
+    await other.append("x", BYTES)
+    await other.append(new Uint8Array(MIB), BYTES)
+    await reader.untilMessages(n + 1)
+  }
+  for (const { socket } of slow) socket.destroy()
+  await reader.close()
+}, LONG_MS)
