@@ -21,6 +21,8 @@ export const STALE_MS = 3 * 60_000
 export class Budget {
   #max
   #used = 0
+  /** What of it small holds use. */
+  #small = 0
   /** @type {Map<string, Tenant>} those that use anything */
   #tenants = new Map()
   /** @type {Set<Hold>} by their last renewal, the oldest first */
@@ -38,7 +40,9 @@ export class Budget {
   room(tenant, address) {
     this.#expire()
     const { large = 0, addresses } = this.#tenants.get(tenant) ?? {}
-    return Math.max(0, this.#max - this.#used - RESERVED_BYTES - large - (addresses?.get(address) ?? 0))
+    // Small holds first use what is theirs.
+    const others = this.#used - Math.min(this.#small, RESERVED_BYTES)
+    return Math.max(0, this.#max - others - RESERVED_BYTES - large - (addresses?.get(address) ?? 0))
   }
 
   /** How much room every client has, whatever the others use: all of it may be that client's own. */
@@ -75,6 +79,7 @@ export class Budget {
     if (tenant === undefined) this.#tenants.set(hold.tenant, (tenant = { large: 0, small: 0, addresses: new Map() }))
     this.#used += bytes
     if (small) {
+      this.#small += bytes
       tenant.small += bytes
     } else {
       tenant.large += bytes
@@ -88,6 +93,7 @@ export class Budget {
     const tenant = this.#tenants.get(hold.tenant)
     this.#used -= bytes
     if (small) {
+      this.#small -= bytes
       tenant.small -= bytes
     } else {
       tenant.large -= bytes

@@ -32,6 +32,13 @@ describe("a tenant that takes all it can leaves as much to others", () => {
     expect(budget.hold(16 * MIB, "good", "a")).toBeDefined()
   })
 
+  test("the largest append finds room next to small holds of two of them", () => {
+    const budget = new Budget()
+    for (const tenant of ["x", "y"]) fill(budget, 128 << 10, tenant)
+    expect(budget.hold(16 * MIB, "good", "a")).toBeDefined()
+    expect(budget.used).toBeLessThanOrEqual(BUDGET_MAX_BYTES)
+  })
+
   test("small holds find room next to any number of large ones", () => {
     const budget = new Budget()
     for (const n of numbers(50)) fill(budget, LARGE, `t${n}`)
