@@ -21,6 +21,8 @@ export const STALE_MS = 3 * 60_000
 export class Budget {
   #max
   #used = 0
+  /** What of it small holds use. */
+  #small = 0
   /** @type {Map<string, Tenant>} those that use anything */
   #tenants = new Map()
   /** @type {Set<Hold>} by their last renewal, the oldest first */
@@ -38,7 +40,9 @@ export class Budget {
   room(tenant, address) {
     this.#expire()
     const { large = 0, addresses } = this.#tenants.get(tenant) ?? {}
-    return Math.max(0, this.#max - this.#used - RESERVED_BYTES - large - (addresses?.get(address) ?? 0))
+    // Small holds first use what is theirs.
+    const others = this.#used - Math.min(this.#small, RESERVED_BYTES)
+    return Math.max(0, this.#max - others - RESERVED_BYTES - large - (addresses?.get(address) ?? 0))
   }
 
   /** How much room every client has, whatever the others use: all of it may be that client's own. */
@@ -62,13 +66,6 @@ export class Budget {
     return hold.resize(bytes) ? hold : undefined
   }
 
-  /** Takes room even where there is none, for what is about to be read. */
-  overdraw(bytes, tenant, address) {
-    const hold = new Hold(this, tenant, address)
-    hold.resize(bytes, true)
-    return hold
-  }
-
   /** @returns {boolean} whether there is room; without it nothing changes */
   take(hold, bytes, small) {
     this.#expire()
@@ -82,6 +79,7 @@ export class Budget {
     if (tenant === undefined) this.#tenants.set(hold.tenant, (tenant = { large: 0, small: 0, addresses: new Map() }))
     this.#used += bytes
     if (small) {
+      this.#small += bytes
       tenant.small += bytes
     } else {
       tenant.large += bytes
@@ -95,6 +93,7 @@ export class Budget {
     const tenant = this.#tenants.get(hold.tenant)
     this.#used -= bytes
     if (small) {
+      this.#small -= bytes
       tenant.small -= bytes
     } else {
       tenant.large -= bytes
@@ -136,17 +135,18 @@ class Hold {
   /**
    * Takes more room or less.
    * @param {number} bytes
-   * @param {boolean} [overdraws] whether it takes it although it is not there
    * @returns {boolean} whether it has as much; if not, nothing changes
    */
-  resize(bytes, overdraws = false) {
+  resize(bytes) {
     const wanted = Math.max(bytes, HOLD_MIN_BYTES)
     const small = wanted <= SMALL_MAX_BYTES
     const [before, wasSmall] = [this.#bytes, this.#small]
     if (wanted === before && small === wasSmall) return true
     this.#leave()
     const taken = this.#budget.take(this, wanted, small)
-    if (taken || overdraws) {
+    // What gives room back succeeds, also where small holds have none left.
+    const mayTake = taken || wanted < before
+    if (mayTake) {
       if (!taken) this.#budget.add(this, wanted, small)
       ;[this.#bytes, this.#small] = [wanted, small]
       this.renewedAt = Date.now()
@@ -154,7 +154,7 @@ class Hold {
       this.#budget.add(this, before, wasSmall)
       ;[this.#bytes, this.#small] = [before, wasSmall]
     }
-    return taken || overdraws
+    return mayTake
   }
 
   renew() {
@@ -179,9 +179,9 @@ export const budget = new Budget()
 /** @type {Set<Hold>} those of the module, which are gone with its memory */
 const ofModule = new Set()
 
-/** Takes room for the module. @param {boolean} overdraws whether it takes it although it is not there */
-export function holdForModule(bytes, tenant, address, overdraws) {
-  const hold = overdraws ? budget.overdraw(bytes, tenant, address) : budget.hold(bytes, tenant, address)
+/** Takes room for the module. */
+export function holdForModule(bytes, tenant, address) {
+  const hold = budget.hold(bytes, tenant, address)
   if (hold !== undefined) ofModule.add(hold)
   return hold
 }

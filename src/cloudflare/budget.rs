@@ -9,7 +9,7 @@ extern "C" {
     type Hold;
 
     #[wasm_bindgen(js_name = holdForModule)]
-    fn hold_for_module(bytes: f64, tenant: &str, address: &str, overdraws: bool) -> Option<Hold>;
+    fn hold_for_module(bytes: f64, tenant: &str, address: &str) -> Option<Hold>;
 
     #[wasm_bindgen(js_name = leastRoom)]
     fn least_room() -> f64;
@@ -54,13 +54,7 @@ impl Payer {
 
     /// Takes room, if there is any.
     pub(super) fn hold(&self, bytes: u64) -> Option<Holding> {
-        let hold = hold_for_module(bytes as f64, &self.tenant, &self.address, false)?;
-        Some(Holding { hold })
-    }
-
-    /// Takes room even where there is none, for what is about to be read.
-    pub(super) fn overdraw(&self, bytes: u64) -> Option<Holding> {
-        let hold = hold_for_module(bytes as f64, &self.tenant, &self.address, true)?;
+        let hold = hold_for_module(bytes as f64, &self.tenant, &self.address)?;
         Some(Holding { hold })
     }
 }

@@ -66,11 +66,21 @@ class Shared {
     if (this.#users === 0) this.#hold?.release()
   }
 
-  /** For one of those who were expected. @param {string} [state] */
-  made(state) {
-    const streams = this.#bytes?.byteLength >= STREAMED_MIN_BYTES
-    const response = new Response(streams ? sent(this.#bytes, this) : this.#bytes, this.#head)
-    if (!streams) this.release()
+  /**
+   * For one of those who were expected, which may be gone before it is sent anything: then `context` sees the end of it.
+   * @param {{ waitUntil: (promise: Promise<unknown>) => void }} context
+   * @param {string} [state]
+   */
+  made(context, state) {
+    let body = this.#bytes
+    if (body?.byteLength >= STREAMED_MIN_BYTES) {
+      const { readable, written } = sent(body, this)
+      context.waitUntil(written)
+      body = readable
+    } else {
+      this.release()
+    }
+    const response = new Response(body, this.#head)
     if (state !== undefined) response.headers.set("x-cache", state)
     return response
   }
@@ -90,7 +100,10 @@ const underWay = new Map()
 
 /** Whoever waits asks for itself: those who lead may have lost the memory they ran in. */
 export function abandon() {
-  for (const { resolve } of underWay.values()) resolve()
+  for (const led of underWay.values()) {
+    led.followers = 0
+    led.resolve()
+  }
   underWay.clear()
 }
 
@@ -114,7 +127,7 @@ export async function collapse(key, group, context, client, ask) {
   const name = `${group} ${key}`
   forgetOld()
   const found = underWay.get(name)
-  if (found !== undefined) return follow(key, found, client, ask)
+  if (found !== undefined) return follow(key, found, context, client, ask)
   if (underWay.size >= UNDER_WAY_MAX) return ask(client.signal)
 
   const { promise, resolve } = Promise.withResolvers()
@@ -138,9 +151,9 @@ export async function collapse(key, group, context, client, ask) {
     shared.expect(led.followers)
     if (hasCache && response.status !== 204) {
       shared.expect(1)
-      context.waitUntil(keep(key, shared.made()))
+      context.waitUntil(keep(key, shared.made(context)))
     }
-    return shared.made()
+    return shared.made(context)
   } finally {
     if (underWay.get(name) === led) underWay.delete(name)
     resolve(answer)
@@ -176,9 +189,10 @@ async function share(response, { request, path }, led) {
  * Waits for what somebody else has asked for, no longer than the client may.
  * @param {string} key
  * @param {Led} led
+ * @param {{ waitUntil: (promise: Promise<unknown>) => void }} context
  * @param {Client} client
  */
-async function follow(key, led, { signal, until = Infinity }, ask) {
+async function follow(key, led, context, { signal, until = Infinity }, ask) {
   led.followers += 1
   const left = Promise.withResolvers()
   signal.addEventListener("abort", () => left.resolve(LEFT), { once: true })
@@ -189,9 +203,12 @@ async function follow(key, led, { signal, until = Infinity }, ask) {
     // There may be an answer by now, which was expected to be given to this client, too.
     led.shared?.release()
   }
-  // Nobody sees it; but what waits for it in Rust has to end.
-  if (signal.aborted) return new Response(null, { status: 204 })
-  if (answer instanceof Shared) return answer.made("HIT")
+  if (signal.aborted) {
+    if (answer instanceof Shared) answer.release()
+    // Nobody sees it; but what waits for it in Rust has to end.
+    return new Response(null, { status: 204 })
+  }
+  if (answer instanceof Shared) return answer.made(context, "HIT")
   return (answer === KEPT && (await keptAt(key))) || ask(signal)
 }
 

@@ -1,7 +1,8 @@
 // Request bodies: received whole within limits. One that makes no progress is given up, and one that is refused is drained,
 // because an answer before its end breaks the connection; in tiny pieces it is cancelled instead.
 
-import { budget } from "./budget.js"
+import { Budget, budget } from "./budget.js"
+import { addressOf } from "./sending.js"
 import { stalls, within } from "./stalls.js"
 
 /** Why a body was not received: the codes that the module turns into refusals. */
@@ -16,6 +17,8 @@ const PART_BYTES = 256 << 10
 const PROGRESS_BYTES = 64 << 10
 /** How much of a refused body is drained, so that its sender sees the answer. */
 const DRAIN_MAX_BYTES = 64 << 20
+/** How much of it is asked for at a time. */
+const DRAINED_BYTES = 16 << 10
 /** How many pieces of a refused body may be tiny: each costs a turn, whatever its size. */
 const TINY_PIECES_MAX = 64
 const TINY_BYTES = 1 << 10
@@ -87,15 +90,19 @@ export async function receiveLarge(request, maxBytes, tenant, address) {
   if (hold === undefined) return drain(request).then(() => BUSY)
   const reader = request.body.getReader({ mode: "byob" })
   const parts = []
+  let buffer = new ArrayBuffer(PART_BYTES)
   let received = 0
   let refusal = Number(request.headers.get("content-length")) > maxBytes ? TOO_LARGE : undefined
   try {
     for (;;) {
-      const read = reader.read(new Uint8Array(PART_BYTES), { min: PROGRESS_BYTES })
+      const read = reader.read(new Uint8Array(buffer), { min: PROGRESS_BYTES })
       const { done, value } = await within(stalls.bodyMs, read)
       if (value !== undefined) {
         received += value.byteLength
-        parts.push(value)
+        // What comes slowly is less than its buffer, and counts as what it is.
+        const isFull = value.byteLength === PART_BYTES
+        parts.push(isFull ? value : value.slice())
+        buffer = isFull ? new ArrayBuffer(PART_BYTES) : value.buffer
       }
       if (refusal === undefined && received > maxBytes) refusal = TOO_LARGE
       if (refusal === undefined && received > PART_BYTES && !hold.resize(received)) refusal = BUSY
@@ -116,23 +123,36 @@ export async function receiveLarge(request, maxBytes, tenant, address) {
   return refusal
 }
 
-/** Receives a refused body for nothing. @param {Request} request */
+/** What is drained, apart from all else: whoever is refused takes no room from those who are not. By the client's address. */
+const drains = new Budget(4 << 20)
+
+/** Receives a refused body for nothing. Where too many are drained already, it is cancelled. @param {Request} request */
 export async function drain(request) {
   if (request.body === null || request.bodyUsed || request.body.locked) return
   const reader = request.body.getReader({ mode: "byob" })
-  let buffer = new ArrayBuffer(PROGRESS_BYTES)
+  const hold = drains.hold(DRAINED_BYTES, addressOf(request), "")
+  if (hold === undefined) return cancel(reader)
+  let buffer = new ArrayBuffer(DRAINED_BYTES)
   let drained = 0
   let pieces = 0
+  let [progressed, since] = [0, Date.now()]
   try {
     while (drained <= DRAIN_MAX_BYTES && (pieces < TINY_PIECES_MAX || drained >= pieces * TINY_BYTES)) {
-      const { done, value } = await within(stalls.bodyMs, reader.read(new Uint8Array(buffer)))
+      const left = since + stalls.bodyMs - Date.now()
+      const { done, value } = await within(left, reader.read(new Uint8Array(buffer)))
       if (done) return
       drained += value.byteLength
       pieces += 1
       buffer = value.buffer
+      if (drained - progressed >= PROGRESS_BYTES) {
+        ;[progressed, since] = [drained, Date.now()]
+        hold.renew()
+      }
     }
   } catch {
     // It stalled, or its sender has gone.
+  } finally {
+    hold.release()
   }
   cancel(reader)
 }

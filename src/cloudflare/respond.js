@@ -22,7 +22,7 @@ export function respond(status, headerLines, body, webSocket) {
  */
 export function respondCounted(status, headerLines, body, tenant, address) {
   const hold = budget.hold(body.byteLength, tenant, address)
-  return hold && respond(status, headerLines, sent(body, hold))
+  return hold && respond(status, headerLines, sent(body, hold).readable)
 }
 
 /** How many kinds of responses there are to be made again; there are fewer. */

@@ -13,12 +13,11 @@ const PASSED_BYTES = 64 << 10
  * A stream of these bytes, which the hold counts until they have been read or will not be.
  * @param {Uint8Array} bytes that do not change
  * @param {{ renew: () => void, release: () => void }} hold
- * @returns {ReadableStream}
+ * @returns {{ readable: ReadableStream, written: Promise<void> }} the stream, and when it is over; that never fails
  */
 export function sent(bytes, hold) {
   const { readable, writable } = new FixedLengthStream(bytes.byteLength)
-  write(bytes, writable.getWriter(), hold)
-  return readable
+  return { readable, written: write(bytes, writable.getWriter(), hold) }
 }
 
 async function write(bytes, writer, hold) {

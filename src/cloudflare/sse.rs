@@ -150,11 +150,13 @@ impl Relay {
                 None if source.status() == Reply::LATER.as_u16() => self.wait_for_room().await,
                 None => self.pass_on_part(&source).await,
             };
-            let Some(passed) = self.bridge.get().passed else { return Ok(()) };
             if ended == Ended::Over || clock::now() >= self.ends.deadline {
                 return Ok(());
             }
-            source = self.ask_from(passed).await?;
+            source = match self.bridge.get().passed {
+                Some(passed) => self.ask_from(passed).await?,
+                None => self.upstream.ask_live(&self.url, &self.headers).await?,
+            };
             let goes_on =
                 [Reply::EVENTS, Reply::LATER].iter().any(|status| source.status() == status.as_u16());
             if source.websocket().is_none() && !goes_on {
@@ -181,6 +183,21 @@ impl Relay {
         Ended::AskAgain
     }
 
+    /// There was no room for what came over a socket, and all before it has been read: nothing is asked for until there is.
+    async fn wait_to_hold(&self, bytes: usize) -> Ended {
+        while clock::now() < self.ends.deadline {
+            let _later = self.wait_for_room().await;
+            if self.client.signal.aborted() {
+                break;
+            }
+            if self.client.payer.hold(bytes as u64).is_some() {
+                self.client.lacked_bytes.set(None);
+                return Ended::AskAgain;
+            }
+        }
+        Ended::Over
+    }
+
     /// One bounded part of the catch-up; the next is not asked for before the client has read this one.
     async fn pass_on_part(&self, part: &Response) -> Ended {
         let next = part.headers().get(header::STREAM_NEXT_OFFSET).ok().flatten();
@@ -203,6 +220,10 @@ impl Relay {
         let mut socket = EdgeSocket::open(socket, self.client.signal.clone(), |finish| {
             client.on_gone_finish(finish.clone());
             move |frame: Uint8Array| {
+                if client.lacked_bytes.get().is_some() {
+                    // What follows on what was not sent is not sent either.
+                    return;
+                }
                 let mut at = bridge.get();
                 match at.admit(&frame.subarray(0, FRAME_HEAD_BYTES as u32).to_vec()) {
                     Gate::Skip => {}
@@ -218,12 +239,17 @@ impl Relay {
         loop {
             let next_heartbeat = clock::now() + HEARTBEAT;
             match socket.ended(self.ends.deadline.min(next_heartbeat)).await {
-                Some(CLOSE_CATCH_UP) => return Ok(Ended::AskAgain),
+                Some(CLOSE_CATCH_UP) => break,
                 None if next_heartbeat < self.ends.deadline && !self.client.has_stalled(self.ends.stall) => {
                     self.client.write(&Uint8Array::from(sse::HEARTBEAT));
                 }
                 Some(_) | None => return Ok(Ended::Over),
             }
+        }
+        drop(socket);
+        match self.client.lacked_bytes.get() {
+            Some(bytes) => Ok(self.wait_to_hold(bytes).await),
+            None => Ok(Ended::AskAgain),
         }
     }
 }
@@ -236,6 +262,8 @@ struct Client {
     payer: Payer,
     /// Whether it makes no progress, or is behind by more than there is room for.
     is_too_slow: Cell<bool>,
+    /// How much room there was not, for what came when it had read all before.
+    lacked_bytes: Cell<Option<usize>>,
     pending: Rc<RefCell<Pending>>,
     finish: Rc<RefCell<Option<Finish>>>,
     on_written: OnSettled,
@@ -255,7 +283,7 @@ struct Pending {
 }
 
 impl Pending {
-    /// Takes in a write, if there is room for it. A client that has read all before is always sent the next.
+    /// Takes in a write, if there is room for it.
     fn push(&mut self, size: usize, payer: &Payer) -> bool {
         let bytes = self.bytes + size;
         if self.bytes == 0 {
@@ -267,8 +295,7 @@ impl Pending {
             Some(holding) => holding.resize(bytes),
             None if bytes <= UNCOUNTED_BYTES => true,
             None => {
-                self.holding =
-                    if self.bytes == 0 { payer.overdraw(bytes as u64) } else { payer.hold(bytes as u64) };
+                self.holding = payer.hold(bytes as u64);
                 self.holding.is_some()
             }
         };
@@ -300,13 +327,14 @@ impl Client {
         });
         let gone = Rc::clone(&finish);
         let on_gone: OnSettled = Closure::new(move |_| {
-            finish_with_done(&gone);
+            finish_with(&gone, CLOSE_DONE);
             Ok(JsValue::UNDEFINED)
         });
         // A client that goes away while nothing is written is seen here.
         let _settled = writer.closed().then_with_reject(&on_gone, &on_gone);
         let is_too_slow = Cell::new(false);
-        Client { signal, writer, payer, is_too_slow, pending, finish, on_written, on_gone }
+        let lacked_bytes = Cell::default();
+        Client { signal, writer, payer, is_too_slow, lacked_bytes, pending, finish, on_written, on_gone }
     }
 
     /// What to end when the client is gone.
@@ -314,11 +342,22 @@ impl Client {
         *self.finish.borrow_mut() = Some(finish);
     }
 
-    /// Writes without waiting. What does not fit is not written, and ends the response.
+    /// Writes without waiting. What does not fit is not written: a client that is behind resumes later, and for one that has
+    /// read all before it is asked again when there is room.
     fn write(&self, events: &Uint8Array) -> bool {
-        if !self.pending.borrow_mut().push(events.length() as usize, &self.payer) {
+        let bytes = events.length() as usize;
+        let (fits, is_behind) = {
+            let mut pending = self.pending.borrow_mut();
+            (pending.push(bytes, &self.payer), pending.bytes > 0)
+        };
+        if !fits && is_behind {
             self.is_too_slow.set(true);
-            finish_with_done(&self.finish);
+            finish_with(&self.finish, CLOSE_DONE);
+        } else if !fits {
+            self.lacked_bytes.set(Some(bytes));
+            finish_with(&self.finish, CLOSE_CATCH_UP);
+        }
+        if !fits {
             return false;
         }
         let _settled = self.writer.write_with_chunk(events).then_with_reject(&self.on_written, &self.on_gone);
@@ -346,8 +385,8 @@ impl Client {
     }
 }
 
-fn finish_with_done(finish: &RefCell<Option<Finish>>) {
+fn finish_with(finish: &RefCell<Option<Finish>>, code: u16) {
     if let Some(finish) = finish.borrow().as_ref() {
-        finish.with(CLOSE_DONE);
+        finish.with(code);
     }
 }

@@ -2,7 +2,8 @@
 // stream's object together, in one call. Who appends alone never sees it; a stream that many append to takes more of them,
 // for a fraction of the billed requests.
 
-import { SmallBodies } from "./receiving.js"
+import { budget } from "./budget.js"
+import { BUSY, SmallBodies } from "./receiving.js"
 import { respond } from "./respond.js"
 import { tenantOf } from "./sending.js"
 
@@ -154,10 +155,13 @@ function ended(line, slot) {
 /** @returns {Promise<Response>} */
 async function wait({ path, request, headers }, stub, refusedBody) {
   waiting += 1
-  let timer
+  let timer, hold
   try {
     const body = await received(request, tenantOf(path))
     if (typeof body === "number") return refusedBody(body)
+    // It stays in memory until it is answered.
+    hold = budget.hold(body.byteLength, tenantOf(path), "")
+    if (hold === undefined) return refusedBody(BUSY)
     const { promise, resolve, reject } = Promise.withResolvers()
     const one = { headers, body, resolve, reject }
     const line = lineOf(path)
@@ -180,6 +184,7 @@ async function wait({ path, request, headers }, stub, refusedBody) {
     return answer === undefined ? await lead(request, { line, slot, stub, batch }) : responseOf(answer)
   } finally {
     waiting -= 1
+    hold?.release()
     clearTimeout(timer)
   }
 }

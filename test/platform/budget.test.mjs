@@ -32,6 +32,13 @@ describe("a tenant that takes all it can leaves as much to others", () => {
     expect(budget.hold(16 * MIB, "good", "a")).toBeDefined()
   })
 
+  test("the largest append finds room next to small holds of two of them", () => {
+    const budget = new Budget()
+    for (const tenant of ["x", "y"]) fill(budget, 128 << 10, tenant)
+    expect(budget.hold(16 * MIB, "good", "a")).toBeDefined()
+    expect(budget.used).toBeLessThanOrEqual(BUDGET_MAX_BYTES)
+  })
+
   test("small holds find room next to any number of large ones", () => {
     const budget = new Budget()
     for (const n of numbers(50)) fill(budget, LARGE, `t${n}`)
@@ -59,6 +66,16 @@ test("leastRoom is never more than any client's room", () => {
     budget.hold(LARGE, "x", "a")
     expect(budget.leastRoom).toBeLessThanOrEqual(budget.room("x", "a"))
   }
+})
+
+test("what gives room back is never refused", () => {
+  const budget = new Budget()
+  const hold = budget.hold(12 * MIB, "x", "a")
+  fill(budget, 64 << 10, "x")
+  expect(hold.resize(256 << 10)).toBe(true)
+  const used = budget.used
+  hold.release()
+  expect(used - budget.used).toBe(256 << 10)
 })
 
 describe("what is counted", () => {

@@ -2,6 +2,7 @@
 
 import { setTimeout } from "node:timers/promises"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest"
+import { budget } from "../../src/cloudflare/budget.js"
 import { abandon, collapse } from "../../src/cloudflare/collapse.js"
 import { AUTH_TOKEN, bearer, inSeconds, makeToken, secretKey } from "../tokens.mjs"
 import { BYTES, JSON_TYPE, PATIENT, SOON_MS, START, numbers, start, unique, within } from "./support.mjs"
@@ -266,6 +267,16 @@ describe("who leads is gone without a word", () => {
     leaves.abort()
     expect(await text(follows)).toBe("")
     expect(asker).not.toHaveBeenCalled()
+  })
+
+  test("who follows and leaves as the answer comes takes no room with it", async () => {
+    const leads = read("d", ask("shared"))
+    const leaves = new AbortController()
+    const follows = read("d", ask("own"), client(leaves.signal))
+    await leads
+    leaves.abort()
+    expect(await text(follows)).toBe("")
+    expect(budget.used).toBe(0)
   })
 })
 

@@ -262,6 +262,27 @@ describe("what makes no progress is ended", () => {
     expect((await connection.reply("POST")).status).toBe(401)
   })
 
+  test("only so many bodies of refused requests are waited for", async () => {
+    const connections = []
+    for (const _ of numbers(300)) {
+      const connection = await HttpConnection.open(server.unixPath)
+      connections.push(connection)
+      connection.begin("POST", "/v1/stream/p/*", { ...TEXT, ...from("192.0.2.1"), "content-length": 1000 })
+      connection.send("x")
+    }
+    await Promise.all(connections.slice(128).map((connection) => connection.reply("POST")))
+    // From elsewhere, one is drained as ever.
+    const other = await HttpConnection.open(server.unixPath)
+    other.begin("POST", "/v1/stream/p/*", { ...TEXT, ...from("192.0.2.2"), "content-length": 1000 })
+    other.send("x".repeat(999))
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(other.text).toBe("")
+    other.send("x")
+    expect((await other.reply("POST")).status).toBeLessThan(500)
+    expect(connections.filter(({ text }) => text !== "")).toHaveLength(300 - 128)
+    for (const { socket } of connections) socket.destroy()
+  })
+
   /** A stream with one message that no buffer of the system takes whole. */
   const filled = async () => {
     const stream = brief.stream(`p/${unique("filled")}`)
@@ -323,6 +344,41 @@ test("one answer that many slow clients share is in memory once", async () => {
   for (const { socket } of slow) socket.destroy()
 }, LONG_MS)
 
+test("clients that leave before a shared answer comes leave nothing behind", async () => {
+  const stream = server.stream(unique("leaves"))
+  const { next } = await stream.create(BYTES)
+  for (const _ of numbers(5)) await stream.append(new Uint8Array(MIB), BYTES)
+  for (const round of numbers(40)) {
+    const connections = await Promise.all(numbers(4).map(() => HttpConnection.open(server.unixPath)))
+    for (const connection of connections) {
+      connection.begin("GET", `/v1/stream/${stream.path}?offset=${next}&live=long-poll`, from("127.0.0.1"))
+    }
+    await new Promise((resolve) => setTimeout(resolve, round % 8))
+    for (const { socket } of connections) socket.destroy()
+  }
+  await until("a whole chunk again", () => given(stream), (bytes) => bytes === CHUNK_BYTES)
+}, LONG_MS)
+
+test("uploads that come slowly take no more than what came", async () => {
+  const paths = numbers(3).map((n) => `slow${n}/${unique("upload")}`)
+  for (const path of paths) await server.stream(path).create(BYTES)
+  const before = residentBytes(server.pid)
+  const uploads = await Promise.all(paths.map(() => HttpConnection.open(server.unixPath)))
+  for (const [n, upload] of uploads.entries()) {
+    upload.begin("POST", `/v1/stream/${paths[n]}`, { ...BYTES, "content-length": 10 * MIB })
+  }
+  // Each part arrives by itself.
+  for (const _ of numbers(150)) {
+    for (const upload of uploads) upload.send("x".repeat(64 << 10))
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  // It would be the size of what each is read into: 120 MiB.
+  expect(residentBytes(server.pid) - before).toBeLessThan(80 * MIB)
+  for (const upload of uploads) upload.send("x".repeat(10 * MIB - 150 * (64 << 10)))
+  for (const upload of uploads) expect((await upload.reply("POST")).status).toBe(204)
+  for (const path of paths) expect((await server.stream(path).ask("HEAD")).next).toMatch(/_0*10485760$/)
+}, LONG_MS)
+
 test("live SSE clients that read nothing are bounded together, and cost no one else a message", async () => {
   const stream = server.stream(unique("live"))
   await stream.create(JSON_TYPE)
@@ -334,6 +390,23 @@ test("live SSE clients that read nothing are bounded together, and cost no one e
     await reader.untilMessages(n + 1)
   }
   expect(residentBytes(server.pid) - before).toBeLessThan(BUDGET_MAX_BYTES + ENGINE_BYTES)
+  for (const { socket } of slow) socket.destroy()
+  await reader.close()
+}, LONG_MS)
+
+test("one message for many SSE clients that read nothing costs no other project an append, and no other address a message", async () => {
+  const stream = server.stream(unique("burst"))
+  await stream.create(JSON_TYPE)
+  const other = server.stream(`other/${unique("burst")}`)
+  await other.create(BYTES)
+  const slow = await idlers(READERS, stream, "?offset=-1&live=sse")
+  const reader = await SseReader.open(stream, { headers: from("198.51.100.1") })
+  for (const n of numbers(3)) {
+    await stream.append(JSON.stringify("x".repeat(900_000)), { ...JSON_TYPE, ...from("198.51.100.2") })
+    await other.append("x", BYTES)
+    await other.append(new Uint8Array(MIB), BYTES)
+    await reader.untilMessages(n + 1)
+  }
   for (const { socket } of slow) socket.destroy()
   await reader.close()
 }, LONG_MS)
