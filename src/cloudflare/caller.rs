@@ -3,11 +3,13 @@
 use std::cell::Cell;
 
 use js_sys::Reflect;
+use wasm_bindgen::prelude::*;
 use web_sys::Request;
 use worker::Env;
 
 use super::limits;
 use crate::edge::auth::network_of_client;
+use crate::edge::host;
 use crate::protocol::names::header;
 use crate::protocol::refusal::Refusal;
 
@@ -43,4 +45,15 @@ impl<'r> Caller<'r> {
         let connecting_ip = self.request.headers().get(header::CONNECTING_IP).ok().flatten();
         network_of_client(connecting_ip.as_deref(), self.peer().as_deref())
     }
+}
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = URL, js_name = canParse)]
+    fn can_parse(url: &str) -> bool;
+}
+
+/// Whether a URL can be made of it: the platform knows, too, which names are addresses or badly encoded.
+pub(super) fn is_host(host: &str) -> bool {
+    host::is_authority(host) && can_parse(&format!("http://{host}"))
 }

@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::{Request, Response};
 use worker::{Context, Env};
 
-use super::caller::Caller;
+use super::caller::{Caller, is_host};
 use super::config::{Config, settings};
 use super::errand::{Errand, Kind};
 use super::key_lookup::Lookups;
@@ -193,10 +193,13 @@ impl Inner {
             Ok(Sent::Errand(errand)) => {
                 let answered = errand.run(&self.env, request, &self.config, context).await?;
                 let Some(refusal) = errand.stranger else { return Ok(answered) };
-                let is_miss = reply::is_unauthorized(&answered);
-                self.strangers.borrow_mut().answered(&caller.network(), errand.path.as_str(), is_miss);
+                let is_unknown = reply::is_unauthorized(&answered);
+                // A request that is wrong is refused before it is known whether there is a stream.
+                let is_miss = is_unknown || reply::is_refusal(&answered);
+                let (network, path, now) = (caller.network(), errand.path.as_str(), clock::now());
+                self.strangers.borrow_mut().answered(&network, path, is_miss, now);
                 // Whether there is a stream is for those to know who may read it.
-                if is_miss {
+                if is_unknown {
                     self.reply(&method, request, Reply::refused(&refusal)).await
                 } else {
                     Ok(answered)
@@ -378,17 +381,6 @@ impl Inner {
         let answer = self.seen(answer);
         if *method == Method::HEAD { reply::without_body(&answer) } else { reply::response(&answer) }
     }
-}
-
-#[wasm_bindgen]
-extern "C" {
-    #[wasm_bindgen(js_namespace = URL, js_name = canParse)]
-    fn can_parse(url: &str) -> bool;
-}
-
-/// Whether a URL can be made of it: the platform knows, too, which names are addresses or badly encoded.
-fn is_host(host: &str) -> bool {
-    host::is_authority(host) && can_parse(&format!("http://{host}"))
 }
 
 enum Sent {
