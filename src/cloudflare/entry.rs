@@ -193,10 +193,13 @@ impl Inner {
             Ok(Sent::Errand(errand)) => {
                 let answered = errand.run(&self.env, request, &self.config, context).await?;
                 let Some(refusal) = errand.stranger else { return Ok(answered) };
-                let is_miss = reply::is_unauthorized(&answered);
-                self.strangers.borrow_mut().answered(&caller.network(), errand.path.as_str(), is_miss);
+                let is_unknown = reply::is_unauthorized(&answered);
+                // A request that is wrong is refused before it is known whether there is a stream.
+                let is_miss = is_unknown || reply::is_refusal(&answered);
+                let (network, path, now) = (caller.network(), errand.path.as_str(), clock::now());
+                self.strangers.borrow_mut().answered(&network, path, is_miss, now);
                 // Whether there is a stream is for those to know who may read it.
-                if is_miss {
+                if is_unknown {
                     self.reply(&method, request, Reply::refused(&refusal)).await
                 } else {
                     Ok(answered)

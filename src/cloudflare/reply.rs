@@ -128,6 +128,11 @@ pub(super) fn is_unauthorized(response: &Response) -> bool {
     response.status() == Reply::UNKNOWN.as_u16()
 }
 
+/// Whether a request was refused for what it asks.
+pub(super) fn is_refusal(response: &Response) -> bool {
+    Reply::is_refusal(response.status())
+}
+
 /// The same response, for no cache. What opens a cache's copies is not for a token that others may have seen.
 pub(super) fn kept_by_nobody(response: &Response) -> Result<Response, JsValue> {
     with_headers(response, &unkept_lines())

@@ -14,9 +14,14 @@ pub const MISSES_MAX: usize = 60;
 /// How many addresses are counted.
 pub const ADDRESSES_KEPT_MAX: usize = 1024;
 
+/// How many streams are remembered that were public a moment ago.
+pub const FOUND_KEPT_MAX: usize = 1024;
+
 /// How many reads of each address found nothing public.
 pub struct Strangers {
     addresses: Kept<Counted>,
+    /// What strangers may read anyway: as many of these as they like.
+    found: Kept<()>,
 }
 
 /// What one address did in its period.
@@ -29,13 +34,16 @@ struct Counted {
 
 impl Default for Strangers {
     fn default() -> Strangers {
-        Strangers { addresses: Kept::new(ADDRESSES_KEPT_MAX) }
+        Strangers { addresses: Kept::new(ADDRESSES_KEPT_MAX), found: Kept::new(FOUND_KEPT_MAX) }
     }
 }
 
 impl Strangers {
     /// A stranger is about to ask an object.
     pub fn ask(&mut self, address: &str, path: &str, now: Millis) -> Result<(), Refusal> {
+        if self.found.find(path, now).is_some_and(|(_, age)| age < MISSES_PERIOD) {
+            return Ok(());
+        }
         let age = self.addresses.find(address, now).map(|(_, age)| age).filter(|age| *age < MISSES_PERIOD);
         if age.is_none() {
             self.addresses.keep(address, Counted::default(), now);
@@ -59,7 +67,12 @@ impl Strangers {
     }
 
     /// The object has answered.
-    pub fn answered(&mut self, address: &str, path: &str, is_miss: bool) {
+    pub fn answered(&mut self, address: &str, path: &str, is_miss: bool, now: Millis) {
+        if is_miss {
+            self.found.forget(path);
+        } else {
+            self.found.keep(path, (), now);
+        }
         let Some(counted) = self.addresses.find_mut(address) else { return };
         let stream = hash(path);
         counted.asking.retain(|asked| *asked != stream);

@@ -54,6 +54,11 @@ impl Reply {
     pub const EVENTS: StatusCode = StatusCode::OK;
     /// Nobody whom the object knows.
     pub const UNKNOWN: StatusCode = StatusCode::UNAUTHORIZED;
+    /// Whether a request of this status was refused for what it asks.
+    pub fn is_refusal(status: u16) -> bool {
+        StatusCode::from_u16(status).is_ok_and(|status| status.is_client_error())
+    }
+
     /// There is no room for an answer, or nobody to give it: it is to be asked for again.
     pub const LATER: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
     /// What an object tells another one.

@@ -988,14 +988,20 @@ fn a_stranger_makes_up_few_names() {
     assert_eq!(strangers.ask("a", "another", NOW), refused(60));
     assert_eq!(strangers.ask("b", "another", NOW), Ok(()), "another address");
     // What was public makes room, and what was not does not.
-    strangers.answered("a", &name(0), false);
+    strangers.answered("a", &name(0), false, NOW);
     for at in 1..MISSES_MAX {
-        strangers.answered("a", &name(at), true);
+        strangers.answered("a", &name(at), true, NOW);
     }
     assert_eq!(strangers.ask("a", "public", NOW + 1), Ok(()));
-    strangers.answered("a", "public", false);
+    strangers.answered("a", "public", false, NOW + 1);
     assert_eq!(strangers.ask("a", "missing", NOW + 1), Ok(()));
-    strangers.answered("a", "missing", true);
+    strangers.answered("a", "missing", true, NOW + 1);
+    assert_eq!(strangers.ask("a", "another", NOW + MISSES_PERIOD - 1), refused(1));
+    // What was public a moment ago is no made-up name, until it turns out to be none.
+    for _ in 0..2 * MISSES_MAX {
+        assert_eq!(strangers.ask("a", "public", NOW + MISSES_PERIOD - 1), Ok(()));
+    }
+    strangers.answered("b", "public", true, NOW + MISSES_PERIOD - 1);
     assert_eq!(strangers.ask("a", "public", NOW + MISSES_PERIOD - 1), refused(1));
     assert_eq!(strangers.ask("a", "public", NOW + MISSES_PERIOD), Ok(()));
     // However many addresses there are, so many are counted.

@@ -174,6 +174,25 @@ describe("public streams", () => {
     }
   })
 
+  test("with PUBLIC_STREAMS reads that are wrong count as made-up names, and streams found public do not", async () => {
+    const server = await startWorkerd(await scratch(), { AUTH_TOKEN, PUBLIC_STREAMS: "on" })
+    try {
+      const open = server.stream()
+      await open.ask("PUT", { headers: { ...BYTES, ...held, ...PUBLIC }, body: "abc", status: 201 })
+      await open.ask("GET", { headers: { "cf-connecting-ip": "192.0.2.1" }, status: 200 })
+      const headers = { "cf-connecting-ip": "192.0.2.2" }
+      const queries = ["?offset=x", "?offset=-1&live=x", "?offset=x&live=sse", "?live=long-poll"]
+      const made = numbers(100).map(() => server.stream())
+      const answers = await Promise.all(made.map((stream, at) => stream.ask("GET", { query: queries[at % 4], headers })))
+      const statuses = answers.map(({ status }) => status)
+      expect(statuses.filter((status) => status === 400)).toHaveLength(60)
+      expect(statuses.filter((status) => status === 429)).toHaveLength(40)
+      await open.ask("GET", { headers, status: 200 })
+    } finally {
+      await server.kill()
+    }
+  })
+
   test("with PUBLIC_STREAMS a stranger makes up 60 names a minute, and others are not troubled", async () => {
     const server = await startWorkerd(await scratch(), { AUTH_TOKEN, PUBLIC_STREAMS: "on" })
     try {
