@@ -198,6 +198,10 @@ impl Relay {
         Ended::Over
     }
 
+    fn has_stalled(&self) -> bool {
+        self.client.pending.borrow_mut().has_stalled(self.ends.stall)
+    }
+
     /// One bounded part of the catch-up; the next is not asked for before the client has read this one.
     async fn pass_on_part(&self, part: &Response) -> Ended {
         let next = part.headers().get(header::STREAM_NEXT_OFFSET).ok().flatten();
@@ -240,7 +244,7 @@ impl Relay {
             let next_heartbeat = clock::now() + HEARTBEAT;
             match socket.ended(self.ends.deadline.min(next_heartbeat)).await {
                 Some(CLOSE_CATCH_UP) => break,
-                None if next_heartbeat < self.ends.deadline && !self.client.has_stalled(self.ends.stall) => {
+                None if next_heartbeat < self.ends.deadline && !self.has_stalled() => {
                     self.client.write(&Uint8Array::from(sse::HEARTBEAT));
                 }
                 Some(_) | None => return Ok(Ended::Over),
@@ -278,7 +282,9 @@ struct Pending {
     sizes: VecDeque<usize>,
     bytes: usize,
     holding: Option<Holding>,
-    /// When the client last read something, or had nothing to read.
+    /// Whether the client has read something since it was last looked at, and when that was last so. What time it is is not
+    /// asked for each event.
+    has_progressed: bool,
     progressed_at: Millis,
 }
 
@@ -286,9 +292,7 @@ impl Pending {
     /// Takes in a write, if there is room for it.
     fn push(&mut self, size: usize, payer: &Payer) -> bool {
         let bytes = self.bytes + size;
-        if self.bytes == 0 {
-            self.progressed_at = clock::now();
-        } else if bytes > PENDING_MAX_BYTES {
+        if self.bytes > 0 && bytes > PENDING_MAX_BYTES {
             return false;
         }
         let fits = match &self.holding {
@@ -309,10 +313,22 @@ impl Pending {
     /// The oldest write has been read.
     fn pop(&mut self) {
         self.bytes -= self.sizes.pop_front().unwrap_or_default();
-        self.progressed_at = clock::now();
+        self.has_progressed = true;
         if self.bytes == 0 {
             self.holding = None;
         }
+    }
+
+    /// Whether the client has not read anything for so long of what was written.
+    fn has_stalled(&mut self, stall: Millis) -> bool {
+        if let Some(holding) = &self.holding {
+            holding.renew();
+        }
+        let now = clock::now();
+        if self.bytes == 0 || std::mem::take(&mut self.has_progressed) {
+            self.progressed_at = now;
+        }
+        now >= self.progressed_at + stall
     }
 }
 
@@ -362,15 +378,6 @@ impl Client {
         }
         let _settled = self.writer.write_with_chunk(events).then_with_reject(&self.on_written, &self.on_gone);
         true
-    }
-
-    /// Whether it has not read anything for so long of what was written.
-    fn has_stalled(&self, stall: Millis) -> bool {
-        let pending = self.pending.borrow();
-        if let Some(holding) = &pending.holding {
-            holding.renew();
-        }
-        pending.bytes > 0 && clock::now() >= pending.progressed_at + stall
     }
 
     /// Ends the response when what was written has been read, or else then; at once where there is no room for it. The
