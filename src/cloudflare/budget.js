@@ -2,8 +2,9 @@
 // within it a client address, may use no more than it leaves free for the others, so slow clients run out of room before
 // anyone else does (dynamic thresholds, as switches share their buffers).
 //
-// Everything is counted from the moment it is buffered until it is released. Whoever buffers for long renews its hold; a
-// hold that is not renewed belongs to a request or an object that the platform has ended without notice.
+// Everything is counted from the moment it is buffered until it is released. An owner that
+// buffers for long renews its hold; one that is not renewed belongs to a request or an object that the platform has ended without
+// notice.
 
 /** All of it. An isolate has 128 MB, and the module, its caches and V8 need the rest. */
 export const BUDGET_MAX_BYTES = 64 << 20

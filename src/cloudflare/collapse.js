@@ -169,7 +169,7 @@ export async function collapse(key, group, context, client, ask) {
  */
 async function share(response, { request, path }, led) {
   if (response.status === 204) return new Shared(response)
-  // What has the tail in it is new to whoever asks next.
+  // The next reader at the tail needs a newer answer.
   if (!isPublic(response) || (led.followers === 0 && !hasCache)) return undefined
   const expected = response.headers.has("stream-cursor") ? LIVE_BYTES : CHUNK_BYTES
   const hold = budget.hold(expected, tenantOf(path), addressOf(request))
@@ -205,7 +205,7 @@ async function follow(key, led, context, { signal, until = Infinity }, ask) {
   }
   if (signal.aborted) {
     if (answer instanceof Shared) answer.release()
-    // Nobody sees it; but what waits for it in Rust has to end.
+    // No client sees it, but Rust awaits it.
     return new Response(null, { status: 204 })
   }
   if (answer instanceof Shared) return answer.made(context, "HIT")

@@ -99,7 +99,7 @@ export async function receiveLarge(request, maxBytes, tenant, address) {
       const { done, value } = await within(stalls.bodyMs, read)
       if (value !== undefined) {
         received += value.byteLength
-        // What comes slowly is less than its buffer, and counts as what it is.
+        // A part that arrived slowly is smaller than its buffer: it is copied, so that it takes what it counts.
         const isFull = value.byteLength === PART_BYTES
         parts.push(isFull ? value : value.slice())
         buffer = isFull ? new ArrayBuffer(PART_BYTES) : value.buffer

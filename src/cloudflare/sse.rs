@@ -276,7 +276,7 @@ struct Client {
 
 type OnSettled = Closure<dyn FnMut(JsValue) -> Result<JsValue, JsError>>;
 
-/// What was written and not read yet: at most [`PENDING_MAX_BYTES`].
+/// Events that the client has not read yet: at most [`PENDING_MAX_BYTES`].
 #[derive(Default)]
 struct Pending {
     sizes: VecDeque<usize>,

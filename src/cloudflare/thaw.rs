@@ -64,7 +64,7 @@ impl Inner {
                     // What it needs was trimmed or rotated meanwhile, or is only known now.
                     Ok(Answer::Cold(other)) => waiting.cold = other,
                     served => {
-                        // What came is gone; what is made of it counts on its own.
+                        // The fetched bytes are freed here; the answer counts on its own.
                         drop((fetched, holding));
                         return inner.respond(&waiting.asker, served).map(JsValue::from);
                     }

@@ -42,7 +42,7 @@ impl Upstream {
         self.path.as_str()
     }
 
-    /// What is answered where it could not be asked.
+    /// The answer when the object could not be reached.
     pub(super) fn unavailable(&self, failure: &Failure) -> Result<Response, JsValue> {
         unavailable(self.path(), self.reader, failure)
     }
@@ -79,7 +79,7 @@ impl Upstream {
     }
 }
 
-/// What is answered where the object could not be asked, so that it is not known what it did. The scripts of every site see
+/// The answer when the object could not be reached, so that its state is unknown. The scripts of every site see
 /// it only where they see everything.
 pub(super) fn unavailable(path: &str, reader: Reader, failure: &Failure) -> Result<Response, JsValue> {
     log::failure(path, failure);

@@ -38,9 +38,9 @@ pub struct Settings {
 pub enum Access {
     /// Nothing is answered.
     Locked {
-        /// What is to be set, for everybody: nothing of what the configuration holds.
+        /// Which variable to set; it is public, so it contains nothing of the configuration.
         why: String,
-        /// What is wrong, for the log.
+        /// The details, for the log.
         detail: String,
     },
     /// Everybody may do everything.
@@ -54,7 +54,7 @@ pub enum Access {
     Projects(HashMap<String, Rc<Project>>),
 }
 
-/// What is set wrongly.
+/// A configuration that cannot be used.
 struct Mistake {
     why: String,
     detail: String,
