@@ -67,7 +67,8 @@ class Shared {
   }
 
   /**
-   * For one of those who were expected, which may be gone before it is sent anything: then `context` sees the end of it.
+   * Makes the response of one expected client. If that client leaves before it is sent anything, `context` keeps the write
+   * until it has failed, so that the room is released.
    * @param {{ waitUntil: (promise: Promise<unknown>) => void }} context
    * @param {string} [state]
    */

@@ -199,7 +199,9 @@ impl Relay {
     }
 
     fn has_stalled(&self) -> bool {
-        self.client.pending.borrow_mut().has_stalled(self.ends.stall)
+        let stalled = self.client.pending.borrow_mut().has_stalled(self.ends.stall);
+        self.client.is_too_slow.set(stalled);
+        stalled
     }
 
     /// One bounded part of the catch-up; the next is not asked for before the client has read this one.
@@ -282,8 +284,7 @@ struct Pending {
     sizes: VecDeque<usize>,
     bytes: usize,
     holding: Option<Holding>,
-    /// Whether the client has read something since it was last looked at, and when that was last so. What time it is is not
-    /// asked for each event.
+    /// Whether the client has read something since the last heartbeat, and the last heartbeat of which that was true.
     has_progressed: bool,
     progressed_at: Millis,
 }

@@ -65,7 +65,7 @@ pub struct Limits {
     pub segments: Option<SegmentLimits>,
     /// Whether reading takes a token, so that what is not public stays out of caches.
     pub guarded: bool,
-    /// Whether no stream is public, whatever it was created as.
+    /// Whether streams that were created as public are served as private ones.
     pub hides_public: bool,
     /// Whether a mirror is to be told of them.
     pub mirrors: bool,

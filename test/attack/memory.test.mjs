@@ -15,7 +15,7 @@ const CHUNK_BYTES = 4 * MIB
 const APPEND_MAX_BYTES = 16 * MIB
 
 /**
- * What comes on top of it: V8 and tcmalloc return free memory late, an answer is in memory twice while it crosses into
+ * The process takes more than that: V8 and tcmalloc return free memory late, an answer is in memory twice while it crosses into
  * JavaScript, and each connection has buffers. Of eight waves the first took 245 MiB and the last four 340 to 356. Without a
  * shared bound the first took 400 MiB and the third 530 to 570.
  */

@@ -980,14 +980,14 @@ fn a_stranger_makes_up_few_names() {
     let mut strangers = Strangers::default();
     let refused = |after_seconds| Err(Refusal::TooManyRequests { after_seconds });
     let name = |at: usize| format!("victim/{at}");
-    // What is under way counts, as it may come to nothing; asking twice for one stream does not.
+    // A read under way counts, since it may miss; a second read of the same stream does not.
     for at in 0..MISSES_MAX {
         assert_eq!(strangers.ask("a", &name(at), NOW), Ok(()));
         assert_eq!(strangers.ask("a", &name(at), NOW), Ok(()));
     }
     assert_eq!(strangers.ask("a", "another", NOW), refused(60));
     assert_eq!(strangers.ask("b", "another", NOW), Ok(()), "another address");
-    // What was public makes room, and what was not does not.
+    // A public stream gives its place back; a miss does not.
     strangers.answered("a", &name(0), false, NOW);
     for at in 1..MISSES_MAX {
         strangers.answered("a", &name(at), true, NOW);
@@ -997,7 +997,7 @@ fn a_stranger_makes_up_few_names() {
     assert_eq!(strangers.ask("a", "missing", NOW + 1), Ok(()));
     strangers.answered("a", "missing", true, NOW + 1);
     assert_eq!(strangers.ask("a", "another", NOW + MISSES_PERIOD - 1), refused(1));
-    // What was public a moment ago is no made-up name, until it turns out to be none.
+    // A stream that was public a moment ago does not count, until a read of it misses.
     for _ in 0..2 * MISSES_MAX {
         assert_eq!(strangers.ask("a", "public", NOW + MISSES_PERIOD - 1), Ok(()));
     }

@@ -14,7 +14,7 @@ use crate::support::family::Begun;
 use crate::support::{Family, Outcome, Request, compact, event_source};
 
 const MIB: usize = 1 << 20;
-/// What is deployed.
+/// The limits of a deployment.
 const CHUNK_BYTES: usize = 4 * MIB;
 /// The promise: no answer is larger, unless it is one single message.
 const ANSWER_MAX_BYTES: usize = 6 * MIB;

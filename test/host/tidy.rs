@@ -306,7 +306,7 @@ fn tidy_tests_are_elsewhere() {
 
 // Documents.
 
-/// What is held against the sources.
+/// The documents that these tests compare with the sources.
 const DOCUMENTS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/security.md"];
 
 fn document(name: &str) -> String {

@@ -141,7 +141,7 @@ test("requests that need the same wait for one lookup of it", async () => {
     expect(await crowd(project, first, requests)).toEqual(Array(CROWD).fill(status))
     const lookups = kind.startsWith("jwks") ? ["kv", "fetch"] : ["kv"]
     expect([kind, looked(project)]).toEqual([kind, lookups])
-    // What was learnt is remembered, also that there is nothing.
+    // The isolate remembers the answer, also that there is no such project.
     await Promise.all(requests.map((request) => request()))
     expect([kind, looked(project)]).toEqual([kind, lookups])
   }

@@ -320,6 +320,20 @@ describe("what makes no progress is ended", () => {
     })
   }
 
+  test("a live SSE response is cut off whose client reads nothing", async () => {
+    const stream = brief.stream(`p/${unique("live")}`)
+    await stream.create({ ...TEXT, ...token() })
+    const idle = await HttpConnection.open(brief.unixPath)
+    idle.begin("GET", `/v1/stream/${stream.path}?offset=-1&live=sse`, token())
+    await idle.until(/upToDate/)
+    idle.socket.pause()
+    const appended = 4 * 300_000
+    for (const _ of numbers(4)) await stream.append("x".repeat(300_000), { ...TEXT, ...token() })
+    // The server looks every 15 s.
+    await brief.log.until({ event: "reader_left", stream: stream.path }, 1, LONG_MS)
+    expect(await rest(idle)).toBeLessThan(appended)
+  }, LONG_MS)
+
   test("an SSE response ends with its token, however slow its client is", async () => {
     await brief.kill()
     brief = await startWorkerd(await scratch(), { PROJECT_KEYS: project("p", key) })

@@ -268,7 +268,7 @@ fn a_reader_key_ends_by_itself() {
     world.now += 1;
     let third = key(&mut world);
     world.ask(&read(&second)).assert_is(&format!("200 | {PUBLIC} | !stream-reader-key"));
-    // Whatever it reads; a failed guess is no different.
+    // Every read of such a key gives the same answer, and so does a wrong guess.
     for ended in [&*first, "x", ""] {
         for reads in ["", "offset=-1&", "offset=@0_1&", "offset=@0_1&live=long-poll&"] {
             let renewed = format!("200 | cache-control: {PRIVATE} | stream-reader-key: {third}");

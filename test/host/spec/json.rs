@@ -46,7 +46,7 @@ fn messages_keep_their_bytes() {
     assert_eq!(world.ask("GET").text(), batch);
 }
 
-/// White space between tokens is not stored, wherever it stands and whatever it is: a reader of events would get a line
+/// The server stores no white space between tokens: a reader of events would get a line
 /// for each line feed.
 #[test]
 fn white_space_between_tokens_is_not_stored() {

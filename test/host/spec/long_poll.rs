@@ -177,7 +177,7 @@ fn cursors() {
     ] {
         let expected = format!("200 | stream-cursor: {cursor}");
         check(steps, "GET ?offset=-1&live=long-poll", &expected);
-        // What is no cursor of this server is none.
+        // The server ignores a cursor that it did not issue.
         for other in ["", "x", "-1", "1.5", "4503599627370497", "99999999999999999999999"] {
             check(steps, &format!("GET ?offset=-1&live=long-poll&cursor={other}"), &expected);
         }

@@ -123,7 +123,7 @@ fn a_delete_ends_it_and_the_next_life_stays_unseen() {
 fn refusals() {
     check(&[TEXT], "GET ?live=sse", "400 | error: invalid_query");
     check(&[], SSE, "404 | error: stream_not_found");
-    // What is no cursor of this server is none.
+    // The server ignores a cursor that it did not issue.
     SseClient::open(&mut World::after(&[TEXT]), "GET ?offset=-1&live=sse&cursor=x").head().assert_is("200");
     check(&[TEXT], "GET ?offset=-1&live=sse | last-event-id: x", "400 | error: invalid_header");
 }
