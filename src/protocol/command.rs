@@ -9,7 +9,7 @@ use super::cursor;
 use super::fork::ForkRequest;
 use super::lifetime::Lifetime;
 use super::names::{TRUE, header, query};
-use super::offset::ReadFrom;
+use super::offset::{Offset, ReadFrom};
 use super::producer::Producer;
 use super::refusal::Refusal;
 use super::retention::Retention;
@@ -100,6 +100,8 @@ pub struct Append<'a> {
     pub content_type: Option<String>,
     /// The writer's own sequence.
     pub stream_seq: Option<String>,
+    /// The tail that the client expects.
+    pub expected_offset: Option<Offset>,
     /// Who appends.
     pub producer: Option<Producer>,
     /// Whether this is the end.
@@ -111,6 +113,8 @@ pub struct Append<'a> {
 /// POST without a body (PROTOCOL.md 5.3).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Close {
+    /// The tail that the client expects.
+    pub expected_offset: Option<Offset>,
     /// Who closes.
     pub producer: Option<Producer>,
 }
@@ -175,12 +179,13 @@ fn parse_create<'a>(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Create<'a>
 }
 
 /// The headers that a POST may have and that decide its answer.
-pub const APPEND_HEADERS: [&str; 6] = [
+pub const APPEND_HEADERS: [&str; 7] = [
     header::CONTENT_TYPE,
     header::PRODUCER_ID,
     header::PRODUCER_EPOCH,
     header::PRODUCER_SEQ,
     header::STREAM_CLOSED,
+    header::STREAM_EXPECTED_OFFSET,
     header::STREAM_SEQ,
 ];
 
@@ -192,8 +197,11 @@ fn parse_post<'a>(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Command<'a>,
         header(header::PRODUCER_SEQ),
     )?;
     let closes = flag(header, header::STREAM_CLOSED);
+    let expected_offset =
+        header(header::STREAM_EXPECTED_OFFSET).as_deref().map(parse_expected).transpose()?;
     if body.is_empty() {
-        return if closes { Ok(Command::Close(Close { producer })) } else { Err(Refusal::EmptyBody) };
+        let close = Close { expected_offset, producer };
+        return if closes { Ok(Command::Close(close)) } else { Err(Refusal::EmptyBody) };
     }
     let stream_seq = header(header::STREAM_SEQ);
     if stream_seq.as_ref().is_some_and(|seq| seq.is_empty() || seq.len() > STREAM_SEQ_MAX_BYTES) {
@@ -202,10 +210,18 @@ fn parse_post<'a>(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Command<'a>,
     Ok(Command::Append(Append {
         content_type: header(header::CONTENT_TYPE),
         stream_seq,
+        expected_offset,
         producer,
         closes,
         body,
     }))
+}
+
+fn parse_expected(text: &str) -> Result<Offset, Refusal> {
+    Offset::parse(text).ok_or(Refusal::InvalidHeader {
+        name: "Stream-Expected-Offset",
+        why: "it must be the Stream-Next-Offset of a response",
+    })
 }
 
 fn parse_read(head: &RequestHead<'_>) -> Result<Read, Refusal> {

@@ -10,8 +10,8 @@ pub(super) const PREFLIGHT: [(&str, &str); 3] = [
     ("access-control-allow-methods", "GET, HEAD, PUT, POST, DELETE, OPTIONS"),
     (
         "access-control-allow-headers",
-        "authorization, content-type, if-none-match, last-event-id, stream-seq, stream-ttl, stream-expires-at, \
-         stream-retention, stream-closed, stream-public, stream-reader-key, stream-forked-from, stream-fork-offset, \
+        "authorization, content-type, if-none-match, last-event-id, stream-seq, stream-expected-offset, stream-ttl, \
+         stream-expires-at, stream-retention, stream-closed, stream-public, stream-reader-key, stream-forked-from, stream-fork-offset, \
          stream-fork-sub-offset, producer-id, \
          producer-epoch, producer-seq",
     ),

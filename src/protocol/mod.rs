@@ -19,6 +19,7 @@ pub mod path;
 pub mod producer;
 pub mod read_head;
 pub mod refusal;
+mod refused;
 pub mod registry;
 pub mod reply;
 pub mod retention;

@@ -59,6 +59,9 @@ pub mod header {
     pub const STREAM_CLOSED: &str = "stream-closed";
     /// The writer's own sequence, compared byte by byte (PROTOCOL.md 5.2).
     pub const STREAM_SEQ: &str = "stream-seq";
+    /// The tail that an append or a close expects, compared before anything is stored (this server's own, on its way
+    /// into the protocol).
+    pub const STREAM_EXPECTED_OFFSET: &str = "stream-expected-offset";
     /// Sliding time to live, in seconds (PROTOCOL.md 5.1).
     pub const STREAM_TTL: &str = "stream-ttl";
     /// Absolute expiry, RFC 3339 (PROTOCOL.md 5.1).

@@ -85,8 +85,13 @@ pub enum Refusal {
     },
     /// `Stream-Seq` did not grow (PROTOCOL.md 5.2).
     StreamSeqRegression {
-        /// The last one accepted.
-        last: String,
+        /// The tail, from which the writer goes on.
+        tail: Offset,
+    },
+    /// The tail is not the one that `Stream-Expected-Offset` names.
+    UnexpectedOffset {
+        /// The tail.
+        tail: Offset,
     },
     /// A producer whose epoch is over (PROTOCOL.md 5.2.1).
     StaleEpoch {
@@ -155,6 +160,10 @@ pub const TOO_MUCH_IS_HELD: &str =
 /// Why there is no room for a body.
 pub const TOO_MUCH_IS_COMING: &str =
     "The server is receiving as much as it can hold, and nothing of this was stored";
+/// The whole body of that refusal: official clients look for these words.
+const SEQUENCE_CONFLICT: &str = "Sequence conflict";
+/// The whole body of that refusal.
+const EXPECTED_OFFSET_CONFLICT: &str = "Expected offset conflict";
 const KEYS_UNAVAILABLE: &str = "The token's project cannot be looked up now: try again later.";
 
 impl Refusal {
@@ -183,6 +192,7 @@ impl Refusal {
             Refusal::ContentTypeMismatch { .. } => "content_type_mismatch",
             Refusal::Closed { .. } => "stream_closed",
             Refusal::StreamSeqRegression { .. } => "stream_seq_regression",
+            Refusal::UnexpectedOffset { .. } => "unexpected_offset",
             Refusal::StaleEpoch { .. } => "stale_epoch",
             Refusal::EpochStartsAtZero => "epoch_starts_at_zero",
             Refusal::ProducerGap { .. } => "producer_gap",
@@ -231,9 +241,8 @@ impl Refusal {
                 format!("The stream's Content-Type is {expected}: send that.")
             }
             Refusal::Closed { .. } => "The stream is closed: nothing can be appended any more.".into(),
-            Refusal::StreamSeqRegression { last } => {
-                format!("Stream-Seq must be greater, byte by byte, than the last one, {last}.")
-            }
+            Refusal::StreamSeqRegression { .. } => SEQUENCE_CONFLICT.into(),
+            Refusal::UnexpectedOffset { .. } => EXPECTED_OFFSET_CONFLICT.into(),
             Refusal::StaleEpoch { current } => stale_epoch(*current),
             Refusal::EpochStartsAtZero => "A new Producer-Epoch must begin with Producer-Seq: 0.".into(),
             Refusal::ProducerGap { expected, received } => {

@@ -18,11 +18,8 @@ use super::read_head::ReadHead;
 use super::refusal::Refusal;
 use super::retention::Retention;
 
-/// How a client says who it is (RFC 6750, 3).
-const CHALLENGE: &str = "Bearer realm=\"durable-streams\"";
-
 /// How long a refused live reader should wait, in seconds.
-const RETRY_AFTER_SECONDS: &str = "5";
+pub(super) const RETRY_AFTER_SECONDS: &str = "5";
 
 /// A response, before any platform sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,7 +64,7 @@ impl Reply {
     pub const NOTHING_NEW: StatusCode = StatusCode::NO_CONTENT;
 
     /// What nobody keeps.
-    fn new(status: StatusCode) -> Reply {
+    pub(super) fn new(status: StatusCode) -> Reply {
         Reply::made(status, CachePolicy::Never.header(Audience::Everyone))
     }
 
@@ -95,7 +92,7 @@ impl Reply {
         self.with(header::ALLOW_ORIGIN, "*").with(header::EXPOSE_HEADERS, EXPOSED)
     }
 
-    fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
         self.headers.push((name, value.into()));
         self
     }
@@ -127,7 +124,7 @@ impl Reply {
         if set { self.with(name, TRUE) } else { self }
     }
 
-    fn with_tail(self, tail: Offset, closed: bool) -> Reply {
+    pub(super) fn with_tail(self, tail: Offset, closed: bool) -> Reply {
         self.with(header::STREAM_NEXT_OFFSET, tail.to_string()).with_flag(header::STREAM_CLOSED, closed)
     }
 
@@ -269,58 +266,6 @@ impl Reply {
         Reply::new(StatusCode::OK).with_json(&json!(page))
     }
 
-    /// The protocol says no.
-    pub fn refused(refusal: &Refusal) -> Reply {
-        let reply = Reply::new(status(refusal)).with_error(refusal.code(), &refusal.message());
-        match refusal {
-            Refusal::MethodNotAllowed { allow } => reply.with(header::ALLOW, *allow),
-            Refusal::Closed { tail } => reply.with_tail(*tail, true),
-            Refusal::OffsetGone { earliest } => reply.with(header::STREAM_NEXT_OFFSET, earliest.to_string()),
-            Refusal::StaleEpoch { current } => reply.with(header::PRODUCER_EPOCH, current.to_string()),
-            Refusal::ProducerGap { expected, received } => reply
-                .with(header::PRODUCER_EXPECTED_SEQ, expected.to_string())
-                .with(header::PRODUCER_RECEIVED_SEQ, received.to_string()),
-            Refusal::TooManyReaders
-            | Refusal::Busy { .. }
-            | Refusal::TooManyForks
-            | Refusal::KeysUnavailable => reply.with(header::RETRY_AFTER, RETRY_AFTER_SECONDS),
-            Refusal::TooManyRequests { after_seconds } => {
-                reply.with(header::RETRY_AFTER, after_seconds.to_string())
-            }
-            Refusal::Unauthorized { given: false } => reply.with(header::WWW_AUTHENTICATE, CHALLENGE),
-            Refusal::Unauthorized { given: true } => {
-                reply.with(header::WWW_AUTHENTICATE, format!("{CHALLENGE}, error=\"invalid_token\""))
-            }
-            Refusal::Forbidden { needs } => reply.with(
-                header::WWW_AUTHENTICATE,
-                format!("{CHALLENGE}, error=\"insufficient_scope\", scope=\"{needs}\""),
-            ),
-            Refusal::UnknownRoute
-            | Refusal::InvalidPath { .. }
-            | Refusal::NotImplemented { .. }
-            | Refusal::InvalidHeader { .. }
-            | Refusal::InvalidQuery { .. }
-            | Refusal::NotFound
-            | Refusal::ExistsWithOtherConfig { .. }
-            | Refusal::Gone
-            | Refusal::HeldByForks
-            | Refusal::Fork(_)
-            | Refusal::EmptyBody
-            | Refusal::EmptyBatch
-            | Refusal::InvalidJson { .. }
-            | Refusal::BrokenBody
-            | Refusal::BodyStalled
-            | Refusal::BodyTooLarge { .. }
-            | Refusal::MissingContentType
-            | Refusal::ContentTypeMismatch { .. }
-            | Refusal::StreamSeqRegression { .. }
-            | Refusal::EpochStartsAtZero
-            | Refusal::ReadOnly
-            | Refusal::NotConfigured { .. }
-            | Refusal::OffsetBeyondTail { .. } => reply,
-        }
-    }
-
     /// 500: we could not; nothing was written.
     pub fn failed() -> Reply {
         let message = "The server failed; nothing was stored. Sending the same request again is safe.";
@@ -336,8 +281,13 @@ impl Reply {
             .with(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
     }
 
-    fn with_error(self, code: &str, message: &str) -> Reply {
+    pub(super) fn with_error(self, code: &str, message: &str) -> Reply {
         self.with_json(&json!({ "error": { "code": code, "message": message } }))
+    }
+
+    pub(super) fn with_text(mut self, text: &str) -> Reply {
+        self.body = text.as_bytes().to_vec();
+        self.with(header::CONTENT_TYPE, "text/plain")
     }
 
     fn with_json(mut self, body: &serde_json::Value) -> Reply {
@@ -346,7 +296,8 @@ impl Reply {
     }
 }
 
-fn status(refusal: &Refusal) -> StatusCode {
+/// The status of a refusal.
+pub(super) fn status(refusal: &Refusal) -> StatusCode {
     match refusal {
         Refusal::InvalidPath { .. }
         | Refusal::InvalidHeader { .. }
@@ -377,6 +328,7 @@ fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::ContentTypeMismatch { .. }
         | Refusal::Closed { .. }
         | Refusal::StreamSeqRegression { .. }
+        | Refusal::UnexpectedOffset { .. }
         | Refusal::ProducerGap { .. } => StatusCode::CONFLICT,
         Refusal::OffsetGone { .. } | Refusal::Gone => StatusCode::GONE,
         Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

@@ -1,5 +1,5 @@
 //! Append: POST with a body (PROTOCOL.md 5.2). The order of refusals is the protocol's: closed, content type,
-//! producer, body, `Stream-Seq`.
+//! producer, body, `Stream-Seq`, `Stream-Expected-Offset`.
 
 use std::borrow::Cow;
 
@@ -83,12 +83,13 @@ pub fn append<'a>(
     if content.span == 0 {
         return Err(Refusal::EmptyBatch);
     }
-    match (&stream.stream_seq, &request.stream_seq) {
-        (Some(last), Some(seq)) if seq.as_bytes() <= last.as_bytes() => {
-            Err(Refusal::StreamSeqRegression { last: last.clone() })
-        }
-        _ => Ok(Appending::Append(content)),
+    if let (Some(last), Some(seq)) = (&stream.stream_seq, &request.stream_seq)
+        && seq.as_bytes() <= last.as_bytes()
+    {
+        return Err(Refusal::StreamSeqRegression { tail: stream.tail });
     }
+    stream.expect_tail(request.expected_offset)?;
+    Ok(Appending::Append(content))
 }
 
 /// Only the request that closed the stream is answered again.

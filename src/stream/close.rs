@@ -19,11 +19,15 @@ pub enum Closing {
 /// Decides a close.
 pub fn close(stream: &Stream, known: Option<ProducerState>, request: &Close) -> Result<Closing, Refusal> {
     match (&stream.closure, &request.producer) {
-        (Closure::Open, None) => Ok(Closing::Close),
-        (Closure::Open, Some(producer)) => Ok(match fence(known, producer)? {
-            Fenced::Fresh => Closing::Close,
-            Fenced::Duplicate(state) => Closing::Duplicate(state),
-        }),
+        (Closure::Open, producer) => {
+            if let Some(producer) = producer
+                && let Fenced::Duplicate(state) = fence(known, producer)?
+            {
+                return Ok(Closing::Duplicate(state));
+            }
+            stream.expect_tail(request.expected_offset)?;
+            Ok(Closing::Close)
+        }
         (Closure::Closed | Closure::ClosedBy(_), None) => Ok(Closing::AlreadyClosed),
         (Closure::ClosedBy(closer), Some(producer)) if closer == producer => {
             Ok(Closing::Duplicate(ProducerState { epoch: producer.epoch, seq: producer.seq }))

@@ -151,6 +151,14 @@ impl Stream {
         if guarded && !self.public { reader_key::current(&self.reader_key, now) } else { None }
     }
 
+    /// Compares the tail that a client expects. Each place has one offset, so that equality decides.
+    pub fn expect_tail(&self, expected: Option<Offset>) -> Result<(), Refusal> {
+        match expected {
+            Some(expected) if expected != self.tail => Err(Refusal::UnexpectedOffset { tail: self.tail }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// The offset of its first message that is still there. A closed stream's last segment may be gone, too: then it is
     /// the tail.
     pub fn start(&self) -> Offset {

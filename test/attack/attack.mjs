@@ -20,7 +20,11 @@ const BUSY = new Set(["busy", "too_many_readers", "too_many_forks"])
 const PLATFORMS = /^(?:ERROR: |invalid |unexpected |Bad Request$)/u
 const isPlatforms = ({ status, text }) => status === 414 || status === 431 || (status >= 400 && PLATFORMS.test(text))
 
+/** The two refusals whose whole body clients look for. */
+const TEXTS = new Set(["Sequence conflict", "Expected offset conflict"])
+
 const codeOf = ({ text, header }) => {
+  if (TEXTS.has(text)) return text
   if (header("content-type") !== "application/json") return undefined
   try {
     return JSON.parse(text).error?.code

@@ -45,6 +45,7 @@ function append(random, number) {
   const kind = Object.keys(TYPES).find((kind) => TYPES[kind] === type)
   const headers = [["content-type", type]]
   if (name === "sequenced") headers.push(["stream-seq", `${number}`.padStart(10, "0")])
+  if (random.chance(0.05)) headers.push(["stream-expected-offset", random.pick(hostile.OFFSETS)])
   return request("POST", name, { headers, body: random.pick(VALUES[kind]) })
 }
 

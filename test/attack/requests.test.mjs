@@ -32,7 +32,8 @@ const REFUSALS = [
   ...["unknown_route", "invalid_path", "method_not_allowed", "not_implemented", "read_only", "unauthorized", "forbidden"],
   ...["invalid_header", "invalid_query", "broken_body", "body_too_large", "empty_body", "empty_batch", "invalid_json"],
   ...["missing_content_type", "content_type_mismatch", "stream_not_found", "stream_exists", "stream_closed", "stream_gone"],
-  ...["stream_seq_regression", "stale_epoch", "epoch_starts_at_zero", "producer_gap", "offset_beyond_tail", "offset_gone"],
+  ...["Sequence conflict", "Expected offset conflict", "stale_epoch", "epoch_starts_at_zero", "producer_gap"],
+  ...["offset_beyond_tail", "offset_gone"],
   ...["held_by_forks", "source_not_found", "source_gone"],
 ]
 

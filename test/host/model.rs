@@ -67,6 +67,9 @@ impl Content {
     }
 }
 
+/// A life, and how much of its content is before.
+pub(crate) type Place = (usize, usize);
+
 /// Who appends, in which epoch, with which sequence.
 pub(crate) type Producer = (String, u64, u64);
 
@@ -113,6 +116,8 @@ pub(crate) struct Post {
     pub(crate) content: Option<Content>,
     pub(crate) producer: Option<Producer>,
     pub(crate) stream_seq: Option<String>,
+    /// The place that it expects the tail to be.
+    pub(crate) expected: Option<Place>,
     pub(crate) closes: bool,
 }
 
@@ -227,7 +232,7 @@ impl Life {
     }
 
     /// 5.2: the status, and the change if there is one.
-    fn append(&mut self, post: &Post, sealing: Option<Sealing>, now: Millis) -> u16 {
+    fn append(&mut self, post: &Post, (tail, sealing): (Place, Option<Sealing>), now: Millis) -> u16 {
         if let Some(closer) = &self.closed {
             return if closer.is_some() && *closer == post.producer { 204 } else { 409 };
         }
@@ -241,6 +246,9 @@ impl Life {
         if post.stream_seq.is_some() && self.stream_seq.is_some() && post.stream_seq <= self.stream_seq {
             return 409;
         }
+        if post.expected.is_some_and(|expected| expected != tail) {
+            return 409;
+        }
         self.write(content, sealing, now);
         self.stream_seq = post.stream_seq.clone().or(self.stream_seq.take());
         self.remember(post.producer.as_ref());
@@ -251,7 +259,11 @@ impl Life {
     }
 
     /// 5.3, and 5.2.1 for producers.
-    fn close(&mut self, producer: Option<&Producer>, sealing: Option<Sealing>) -> u16 {
+    fn close(
+        &mut self,
+        (producer, expected): (Option<&Producer>, Option<Place>),
+        (tail, sealing): (Place, Option<Sealing>),
+    ) -> u16 {
         match (&self.closed, producer) {
             (Some(_), None) => 204,
             (Some(closer), Some(producer)) => {
@@ -264,6 +276,9 @@ impl Life {
             (None, _) => {
                 if let Some(status) = producer.and_then(|producer| self.fence(producer)) {
                     return status;
+                }
+                if expected.is_some_and(|expected| expected != tail) {
+                    return 409;
                 }
                 self.remember(producer);
                 self.end(producer.cloned(), sealing);
@@ -382,13 +397,14 @@ impl Model {
     }
 
     pub(crate) fn append(&mut self, post: &Post, now: Millis) -> u16 {
-        let sealing = self.sealing;
-        self.current_mut().map_or(404, |life| life.append(post, sealing, now))
+        let (sealing, newest) = (self.sealing, self.lives.len().saturating_sub(1));
+        self.current_mut().map_or(404, |life| life.append(post, ((newest, life.content.len()), sealing), now))
     }
 
-    pub(crate) fn close(&mut self, producer: Option<&Producer>) -> u16 {
-        let sealing = self.sealing;
-        self.current_mut().map_or(404, |life| life.close(producer, sealing))
+    pub(crate) fn close(&mut self, producer: Option<&Producer>, expected: Option<Place>) -> u16 {
+        let (sealing, newest) = (self.sealing, self.lives.len().saturating_sub(1));
+        self.current_mut()
+            .map_or(404, |life| life.close((producer, expected), ((newest, life.content.len()), sealing)))
     }
 
     pub(crate) fn delete(&mut self) -> u16 {

@@ -22,7 +22,7 @@ use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;
 use serde_json::value::RawValue;
 
-use crate::model::{Content, Keeping, Kind, Model, Post, Presence, Producer, Put, Sealing};
+use crate::model::{Content, Keeping, Kind, Model, Place, Post, Presence, Producer, Put, Sealing};
 use crate::support::bucket::BucketFault;
 use crate::support::http::{STREAM_PATH, STREAM_URL};
 use crate::support::mirror::MirrorFault;
@@ -86,9 +86,6 @@ fn run_or_panic(seed: u64) {
         panic!("seed {seed} failed; play it again with SEED={seed}. Its last steps:\n{}", last.join("\n"));
     }
 }
-
-/// A place in a life, as the model counts.
-type Place = (usize, usize);
 
 struct Simulation {
     random: fastrand::Rng,
@@ -453,11 +450,13 @@ impl Simulation {
         let (body, content) = self.content(kind);
         let is_broken = kind == Kind::Json && self.random.u32(0..30) == 0;
         let wrong_type = self.random.u32(0..30) == 0;
+        let expected = self.expected();
         let post = Post {
             content_type: if wrong_type { "text/html" } else { kind.content_type() },
             content: (!is_broken).then_some(content),
             producer: if self.random.bool() { Some(self.producer()) } else { None },
             stream_seq: (self.random.u32(0..4) == 0).then(|| self.random.u32(0..300).to_string()),
+            expected: expected.as_ref().map(|(_, place)| *place),
             closes: self.random.u32(0..60) == 0,
         };
         let mut request = request("POST", "").header("content-type", post.content_type);
@@ -465,15 +464,28 @@ impl Simulation {
         if let Some(seq) = &post.stream_seq {
             request = request.header("stream-seq", seq);
         }
-        request = with_producer(request, post.producer.as_ref(), post.closes);
+        request = expecting(with_producer(request, post.producer.as_ref(), post.closes), expected.as_ref());
         self.write_and_learn(&request, &|model, now| model.append(&post, now));
     }
 
     fn close(&mut self) {
         self.settle();
         let producer = self.random.bool().then(|| self.producer());
-        let request = with_producer(request("POST", ""), producer.as_ref(), true);
-        self.write_and_learn(&request, &|model, _| model.close(producer.as_ref()));
+        let expected = self.expected();
+        let request =
+            expecting(with_producer(request("POST", ""), producer.as_ref(), true), expected.as_ref());
+        let place = expected.map(|(_, place)| place);
+        self.write_and_learn(&request, &|model, _| model.close(producer.as_ref(), place));
+    }
+
+    /// What a client knows of the tail: nothing most of the time, else the last offset it was given, or one before.
+    fn expected(&mut self) -> Option<(String, Place)> {
+        let back = match self.random.u32(0..16) {
+            0..=1 => 0,
+            2 => 1,
+            _ => return None,
+        };
+        self.offsets.iter().nth_back(back).map(|(offset, place)| (offset.clone(), *place))
     }
 
     fn write_and_learn(&mut self, request: &Request, apply: &dyn Fn(&mut Model, u64) -> u16) {
@@ -1104,6 +1116,7 @@ impl Simulation {
                 content: Some(content),
                 producer: None,
                 stream_seq: None,
+                expected: None,
                 closes: false,
             };
             self.write_and_learn(&request, &|model, now| model.append(&post, now));
@@ -1261,6 +1274,13 @@ fn with_producer(request: Request, producer: Option<&Producer>, closes: bool) ->
         .header("producer-id", id)
         .header("producer-epoch", &epoch.to_string())
         .header("producer-seq", &seq.to_string())
+}
+
+fn expecting(request: Request, expected: Option<&(String, Place)>) -> Request {
+    match expected {
+        Some((offset, _)) => request.header("stream-expected-offset", offset),
+        None => request,
+    }
 }
 
 fn empty(kind: Kind) -> Content {

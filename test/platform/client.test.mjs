@@ -97,7 +97,8 @@ describe("create, append, read, close", () => {
     const handle = await DurableStream.create({ url, contentType: json })
     await refused(409, "stream_exists", DurableStream.create({ url, contentType: "text/plain" }))
     await handle.append("1", { seq: "b" })
-    await refused(409, "stream_seq_regression", handle.append("2", { seq: "a" }))
+    const conflict = { status: 409, text: "Sequence conflict" }
+    await expect(handle.append("2", { seq: "a" })).rejects.toMatchObject(conflict)
     await refused(400, "invalid_json", handle.append("{"))
     await handle.close()
     await refused(409, "stream_closed", handle.append("3"))

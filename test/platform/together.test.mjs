@@ -297,6 +297,30 @@ describe("on workerd", () => {
     expect(await messages(stream)).toEqual([0, ...numbers(100).map(() => "stored")])
   })
 
+  test("compare-and-append: of all that expect one tail, one is stored, and the others get the tail", async () => {
+    const { stream, target } = await created()
+    const writers = await connections(40)
+    let tail = (await stream.ask("HEAD")).next
+    for (const round of numbers(5)) {
+      const replies = await Promise.all(
+        writers.map((connection, writer) =>
+          connection.ask("POST", target, {
+            headers: { ...JSON_TYPE, "stream-expected-offset": tail },
+            body: JSON.stringify({ round, writer }),
+          }),
+        ),
+      )
+      const stored = replies.filter(({ status }) => status === 204)
+      const refused = replies.filter(({ status }) => status === 409)
+      expect([stored.length, refused.length]).toEqual([1, 39])
+      tail = stored[0].header("stream-next-offset")
+      expect(new Set(refused.map((reply) => reply.header("stream-next-offset")))).toEqual(new Set([tail]))
+      expect(new Set(refused.map(({ text }) => text))).toEqual(new Set(["Expected offset conflict"]))
+    }
+    expect((await messages(stream)).map(({ round }) => round)).toEqual(numbers(5))
+    expect(server.log.matching({ event: "appended_together", stream: stream.path }).length).toBeGreaterThan(0)
+  })
+
   test("what closes the stream ends it for those behind", async () => {
     const { stream, target } = await created()
     const writers = await connections(60)

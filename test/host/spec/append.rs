@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use durable_streams::protocol::bridge::header_in;
 use durable_streams::protocol::command::{APPEND_HEADERS, Command, RequestHead};
+use durable_streams::protocol::names::header;
+use durable_streams::protocol::offset::Offset;
 use http::Method;
 
 use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
@@ -69,7 +71,7 @@ fn stream_seq_grows() {
     for (last, next, accepted) in table {
         let first = format!("POST | content-type: text/plain | stream-seq: {last} << a");
         let second = format!("POST | content-type: text/plain | stream-seq: {next} << b");
-        let expected = if accepted { "204" } else { "409 | error: stream_seq_regression | !stream-closed" };
+        let expected = if accepted { "204" } else { "409 | !stream-closed << Sequence conflict" };
         check(&[TEXT, &first], &second, expected);
         // An append without the header neither looks at it nor forgets it.
         check(&[TEXT, &first, HELLO], &second, expected);
@@ -94,7 +96,7 @@ fn a_refused_append_leaves_stream_seq() {
     world.ask(&format!("{seq}{{")).assert_is("400");
     world.ask("POST | content-type: text/plain | stream-seq: b << 1").assert_is("409");
     world.ask(&format!("{seq}1")).assert_is("204");
-    world.ask(&format!("{seq}1")).assert_is("409 | error: stream_seq_regression");
+    world.ask(&format!("{seq}1")).assert_is("409 << Sequence conflict");
 }
 
 /// Closed, type, producer, body, `Stream-Seq`: each refusal with all the later ones at hand.
@@ -125,9 +127,94 @@ fn order_of_refusals() {
     check(&state, &post(json, duplicate, "{"), "204 | producer-seq: 0");
     check(&state, &post(json, fresh, "{"), "400 | error: invalid_json");
     check(&state, &post(json, fresh, "[]"), "400 | error: empty_batch");
-    check(&state, &post(json, fresh, "2"), "409 | error: stream_seq_regression");
+    check(&state, &post(json, fresh, "2"), "409 << Sequence conflict");
     // And the state that none of them changed still takes the right one.
     check(&state, &post(json, fresh, "2").replace("seq: a", "seq: n"), "200 | producer-seq: 1");
+}
+
+/// A stale offset stores nothing, and the refusal names the tail, from which the writer goes on.
+#[test]
+fn an_append_expects_the_tail() {
+    let post = |expected: &str| {
+        format!("POST | content-type: text/plain | stream-expected-offset: {expected} << abc")
+    };
+    let conflict = "409 | stream-next-offset: @0_5 | cache-control: no-store | !stream-closed << Expected offset conflict";
+    check(&[TEXT], &post("@0_0"), "204 | stream-next-offset: @0_3");
+    check(&[TEXT, HELLO], &post("@0_5"), "204 | stream-next-offset: @0_8");
+    check(
+        &[TEXT, HELLO],
+        &post("@0_5").replace("| s", "| stream-closed: true | s"),
+        "204 | stream-closed: true",
+    );
+    for stale in ["@0_0", "@0_4", "@0_6", "@1_0"] {
+        let mut world = World::after(&[TEXT, HELLO]);
+        world.ask(&post(stale)).assert_is(conflict);
+        world.ask("GET").assert_is("200 << hello");
+    }
+    let close = |expected: &str| format!("POST | stream-closed: true | stream-expected-offset: {expected}");
+    check(&[TEXT, HELLO], &close("@0_5"), "204 | stream-closed: true | stream-next-offset: @0_5");
+    let mut world = World::after(&[TEXT, HELLO]);
+    world.ask(&close("@0_4")).assert_is(conflict);
+    world.ask(HELLO).assert_is("204 | !stream-closed | stream-next-offset: @0_10");
+    for malformed in ["", "5", "-1", "now", "0_5", "@0_5x", "@0_5, @0_5"] {
+        for request in [post(malformed), close(malformed)] {
+            let mut world = World::after(&[TEXT, HELLO]);
+            world.ask(&request).assert_is("400 | error: invalid_header");
+            world.ask("GET").assert_is("200 | !stream-closed << hello");
+        }
+    }
+}
+
+/// The conditions of one append: a closed stream, a producer's duplicate, the sequence, and then the expected offset.
+#[test]
+fn an_expected_offset_is_compared_last() {
+    let post = |seq: &str, expected: &str| {
+        format!(
+            "POST | content-type: text/plain | stream-seq: {seq} | stream-expected-offset: {expected} << hello"
+        )
+    };
+    let state = [TEXT, &post("m", "@0_0")];
+    check(&state, &post("a", "@0_5"), "409 | stream-next-offset: @0_5 << Sequence conflict");
+    check(&state, &post("a", "@0_0"), "409 | stream-next-offset: @0_5 << Sequence conflict");
+    check(&state, &post("n", "@0_0"), "409 | stream-next-offset: @0_5 << Expected offset conflict");
+    check(&state, &post("n", "@0_5"), "204 | stream-next-offset: @0_10");
+    // The refused one did not move the sequence.
+    let mut world = World::after(&state);
+    world.ask(&post("n", "@0_0")).assert_is("409");
+    world.ask(&post("n", "@0_5")).assert_is("204");
+    let closed = [TEXT, HELLO, CLOSE];
+    for expected in ["@0_0", "@0_5"] {
+        check(&closed, &post("a", expected), "409 | error: stream_closed | stream-closed: true");
+        let close = format!("POST | stream-closed: true | stream-expected-offset: {expected}");
+        check(&closed, &close, "204 | stream-closed: true | stream-next-offset: @0_5");
+    }
+}
+
+/// A retry finds another tail than its first attempt, which it moved itself.
+#[test]
+fn a_producers_retry_is_a_duplicate_whatever_it_expects() {
+    let post = |seq: u32, expected: &str| {
+        format!(
+            "POST | content-type: text/plain | producer-id: p | producer-epoch: 0 | producer-seq: {seq} \
+             | stream-expected-offset: {expected} << hello"
+        )
+    };
+    let first = post(0, "@0_0");
+    check(&[TEXT], &first, "200 | stream-next-offset: @0_5 | producer-seq: 0");
+    check(&[TEXT, &first], &first, "204 | stream-next-offset: @0_5 | producer-seq: 0");
+    check(&[TEXT, &first, HELLO], &first, "204 | stream-next-offset: @0_10 | producer-seq: 0");
+    // A conflict does not move the producer: it sends the same sequence with the tail it was given.
+    let conflict = "409 | stream-next-offset: @0_10 | !producer-expected-seq << Expected offset conflict";
+    let mut world = World::after(&[TEXT, &first, HELLO]);
+    world.ask(&post(1, "@0_5")).assert_is(conflict);
+    world.ask(&post(1, "@0_10")).assert_is("200 | producer-seq: 1");
+    check(&[TEXT, &first], &post(2, "@0_5"), "409 | error: producer_gap");
+    let last = post(1, "@0_5").replace("producer-id", "stream-closed: true | producer-id");
+    check(&[TEXT, &first, &last], &last, "204 | stream-closed: true | producer-seq: 1");
+    let close = "POST | stream-closed: true | producer-id: p | producer-epoch: 0 | producer-seq: 1";
+    let stale = format!("{close} | stream-expected-offset: @0_0");
+    check(&[TEXT, &first], &stale, "409 << Expected offset conflict");
+    check(&[TEXT, &first, close], &stale, "204 | stream-closed: true | producer-seq: 1");
 }
 
 #[test]
@@ -146,11 +233,15 @@ fn sixteen_mebibytes_and_not_one_byte_more() {
 fn no_other_header_decides() {
     let asked = RefCell::new(BTreeSet::new());
     for body in [&b""[..], b"x"] {
-        let header = |name: &str| {
+        let value = |name: &str| {
             asked.borrow_mut().insert(name.to_owned());
-            Some(if name.ends_with("epoch") || name.ends_with("-seq") { "0" } else { "true" }.to_owned())
+            Some(match name {
+                header::PRODUCER_EPOCH | header::PRODUCER_SEQ | header::STREAM_SEQ => "0".to_owned(),
+                header::STREAM_EXPECTED_OFFSET => Offset::segment_start(0).to_string(),
+                _ => "true".to_owned(),
+            })
         };
-        let head = RequestHead { method: &Method::POST, url: "", header: &header, random: &String::new };
+        let head = RequestHead { method: &Method::POST, url: "", header: &value, random: &String::new };
         Command::parse(&head, body).expect("it has all that it may have");
     }
     assert_eq!(asked.into_inner(), APPEND_HEADERS.map(str::to_owned).into());

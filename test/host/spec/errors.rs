@@ -21,6 +21,24 @@ const TAIL: Offset = Offset { read_seq: 1, position: 5 };
 
 /// Every variant, each with what the protocol wants of it. A variant that is missing here fails to compile in
 /// [`is_listed`].
+/// What a writer meets that is not alone.
+fn conflicts() -> [(Refusal, &'static str); 3] {
+    [
+        (
+            Refusal::Closed { tail: TAIL },
+            "409 | stream-closed: true | stream-next-offset: @1_5 | error: stream_closed",
+        ),
+        (
+            Refusal::StreamSeqRegression { tail: TAIL },
+            "409 | content-type: text/plain | stream-next-offset: @1_5 | !stream-closed << Sequence conflict",
+        ),
+        (
+            Refusal::UnexpectedOffset { tail: TAIL },
+            "409 | content-type: text/plain | stream-next-offset: @1_5 | !stream-closed << Expected offset conflict",
+        ),
+    ]
+}
+
 fn refusals() -> Vec<(Refusal, &'static str)> {
     let (name, why, what) = ("X", "it must be y", "z");
     vec![
@@ -43,14 +61,6 @@ fn refusals() -> Vec<(Refusal, &'static str)> {
         (
             Refusal::ContentTypeMismatch { expected: "text/plain".to_owned() },
             "409 | error: content_type_mismatch",
-        ),
-        (
-            Refusal::Closed { tail: TAIL },
-            "409 | stream-closed: true | stream-next-offset: @1_5 | error: stream_closed",
-        ),
-        (
-            Refusal::StreamSeqRegression { last: "z".to_owned() },
-            "409 | error: stream_seq_regression | !stream-closed",
         ),
         (Refusal::StaleEpoch { current: 4 }, "403 | producer-epoch: 4 | error: stale_epoch"),
         (Refusal::EpochStartsAtZero, "400 | error: epoch_starts_at_zero"),
@@ -100,43 +110,44 @@ fn is_listed(refusal: &Refusal) -> usize {
         Refusal::BodyTooLarge { .. } => 11,
         Refusal::MissingContentType => 12,
         Refusal::ContentTypeMismatch { .. } => 13,
-        Refusal::Closed { .. } => 14,
-        Refusal::StreamSeqRegression { .. } => 15,
-        Refusal::StaleEpoch { .. } => 16,
-        Refusal::EpochStartsAtZero => 17,
-        Refusal::ProducerGap { .. } => 18,
-        Refusal::OffsetBeyondTail { .. } => 19,
-        Refusal::OffsetGone { .. } => 20,
-        Refusal::TooManyReaders => 21,
-        Refusal::BrokenBody => 22,
-        Refusal::Unauthorized { .. } => 23,
-        Refusal::Forbidden { .. } => 24,
-        Refusal::TooManyRequests { .. } => 25,
-        Refusal::KeysUnavailable => 26,
-        Refusal::NotConfigured { .. } => 27,
-        Refusal::Gone => 28,
-        Refusal::HeldByForks => 29,
-        Refusal::TooManyForks => 30,
-        Refusal::Fork(_) => 31,
-        Refusal::ReadOnly => 32,
-        Refusal::Busy { .. } => 33,
-        Refusal::BodyStalled => 34,
+        Refusal::StaleEpoch { .. } => 14,
+        Refusal::EpochStartsAtZero => 15,
+        Refusal::ProducerGap { .. } => 16,
+        Refusal::OffsetBeyondTail { .. } => 17,
+        Refusal::OffsetGone { .. } => 18,
+        Refusal::TooManyReaders => 19,
+        Refusal::BrokenBody => 20,
+        Refusal::Unauthorized { .. } => 21,
+        Refusal::Forbidden { .. } => 22,
+        Refusal::TooManyRequests { .. } => 23,
+        Refusal::KeysUnavailable => 24,
+        Refusal::NotConfigured { .. } => 25,
+        Refusal::Gone => 26,
+        Refusal::HeldByForks => 27,
+        Refusal::TooManyForks => 28,
+        Refusal::Fork(_) => 29,
+        Refusal::ReadOnly => 30,
+        Refusal::Busy { .. } => 31,
+        Refusal::BodyStalled => 32,
+        Refusal::Closed { .. } => 33,
+        Refusal::StreamSeqRegression { .. } => 34,
+        Refusal::UnexpectedOffset { .. } => 35,
     }
 }
 
 #[test]
 fn every_refusal() {
     let mut codes = Vec::new();
-    for (index, (refusal, expected)) in refusals().into_iter().enumerate() {
+    for (index, (refusal, expected)) in refusals().into_iter().chain(conflicts()).enumerate() {
         assert_eq!(is_listed(&refusal), index);
         let response = Response::of_reply(Reply::refused(&refusal));
         response.assert_is(expected);
-        codes.push(response.error_code());
+        codes.push(refusal.code());
     }
-    assert_eq!(codes.len(), 35, "as many as is_listed has");
+    assert_eq!(codes.len(), 36, "as many as is_listed has");
     codes.sort();
     codes.dedup();
-    assert_eq!(codes.len(), 35, "each has a code of its own");
+    assert_eq!(codes.len(), 36, "each has a code of its own");
 }
 
 /// PROTOCOL.md 4.2, fork creation errors.

@@ -375,6 +375,12 @@ fn writers_are_not_inherited() {
     let state = [A, &sequenced("a", "m"), FORK];
     check(&state, &sequenced("b", "a"), "204");
     check(&state, &sequenced("a", "a"), "409");
+    // A fork's tail is its own, wherever the source's is.
+    let expecting = |offset: &str| {
+        format!("POST /v1/stream/b | content-type: text/plain | stream-expected-offset: {offset} << x")
+    };
+    check(&[A, FORK, MORE], &expecting("@0_5"), "204 | stream-next-offset: @0_6");
+    check(&[A, FORK, MORE], &expecting("@0_8"), "409 | stream-next-offset: @0_5 << Expected offset conflict");
     // Inside of a batch, too.
     let batch = "POST /v1/stream/a | content-type: application/json | producer-id: p | producer-epoch: 0 | \
                  producer-seq: 0 << [4,5,6]";

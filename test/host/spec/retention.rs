@@ -291,7 +291,7 @@ fn a_stream_of_which_nothing_is_left() {
         world.ask("HEAD").assert_is("200 | stream-next-offset: @2_0 | !stream-closed");
         world.ask(last).assert_is("204 | stream-next-offset: @2_0 | producer-seq: 0");
         let regression = "POST | content-type: text/plain | stream-seq: b << x";
-        world.ask(regression).assert_is("409 | error: stream_seq_regression");
+        world.ask(regression).assert_is("409 << Sequence conflict");
         assert!(matches!(world.send(&Request::parse("GET ?offset=-1&live=sse")), Outcome::Parked(..)));
     });
     let mut world = make();

@@ -36,9 +36,9 @@ fn what_the_hot_log_told_is_not_forgotten() {
     let closing = second.replace(" << ", " | stream-closed: true << ");
     let ttl = "PUT | content-type: text/plain | stream-ttl: 60";
     let table: [(&[&str], &str, &str); 13] = [
-        (&[TEXT, &b], &a, "409 | error: stream_seq_regression"),
-        (&[TEXT, &b], &b, "409 | error: stream_seq_regression"),
-        (&[TEXT, &b, HELLO], &b, "409 | error: stream_seq_regression"),
+        (&[TEXT, &b], &a, "409 << Sequence conflict"),
+        (&[TEXT, &b], &b, "409 << Sequence conflict"),
+        (&[TEXT, &b, HELLO], &b, "409 << Sequence conflict"),
         (&[TEXT, &b, HELLO], &seq("c"), "204 | stream-next-offset: @3_0"),
         (&[TEXT, &first], &first, "204 | stream-next-offset: @1_0 | producer-seq: 0"),
         (&[TEXT, &first], &second, "200 | stream-next-offset: @2_0 | producer-seq: 1"),

@@ -1,0 +1,71 @@
+//! A refusal as a reply: its body and the headers that say more. Its status stands in `reply.rs`.
+
+use super::names::header;
+use super::refusal::Refusal;
+use super::reply::{RETRY_AFTER_SECONDS, Reply, status};
+
+/// How a client says who it is (RFC 6750, 3).
+const CHALLENGE: &str = "Bearer realm=\"durable-streams\"";
+
+impl Reply {
+    /// The protocol says no.
+    pub fn refused(refusal: &Refusal) -> Reply {
+        let reply = Reply::new(status(refusal));
+        let is_text =
+            matches!(refusal, Refusal::StreamSeqRegression { .. } | Refusal::UnexpectedOffset { .. });
+        let reply = if is_text {
+            reply.with_text(&refusal.message())
+        } else {
+            reply.with_error(refusal.code(), &refusal.message())
+        };
+        match refusal {
+            Refusal::MethodNotAllowed { allow } => reply.with(header::ALLOW, *allow),
+            Refusal::Closed { tail } => reply.with_tail(*tail, true),
+            Refusal::StreamSeqRegression { tail } | Refusal::UnexpectedOffset { tail } => {
+                reply.with_tail(*tail, false)
+            }
+            Refusal::OffsetGone { earliest } => reply.with(header::STREAM_NEXT_OFFSET, earliest.to_string()),
+            Refusal::StaleEpoch { current } => reply.with(header::PRODUCER_EPOCH, current.to_string()),
+            Refusal::ProducerGap { expected, received } => reply
+                .with(header::PRODUCER_EXPECTED_SEQ, expected.to_string())
+                .with(header::PRODUCER_RECEIVED_SEQ, received.to_string()),
+            Refusal::TooManyReaders
+            | Refusal::Busy { .. }
+            | Refusal::TooManyForks
+            | Refusal::KeysUnavailable => reply.with(header::RETRY_AFTER, RETRY_AFTER_SECONDS),
+            Refusal::TooManyRequests { after_seconds } => {
+                reply.with(header::RETRY_AFTER, after_seconds.to_string())
+            }
+            Refusal::Unauthorized { given: false } => reply.with(header::WWW_AUTHENTICATE, CHALLENGE),
+            Refusal::Unauthorized { given: true } => {
+                reply.with(header::WWW_AUTHENTICATE, format!("{CHALLENGE}, error=\"invalid_token\""))
+            }
+            Refusal::Forbidden { needs } => reply.with(
+                header::WWW_AUTHENTICATE,
+                format!("{CHALLENGE}, error=\"insufficient_scope\", scope=\"{needs}\""),
+            ),
+            Refusal::UnknownRoute
+            | Refusal::InvalidPath { .. }
+            | Refusal::NotImplemented { .. }
+            | Refusal::InvalidHeader { .. }
+            | Refusal::InvalidQuery { .. }
+            | Refusal::NotFound
+            | Refusal::ExistsWithOtherConfig { .. }
+            | Refusal::Gone
+            | Refusal::HeldByForks
+            | Refusal::Fork(_)
+            | Refusal::EmptyBody
+            | Refusal::EmptyBatch
+            | Refusal::InvalidJson { .. }
+            | Refusal::BrokenBody
+            | Refusal::BodyStalled
+            | Refusal::BodyTooLarge { .. }
+            | Refusal::MissingContentType
+            | Refusal::ContentTypeMismatch { .. }
+            | Refusal::EpochStartsAtZero
+            | Refusal::ReadOnly
+            | Refusal::NotConfigured { .. }
+            | Refusal::OffsetBeyondTail { .. } => reply,
+        }
+    }
+}
