@@ -21,6 +21,7 @@ pub mod read_head;
 pub mod refusal;
 pub mod registry;
 pub mod reply;
+pub mod request_head;
 pub mod retention;
 pub mod sse;
 

@@ -63,8 +63,8 @@ fn stream_seq_grows() {
         ("a", "aa", true),
         ("aa", "a", false),
         ("Z", "a", true),
-        ("\u{e9}", "z", false),
-        ("z", "\u{e9}", true),
+        ("~", "z", false),
+        ("z", "~", true),
     ];
     for (last, next, accepted) in table {
         let first = format!("POST | content-type: text/plain | stream-seq: {last} << a");
@@ -148,7 +148,12 @@ fn no_other_header_decides() {
     for body in [&b""[..], b"x"] {
         let header = |name: &str| {
             asked.borrow_mut().insert(name.to_owned());
-            Some(if name.ends_with("epoch") || name.ends_with("-seq") { "0" } else { "true" }.to_owned())
+            let value = match name {
+                "content-encoding" => "identity",
+                _ if name.ends_with("epoch") || name.ends_with("-seq") => "0",
+                _ => "true",
+            };
+            Some(value.to_owned())
         };
         let head = RequestHead { method: &Method::POST, url: "", header: &header, random: &String::new };
         Command::parse(&head, body).expect("it has all that it may have");

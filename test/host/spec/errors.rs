@@ -22,7 +22,7 @@ const TAIL: Offset = Offset { read_seq: 1, position: 5 };
 /// Every variant, each with what the protocol wants of it. A variant that is missing here fails to compile in
 /// [`is_listed`].
 fn refusals() -> Vec<(Refusal, &'static str)> {
-    let (name, why, what) = ("X", "it must be y", "z");
+    let (name, why, what, expected) = ("X", "it must be y", "z", "text/plain".to_owned());
     vec![
         (Refusal::UnknownRoute, "404 | error: unknown_route"),
         (Refusal::InvalidPath { why }, "400 | error: invalid_path"),
@@ -40,10 +40,7 @@ fn refusals() -> Vec<(Refusal, &'static str)> {
         (Refusal::InvalidJson { why: "x".to_owned() }, "400 | error: invalid_json"),
         (Refusal::BodyTooLarge { max_bytes: 9 }, "413 | error: body_too_large"),
         (Refusal::MissingContentType, "400 | error: missing_content_type"),
-        (
-            Refusal::ContentTypeMismatch { expected: "text/plain".to_owned() },
-            "409 | error: content_type_mismatch",
-        ),
+        (Refusal::ContentTypeMismatch { expected }, "409 | error: content_type_mismatch"),
         (
             Refusal::Closed { tail: TAIL },
             "409 | stream-closed: true | stream-next-offset: @1_5 | error: stream_closed",
@@ -81,6 +78,7 @@ fn refusals() -> Vec<(Refusal, &'static str)> {
         (Refusal::ReadOnly, "403 | error: read_only | !www-authenticate"),
         (Refusal::Busy { why: "Because" }, "503 | retry-after: 5 | error: busy"),
         (Refusal::BodyStalled, "408 | error: body_stalled"),
+        (Refusal::EncodedBody, "415 | accept-encoding: identity | error: encoded_body"),
     ]
 }
 
@@ -121,6 +119,7 @@ fn is_listed(refusal: &Refusal) -> usize {
         Refusal::ReadOnly => 32,
         Refusal::Busy { .. } => 33,
         Refusal::BodyStalled => 34,
+        Refusal::EncodedBody => 35,
     }
 }
 
@@ -133,10 +132,10 @@ fn every_refusal() {
         response.assert_is(expected);
         codes.push(response.error_code());
     }
-    assert_eq!(codes.len(), 35, "as many as is_listed has");
+    assert_eq!(codes.len(), 36, "as many as is_listed has");
     codes.sort();
     codes.dedup();
-    assert_eq!(codes.len(), 35, "each has a code of its own");
+    assert_eq!(codes.len(), 36, "each has a code of its own");
 }
 
 /// PROTOCOL.md 4.2, fork creation errors.
@@ -210,7 +209,7 @@ fn every_reply() {
             Reply::events(Audience::Everyone, TAIL, true, false, b"x".to_vec()),
             "200 | content-type: text/event-stream | stream-sse-data-encoding: base64",
         ),
-        (Reply::preflight(), "204 | access-control-allow-methods"),
+        (Reply::preflight(None), "204 | access-control-allow-methods"),
         (Reply::health("open"), "200 | content-type: application/json"),
         (Reply::failed(), "500 | error: internal"),
         (Reply::unavailable(), "503 | error: unavailable | retry-after"),
