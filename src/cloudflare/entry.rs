@@ -15,7 +15,7 @@ use super::errand::{Errand, Kind};
 use super::key_lookup::Lookups;
 use super::upstream;
 use super::{clock, limits, listing, log, orphans, receiving, reply};
-use crate::edge::access::{Access, Settings};
+use crate::edge::access::Access;
 use crate::edge::admin::Admin;
 use crate::edge::auth::{Credential, Verdict, Weighed, judge, may_have_token, weigh};
 use crate::edge::collapse::{Reader, collapse_key};
@@ -64,14 +64,13 @@ impl Edge {
             config: Config::of(&env),
             access: Access::of(&settings),
             admin: Admin::of(&settings),
-            // One that is wrong has locked the server.
-            cors: Cors::of(&settings).or_else(|_| Cors::of(&Settings::default())).expect("no site is right"),
+            cors: Cors::of(&settings).unwrap_or_default(),
             lookups: Lookups::new(env.clone(), Keyring::new(settings.has_registry)),
             strangers: RefCell::default(),
             is_limited: limits::are_bound(&env),
             env,
         };
-        log::configured(&inner.access, inner.is_limited, inner.config.debug);
+        log::configured(&inner.access, &inner.cors, inner.is_limited, inner.config.debug);
         Edge { inner: Rc::new(inner) }
     }
 
@@ -84,7 +83,7 @@ impl Edge {
     /// Whether scripts see answers only where their site may: [`Edge::origin_lines`] then says what to add.
     #[wasm_bindgen(js_name = choosesOrigins)]
     pub fn chooses_origins(&self) -> bool {
-        self.inner.access.is_guarded()
+        !self.inner.access.is_open()
     }
 
     /// Whether the URL of a request can be made of its `Host`: else [`Edge::answer`] refuses it.
@@ -145,7 +144,7 @@ impl Edge {
     /// What an answer to a script of this site has besides, and has not: an object that still is of a deployment in open mode
     /// lets every site see it.
     #[wasm_bindgen(js_name = originLines)]
-    pub fn origin_lines(&self, url: &str, origin: &str) -> String {
+    pub fn origin_lines(&self, method: &str, url: &str, origin: &str) -> String {
         let inner = &self.inner;
         let project = project_named(url).unwrap_or_default();
         let keyring = inner.lookups.keyring.borrow();
@@ -153,7 +152,8 @@ impl Edge {
             Access::Projects(projects) => keyring.cors(projects, &project),
             Access::Locked { .. } | Access::Open { .. } | Access::Token(_) => None,
         };
-        format!("{}\n\n{}", header::ALLOW_ORIGIN, own.unwrap_or(&inner.cors).header_lines(origin))
+        let lines = own.unwrap_or(&inner.cors).header_lines(&parse(method), origin);
+        format!("{}\n\n{lines}", header::ALLOW_ORIGIN)
     }
 }
 
@@ -217,12 +217,18 @@ impl Inner {
     ) -> Result<Sent, Refusal> {
         let url = request.url();
         let text = |name: &str| request.headers().get(name).ok().flatten();
-        host::check(text(header::HOST).as_deref(), is_host)?;
-        self.access.serve(&url, text(header::RAY).as_deref(), caller.peer().as_deref())?;
-        if text(header::ORIGIN).is_some() {
+        let served = host::check(text(header::HOST).as_deref(), is_host)
+            .and_then(|()| self.access.serve(&url, text(header::RAY).as_deref(), caller.peer().as_deref()));
+        if served.is_ok() && text(header::ORIGIN).is_some() {
             self.learn_origins(&url, (caller, context)).await?;
         }
-        let (kind, path) = match route(method, &url) {
+        let route = route(method, &url);
+        // A page sees why its request is refused only if the preflight of it is not.
+        if route != Route::Preflight {
+            served?;
+        }
+        let (kind, path) = match route {
+            Route::Preflight => return Ok(Sent::Reply(Reply::preflight(text(header::REQUEST_HEADERS)))),
             Route::Health => return Ok(Sent::Reply(Reply::health(self.access.mode()))),
             Route::Reply(answer) => return Ok(Sent::Reply(answer)),
             Route::Listing => {

@@ -146,7 +146,10 @@ async fn project(env: &Env, name: &str) -> Learnt<Rc<Project>> {
         }
     };
     match Project::parse(&text) {
-        Ok(project) => Learnt::Found(Rc::new(project)),
+        Ok(project) => {
+            log::misconfigured(operation, &format!("project {name}"), project.cors.as_ref());
+            Learnt::Found(Rc::new(project))
+        }
         Err(why) => {
             log::failure(name, &Failure::new(operation, why));
             Learnt::Nothing

@@ -4,6 +4,7 @@ use serde_json::json;
 use worker::{console_debug, console_error, console_warn};
 
 use crate::edge::access::Access;
+use crate::edge::cors::Cors;
 use crate::storage::Failure;
 
 /// A failure, with what is needed to find it.
@@ -38,19 +39,35 @@ pub(super) fn worked(
 
 /// The edge has read who may do what: a server that is locked says why, and one on which strangers can look up projects
 /// without a limit recommends one.
-pub(super) fn configured(access: &Access, is_limited: bool, debug: bool) {
+pub(super) fn configured(access: &Access, cors: &Cors, is_limited: bool, debug: bool) {
     match access {
         Access::Locked { detail, .. } => failure("", &Failure::new("configure", detail)),
-        Access::Projects(_) if !is_limited => {
-            let cause = "REQUEST_LIMIT is not bound, so requests without a valid token are not limited: see wrangler.toml";
-            let line = json!({ "level": "warn", "operation": "configure", "cause": cause });
-            console_warn!("{line}");
+        Access::Projects(projects) => {
+            if !is_limited {
+                let cause = "REQUEST_LIMIT is not bound, so requests without a valid token are not limited: see wrangler.toml";
+                warning("configure", cause);
+            }
+            for (name, project) in projects {
+                misconfigured("configure", &format!("PROJECT_KEYS, project {name}"), project.cors.as_ref());
+            }
         }
-        Access::Open { .. } | Access::Token(_) | Access::Projects(_) => {}
+        Access::Open { .. } | Access::Token(_) => {}
     }
+    misconfigured("configure", "CORS_ORIGINS", Some(cors));
     if debug {
         console_debug!("{}", json!({ "level": "debug", "event": "configured", "mode": access.mode() }));
     }
+}
+
+/// Sites are listed in a way that allows none.
+pub(super) fn misconfigured(operation: &str, place: &str, cors: Option<&Cors>) {
+    if let Some(mistakes) = cors.and_then(Cors::mistakes) {
+        warning(operation, &format!("{place}: {mistakes}"));
+    }
+}
+
+fn warning(operation: &str, cause: &str) {
+    console_warn!("{}", json!({ "level": "warn", "operation": operation, "cause": cause }));
 }
 
 /// A request was served: how many rows that read and wrote, as Cloudflare bills them.

@@ -118,7 +118,7 @@ function answered(path, request, env, context) {
 async function withOrigin(request, env, origin, responded) {
   const response = await responded
   if (edgeLife !== life) configure(env)
-  return withHeaders(response, edge.originLines(request.url, origin))
+  return withHeaders(response, edge.originLines(request.method, request.url, origin))
 }
 
 const rethrow = (error) => {

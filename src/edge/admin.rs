@@ -25,7 +25,7 @@ impl Admin {
             return Err(Refusal::Unauthorized { given: authorization.is_some() });
         }
         if method != Method::POST {
-            return Err(Refusal::MethodNotAllowed { allow: "POST" });
+            return Err(Refusal::MethodNotAllowed { allow: "POST, OPTIONS" });
         }
         Ask::parse(url)
     }

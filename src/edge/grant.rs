@@ -120,8 +120,8 @@ fn narrower<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {
     long.starts_with(short).then_some(long)
 }
 
-/// Reads the claim `scope`: words with a space between them (RFC 8693, 4.2). What it does not know allows nothing.
-pub fn scopes(claim: &str) -> Vec<Scope> {
+/// The scopes that a token names (RFC 8693, 4.2), as `has` says. What is not known allows nothing.
+pub fn scopes(has: impl Fn(&str) -> bool) -> Vec<Scope> {
     let known = [Scope::Read, Scope::Write, Scope::Manage];
-    known.into_iter().filter(|scope| claim.split(' ').any(|word| word == scope.name())).collect()
+    known.into_iter().filter(|scope| has(scope.name())).collect()
 }

@@ -177,7 +177,7 @@ impl Project {
             return Err(format!("it has at most {KEYS_MAX} keys, and each has a kid if there are several"));
         }
         let keys = text.keys.iter().map(|jwk| Key::of(jwk).map(Rc::new)).collect::<Result<_, _>>()?;
-        let cors = text.cors.map(|cors| Cors::listed(&cors.origins, cors.credentials)).transpose()?;
+        let cors = text.cors.map(|cors| Cors::listed(&cors.origins, cors.credentials));
         Ok(Project { keys, jwks_url: text.jwks_url, issuer: text.issuer, audience: text.audience, cors })
     }
 }

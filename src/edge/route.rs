@@ -13,6 +13,8 @@ use crate::protocol::reply::Reply;
 /// Where a request goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Route {
+    /// Answered on the spot: a browser asks what it may send here, and is allowed to, whatever becomes of that.
+    Preflight,
     /// Answered on the spot.
     Reply(Reply),
     /// Answered on the spot, with what the server is configured to be.
@@ -38,11 +40,14 @@ pub fn route(method: &Method, url: &str) -> Route {
 }
 
 fn try_route(method: &Method, url: &str) -> Result<Route, Refusal> {
+    if *method == Method::OPTIONS {
+        return Ok(Route::Preflight);
+    }
     let path = path_of(url);
     if path == "/health" {
         return match *method {
             Method::GET | Method::HEAD => Ok(Route::Health),
-            _ => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD" }),
+            _ => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD, OPTIONS" }),
         };
     }
     if path == ORPHANS_PATH {
@@ -51,7 +56,6 @@ fn try_route(method: &Method, url: &str) -> Result<Route, Refusal> {
     if path == LISTING_PATH {
         return match *method {
             Method::GET => Ok(Route::Listing),
-            Method::OPTIONS => Ok(Route::Reply(Reply::preflight())),
             _ => Err(Refusal::MethodNotAllowed { allow: "GET, OPTIONS" }),
         };
     }
@@ -65,7 +69,6 @@ fn try_route(method: &Method, url: &str) -> Result<Route, Refusal> {
         });
     }
     match *method {
-        Method::OPTIONS => Ok(Route::Reply(Reply::preflight())),
         Method::GET => Ok(match Query::parse(url)?.live.as_deref() {
             Some("long-poll") => Route::LongPoll(stream),
             Some("sse") => Route::Sse(stream),
@@ -83,14 +86,18 @@ pub fn stream_path(url: &str) -> Option<String> {
     Some(path.as_str().to_owned())
 }
 
-/// The project that a URL names, if it names one: by a stream's path, or by what is listed.
+/// The project that a URL names, if it names one: by a stream's path, whatever is wrong with the rest of that, or by what is
+/// listed.
 pub fn project_named(url: &str) -> Option<String> {
     if path_of(url) == LISTING_PATH {
         // The beginning of a name is no project's.
         let prefix = Ask::parse(url).ok()?.prefix;
         return prefix.split_once('/').map(|(project, _)| project.to_owned());
     }
-    stream_path(url)?.split('/').next().map(str::to_owned)
+    let path = path_of(url).strip_prefix(STREAM_PREFIX)?;
+    let parsed =
+        StreamPath::parse(path).or_else(|_| StreamPath::parse(path.split('/').next().unwrap_or_default()));
+    parsed.ok().map(|path| path.project().to_owned())
 }
 
 /// The URL at which a live read goes on, when it does so in another request to the object: from an offset, not

@@ -36,14 +36,36 @@ struct Extensions {
 #[derive(Deserialize)]
 struct Ours {
     sub: String,
-    #[serde(default)]
-    scope: String,
+    #[serde(default, deserialize_with = "given")]
+    scope: Option<Words>,
+    #[serde(default, deserialize_with = "given")]
+    scp: Option<Words>,
     #[serde(default, deserialize_with = "given")]
     stream: Option<String>,
     #[serde(default, deserialize_with = "given")]
     iss: Option<String>,
     #[serde(default, deserialize_with = "given")]
     aud: Option<Audiences>,
+}
+
+/// Words, in one text with spaces or one by one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Words {
+    Joined(String),
+    Listed(Vec<String>),
+    /// Something else, in which no word is known.
+    Other(IgnoredAny),
+}
+
+impl Words {
+    fn has(&self, word: &str) -> bool {
+        match self {
+            Words::Joined(text) => text.split(' ').any(|found| found == word),
+            Words::Listed(words) => words.iter().any(|found| found == word),
+            Words::Other(_) => false,
+        }
+    }
 }
 
 /// One, or several.
@@ -138,7 +160,7 @@ impl<'t> Token<'t> {
             Some(at) => millis(at)?,
             None => 0,
         };
-        let Ours { sub, scope, stream, iss, aud } = &self.claims.custom;
+        let Ours { sub, scope, scp, stream, iss, aud } = &self.claims.custom;
         let is_ours = match (aud, &project.audience) {
             (None, None) => true,
             (Some(Audiences::One(one)), Some(ours)) => one == ours,
@@ -151,7 +173,11 @@ impl<'t> Token<'t> {
         }
         Some(Grant {
             project: Some(sub.clone()),
-            scopes: scopes(scope),
+            // Identity providers that call the claim `scp` have no other.
+            scopes: scope
+                .as_ref()
+                .or(scp.as_ref())
+                .map_or_else(Vec::new, |words| scopes(|word| words.has(word))),
             streams: stream.as_deref().map_or(Streams::All, Streams::parse),
             expires_at: Some(expires_at),
         })

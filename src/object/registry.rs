@@ -4,11 +4,12 @@
 
 use http::Method;
 
-use super::{Answer, Object, Ports, Stop};
+use super::{Object, Ports, Stop};
 use crate::object::live::Sockets;
-use crate::protocol::command::{Command, RequestHead};
+use crate::protocol::command::{Append, Command, RequestHead};
 use crate::protocol::listing::{Ask, Described};
 use crate::protocol::names::header;
+use crate::protocol::producer::Producer;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::registry::{Registries, event};
 use crate::protocol::{Millis, lifetime};
@@ -19,6 +20,9 @@ use crate::stream::Life;
 
 /// How many lives are reported at a time: with paths and content types at their longest some 250 kB.
 pub const LIVES_AT_ONCE_MAX: u64 = 50;
+
+/// The type of a registry's stream.
+const EVENT_TYPE: &str = "application/json";
 
 /// How soon the registry is told again when it failed.
 pub const REST_MIN: Millis = 60_000;
@@ -115,27 +119,14 @@ impl Object {
         // They are what a listing reads.
         self.producers.are_listed();
         for event in events.chunks(3) {
-            let [epoch, seq, text] = event else {
-                return Err(Failure::new("record stream", format_args!("half an event: {event:?}")));
-            };
-            let header = |name: &str| {
-                let value = match name {
-                    header::CONTENT_TYPE => "application/json",
-                    header::PRODUCER_ID => producer,
-                    header::PRODUCER_EPOCH => epoch,
-                    header::PRODUCER_SEQ => seq,
-                    _ => return None,
-                };
-                Some(value.to_owned())
-            };
-            let json = |name: &str| header(name).filter(|_| name == header::CONTENT_TYPE);
-            let head = RequestHead { method: &Method::POST, url: "", header: &header, random };
-            let mut appended = self.ask(ports, path, (&head, text), now);
+            let append = append_of(producer, event)?;
+            let mut appended = self.serve(ports, path, &append, now);
             if appended == Err(Stop::Refused(Refusal::NotFound)) {
-                let head = RequestHead { method: &Method::PUT, header: &json, ..head };
-                appended = self.ask(ports, path, (&head, ""), now);
-                let head = RequestHead { method: &Method::POST, header: &header, ..head };
-                appended = appended.and_then(|_| self.ask(ports, path, (&head, text), now));
+                let json = |name: &str| (name == header::CONTENT_TYPE).then(|| EVENT_TYPE.to_owned());
+                let head = RequestHead { method: &Method::PUT, url: "", header: &json, random };
+                let create = Command::parse(&head, b"").map_err(Stop::Refused);
+                appended = create.and_then(|create| self.serve(ports, path, &create, now));
+                appended = appended.and_then(|_| self.serve(ports, path, &append, now));
             }
             match appended {
                 // A newer life is known: this is an old report that was on its way for long.
@@ -145,16 +136,6 @@ impl Object {
             }
         }
         Ok(())
-    }
-
-    fn ask<S: Sockets>(
-        &mut self,
-        ports: &Ports<'_, S>,
-        path: &str,
-        (head, body): (&RequestHead<'_>, &str),
-        now: Millis,
-    ) -> Result<Answer, Stop> {
-        self.serve(ports, path, &Command::parse(head, body.as_bytes())?, now)
     }
 
     /// The registry's part of a listing.
@@ -188,4 +169,20 @@ impl Object {
             }
         }
     }
+}
+
+/// The append of one event: its epoch, its sequence and its text. No request of a client, because the producer's id is a path,
+/// which may have any character.
+fn append_of<'e>(producer: &str, event: &'e [String]) -> Result<Command<'e>, Failure> {
+    let failed = |cause: &dyn std::fmt::Display| Failure::new("record stream", cause);
+    let [epoch, seq, text] = event else { return Err(failed(&format_args!("half an event: {event:?}"))) };
+    let [id, epoch, seq] = [producer, epoch, seq].map(|text| Some(text.to_owned()));
+    Ok(Command::Append(Append {
+        content_type: Some(EVENT_TYPE.to_owned()),
+        stream_seq: None,
+        expected_offset: None,
+        producer: Producer::parse(id, epoch, seq).map_err(|refusal| failed(&refusal.message()))?,
+        closes: false,
+        body: text.as_bytes(),
+    }))
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::Method;
 
-use super::content_type::ContentType;
+use super::content_type::{self, ContentType};
 use super::cursor;
 use super::fork::ForkRequest;
 use super::lifetime::Lifetime;
@@ -12,24 +12,13 @@ use super::names::{TRUE, header, query};
 use super::offset::{Offset, ReadFrom};
 use super::producer::Producer;
 use super::refusal::Refusal;
+pub use super::request_head::RequestHead;
 use super::retention::Retention;
 
 /// The methods of a stream's URL.
 pub const STREAM_METHODS: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
 /// The longest `Stream-Seq`, in bytes; every stored append repeats it.
 pub const STREAM_SEQ_MAX_BYTES: usize = 1024;
-
-/// The head of a request.
-pub struct RequestHead<'a> {
-    /// The method.
-    pub method: &'a Method,
-    /// The URL as it came.
-    pub url: &'a str,
-    /// Looks a header up by its lower-case name.
-    pub header: &'a dyn Fn(&str) -> Option<String>,
-    /// Makes what nobody can guess.
-    pub random: &'a dyn Fn() -> String,
-}
 
 /// What a request asks of one stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -160,26 +149,26 @@ impl<'a> Command<'a> {
 }
 
 fn parse_create<'a>(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Create<'a>, Refusal> {
-    let header = head.header;
-    let content_type = header(header::CONTENT_TYPE);
-    let ttl = header(header::STREAM_TTL);
-    let expires_at = header(header::STREAM_EXPIRES_AT);
+    let content_type = (head.header)(header::CONTENT_TYPE);
+    let (ttl, expires_at) = (head.text(header::STREAM_TTL)?, head.text(header::STREAM_EXPIRES_AT)?);
+    check_encoding(head, body)?;
     Ok(Create {
         location: Cow::Borrowed(head.url.split(['?', '#']).next().unwrap_or(head.url)),
         content_type: content_type.as_deref().map(ContentType::parse).transpose()?,
         lifetime: Lifetime::parse(ttl.as_deref(), expires_at.as_deref())?,
-        retention: header(header::STREAM_RETENTION).as_deref().map(Retention::parse).transpose()?,
-        closed: flag(header, header::STREAM_CLOSED),
-        public: flag(header, header::STREAM_PUBLIC),
+        retention: head.text(header::STREAM_RETENTION)?.as_deref().map(Retention::parse).transpose()?,
+        closed: flag(head, header::STREAM_CLOSED)?,
+        public: flag(head, header::STREAM_PUBLIC)?,
         reader_key: (head.random)(),
-        rekeys: parse_rekeys(header(header::STREAM_READER_KEY).as_deref())?,
-        fork: ForkRequest::parse(header, head.random)?,
+        rekeys: parse_rekeys(head.text(header::STREAM_READER_KEY)?.as_deref())?,
+        fork: ForkRequest::parse(head)?,
         body: Cow::Borrowed(body),
     })
 }
 
 /// The headers that a POST may have and that decide its answer.
-pub const APPEND_HEADERS: [&str; 7] = [
+pub const APPEND_HEADERS: [&str; 8] = [
+    header::CONTENT_ENCODING,
     header::CONTENT_TYPE,
     header::PRODUCER_ID,
     header::PRODUCER_EPOCH,
@@ -190,31 +179,26 @@ pub const APPEND_HEADERS: [&str; 7] = [
 ];
 
 fn parse_post<'a>(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Command<'a>, Refusal> {
-    let header = head.header;
     let producer = Producer::parse(
-        header(header::PRODUCER_ID),
-        header(header::PRODUCER_EPOCH),
-        header(header::PRODUCER_SEQ),
+        head.text(header::PRODUCER_ID)?,
+        head.text(header::PRODUCER_EPOCH)?,
+        head.text(header::PRODUCER_SEQ)?,
     )?;
-    let closes = flag(header, header::STREAM_CLOSED);
+    let closes = flag(head, header::STREAM_CLOSED)?;
+    let content_type = (head.header)(header::CONTENT_TYPE);
+    content_type::check_single(content_type.as_deref())?;
+    let stream_seq = head.text(header::STREAM_SEQ)?;
     let expected_offset =
-        header(header::STREAM_EXPECTED_OFFSET).as_deref().map(parse_expected).transpose()?;
+        head.text(header::STREAM_EXPECTED_OFFSET)?.as_deref().map(parse_expected).transpose()?;
     if body.is_empty() {
         let close = Close { expected_offset, producer };
         return if closes { Ok(Command::Close(close)) } else { Err(Refusal::EmptyBody) };
     }
-    let stream_seq = header(header::STREAM_SEQ);
+    check_encoding(head, body)?;
     if stream_seq.as_ref().is_some_and(|seq| seq.is_empty() || seq.len() > STREAM_SEQ_MAX_BYTES) {
         return Err(Refusal::InvalidHeader { name: "Stream-Seq", why: "it must have 1 to 1,024 bytes" });
     }
-    Ok(Command::Append(Append {
-        content_type: header(header::CONTENT_TYPE),
-        stream_seq,
-        expected_offset,
-        producer,
-        closes,
-        body,
-    }))
+    Ok(Command::Append(Append { content_type, stream_seq, expected_offset, producer, closes, body }))
 }
 
 fn parse_expected(text: &str) -> Result<Offset, Refusal> {
@@ -244,7 +228,7 @@ fn parse_read(head: &RequestHead<'_>) -> Result<Read, Refusal> {
     };
     // An `EventSource` repeats its first URL for ever; where it is says this header.
     if mode == ReadMode::Sse
-        && let Some(id) = (head.header)(header::LAST_EVENT_ID).filter(|id| !id.is_empty())
+        && let Some(id) = head.text(header::LAST_EVENT_ID)?.filter(|id| !id.is_empty())
     {
         from =
             ReadFrom::parse(&id).ok_or(Refusal::InvalidHeader { name: "Last-Event-ID", why: malformed })?;
@@ -254,6 +238,7 @@ fn parse_read(head: &RequestHead<'_>) -> Result<Read, Refusal> {
         mode,
         cursor: cursor.as_deref().and_then(cursor::parse),
         reader_key,
+        // One that the platform could not decode equals no tag.
         if_none_match: (head.header)(header::IF_NONE_MATCH),
     })
 }
@@ -270,8 +255,22 @@ fn parse_rekeys(value: Option<&str>) -> Result<bool, Refusal> {
     }
 }
 
-fn flag(header: &dyn Fn(&str) -> Option<String>, name: &str) -> bool {
-    header(name).is_some_and(|value| value.eq_ignore_ascii_case(TRUE))
+fn flag(head: &RequestHead<'_>, name: &'static str) -> Result<bool, Refusal> {
+    Ok(head.text(name)?.is_some_and(|value| value.eq_ignore_ascii_case(TRUE)))
+}
+
+/// Refuses a body that is compressed: the stream would have the compressed bytes as its content.
+fn check_encoding(head: &RequestHead<'_>, body: &[u8]) -> Result<(), Refusal> {
+    let is_identity = |codings: &str| {
+        codings
+            .split(',')
+            .map(str::trim)
+            .all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case("identity"))
+    };
+    match (head.header)(header::CONTENT_ENCODING) {
+        Some(codings) if !body.is_empty() && !is_identity(&codings) => Err(Refusal::EncodedBody),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// The query parameters that the protocol knows; all others are ignored.

@@ -32,34 +32,33 @@ const DEFAULT: &str = "application/octet-stream";
 /// The longest: it stands in each segment of the stream.
 pub const CONTENT_TYPE_MAX_BYTES: usize = 1024;
 
+/// White space around the parts of a header (RFC 9110, 5.6.3).
+const SPACE: [char; 2] = [' ', '\t'];
+
 impl ContentType {
     /// Checks the header's value: a media type such as `text/plain; charset=utf-8`.
     pub fn parse(text: &str) -> Result<ContentType, Refusal> {
+        let refused = |why| Err(Refusal::InvalidHeader { name: "Content-Type", why });
         if text.len() > CONTENT_TYPE_MAX_BYTES {
-            return Err(Refusal::InvalidHeader {
-                name: "Content-Type",
-                why: "it must have at most 1,024 bytes",
-            });
+            return refused("it must have at most 1,024 bytes");
         }
-        let parsed: Option<mime::Mime> = text.trim().parse().ok();
-        // The crate takes `text/` for a type.
-        let parsed =
-            parsed.filter(|parsed| !parsed.subtype().as_str().is_empty()).ok_or(Refusal::InvalidHeader {
-                name: "Content-Type",
-                why: "it must be a media type such as application/json",
-            })?;
-        let format = if parsed.type_() == mime::APPLICATION && parsed.subtype() == mime::JSON {
-            Format::Json
-        } else if parsed.type_() == mime::TEXT {
-            Format::Text
-        } else {
-            Format::Binary
-        };
-        let text = text.trim().to_owned();
-        // A browser reads what follows a comma as another type, which wins.
+        if text.contains(char::REPLACEMENT_CHARACTER) {
+            return refused("a parameter that is not ASCII must be UTF-8, or percent-encoded");
+        }
+        if !is_media_type(text) {
+            return refused(ONE_TYPE);
+        }
+        Ok(ContentType::stored(text))
+    }
+
+    /// Reads a type that was checked when its stream was created, by this version or an earlier one.
+    pub fn stored(text: &str) -> ContentType {
+        let text = text.trim_matches(SPACE).to_owned();
+        let format = Format::of(essence(&text));
+        // A browser reads what follows a comma as another type, which wins; not all see that it is quoted.
         let inert =
             !text.contains(',') && INERT.iter().any(|inert| inert.eq_ignore_ascii_case(essence(&text)));
-        Ok(ContentType { text, format, inert })
+        ContentType { text, format, inert }
     }
 
     /// Of a stream whose creator names none.
@@ -88,6 +87,87 @@ impl ContentType {
     }
 }
 
+/// Refuses an append's `Content-Type` that names more than one type: the platform joins the lines of a header with
+/// commas. A stream's type is compared without its parameters, so nothing else of them is checked.
+pub fn check_single(header: Option<&str>) -> Result<(), Refusal> {
+    match header {
+        Some(text) if text.contains(',') && !is_media_type(text) => {
+            Err(Refusal::InvalidHeader { name: "Content-Type", why: ONE_TYPE })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+const ONE_TYPE: &str = "it must be one media type, such as application/json";
+
+impl Format {
+    fn of(essence: &str) -> Format {
+        let (kind, subtype) = essence.split_once('/').unwrap_or((essence, ""));
+        // Streams of `application/json+x` have counted messages since the first version.
+        let subtype = subtype.split('+').next().unwrap_or_default();
+        if kind.eq_ignore_ascii_case("application") && subtype.eq_ignore_ascii_case("json") {
+            Format::Json
+        } else if kind.eq_ignore_ascii_case("text") {
+            Format::Text
+        } else {
+            Format::Binary
+        }
+    }
+}
+
+/// The type and subtype, without parameters.
 fn essence(text: &str) -> &str {
-    text.split(';').next().unwrap_or_default().trim()
+    text.split(';').next().unwrap_or_default().trim_matches(SPACE)
+}
+
+/// Whether a text is a media type (RFC 9110, 8.3.1): a parameter may be left out between two semicolons (5.6.6).
+fn is_media_type(text: &str) -> bool {
+    let text = text.trim_matches(SPACE);
+    let parameters = &text[text.find(';').unwrap_or(text.len())..];
+    let is_type = |(kind, subtype): (&str, &str)| is_token(kind) && is_token(subtype);
+    essence(text).split_once('/').is_some_and(is_type) && are_parameters(parameters)
+}
+
+/// `*( OWS ";" OWS [ name "=" ( token / quoted-string ) ] )`.
+fn are_parameters(mut rest: &str) -> bool {
+    loop {
+        rest = rest.trim_start_matches(SPACE);
+        let Some(parameter) = rest.strip_prefix(';') else { return rest.is_empty() };
+        rest = parameter.trim_start_matches(SPACE);
+        if rest.is_empty() || rest.starts_with(';') {
+            continue;
+        }
+        let Some((name, value)) = rest.split_once('=') else { return false };
+        let after = match value.strip_prefix('"') {
+            Some(quoted) => after_quoted(quoted),
+            None => {
+                let end = value.find([';', ' ', '\t']).unwrap_or(value.len());
+                is_token(&value[..end]).then_some(&value[end..])
+            }
+        };
+        match after {
+            Some(after) if is_token(name) => rest = after,
+            _ => return false,
+        }
+    }
+}
+
+/// What follows the end of a quoted string (RFC 9110, 5.6.4), of which the first quote is gone.
+fn after_quoted(text: &str) -> Option<&str> {
+    let mut is_escaped = false;
+    for (at, character) in text.char_indices() {
+        match character {
+            '"' if !is_escaped => return Some(&text[at + 1..]),
+            '\\' if !is_escaped => is_escaped = true,
+            '\t' | ' '..='~' | '\u{80}'.. => is_escaped = false,
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// RFC 9110, 5.6.2.
+pub(super) fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }

@@ -1,20 +1,41 @@
 //! What browsers are told of the scripts of other sites, where those may ask.
 
+use super::content_type::is_token;
+use super::names::header;
+
 /// What scripts of other sites see.
 pub const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, stream-public, stream-ttl, \
      stream-expires-at, stream-retention, stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq, \
-     producer-received-seq, stream-reader-key, x-cache, etag, location, retry-after, allow, www-authenticate";
+     producer-received-seq, stream-reader-key, x-cache, etag, location, retry-after, allow, accept-encoding, \
+     www-authenticate";
 
 /// What a browser's preflight is told besides.
 pub(super) const PREFLIGHT: [(&str, &str); 3] = [
     ("access-control-allow-methods", "GET, HEAD, PUT, POST, DELETE, OPTIONS"),
-    (
-        "access-control-allow-headers",
-        "authorization, content-type, if-none-match, last-event-id, stream-seq, stream-expected-offset, stream-ttl, \
-         stream-expires-at, stream-retention, stream-closed, stream-public, stream-reader-key, stream-forked-from, stream-fork-offset, \
-         stream-fork-sub-offset, producer-id, \
-         producer-epoch, producer-seq",
-    ),
     // The longest that browsers honour (Chromium: two hours).
     ("access-control-max-age", "7200"),
+    (header::VARY, header::REQUEST_HEADERS),
 ];
+
+/// The request headers that every preflight allows: the protocol's, and what browsers' tracing and HTTP libraries add. `*`
+/// would not contain `Authorization`, and is a name like others where cookies are sent.
+const ALLOWED: &str = "authorization, content-type, if-none-match, last-event-id, stream-seq, stream-expected-offset, \
+     stream-ttl, stream-expires-at, stream-retention, stream-closed, stream-public, stream-reader-key, stream-forked-from, \
+     stream-fork-offset, stream-fork-sub-offset, producer-id, producer-epoch, producer-seq, cache-control, pragma, \
+     x-requested-with, traceparent, tracestate, baggage, sentry-trace";
+
+/// How long a list of headers may be that a preflight asks for; a longer one is not looked at.
+pub const REQUESTED_MAX_BYTES: usize = 2048;
+
+/// The request headers that a preflight allows: those above, and what it asks for, if that is a list of names.
+pub(super) fn allowed_headers(requested: Option<&str>) -> String {
+    let mut allowed = ALLOWED.to_owned();
+    let requested = requested.filter(|list| list.len() <= REQUESTED_MAX_BYTES).unwrap_or_default();
+    let is_new =
+        |name: &&str| is_token(name) && !ALLOWED.split(", ").any(|known| known.eq_ignore_ascii_case(name));
+    for name in requested.split(',').map(str::trim).filter(is_new) {
+        allowed.push_str(", ");
+        allowed.push_str(name);
+    }
+    allowed
+}

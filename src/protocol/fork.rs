@@ -8,6 +8,7 @@ use super::names::{STREAM_PREFIX, header};
 use super::offset::Offset;
 use super::path::StreamPath;
 use super::refusal::Refusal;
+use super::request_head::{RequestHead, check_plain};
 
 /// How many streams a fork may have inherited parts of, its source and that one's sources; each is known by every fork
 /// behind it.
@@ -34,13 +35,10 @@ pub struct ForkRequest {
 
 impl ForkRequest {
     /// Reads the three headers; `None` where a PUT asks for no fork.
-    pub fn parse(
-        header: &dyn Fn(&str) -> Option<String>,
-        random: &dyn Fn() -> String,
-    ) -> Result<Option<ForkRequest>, Refusal> {
-        let [source, offset, sub_offset] =
-            [header::STREAM_FORKED_FROM, header::STREAM_FORK_OFFSET, header::STREAM_FORK_SUB_OFFSET]
-                .map(header);
+    pub fn parse(head: &RequestHead<'_>) -> Result<Option<ForkRequest>, Refusal> {
+        let source = (head.header)(header::STREAM_FORKED_FROM);
+        let offset = head.text(header::STREAM_FORK_OFFSET)?;
+        let sub_offset = head.text(header::STREAM_FORK_SUB_OFFSET)?;
         let Some(source) = source else {
             let needs = "it needs Stream-Forked-From";
             return match (offset, sub_offset) {
@@ -62,12 +60,13 @@ impl ForkRequest {
                 why: "it must be a whole number up to 16777216, digits only, without leading zeros",
             })
         })?;
-        Ok(Some(ForkRequest { source: source_path(&source)?, offset, sub_offset, edge: random() }))
+        Ok(Some(ForkRequest { source: source_path(&source)?, offset, sub_offset, edge: (head.random)() }))
     }
 }
 
 /// The path of the stream that `Stream-Forked-From` names.
 pub fn source_path(text: &str) -> Result<StreamPath, Refusal> {
+    check_plain(header::STREAM_FORKED_FROM, text)?;
     let refused = |why| Refusal::InvalidHeader { name: "Stream-Forked-From", why };
     let raw = text
         .strip_prefix(STREAM_PREFIX)

@@ -27,6 +27,8 @@ pub struct Messages<'a> {
 impl<'a> Messages<'a> {
     /// Checks a body. A top-level array is a batch of its elements; an empty one holds no message.
     pub fn parse(body: &'a [u8]) -> Result<Messages<'a>, Refusal> {
+        // Some editors and .NET write a byte order mark, which is no part of the text (RFC 8259, 8.1).
+        let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
         let text = std::str::from_utf8(body).map_err(|error| invalid(format!("it is not UTF-8: {error}")))?;
         serde_json::from_str::<IgnoredAny>(text).map_err(|error| invalid(error.to_string()))?;
         let text = text.as_bytes().trim_ascii();

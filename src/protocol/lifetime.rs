@@ -41,15 +41,21 @@ impl Lifetime {
                     name: "Stream-TTL",
                     why: "it must be whole seconds up to 3153600000, digits only, without leading zeros",
                 }),
-            (None, Some(text)) => {
-                instant(text).map(|at| Lifetime::ExpiresAt { at }).ok_or(Refusal::InvalidHeader {
-                    name: "Stream-Expires-At",
-                    why: "it must be an RFC 3339 time such as 2030-01-31T12:00:00Z",
-                })
-            }
+            (None, Some(text)) => instant(text).map(|at| Lifetime::ExpiresAt { at }),
+        }
+    }
+
+    /// Refuses a new lifetime that is over before it begins.
+    pub fn check(self, now: Millis) -> Result<(), Refusal> {
+        match self {
+            Lifetime::ExpiresAt { at } if at <= now => Err(PAST),
+            Lifetime::Unlimited | Lifetime::Ttl { .. } | Lifetime::ExpiresAt { .. } => Ok(()),
         }
     }
 }
+
+const PAST: Refusal =
+    Refusal::InvalidHeader { name: "Stream-Expires-At", why: "it is in the past: use a time to come" };
 
 /// The RFC 3339 text of an instant, in UTC.
 pub fn rfc3339(at: Millis) -> String {
@@ -68,7 +74,17 @@ pub(super) fn whole_number(text: &str, max: u64) -> Option<u64> {
     (value <= max).then_some(value)
 }
 
-fn instant(text: &str) -> Option<Millis> {
-    let time = DateTime::parse_from_rfc3339(text).ok()?;
-    Millis::try_from(time.timestamp_millis()).ok()
+fn instant(text: &str) -> Result<Millis, Refusal> {
+    let malformed = Refusal::InvalidHeader {
+        name: "Stream-Expires-At",
+        why: "it must be an RFC 3339 time such as 2030-01-31T12:00:00Z",
+    };
+    // RFC 3339 has no year before 0, but some clients' clocks do, and write it with four digits or with six.
+    let (text, is_before_year_zero) = match text.strip_prefix('-') {
+        Some(rest) => (rest.get(rest.find('-').map_or(0, |digits| digits.saturating_sub(4))..), true),
+        None => (Some(text), false),
+    };
+    let time = text.and_then(|text| DateTime::parse_from_rfc3339(text).ok()).ok_or(malformed)?;
+    // What is before 1970 has no milliseconds since then.
+    Millis::try_from(time.timestamp_millis()).ok().filter(|_| !is_before_year_zero).ok_or(PAST)
 }

@@ -22,6 +22,7 @@ pub mod refusal;
 mod refused;
 pub mod registry;
 pub mod reply;
+pub mod request_head;
 pub mod retention;
 pub mod sse;
 

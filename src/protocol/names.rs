@@ -4,6 +4,10 @@
 pub mod header {
     /// The stream's media type (PROTOCOL.md 9).
     pub const CONTENT_TYPE: &str = "content-type";
+    /// How a body is compressed.
+    pub const CONTENT_ENCODING: &str = "content-encoding";
+    /// How a body may be compressed, on 415.
+    pub const ACCEPT_ENCODING: &str = "accept-encoding";
     /// Has a browser save a response instead of showing it.
     pub const CONTENT_DISPOSITION: &str = "content-disposition";
     /// How long caches may keep a response (PROTOCOL.md 10).
@@ -32,6 +36,10 @@ pub mod header {
     pub const ORIGIN: &str = "origin";
     /// Which request headers a cached response depends on.
     pub const VARY: &str = "vary";
+    /// The request headers that a browser's preflight asks for.
+    pub const REQUEST_HEADERS: &str = "access-control-request-headers";
+    /// The request headers that a preflight allows.
+    pub const ALLOW_HEADERS: &str = "access-control-allow-headers";
     /// The site whose scripts may read a response.
     pub const ALLOW_ORIGIN: &str = "access-control-allow-origin";
     /// The response headers that such a script sees.
@@ -97,6 +105,27 @@ pub mod header {
     pub const PRODUCER_EXPECTED_SEQ: &str = "producer-expected-seq";
     /// What it was, on 409.
     pub const PRODUCER_RECEIVED_SEQ: &str = "producer-received-seq";
+
+    /// A name as people write it, for messages.
+    pub fn capitalized(name: &'static str) -> &'static str {
+        match name {
+            PRODUCER_ID => "Producer-Id",
+            PRODUCER_EPOCH => "Producer-Epoch",
+            PRODUCER_SEQ => "Producer-Seq",
+            STREAM_SEQ => "Stream-Seq",
+            STREAM_CLOSED => "Stream-Closed",
+            STREAM_TTL => "Stream-TTL",
+            STREAM_EXPIRES_AT => "Stream-Expires-At",
+            STREAM_RETENTION => "Stream-Retention",
+            STREAM_PUBLIC => "Stream-Public",
+            STREAM_READER_KEY => "Stream-Reader-Key",
+            STREAM_FORKED_FROM => "Stream-Forked-From",
+            STREAM_FORK_OFFSET => "Stream-Fork-Offset",
+            STREAM_FORK_SUB_OFFSET => "Stream-Fork-Sub-Offset",
+            LAST_EVENT_ID => "Last-Event-ID",
+            _ => name,
+        }
+    }
 }
 
 /// The names of query parameters.

@@ -71,6 +71,8 @@ pub enum Refusal {
         /// The limit.
         max_bytes: u64,
     },
+    /// A body with a `Content-Encoding`.
+    EncodedBody,
     /// An append without a content type.
     MissingContentType,
     /// An append of another type than the stream's.
@@ -150,6 +152,7 @@ pub enum Refusal {
     },
 }
 
+const ENCODED_BODY: &str = "The body has a Content-Encoding, which the server does not decode: send it unencoded, without that header.";
 const GONE: &str = "The stream was deleted; only its forks can still be read.";
 const HELD_BY_FORKS: &str = "The stream was deleted but has forks: use another URL until they are deleted.";
 const TOO_MANY_FORKS: &str = "This fork is being created too many times at once: try again in a moment.";
@@ -188,6 +191,7 @@ impl Refusal {
             Refusal::BrokenBody => "broken_body",
             Refusal::BodyStalled => "body_stalled",
             Refusal::BodyTooLarge { .. } => "body_too_large",
+            Refusal::EncodedBody => "encoded_body",
             Refusal::MissingContentType => "missing_content_type",
             Refusal::ContentTypeMismatch { .. } => "content_type_mismatch",
             Refusal::Closed { .. } => "stream_closed",
@@ -236,6 +240,7 @@ impl Refusal {
             Refusal::BodyTooLarge { max_bytes } => {
                 format!("The body must be at most {max_bytes} bytes: send it in parts.")
             }
+            Refusal::EncodedBody => ENCODED_BODY.into(),
             Refusal::MissingContentType => "Send Content-Type, the same as the stream's.".into(),
             Refusal::ContentTypeMismatch { expected } => {
                 format!("The stream's Content-Type is {expected}: send that.")

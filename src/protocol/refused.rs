@@ -29,6 +29,7 @@ impl Reply {
             Refusal::ProducerGap { expected, received } => reply
                 .with(header::PRODUCER_EXPECTED_SEQ, expected.to_string())
                 .with(header::PRODUCER_RECEIVED_SEQ, received.to_string()),
+            Refusal::EncodedBody => reply.with(header::ACCEPT_ENCODING, "identity"),
             Refusal::TooManyReaders
             | Refusal::Busy { .. }
             | Refusal::TooManyForks

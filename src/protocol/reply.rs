@@ -8,7 +8,7 @@ use serde_json::json;
 use super::browser::{COMMON, SAVED};
 use super::cache_policy::{Audience, CachePolicy};
 use super::content_type::ContentType;
-use super::cors::{EXPOSED, PREFLIGHT};
+use super::cors::{EXPOSED, PREFLIGHT, allowed_headers};
 use super::fork::ForkRefusal;
 use super::lifetime::{Lifetime, rfc3339};
 use super::names::{TRUE, header};
@@ -248,11 +248,12 @@ impl Reply {
             .with_some(header::ETAG, head.etag)
     }
 
-    /// 204: what a browser asks before it sends the request proper.
-    pub fn preflight() -> Reply {
+    /// 204: what a browser asks before it sends the request proper, with the headers that it asks for.
+    pub fn preflight(requested: Option<String>) -> Reply {
         PREFLIGHT
             .iter()
             .fold(Reply::new(StatusCode::NO_CONTENT), |reply, (name, value)| reply.with(name, *value))
+            .with(header::ALLOW_HEADERS, allowed_headers(requested.as_deref()))
     }
 
     /// 200: the server is up, and lets in whom its mode says.
@@ -332,6 +333,7 @@ pub(super) fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::ProducerGap { .. } => StatusCode::CONFLICT,
         Refusal::OffsetGone { .. } | Refusal::Gone => StatusCode::GONE,
         Refusal::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::EncodedBody => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Refusal::NotImplemented { .. } => StatusCode::NOT_IMPLEMENTED,
         Refusal::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refusal::TooManyReaders

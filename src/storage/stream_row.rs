@@ -186,8 +186,7 @@ fn decode(incarnation: u64, read_seq: u64, mut columns: Columns) -> Result<Strea
     let own_start = fork.as_ref().map(|fork| fork.own_start).filter(|start| start.read_seq == read_seq);
     Ok(Stream {
         incarnation,
-        content_type: ContentType::parse(&content_type)
-            .map_err(|refusal| Failure::new("load stream", refusal.message()))?,
+        content_type: ContentType::stored(&content_type),
         lifetime,
         public,
         reader_key,

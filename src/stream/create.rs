@@ -27,6 +27,7 @@ pub enum Creating<'a> {
 /// Decides a create. A URL that had a stream before gets its next life, whose segments count on from the old
 /// one's: no offset of the old one is ever one of the new.
 pub fn create<'a>(life: &Life, request: &'a Create<'_>, now: Millis) -> Result<Creating<'a>, Refusal> {
+    request.lifetime.check(now)?;
     let Some(next) = Next::of(life)? else { return exists(life, request) };
     if let Some(fork) = &request.fork {
         if let Some(content_type) = &request.content_type {
@@ -55,7 +56,7 @@ pub fn fork<'a>(
     };
     let content_type = match &request.content_type {
         Some(content_type) => content_type.clone(),
-        None => ContentType::parse(&granted.content_type)?,
+        None => ContentType::stored(&granted.content_type),
     };
     let content = Content::of_body(content_type.format(), &request.body)?;
     let own_lifetime = request.lifetime != Lifetime::Unlimited;

@@ -17,7 +17,7 @@ const namesIn = (module) => {
 /** Headers that the server knows, out of its own source, and those that an HTTP server or a proxy may act upon. */
 export const HEADERS = [
   ...namesIn("header").filter((name) => name !== "content-length"),
-  ...["accept-encoding", "access-control-request-headers", "access-control-request-method", "connection", "content-encoding"],
+  ...["access-control-request-method", "connection"],
   ...["expect", "forwarded", "if-match", "if-modified-since", "if-range", "range", "sec-websocket-key", "te", "trailer"],
   ...["x-forwarded-for", "x-http-method-override", "x-original-url"],
 ]
@@ -44,19 +44,22 @@ export const OFFSETS = [
 ]
 
 const DATES = [
-  ...["2020-01-01T00:00:00Z", "2999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59+23:59", "+292278994-08-17T07:12:55Z"],
+  ...["2020-01-01T00:00:00Z", "2999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59+23:59", "+292278994-08-17T07:12:55Z", "-029719-04-05T22:13:20.000Z"],
   ...["2030-02-30T00:00:00Z", "2030-01-01 00:00:00", "2030-01-01T24:00:00Z", "0000-00-00T00:00:00Z", "Thu, 01 Jan 1970 00:00:00 GMT"],
 ]
 
 export const CONTENT_TYPES = [
   ...["text/plain", "TEXT/PLAIN", "application/json; charset=utf-8", "application/json;", "text/html", "image/svg+xml"],
   ...["text/event-stream", "multipart/x-mixed-replace; boundary=x", "multipart/form-data", "application/octet-stream, text/plain"],
+  ...["text/plain ;;", 'application/json ;a="x,\\""', 'text/plain;a="\xe9"', `text/plain;a="${utf8("é")}"`, "text/plain;,text/html", 'text/plain;a="'],
   ...["application", "/", "a/b/c", "text/plain; charset=\xff", `text/${"x".repeat(3000)}`, "application/json\x0b", "*/*"],
 ]
 
 /** What a header may have that is almost right. */
 const SPECIAL = {
   accept: ["text/event-stream", "*/*;q=-1"],
+  "access-control-request-headers": ["x-a,x-b", "x a", `${"x-a,".repeat(3000)}b`, "*"],
+  "content-encoding": ["gzip", "identity", "identity, br", "x"],
   "content-type": CONTENT_TYPES,
   "if-none-match": ["*", 'W/"x"', '"', `${'"x", '.repeat(500)}"x"`, '"0-0-0", *'],
   "last-event-id": OFFSETS,

@@ -105,6 +105,7 @@ fn answer(mode: &str, method: &str, path: &str, token: Option<&str>) -> String {
     let parsed: Method = method.parse().unwrap();
     match route(&parsed, &format!("https://x/v1/stream/{path}")) {
         Route::Forward(_) => verdict(mode, method, path, token),
+        Route::Preflight => "204".to_owned(),
         Route::Reply(answer) => answer.status.as_u16().to_string(),
         other @ (Route::Health | Route::LongPoll(_) | Route::Sse(_) | Route::Listing | Route::Orphans) => {
             panic!("{method} {path}: {other:?}")
@@ -183,7 +184,32 @@ fn tokens() {
         (json!({ "sub": "c" }), "401"),
         (json!({ "sub": "b" }), "401"),
         (json!({ "scope": "absent" }), "403"),
-        (json!({ "scope": ["read"] }), "401"),
+        (json!({ "scope": ["read"] }), "yes"),
+        (json!({ "scope": ["other", "read"] }), "yes"),
+        (json!({ "scope": [] }), "403"),
+        (json!({ "scope": ["write", "manage"] }), "403"),
+        (json!({ "scope": ["read write"] }), "403"),
+        (json!({ "scope": ["read", 1] }), "403"),
+        (json!({ "scope": [["read"]] }), "403"),
+        (json!({ "scope": { "read": true } }), "403"),
+        (json!({ "scope": null }), "403"),
+        (json!({ "scope": true }), "403"),
+        (json!({ "scope": 1 }), "403"),
+        (json!({ "scope": "read\twrite" }), "403"),
+        // Where `scope` is, it alone counts, also if it is malformed.
+        (json!({ "scope": "absent", "scp": "read" }), "yes"),
+        (json!({ "scope": "absent", "scp": "other read" }), "yes"),
+        (json!({ "scope": "absent", "scp": ["read", "write"] }), "yes"),
+        (json!({ "scope": "absent", "scp": ["write"] }), "403"),
+        (json!({ "scope": "absent", "scp": null }), "403"),
+        (json!({ "scope": "absent", "scp": { "read": "read" } }), "403"),
+        (json!({ "scope": "absent", "scp": ["read", null] }), "403"),
+        (json!({ "scope": "", "scp": "read" }), "403"),
+        (json!({ "scope": "write", "scp": ["read"] }), "403"),
+        (json!({ "scope": null, "scp": "read" }), "403"),
+        (json!({ "scope": 1, "scp": "read" }), "403"),
+        (json!({ "scope": "read", "scp": 1 }), "yes"),
+        (json!({ "scope": "read", "scp": "write" }), "yes"),
         (json!({ "scope": "reads" }), "403"),
         (json!({ "scope": "READ" }), "403"),
         (json!({ "scope": "other read" }), "yes"),
@@ -343,8 +369,9 @@ fn modes() {
         (set("PROJECT_KEYS", &nameless.to_string()), "locked"),
         (set("PROJECT_KEYS", &http), "locked"),
         (set("PROJECT_KEYS", &rsa), "locked"),
-        (set("CORS_ORIGINS", "app.example"), "locked"),
-        (Settings { cors_credentials: Some("1".to_owned()), ..set("CORS_ORIGINS", "*") }, "locked"),
+        (set("CORS_ORIGINS", "app.example"), "open"),
+        (Settings { cors_origins: Some("app.example".to_owned()), ..settings("token") }, "token"),
+        (Settings { cors_credentials: Some("1".to_owned()), ..set("CORS_ORIGINS", "*") }, "open"),
         (set("CORS_CREDENTIALS", "maybe"), "locked"),
     ];
     for (settings, expected) in table {
@@ -641,8 +668,12 @@ fn spellings_do_not_change_the_project() {
         let found = match route(&Method::PUT, &format!("https://x/v1/stream/{raw}")) {
             Route::Forward(path) => Ok(verdict_at("projects", "PUT", &path, Some(&token(&json!({}))))),
             Route::Reply(reply) => Err(reply.status.as_u16()),
-            other
-            @ (Route::Health | Route::LongPoll(_) | Route::Sse(_) | Route::Listing | Route::Orphans) => {
+            other @ (Route::Preflight
+            | Route::Health
+            | Route::LongPoll(_)
+            | Route::Sse(_)
+            | Route::Listing
+            | Route::Orphans) => {
                 panic!("{other:?}")
             }
         };
@@ -831,7 +862,7 @@ fn sites() {
     };
     let app = "https://app.example";
     let lines = |cors: &Cors, origin: &str| -> Vec<(String, String)> {
-        let lines = cors.header_lines(origin);
+        let lines = cors.header_lines(&Method::GET, origin);
         let lines: Vec<&str> = lines.lines().collect();
         lines.chunks(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned())).collect()
     };
@@ -839,7 +870,7 @@ fn sites() {
         lines(cors, origin).into_iter().find(|(found, _)| found == name).map(|(_, value)| value)
     };
     let allowed = |cors: &Cors, origin: &str| value(cors, origin, "access-control-allow-origin");
-    let some = listed(&[app, "http://localhost:3000"], true).unwrap();
+    let some = listed(&[app, "http://localhost:3000"], true);
     assert_eq!(allowed(&some, app).as_deref(), Some(app));
     assert_eq!(value(&some, app, "access-control-allow-credentials").as_deref(), Some("true"));
     for origin in [
@@ -854,22 +885,193 @@ fn sites() {
         assert_eq!(lines(&some, origin), [("vary".to_owned(), "Origin".to_owned())], "{origin}");
     }
     assert_eq!(value(&some, app, "vary").as_deref(), Some("Origin"));
-    let any = listed(&["*"], false).unwrap();
+    let any = listed(&["*"], false);
     assert_eq!(allowed(&any, "https://evil.example").as_deref(), Some("*"));
     assert_eq!(value(&any, app, "access-control-allow-credentials"), None);
-    for (origins, credentials) in [
-        (&["*"][..], true),
-        (&["*", app], false),
-        (&["app.example"], false),
-        (&["https://app.example/"], false),
-        (&["null"], false),
-    ] {
-        assert!(listed(origins, credentials).is_err(), "{origins:?}");
-    }
     let nobody = Cors::of(&Settings::default()).unwrap();
     assert_eq!(allowed(&nobody, app), None);
-    let two = Settings { cors_origins: Some(format!("{app}, https://b.example")), ..Settings::default() };
+    let two = Settings { cors_origins: Some(format!("{app}, https://b.example\n")), ..Settings::default() };
     assert_eq!(allowed(&Cors::of(&two).unwrap(), "https://b.example").as_deref(), Some("https://b.example"));
+}
+
+/// What is listed, the origins that it allows, and others.
+const SITES: [(&str, &[&str], &[&str]); 17] = [
+    (
+        "https://app.example",
+        &["https://app.example"],
+        &[
+            "http://app.example",
+            "https://app.example:8443",
+            "https://app.example/",
+            "https://app.example.",
+            "https://app.example.evil",
+            "https://evilapp.example",
+            "https://x.app.example",
+            "https://app.example@evil.example",
+            "null",
+            "*",
+            "",
+        ],
+    ),
+    ("https://app.example/", &["https://app.example"], &["https://app.example/"]),
+    ("HTTPS://App.Example", &["https://app.example"], &["HTTPS://App.Example"]),
+    ("https://app.example:443", &["https://app.example"], &["https://app.example:443"]),
+    ("http://app.example:80/", &["http://app.example"], &["http://app.example:80"]),
+    ("http://app.example:443", &["http://app.example:443"], &["http://app.example"]),
+    ("http://localhost:3000", &["http://localhost:3000"], &["http://localhost", "http://localhost:30000"]),
+    ("http://127.0.0.1:3000", &["http://127.0.0.1:3000"], &["http://127.0.0.1"]),
+    ("http://[::1]:3000", &["http://[::1]:3000"], &["http://[::1]"]),
+    ("https://[2001:DB8::1]", &["https://[2001:db8::1]"], &["https://[2001:db8::2]"]),
+    (
+        "https://*.app.example",
+        &["https://a.app.example", "https://a.b-c.x_1.app.example", "https://xn--bcher-kva.app.example"],
+        &[
+            "https://app.example",
+            "https://.app.example",
+            "https://a..app.example",
+            "https://.a.app.example",
+            "https://evilapp.example",
+            "https://a.app.example.evil",
+            "https://a.app.example.",
+            "https://a.app.example:8443",
+            "https://evil.example:443.app.example",
+            "https://evil.example/.app.example",
+            "https://evil.example?.app.example",
+            "https://evil.example#.app.example",
+            "https://evil.example\\.app.example",
+            "https://evil.example@a.app.example",
+            "https://a b.app.example",
+            "https://*.app.example",
+            "https://a%2e.app.example",
+            "https://b\u{fc}cher.app.example",
+            "https://\u{fffd}.app.example",
+            "https://a\n.app.example",
+            "http://a.app.example",
+            "https:a.app.example",
+            "https://https://a.app.example",
+            "null",
+        ],
+    ),
+    (
+        "http://*.app.example:8080/",
+        &["http://a.app.example:8080"],
+        &["http://a.app.example", "http://a.app.example:80801", "http://a.app.example:80:8080"],
+    ),
+    ("https://*.App.example:443", &["https://a.app.example"], &["https://a.app.example:443"]),
+    ("http://*.localhost:3000", &["http://a.localhost:3000"], &["http://localhost:3000"]),
+    ("capacitor://localhost", &["capacitor://localhost"], &["capacitor://localhost2", "https://localhost"]),
+    (
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+        &["chrome-extension://abcdefghijklmnopabcdefghijklmnop"],
+        &["chrome-extension://abcdefghijklmnopabcdefghijklmnoq"],
+    ),
+    ("Tauri://localhost/", &["tauri://localhost"], &["tauri://LOCALHOST"]),
+];
+
+/// How sites are listed, and what browsers then send from them; and from which others they do not.
+#[test]
+fn sites_as_they_may_be_listed() {
+    for (listed, ours, others) in SITES {
+        let cors = Cors::listed(&[listed.to_owned()], true);
+        assert_eq!(cors.mistakes(), None, "{listed}");
+        for origin in ours {
+            let lines = cors.header_lines(&Method::GET, origin);
+            assert!(
+                lines.contains(&format!("access-control-allow-origin\n{origin}\n")),
+                "{listed}: {origin}"
+            );
+        }
+        for origin in others {
+            assert_eq!(cors.header_lines(&Method::GET, origin), "vary\nOrigin\n", "{listed}: {origin}");
+        }
+        let preflight = cors.header_lines(&Method::OPTIONS, ours[0]);
+        assert!(preflight.starts_with("vary\nOrigin, Access-Control-Request-Headers\n"), "{preflight}");
+    }
+}
+
+const NO_SITES: [&str; 49] = [
+    "app.example",
+    "//app.example",
+    "https:app.example",
+    "https:///app.example",
+    "https://",
+    "https:///",
+    "://app.example",
+    "1://app.example",
+    "ht\u{e4}ps://app.example",
+    "https://app.example//",
+    "https://app.example/path",
+    "https://app.example?x",
+    "https://app.example#x",
+    "https://user@app.example",
+    "https://user:secret@app.example",
+    "https://app.example:",
+    "https://app.example:0",
+    "https://app.example:080",
+    "https://app.example:65536",
+    "https://app.example:*",
+    "https://app.example:8443:1",
+    "https://app..example",
+    "https://.app.example",
+    "https://app.example.",
+    "https://b\u{fc}cher.example",
+    "https://a%2e.example",
+    "https://[::1",
+    "https://[::x]",
+    "https://*",
+    "https://*.",
+    "https://*.com",
+    "https://*.*.example",
+    "https://a.*.example",
+    "https://a*.app.example",
+    "https://**.app.example",
+    "https://*app.example",
+    "https://*.0.0.1",
+    "https://*.[::1]",
+    "*://app.example",
+    "*.app.example",
+    "*.*",
+    "https://*.app..example",
+    "capacitor://*.app.example",
+    "chrome-extension://*",
+    "null",
+    "NULL",
+    "file://",
+    "data:",
+    "*",
+];
+
+/// What names no site is ignored: it locks nothing, and lets nobody in. Others in the list are as they were.
+#[test]
+fn sites_that_are_none() {
+    for wrong in NO_SITES {
+        let app = "https://right.example";
+        for credentials in [false, true] {
+            let cors = Cors::listed(&[wrong.to_owned(), app.to_owned()], credentials);
+            let mistakes = cors.mistakes().unwrap_or_else(|| panic!("{wrong} is a site"));
+            assert!(mistakes.contains(&format!("ignored: {wrong};")), "{mistakes}");
+            assert!(
+                cors.header_lines(&Method::GET, app).contains(&format!("allow-origin\n{app}\n")),
+                "{wrong}"
+            );
+            for origin in [
+                wrong,
+                "null",
+                "",
+                "https://app.example",
+                "https://evil.example",
+                "https://a.com",
+                "http://127.0.0.1",
+            ] {
+                assert_eq!(cors.header_lines(&Method::GET, origin), "vary\nOrigin\n", "{wrong}: {origin}");
+            }
+        }
+    }
+    // All sites and their cookies are too much; without the cookies it would be another server.
+    let all = Cors::listed(&["*".to_owned()], true);
+    assert_eq!(all.header_lines(&Method::GET, "https://evil.example"), "vary\nOrigin\n");
+    assert!(all.mistakes().is_some());
+    assert_eq!(Cors::listed(&["*".to_owned()], false).mistakes(), None);
 }
 
 #[test]
@@ -880,7 +1082,13 @@ fn a_project_has_sites_of_its_own() {
             .to_string(),
     );
     let (projects, keyring) = (projects.unwrap(), Keyring::new(false));
-    assert!(keyring.cors(&projects, "a").unwrap().header_lines("https://a.example").contains("allow-origin"));
+    assert!(
+        keyring
+            .cors(&projects, "a")
+            .unwrap()
+            .header_lines(&Method::GET, "https://a.example")
+            .contains("allow-origin")
+    );
     assert!(keyring.cors(&projects, "b").is_none() && keyring.cors(&projects, "c").is_none());
 }
 

@@ -12,6 +12,12 @@ import { BYTES, JSON_TYPE, PATIENT, SOON_MS, numbers, readmeExample, root, scrat
 const APP = { origin: "https://app.example" }
 const PUBLIC = { "stream-public": "true" }
 
+/** The status, and whose scripts see it. */
+async function shown(response) {
+  await response.arrayBuffer()
+  return [response.status, response.headers.get("access-control-allow-origin")]
+}
+
 const modeOf = async (server) => (await (await fetch(`${server.url}/health`)).json()).mode
 
 describe("nobody has said who may do what", () => {
@@ -40,6 +46,15 @@ describe("nobody has said who may do what", () => {
     const through = await server.stream(path).ask("PUT", { headers: { ...BYTES, "cf-ray": "8a1b" } })
     expect(through.status).toBe(503)
   })
+
+  test("a page of another name sees that it is refused, and no more", async () => {
+    // As a name that an attacker's DNS gives this machine's address: what the preflight allows is refused all the same.
+    for (const origin of ["http://evil.example:8787", "https://app.example"]) {
+      const ask = (method) => server.mf.dispatchFetch("http://evil.example:8787/v1/stream/a", { method, headers: { origin, ...BYTES } })
+      expect(await shown(await ask("OPTIONS"))).toEqual([204, "*"])
+      for (const method of ["GET", "PUT", "POST", "DELETE", "HEAD"]) expect(await shown(await ask(method))).toEqual([503, "*"])
+    }
+  })
 })
 
 test("without Miniflare in front, this machine is known by its connection", async () => {
@@ -52,12 +67,28 @@ test("without Miniflare in front, this machine is known by its connection", asyn
   }
 })
 
+test("a locked server shows the sites of CORS_ORIGINS that it is", async () => {
+  const server = await start({ vars: { AUTH_TOKEN: "short", CORS_ORIGINS: `${APP.origin}/ null https://*.com`, ALLOW_OPEN: "1" } })
+  try {
+    for (const [origin, allowed] of [[APP.origin, APP.origin], ["https://evil.example", null], ["null", null], ["https://a.com", null]]) {
+      const ask = (method) => fetch(server.stream().url, { method, headers: { origin } })
+      expect(await shown(await ask("OPTIONS"))).toEqual([204, allowed])
+      expect(await shown(await ask("GET"))).toEqual([503, allowed])
+    }
+    const warnings = server.log.matching({ operation: "configure", level: "warn" })
+    expect(warnings.map(({ cause }) => cause)).toEqual([expect.stringMatching(/^CORS_ORIGINS: origins that are ignored: null https:\/\/\*\.com;/u)])
+  } finally {
+    await server.dispose()
+  }
+})
+
 test("what is set wrongly locks the server", async () => {
   for (const vars of [{ AUTH_TOKEN: "" }, { AUTH_TOKEN, PROJECT_KEYS: "{}" }, { PROJECT_KEYS: "secret" }]) {
     const server = await start({ vars: { ALLOW_OPEN: "1", ...vars } })
     try {
       for (const method of ["GET", "PUT", "OPTIONS"]) {
-        const reply = await server.stream().ask(method, { headers: bearer(AUTH_TOKEN), status: 503 })
+        const status = method === "OPTIONS" ? 204 : 503
+        const reply = await server.stream().ask(method, { headers: bearer(AUTH_TOKEN), status })
         expect(reply.text).not.toContain(AUTH_TOKEN)
       }
     } finally {
@@ -295,13 +326,36 @@ describe("one token", () => {
       const ours = await from(APP)
       expect(ours.header("access-control-allow-origin")).toBe(APP.origin)
       expect(ours.header("access-control-allow-credentials")).toBe("true")
-      expect(ours.header("vary")).toBe("Origin")
+      expect(ours.header("vary")).toBe(method === "OPTIONS" ? "Origin, Access-Control-Request-Headers" : "Origin")
       for (const origin of [{ origin: "https://evil.example" }, { origin: "null" }, {}]) {
         const theirs = await from(origin)
         expect(theirs.header("access-control-allow-origin")).toBeNull()
         expect(theirs.header("access-control-allow-credentials")).toBeNull()
         // A cache that keeps it must not give it to our site.
         if (theirs.header("cache-control") !== "no-store") expect(theirs.header("vary")).toBe("Origin")
+      }
+    }
+  })
+
+  test("a page of a listed site sees why it is refused, whatever it asks for", async () => {
+    const preflight = { "access-control-request-method": "PUT", "access-control-request-headers": "traceparent,x-mine" }
+    for (const [path, status] of [
+      ["/v1/stream/a//b", 400],
+      ["/v1/stream/%zz", 400],
+      [`/v1/stream/${"x".repeat(742)}`, 400],
+      ["/v1/stream/__ds/x", 501],
+      ["/v1/stream/a", 401],
+      ["/v1/streams", 405],
+      ["/v1/admin/orphans", 404],
+      ["/nowhere", 404],
+      ["/health", 405],
+    ]) {
+      for (const [origin, allowed] of [[APP.origin, APP.origin], ["https://evil.example", null]]) {
+        const asked = await fetch(server.url + path, { method: "OPTIONS", headers: { origin, ...preflight } })
+        expect([path, ...(await shown(asked))]).toEqual([path, 204, allowed])
+        expect(asked.headers.get("access-control-allow-headers")).toMatch(/\btraceparent\b.*, x-mine$/u)
+        const refused = await fetch(server.url + path, { method: "PUT", headers: { origin, ...BYTES } })
+        expect([path, ...(await shown(refused))]).toEqual([path, status, allowed])
       }
     }
   })
@@ -424,6 +478,25 @@ describe("projects", () => {
     expect(allowed.header("access-control-allow-origin")).toBe("https://kv.example")
     const other = await at("a").ask("OPTIONS", { headers: preflight, status: 204 })
     expect(other.header("access-control-allow-origin")).toBeNull()
+    // Also of a path that is no stream's, below the project.
+    for (const [method, status] of [["OPTIONS", 204], ["GET", 400]]) {
+      const wrong = await fetch(`${server.url}/v1/stream/kv//x`, { method, headers: preflight })
+      expect(await shown(wrong)).toEqual([status, "https://kv.example"])
+    }
+  })
+
+  test("an origin that is none is ignored and logged, in KV too", async () => {
+    const registry = await server.mf.getKVNamespace("REGISTRY")
+    const cors = { origins: ["null", "https://*.kv.example"], credentials: true }
+    await registry.put("project:sites", JSON.stringify({ ...project(keys.kv), cors }))
+    const ask = (origin) => fetch(at("sites").url, { method: "OPTIONS", headers: { origin } })
+    for (const [origin, allowed] of [["https://a.kv.example", "https://a.kv.example"], ["null", null], ["https://kv.example", null]]) {
+      expect(await shown(await ask(origin))).toEqual([204, allowed])
+    }
+    const cause = expect.stringContaining("project sites: origins that are ignored: null;")
+    expect(server.log.matching({ operation: "look up project", level: "warn" })).toEqual([expect.objectContaining({ cause })])
+    await create(at("sites"), makeToken(keys.kv, { sub: "sites", scope: ["manage"] }), 201)
+    await create(at("sites"), makeToken(keys.kv, { sub: "sites", scope: undefined, scp: "manage" }), 201)
   })
 
   test("some have a key server, which knows public keys only", async () => {

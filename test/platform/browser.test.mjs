@@ -162,20 +162,23 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
           appended: await ask("POST", headers, '{"n":1}'),
           duplicate: await ask("POST", headers, '{"n":1}'),
           gap: await ask("POST", { ...headers, "producer-seq": "5" }, "1"),
-          // Only with a preflight does a browser find out that this is not allowed.
-          unknown: await ask("POST", { "x-unknown": "1" }, "1").catch(String),
+          // What tracing and HTTP libraries add is allowed, whatever they call it.
+          traced: await ask("POST", { traceparent: "00-1-1-00", "x-unknown": "1", "cache-control": "no-cache" }, "2"),
+          // A path that no stream has is refused, and the page sees it.
+          misspelt: await fetch(`${url}//x`, { method: "PUT", headers: json }).then(({ status }) => status),
           deleted: await ask("DELETE"),
         }
       },
       [stream.url, JSON_TYPE, producer(0)],
     )
-    const [start, next] = [0, 1].map((position) => `0000000000000000_000000000000000${position}`)
+    const [start, next, last] = [0, 1, 2].map((position) => `0000000000000000_000000000000000${position}`)
     expect(asked).toEqual({
       created: [201, start, null, null, stream.url],
       appended: [200, next, "0", null, null],
       duplicate: [204, next, "0", null, null],
       gap: [409, null, null, "1", null],
-      unknown: "TypeError: Failed to fetch",
+      traced: [204, last, null, null, null],
+      misspelt: 400,
       deleted: [204, null, null, null, null],
     })
   })
@@ -201,6 +204,10 @@ const ACTIVE = {
   "application/pdf": "%PDF-1.7\n1 0 obj<</Type/Catalog/OpenAction<</S/URI/URI(/v1/stream/shared/secret)>>>>endobj\n%%EOF",
   "application/x-unheard-of": HTML,
   'text/plain; x="a, text/html"': HTML,
+  'text/plain ;x="\\",text/html;\\""': HTML,
+  "text/html ;charset=utf-8": HTML,
+  "text/html; ;": HTML,
+  'text/plain ;x="text/html;";;': HTML,
   "text/plain": HTML,
   "application/json": JSON.stringify(HTML),
   "application/octet-stream": HTML,

@@ -65,8 +65,8 @@ fn stream_seq_grows() {
         ("a", "aa", true),
         ("aa", "a", false),
         ("Z", "a", true),
-        ("\u{e9}", "z", false),
-        ("z", "\u{e9}", true),
+        ("~", "z", false),
+        ("z", "~", true),
     ];
     for (last, next, accepted) in table {
         let first = format!("POST | content-type: text/plain | stream-seq: {last} << a");
@@ -235,11 +235,13 @@ fn no_other_header_decides() {
     for body in [&b""[..], b"x"] {
         let value = |name: &str| {
             asked.borrow_mut().insert(name.to_owned());
-            Some(match name {
+            let value = match name {
+                header::CONTENT_ENCODING => "identity".to_owned(),
                 header::PRODUCER_EPOCH | header::PRODUCER_SEQ | header::STREAM_SEQ => "0".to_owned(),
                 header::STREAM_EXPECTED_OFFSET => Offset::segment_start(0).to_string(),
                 _ => "true".to_owned(),
-            })
+            };
+            Some(value)
         };
         let head = RequestHead { method: &Method::POST, url: "", header: &value, random: &String::new };
         Command::parse(&head, body).expect("it has all that it may have");

@@ -1,8 +1,12 @@
 //! PROTOCOL.md 5.1: PUT.
 
+use durable_streams::protocol::content_type::{ContentType, Format, check_single};
+
 use super::{CLOSE, HELLO, JSON, TEXT};
 use crate::support::http::STREAM_URL;
 use crate::support::{Request, World, check};
+
+const HELLO_UNTYPED: &str = "POST << hello";
 
 #[test]
 fn creates_an_empty_stream() {
@@ -136,15 +140,7 @@ fn lifetimes_that_are_none() {
         let request = Request::parse(TEXT).header("stream-ttl", ttl);
         World::new().send_answered(&request).assert_is("400 | error: invalid_header");
     }
-    for at in [
-        "",
-        "tomorrow",
-        "2031-01-01",
-        "2031-13-01T00:00:00Z",
-        "2031-01-01T00:00:00",
-        "1925000000",
-        "1960-01-01T00:00:00Z",
-    ] {
+    for at in ["", "tomorrow", "2031-01-01", "2031-13-01T00:00:00Z", "2031-01-01T00:00:00", "1925000000"] {
         let request = Request::parse(TEXT).header("stream-expires-at", at);
         World::new().send_answered(&request).assert_is("400 | error: invalid_header");
     }
@@ -158,11 +154,155 @@ fn lifetimes_that_are_none() {
     check(&[], "PUT | stream-expires-at: 2031-01-01t00:00:00.5-02:00", "201");
 }
 
+/// RFC 9110, 8.3.1 with 5.6.6 and 5.6.4; and each is the same type for an append.
+#[test]
+fn types_as_they_may_be_written() {
+    let table = [
+        ("text/plain ;charset=utf-8", Format::Text),
+        ("text/plain\t;\tcharset=utf-8", Format::Text),
+        ("text/plain; ;charset=utf-8", Format::Text),
+        ("text/plain;;charset=utf-8", Format::Text),
+        ("text/plain;;;", Format::Text),
+        ("text/plain;", Format::Text),
+        ("text/plain ; ", Format::Text),
+        ("text/plain;charset=utf-8 ; ", Format::Text),
+        ("TEXT/Plain;Charset=UTF-8", Format::Text),
+        (r#"text/plain;charset="ut\"f""#, Format::Text),
+        (r#"text/plain;a="\\";b="\a\	""#, Format::Text),
+        ("text/plain;a=\"\";b=\"\u{e9}\u{1d11e}\"", Format::Text),
+        (r#"text/plain;a="x;y=z/ ,(\"";b='"#, Format::Text),
+        (r#"application/json ;a="x, y""#, Format::Json),
+        ("Application/JSON", Format::Json),
+        (r#"video/mp4;codecs="""#, Format::Binary),
+        (r#"video/mp4; codecs="avc1.4d002a, mp4a.40.2""#, Format::Binary),
+        ("application/json-seq", Format::Binary),
+        ("application/vnd.a.b+json;v=1", Format::Binary),
+        ("!#$%&'*+-.^_`|~/!#$%&'*+-.^_`|~;!#$%&'*+-.^_`|~=!#$%&'*+-.^_`|~", Format::Binary),
+        ("*/*", Format::Binary),
+    ];
+    for (text, format) in table {
+        let content_type = ContentType::parse(text).unwrap_or_else(|refusal| panic!("{text}: {refusal:?}"));
+        assert_eq!(content_type.format(), format, "{text}");
+        assert_eq!(content_type.as_str(), text.trim(), "{text}");
+        assert_eq!(ContentType::stored(content_type.as_str()), content_type, "{text}");
+        let essence = text.split(';').next().unwrap().trim();
+        assert!(content_type.matches(essence) && content_type.matches(&format!("{essence} ;x=y")), "{text}");
+        assert!(!content_type.matches("text/css") && !content_type.matches(&format!("{essence}x")), "{text}");
+        check_single(Some(text)).unwrap();
+    }
+}
+
+/// Two lines of a header come as one with a comma.
 #[test]
 fn types_that_are_none() {
-    for content_type in ["", "nonsense", "text/", "/plain", "text/plain, text/html", "text /plain"] {
+    for content_type in [
+        "",
+        ";",
+        "nonsense",
+        "text/",
+        "/plain",
+        "text /plain",
+        "text/ plain",
+        "text/plain charset=utf-8",
+        "text/plain/x",
+        "text/html;x",
+        "text/html ;x",
+        "text/plain;x;y=z",
+        "text/plain;charset",
+        "text/plain;charset=",
+        "text/plain;charset= utf-8",
+        "text/plain;charset =utf-8",
+        "text/plain;=utf-8",
+        "text/plain;charset=utf-8 x",
+        "text/plain;a=\"b\"c",
+        "text/plain;a=b\"c\"",
+        "text/plain;a=\"b",
+        "text/plain;a=\"b\\\"",
+        "text/plain;a=\"\u{1}\"",
+        "text/plain;a=\"\u{7f}\"",
+        "text/plain;a=\"\\\u{1}\"",
+        "text/plain;a=\u{e9}",
+        "text/plain;\u{e9}=a",
+        "text/pl\u{e4}in",
+        "text/plain\u{a0}",
+        "text/plain (comment)",
+        "text/plain;a=\"\u{fffd}\"",
+    ] {
         let request = Request::parse("PUT").header("content-type", content_type);
         World::new().send_answered(&request).assert_is("400 | error: invalid_header");
+    }
+    for content_type in [
+        "text/plain, text/plain",
+        "text/plain,text/html",
+        "text/plain,",
+        ",text/plain",
+        "text/plain;,text/html",
+        "text/plain;a=b,text/html",
+        "text/plain;a=\"b\",text/html",
+        "text/plain;a=\"b,text/html",
+        "text/plain;a=\"b\\\",text/html",
+    ] {
+        let mut world = World::after(&[TEXT]);
+        for request in ["PUT", HELLO_UNTYPED, CLOSE] {
+            let request = Request::parse(request).header("content-type", content_type);
+            let refused = world.send_answered(&request);
+            refused.assert_is("400 | error: invalid_header");
+            assert!(refused.text().contains("Content-Type cannot be used: it must be one media type"));
+        }
+        world.ask("GET").assert_is("200 | !stream-closed <<");
+    }
+    // A comma in a quoted parameter is none between two types.
+    let quoted = Request::parse(HELLO_UNTYPED).header("content-type", "text/plain ;a=\"b,c\"");
+    World::after(&[TEXT]).send_answered(&quoted).assert_is("204");
+}
+
+/// What is stored stays readable, and counts as it did.
+#[test]
+fn types_of_earlier_versions_are_read() {
+    let table = [
+        ("text/plain;a=", Format::Text),
+        ("text/plain;a=\"\u{fffd}\"", Format::Text),
+        ("text/plain;a=\"b\\\"", Format::Text),
+        ("application/json+x", Format::Json),
+    ];
+    for (text, format) in table {
+        let stored = ContentType::stored(text);
+        assert_eq!((stored.as_str(), stored.format()), (text, format));
+        assert_eq!(stored.is_inert(), text.starts_with("text/plain"), "{text}");
+    }
+}
+
+/// A browser saves what it may run, however the type is written: of types with a comma no two browsers think the same.
+#[test]
+fn only_inert_types_are_shown() {
+    let table = [
+        ("text/plain", true),
+        ("text/plain ;charset=utf-8", true),
+        ("text/plain; ;charset=utf-8", true),
+        ("TEXT/PLAIN ;", true),
+        ("text/plain;a=\"text/html;\"", true),
+        ("application/json ;a=\"\\\"\"", true),
+        ("text/plain;a=\",text/html;\"", false),
+        ("text/plain;a=\"\\\",text/html;\"", false),
+        ("application/json;a=\",\"", false),
+        ("text/html", false),
+        ("text/html ;charset=utf-8", false),
+        ("text/html; ;a=\"text/plain\"", false),
+        ("image/svg+xml;;", false),
+        ("application/json+x", false),
+        ("text/plain+x", false),
+        ("*/*", false),
+    ];
+    for (text, is_inert) in table {
+        let mut world = World::new();
+        let put = Request::parse("PUT").header("content-type", text);
+        let saved = if is_inert { "!content-disposition" } else { "content-disposition: attachment" };
+        world.send_answered(&put).assert_is(&format!("201 | {saved}"));
+        for request in ["GET", "HEAD"] {
+            let response = world.ask(request);
+            response.assert_is(&format!("200 | {saved}"));
+            assert_eq!(response.header("content-type"), Some(text.trim()), "{request}");
+        }
     }
 }
 

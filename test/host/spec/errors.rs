@@ -19,9 +19,7 @@ use super::{HELLO, TEXT};
 
 const TAIL: Offset = Offset { read_seq: 1, position: 5 };
 
-/// Every variant, each with what the protocol wants of it. A variant that is missing here fails to compile in
-/// [`is_listed`].
-/// What a writer meets that is not alone.
+/// The conflicts of writers.
 fn conflicts() -> [(Refusal, &'static str); 3] {
     [
         (
@@ -39,8 +37,10 @@ fn conflicts() -> [(Refusal, &'static str); 3] {
     ]
 }
 
+/// Every variant, each with what the protocol wants of it. A variant that is missing here fails to compile in
+/// [`is_listed`].
 fn refusals() -> Vec<(Refusal, &'static str)> {
-    let (name, why, what) = ("X", "it must be y", "z");
+    let (name, why, what, expected) = ("X", "it must be y", "z", "text/plain".to_owned());
     vec![
         (Refusal::UnknownRoute, "404 | error: unknown_route"),
         (Refusal::InvalidPath { why }, "400 | error: invalid_path"),
@@ -58,10 +58,7 @@ fn refusals() -> Vec<(Refusal, &'static str)> {
         (Refusal::InvalidJson { why: "x".to_owned() }, "400 | error: invalid_json"),
         (Refusal::BodyTooLarge { max_bytes: 9 }, "413 | error: body_too_large"),
         (Refusal::MissingContentType, "400 | error: missing_content_type"),
-        (
-            Refusal::ContentTypeMismatch { expected: "text/plain".to_owned() },
-            "409 | error: content_type_mismatch",
-        ),
+        (Refusal::ContentTypeMismatch { expected }, "409 | error: content_type_mismatch"),
         (Refusal::StaleEpoch { current: 4 }, "403 | producer-epoch: 4 | error: stale_epoch"),
         (Refusal::EpochStartsAtZero, "400 | error: epoch_starts_at_zero"),
         (
@@ -91,6 +88,7 @@ fn refusals() -> Vec<(Refusal, &'static str)> {
         (Refusal::ReadOnly, "403 | error: read_only | !www-authenticate"),
         (Refusal::Busy { why: "Because" }, "503 | retry-after: 5 | error: busy"),
         (Refusal::BodyStalled, "408 | error: body_stalled"),
+        (Refusal::EncodedBody, "415 | accept-encoding: identity | error: encoded_body"),
     ]
 }
 
@@ -129,9 +127,10 @@ fn is_listed(refusal: &Refusal) -> usize {
         Refusal::ReadOnly => 30,
         Refusal::Busy { .. } => 31,
         Refusal::BodyStalled => 32,
-        Refusal::Closed { .. } => 33,
-        Refusal::StreamSeqRegression { .. } => 34,
-        Refusal::UnexpectedOffset { .. } => 35,
+        Refusal::EncodedBody => 33,
+        Refusal::Closed { .. } => 34,
+        Refusal::StreamSeqRegression { .. } => 35,
+        Refusal::UnexpectedOffset { .. } => 36,
     }
 }
 
@@ -144,10 +143,10 @@ fn every_refusal() {
         response.assert_is(expected);
         codes.push(refusal.code());
     }
-    assert_eq!(codes.len(), 36, "as many as is_listed has");
+    assert_eq!(codes.len(), 37, "as many as is_listed has");
     codes.sort();
     codes.dedup();
-    assert_eq!(codes.len(), 36, "each has a code of its own");
+    assert_eq!(codes.len(), 37, "each has a code of its own");
 }
 
 /// PROTOCOL.md 4.2, fork creation errors.
@@ -221,7 +220,7 @@ fn every_reply() {
             Reply::events(Audience::Everyone, TAIL, true, false, b"x".to_vec()),
             "200 | content-type: text/event-stream | stream-sse-data-encoding: base64",
         ),
-        (Reply::preflight(), "204 | access-control-allow-methods"),
+        (Reply::preflight(None), "204 | access-control-allow-methods"),
         (Reply::health("open"), "200 | content-type: application/json"),
         (Reply::failed(), "500 | error: internal"),
         (Reply::unavailable(), "503 | error: unavailable | retry-after"),

@@ -95,7 +95,7 @@ fn empty_arrays() {
 /// 9.1.4, and nothing is stored.
 #[test]
 fn bodies_that_are_not_json() {
-    let texts: [&[u8]; 27] = [
+    let texts: [&[u8]; 26] = [
         b" ",
         b"{",
         b"[1",
@@ -122,7 +122,6 @@ fn bodies_that_are_not_json() {
         b"// no\n1",
         b"\xff",
         b"\"\xc3\x28\"",
-        b"\xef\xbb\xbf[1]",
     ];
     for body in texts {
         let (mut world, response) = posted(body);
@@ -152,6 +151,35 @@ fn deep_nesting() {
         let rest = world.ask(&format!("GET ?offset=@0_{position}")).text();
         assert_eq!(rest, format!("[{}]", messages[position..].join(",")));
     }
+}
+
+/// RFC 8259, 8.1: a byte order mark in front is no part of the text. One, and nowhere else.
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    let mark = "\u{feff}";
+    for (body, messages) in
+        [("1", "[1]"), (" [1, 2] ", "[1,2]"), ("[{\"a\":\"\u{feff}\"}]", "[{\"a\":\"\u{feff}\"}]")]
+    {
+        let (mut world, response) = posted(format!("{mark}{body}"));
+        response.assert_is("204");
+        world.ask("GET").assert_is(&format!("200 << {messages}"));
+        let put = Request::parse(JSON).body(format!("{mark}{body}"));
+        World::new().send_answered(&put).assert_is("201");
+    }
+    for body in ["", " ", mark, &format!("{mark}1"), &format!(" {mark}1")[..]] {
+        posted(format!("{mark}{body}")).1.assert_is("400 | error: invalid_json");
+    }
+    for body in [format!(" {mark}1"), format!("1{mark}"), format!("[1,{mark}2]")] {
+        posted(body).1.assert_is("400 | error: invalid_json");
+    }
+    posted(format!("{mark}[]")).1.assert_is("400 | error: empty_batch");
+    // Half of one is none.
+    posted(&b"\xef\xbb1"[..]).1.assert_is("400 | error: invalid_json");
+    // To other types it is content.
+    let mut world = World::after(&[super::TEXT]);
+    world
+        .send_answered(&Request::parse("POST | content-type: text/plain").body(mark))
+        .assert_is("204 | stream-next-offset: @0_3");
 }
 
 /// JSON is a type, not a suffix.

@@ -89,7 +89,42 @@ fn refusals_do_not_slide_it() {
 #[test]
 fn expires_at_stays_where_it_is() {
     check(&[EXPIRES, "WAIT 159s", "GET", HELLO, "WAIT 1s"], "GET", "404");
-    check(&["PUT | stream-expires-at: 2029-12-31T23:59:59Z"], "GET", "404");
+}
+
+/// However early. A world begins at 2030-01-01T00:00:00Z.
+#[test]
+fn an_expiry_in_the_past_is_said_to_be() {
+    for at in [
+        "2030-01-01T00:00:00Z",
+        "2029-12-31T23:59:59.999Z",
+        "2030-01-01T00:59:59+01:00",
+        "2029-12-31T22:59:59-01:00",
+        "1970-01-01T00:00:00Z",
+        "1969-12-31T23:59:59Z",
+        "1960-01-01T00:00:00Z",
+        "0001-01-01T00:00:00Z",
+        "0000-01-01T00:00:00Z",
+        "-0001-12-31T00:00:00Z",
+        "-029719-04-05T22:13:20.000Z",
+    ] {
+        for state in [&[][..], &[TEXT], &[EXPIRES]] {
+            let put = format!("PUT | content-type: text/plain | stream-expires-at: {at}");
+            let refused = World::after(state).ask(&put);
+            refused.assert_is("400 | error: invalid_header");
+            assert!(
+                refused.text().contains("Stream-Expires-At cannot be used: it is in the past"),
+                "{refused:?}"
+            );
+        }
+    }
+    for at in
+        ["-", "-1", "--0001-12-31T00:00:00Z", "-0001-13-31T00:00:00Z", "-12-31T00:00:00Z", "0000", "-\u{e9}-"]
+    {
+        let refused = World::new().ask(&format!("PUT | stream-expires-at: {at}"));
+        refused.assert_is("400 | error: invalid_header");
+        assert!(!refused.text().contains("in the past"), "{refused:?}");
+    }
+    check(&["PUT | stream-expires-at: 2030-01-01T00:00:00.001Z", "WAIT 1ms"], "GET", "404");
 }
 
 #[test]

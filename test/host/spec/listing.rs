@@ -27,7 +27,7 @@ fn where_it_is() {
     for (method, path, expected) in [
         (Method::GET, "?prefix=a", "listing"),
         (Method::GET, "", "listing"),
-        (Method::OPTIONS, "", "204"),
+        (Method::OPTIONS, "", "preflight"),
         (Method::HEAD, "", "405"),
         (Method::PUT, "", "405"),
         (Method::POST, "", "405"),
@@ -37,6 +37,7 @@ fn where_it_is() {
     ] {
         let found = match route(&method, &format!("{URL}{path}")) {
             Route::Listing => "listing".to_owned(),
+            Route::Preflight => "preflight".to_owned(),
             Route::Reply(reply) => reply.status.as_u16().to_string(),
             other @ (Route::Health
             | Route::Forward(_)

@@ -9,6 +9,7 @@ mod delete;
 mod errors;
 mod forks;
 mod gate;
+mod headers;
 mod json;
 mod lifetime;
 mod listing;

@@ -1,7 +1,7 @@
 //! PROTOCOL.md 12.2: which URL is which stream, decided once.
 
 use ::http::Method;
-use durable_streams::edge::route::{Route, live_url_from, route, stream_path};
+use durable_streams::edge::route::{Route, live_url_from, project_named, route, stream_path};
 use durable_streams::protocol::SAFE_INTEGER_MAX;
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::path::PATH_MAX_BYTES;
@@ -18,7 +18,12 @@ fn named(path: &str) -> Result<String, u16> {
             Ok(path.as_str().to_owned())
         }
         Route::Reply(reply) => Err(reply.status.as_u16()),
-        Route::Health | Route::LongPoll(_) | Route::Sse(_) | Route::Listing | Route::Orphans => {
+        Route::Preflight
+        | Route::Health
+        | Route::LongPoll(_)
+        | Route::Sse(_)
+        | Route::Listing
+        | Route::Orphans => {
             panic!("{path} is no stream's")
         }
     }
@@ -119,7 +124,7 @@ fn reserved_segments() {
     for path in ["__registry__/a", "%5F_registry_%5f/a", "__registry__/__registry__", "__registry__%2Fa"] {
         assert_eq!(named(&format!("/v1/stream/{path}")), Err(400), "{path}");
     }
-    for method in ["GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS"] {
+    for method in ["GET", "PUT", "POST", "DELETE", "HEAD"] {
         check(&[], &format!("{method} /v1/stream/__ds/jwks.json"), "501 | error: not_implemented");
     }
 }
@@ -158,7 +163,7 @@ fn health() {
     check(&[], "GET /health", &format!("200 | content-type: application/json << {body}"));
     check(&[], "GET /health?x", "200");
     check(&[], "HEAD /health", "200");
-    check(&[], "PUT /health", "405 | allow: GET, HEAD | error: method_not_allowed");
+    check(&[], "PUT /health", "405 | allow: GET, HEAD, OPTIONS | error: method_not_allowed");
 }
 
 #[test]
@@ -167,6 +172,7 @@ fn where_requests_go() {
         method,
         &format!("https://streams.test/v1/stream/a{query}"),
     ) {
+        Route::Preflight => "preflight".to_owned(),
         Route::Health => "health".to_owned(),
         Route::Reply(reply) => reply.status.to_string(),
         Route::Forward(_) => "forward".to_owned(),
@@ -188,15 +194,80 @@ fn where_requests_go() {
         (Method::POST, "?live=sse", "forward"),
         (Method::PUT, "", "forward"),
         (Method::DELETE, "", "forward"),
-        (Method::OPTIONS, "?live=sse", "204 No Content"),
+        (Method::OPTIONS, "?live=sse", "preflight"),
         (Method::PATCH, "", "405 Method Not Allowed"),
         (Method::CONNECT, "", "405 Method Not Allowed"),
     ];
     for (method, query, expected) in table {
         assert_eq!(kind(&method, query), expected, "{method} {query}");
     }
-    for method in [Method::POST, Method::GET, Method::OPTIONS, Method::PATCH] {
+    for method in [Method::POST, Method::GET, Method::PATCH] {
         assert_eq!(route(&method, "https://streams.test/v1/admin/orphans?x=/y"), Route::Orphans);
+    }
+}
+
+/// Whatever becomes of the request that follows: its refusal is for the page to see.
+#[test]
+fn every_path_has_a_preflight() {
+    let too_long = format!("/v1/stream/{}", "x".repeat(742));
+    for path in [
+        "/v1/stream/a",
+        "/v1/stream/a?live=sse&live=sse",
+        "/v1/stream/a//b",
+        "/v1/stream/%zz",
+        "/v1/stream/a/../b",
+        "/v1/stream/%ff",
+        &too_long,
+        "/v1/stream/__ds/x",
+        "/v1/stream/__registry__/x",
+        "/v1/stream/__registry__",
+        "/v1/stream/",
+        "/v1/streams",
+        "/v1/streams?limit=x",
+        "/v1/admin/orphans",
+        "/health",
+        "/nowhere",
+        "/",
+        "*",
+    ] {
+        assert_eq!(
+            route(&Method::OPTIONS, &format!("https://streams.test{path}")),
+            Route::Preflight,
+            "{path}"
+        );
+        check(
+            &[],
+            &format!("OPTIONS {path} | origin: https://app.example | access-control-request-method: PUT"),
+            "204 | access-control-allow-origin: * | access-control-allow-methods | access-control-allow-headers <<",
+        );
+    }
+}
+
+/// Of whom the origins are that may see a refusal: also of a path that is wrong behind its project.
+#[test]
+fn a_url_names_a_project() {
+    let too_long = format!("/v1/stream/a/{}", "x".repeat(742));
+    let table = [
+        ("/v1/stream/a/b", Some("a")),
+        ("/v1/stream/a", Some("a")),
+        ("/v1/stream/%61/b", Some("a")),
+        ("/v1/stream/a%2fb", Some("a")),
+        ("/v1/stream/a//b", Some("a")),
+        ("/v1/stream/a/%zz", Some("a")),
+        ("/v1/stream/a/../b", Some("a")),
+        (&too_long, Some("a")),
+        ("/v1/stream/%zz/a", None),
+        ("/v1/stream//a", None),
+        ("/v1/stream/../a", None),
+        ("/v1/stream/", None),
+        ("/v1/streams?prefix=a/b", Some("a")),
+        ("/v1/streams?prefix=a", None),
+        ("/health", None),
+        ("/nowhere", None),
+    ];
+    for (path, project) in table {
+        let named = project_named(&format!("https://streams.test{path}"));
+        assert_eq!(named.as_deref(), project, "{path}");
     }
 }
 

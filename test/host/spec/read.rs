@@ -3,6 +3,8 @@
 use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 use crate::support::{LongPoll, Request, SseClient, World, check};
 use durable_streams::object::room::chunk_bytes;
+use durable_streams::protocol::cors::REQUESTED_MAX_BYTES;
+use durable_streams::protocol::reply::Reply;
 
 #[test]
 fn reads() {
@@ -94,6 +96,35 @@ fn methods() {
 }
 
 /// Every header that a browser's client may send is allowed.
+/// What a page may send: the protocol's headers, what tracing adds, and what is asked for, if that is a list of names.
+#[test]
+fn preflight_allows_what_is_asked_for() {
+    let (longest, too_long) = ("x".repeat(REQUESTED_MAX_BYTES), "x".repeat(REQUESTED_MAX_BYTES + 1));
+    let table = [
+        ("x-a", ", x-a"),
+        ("X-A,x-b , x-c", ", X-A, x-b, x-c"),
+        ("authorization,Producer-Id,TRACEPARENT", ""),
+        ("", ""),
+        (",,", ""),
+        ("*", ", *"),
+        ("x-a: 1, x-b", ", x-b"),
+        ("x a, x\u{e9}, x\"y, (x), x\u{1}, x/y", ""),
+        (&longest, &format!(", {longest}")),
+        (&too_long, ""),
+    ];
+    let ask = |requested: Option<&str>| {
+        let reply = Reply::preflight(requested.map(str::to_owned));
+        assert_eq!(reply.header("vary"), Some("access-control-request-headers"));
+        reply.header("access-control-allow-headers").unwrap().to_owned()
+    };
+    for (requested, more) in table {
+        assert_eq!(ask(Some(requested)), format!("{}{more}", ask(None)), "{requested}");
+    }
+    let response = World::new().ask("OPTIONS /nowhere | access-control-request-headers: x-mine");
+    response.assert_is("204");
+    assert!(response.header("access-control-allow-headers").unwrap().ends_with(", x-mine"));
+}
+
 #[test]
 fn preflight_allows_every_request_header() {
     let allowed = World::new().ask("OPTIONS").header("access-control-allow-headers").unwrap().to_owned();
@@ -112,6 +143,17 @@ fn preflight_allows_every_request_header() {
         "producer-id",
         "producer-epoch",
         "producer-seq",
+        "stream-retention",
+        "stream-public",
+        "stream-reader-key",
+        "stream-expected-offset",
+        "cache-control",
+        "pragma",
+        "x-requested-with",
+        "traceparent",
+        "tracestate",
+        "baggage",
+        "sentry-trace",
     ] {
         assert!(allowed.split(", ").any(|found| found == name), "{name} is not in {allowed}");
     }

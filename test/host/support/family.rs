@@ -234,7 +234,9 @@ impl Family {
         let path = match route(&method, &request.url) {
             Route::Forward(path) | Route::LongPoll(path) | Route::Sse(path) => path.as_str().to_owned(),
             Route::Reply(reply) => return answered(reply),
-            Route::Health | Route::Orphans | Route::Listing => panic!("{request:?} is for no stream"),
+            Route::Preflight | Route::Health | Route::Orphans | Route::Listing => {
+                panic!("{request:?} is for no stream")
+            }
         };
         self.member(&path);
         let header = |name: &str| {

@@ -398,6 +398,10 @@ impl World {
         let method: Method = request.method.parse().unwrap();
         match route(&method, &request.url) {
             Route::Health => Outcome::Answered(Response::of_reply(Reply::health("open"))),
+            Route::Preflight => {
+                let asked = request.headers.iter().find(|(name, _)| name == "access-control-request-headers");
+                Outcome::Answered(Response::of_reply(Reply::preflight(asked.map(|(_, value)| value.clone()))))
+            }
             Route::Reply(reply) => Outcome::Answered(Response::of_reply(reply)),
             Route::Listing => panic!("a listing asks many objects, and there is one"),
             Route::Orphans => {
