@@ -5,6 +5,7 @@ use wasm_bindgen::JsValue;
 use worker::Env;
 
 use crate::edge::access::Settings;
+use crate::edge::cpu::CPU_LIMIT_MS;
 use crate::object::Limits;
 use crate::object::producers::ProducerLimits;
 use crate::protocol::Millis;
@@ -12,6 +13,11 @@ use crate::protocol::lifetime::TTL_SECONDS_MAX;
 use crate::protocol::registry::Registries;
 use crate::stream::retain::RetentionDefaults;
 use crate::stream::rotate::SegmentLimits;
+
+/// The default of `SSE_LIFETIME_SECONDS`. A reconnection is two billed requests, so the longer the cheaper: at an hour
+/// the heartbeats of an idle response cost as much. A response must end some time, because a deployment, a token that was
+/// withdrawn and an event that was announced to nobody reach a reader at its next request at the latest.
+const SSE_LIFETIME_SECONDS: u64 = 3600;
 
 /// The default of `CHUNK_MAX_BYTES`: a segment. A chunk is two billed requests, a fork's one more and one in R2 another, so few
 /// and large ones are cheap, and up to 2 MiB faster (1 MiB reads at four fifths of that speed); but it holds up the object for
@@ -34,6 +40,8 @@ const SEGMENT_LIMIT_BYTES: u64 = 16 << 20;
 pub(super) struct Config {
     /// When an SSE response ends, so that its client asks again.
     pub(super) sse_lifetime: Millis,
+    /// How much CPU time the platform gives a request.
+    pub(super) cpu_limit: Millis,
     /// Bounds of one stream.
     pub(super) limits: Limits,
     /// Whether reads are shared within a data centre.
@@ -51,7 +59,8 @@ impl Config {
         let guarded = GUARDS.iter().any(|name| binding(env, name).is_some());
         let public_streams = text("PUBLIC_STREAMS").is_some_and(|value| value == "on");
         Config {
-            sse_lifetime: number("SSE_LIFETIME_SECONDS", 60) * 1000,
+            sse_lifetime: number("SSE_LIFETIME_SECONDS", SSE_LIFETIME_SECONDS) * 1000,
+            cpu_limit: number("CPU_LIMIT_MS", CPU_LIMIT_MS),
             limits: Limits {
                 long_poll_timeout: number("LONG_POLL_TIMEOUT_SECONDS", 20) * 1000,
                 chunk_max_bytes: number("CHUNK_MAX_BYTES", CHUNK_BYTES).clamp(CHUNK_MIN_BYTES, 1 << 24)

@@ -93,7 +93,7 @@ impl Errand {
         if self.kind == Kind::Sse {
             let deadline = deadline(config.sse_lifetime);
             let until = self.until.unwrap_or(Millis::MAX);
-            let ends = Ends { deadline, until, stall: stalls(env).reader };
+            let ends = Ends { deadline, until, stall: stalls(env).reader, cpu_limit: config.cpu_limit };
             return self.kept(sse::answer(upstream, self.asked(request)?, ends, context).await?);
         }
         let deadline = deadline(config.limits.long_poll_timeout);
@@ -158,9 +158,9 @@ impl Errand {
         match self.source {
             Source::None | Source::Header if self.hides_key => reply::without_reader_key(&answered),
             Source::None | Source::Header => Ok(answered),
-            Source::Query => reply::kept_by_nobody(&answered),
+            Source::Query => reply::kept_by_nobody(&answered, self.kind == Kind::Sse),
             // A cookie comes along when another site embeds the stream.
-            Source::Cookie => reply::embedded_by_nobody(&answered),
+            Source::Cookie => reply::embedded_by_nobody(&answered, self.kind == Kind::Sse),
         }
     }
 }

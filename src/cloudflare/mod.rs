@@ -30,6 +30,7 @@ mod reply;
 mod sockets;
 mod sql;
 mod sse;
+mod sse_client;
 mod stream_object;
 mod thaw;
 #[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]

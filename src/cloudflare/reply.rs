@@ -7,7 +7,7 @@ use web_sys::{ReadableStream, Response, WebSocket};
 use super::budget::Payer;
 use crate::object::room::COUNTED_BYTES;
 use crate::protocol::bridge::ReplyHead;
-use crate::protocol::cache_policy::SECRET;
+use crate::protocol::cache_policy::{SECRET, SECRET_EVENTS};
 use crate::protocol::names::header;
 use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_HELD};
 use crate::protocol::reply::Reply;
@@ -134,12 +134,13 @@ pub(super) fn is_refusal(response: &Response) -> bool {
 }
 
 /// The same response, for no cache. What opens a cache's copies is not for a token that others may have seen.
-pub(super) fn kept_by_nobody(response: &Response) -> Result<Response, JsValue> {
-    with_headers(response, &unkept_lines())
+pub(super) fn kept_by_nobody(response: &Response, is_events: bool) -> Result<Response, JsValue> {
+    with_headers(response, &unkept_lines(is_events))
 }
 
-fn unkept_lines() -> String {
-    format!("{}\n{SECRET}\n{}\n\n", header::CACHE_CONTROL, header::STREAM_READER_KEY)
+fn unkept_lines(is_events: bool) -> String {
+    let policy = if is_events { SECRET_EVENTS } else { SECRET };
+    format!("{}\n{policy}\n{}\n\n", header::CACHE_CONTROL, header::STREAM_READER_KEY)
 }
 
 /// The same response, for those who may not read the stream.
@@ -148,6 +149,6 @@ pub(super) fn without_reader_key(response: &Response) -> Result<Response, JsValu
 }
 
 /// The same response, for no cache and for no page of another site.
-pub(super) fn embedded_by_nobody(response: &Response) -> Result<Response, JsValue> {
-    with_headers(response, &format!("{}{}\nsame-origin\n", unkept_lines(), header::RESOURCE_POLICY))
+pub(super) fn embedded_by_nobody(response: &Response, is_events: bool) -> Result<Response, JsValue> {
+    with_headers(response, &format!("{}{}\nsame-origin\n", unkept_lines(is_events), header::RESOURCE_POLICY))
 }

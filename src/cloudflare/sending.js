@@ -35,31 +35,33 @@ async function write(bytes, writer, hold) {
 }
 
 /**
- * Passes a body on. Resolves with whether all of it has been read: each part in time, and the last before `until`.
+ * Passes a body on. Resolves with its size if all of it has been read: each part in time, and the last before `until`.
  * @param {ReadableStream} body
  * @param {WritableStreamDefaultWriter} writer
  * @param {number} until in milliseconds since 1970
  * @param {string} tenant
  * @param {string} address
- * @returns {Promise<boolean>}
+ * @returns {Promise<number | undefined>}
  */
 export async function passOnBody(body, writer, until, tenant, address) {
   const hold = budget.hold(PASSED_BYTES, tenant, address)
   let reader
   try {
-    if (hold === undefined) return false
+    if (hold === undefined) return undefined
     reader = body.getReader({ mode: "byob" })
     let buffer = new ArrayBuffer(PASSED_BYTES)
+    let size = 0
     for (;;) {
       const { done, value } = await reader.read(new Uint8Array(buffer))
-      if (done) return true
+      if (done) return size
+      size += value.byteLength
       await within(Math.min(stalls.readerMs, until - Date.now()), writer.write(value))
       hold.renew()
       buffer = value.buffer
     }
   } catch {
     // Either end has gone, or the client is too slow.
-    return false
+    return undefined
   } finally {
     hold?.release()
     ;(reader ?? body).cancel().catch(() => {})

@@ -1,30 +1,27 @@
 //! An SSE response: what the object says, passed on. Catch-up comes as plain responses, one after the other as the
 //! client takes them; from the tail on it comes over a socket, and the object sleeps between two appends.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::rc::Rc;
 
-use futures_util::future::{Either, select};
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    AbortSignal, Headers, ReadableStream, Response, ResponseInit, WebSocket, WritableStream,
-    WritableStreamDefaultWriter,
+    Headers, ReadableStream, Response, ResponseInit, WebSocket, WritableStream, WritableStreamDefaultWriter,
 };
 use worker::Context;
 use worker::worker_sys::ext::ResponseExt;
 
-use super::budget::{Holding, Payer};
 use super::clock::{self, Timer};
-use super::edge_socket::{EdgeSocket, Finish};
+use super::edge_socket::EdgeSocket;
 use super::errand::Asked;
 use super::log;
+use super::sse_client::Client;
 use super::upstream::Upstream;
-use crate::edge::gate::{Bridge, Gate, PENDING_MAX_BYTES};
+use crate::edge::cpu::{CpuAllowance, Work};
+use crate::edge::gate::{Bridge, Gate};
 use crate::edge::route::live_url_from;
-use crate::protocol::bridge::{CLOSE_CATCH_UP, CLOSE_DONE, FRAME_HEAD_BYTES};
+use crate::protocol::bridge::{CLOSE_CATCH_UP, FRAME_HEAD_BYTES};
 use crate::protocol::names::header;
 use crate::protocol::offset::Offset;
 use crate::protocol::reply::Reply;
@@ -48,7 +45,7 @@ extern "C" {
 
 #[wasm_bindgen(module = "/src/cloudflare/sending.js")]
 extern "C" {
-    /// Whether all of it has been read in time.
+    /// How many bytes it had, if all of it has been read in time.
     #[wasm_bindgen(catch, js_name = passOnBody)]
     async fn pass_on_body(
         body: &ReadableStream,
@@ -69,9 +66,6 @@ const HEARTBEAT: Millis = 15_000;
 /// When the object is asked again that has no room for the next part.
 const LATER: Millis = 2_000;
 
-/// How much a client may be behind without being counted: the system's own buffer takes as much.
-const UNCOUNTED_BYTES: usize = 16 << 10;
-
 /// When a response ends.
 #[derive(Clone, Copy)]
 pub(super) struct Ends {
@@ -81,6 +75,8 @@ pub(super) struct Ends {
     pub(super) until: Millis,
     /// How long its client may make no progress.
     pub(super) stall: Millis,
+    /// How much CPU time the platform gives the request.
+    pub(super) cpu_limit: Millis,
 }
 
 /// Answers a request for server-sent events.
@@ -103,7 +99,7 @@ pub(super) async fn answer(
     init.set_headers(&first.headers());
     let response = Response::new_with_opt_readable_stream_and_init(Some(&pipe.readable()), &init)?;
     let writer = pipe.writable().get_writer()?;
-    let client = Rc::new(Client::new(writer, client, payer));
+    let client = Rc::new(Client::new(writer, (client, payer), CpuAllowance::of(ends.cpu_limit)));
     let relay = Relay { upstream, url, headers, ends, client, bridge: Rc::default() };
     context.wait_until(relay.run(first));
     Ok(response)
@@ -150,7 +146,8 @@ impl Relay {
                 None if source.status() == Reply::LATER.as_u16() => self.wait_for_room().await,
                 None => self.pass_on_part(&source).await,
             };
-            if ended == Ended::Over || clock::now() >= self.ends.deadline {
+            let may_go_on = ended == Ended::AskAgain && self.client.may_go_on_after(Work::Ask);
+            if !may_go_on || clock::now() >= self.ends.deadline {
                 return Ok(());
             }
             source = match self.bridge.get().passed {
@@ -187,7 +184,7 @@ impl Relay {
     async fn wait_to_hold(&self, bytes: usize) -> Ended {
         while clock::now() < self.ends.deadline {
             let _later = self.wait_for_room().await;
-            if self.client.signal.aborted() {
+            if self.client.signal.aborted() || !self.client.may_go_on_after(Work::Wait) {
                 break;
             }
             if self.client.payer.hold(bytes as u64).is_some() {
@@ -196,12 +193,6 @@ impl Relay {
             }
         }
         Ended::Over
-    }
-
-    fn has_stalled(&self) -> bool {
-        let stalled = self.client.pending.borrow_mut().has_stalled(self.ends.stall);
-        self.client.is_too_slow.set(stalled);
-        stalled
     }
 
     /// One bounded part of the catch-up; the next is not asked for before the client has read this one.
@@ -213,12 +204,13 @@ impl Relay {
         let Client { writer, payer, .. } = &*self.client;
         let until = self.ends.until as f64;
         let passed = pass_on_body(&body, writer, until, &payer.tenant, &payer.address).await;
-        if passed.ok().and_then(|passed| passed.as_bool()) != Some(true) {
+        let Some(bytes) = passed.ok().and_then(|passed| passed.as_f64()) else {
             self.client.is_too_slow.set(true);
             return Ended::Over;
-        }
+        };
         self.bridge.set(Bridge { passed: Some(next) });
-        if closed { Ended::Over } else { Ended::AskAgain }
+        let may_go_on = self.client.may_go_on_after(Work::PassOn { bytes: bytes as usize });
+        if closed || !may_go_on { Ended::Over } else { Ended::AskAgain }
     }
 
     async fn pass_on_socket(&self, socket: WebSocket) -> Result<Ended, Failure> {
@@ -246,7 +238,7 @@ impl Relay {
             let next_heartbeat = clock::now() + HEARTBEAT;
             match socket.ended(self.ends.deadline.min(next_heartbeat)).await {
                 Some(CLOSE_CATCH_UP) => break,
-                None if next_heartbeat < self.ends.deadline && !self.has_stalled() => {
+                None if next_heartbeat < self.ends.deadline && !self.client.has_stalled(self.ends.stall) => {
                     self.client.write(&Uint8Array::from(sse::HEARTBEAT));
                 }
                 Some(_) | None => return Ok(Ended::Over),
@@ -257,144 +249,5 @@ impl Relay {
             Some(bytes) => Ok(self.wait_to_hold(bytes).await),
             None => Ok(Ended::AskAgain),
         }
-    }
-}
-
-/// The client's end of the response. It has two closures for all of its writes and outlives them: a closure for
-/// each write would not be freed, and one that is freed too early throws.
-struct Client {
-    signal: AbortSignal,
-    writer: WritableStreamDefaultWriter,
-    payer: Payer,
-    /// Whether it makes no progress, or is behind by more than there is room for.
-    is_too_slow: Cell<bool>,
-    /// How much room there was not, for what came when it had read all before.
-    lacked_bytes: Cell<Option<usize>>,
-    pending: Rc<RefCell<Pending>>,
-    finish: Rc<RefCell<Option<Finish>>>,
-    on_written: OnSettled,
-    on_gone: OnSettled,
-}
-
-type OnSettled = Closure<dyn FnMut(JsValue) -> Result<JsValue, JsError>>;
-
-/// Events that the client has not read yet: at most [`PENDING_MAX_BYTES`].
-#[derive(Default)]
-struct Pending {
-    sizes: VecDeque<usize>,
-    bytes: usize,
-    holding: Option<Holding>,
-    /// Whether the client has read something since the last heartbeat, and the last heartbeat of which that was true.
-    has_progressed: bool,
-    progressed_at: Millis,
-}
-
-impl Pending {
-    /// Takes in a write, if there is room for it.
-    fn push(&mut self, size: usize, payer: &Payer) -> bool {
-        let bytes = self.bytes + size;
-        if self.bytes > 0 && bytes > PENDING_MAX_BYTES {
-            return false;
-        }
-        let fits = match &self.holding {
-            Some(holding) => holding.resize(bytes),
-            None if bytes <= UNCOUNTED_BYTES => true,
-            None => {
-                self.holding = payer.hold(bytes as u64);
-                self.holding.is_some()
-            }
-        };
-        if fits {
-            self.sizes.push_back(size);
-            self.bytes = bytes;
-        }
-        fits
-    }
-
-    /// The oldest write has been read.
-    fn pop(&mut self) {
-        self.bytes -= self.sizes.pop_front().unwrap_or_default();
-        self.has_progressed = true;
-        if self.bytes == 0 {
-            self.holding = None;
-        }
-    }
-
-    /// Whether the client has not read anything for so long of what was written.
-    fn has_stalled(&mut self, stall: Millis) -> bool {
-        if let Some(holding) = &self.holding {
-            holding.renew();
-        }
-        let now = clock::now();
-        if self.bytes == 0 || std::mem::take(&mut self.has_progressed) {
-            self.progressed_at = now;
-        }
-        now >= self.progressed_at + stall
-    }
-}
-
-impl Client {
-    fn new(writer: WritableStreamDefaultWriter, signal: AbortSignal, payer: Payer) -> Client {
-        let pending: Rc<RefCell<Pending>> = Rc::default();
-        let finish: Rc<RefCell<Option<Finish>>> = Rc::default();
-        let written = Rc::clone(&pending);
-        let on_written: OnSettled = Closure::new(move |_| {
-            written.borrow_mut().pop();
-            Ok(JsValue::UNDEFINED)
-        });
-        let gone = Rc::clone(&finish);
-        let on_gone: OnSettled = Closure::new(move |_| {
-            finish_with(&gone, CLOSE_DONE);
-            Ok(JsValue::UNDEFINED)
-        });
-        // A client that goes away while nothing is written is seen here.
-        let _settled = writer.closed().then_with_reject(&on_gone, &on_gone);
-        let is_too_slow = Cell::new(false);
-        let lacked_bytes = Cell::default();
-        Client { signal, writer, payer, is_too_slow, lacked_bytes, pending, finish, on_written, on_gone }
-    }
-
-    /// What to end when the client is gone.
-    fn on_gone_finish(&self, finish: Finish) {
-        *self.finish.borrow_mut() = Some(finish);
-    }
-
-    /// Writes without waiting. What does not fit is not written: a client that is behind resumes later, and for one that has
-    /// read all before it is asked again when there is room.
-    fn write(&self, events: &Uint8Array) -> bool {
-        let bytes = events.length() as usize;
-        let (fits, is_behind) = {
-            let mut pending = self.pending.borrow_mut();
-            (pending.push(bytes, &self.payer), pending.bytes > 0)
-        };
-        if !fits && is_behind {
-            self.is_too_slow.set(true);
-            finish_with(&self.finish, CLOSE_DONE);
-        } else if !fits {
-            self.lacked_bytes.set(Some(bytes));
-            finish_with(&self.finish, CLOSE_CATCH_UP);
-        }
-        if !fits {
-            return false;
-        }
-        let _settled = self.writer.write_with_chunk(events).then_with_reject(&self.on_written, &self.on_gone);
-        true
-    }
-
-    /// Ends the response when what was written has been read, or else then; at once where there is no room for it. The
-    /// client resumes where it was.
-    async fn end(&self, until: Millis) {
-        let until = if self.is_too_slow.get() { 0 } else { until };
-        let grace = Timer::new(until.saturating_sub(clock::now()));
-        let closed = JsFuture::from(self.writer.close());
-        if let Either::Right(_) = select(closed, grace.over()).await {
-            let _aborted = JsFuture::from(self.writer.abort()).await;
-        }
-    }
-}
-
-fn finish_with(finish: &RefCell<Option<Finish>>, code: u16) {
-    if let Some(finish) = finish.borrow().as_ref() {
-        finish.with(code);
     }
 }

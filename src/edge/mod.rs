@@ -5,6 +5,7 @@ pub mod admin;
 pub mod auth;
 pub mod collapse;
 pub mod cors;
+pub mod cpu;
 pub mod gate;
 pub mod grant;
 pub mod host;

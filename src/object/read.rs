@@ -260,6 +260,7 @@ impl Reading<'_> {
         let closed = up_to_date && self.stream.closure.is_closed();
         let cursor = self.stream.cursor(self.now, self.request.cursor);
         let mut frame = bridge::frame_head(self.start, chunk.next);
+        frame.extend_from_slice(sse::RETRY);
         let control = Control { next: chunk.next, cursor, up_to_date, closed };
         sse::write_events(&mut frame, format, &chunk.body, control);
         let head = |body| Reply::events(self.audience(), chunk.next, format == Format::Binary, closed, body);

@@ -50,6 +50,8 @@ pub enum CachePolicy {
 
 /// What goes with a secret in its URL or a cookie: kept by nobody.
 pub const SECRET: &str = "private, no-store";
+/// The same for an SSE response.
+pub const SECRET_EVENTS: &str = "private, no-store, no-transform";
 
 impl CachePolicy {
     /// Whether caches may keep it for many readers.
@@ -62,6 +64,9 @@ impl CachePolicy {
     pub fn header(self, audience: Audience) -> String {
         match (self, audience) {
             (CachePolicy::Never, _) => "no-store".to_owned(),
+            // What compresses a response holds events back.
+            (CachePolicy::Live, Audience::Holders) => "private, no-cache, no-transform".to_owned(),
+            (CachePolicy::Live, Audience::Everyone | Audience::Public) => "no-cache, no-transform".to_owned(),
             (_, Audience::Holders) => "private, no-cache".to_owned(),
             (CachePolicy::Immutable { remaining }, Audience::Everyone | Audience::Public) => {
                 let remaining = remaining.map_or(u64::MAX, |left| left / 1000);
@@ -70,9 +75,7 @@ impl CachePolicy {
                 // A copy that is too old must not stand in for an error: the stream may be gone.
                 format!("public, max-age={max_age}, stale-while-revalidate={stale}, stale-if-error=0")
             }
-            (CachePolicy::Revalidate | CachePolicy::Live, Audience::Everyone | Audience::Public) => {
-                "no-cache".to_owned()
-            }
+            (CachePolicy::Revalidate, Audience::Everyone | Audience::Public) => "no-cache".to_owned(),
         }
     }
 }

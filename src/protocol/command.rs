@@ -209,7 +209,7 @@ fn parse_expected(text: &str) -> Result<Offset, Refusal> {
 }
 
 fn parse_read(head: &RequestHead<'_>) -> Result<Read, Refusal> {
-    let Query { offset, live, cursor, reader_key, .. } = Query::parse(head.url)?;
+    let Query { offset, live, cursor, reader_key, last_event_id, .. } = Query::parse(head.url)?;
     let mode = match live.as_deref() {
         None => ReadMode::CatchUp,
         Some("long-poll") => ReadMode::LongPoll,
@@ -226,12 +226,16 @@ fn parse_read(head: &RequestHead<'_>) -> Result<Read, Refusal> {
             ReadFrom::parse(text).ok_or(Refusal::InvalidQuery { name: query::OFFSET, why: malformed })?
         }
     };
-    // An `EventSource` repeats its first URL for ever; where it is says this header.
-    if mode == ReadMode::Sse
-        && let Some(id) = head.text(header::LAST_EVENT_ID)?.filter(|id| !id.is_empty())
-    {
-        from =
-            ReadFrom::parse(&id).ok_or(Refusal::InvalidHeader { name: "Last-Event-ID", why: malformed })?;
+    // An `EventSource` repeats its first URL for ever; where it is says the header, or the parameter of a polyfill.
+    if mode == ReadMode::Sse {
+        let given = |id: &String| !id.is_empty();
+        if let Some(id) = head.text(header::LAST_EVENT_ID)?.filter(given) {
+            from = ReadFrom::parse(&id)
+                .ok_or(Refusal::InvalidHeader { name: "Last-Event-ID", why: malformed })?;
+        } else if let Some(id) = last_event_id.filter(given) {
+            from = ReadFrom::parse(&id)
+                .ok_or(Refusal::InvalidQuery { name: query::LAST_EVENT_ID, why: malformed })?;
+        }
     }
     Ok(Read {
         from,
@@ -286,6 +290,8 @@ pub struct Query {
     pub token: Option<String>,
     /// `rk`.
     pub reader_key: Option<String>,
+    /// `lastEventId`.
+    pub last_event_id: Option<String>,
 }
 
 impl Query {
@@ -299,6 +305,7 @@ impl Query {
                 query::CURSOR => (&mut found.cursor, query::CURSOR),
                 query::TOKEN => (&mut found.token, query::TOKEN),
                 query::READER_KEY => (&mut found.reader_key, query::READER_KEY),
+                query::LAST_EVENT_ID => (&mut found.last_event_id, query::LAST_EVENT_ID),
                 _ => continue,
             };
             if slot.replace(value.into_owned()).is_some() {

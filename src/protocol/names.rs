@@ -12,6 +12,8 @@ pub mod header {
     pub const CONTENT_DISPOSITION: &str = "content-disposition";
     /// How long caches may keep a response (PROTOCOL.md 10).
     pub const CACHE_CONTROL: &str = "cache-control";
+    /// `no` has nginx pass each event on at once.
+    pub const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
     /// Entity tag of a read (PROTOCOL.md 10.1).
     pub const ETAG: &str = "etag";
     /// The reader's copy of an [`ETAG`].
@@ -140,6 +142,8 @@ pub mod query {
     pub const TOKEN: &str = "token";
     /// The stream's reader key, with which caches may keep what is read of a private stream.
     pub const READER_KEY: &str = "rk";
+    /// The last `id:` it saw, from a client that cannot send the header.
+    pub const LAST_EVENT_ID: &str = "lastEventId";
     /// Whether orphans are deleted.
     pub const DELETE: &str = "delete";
     /// How the paths begin that are listed.

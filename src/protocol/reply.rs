@@ -227,7 +227,9 @@ impl Reply {
     /// 200: an SSE response, or the next part of one.
     pub fn events(audience: Audience, next: Offset, base64: bool, closed: bool, events: Vec<u8>) -> Reply {
         let mut reply = Reply::to(audience, Reply::EVENTS, CachePolicy::Live)
+            // No `charset`: the official suite compares the whole value, and events are UTF-8 without it.
             .with(header::CONTENT_TYPE, "text/event-stream")
+            .with(header::X_ACCEL_BUFFERING, "no")
             .with_tail(next, closed)
             .with_flag(header::STREAM_UP_TO_DATE, closed);
         if base64 {

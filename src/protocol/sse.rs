@@ -12,6 +12,11 @@ use memchr::{memchr2, memchr2_iter};
 use super::content_type::Format;
 use super::offset::Offset;
 
+/// The first line of each response: how long an `EventSource` waits, in milliseconds, before it reconnects. Chromium
+/// waits 3 s without it. All readers whose responses end together come back together, whatever the value; it decides how
+/// long the gap at a recycle is, and how often each reader retries while nothing answers. Firefox waits 500 ms at least.
+pub const RETRY: &[u8] = b"retry: 1000\n";
+
 /// A comment, which readers ignore.
 pub const HEARTBEAT: &[u8] = b":\n\n";
 
@@ -38,7 +43,7 @@ pub fn write_events(out: &mut Vec<u8>, format: Format, data: &[u8], control: Con
             Format::Json => write_json(out, data),
             Format::Text => write_lines(out, &String::from_utf8_lossy(data)),
             Format::Binary => {
-                out.extend_from_slice(b"data:");
+                out.extend_from_slice(DATA);
                 out.extend_from_slice(STANDARD.encode(data).as_bytes());
                 out.push(b'\n');
             }
@@ -48,14 +53,17 @@ pub fn write_events(out: &mut Vec<u8>, format: Format, data: &[u8], control: Con
     write_control(out, control);
 }
 
-/// What events have around their data, at most: names, ids, and the control event.
+/// Begins a line of data. A reader drops one space after the colon, and no more.
+const DATA: &[u8] = b"data: ";
+
+/// What events have around their data, at most: names, ids, the control event, and [`RETRY`].
 pub const AROUND_DATA: usize = 512;
 
 /// How much the events of one read may have besides [`AROUND_DATA`], unless they are of one JSON message.
 pub const EVENTS_MAX_BYTES: usize = 6 << 20;
 
-/// How much a line end adds, at most: a field name, and a space before another one.
-const LINE_GROWTH_MAX: usize = 6;
+/// How much a line end adds, at most.
+const LINE_GROWTH_MAX: usize = DATA.len();
 
 /// What becomes of some bytes that are no UTF-8.
 const REPLACEMENT_BYTES: usize = char::REPLACEMENT_CHARACTER.len_utf8();
@@ -148,7 +156,7 @@ fn unfinished_suffix(text: &[u8]) -> usize {
 /// One `data:` line. What the line ends of JSON are between is insignificant: streams that are older than their removal still
 /// have some.
 fn write_json(out: &mut Vec<u8>, json: &[u8]) {
-    out.extend_from_slice(b"data:");
+    out.extend_from_slice(DATA);
     let mut rest = json;
     while let Some(end) = memchr2(b'\r', b'\n', rest) {
         out.extend_from_slice(&rest[..end]);
@@ -164,11 +172,7 @@ fn write_lines(out: &mut Vec<u8>, text: &str) {
     loop {
         let end = memchr2(b'\r', b'\n', rest.as_bytes()).unwrap_or(rest.len());
         let line = &rest[..end];
-        out.extend_from_slice(b"data:");
-        if line.starts_with(' ') {
-            // A reader drops one space after the colon.
-            out.push(b' ');
-        }
+        out.extend_from_slice(DATA);
         out.extend_from_slice(line.as_bytes());
         out.push(b'\n');
         rest = match rest[end..].strip_prefix("\r\n").or_else(|| rest[end..].get(1..)) {
@@ -181,7 +185,7 @@ fn write_lines(out: &mut Vec<u8>, text: &str) {
 fn write_control(out: &mut Vec<u8>, control: Control) {
     let Control { next, cursor, up_to_date, closed } = control;
     let infallible = "writing to memory cannot fail";
-    write!(out, "event: control\ndata:{{\"streamNextOffset\":\"{next}\"").expect(infallible);
+    write!(out, "event: control\ndata: {{\"streamNextOffset\":\"{next}\"").expect(infallible);
     if !closed {
         write!(out, ",\"streamCursor\":\"{cursor}\"").expect(infallible);
     }

@@ -35,11 +35,25 @@ export const PROMISED_MS = FRESH_MS + STALE_MS + 1000
  * @param {{ isFast?: boolean }} [options] whether it is told of a few seconds where the worker says minutes
  */
 export async function startNginx(origin, { isFast = false } = {}) {
-  const folder = mkdtempSync(join(tmpdir(), "cdn-"))
   const [port, hastens] = [await freePort(), isFast ? await freePort() : undefined]
   const asReadmeSays = await readmeExample("proxy_cache streams;")
-  const config = configOf({ folder, port, hastens, origin: new URL(origin).host, asReadmeSays })
-  writeFileSync(join(folder, "nginx.conf"), config)
+  return run(port, (folder) => configOf({ folder, port, hastens, origin: new URL(origin).host, asReadmeSays }))
+}
+
+/**
+ * One that is configured for nothing but to pass requests on, as Debian ships it: it buffers, and compresses.
+ * @param {string} origin what it stands in front of
+ * @param {string} more what its configuration has besides
+ */
+export async function startPlainNginx(origin, more = "") {
+  const port = await freePort()
+  return run(port, (folder) => plainConfigOf({ folder, port, origin, more }))
+}
+
+/** @param {number} port @param {(folder: string) => string} config */
+async function run(port, config) {
+  const folder = mkdtempSync(join(tmpdir(), "cdn-"))
+  writeFileSync(join(folder, "nginx.conf"), config(folder))
   const child = spawn(nginx, ["-p", folder, "-c", join(folder, "nginx.conf")], { stdio: ["ignore", "inherit", "inherit"] })
   const exited = once(child, "exit")
   await listening(port, exited)
@@ -110,6 +124,30 @@ http {
   ${asReadmeSays
     .replace("server {", `server {\n  listen ${HOST}:${port} backlog=4096;\n  keepalive_requests 1000000;`)
     .replaceAll("http://worker", hastens ? "http://hastened" : "http://origin")}
+}
+`
+
+const plainConfigOf = ({ folder, port, origin, more }) => `
+daemon off;
+user root;
+worker_processes 1;
+pid ${folder}/nginx.pid;
+error_log stderr crit;
+events { worker_connections 768; }
+http {
+  access_log off;
+  client_body_temp_path ${folder}/body;
+  proxy_temp_path ${folder}/proxy;
+  sendfile on;
+  tcp_nopush on;
+  gzip on;
+  server {
+    listen ${HOST}:${port};
+    location / {
+      ${more}
+      proxy_pass ${origin};
+    }
+  }
 }
 `
 

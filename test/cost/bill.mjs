@@ -78,6 +78,28 @@ export function lineThrough(low, high) {
 }
 
 /**
+ * What readers count whose responses live as deployed. What a reconnection costs is measured with responses that live
+ * shorter, and all else with responses that outlive the measurement; how often readers reconnect goes with the lifetime.
+ * @param {{ staying: import("./measure.mjs").Measured, recycling: import("./measure.mjs").Measured }} measured
+ * @param {{ lifetimeSeconds: number, measuredSeconds: number }} lifetimes as deployed, and of the responses that recycle
+ * @returns {import("./measure.mjs").Measured}
+ */
+export function atLifetime({ staying, recycling }, { lifetimeSeconds, measuredSeconds }) {
+  if (staying.reconnects !== 0) throw new Error("a response that was to stay has ended")
+  const share = measuredSeconds / lifetimeSeconds
+  // Where chance has it that reconnecting costs nothing, it is nothing and no gain.
+  const of = (before, more) => before + Math.max(0, more - before) * share
+  return {
+    ...staying,
+    reconnects: recycling.reconnects * share,
+    sockets: Math.max(staying.sockets, recycling.sockets),
+    counts: Object.fromEntries(
+      Object.entries(staying.counts).map(([name, value]) => [name, of(value, recycling.counts[name])]),
+    ),
+  }
+}
+
+/**
  * Each count a second, as a line over the number of readers.
  * @param {import("./measure.mjs").Measured[]} measured two of them
  * @returns {Record<string, { fixed: number, perReader: number }>}

@@ -1,7 +1,7 @@
 // The arithmetic of the bill, against sums done by hand.
 
 import { describe, expect, test } from "vitest"
-import { MONTH_SECONDS, bill, items, lineThrough, lines, month } from "./bill.mjs"
+import { MONTH_SECONDS, atLifetime, bill, items, lineThrough, lines, month } from "./bill.mjs"
 import { isBeyond } from "./limits.mjs"
 import { prices } from "./prices.mjs"
 import { dollars } from "./report/table.mjs"
@@ -57,6 +57,34 @@ describe("the line through two measurements", () => {
       { readers: 100, seconds: 20, counts: { rows_read: 220 } },
     ]
     expect(lines(measured)).toEqual({ rows_read: { fixed: 1, perReader: 0.1 } })
+  })
+})
+
+describe("a lifetime of responses", () => {
+  const measured = (reconnects, counts, sockets = 20) => ({ readers: 20, seconds: 120, reconnects, sockets, counts })
+  const hour = { lifetimeSeconds: 3600, measuredSeconds: 60 }
+
+  test("scales what reconnecting costs, and nothing else", () => {
+    const staying = measured(0, { worker_requests: 0, object_requests: 120, cpu_ms: 100 })
+    const recycling = measured(42, { worker_requests: 42, object_requests: 162, cpu_ms: 160 }, 23)
+    expect(atLifetime({ staying, recycling }, hour)).toEqual({
+      ...measured(0.7, { worker_requests: 0.7, object_requests: 120.7, cpu_ms: 101 }, 23),
+    })
+  })
+
+  test("of the length that was measured is what was measured", () => {
+    const [staying, recycling] = [measured(0, { cpu_ms: 100 }), measured(42, { cpu_ms: 160 })]
+    expect(atLifetime({ staying, recycling }, { lifetimeSeconds: 60, measuredSeconds: 60 })).toEqual(recycling)
+  })
+
+  test("gains nothing by reconnections", () => {
+    const [staying, recycling] = [measured(0, { cpu_ms: 100 }), measured(42, { cpu_ms: 90 })]
+    expect(atLifetime({ staying, recycling }, hour).counts.cpu_ms).toBe(100)
+  })
+
+  test("is not measured with responses that end", () => {
+    const both = { staying: measured(1, {}), recycling: measured(42, {}) }
+    expect(() => atLifetime(both, hour)).toThrow("has ended")
   })
 })
 

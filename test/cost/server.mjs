@@ -8,7 +8,7 @@ const root = join(import.meta.dirname, "../..")
 const config = readConfig({ config: join(root, "wrangler.toml") })
 const built = join(root, "target/counters")
 
-/** What live responses are held for, as deployed. */
+/** How long an SSE response lives, as deployed. */
 export const SSE_LIFETIME_SECONDS = Number(config.vars.SSE_LIFETIME_SECONDS)
 
 /** @param {Record<string, string>} vars that replace those of wrangler.toml */

@@ -1,7 +1,5 @@
 // The seed workload: what is measured, each at two numbers of readers, and how long.
 
-import { SSE_LIFETIME_SECONDS } from "./server.mjs"
-
 /**
  * @typedef {object} Scenario
  * @property {string} name
@@ -17,6 +15,7 @@ import { SSE_LIFETIME_SECONDS } from "./server.mjs"
  * @property {string} mode
  * @property {Scenario[]} scenarios
  * @property {Record<string, string>} vars
+ * @property {number} recycleSeconds how long the responses of SSE readers live whose reconnections are counted
  * @property {number} baselineMs how long a server is watched doing nothing
  * @property {number} arrivalMs over which the readers come, evenly
  * @property {number} settleMs until the window begins: half a second more than a number of appends
@@ -53,7 +52,8 @@ const scenarios = [
   { ...idle, name: "idle-long-poll", title: "1 stream, no appends, long-poll", live: "long-poll", readers: [20, 100] },
 ]
 
-const lifetimeMs = SSE_LIFETIME_SECONDS * 1000
+/** Of the responses whose readers reconnect; what a reconnection costs is the same however long they live. */
+const RECYCLE_SECONDS = 60
 
 /** @type {Record<string, Plan>} */
 export const plans = {
@@ -61,11 +61,12 @@ export const plans = {
     mode: "full",
     scenarios,
     vars: {},
+    recycleSeconds: RECYCLE_SECONDS,
     baselineMs: 5000,
     // Readers who come evenly over one lifetime of a response also reconnect evenly; in two lifetimes each does twice.
-    arrivalMs: lifetimeMs,
+    arrivalMs: RECYCLE_SECONDS * 1000,
     settleMs: 5500,
-    windowMs: 2 * lifetimeMs,
+    windowMs: 2 * RECYCLE_SECONDS * 1000,
   },
   tiny: {
     mode: "tiny",
@@ -75,7 +76,8 @@ export const plans = {
       streams: Math.min(scenario.streams, 3),
       readers: [3, 6],
     })),
-    vars: { SSE_LIFETIME_SECONDS: "2", LONG_POLL_TIMEOUT_SECONDS: "2" },
+    vars: { LONG_POLL_TIMEOUT_SECONDS: "2" },
+    recycleSeconds: 2,
     baselineMs: 500,
     arrivalMs: 2000,
     settleMs: 500,

@@ -296,7 +296,7 @@ describe("one token", () => {
     }
     expect((await stream.ask("GET", { headers: cookie })).header("cross-origin-resource-policy")).toBe("same-origin")
     const reader = await SseReader.open(stream, { query: `&token=${AUTH_TOKEN}` })
-    expect(reader.response.headers.get("cache-control")).toBe("private, no-store")
+    expect(reader.response.headers.get("cache-control")).toBe("private, no-store, no-transform")
     await reader.untilMessages(1)
     await reader.close()
     expect(JSON.stringify(server.log.lines)).not.toContain(AUTH_TOKEN)

@@ -202,6 +202,24 @@ describe.concurrent("left alone with its readers, as workerd does it", () => {
   const IDLE_MS = 14_000
   const idle = () => new Promise((resolve) => setTimeout(resolve, IDLE_MS))
 
+  test("an object sleeps while responses live past their heartbeats", async () => {
+    const stream = server.stream(unique("heartbeats"))
+    await stream.create(JSON_TYPE)
+    const { readers } = await gather(server, stream, { sse: 3, polls: 0 })
+    const heartbeats = 2
+    await Promise.all(
+      readers.map((reader) => reader.until("heartbeats", ({ comments }) => comments >= heartbeats, LONG_MS)),
+    )
+    // Heartbeats come every 15 s, and none of them has woken it.
+    expect(await loads(server, stream, 0)).toBe(1)
+    await stream.append("1", { ...JSON_TYPE, ...CLOSED })
+    expect(await loads(server, stream, 1)).toBe(2)
+    for (const reader of readers) {
+      await reader.untilEnd()
+      expect(reader.messages).toEqual([1])
+    }
+  }, LONG_MS)
+
   test("an idle object is evicted: no live reader keeps it awake", async () => {
     const stream = server.stream(unique("idle"))
     await stream.create(JSON_TYPE)

@@ -359,6 +359,48 @@ describe("small chunks", () => {
   }, LONG_MS)
 })
 
+describe("a response that has used what CPU time it may", () => {
+  let server
+  beforeAll(async () => {
+    server = await startWorkerd(await scratch(), { ...PATIENT, CPU_LIMIT_MS: "10", CHUNK_MAX_BYTES: "65536" })
+  })
+  afterAll(() => server?.kill())
+
+  /** Reads to the end of the stream; each response ends in good order, after a control event. */
+  const readOn = async (stream) => {
+    const responses = await readToTheEnd(stream, { millis: LONG_MS })
+    for (const { events } of responses) expect(events.at(-1).type).toBe("control")
+    return responses
+  }
+
+  test("ends among live events, and is resumed without a gap or a duplicate", async () => {
+    const stream = server.stream(unique("cpu"))
+    await stream.create(JSON_TYPE)
+    const reading = [readOn(stream), readOn(stream)]
+    await readersAsked(server, stream, 2)
+    const appends = 100
+    for (const n of numbers(appends)) await stream.append(`${n}`, JSON_TYPE)
+    await stream.ask("POST", { headers: CLOSED, status: 204 })
+    for (const responses of await Promise.all(reading)) {
+      expect(responses.flatMap(({ messages }) => messages)).toEqual(numbers(appends))
+      // 24 writes each.
+      expect(responses.length).toBeGreaterThanOrEqual(Math.floor(appends / 24))
+      for (const { data } of responses) expect(data.length).toBeLessThanOrEqual(24)
+    }
+  }, LONG_MS)
+
+  test("ends in the catch-up, and is resumed", async () => {
+    const stream = server.stream(unique("cpu"))
+    const text = Array.from({ length: 100_000 }, (_, n) => `${n} €`).join("\n")
+    await stream.create(TEXT)
+    await stream.append(text, { ...TEXT, ...CLOSED })
+    const responses = await readOn(stream)
+    expect(responses.flatMap(({ data }) => data).join("") === text).toBe(true)
+    // A part and the request for the next cost 1.4 of 3.5 ms.
+    expect(responses.length).toBeGreaterThanOrEqual(Math.floor(Buffer.byteLength(text) / 65_536 / 3))
+  }, LONG_MS)
+})
+
 describe("content that becomes larger as events", () => {
   let server
   beforeAll(async () => {
@@ -405,8 +447,8 @@ describe("content that becomes larger as events", () => {
     await stream.append("later", TEXT)
     await reader.until("what came later", ({ data }) => data.at(-1) === "later")
     expect(reader.data.slice(0, -1).join("") === "\n".repeat(4 * MIB)).toBe(true)
-    // Each line is `data:` and its end.
-    for (const data of reader.data) expect(6 * (data.length + 1)).toBeLessThanOrEqual(6 * MIB + 512)
+    // Each line is `data: ` and its end.
+    for (const data of reader.data) expect(7 * (data.length + 1)).toBeLessThanOrEqual(6 * MIB + 512)
     reader.close()
   }, LONG_MS)
 })

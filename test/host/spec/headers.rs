@@ -62,7 +62,7 @@ fn every_plain_value_is_kept() {
         world.send_answered(&append).assert_is("200");
         world.send_answered(&append).assert_is("204");
         let seq = Request::parse(HELLO).header("stream-seq", value);
-        world.send_answered(&seq).assert_is("409 | error: stream_seq_regression");
+        world.send_answered(&seq).assert_is("409 << Sequence conflict");
         let other =
             Request::parse("POST | content-type: text/plain | producer-epoch: 0 | producer-seq: 0 << y")
                 .header("producer-id", &format!("{value}2"));

@@ -4,6 +4,7 @@ mod alarm;
 mod append;
 mod caching;
 mod close;
+mod cpu;
 mod create;
 mod delete;
 mod errors;

@@ -22,7 +22,8 @@ fn catches_up_and_goes_on() {
     let mut world = World::after(&[TEXT, HELLO]);
     let mut client = SseClient::open(&mut world, SSE);
     client.head().assert_is(
-        "200 | content-type: text/event-stream | cache-control: no-cache | !stream-sse-data-encoding",
+        "200 | content-type: text/event-stream | cache-control: no-cache, no-transform | x-accel-buffering: no | \
+         !stream-sse-data-encoding",
     );
     assert_eq!(client.data(), ["hello"]);
     assert_control(&client, "@0_5", true, true, false);
@@ -79,7 +80,9 @@ fn closed_streams_end_at_once() {
         let client = SseClient::open(&mut world, &format!("GET ?offset={offset}&live=sse"));
         assert!(client.is_over() && client.data().is_empty());
         assert_control(&client, "@0_5", false, true, true);
-        client.head().assert_is("200 | stream-closed: true");
+        client.head().assert_is(
+            "200 | stream-closed: true | cache-control: no-cache, no-transform | x-accel-buffering: no",
+        );
     }
     let mut world = World::after(&[TEXT, HELLO, CLOSE]);
     let client = SseClient::open(&mut world, SSE);
@@ -126,6 +129,50 @@ fn refusals() {
     // The server ignores a cursor that it did not issue.
     SseClient::open(&mut World::after(&[TEXT]), "GET ?offset=-1&live=sse&cursor=x").head().assert_is("200");
     check(&[TEXT], "GET ?offset=-1&live=sse | last-event-id: x", "400 | error: invalid_header");
+}
+
+/// Whatever a response begins with, it first says when to reconnect, and no event that is announced says it again.
+#[test]
+fn a_response_begins_with_the_time_to_reconnect() {
+    for (state, chunk, begins) in [
+        (&[TEXT][..], 100, "retry: 1000\nevent: control\n"),
+        (&[TEXT, HELLO], 100, "retry: 1000\nevent: data\n"),
+        (&[TEXT, HELLO], 4, "retry: 1000\nevent: data\n"),
+        (&[TEXT, HELLO, CLOSE], 100, "retry: 1000\nevent: data\n"),
+        (&[TEXT, CLOSE], 100, "retry: 1000\nevent: control\n"),
+    ] {
+        let mut world = World::with_chunks(chunk);
+        world.run(state);
+        let mut client = SseClient::open(&mut world, SSE);
+        assert!(client.text.starts_with(begins.as_bytes()), "{:?}", String::from_utf8_lossy(&client.text));
+        if state.last() == Some(&CLOSE) {
+            continue;
+        }
+        client.take_events();
+        world.run(&[HELLO, HELLO]);
+        client.pump(&mut world);
+        assert_eq!(String::from_utf8_lossy(&client.text).matches("retry").count(), 0);
+        assert_eq!(client.data(), ["hello", "hello"]);
+    }
+}
+
+/// A reader that takes one space after the colon, and one that trims, both see the data.
+#[test]
+fn one_space_follows_each_colon() {
+    for (put, append, line) in [
+        (TEXT, "POST | content-type: text/plain << a", "data: a"),
+        (JSON, "POST | content-type: application/json << 1", "data: [1]"),
+        (BYTES, "POST | content-type: application/octet-stream << a", "data: YQ=="),
+    ] {
+        let client = SseClient::open(&mut World::after(&[put, append]), SSE);
+        let text = String::from_utf8(client.text.clone()).unwrap();
+        assert!(text.lines().any(|found| found == line), "{text}");
+        let fields = text.lines().filter(|line| !line.is_empty());
+        for field in fields {
+            let value = field.split_once(": ").map(|(_, value)| value);
+            assert!(value.is_some_and(|value| !value.starts_with(' ')), "{field:?}");
+        }
+    }
 }
 
 /// No content can end a line, an event, or lose its spaces.
@@ -214,6 +261,48 @@ fn last_event_id_wins() {
     // An id of an earlier life is gone like any such offset.
     world.run(&["DELETE", TEXT]);
     world.ask("GET ?offset=-1&live=sse | last-event-id: @0_5").assert_is("410 | error: offset_gone");
+}
+
+/// Polyfills of `EventSource` repeat the last id in the URL. What the header says comes before it, and both before `offset`.
+#[test]
+fn last_event_id_in_the_url() {
+    let mut world = World::after(&[TEXT, HELLO, "POST | content-type: text/plain << world"]);
+    for (query, expected) in [
+        ("offset=-1&live=sse&lastEventId=@0_5", "world"),
+        ("lastEventId=@0_5&live=sse&offset=now", "world"),
+        ("offset=@0_9&live=sse&lastEventId=%30000000000000000%5f0000000000000005", "world"),
+        ("offset=@0_9&live=sse&lastEventId=-1", "helloworld"),
+        ("offset=-1&live=sse&lastEventId=%6eow", ""),
+        ("offset=@0_9&live=sse&lastEventId=", "d"),
+        ("offset=-1&live=sse&lastEventId=@0_5 | last-event-id: @0_9", "d"),
+        ("offset=-1&live=sse&lastEventId=x | last-event-id: @0_9", "d"),
+        ("offset=@0_9&live=sse&lasteventid=@0_5", "d"),
+    ] {
+        let client = SseClient::open(&mut world, &format!("GET ?{query}"));
+        assert_eq!(client.data().concat(), expected, "{query}");
+    }
+    for (query, expected) in [
+        ("offset=-1&live=sse&lastEventId=x", "400 | error: invalid_query"),
+        ("offset=-1&live=sse&lastEventId=@0_5&lastEventId=@0_5", "400 | error: invalid_query"),
+        ("live=sse&lastEventId=@0_5", "400 | error: invalid_query"),
+        ("offset=-1&live=sse&lastEventId=@0_99", "400 | error: offset_beyond_tail"),
+        // It is no business of other reads.
+        ("offset=@0_9&lastEventId=@0_5", "200 << d"),
+        ("offset=@0_9&live=long-poll&lastEventId=x", "200 << d"),
+    ] {
+        world.ask(&format!("GET ?{query}")).assert_is(expected);
+    }
+}
+
+/// The edge goes on from what it has passed on, not from where the client once was.
+#[test]
+fn what_the_url_said_is_passed_once() {
+    let mut world = World::with_chunks(4);
+    world.run(&[TEXT, "POST | content-type: text/plain << abcdefghijkl"]);
+    let mut client = SseClient::open(&mut world, "GET ?offset=-1&live=sse&lastEventId=@0_2");
+    world.run(&[HELLO]);
+    client.pump(&mut world);
+    assert_eq!(client.data().concat(), "cdefghijklhello");
 }
 
 /// Wherever the text is cut off, the last id names what was dispatched.
