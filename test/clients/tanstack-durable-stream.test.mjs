@@ -122,31 +122,6 @@ describe.each([["", "server"], ["/", "server with a slash"], ["/v1", "server wit
     expect([rest.records, rest.control.streamClosed]).toEqual([records(2, 4), true])
   })
 
-  test("a reader goes on from window to window", async () => {
-    const one = run()
-    await one.create()
-    await one.append([record(1)])
-    let [offset, cursor, count] = ["-1", undefined, 0]
-    const seen = []
-    const reading = (async () => {
-      for (;;) {
-        const { records: found, control } = await one.window(offset, { cursor })
-        seen.push(...found)
-        if (control.streamClosed) return
-        expect([control.streamNextOffset, control.streamCursor], "a window advances").not.toEqual([offset, cursor])
-        offset = control.streamNextOffset
-        cursor = control.streamCursor
-        count += 1
-        // Two windows are idle.
-        if (count === 3) await one.append(records(2, 2))
-        if (count === 4) await one.close()
-      }
-    })()
-    await within(LONG_MS, "the run ends", reading)
-    expect(seen).toEqual(records(3))
-    expect(count).toBeGreaterThanOrEqual(4)
-  }, LONG_MS)
-
   test("what it takes for a failure", async () => {
     expect((await run().window("-1")).status).toBe(404)
     expect((await run().append([record(1)])).status).toBe(404)
@@ -159,6 +134,31 @@ describe.each([["", "server"], ["/", "server with a slash"], ["/v1", "server wit
   })
 })
 
+test("a reader goes on from window to window", async () => {
+  const one = new Run(open.url)
+  await one.create()
+  await one.append([record(1)])
+  let [offset, cursor, count] = ["-1", undefined, 0]
+  const seen = []
+  const reading = (async () => {
+    for (;;) {
+      const { records: found, control } = await one.window(offset, { cursor })
+      seen.push(...found)
+      if (control.streamClosed) return
+      expect([control.streamNextOffset, control.streamCursor], "a window advances").not.toEqual([offset, cursor])
+      offset = control.streamNextOffset
+      cursor = control.streamCursor
+      count += 1
+      // Two windows are idle.
+      if (count === 3) await one.append(records(2, 2))
+      if (count === 4) await one.close()
+    }
+  })()
+  await within(LONG_MS, "the run ends", reading)
+  expect(seen).toEqual(records(3))
+  expect(count).toBeGreaterThanOrEqual(4)
+}, LONG_MS)
+
 test("its headers are sent with each request", async () => {
   const strange = new Run(guarded.url)
   expect((await strange.create()).status).toBe(401)
@@ -167,13 +167,4 @@ test("its headers are sent with each request", async () => {
   expect((await known.append([record(1)])).ok).toBe(true)
   expect((await known.window("-1", { isEnough: isUpToDate })).records).toEqual([record(1)])
   expect((await known.close()).ok).toBe(true)
-})
-
-test("a reader that leaves", async () => {
-  const one = new Run(open.url)
-  await one.create()
-  const leaving = new AbortController()
-  const reading = one.window("-1", { isEnough: () => leaving.abort(), signal: leaving.signal })
-  await expect(reading).rejects.toThrow(/abort/u)
-  await open.log.until({ event: "reader_left", stream: decodeURIComponent(new URL(one.url).pathname.replace("/streams/", "")) })
 })
