@@ -24,7 +24,7 @@ use crate::edge::grant::Grant;
 use crate::edge::host;
 use crate::edge::keyring::Keyring;
 use crate::edge::listing::Listing;
-use crate::edge::route::{Route, project_named, route};
+use crate::edge::route::{Route, in_first_form, project_named, route};
 use crate::edge::strangers::Strangers;
 use crate::protocol::fork::source_path;
 use crate::protocol::names::header;
@@ -98,6 +98,12 @@ impl Edge {
         #[cfg(feature = "counters")]
         super::counters::arrived(url);
         self.inner.passed_on_to(&parse(method), url, decisive.as_deref())
+    }
+
+    /// The URL with which a request goes on that names its stream in another form.
+    #[wasm_bindgen(js_name = inFirstForm)]
+    pub fn in_first_form(&self, url: &str) -> Option<String> {
+        in_first_form(url)
     }
 
     /// The key under which the answer of a GET that is passed on is shared, and with whom.

@@ -95,7 +95,22 @@ function hasHost({ headers }) {
   return true
 }
 
+/** Accepts each form of a stream's URL, and passes on the first; `Location` echoes the form that the client used. */
 function respond(request, env, context) {
+  const { method, url } = request
+  // Most URLs have the first form, and need no call into the module. No request can be made of a wrong `Host`.
+  const first = url.includes("/streams/") && hasHost(request) ? edge.inFirstForm(url) : undefined
+  if (first === undefined) return respondTo(request, env, context)
+  const responded = respondTo(new Request(first, request), env, context)
+  return method === "PUT" ? responded.then((response) => withLocation(response, url)) : responded
+}
+
+function withLocation(response, url) {
+  if (!response.headers.has("location")) return response
+  return withHeaders(response, `location\n${url.split("?")[0]}\n`)
+}
+
+function respondTo(request, env, context) {
   const { method, url } = request
   const path = hasHost(request) ? passedOnTo(method, url, request) : undefined
   if (path === undefined) return edge.answer(request, context)

@@ -4,7 +4,7 @@ use http::Method;
 
 use crate::protocol::command::{Query, STREAM_METHODS};
 use crate::protocol::listing::Ask;
-use crate::protocol::names::{LISTING_PATH, ORPHANS_PATH, PROTOCOL_SEGMENT, STREAM_PREFIX, query};
+use crate::protocol::names::{LISTING_PATH, ORPHANS_PATH, STREAM_PREFIX, query};
 use crate::protocol::offset::Offset;
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
@@ -59,10 +59,9 @@ fn try_route(method: &Method, url: &str) -> Result<Route, Refusal> {
             _ => Err(Refusal::MethodNotAllowed { allow: "GET, OPTIONS" }),
         };
     }
-    let stream = path.strip_prefix(STREAM_PREFIX).ok_or(Refusal::UnknownRoute)?;
-    let stream = StreamPath::parse(stream)?;
+    let stream = StreamPath::parse(StreamPath::in_url(path).ok_or(Refusal::UnknownRoute)?)?;
     if stream.is_reserved() {
-        return Err(if stream.project() == PROTOCOL_SEGMENT {
+        return Err(if stream.is_protocols() {
             Refusal::NotImplemented { what: "subscriptions" }
         } else {
             Refusal::InvalidPath { why: "__registry__ is the server's own, and nothing is below it" }
@@ -82,8 +81,19 @@ fn try_route(method: &Method, url: &str) -> Result<Route, Refusal> {
 
 /// The normalised path of the stream that a URL names, if it names one.
 pub fn stream_path(url: &str) -> Option<String> {
-    let path = StreamPath::parse(path_of(url).strip_prefix(STREAM_PREFIX)?).ok()?;
+    let path = StreamPath::parse(StreamPath::in_url(path_of(url))?).ok()?;
     Some(path.as_str().to_owned())
+}
+
+/// The same URL in the first form of a stream's, if it has another one. Objects see the first form only, since one of the
+/// build before would take a URL in another for that of no stream. What names no stream stays as it is, to be refused.
+pub fn in_first_form(url: &str) -> Option<String> {
+    let (origin, target) = split_at_path(url);
+    if target.starts_with(STREAM_PREFIX) {
+        return None;
+    }
+    stream_path(url)?;
+    Some(format!("{origin}{STREAM_PREFIX}{}", StreamPath::in_url(target)?))
 }
 
 /// The project that a URL names, if it names one: by a stream's path, whatever is wrong with the rest of that, or by what is
@@ -94,7 +104,7 @@ pub fn project_named(url: &str) -> Option<String> {
         let prefix = Ask::parse(url).ok()?.prefix;
         return prefix.split_once('/').map(|(project, _)| project.to_owned());
     }
-    let path = path_of(url).strip_prefix(STREAM_PREFIX)?;
+    let path = StreamPath::in_url(path_of(url))?;
     let parsed =
         StreamPath::parse(path).or_else(|_| StreamPath::parse(path.split('/').next().unwrap_or_default()));
     parsed.ok().map(|path| path.project().to_owned())
@@ -130,7 +140,12 @@ pub fn url_without_token(url: &str) -> String {
 
 /// The path of an absolute URL, escapes and all.
 fn path_of(url: &str) -> &str {
-    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let path = after_scheme.find('/').map_or("/", |at| &after_scheme[at..]);
-    path.split(['?', '#']).next().unwrap_or(path)
+    let (_, target) = split_at_path(url);
+    target.split(['?', '#']).next().filter(|path| !path.is_empty()).unwrap_or("/")
+}
+
+/// The scheme and host of an absolute URL, and all that follows.
+fn split_at_path(url: &str) -> (&str, &str) {
+    let host_at = url.find("://").map_or(0, |at| at + "://".len());
+    url.split_at(url[host_at..].find('/').map_or(url.len(), |at| host_at + at))
 }

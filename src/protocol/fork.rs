@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Millis;
 use super::lifetime::{Lifetime, whole_number};
-use super::names::{STREAM_PREFIX, header};
+use super::names::header;
 use super::offset::Offset;
 use super::path::StreamPath;
 use super::refusal::Refusal;
@@ -68,8 +68,7 @@ impl ForkRequest {
 pub fn source_path(text: &str) -> Result<StreamPath, Refusal> {
     check_plain(header::STREAM_FORKED_FROM, text)?;
     let refused = |why| Refusal::InvalidHeader { name: "Stream-Forked-From", why };
-    let raw = text
-        .strip_prefix(STREAM_PREFIX)
+    let raw = StreamPath::in_url(text)
         .ok_or(refused("it must be the path of a stream's URL, such as /v1/stream/my-stream"))?;
     let path = StreamPath::parse(raw).map_err(|_| refused("no stream can have this path"))?;
     if path.is_reserved() { Err(refused("streams of the server itself have no forks")) } else { Ok(path) }

@@ -160,13 +160,15 @@ pub const TOKEN_COOKIE: &str = "stream-token";
 /// The value that every flag header has.
 pub const TRUE: &str = "true";
 
-/// The first path segment of streams, `/v1/stream/<path>`.
+/// What the path of a stream's URL begins with, in each of its forms. An object sees the first form only.
+pub const STREAM_PREFIXES: [&str; 3] = [STREAM_PREFIX, "/v1/streams/", "/streams/"];
+/// The first form, `/v1/stream/<path>`.
 pub const STREAM_PREFIX: &str = "/v1/stream/";
 /// Where the administrator asks for orphans.
 pub const ORPHANS_PATH: &str = "/v1/admin/orphans";
 /// Where streams are listed.
 pub const LISTING_PATH: &str = "/v1/streams";
-/// The first segment of what belongs to the protocol itself (PROTOCOL.md 6).
+/// The first segment of what belongs to the protocol itself (PROTOCOL.md 6), and the second one in a project.
 pub const PROTOCOL_SEGMENT: &str = "__ds";
 /// The last segment of a registry's path, and what has no project its only one.
 pub const REGISTRY_SEGMENT: &str = "__registry__";

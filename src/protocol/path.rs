@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::names::{REGISTRY_SEGMENT, RESERVED_SEGMENTS};
+use super::names::{PROTOCOL_SEGMENT, REGISTRY_SEGMENT, RESERVED_SEGMENTS, STREAM_PREFIXES};
 use super::refusal::Refusal;
 
 /// The longest path, in bytes after decoding. A key in R2 has 1,024: the path in base64 (4 for each 3), and two numbers
@@ -15,7 +15,12 @@ pub const PATH_MAX_BYTES: usize = (1024 - 2 * 17) / 4 * 3;
 pub struct StreamPath(String);
 
 impl StreamPath {
-    /// Decodes and checks what follows `/v1/stream/`. An escaped slash is a slash, so that what is checked is
+    /// What follows the prefix in the path of a stream's URL, escapes and all, whichever form the URL has.
+    pub fn in_url(url_path: &str) -> Option<&str> {
+        STREAM_PREFIXES.iter().find_map(|prefix| url_path.strip_prefix(prefix))
+    }
+
+    /// Decodes and checks what [`StreamPath::in_url`] finds. An escaped slash is a slash, so that what is checked is
     /// what is served.
     pub fn parse(raw: &str) -> Result<StreamPath, Refusal> {
         let refused = |why| Err(Refusal::InvalidPath { why });
@@ -40,6 +45,9 @@ impl StreamPath {
         }
         if path.chars().any(char::is_control) {
             return refused("it has a control character");
+        }
+        if path.is_empty() {
+            return refused("it is empty: a stream is at /v1/stream/<path>, and the listing at /v1/streams");
         }
         for segment in path.split('/') {
             match segment {
@@ -66,6 +74,21 @@ impl StreamPath {
     /// Whether the path belongs to the server, which has nothing there: neither a stream of applications nor a registry
     /// (PROTOCOL.md 6).
     pub fn is_reserved(&self) -> bool {
+        self.is_outside_projects() || self.is_protocols()
+    }
+
+    /// Whether the path belongs to the protocol itself, for the whole server or for one project.
+    pub fn is_protocols(&self) -> bool {
+        let mut segments = self.0.split('/');
+        match segments.next() {
+            Some(PROTOCOL_SEGMENT) => true,
+            Some(REGISTRY_SEGMENT) | None => false,
+            Some(_project) => segments.next() == Some(PROTOCOL_SEGMENT),
+        }
+    }
+
+    /// Whether the path is in no project, and no registry's either: no stream has ever been there.
+    pub fn is_outside_projects(&self) -> bool {
         RESERVED_SEGMENTS.contains(&self.project()) && !self.is_registry()
     }
 

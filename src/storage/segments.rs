@@ -92,7 +92,8 @@ pub fn parse_key(text: &str) -> Option<(StreamPath, u64, u64)> {
     let (rest, read_seq) = text.rsplit_once('/')?;
     let (encoded, incarnation) = rest.rsplit_once('/')?;
     let path = String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()?;
-    let path = StreamPath::of_text(path).ok().filter(|path| !path.is_reserved())?;
+    // A stream below a project's `__ds` may be older than the reservation of that name.
+    let path = StreamPath::of_text(path).ok().filter(|path| !path.is_outside_projects())?;
     let (incarnation, read_seq): (u64, u64) = (incarnation.parse().ok()?, read_seq.parse().ok()?);
     let is_in_range = incarnation > 0 && incarnation.max(read_seq) <= SAFE_INTEGER_MAX;
     // Numbers have other spellings, which nobody has put there for a stream.

@@ -228,7 +228,8 @@ const FRAMINGS = {
 
 /** The bytes of a request, and whether servers may differ on where it ends. */
 function serialised(random, made, generation) {
-  const path = made.path.startsWith("/") ? made.path : `/v1/stream/${made.path}`
+  const prefix = random.weighted([[7, "/v1/stream/"], [2, "/streams/"], [1, "/v1/streams/"]])
+  const path = made.path.startsWith("/") ? made.path : `${prefix}${made.path}`
   const query = made.query.map(([name, value]) => `${name}=${value}`).join("&")
   const target = inGeneration(made.target ?? `${path}${query && `?${query}`}`, generation)
   const framing = made.framing ?? (made.body === undefined ? undefined : "length")

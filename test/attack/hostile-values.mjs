@@ -69,7 +69,7 @@ const SPECIAL = {
   "stream-fork-offset": OFFSETS,
   "stream-fork-sub-offset": NUMBERS,
   "stream-forked-from": [
-    ...["/v1/stream/mallory/json", "/v1/stream/mallory/nothing", "/v1/stream/mallory/gone", "/v1/stream/__registry__", "/", ""],
+    ...["/v1/stream/mallory/json", "/v1/stream/mallory/nothing", "/v1/stream/mallory/gone", "/v1/stream/__registry__", "/", "", "/streams/mallory/json"],
     ...["http://127.0.0.1/v1/stream/mallory/json", "//evil.example/v1/stream/x", "/v1/stream/mallory/%2e%2e/json", "mallory/json"],
   ],
   "stream-public": ["true", "false"],
@@ -112,10 +112,10 @@ export const PATHS = [
   ...["mallory%2fjson", "mallory%252fjson", "mallory/%", "mallory/%4", "mallory/%zz", "mallory/%ff", "mallory/%c0%af", "mallory/%00"],
   ...["mallory/\x00", "mallory/\x7f", "mallory/\xff", utf8("mallory/é"), "mallory/a b", "mallory/json\x0b", "mallory\\json", "mallory/%5cjson"],
   ...["mallory/*", "*", "mallory/**", "mallory/json#x", "mallory/json;x", "mallory/json%3Foffset=-1", "mallory/json%20", "MALLORY/json"],
-  ...["__registry__", "__registry__/x", "mallory/__registry__", "mallory/__registry__/x", "__ds", "__ds/subscriptions/x", "__proto__"],
+  ...["__registry__", "__registry__/x", "mallory/__registry__", "mallory/__registry__/x", "__ds", "__ds/subscriptions/x", "mallory/__ds/x", "__proto__"],
   ...[`mallory/${"x".repeat(733)}`, `mallory/${"x".repeat(734)}`, `mallory/${"%78".repeat(733)}`, "x/".repeat(370), `mallory/${"x".repeat(20_000)}`],
   ...["/", "//", "/v1", "/v1/stream", "/v1/streams", "/v1/streams/", "/v1//stream/mallory/json", "/V1/stream/mallory/json", "/health", "/health/"],
-  ...["/v1/admin/orphans", "/v1/stream/../streams", "/%76%31/stream/mallory/json", "/.well-known/x", "/favicon.ico", "/cdn-cgi/x", "/?", "/#"],
+  ...["/v1/admin/orphans", "/v1/stream/../streams", "/streams", "/streams/", "/streams/../v1/stream/eve/json", "/v1/streams//eve/json", "/%76%31/stream/mallory/json", "/.well-known/x", "/favicon.ico", "/cdn-cgi/x", "/?", "/#"],
 ]
 
 /** Request targets that are more than a path. */

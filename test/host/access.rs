@@ -19,6 +19,7 @@ use durable_streams::edge::project::{Key, Project, parse_all, parse_public};
 use durable_streams::edge::route::{Route, route, url_without_token};
 use durable_streams::edge::strangers::{ADDRESSES_KEPT_MAX, MISSES_MAX, MISSES_PERIOD, Strangers};
 use durable_streams::protocol::Millis;
+use durable_streams::protocol::names::STREAM_PREFIXES;
 use durable_streams::protocol::path::StreamPath;
 use durable_streams::protocol::refusal::Refusal;
 use jwt_compact::Algorithm as _;
@@ -660,24 +661,29 @@ fn spellings_do_not_change_the_project() {
         ("a.b/x", Ok("403")),
         ("A/x", Ok("403")),
         ("__ds/x", Err(501)),
+        ("a/__ds/x", Err(501)),
+        ("a%2F%5F%5fds", Err(501)),
+        ("b/__ds/x", Err(501)),
         ("__registry__/x", Err(400)),
         ("%5f_registry__/x", Err(400)),
         ("__registry__", Err(403)),
         ("a/__registry__", Err(403)),
     ] {
-        let found = match route(&Method::PUT, &format!("https://x/v1/stream/{raw}")) {
-            Route::Forward(path) => Ok(verdict_at("projects", "PUT", &path, Some(&token(&json!({}))))),
-            Route::Reply(reply) => Err(reply.status.as_u16()),
-            other @ (Route::Preflight
-            | Route::Health
-            | Route::LongPoll(_)
-            | Route::Sse(_)
-            | Route::Listing
-            | Route::Orphans) => {
-                panic!("{other:?}")
-            }
-        };
-        assert_eq!(found.as_deref().map_err(|status| *status), expected, "{raw}");
+        for prefix in STREAM_PREFIXES {
+            let found = match route(&Method::PUT, &format!("https://x{prefix}{raw}")) {
+                Route::Forward(path) => Ok(verdict_at("projects", "PUT", &path, Some(&token(&json!({}))))),
+                Route::Reply(reply) => Err(reply.status.as_u16()),
+                other @ (Route::Preflight
+                | Route::Health
+                | Route::LongPoll(_)
+                | Route::Sse(_)
+                | Route::Listing
+                | Route::Orphans) => {
+                    panic!("{other:?}")
+                }
+            };
+            assert_eq!(found.as_deref().map_err(|status| *status), expected, "{prefix}{raw}");
+        }
     }
 }
 

@@ -271,15 +271,19 @@ proptest! {
 
     /// What a path was normalised to names the same stream again, however it is escaped.
     #[test]
-    fn paths_are_normal(raw in prop_oneof!["([a-z.%/]|%2[fFeE]|%25|__ds){0,12}", "\\PC{0,24}"]) {
+    fn paths_are_normal(raw in prop_oneof!["([a-z.%/]|%2[fFeE]|%25|__ds|/__ds|__registry__){0,12}", "\\PC{0,24}"]) {
         if let Ok(path) = StreamPath::parse(&raw) {
             let escaped = utf8_percent_encode(path.as_str(), NON_ALPHANUMERIC).to_string();
             prop_assert_eq!(StreamPath::parse(&escaped).unwrap(), path.clone());
             let text = path.as_str();
             prop_assert!(!text.is_empty() && text.len() <= 1024 && !text.chars().any(char::is_control));
             prop_assert!(text.split('/').all(|segment| !matches!(segment, "" | "." | "..")));
-            let is_servers = matches!(text.split('/').next(), Some("__ds" | "__registry__"));
-            prop_assert_eq!(path.is_reserved(), is_servers && text != "__registry__");
+            let is_servers = match text.split('/').collect::<Vec<_>>()[..] {
+                ["__registry__"] => false,
+                ["__ds" | "__registry__", ..] | [_, "__ds", ..] => true,
+                _ => false,
+            };
+            prop_assert_eq!(path.is_reserved(), is_servers);
         }
     }
 

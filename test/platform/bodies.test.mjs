@@ -315,7 +315,7 @@ describe.concurrent("paths as they come over the wire", () => {
     })
   }
 
-  const elsewhere = ["/v1/stream", "/v1", "/", "*", "/v1/streams/a", "/V1/stream/a", "/v1//stream/a"]
+  const elsewhere = ["/v1/stream", "/v1", "/", "*", "/streams", "/V1/stream/a", "/v1//stream/a", "//streams/a"]
   for (const target of [...elsewhere, "/v1/../v1/stream/a"]) {
     test(`404: ${target}`, async () => {
       const connection = await connect()

@@ -108,6 +108,15 @@ fn begins_with_what_its_source_has() {
 }
 
 #[test]
+fn a_source_in_each_form() {
+    for source in ["/v1/stream/a", "/v1/streams/a", "/streams/a", "/streams/%61"] {
+        let fork = format!("PUT /v1/stream/b | stream-forked-from: {source}");
+        check(&[A, &fork], "GET /v1/stream/b", "200 << hello");
+        check(&[A, &fork], FORK, "200");
+    }
+}
+
+#[test]
 fn leaves_its_source_where_it_is_told() {
     for (headers, next, body) in [
         ("stream-fork-offset: @0_0", "@0_0", ""),
@@ -222,6 +231,13 @@ fn refuses_headers() {
         format!("{from} /v1/stream/"),
         format!("{from} a"),
         format!("{from} /v1/stream/%2e%2e/a"),
+        format!("{from} /streams/"),
+        format!("{from} /v1/streams"),
+        format!("{from} /stream/a"),
+        format!("{from} /streams/../v1/stream/a"),
+        format!("{from} /v1/stream/__ds/a"),
+        format!("{from} /v1/stream/p/__ds"),
+        format!("{from} /streams/p/__ds/a"),
     ] {
         check(&[A], &request, "400 | error: invalid_header");
     }

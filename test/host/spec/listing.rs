@@ -32,18 +32,20 @@ fn where_it_is() {
         (Method::PUT, "", "405"),
         (Method::POST, "", "405"),
         (Method::DELETE, "", "405"),
-        (Method::GET, "/", "404"),
-        (Method::GET, "/a", "404"),
+        // What is below it are streams.
+        (Method::GET, "/", "400"),
+        (Method::GET, "/?prefix=a", "400"),
+        (Method::GET, "//", "400"),
+        (Method::GET, "/a", "forward"),
     ] {
         let found = match route(&method, &format!("{URL}{path}")) {
             Route::Listing => "listing".to_owned(),
             Route::Preflight => "preflight".to_owned(),
             Route::Reply(reply) => reply.status.as_u16().to_string(),
-            other @ (Route::Health
-            | Route::Forward(_)
-            | Route::LongPoll(_)
-            | Route::Sse(_)
-            | Route::Orphans) => panic!("{other:?}"),
+            Route::Forward(_) => "forward".to_owned(),
+            other @ (Route::Health | Route::LongPoll(_) | Route::Sse(_) | Route::Orphans) => {
+                panic!("{other:?}")
+            }
         };
         assert_eq!(found, expected, "{method} {path}");
     }

@@ -1,11 +1,12 @@
 //! PROTOCOL.md 12.2: which URL is which stream, decided once.
 
 use ::http::Method;
-use durable_streams::edge::route::{Route, live_url_from, project_named, route, stream_path};
+use durable_streams::edge::route::{Route, in_first_form, live_url_from, project_named, route, stream_path};
 use durable_streams::protocol::SAFE_INTEGER_MAX;
+use durable_streams::protocol::names::STREAM_PREFIXES;
 use durable_streams::protocol::offset::Offset;
-use durable_streams::protocol::path::PATH_MAX_BYTES;
-use durable_streams::storage::segments::key;
+use durable_streams::protocol::path::{PATH_MAX_BYTES, StreamPath};
+use durable_streams::storage::segments::{key, parse_key};
 
 use crate::support::check;
 
@@ -14,7 +15,8 @@ fn named(path: &str) -> Result<String, u16> {
     let url = format!("https://streams.test{path}");
     match route(&Method::HEAD, &url) {
         Route::Forward(path) => {
-            assert_eq!(stream_path(&url).as_deref(), Some(path.as_str()), "edge and object agree");
+            let first = in_first_form(&url).unwrap_or_else(|| url.clone());
+            assert_eq!(stream_path(&first).as_deref(), Some(path.as_str()), "edge and object agree");
             Ok(path.as_str().to_owned())
         }
         Route::Reply(reply) => Err(reply.status.as_u16()),
@@ -50,12 +52,15 @@ fn spellings_of_one_stream() {
         ("a;b=c:d@e", "a;b=c:d@e"),
         ("a?offset=/x/../y", "a"),
         ("a#/b", "a"),
-        ("a/__ds", "a/__ds"),
+        ("a/b/__ds", "a/b/__ds"),
+        ("a/__dsx", "a/__dsx"),
         ("__dsx", "__dsx"),
         ("__DS", "__DS"),
     ];
-    for (spelling, stream) in table {
-        assert_eq!(named(&format!("/v1/stream/{spelling}")), Ok(stream.to_owned()), "{spelling}");
+    for prefix in STREAM_PREFIXES {
+        for (spelling, stream) in table {
+            assert_eq!(named(&format!("{prefix}{spelling}")), Ok(stream.to_owned()), "{prefix}{spelling}");
+        }
     }
 }
 
@@ -97,9 +102,65 @@ fn paths_that_name_no_stream() {
         "a%2g",
         "a%+2",
     ];
-    for path in table {
-        assert_eq!(named(&format!("/v1/stream/{path}")), Err(400), "{path:?}");
+    for prefix in STREAM_PREFIXES {
+        for path in table {
+            let url = format!("{prefix}{path}");
+            assert_eq!(named(&url), Err(400), "{url:?}");
+            assert_eq!(
+                in_first_form(&format!("https://streams.test{url}")),
+                None,
+                "refused as it came: {url:?}"
+            );
+        }
     }
+}
+
+/// Objects see the first form of a URL only.
+#[test]
+fn forms_of_one_url() {
+    for (url, first) in [
+        ("https://a.example/streams/b", Some("https://a.example/v1/stream/b")),
+        ("https://a.example/v1/streams/b", Some("https://a.example/v1/stream/b")),
+        ("https://a.example/v1/stream/b", None),
+        ("http://streams/streams/b", Some("http://streams/v1/stream/b")),
+        ("http://[::1]:8787/streams/b", Some("http://[::1]:8787/v1/stream/b")),
+        ("https://a.example/streams/runs%2Fr%201", Some("https://a.example/v1/stream/runs%2Fr%201")),
+        ("https://a.example/streams/streams/b", Some("https://a.example/v1/stream/streams/b")),
+        ("https://a.example/v1/streams/v1/streams/b", Some("https://a.example/v1/stream/v1/streams/b")),
+        (
+            "https://a.example/streams/b?offset=-1&token=/streams/#c",
+            Some("https://a.example/v1/stream/b?offset=-1&token=/streams/#c"),
+        ),
+        ("https://a.example/v1/stream/b?x=/streams/c", None),
+        // What is checked is what is served: no prefix is looked for twice.
+        ("https://a.example/streams/../v1/stream/b", None),
+        ("https://a.example/streams//v1/stream/b", None),
+        ("https://a.example/streams/%2e%2e/b", None),
+        // The listing, and what is nowhere.
+        ("https://a.example/v1/streams", None),
+        ("https://a.example/v1/streams?prefix=/streams/b", None),
+        ("https://a.example/v1/streams/", None),
+        ("https://a.example/streams", None),
+        ("https://a.example//streams/b", None),
+        ("https://a.example/Streams/b", None),
+        ("https://a.example/v2/streams/b", None),
+        ("https://a.example/x?/streams/b", None),
+        ("https://a.example", None),
+    ] {
+        assert_eq!(in_first_form(url).as_deref(), first, "{url}");
+    }
+}
+
+/// Whose answers a script may see is said by the project, whichever form its URL has.
+#[test]
+fn projects_in_each_form() {
+    for prefix in STREAM_PREFIXES {
+        let project = project_named(&format!("https://streams.test{prefix}a%2Fb?x"));
+        assert_eq!(project.as_deref(), Some("a"), "{prefix}");
+    }
+    let listed = project_named("https://streams.test/v1/streams?prefix=a/b");
+    assert_eq!(listed.as_deref(), Some("a"));
+    assert_eq!(project_named("https://streams.test/v1/streams/"), None);
 }
 
 #[test]
@@ -118,14 +179,33 @@ fn at_most_741_bytes_once_decoded() {
 /// However they are spelled.
 #[test]
 fn reserved_segments() {
-    for path in ["__ds", "__ds/subscriptions/x", "__ds/__registry__", "%5f%5fds", "__%64s/x", "__ds%2Fx"] {
-        assert_eq!(named(&format!("/v1/stream/{path}")), Err(501), "{path}");
+    let protocols = ["__ds", "__ds/subscriptions/x", "__ds/__registry__", "%5f%5fds", "__%64s/x", "__ds%2Fx"];
+    let of_a_project =
+        ["a/__ds", "a/__ds/x", "a/__ds/__registry__", "a/%5F_ds", "a%2F__ds%2Fx", "a/__ds/__ds"];
+    let nothing = ["__registry__/a", "%5F_registry_%5f/a", "__registry__/__registry__", "__registry__%2Fa"];
+    for prefix in STREAM_PREFIXES {
+        for path in protocols.iter().chain(&of_a_project) {
+            assert_eq!(named(&format!("{prefix}{path}")), Err(501), "{prefix}{path}");
+        }
+        for path in nothing.iter().chain(&["__registry__/__ds"]) {
+            assert_eq!(named(&format!("{prefix}{path}")), Err(400), "{prefix}{path}");
+        }
     }
-    for path in ["__registry__/a", "%5F_registry_%5f/a", "__registry__/__registry__", "__registry__%2Fa"] {
-        assert_eq!(named(&format!("/v1/stream/{path}")), Err(400), "{path}");
+    for method in ["GET", "PUT", "POST", "DELETE", "HEAD", "PATCH"] {
+        check(&[], &format!("{method} /v1/stream/a/__ds/jwks.json"), "501 | error: not_implemented");
     }
     for method in ["GET", "PUT", "POST", "DELETE", "HEAD"] {
         check(&[], &format!("{method} /v1/stream/__ds/jwks.json"), "501 | error: not_implemented");
+    }
+}
+
+/// A stream that is older than the reservation of its name keeps its segments.
+#[test]
+fn segments_below_a_reserved_name() {
+    let is_reserved = |text: &str| StreamPath::of_text(text.to_owned()).unwrap().is_reserved();
+    for (path, is_streams) in [("a/__ds/x", true), ("__ds/x", false), ("__registry__/x", false)] {
+        assert!(is_reserved(path), "{path}");
+        assert_eq!(parse_key(&key(path, 1, 0)).is_some(), is_streams, "{path}");
     }
 }
 
@@ -135,10 +215,14 @@ fn everything_else_is_404() {
         "/",
         "/v1",
         "/v1/stream",
-        "/v1/streams/a",
+        "/streams",
+        "/stream/a",
+        "/v1%2fstreams/a",
         "/v2/stream/a",
+        "/v2/streams/a",
         "/V1/stream/a",
         "//v1/stream/a",
+        "//streams/a",
         "/health/",
         "/healthz",
         "/v1%2fstream/a",

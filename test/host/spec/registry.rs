@@ -119,7 +119,14 @@ fn registries_of_streams() {
             "{stream}"
         );
     }
-    for reserved in ["__ds/__registry__", "__registry__/__registry__", "__registry__/a", "__ds"] {
+    for reserved in [
+        "__ds/__registry__",
+        "__registry__/__registry__",
+        "__registry__/a",
+        "__ds",
+        "a/__ds",
+        "a/__ds/__registry__",
+    ] {
         assert_eq!((path(reserved).is_registry(), path(reserved).is_reserved()), (false, true), "{reserved}");
     }
     assert_eq!(path_of(None), "__registry__");

@@ -5,7 +5,8 @@ import { createHash, randomBytes } from "node:crypto"
 import { promisify } from "node:util"
 import { DurableStream, IdempotentProducer, StaleEpochError, stream as follow } from "@durable-streams/client"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { LONG_MS, PATIENT, SOON_MS, Watch, numbers, readmeExample, root, start, unique, within } from "./support.mjs"
+import { LONG_MS, PATIENT, SOON_MS, numbers, readmeExample, root, start, unique, within } from "../platform/support.mjs"
+import { Requests } from "./requests.mjs"
 
 let server, recycling
 beforeAll(async () => {
@@ -22,26 +23,6 @@ const urlOf = (name, { url } = server) => `${url}/v1/stream/${unique(name)}`
 const encoded = (messages) => messages.map((message) => JSON.stringify(message))
 const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex")
 const soon = (what, promise) => within(SOON_MS, what, promise)
-
-/** A `fetch` that notes what it was asked for. */
-class Requests {
-  seen = []
-  #watch = new Watch()
-
-  fetch = (url, init) => {
-    this.seen.push(`${init?.method ?? "GET"} ${new URL(url).searchParams.get("live") ?? "plain"}`)
-    this.#watch.changed()
-    return fetch(url, init)
-  }
-
-  count(request) {
-    return this.seen.filter((seen) => seen === request).length
-  }
-
-  until(request, count) {
-    return this.#watch.until(`${count} times ${request}`, () => this.count(request) >= count)
-  }
-}
 
 describe("create, append, read, close", () => {
   test("json", async () => {

@@ -1,0 +1,202 @@
+// `@durable-streams/tanstack-ai-transport` with TanStack AI: a chat session as one stream that every page follows.
+
+import { materializeSnapshotFromDurableStream, toDurableChatSessionResponse } from "@durable-streams/tanstack-ai-transport"
+import { durableStreamConnection, toDurableStreamResponse } from "@durable-streams/tanstack-ai-transport"
+import { chat } from "@tanstack/ai"
+import { ChatClient } from "@tanstack/ai-client"
+import { afterAll, beforeAll, expect, test } from "vitest"
+import { readersAsked } from "../platform/readers.mjs"
+import { LONG_MS, PATIENT, SOON_MS, Watch, start, unique, within } from "../platform/support.mjs"
+import { Script, startApp } from "./chat.mjs"
+
+const soon = (what, promise) => within(SOON_MS, what, promise)
+
+/** A model that says what a test tells it to. */
+function modelOf(script, run) {
+  const [threadId, runId, messageId] = ["thread", `run-${run}`, `answer-${run}`]
+  const chatStream = async function* () {
+    yield { type: "RUN_STARTED", threadId, runId }
+    yield { type: "TEXT_MESSAGE_START", messageId, role: "assistant" }
+    for await (const delta of script.readable) yield { type: "TEXT_MESSAGE_CONTENT", messageId, delta }
+    yield { type: "TEXT_MESSAGE_END", messageId }
+    yield { type: "RUN_FINISHED", threadId, runId, finishReason: "stop" }
+  }
+  return { kind: "text", name: "scripted", model: "scripted", chatStream }
+}
+
+/** An application: each of its chats is one stream, to which every answer is written. */
+async function startSessions(server) {
+  const sessions = new Map()
+  let runs = 0
+  const app = await startApp(async (request) => {
+    const session = sessions.get(new URL(request.url).searchParams.get("id"))
+    const { messages } = await request.json()
+    if (session.refusal) return Response.json({ error: session.refusal }, { status: 400 })
+    const newMessages = [messages.findLast(({ role }) => role === "user")]
+    session.script = new Script()
+    session.asked.changed()
+    const responseStream = chat({ adapter: modelOf(session.script, (runs += 1)), messages })
+    const waitUntil = (written) => (session.written = written)
+    return toDurableChatSessionResponse({ stream: { writeUrl: session.url }, newMessages, responseStream, waitUntil })
+  })
+  const open = async () => {
+    const path = unique("sessions/session")
+    const session = { path, url: `${server.url}/v1/stream/${path}`, asked: new Watch(), pages: [] }
+    session.page = (options) => new Page(session, `${app.url}/api/chat?id=${path}`, options)
+    session.answering = () => session.asked.until("a question", () => session.script)
+    sessions.set(path, session)
+    await server.stream(path).create({ "content-type": "application/json" })
+    return session
+  }
+  return { open, dispose: () => app.dispose() }
+}
+
+/** A page with a chat on it, without a framework to draw it. */
+class Page {
+  messages = []
+  errors = []
+  #watch = new Watch()
+
+  constructor(session, sendUrl, { messages = [], offset } = {}) {
+    this.messages = messages
+    this.client = new ChatClient({
+      id: session.path,
+      initialMessages: messages,
+      connection: durableStreamConnection({ sendUrl, readUrl: session.url, initialOffset: offset }),
+      onMessagesChange: (messages) => {
+        this.messages = messages
+        this.#watch.changed()
+      },
+      onError: (error) => this.errors.push(error.message),
+    })
+    this.client.subscribe()
+  }
+
+  /** What it shows. */
+  get lines() {
+    return this.messages.map(({ role, parts }) => `${role}: ${parts.map(({ content }) => content ?? "").join("")}`)
+  }
+
+  until(...lines) {
+    const isSo = () => JSON.stringify(this.lines) === JSON.stringify(lines)
+    return this.#watch.until(() => `${JSON.stringify(lines)} on the page, not ${JSON.stringify(this.lines)}`, isSo)
+  }
+
+  close() {
+    this.client.unsubscribe()
+    this.client.stop()
+  }
+}
+
+let server, recycling, sessions, recycled
+beforeAll(async () => {
+  server = await start({ vars: PATIENT })
+  // The client takes what ends sooner for a server that cannot do it.
+  recycling = await start({ vars: { SSE_LIFETIME_SECONDS: "2" } })
+  sessions = await startSessions(server)
+  recycled = await startSessions(recycling)
+})
+afterAll(() => Promise.all([sessions, recycled, server, recycling].map((one) => one?.dispose())))
+
+test("a page is reloaded in the middle of an answer, and shows all of it", async () => {
+  const session = await sessions.open()
+  const page = session.page()
+  const sent = page.client.sendMessage("What is a stream?")
+  const script = await session.answering()
+  await script.say("A stream ", "is ")
+  await page.until("user: What is a stream?", "assistant: A stream is ")
+  page.close()
+  await soon("the question was taken", sent)
+  // Nobody reads this.
+  await script.say("an ", "append-")
+  // Without a server that renders, the page replays the session.
+  const replayed = session.page()
+  await replayed.until("user: What is a stream?", "assistant: A stream is an append-")
+  // With one, it goes on from a snapshot.
+  const snapshot = await materializeSnapshotFromDurableStream({ readUrl: session.url })
+  expect(snapshot.messages.map(({ role }) => role)).toEqual(["user", "assistant"])
+  const resumed = session.page(snapshot)
+  await script.say("only ", "log: ", "é 漢 𝄞\n\n")
+  await script.end()
+  const all = ["user: What is a stream?", "assistant: A stream is an append-only log: é 漢 𝄞\n\n"]
+  await replayed.until(...all)
+  await resumed.until(...all)
+  await soon("all is written", session.written)
+  const kept = await materializeSnapshotFromDurableStream({ readUrl: session.url })
+  expect(kept.messages.map(({ parts }) => parts[0].content)).toEqual(["What is a stream?", "A stream is an append-only log: é 漢 𝄞\n\n"])
+  for (const one of [replayed, resumed]) one.close()
+  expect([page, replayed, resumed].flatMap(({ errors }) => errors)).toEqual([])
+})
+
+test("two pages of one session, question after question: no token is lost or doubled", async () => {
+  const session = await sessions.open()
+  const pages = [session.page(), session.page()]
+  const lines = []
+  for (const [n, page] of [...pages, pages[0]].entries()) {
+    session.script = undefined
+    const sent = page.client.sendMessage(`Count to ${n}00.`)
+    const script = await session.answering()
+    let answer = ""
+    for (let token = 0; token <= n * 100; token += 1) {
+      answer += `${token} `
+      await script.say(`${token} `)
+    }
+    await script.end()
+    lines.push(`user: Count to ${n}00.`, `assistant: ${answer}`)
+    for (const one of pages) await one.until(...lines)
+    await soon("the answer ends", sent)
+  }
+  for (const one of pages) one.close()
+})
+
+test("the server ends the response again and again: the page notices nothing", async () => {
+  const session = await recycled.open()
+  const page = session.page()
+  const sent = page.client.sendMessage("Slowly.")
+  const script = await session.answering()
+  let all = ""
+  for (const round of [1, 2, 3]) {
+    all += `${round} `
+    await script.say(`${round} `)
+    await page.until("user: Slowly.", `assistant: ${all}`)
+    await readersAsked(recycling, session, 1 + round)
+  }
+  await script.end()
+  await soon("the answer ends", sent)
+  expect([page.lines, page.errors]).toEqual([["user: Slowly.", "assistant: 1 2 3 "], []])
+  page.close()
+}, LONG_MS)
+
+test("an answer with a stream of its own, which ends with it", async () => {
+  const path = unique("answers/answer")
+  const writeUrl = `${server.url}/v1/stream/${path}`
+  const script = new Script()
+  const adapter = modelOf(script, "own")
+  const response = await toDurableStreamResponse(chat({ adapter, messages: [{ role: "user", content: "Now." }] }), { stream: { writeUrl } })
+  expect([response.status, response.headers.get("location")]).toEqual([201, writeUrl])
+  await script.say("all ", "of it")
+  await script.end()
+  const types = []
+  let text = ""
+  const connection = durableStreamConnection({ sendUrl: writeUrl, emitSnapshotOnSubscribe: false })
+  await soon("the stream is closed", (async () => {
+    for await (const { type, delta } of connection.subscribe()) {
+      types.push(type)
+      text += delta ?? ""
+    }
+  })())
+  expect(text).toBe("all of it")
+  expect([types.at(0), types.at(-1)]).toEqual(["RUN_STARTED", "RUN_FINISHED"])
+  expect((await server.stream(path).ask("HEAD")).header("stream-closed")).toBe("true")
+})
+
+test("what the application refuses, and a session that is not there, are errors on the page", async () => {
+  const session = await sessions.open()
+  const page = session.page()
+  session.refusal = "too many questions"
+  await soon("refused", page.client.sendMessage("One more?"))
+  expect(page.errors).toEqual(["too many questions"])
+  page.close()
+  const missing = materializeSnapshotFromDurableStream({ readUrl: `${server.url}/v1/stream/${unique("missing")}` })
+  await expect(missing).rejects.toMatchObject({ status: 404 })
+})
