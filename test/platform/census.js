@@ -125,6 +125,11 @@ Object.defineProperty(globalThis, "scheduler", {
   },
 })
 
+const silence = () => new Promise(() => {})
+
+/** Whether what an object asks others is answered: it is, it `"hangs"`, or all that comes back is that they are `"busy"`. */
+let callMood = "answers"
+
 /** A binding whose methods are counted, by the census of whoever calls them. `given` sees what they give. */
 function counted(binding, census, name, given = (result) => result) {
   return new Proxy(binding, {
@@ -139,16 +144,19 @@ function counted(binding, census, name, given = (result) => result) {
 /** A namespace of objects: the calls of its stubs are counted, and of an object's calls the bodies that come back. */
 const namespaceOf = (namespace, census, hasBodies) => {
   const body = (response) => census().body("body of stub.fetch", response)
-  const getByName = (path) =>
-    counted(namespace.getByName(path), census, "stub", (result, key) =>
-      key === "fetch" && hasBodies ? result.then(body) : result,
+  const getByName = (path) => {
+    if (hasBodies && callMood === "hangs") return new Proxy({}, { get: (_, key) => () => census().until(`stub.${key}`, silence()) })
+    const busy = () => new Response("busy", { status: 503 })
+    return counted(namespace.getByName(path), census, "stub", (result, key) =>
+      key === "fetch" && hasBodies ? result.then((response) => body(callMood === "busy" ? busy() : response)) : result,
     )
+  }
   return new Proxy(namespace, { get: (target, key) => (key === "getByName" ? getByName : Reflect.get(target, key)) })
 }
 
 /** What the mirror does: it takes what it is given, fails, or hangs. */
 let mirrorMood = "takes"
-const moods = { takes: async () => [], fails: () => Promise.reject(new Error("D1 fails")), hangs: () => new Promise(() => {}) }
+const moods = { takes: async () => [], fails: () => Promise.reject(new Error("D1 fails")), hangs: silence }
 const mirrorOf = (census) => ({
   prepare: () => ({ bind: () => ({}) }),
   batch: () => census().until("mirror.batch", moods[mirrorMood]()),
@@ -258,6 +266,7 @@ const asked = {
   hurry: (path, { STREAMS }) => STREAMS.getByName(path).hurry(),
   leak: (path, { STREAMS }, kind) => STREAMS.getByName(path).leak(kind),
   mirror: (mood) => void (mirrorMood = mood),
+  calls: (mood) => void (callMood = mood),
   flags: (name) => Cloudflare.compatibilityFlags[name],
 }
 
