@@ -6,14 +6,15 @@ import { createServer } from "node:net"
 import { constants } from "node:os"
 import { join } from "node:path"
 import { migrate } from "./migrate.mjs"
-import { ensureToolchain, ensureWasmBindgen, endWith, root } from "./setup.mjs"
+import { INSTALL_PACKAGES, endWith, ensureToolchain, ensureWasmBindgen, root } from "./setup.mjs"
 
 /** How often wrangler is started when its helper socket collides. */
 const STARTS_MAX = 5
 
 const HOST = "127.0.0.1"
 const port = process.env.PORT || "8787"
-const PORT_IN_USE = `Port ${port} of ${HOST} is in use. Stop the program that listens on it, or choose another port: PORT=9000 npx -y pnpm@10 dev`
+const ANOTHER_PORT = "choose another port: PORT=9000 npx -y pnpm@10 dev"
+const PORT_IN_USE = `Port ${port} of ${HOST} is in use. Stop the program that listens on it, or ${ANOTHER_PORT}`
 
 // Before the build, which takes a minute.
 await expectPort()
@@ -37,8 +38,9 @@ for (let start = 1; ; start += 1) {
   // Wrangler chooses the port of its debugger's socket before it binds it, so another wrangler may bind it first.
   const collided = taken !== undefined && status !== 0 && !signalled
   if (!collided) process.exit(status)
-  if (start === STARTS_MAX) endWith(`Wrangler's helper socket collided ${start} times (${taken}). Stop other wranglers, and start again.`, status)
-  console.error(`Wrangler's helper socket collided with another program's (${taken}). Starting wrangler again (${start + 1} of ${STARTS_MAX}) ...`)
+  const collision = `Wrangler's helper socket collided with another program's (${taken})`
+  if (start === STARTS_MAX) endWith(`${collision} ${start} times. Stop other wranglers, and run this again.`, status)
+  console.error(`${collision}. Starting wrangler again (${start + 1} of ${STARTS_MAX}) ...`)
 }
 
 /**
@@ -48,15 +50,17 @@ for (let start = 1; ; start += 1) {
 async function serve() {
   const wrangler = join(root, "node_modules", ".bin", "wrangler")
   const args = ["dev", "--local", "--ip", HOST, "--port", port]
-  server = spawn(wrangler, args, { cwd: root, stdio: ["inherit", "inherit", "pipe"], env: { ...colours(), ...process.env } })
+  const env = { ...colours(), ...process.env }
+  server = spawn(wrangler, args, { cwd: root, stdio: ["inherit", "inherit", "pipe"], env })
   let errors = ""
   server.stderr.on("data", (bytes) => {
     process.stderr.write(bytes)
     errors = `${errors}${bytes}`.slice(-10_000)
   })
-  server.on("error", (error) => endWith(`Wrangler cannot be started (${error.message}). Install the packages: npx -y pnpm@10 install`))
+  server.on("error", ({ message }) => endWith(`Wrangler cannot be started (${message}). ${INSTALL_PACKAGES}`))
   const [code, signal] = await once(server, "close")
-  return { status: code ?? 128 + constants.signals[signal], taken: /Address already in use \(([^)]+)\)/.exec(errors)?.[1] }
+  const status = code ?? 128 + constants.signals[signal]
+  return { status, taken: /Address already in use \(([^)]+)\)/.exec(errors)?.[1] }
 }
 
 /** Wrangler sees a pipe where a terminal may be. */
@@ -73,7 +77,7 @@ async function expectPort() {
     await listening
   } catch (error) {
     if (error.code === "EADDRINUSE") endWith(PORT_IN_USE)
-    endWith(`The server cannot listen on port ${port} (${error.message}). Choose another port: PORT=9000 npx -y pnpm@10 dev`)
+    endWith(`The server cannot listen on port ${port} (${error.message}): ${ANOTHER_PORT}`)
   }
   const closed = once(probe, "close")
   probe.close()

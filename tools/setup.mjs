@@ -18,10 +18,8 @@ export function endWith(sentence, status = 1) {
 }
 
 /** What to do where a command is not there. */
-const MISSING = {
-  rustup: "Install Rust with rustup (https://rustup.rs), open a new terminal, and run this again.",
-  cargo: "Install Rust with rustup (https://rustup.rs), open a new terminal, and run this again.",
-}
+const INSTALL_RUST = "Install Rust with rustup (https://rustup.rs), open a new terminal, and run this again."
+export const INSTALL_PACKAGES = "Install the packages: npx -y pnpm@10 install"
 
 /**
  * Runs a command in the checkout with its output shown, and ends this process with its status if it fails.
@@ -35,7 +33,8 @@ export function run(command, args, { env = {}, failed } = {}) {
     stdio: "inherit",
     env: { ...process.env, ...env },
   })
-  if (error) endWith(`${command} cannot be run (${error.message}). ${MISSING[command] ?? "Install the packages: npx -y pnpm@10 install"}`)
+  const isRust = ["rustup", "cargo"].includes(command)
+  if (error) endWith(`${command} cannot be run (${error.message}). ${isRust ? INSTALL_RUST : INSTALL_PACKAGES}`)
   if (status === 0) return
   if (failed) endWith(failed, status ?? 1)
   process.exit(status ?? 1)
@@ -73,7 +72,7 @@ export function ensureWasmBindgen() {
   const args = ["install", "--debug", "--locked", "--root", tools, "--target-dir", scratch, "--bin", "wasm-bindgen"]
   run("cargo", [...args, `wasm-bindgen-cli@${version}`], {
     env: { CARGO_PROFILE_DEV_DEBUG: "none" },
-    failed: "wasm-bindgen-cli was not built. It takes the network and a C compiler (cc, as a linker): check both, and run this again.",
+    failed: "wasm-bindgen-cli was not built. That takes the network and a C compiler: check both, and run this again.",
   })
   rmSync(scratch, { recursive: true })
   return path

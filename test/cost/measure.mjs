@@ -27,8 +27,8 @@ const LATE_MAX_MS = 500
  * @property {number} reconnects of SSE readers
  * @property {number} timeouts of long-polls
  * @property {number} sockets that are open between edge and objects
- * @property {{ sinceStartMs: number, inWindowMs: number }} cpu of the process, with what it uses when nobody asks
- * @property {Record<string, number>} counts in the window, by name; `cpu_ms` is without what it uses when nobody asks
+ * @property {{ sinceStartMs: number, inWindowMs: number }} cpu of the process, with what it uses when it is idle
+ * @property {Record<string, number>} counts in the window, by name; `cpu_ms` is without what it uses when it is idle
  *
  * @param {import("./workload.mjs").Scenario} scenario
  * @param {number} readerCount
@@ -131,8 +131,8 @@ class Workload {
 }
 
 /**
- * What a server uses when nobody asks, per millisecond: as much as in the least busy part of this time, because its start may go on
- * into it, and longer on a busier machine.
+ * What an idle server uses, per millisecond: as much as in the least busy part of this time. Its start may go on into this time,
+ * and the longer the busier the machine is.
  */
 async function idleCpuPerMs({ pid }, millis) {
   const parts = []
@@ -194,7 +194,7 @@ async function expectWhole(server, proxy, { streams }) {
   if (objects !== streams + 1 || objects_left_out > 0) throw new Error(`${streams} streams, ${objects} objects`)
 }
 
-/** What must hold of any count, whatever the code under test does, and however busy the machine is. @param {Measured} measured */
+/** What must hold of any count, whatever the code under test and the machine do. @param {Measured} measured */
 export function expectSane(measured, { live, streams, appendsPerSecond }, plan) {
   const { readers, seconds, appends, reconnects, timeouts, cpu, counts } = measured
   const expect = (holds, what) => {
@@ -209,7 +209,7 @@ export function expectSane(measured, { live, streams, appendsPerSecond }, plan) 
   const awake = (objects) => (counts.object_busy_ms + counts.object_idle_ms) / (objects * seconds * 1000)
   expect(awake(streams + 1) <= 1.05, "an object is awake at most all the time")
   expect(awake(streams) >= 0.95 || streams > 1 || appendsPerSecond < 1, "an object with an append a second never sleeps")
-  // Of the process itself. What is left of it without what it uses when nobody asks may be nothing on a busy machine.
+  // The process's own: `cpu_ms`, which has the idle use subtracted, may be 0 on a busy machine.
   expect(cpu.sinceStartMs > 0, "CPU was used")
   // The clock's tick is 10 ms, and the few requests of a tiny run may take less.
   expect(plan.mode === "tiny" || cpu.inWindowMs > 0, "CPU was used for requests")
