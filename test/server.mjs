@@ -2,9 +2,8 @@
 
 import { dirname, join } from "node:path"
 import { Miniflare, convertV4MiniflareOptions } from "miniflare"
-import { unstable_getMiniflareWorkerOptions as workerOptionsOf, unstable_readConfig as readConfig } from "wrangler"
-
-const root = join(import.meta.dirname, "..")
+import { unstable_getMiniflareWorkerOptions as workerOptionsOf } from "wrangler"
+import { config, root } from "./deployed.mjs"
 
 /**
  * @typedef {{ timestamp: number, level: string, message: string }} LogLine what the worker wrote to its console
@@ -22,7 +21,6 @@ const root = join(import.meta.dirname, "..")
 export async function startServer(options = {}) {
   const { vars = {}, registry = false, mirrors = false, ratelimits, outboundService, persistTo } = options
   const { onLog = printTrouble } = options
-  const config = readConfig({ config: join(root, "wrangler.toml") })
   const { workerOptions, main } = workerOptionsOf(config)
   // Rules for finding modules are wrangler's own; the build is just these two files.
   const { modulesRules: _, d1Databases, ...bindingsAndDate } = workerOptions

@@ -1,28 +1,97 @@
 // Serves the worker on 127.0.0.1 (port 8787, or PORT), doing all set-up first.
 
 import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { createServer } from "node:net"
+import { constants } from "node:os"
 import { join } from "node:path"
 import { migrate } from "./migrate.mjs"
-import { ensureToolchain, ensureWasmBindgen, root } from "./setup.mjs"
+import { INSTALL_PACKAGES, endWith, ensureToolchain, ensureWasmBindgen, root } from "./setup.mjs"
 
+/** How often wrangler is started when its helper socket collides. */
+const STARTS_MAX = 5
+
+const HOST = "127.0.0.1"
+const port = process.env.PORT || "8787"
+const ANOTHER_PORT = "choose another port: PORT=9000 npx -y pnpm@10 dev"
+const PORT_IN_USE = `Port ${port} of ${HOST} is in use. Stop the program that listens on it, or ${ANOTHER_PORT}`
+
+// Before the build, which takes a minute.
+await expectPort()
 ensureToolchain()
 ensureWasmBindgen()
 migrate("--local")
 console.log("Building the worker, then serving it (the first build takes about a minute) ...")
 
-const wrangler = join(root, "node_modules", ".bin", "wrangler")
-const port = process.env.PORT || "8787"
-const args = ["dev", "--local", "--ip", "127.0.0.1", "--port", port]
-const server = spawn(wrangler, args, { cwd: root, stdio: "inherit" })
-server.on("exit", (code) => process.exit(code ?? 0))
-for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => server.kill(signal))
+let server
+let signalled = false
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
+  process.on(signal, () => {
+    signalled = true
+    server.kill(signal)
+  })
+}
+sayMode()
+for (let start = 1; ; start += 1) {
+  const { status, taken } = await serve()
+  if (taken === `${HOST}:${port}`) endWith(PORT_IN_USE, status)
+  // Wrangler chooses the port of its debugger's socket before it binds it, so another wrangler may bind it first.
+  const collided = taken !== undefined && status !== 0 && !signalled
+  if (!collided) process.exit(status)
+  const collision = `Wrangler's helper socket collided with another program's (${taken})`
+  if (start === STARTS_MAX) endWith(`${collision} ${start} times. Stop other wranglers, and run this again.`, status)
+  console.error(`${collision}. Starting wrangler again (${start + 1} of ${STARTS_MAX}) ...`)
+}
+
+/**
+ * Runs wrangler until it ends.
+ * @returns {Promise<{ status: number, taken?: string }>} how it ended, and which address it said was in use
+ */
+async function serve() {
+  const wrangler = join(root, "node_modules", ".bin", "wrangler")
+  const args = ["dev", "--local", "--ip", HOST, "--port", port]
+  const env = { ...colours(), ...process.env }
+  server = spawn(wrangler, args, { cwd: root, stdio: ["inherit", "inherit", "pipe"], env })
+  let errors = ""
+  server.stderr.on("data", (bytes) => {
+    process.stderr.write(bytes)
+    errors = `${errors}${bytes}`.slice(-10_000)
+  })
+  server.on("error", ({ message }) => endWith(`Wrangler cannot be started (${message}). ${INSTALL_PACKAGES}`))
+  const [code, signal] = await once(server, "close")
+  const status = code ?? 128 + constants.signals[signal]
+  return { status, taken: /Address already in use \(([^)]+)\)/.exec(errors)?.[1] }
+}
+
+/** Wrangler sees a pipe where a terminal may be. */
+function colours() {
+  return process.stderr.isTTY && !process.env.NO_COLOR ? { FORCE_COLOR: "1" } : {}
+}
+
+/** Ends with what to do if the port cannot be listened on. */
+async function expectPort() {
+  const probe = createServer()
+  try {
+    const listening = once(probe, "listening")
+    probe.listen(Number(port), HOST)
+    await listening
+  } catch (error) {
+    if (error.code === "EADDRINUSE") endWith(PORT_IN_USE)
+    endWith(`The server cannot listen on port ${port} (${error.message}): ${ANOTHER_PORT}`)
+  }
+  const closed = once(probe, "close")
+  probe.close()
+  await closed
+}
 
 /** Says who may do what, once the worker answers. */
-const telling = setInterval(async () => {
-  const health = await fetch(`http://127.0.0.1:${port}/health`).catch(() => undefined)
-  if (!health) return
-  clearInterval(telling)
-  const { mode, error } = await health.json()
-  console.log(error ? error.message : `Mode: ${mode}${mode === "open" ? " (whoever reaches it may do everything)" : ""}`)
-}, 500)
-telling.unref()
+function sayMode() {
+  const asking = setInterval(async () => {
+    const health = await fetch(`http://${HOST}:${port}/health`).catch(() => undefined)
+    if (!health) return
+    clearInterval(asking)
+    const { mode, error } = await health.json()
+    console.log(error ? error.message : `Mode: ${mode}${mode === "open" ? " (whoever reaches it may do everything)" : ""}`)
+  }, 500)
+  asking.unref()
+}

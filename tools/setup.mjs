@@ -11,15 +11,33 @@ export const root = join(import.meta.dirname, "..")
 const tools = join(root, ".tools")
 const scratch = join(tools, "target")
 
-/** Runs a command in the checkout with its output shown, and ends this process with its status if it fails. */
-export function run(command, args, env = {}) {
+/** Ends this process with a sentence that says what to do. @returns {never} */
+export function endWith(sentence, status = 1) {
+  console.error(sentence)
+  process.exit(status)
+}
+
+/** What to do where a command is not there. */
+const INSTALL_RUST = "Install Rust with rustup (https://rustup.rs), open a new terminal, and run this again."
+export const INSTALL_PACKAGES = "Install the packages: npx -y pnpm@10 install"
+
+/**
+ * Runs a command in the checkout with its output shown, and ends this process with its status if it fails.
+ * @param {string} command
+ * @param {string[]} args
+ * @param {{ env?: Record<string, string>, failed?: string }} [options] `failed` says what to do then
+ */
+export function run(command, args, { env = {}, failed } = {}) {
   const { status, error } = spawnSync(command, args, {
     cwd: root,
     stdio: "inherit",
     env: { ...process.env, ...env },
   })
-  if (error) throw new Error(`cannot run ${command}: ${error.message}`)
-  if (status !== 0) process.exit(status ?? 1)
+  const isRust = ["rustup", "cargo"].includes(command)
+  if (error) endWith(`${command} cannot be run (${error.message}). ${isRust ? INSTALL_RUST : INSTALL_PACKAGES}`)
+  if (status === 0) return
+  if (failed) endWith(failed, status ?? 1)
+  process.exit(status ?? 1)
 }
 
 /** What a command prints, or "" if it cannot be run. */
@@ -40,7 +58,8 @@ export function ensureToolchain() {
   const installed = output("rustup", ["target", "list", "--installed"])
   if (installed.includes("wasm32-unknown-unknown")) return
   console.log("Installing the Rust toolchain of rust-toolchain.toml (once; under a minute) ...")
-  run("rustup", ["toolchain", "install", "--no-self-update"])
+  const failed = "The Rust toolchain was not installed. Rustup downloads it: check the network, and run this again."
+  run("rustup", ["toolchain", "install", "--no-self-update"], { failed })
 }
 
 /** The path of wasm-bindgen's command. */
@@ -51,7 +70,10 @@ export function ensureWasmBindgen() {
   console.log(`Building wasm-bindgen-cli ${version} into .tools (once; 1 to 2 minutes) ...`)
   // Unoptimised is built in a third of the time, and runs for half a second.
   const args = ["install", "--debug", "--locked", "--root", tools, "--target-dir", scratch, "--bin", "wasm-bindgen"]
-  run("cargo", [...args, `wasm-bindgen-cli@${version}`], { CARGO_PROFILE_DEV_DEBUG: "none" })
+  run("cargo", [...args, `wasm-bindgen-cli@${version}`], {
+    env: { CARGO_PROFILE_DEV_DEBUG: "none" },
+    failed: "wasm-bindgen-cli was not built. That takes the network and a C compiler: check both, and run this again.",
+  })
   rmSync(scratch, { recursive: true })
   return path
 }

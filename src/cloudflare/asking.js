@@ -1,4 +1,11 @@
 // What one object, or the edge, asks others: calls and no requests, so that no client's request can look like one.
+//
+// A call that is pending keeps the object that made it in memory, so every call of an object has a time limit.
+
+import { within } from "./stalls.js"
+
+/** How long an object waits for another one, which answers in one synchronous step. */
+const CALL_MAX_MS = 30_000
 
 /**
  * Asks a stream what another one wants to know. A stub of its own for each call: a broken one stays broken.
@@ -7,7 +14,8 @@
  * @param {string} question
  * @returns {Promise<string>}
  */
-export const askStream = (namespace, path, question) => namespace.getByName(path).asked(question)
+export const askStream = async (namespace, path, question) =>
+  within(CALL_MAX_MS, namespace.getByName(path).asked(question))
 
 /**
  * The same, of bytes, which may be passed on without being looked at: a request, because a body that comes with a call takes
@@ -18,10 +26,12 @@ export const askStream = (namespace, path, question) => namespace.getByName(path
  * @returns {Promise<Response>}
  */
 export async function inheritFrom(namespace, path, question) {
-  const ask = () => namespace.getByName(path).fetch("https://streams/inherited", { headers: { question } })
+  const ask = () =>
+    within(CALL_MAX_MS, namespace.getByName(path).fetch("https://streams/inherited", { headers: { question } }))
   try {
     return await ask()
-  } catch {
+  } catch (error) {
+    if (error === within.late) throw error
     // It changes nothing, and objects move now and then.
     return await ask()
   }
@@ -97,4 +107,5 @@ export const list = async (namespace, registry, ask) => namespace.getByName(regi
  * @param {string[]} words
  * @returns {Promise<void>}
  */
-export const record = async (namespace, registry, words) => namespace.getByName(registry).record(words)
+export const record = async (namespace, registry, words) =>
+  within(CALL_MAX_MS, namespace.getByName(registry).record(words))

@@ -7,6 +7,8 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::{Bucket, Env};
 
+use super::clock;
+use crate::protocol::Millis;
 use crate::storage::Failure;
 use crate::storage::listing::Listed;
 
@@ -18,6 +20,9 @@ const NOT_SATISFIABLE: &str = "(10039)";
 /// How much is on its way to the bucket at a time, at most; mostly it is a block. Requests are served in between, and
 /// handing over more at once would stop them for milliseconds.
 const PART_BYTES: usize = 256 << 10;
+
+/// How long the bucket may take to delete a page of objects.
+const DELETE_MAX: Millis = 60_000;
 
 #[wasm_bindgen(module = "/src/cloudflare/putting.js")]
 extern "C" {
@@ -108,7 +113,8 @@ impl SegmentBucket {
     /// Deletes objects, whether or not they are there. It is not billed.
     pub(super) async fn delete(&self, keys: Vec<String>) -> Result<(), Failure> {
         let first = keys.first().cloned().unwrap_or_default();
-        let deleted = self.bucket.delete_multiple(keys).await;
+        let late = || Failure::new("delete segments", format_args!("{first}: not within {DELETE_MAX} ms"));
+        let deleted = clock::within(DELETE_MAX, self.bucket.delete_multiple(keys)).await.ok_or_else(late)?;
         deleted.map_err(|error| failure("delete segments", &first, &error))
     }
 }

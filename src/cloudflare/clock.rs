@@ -1,5 +1,8 @@
 //! Time and chance, where they come from.
 
+use std::pin::pin;
+
+use futures_util::future::{Either, select};
 use js_sys::{Object, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -47,6 +50,15 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         self.abort.abort();
+    }
+}
+
+/// What a future gives, or `None` if it takes longer than that. The platform goes on with what it does for the future.
+pub(super) async fn within<T>(millis: Millis, future: impl Future<Output = T>) -> Option<T> {
+    let timer = Timer::new(millis);
+    match select(pin!(future), timer.over()).await {
+        Either::Left((given, _)) => Some(given),
+        Either::Right(_) => None,
     }
 }
 

@@ -94,9 +94,7 @@ fn pass(
     {
         return reply::over(&waiting.asker.seen(answer.clone()), response.body()).map(JsValue::from);
     }
-    if let Some(body) = response.body() {
-        let _nobody_reads_it = body.cancel();
-    }
+    give_up(response);
     match served {
         Ok(Answer::Cold(other)) => {
             waiting.cold = other;
@@ -106,9 +104,17 @@ fn pass(
     }
 }
 
+/// Nobody reads the body: left alone it would be on its way until the platform ends it.
+fn give_up(response: &Response) {
+    if let Some(body) = response.body() {
+        let _nobody_waits_for_it = body.cancel();
+    }
+}
+
 /// What an owner answered.
 pub(super) async fn fetched(response: Response) -> Result<Fetched, Failure> {
     if response.status() == Reply::LATER.as_u16() {
+        give_up(&response);
         return Ok(Fetched::Busy);
     }
     match read_told(&reply::told_by(&response))? {

@@ -14,8 +14,12 @@ use super::log;
 use super::stream_object::Inner;
 use crate::object::Ports;
 use crate::object::mirror::{Delivery, REST_MIN};
+use crate::protocol::Millis;
 
 const BINDING: &str = "ADMIN_DB";
+
+/// How long the database may take. To carry out a batch twice changes nothing.
+const BATCH_MAX: Millis = 30_000;
 
 #[wasm_bindgen]
 extern "C" {
@@ -58,7 +62,9 @@ impl Mirror {
             let prepared = database.prepare(statement.text)?.bind(&delivery.path, &statement.notices)?;
             statements.push(&prepared);
         }
-        let _results = JsFuture::from(database.batch(&statements)?).await?;
+        let batch = JsFuture::from(database.batch(&statements)?);
+        let late = || JsValue::from(format!("no answer within {BATCH_MAX} ms"));
+        let _results = clock::within(BATCH_MAX, batch).await.ok_or_else(late)??;
         #[cfg(feature = "counters")]
         counters::add(|counts| counts.mirror_rows_written += rows_written(&_results));
         Ok(())

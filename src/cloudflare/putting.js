@@ -1,6 +1,11 @@
 // An object on its way to R2, part by part: whoever asks something meanwhile waits for one part and not for all, and no
 // buffer is as large as the object.
 
+import { within } from "./stalls.js"
+
+/** How long R2 may take for a part, and to store the object after the last one. */
+const PART_MAX_MS = 60_000
+
 /** An object that is being put. */
 export class Putting {
   #writer
@@ -32,12 +37,20 @@ export class Putting {
   /** Resolves once the object is stored. */
   async end() {
     await this.#unlessRefused(this.#writer.close())
-    await this.#stored
+    await within(PART_MAX_MS, this.#stored)
   }
 
-  /** A bucket that refuses may leave what it has not read: what it said is told, and not waited for it to read. */
-  #unlessRefused(written) {
+  /**
+   * A bucket that refuses may leave what it has not read: what it said is told, and not waited for it to read. What takes too
+   * long is given up, and so is the rest of the object.
+   */
+  async #unlessRefused(written) {
     written.catch(() => {})
-    return Promise.race([written, this.#stored.then(() => written)])
+    try {
+      await within(PART_MAX_MS, Promise.race([written, this.#stored.then(() => written)]))
+    } catch (error) {
+      this.#writer.abort(error).catch(() => {})
+      throw error
+    }
   }
 }

@@ -15,10 +15,14 @@ use super::counters;
 use super::stream_object::Inner;
 use crate::object::cold::{Cold, Fetch, Fetched};
 use crate::object::{Answer, Ports, Stop};
+use crate::protocol::Millis;
 use crate::protocol::command::{Command, Read};
 use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_HELD};
 use crate::storage::Failure;
 use crate::storage::segment_file::ENDING_BYTES;
+
+/// How long a read waits for what it needs: longer than an object waits for another one.
+const FETCH_MAX: Millis = 60_000;
 
 /// A read that needs something from elsewhere.
 pub(super) struct Waiting {
@@ -87,8 +91,14 @@ impl Inner {
     }
 
     async fn fetch_all(&self, cold: &Cold) -> Vec<Fetched> {
-        let fetched = join_all(cold.fetches.iter().map(|fetch| self.fetch(fetch))).await;
-        fetched.into_iter().map(|fetched| fetched.unwrap_or_else(Fetched::Failed)).collect()
+        let fetched = join_all(cold.fetches.iter().map(|fetch| self.fetch(fetch)));
+        let late = || Failure::new("fetch cold part", format_args!("nothing came within {FETCH_MAX} ms"));
+        match clock::within(FETCH_MAX, fetched).await {
+            Some(fetched) => {
+                fetched.into_iter().map(|fetched| fetched.unwrap_or_else(Fetched::Failed)).collect()
+            }
+            None => cold.fetches.iter().map(|_| Fetched::Failed(late())).collect(),
+        }
     }
 
     async fn fetch(&self, fetch: &Fetch) -> Result<Fetched, Failure> {

@@ -1,11 +1,9 @@
 // The worker that counts, in a plain workerd process of its own, deployed as wrangler.toml says.
 
 import { join } from "node:path"
-import { unstable_readConfig as readConfig } from "wrangler"
+import { compatibility, config, root } from "../deployed.mjs"
 import { startWorkerd } from "../bench/targets/workerd.mjs"
 
-const root = join(import.meta.dirname, "../..")
-const config = readConfig({ config: join(root, "wrangler.toml") })
 const built = join(root, "target/counters")
 
 /** How long an SSE response lives, as deployed. */
@@ -16,8 +14,7 @@ export function startCountingServer(vars = {}) {
   return startWorkerd({
     files: [join(built, "index.js"), join(built, "index_bg.wasm")],
     className: "StreamObject",
-    compatibilityDate: config.compatibility_date,
-    compatibilityFlags: config.compatibility_flags,
+    ...compatibility,
     // All readers meet in one isolate here, and their reads would be collapsed: on Cloudflare they are spread over many.
     vars: { ...config.vars, ALLOW_OPEN: "1", EDGE_CACHE: "off", ...vars },
     bucket: config.r2_buckets[0]?.binding,

@@ -69,7 +69,8 @@ export class Bucket {
   #get({ object, range }, response) {
     const bytes = this.objects.get(object)
     if (!bytes) return refuse(response, 404, 10007, "The specified key does not exist.")
-    const [offset, length] = [Number(range.offset), Number(range.length)]
+    const length = Number(range.length ?? Math.min(range.suffix, bytes.length))
+    const offset = Number(range.offset ?? bytes.length - length)
     const head = { ...headOf(object, bytes.length), range: { offset, length } }
     return describe(response, head, bytes.subarray(offset, offset + length))
   }

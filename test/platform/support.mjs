@@ -7,11 +7,10 @@ import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
-import { unstable_readConfig as readConfig } from "wrangler"
+import { compatibility, config, root } from "../deployed.mjs"
 import { openUnless, startServer } from "../server.mjs"
 
-/** The checkout. */
-export const root = join(import.meta.dirname, "../..")
+export { root }
 
 /** The binary that Miniflare runs, itself and not through a script: what is killed is workerd. */
 const workerd = createRequire(import.meta.resolve("miniflare"))("workerd").default
@@ -189,15 +188,14 @@ export class Stream {
  * stands in front of it, unlike Miniflare's proxy: it sees each URL, body and disconnection as the client made it. It has
  * no bucket for segments unless it is given one. A `world`, the text of a module, is what it fetches from, and its
  * entrypoints `Registry` and `Limit` are the bindings of these names; with an entrypoint `Streams` that is all there is of
- * objects.
+ * objects. A `front`, the file of a module, is the worker instead, and imports the built one as `./index.js`.
  */
-export async function startWorkerd(folder, vars = {}, bucket = undefined, world = undefined) {
+export async function startWorkerd(folder, vars = {}, bucket = undefined, world = undefined, front = undefined) {
   const disk = join(folder, "disk")
   const unixPath = join(folder, "socket")
   await rm(unixPath, { force: true })
   await mkdir(disk, { recursive: true })
   for (const file of ["index.js", "index_bg.wasm"]) await copyFile(join(root, "build", file), join(folder, file))
-  const config = readConfig({ config: join(root, "wrangler.toml") })
   const texts = Object.entries({ ...config.vars, ...openUnless(vars), LOG_LEVEL: "debug", ...vars }).map(
     ([name, value]) => `(name = "${name}", text = ${JSON.stringify(value)}),`,
   )
@@ -212,6 +210,11 @@ export async function startWorkerd(folder, vars = {}, bucket = undefined, world 
   const objects = worldBindings.join().includes("STREAMS") ? "" : `(name = "STREAMS", durableObjectNamespace = "StreamObject"),`
   const worldSocket = world ? `(name = "world", address = "127.0.0.1:0", http = (), service = "world"),` : ""
   if (world) await writeFile(join(folder, "world.js"), world)
+  if (front) await copyFile(front, join(folder, "front.js"))
+  const frontModule = front ? `(name = "front.js", esModule = embed "front.js"), ` : ""
+  const { compatibilityDate, compatibilityFlags } = compatibility
+  // A front may follow what is done on whose behalf.
+  const flags = [...compatibilityFlags, ...(front ? ["nodejs_als"] : [])]
   await writeFile(
     join(folder, "config.capnp"),
     `using Workerd = import "/workerd/workerd.capnp";
@@ -225,9 +228,9 @@ const config :Workerd.Config = (
   logging = (structuredLogging = true),
 );
 const streams :Workerd.Worker = (
-  modules = [(name = "index.js", esModule = embed "index.js"), (name = "index_bg.wasm", wasm = embed "index_bg.wasm")],
-  compatibilityDate = ${JSON.stringify(config.compatibility_date)},
-  compatibilityFlags = ${JSON.stringify(config.compatibility_flags)},
+  modules = [${frontModule}(name = "index.js", esModule = embed "index.js"), (name = "index_bg.wasm", wasm = embed "index_bg.wasm")],
+  compatibilityDate = ${JSON.stringify(compatibilityDate)},
+  compatibilityFlags = ${JSON.stringify(flags)},
   durableObjectNamespaces = [(className = "StreamObject", uniqueKey = "streams", enableSql = true)],
   durableObjectStorage = (localDisk = "disk"),
   bindings = [${objects} ${bucketBinding} ${worldBindings.join(" ")} ${texts.join(" ")}],
@@ -237,7 +240,7 @@ ${
   world
     ? `const world :Workerd.Worker = (
   modules = [(name = "world.js", esModule = embed "world.js")],
-  compatibilityDate = ${JSON.stringify(config.compatibility_date)},
+  compatibilityDate = ${JSON.stringify(compatibilityDate)},
 );`
     : ""
 }

@@ -4,12 +4,9 @@ import { fork } from "node:child_process"
 import { mkdtempSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { unstable_readConfig as readConfig } from "wrangler"
+import { compatibility, config, root } from "../../deployed.mjs"
 import { stopperOf } from "./child.mjs"
 import { startWorkerd } from "./workerd.mjs"
-
-const root = join(import.meta.dirname, "../../..")
-const config = readConfig({ config: join(root, "wrangler.toml") })
 
 /**
  * @typedef {object} Process a running server
@@ -35,7 +32,7 @@ const ours = {
     startWorkerd({
       files: ours.files,
       className: "StreamObject",
-      compatibilityDate: config.compatibility_date,
+      ...compatibility,
       // Long enough that no live response ends by itself while it is measured; nothing else depends on them.
       vars: { ...config.vars, ALLOW_OPEN: "1", LONG_POLL_TIMEOUT_SECONDS: "60", SSE_LIFETIME_SECONDS: "600" },
       bucket: config.r2_buckets[0]?.binding,
@@ -50,7 +47,8 @@ const floor = {
     startWorkerd({
       files: floor.files,
       className: "FloorObject",
-      compatibilityDate: config.compatibility_date,
+      // The flags are what our worker needs; the floor needs none.
+      compatibilityDate: compatibility.compatibilityDate,
     }),
 }
 

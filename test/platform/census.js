@@ -1,0 +1,280 @@
+// The built worker with a census around it. The census counts what each object, and the edge, has begun and not ended: timers,
+// fetches, calls, operations of the bucket and of the mirror, promises given to `waitUntil`, and bodies that nobody reads. Each
+// of them keeps an object in memory, billed, for up to 15 minutes.
+//
+// `/census/<path>` answers with what is pending in an object, `/census/` with what is pending at the edge, and `/loads/<path>`
+// with how often an object was made. `census.mjs` asks.
+
+import { AsyncLocalStorage } from "node:async_hooks"
+import * as built from "./index.js"
+
+/** How long the census waits for the end of what is about to end. */
+const SOON_MS = 250
+/** A timer of at least this long can be hurried. */
+const FAR_MS = 1000
+
+const real = { setTimeout, clearTimeout, setInterval, clearInterval, timeout: AbortSignal.timeout }
+const realFetch = globalThis.fetch
+const now = () => Date.now()
+
+/** On whose behalf something is begun. @type {AsyncLocalStorage<Census>} */
+const current = new AsyncLocalStorage()
+
+class Census {
+  /** @type {Set<{ label: string, fire?: () => void, isOver?: () => boolean }>} */
+  pending = new Set()
+
+  begin(label, more) {
+    const one = { label, ...more }
+    this.pending.add(one)
+    return one
+  }
+
+  /** Counts a promise until it has settled. */
+  until(label, promise) {
+    const one = this.begin(label)
+    const end = () => this.pending.delete(one)
+    promise.then(end, end)
+    return promise
+  }
+
+  /** Counts the body of a response until somebody reads it or gives it up. */
+  body(label, response) {
+    if (response?.body) this.begin(label, { isOver: () => response.bodyUsed || response.body.locked })
+    return response
+  }
+
+  /** What is pending, once that is nothing or has been something for a while. */
+  async told() {
+    const begin = now()
+    for (;;) {
+      for (const one of this.pending) if (one.isOver?.()) this.pending.delete(one)
+      if (this.pending.size === 0 || now() - begin > SOON_MS) break
+      await new Promise((resolve) => real.setTimeout(resolve, 5))
+    }
+    return [...this.pending].map(({ label }) => label).sort()
+  }
+
+  /** Fires the timers that are far away, as if their time had come. */
+  hurry() {
+    for (const { fire } of [...this.pending]) fire?.()
+  }
+}
+
+/** @type {Map<unknown, { census: Census, one: object }>} by what `setTimeout` gave */
+const timers = new Map()
+
+/** What is begun on behalf of nobody that is known. */
+const unknown = new Census()
+
+const forget = (id) => {
+  const timer = timers.get(id)
+  timers.delete(id)
+  timer?.census.pending.delete(timer.one)
+}
+
+globalThis.setTimeout = (run, millis = 0, ...args) => {
+  const census = current.getStore()
+  if (census === undefined) return real.setTimeout(run, millis, ...args)
+  const ended = () => {
+    forget(id)
+    run(...args)
+  }
+  const id = real.setTimeout(ended, millis)
+  const fire = () => {
+    real.clearTimeout(id)
+    ended()
+  }
+  timers.set(id, { census, one: census.begin(`timer ${millis} ms`, { fire: millis >= FAR_MS ? fire : undefined }) })
+  return id
+}
+globalThis.setInterval = (run, millis, ...args) => {
+  const id = real.setInterval(run, millis, ...args)
+  const census = current.getStore()
+  if (census) timers.set(id, { census, one: census.begin(`interval ${millis} ms`) })
+  return id
+}
+globalThis.clearTimeout = (id) => {
+  forget(id)
+  real.clearTimeout(id)
+}
+globalThis.clearInterval = (id) => {
+  forget(id)
+  real.clearInterval(id)
+}
+globalThis.fetch = (...args) => {
+  const fetched = realFetch(...args)
+  return current.getStore()?.until("fetch", fetched) ?? fetched
+}
+AbortSignal.timeout = (millis) => {
+  const signal = real.timeout.call(AbortSignal, millis)
+  current.getStore()?.begin(`timer ${millis} ms`, { isOver: () => signal.aborted })
+  return signal
+}
+Object.defineProperty(globalThis, "scheduler", {
+  value: {
+    wait: (millis, { signal } = {}) =>
+      new Promise((resolve, reject) => {
+        if (signal?.aborted) return reject(signal.reason)
+        const id = setTimeout(resolve, millis)
+        signal?.addEventListener("abort", () => {
+          clearTimeout(id)
+          reject(signal.reason)
+        })
+      }),
+  },
+})
+
+const silence = () => new Promise(() => {})
+
+/** Whether what an object asks others is answered: it is, it `"hangs"`, or all that comes back is that they are `"busy"`. */
+let callMood = "answers"
+
+/** A binding whose methods are counted, by the census of whoever calls them. `given` sees what they give. */
+function counted(binding, census, name, given = (result) => result) {
+  return new Proxy(binding, {
+    get(target, key) {
+      const value = Reflect.get(target, key)
+      if (typeof value !== "function" || key === "constructor") return value
+      return (...args) => given(census().until(`${name}.${String(key)}`, target[key](...args)), key)
+    },
+  })
+}
+
+/** A namespace of objects: the calls of its stubs are counted, and of an object's calls the bodies that come back. */
+const namespaceOf = (namespace, census, hasBodies) => {
+  const body = (response) => census().body("body of stub.fetch", response)
+  const getByName = (path) => {
+    if (hasBodies && callMood === "hangs") return new Proxy({}, { get: (_, key) => () => census().until(`stub.${key}`, silence()) })
+    const busy = () => new Response("busy", { status: 503 })
+    return counted(namespace.getByName(path), census, "stub", (result, key) =>
+      key === "fetch" && hasBodies ? result.then((response) => body(callMood === "busy" ? busy() : response)) : result,
+    )
+  }
+  return new Proxy(namespace, { get: (target, key) => (key === "getByName" ? getByName : Reflect.get(target, key)) })
+}
+
+/** What the mirror does: it takes what it is given, fails, or hangs. */
+let mirrorMood = "takes"
+const moods = { takes: async () => [], fails: () => Promise.reject(new Error("D1 fails")), hangs: silence }
+const mirrorOf = (census) => ({
+  prepare: () => ({ bind: () => ({}) }),
+  batch: () => census().until("mirror.batch", moods[mirrorMood]()),
+})
+
+const contextOf = (context, census) =>
+  new Proxy(context, {
+    get(target, key) {
+      const value = Reflect.get(target, key)
+      if (key === "waitUntil") return (promise) => target.waitUntil(census.until("waitUntil", promise))
+      return typeof value === "function" ? value.bind(target) : value
+    },
+  })
+
+const envOf = (env, census, hasBodies) => ({
+  ...env,
+  STREAMS: namespaceOf(env.STREAMS, census, hasBodies),
+  SEGMENTS: counted(env.SEGMENTS, census, "bucket"),
+  ADMIN_DB: mirrorOf(census),
+})
+
+/** @type {Map<string, number>} */
+const loads = new Map()
+
+/** One stream, whose every event is counted. */
+export class StreamObject extends built.StreamObject {
+  #census = new Census()
+
+  constructor(context, env) {
+    super(context, env)
+    this.ctx = contextOf(context, this.#census)
+    this.env = envOf(env, () => this.#census, true)
+    loads.set(context.id.name, (loads.get(context.id.name) ?? 0) + 1)
+  }
+
+  static {
+    for (const [name, { value: serve }] of Object.entries(Object.getOwnPropertyDescriptors(built.StreamObject.prototype))) {
+      if (name === "constructor") continue
+      StreamObject.prototype[name] = function (...args) {
+        console.log(JSON.stringify({ event: "begun", what: name, stream: this.ctx.id.name }))
+        return current.run(this.#census, () => {
+          const served = serve.apply(this, args)
+          return served instanceof Promise ? this.#census.until(`${name}()`, served) : served
+        })
+      }
+    }
+  }
+
+  census() {
+    return this.#census.told()
+  }
+
+  hurry() {
+    current.run(this.#census, () => this.#census.hurry())
+  }
+
+  /** Leaves something pending. */
+  leak(kind) {
+    current.run(this.#census, () => void leaks[kind](this))
+  }
+
+  /** Does not answer for a long time. */
+  hang() {
+    return new Promise((resolve) => real.setTimeout(resolve, 60_000))
+  }
+}
+
+const leaks = {
+  setTimeout: () => setTimeout(() => {}, 60_000),
+  setInterval: () => setInterval(() => {}, 60_000),
+  wait: () => scheduler.wait(60_000),
+  timeout: () => AbortSignal.timeout(60_000),
+  waitUntil: ({ ctx }) => ctx.waitUntil(new Promise((resolve) => real.setTimeout(resolve, 60_000))),
+  fetch: () => fetch("https://silent.example/").catch(() => {}),
+  call: ({ env }) => env.STREAMS.getByName("silent").hang(),
+  bucket: ({ env }) => env.SEGMENTS.put("leak", "leak").catch(() => {}),
+  body: ({ env }) => env.STREAMS.getByName("nobody").fetch("https://streams/v1/stream/nobody"),
+}
+
+/**
+ * The requests at the edge that have been answered. The platform ends all that a request has begun when the request is answered and
+ * its `waitUntil` promises have settled, or when the client leaves before the answer: so only those promises can outlive it.
+ */
+const edge = {
+  /** @type {Set<Census>} */
+  requests: new Set(),
+
+  async told() {
+    const told = await Promise.all([...edge.requests].map((census) => census.told()))
+    return told.filter((labels) => labels.includes("waitUntil")).flat()
+  },
+
+  async fetch(request, env, context) {
+    const census = new Census()
+    // The worker keeps the first that it is given.
+    edge.env ??= envOf(env, () => current.getStore() ?? unknown, false)
+    const response = await current.run(census, () => built.default.fetch(request, edge.env, contextOf(context, census)))
+    edge.requests.add(census)
+    return response
+  },
+}
+
+/** What the tests ask. */
+const asked = {
+  census: (path, { STREAMS }) => (path === "" ? edge.told() : STREAMS.getByName(path).census()),
+  loads: (path) => loads.get(path) ?? 0,
+  hurry: (path, { STREAMS }) => STREAMS.getByName(path).hurry(),
+  leak: (path, { STREAMS }, kind) => STREAMS.getByName(path).leak(kind),
+  mirror: (mood) => void (mirrorMood = mood),
+  calls: (mood) => void (callMood = mood),
+  flags: (name) => Cloudflare.compatibilityFlags[name],
+}
+
+export default {
+  async fetch(request, env, context) {
+    const { pathname, search } = new URL(request.url)
+    const [, what, path] = /^\/(\w+)\/(.*)$/s.exec(pathname) ?? []
+    if (what in asked) return Response.json((await asked[what](path, env, search.slice(1))) ?? null)
+    return edge.fetch(request, env, context)
+  },
+}

@@ -1,0 +1,145 @@
+// `pnpm dev` with a wrangler that does what the test says: it starts again where wrangler's own socket collides and nowhere
+// else, ends as wrangler ends, and says what to do where a newcomer's machine lacks something.
+
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { chmod, cp, mkdir, readFile, writeFile } from "node:fs/promises"
+import { createServer } from "node:net"
+import { delimiter, join } from "node:path"
+import { expect, onTestFinished, test } from "vitest"
+import { SOON_MS, root, scratch, within } from "./support.mjs"
+
+const inUse = (address) => `Address already in use (${address}). Please check that you are not already running a server.`
+const COLLISION = inUse("socket direct:1:default")
+
+/** What wrangler can do: the fake one does one of these with each start, the last one again and again. */
+const ACTS = {
+  collides: { says: COLLISION, ends: 1 },
+  collidesElsewhere: { says: inUse("127.0.0.1:9229"), ends: 1 },
+  isBeatenToThePort: { says: inUse("127.0.0.1:PORT"), ends: 1 },
+  fails: { says: "Address already in use", ends: 3 },
+  warns: { says: COLLISION, ends: 0 },
+  serves: { waits: true },
+}
+
+const FAKE_WRANGLER = `#!${process.execPath}
+const { appendFileSync, readFileSync } = require("node:fs")
+appendFileSync("starts", process.argv.slice(2).join(" ") + "\\n")
+const acts = JSON.parse(process.env.ACTS)
+const start = readFileSync("starts", "utf8").split("\\n").length - 1
+const { says, ends, waits } = acts[Math.min(start, acts.length) - 1]
+if (says) console.error(says.replace("PORT", process.env.PORT))
+if (!waits) process.exit(ends)
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => {
+  // As a wrangler that is ended while it collides.
+  console.error(${JSON.stringify(COLLISION)})
+  process.exit(signal === "SIGINT" ? 7 : 8)
+})
+console.log("Ready")
+setInterval(() => {}, 1000)
+`
+
+/** A checkout in which everything but the tools is fake. */
+async function checkout({ rustup = "echo wasm32-unknown-unknown" } = {}) {
+  const folder = await scratch()
+  const bins = { "bin/rustup": rustup, ".tools/bin/wasm-bindgen": `echo "wasm-bindgen ${await wasmBindgenVersion()}"` }
+  for (const [path, command] of Object.entries(bins)) {
+    await mkdir(join(folder, path, ".."), { recursive: true })
+    if (command) await writeFile(join(folder, path), `#!/bin/sh\n${command}\n`, { mode: 0o755 })
+  }
+  await cp(join(root, "tools"), join(folder, "tools"), { recursive: true })
+  await cp(join(root, "Cargo.lock"), join(folder, "Cargo.lock"))
+  await writeFile(join(folder, "wrangler.toml"), "")
+  await mkdir(join(folder, "node_modules/.bin"), { recursive: true })
+  await writeFile(join(folder, "node_modules/.bin/wrangler"), FAKE_WRANGLER)
+  await chmod(join(folder, "node_modules/.bin/wrangler"), 0o755)
+  return folder
+}
+
+const wasmBindgenVersion = async () =>
+  /name = "wasm-bindgen"\nversion = "([^"]+)"/.exec(await readFile(join(root, "Cargo.lock"), "utf8"))[1]
+
+/** A port that nothing listens on, or that something does. */
+async function somePort({ isTaken = false } = {}) {
+  const server = createServer().listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const { port } = server.address()
+  if (isTaken) onTestFinished(() => server.close())
+  else server.close()
+  return `${port}`
+}
+
+/** Runs `pnpm dev` until it ends. */
+async function dev(acts, { onReady = () => {}, port, ...more } = {}) {
+  const folder = await checkout(more)
+  port ??= await somePort()
+  const env = { ...process.env, PORT: port, ACTS: JSON.stringify(acts.map((act) => ACTS[act])) }
+  const path = more.rustup === null ? [join(folder, "bin")] : [join(folder, "bin"), process.env.PATH]
+  const child = spawn(process.execPath, [join(folder, "tools/dev.mjs")], { env: { ...env, PATH: path.join(delimiter) } })
+  onTestFinished(() => child.kill("SIGKILL"))
+  let [said, errors] = ["", ""]
+  child.stdout.on("data", (bytes) => {
+    if (`${bytes}`.includes("Ready")) onReady(child)
+    said += bytes
+  })
+  child.stderr.on("data", (bytes) => (errors += bytes))
+  const [code, signal] = await within(SOON_MS, "dev ends", once(child, "close"))
+  const starts = await readFile(join(folder, "starts"), "utf8").catch(() => "")
+  return { code, signal, said, errors, port, starts: starts.split("\n").slice(0, -1) }
+}
+
+test("starts wrangler again where its helper socket collides, until it serves", async () => {
+  for (const act of ["collides", "collidesElsewhere"]) {
+    const { code, starts, errors, port } = await dev([act, act, "serves"], { onReady: (child) => child.kill("SIGINT") })
+    expect(starts).toEqual(Array(3).fill(`dev --local --ip 127.0.0.1 --port ${port}`))
+    const again = [...errors.matchAll(/Starting wrangler again \((\d) of 5\)/g)]
+    expect(again.map(([, start]) => start)).toEqual(["2", "3"])
+    expect(code).toBe(7)
+  }
+})
+
+test("gives up when it collides each time", async () => {
+  const { code, starts, errors } = await dev(["collides"])
+  expect([code, starts.length]).toEqual([1, 5])
+  expect(errors).toContain("(socket direct:1:default) 5 times. Stop other wranglers, and run this again.")
+})
+
+test("does not start again after any other end, and ends in the same way", async () => {
+  for (const [act, status] of [["fails", 3], ["warns", 0], ["isBeatenToThePort", 1]]) {
+    const { code, starts, errors, port } = await dev([act, "serves"])
+    expect([act, code, starts.length]).toEqual([act, status, 1])
+    expect(errors.includes(`Port ${port} of 127.0.0.1 is in use.`)).toBe(act === "isBeatenToThePort")
+  }
+})
+
+test("passes signals on, and does not start again after one", async () => {
+  for (const [signal, status] of [["SIGINT", 7], ["SIGTERM", 8]]) {
+    const { code, starts } = await dev(["serves"], { onReady: (child) => child.kill(signal) })
+    expect([code, starts.length]).toEqual([status, 1])
+  }
+})
+
+test("says at once that its port is in use, and what to do", async () => {
+  const port = await somePort({ isTaken: true })
+  const { code, starts, errors } = await dev(["serves"], { port })
+  expect([code, starts]).toEqual([1, []])
+  expect(errors.trim()).toBe(
+    `Port ${port} of 127.0.0.1 is in use. Stop the program that listens on it, or choose another port: PORT=9000 npx -y pnpm@10 dev`,
+  )
+})
+
+test("says what to do about a port that is none", async () => {
+  const { code, errors } = await dev(["serves"], { port: "http" })
+  expect(code).toBe(1)
+  expect(errors).toMatch(/^The server cannot listen on port http \(.*\): choose another port: PORT=9000/)
+})
+
+test("says what to do without Rust, and without a network to get it from", async () => {
+  const without = await dev(["serves"], { rustup: null })
+  expect([without.code, without.starts]).toEqual([1, []])
+  expect(without.errors).toMatch(/^rustup cannot be run \(.*\)\. Install Rust with rustup \(https:\/\/rustup\.rs\)/)
+  const offline = await dev(["serves"], { rustup: `[ "$1" = target ] || exit 9` })
+  expect([offline.code, offline.starts]).toEqual([9, []])
+  const advice = "Rustup downloads it: check the network, and run this again."
+  expect(offline.errors.trim()).toBe(`The Rust toolchain was not installed. ${advice}`)
+})

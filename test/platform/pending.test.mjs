@@ -1,0 +1,397 @@
+// What an object has pending when its requests are answered: nothing. From compatibility date 2026-10-01 on a pending timer,
+// fetch, call or `waitUntil` promise keeps an object in memory, billed, for up to 15 minutes.
+//
+// `census.js` counts from outside, in front of the built worker.
+
+import { join } from "node:path"
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest"
+import { Bucket } from "./bucket.mjs"
+import { HttpConnection } from "./raw.mjs"
+import { SseReader, longPoll, readersAsked } from "./readers.mjs"
+import { BYTES, CLOSED, JSON_TYPE, LONG_MS, TEXT, numbers, producer, scratch, startWorkerd, unique } from "./support.mjs"
+
+const VARS = {
+  LONG_POLL_TIMEOUT_SECONDS: "1",
+  SSE_LIFETIME_SECONDS: "2",
+  SEGMENT_MAX_MESSAGES: "3",
+  SEGMENT_MIN_BYTES: "1",
+}
+const MIB = 2 ** 20
+const SEGMENT = ["1", "2", "3"]
+
+/** The world outside does not answer. */
+const WORLD = `export default { fetch: () => new Promise((resolve) => setTimeout(resolve, 60_000)) }`
+
+let server, bucket
+beforeAll(async () => {
+  bucket = await Bucket.open()
+  server = await startWorkerd(await scratch(), VARS, bucket, WORLD, join(import.meta.dirname, "census.js"))
+})
+afterAll(async () => {
+  await server?.kill()
+  bucket?.close()
+})
+
+afterEach(async () => {
+  bucket.mood = "takes"
+  bucket.gives = Promise.resolve()
+  for (const calm of ["mirror/takes", "calls/answers"]) await asked(calm)
+})
+
+const asked = async (what) => {
+  const response = await fetch(`${server.url}/${what}`)
+  if (response.status !== 200) throw new Error(`${what}: ${response.status}`)
+  return response.json()
+}
+/** What is pending in a stream's object, once that is nothing or has been something for a while. */
+const pending = ({ path }) => asked(`census/${path}`)
+const pendingAtTheEdge = () => asked("census/")
+
+const loads = ({ path }) => asked(`loads/${path}`)
+
+/** Streams of which all is over, for the last test. */
+const over = []
+
+/** A stream, which has nothing pending when the test is over. */
+async function created(headers = JSON_TYPE, bodies = []) {
+  const stream = server.stream(unique("pending"))
+  await stream.create(headers)
+  for (const body of bodies) await stream.append(body, headers)
+  return stream
+}
+
+/** A connection on which a request has begun. */
+async function begun(method, { url }, query, headers, body = "") {
+  const connection = await HttpConnection.open(server.url)
+  connection.begin(method, new URL(url).pathname + query, headers)
+  connection.send(body)
+  return connection
+}
+
+const rotated = (stream, count = 1) => server.log.until({ event: "rotated", stream: stream.path }, count)
+
+/** What clients do; each story gives the streams that it was about. */
+const STORIES = {
+  "creates, again, and otherwise": async () => {
+    const stream = await created()
+    await stream.ask("PUT", { headers: JSON_TYPE, status: 200 })
+    await stream.ask("PUT", { headers: TEXT, status: 409 })
+    return [stream]
+  },
+  "appends what is small": async () => {
+    const stream = await created()
+    await stream.append("1", { ...JSON_TYPE, ...producer(0) })
+    await stream.append("1", { ...JSON_TYPE, ...producer(0) })
+    await stream.append("[2,3]", JSON_TYPE)
+    await stream.append("[4,5]", JSON_TYPE)
+    return [stream]
+  },
+  "appends what is large": async () => {
+    const stream = await created(BYTES)
+    await stream.append(Buffer.alloc(3 * MIB), BYTES)
+    const body = new ReadableStream({ start: (own) => (own.enqueue(Buffer.alloc(MIB)), own.close()) })
+    await stream.append(body, BYTES)
+    return [stream]
+  },
+  "appends what is refused": async () => {
+    const stream = await created()
+    await stream.ask("POST", { headers: JSON_TYPE, body: "{", status: 400 })
+    await stream.ask("POST", { headers: TEXT, body: "x", status: 409 })
+    await stream.ask("POST", { headers: { ...JSON_TYPE, ...producer(7) }, body: "1", status: 409 })
+    await stream.ask("POST", { headers: JSON_TYPE, body: Buffer.alloc(17 * MIB, "1"), status: 413, millis: LONG_MS })
+    const missing = server.stream(unique("missing"))
+    await missing.ask("POST", { headers: JSON_TYPE, body: "1", status: 404 })
+    return [stream, missing]
+  },
+  "appends and leaves in the middle": async () => {
+    const stream = await created(BYTES)
+    for (const [index, framing] of [{ "content-length": 1000 }, { "content-length": 4 * MIB }, { "transfer-encoding": "chunked" }].entries()) {
+      const connection = await begun("POST", stream, "", { ...BYTES, ...framing }, "9\r\nnot all..")
+      await server.log.until({ event: "begun", what: "fetch", stream: stream.path }, 2 + index)
+      expect(await pending(stream)).not.toEqual([])
+      connection.reset()
+    }
+    return [stream]
+  },
+  "appends together": async () => {
+    const stream = await created()
+    await Promise.all(numbers(60).map((n) => stream.append(`${n}`, JSON_TYPE)))
+    return [stream]
+  },
+  "reads what is there": async () => {
+    const stream = await created(JSON_TYPE, ["1", "2"])
+    const { header } = await stream.read()
+    await stream.ask("GET", { query: "?offset=-1", headers: { "if-none-match": header("etag") }, status: 304 })
+    await stream.ask("HEAD", { status: 200 })
+    await stream.ask("GET", { query: "?offset=x", status: 400 })
+    return [stream]
+  },
+  "reads what is large": async () => {
+    const stream = await created(BYTES, [Buffer.alloc(9 * MIB)])
+    await stream.readAll()
+    return [stream]
+  },
+  "reads what is large and leaves in the middle": async () => {
+    const stream = await created(BYTES, [Buffer.alloc(9 * MIB)])
+    for (const query of ["?offset=-1", "?offset=-1&live=sse"]) {
+      const connection = await begun("GET", stream, query, {})
+      await connection.until(/\r\n\r\n/)
+      connection.reset()
+    }
+    return [stream]
+  },
+  "reads from the bucket": async () => {
+    const stream = await created(JSON_TYPE, [...SEGMENT, "4"])
+    await rotated(stream)
+    await stream.readAll()
+    return [stream]
+  },
+  "waits by long-poll until the time is up": async () => {
+    const stream = await created()
+    const answer = longPoll(stream, "now")
+    await readersAsked(server, stream, 1)
+    expect(await pending(stream)).toEqual([])
+    expect((await answer).status).toBe(204)
+    return [stream]
+  },
+  "waits by long-poll until something comes": async () => {
+    const stream = await created()
+    const answers = numbers(3).map(() => longPoll(stream, "now"))
+    await readersAsked(server, stream, 1)
+    await stream.append("1", JSON_TYPE)
+    for (const { status } of await Promise.all(answers)) expect([200, 204]).toContain(status)
+    return [stream]
+  },
+  "waits by long-poll and leaves": async () => {
+    const stream = await created()
+    const connection = await begun("GET", stream, "?offset=now&live=long-poll", {})
+    await readersAsked(server, stream, 1)
+    connection.reset()
+    await server.log.until({ event: "reader_left", stream: stream.path })
+    return [stream]
+  },
+  "follows by SSE until its lifetime ends": async () => {
+    const stream = await created(JSON_TYPE, ["1"])
+    const reader = await SseReader.open(stream)
+    await reader.untilAtTail()
+    expect(await pending(stream)).toEqual([])
+    await stream.append("2", JSON_TYPE)
+    await reader.untilMessages(2)
+    expect(await pending(stream)).toEqual([])
+    await reader.untilEnd()
+    return [stream]
+  },
+  "follows by SSE and leaves": async () => {
+    const stream = await created(JSON_TYPE, ["1"])
+    const connection = await begun("GET", stream, "?offset=-1&live=sse", {})
+    await connection.until(/upToDate/)
+    connection.reset()
+    await server.log.until({ event: "reader_left", stream: stream.path })
+    return [stream]
+  },
+  "closes, and deletes": async () => {
+    const stream = await created(JSON_TYPE, SEGMENT)
+    const reader = await SseReader.open(stream)
+    await reader.untilAtTail()
+    await stream.ask("POST", { headers: CLOSED, status: 204 })
+    await reader.untilEnd()
+    expect(await pending(stream)).toEqual([])
+    await rotated(stream)
+    await stream.delete()
+    await server.log.until({ event: "collected", stream: stream.path })
+    return [stream]
+  },
+  "lets it expire": async () => {
+    const stream = await created({ ...JSON_TYPE, "stream-ttl": "1" })
+    await server.log.until({ event: "reclaimed", stream: stream.path })
+    return [stream]
+  },
+  "lets retention drop what is old": async () => {
+    const stream = await created({ ...JSON_TYPE, "stream-retention": "1" }, [...SEGMENT, "4"])
+    await server.log.until({ event: "collected", stream: stream.path })
+    return [stream]
+  },
+  "forks, reads through the fork, and deletes both": async () => {
+    const source = await created(JSON_TYPE, [...SEGMENT, "4", "5"])
+    await rotated(source)
+    const fork = server.stream(unique("fork"))
+    await fork.ask("PUT", { headers: from(source), status: 201 })
+    const chunks = await fork.readAll()
+    expect(chunks.flatMap(({ text }) => JSON.parse(text))).toEqual([1, 2, 3, 4, 5])
+    // What the source has in its hot log comes as a body that is passed on.
+    await fork.ask("GET", { query: `?offset=${chunks[0].next}`, status: 200 })
+    const reader = await SseReader.open(fork)
+    await reader.untilMessages(5)
+    await reader.close()
+    expect(await pending(fork)).toEqual([])
+    await source.delete()
+    await fork.delete()
+    await server.log.until({ event: "released", stream: fork.path })
+    const orphan = server.stream(unique("fork"))
+    await orphan.ask("PUT", { headers: from({ path: unique("missing") }), status: 404 })
+    return [source, fork, orphan]
+  },
+  "reads through a fork whose source has no room": async () => {
+    const source = await created(JSON_TYPE, ["1"])
+    const fork = server.stream(unique("fork"))
+    await fork.ask("PUT", { headers: from(source), status: 201 })
+    await asked("calls/busy")
+    await fork.ask("GET", { query: "?offset=-1", status: 503 })
+    return [source, fork]
+  },
+  "lists": async () => {
+    const stream = await created(JSON_TYPE)
+    await server.log.until({ event: "reported", stream: stream.path })
+    const listed = await fetch(`${server.url}/v1/streams?prefix=${stream.path}`)
+    expect((await listed.json()).streams).toHaveLength(1)
+    return [stream]
+  },
+  "meets a bucket that fails": async () => {
+    const stream = await created(JSON_TYPE, [...SEGMENT, "4"])
+    await rotated(stream)
+    bucket.objects.clear()
+    await stream.ask("GET", { query: "?offset=-1", status: 500 })
+    bucket.mood = "fails"
+    const other = await created(JSON_TYPE, SEGMENT)
+    await server.log.until({ level: "error", operation: "put segment", stream: other.path })
+    return [stream, other]
+  },
+  "meets a mirror that fails": async () => {
+    await asked("mirror/fails")
+    const stream = await created(JSON_TYPE, SEGMENT)
+    await server.log.until({ level: "error", operation: "mirror segments", stream: stream.path })
+    return [stream]
+  },
+}
+
+/** What a platform that hangs leaves pending once the object has given it up: the platform's own call, which nobody can end. */
+const HANGING_STORIES = {
+  "put of the bucket": async () => {
+    bucket.mood = "hangs"
+    const stream = await created(JSON_TYPE, SEGMENT)
+    await bucket.until("put", puts() + 1)
+    await hurried(stream, { operation: "put segment" })
+    return { stream, left: ["bucket.put"] }
+  },
+  "read of the bucket": async () => {
+    const stream = await created(JSON_TYPE, [...SEGMENT, "4"])
+    await rotated(stream)
+    bucket.gives = new Promise(() => {})
+    const answer = stream.ask("GET", { query: "?offset=-1" })
+    await hurried(stream, { operation: "fetch cold part" })
+    expect((await answer).status).toBe(500)
+    return { stream, left: ["bucket.get"] }
+  },
+  "deletion in the bucket": async () => {
+    const stream = await created(JSON_TYPE, SEGMENT)
+    await rotated(stream)
+    bucket.mood = "hangs"
+    await stream.delete()
+    await hurried(stream, { operation: "delete segments" })
+    return { stream, left: ["bucket.delete"] }
+  },
+  "mirror": async () => {
+    await asked("mirror/hangs")
+    const stream = await created(JSON_TYPE, SEGMENT)
+    await rotated(stream)
+    await hurried(stream, { operation: "mirror segments" })
+    return { stream, left: ["mirror.batch"] }
+  },
+  "registry": async () => {
+    await asked("calls/hangs")
+    const stream = await created()
+    await hurried(stream, { operation: "report stream" })
+    return { stream, left: ["stub.record"] }
+  },
+  "source of a new fork": async () => {
+    const source = await created(JSON_TYPE, ["1"])
+    const stream = server.stream(unique("fork"))
+    await asked("calls/hangs")
+    const answer = stream.ask("PUT", { headers: from(source) })
+    await hurried(stream, { operation: "ask object" })
+    expect((await answer).status).toBe(500)
+    // It asked twice: the second time it had the source forget what the first call may have noted.
+    return { stream, left: ["stub.asked", "stub.asked"] }
+  },
+  "source of what a fork reads": async () => {
+    const source = await created(JSON_TYPE, ["1"])
+    const stream = server.stream(unique("fork"))
+    await stream.ask("PUT", { headers: from(source), status: 201 })
+    await server.log.until({ event: "reported", stream: stream.path })
+    await asked("calls/hangs")
+    const answer = stream.ask("GET", { query: "?offset=-1" })
+    await hurried(stream, { operation: "ask object" })
+    expect((await answer).status).toBe(500)
+    return { stream, left: ["stub.fetch"] }
+  },
+}
+
+const from = ({ path }) => ({ "stream-forked-from": `/v1/stream/${path}` })
+const puts = () => bucket.asked.filter(({ method }) => method === "put").length
+
+/** Has an object's limits for what hangs come at once, until it says in its log that one has. */
+async function hurried(stream, line) {
+  const failed = () => server.log.matching({ level: "error", stream: stream.path, ...line })[0]
+  for (let tries = 0; !failed() && tries < 100; tries += 1) await asked(`hurry/${stream.path}`)
+  return server.log.until({ level: "error", stream: stream.path, ...line })
+}
+
+for (const [name, story] of Object.entries(STORIES)) {
+  test(`a client that ${name} leaves nothing pending`, async () => {
+    const streams = await story()
+    for (const stream of streams) expect(await pending(stream)).toEqual([])
+    expect(await pending({ path: "__registry__" })).toEqual([])
+    expect(await pendingAtTheEdge()).toEqual([])
+    // After a failure an alarm rings a minute later, and may keep the object awake when the last test looks.
+    if (!name.startsWith("meets")) over.push(...streams.map((stream) => ({ name, stream })))
+  })
+}
+
+for (const [name, story] of Object.entries(HANGING_STORIES)) {
+  test(`an object gives up what hangs: the ${name}`, async () => {
+    const { stream, left } = await story()
+    let found = await pending(stream)
+    for (let tries = 0; found.includes("waitUntil") && tries < 5; tries += 1) {
+      await asked(`hurry/${stream.path}`)
+      found = await pending(stream)
+    }
+    expect(found).toEqual(left)
+  })
+}
+
+test("the census sees whatever is left pending", async () => {
+  for (const [kind, label] of Object.entries({
+    setTimeout: "timer 60000 ms",
+    setInterval: "interval 60000 ms",
+    wait: "timer 60000 ms",
+    timeout: "timer 60000 ms",
+    waitUntil: "waitUntil",
+    fetch: "fetch",
+    call: "stub.hang",
+    body: "body of stub.fetch",
+  })) {
+    const stream = await created()
+    await asked(`leak/${stream.path}?${kind}`)
+    expect(await pending(stream)).toEqual([label])
+  }
+})
+
+// workerd evicts what has been idle for 10 s, and says nothing of it. To ask would keep the object awake.
+const IDLE_MS = 14_000
+
+test("an object is evicted after each of these, and with a timer it is not", async () => {
+  const kept = await created()
+  await asked(`leak/${kept.path}?setTimeout`)
+  const all = [...over, { name: "keeps a timer", stream: kept }]
+  const before = await Promise.all(all.map(({ stream }) => loads(stream)))
+  await new Promise((resolve) => setTimeout(resolve, IDLE_MS))
+  for (const { stream } of all) await stream.ask("HEAD", { status: [200, 404, 410] })
+  const after = await Promise.all(all.map(({ stream }) => loads(stream)))
+  expect(all.filter((_, index) => after[index] === before[index]).map(({ name }) => name)).toEqual(["keeps a timer"])
+}, LONG_MS)
+
+test("the worker runs with the flags of wrangler.toml", async () => {
+  for (const flag of ["enable_request_signal", "global_fetch_strictly_public", "durable_object_io_tasks_prevent_eviction"]) {
+    expect([flag, await asked(`flags/${flag}`)]).toEqual([flag, true])
+  }
+})
