@@ -23,6 +23,7 @@ pub mod registry;
 pub mod reply;
 pub mod retention;
 pub mod sse;
+pub mod text;
 
 /// Milliseconds since the Unix epoch, UTC.
 pub type Millis = u64;

@@ -16,13 +16,13 @@ use durable_streams::object::rotation::Work;
 use durable_streams::object::{Answer, Limits, Object, Ports, Stop};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::command::{Command, Create, Read, RequestHead};
-use durable_streams::protocol::fork::{Question, Release, Told};
+use durable_streams::protocol::fork::{InheritedEvents, Question, Release, Told};
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::registry::Registries;
 use durable_streams::protocol::reply::Reply;
 use durable_streams::storage::Failure;
+use durable_streams::storage::chunk::Chunk;
 use durable_streams::storage::forks::Edge;
-use durable_streams::storage::messages::Chunk;
 use durable_streams::storage::segment_file;
 use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;
@@ -535,7 +535,12 @@ impl Family {
             Fetch::Object { .. } | Fetch::Ending { .. } => Ok(self.bucket.fetch(fetch)),
             Fetch::Inherit { path, ask } => {
                 match self.call((path.clone(), Question::Inherit(ask.clone())), fate)? {
-                    (Told::Inherited(next), body) => Ok(Fetched::Chunk(Chunk { body, next })),
+                    (Told::Inherited(next), body) => {
+                        Ok(Fetched::Chunk(Chunk { body, next, marks: Vec::new() }))
+                    }
+                    (Told::InheritedEvents(InheritedEvents { next, begins }), body) => {
+                        Ok(Fetched::Chunk(Chunk { body, next, marks: begins }))
+                    }
                     (Told::Rotated(hot_from), _) => Ok(Fetched::Rotated(hot_from)),
                     (told, _) => panic!("{told:?} is no answer"),
                 }
@@ -654,7 +659,7 @@ impl Family {
 /// What goes to the reader without being looked at.
 fn pass_on(cold: &Cold, request: &Read, fetched: Vec<Fetched>) -> (Vec<Fetched>, Option<(Offset, Vec<u8>)>) {
     match (&cold.fetches[..], &fetched[..]) {
-        ([Fetch::Inherit { .. }], [Fetched::Chunk(Chunk { body, next })])
+        ([Fetch::Inherit { .. }], [Fetched::Chunk(Chunk { body, next, .. })])
             if cold.passes_on(*next, request.mode) =>
         {
             (vec![Fetched::Passed(*next)], Some((*next, body.clone())))
