@@ -146,7 +146,7 @@ export async function collapse(key, group, context, client, ask) {
       return kept
     }
     const response = await ask(nobody.signal)
-    const shared = await share(response, client, led)
+    const shared = await share(key, response, client, led)
     if (shared === undefined) return response
     answer = led.shared = shared
     shared.expect(led.followers)
@@ -163,13 +163,18 @@ export async function collapse(key, group, context, client, ask) {
 
 /**
  * Takes an answer into memory, if others may have it and there is room for it.
+ * @param {string} key
  * @param {Response} response
  * @param {Client} client
  * @param {Led} led
  * @returns {Promise<Shared | undefined>}
  */
-async function share(response, { request, path }, led) {
-  if (response.status === 204) return new Shared(response)
+async function share(key, response, { request, path }, led) {
+  if (response.status === 204) {
+    // One past the tail is read as the tail, and by the next reader perhaps no more.
+    const isThere = key.includes(response.headers.get("stream-next-offset"))
+    return isThere ? new Shared(response) : undefined
+  }
   // The next reader at the tail needs a newer answer.
   if (!isPublic(response) || (led.followers === 0 && !hasCache)) return undefined
   const expected = response.headers.has("stream-cursor") ? LIVE_BYTES : CHUNK_BYTES

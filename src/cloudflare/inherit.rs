@@ -19,11 +19,11 @@ use super::thaw::Waiting;
 use super::upstream::unreached;
 use crate::object::Answer;
 use crate::object::cold::{Fetch, Fetched};
-use crate::protocol::fork::{Inherit, Question, Told};
+use crate::protocol::fork::{Inherit, InheritedEvents, Question, Told};
 use crate::protocol::offset::Offset;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
-use crate::storage::messages::Chunk;
+use crate::storage::chunk::Chunk;
 
 /// Where forks ask for bytes (`asking.js`), and the header that has their question.
 pub(super) const INHERITED_URL: &str = "https://streams/inherited";
@@ -117,17 +117,17 @@ pub(super) async fn fetched(response: Response) -> Result<Fetched, Failure> {
         give_up(&response);
         return Ok(Fetched::Busy);
     }
-    match read_told(&reply::told_by(&response))? {
-        Told::Inherited(next) => {
-            let body = response.array_buffer().map_err(|error| unreached(&error))?;
-            let body = JsFuture::from(body).await.map_err(|error| unreached(&error))?;
-            Ok(Fetched::Chunk(Chunk { body: Uint8Array::new(&body).to_vec(), next }))
-        }
-        Told::Rotated(hot_from) => Ok(Fetched::Rotated(hot_from)),
+    let (next, marks) = match read_told(&reply::told_by(&response))? {
+        Told::Inherited(next) => (next, Vec::new()),
+        Told::InheritedEvents(InheritedEvents { next, begins }) => (next, begins),
+        Told::Rotated(hot_from) => return Ok(Fetched::Rotated(hot_from)),
         Told::Referenced(_) | Told::Released | Told::Walked(_) => {
-            Err(Failure::new("read inherited part", "its owner answered something else"))
+            return Err(Failure::new("read inherited part", "its owner answered something else"));
         }
-    }
+    };
+    let body = response.array_buffer().map_err(|error| unreached(&error))?;
+    let body = JsFuture::from(body).await.map_err(|error| unreached(&error))?;
+    Ok(Fetched::Chunk(Chunk { body: Uint8Array::new(&body).to_vec(), next, marks }))
 }
 
 impl Inner {

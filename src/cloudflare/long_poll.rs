@@ -45,7 +45,7 @@ pub(super) async fn answer(
     };
     let mut asked = first;
     for _ in 0..ASKS_MAX {
-        let Some(socket) = asked.websocket() else { return with_policy_of(url, asked) };
+        let Some(socket) = asked.websocket() else { return with_policy_of((url, waits_at), asked) };
         match wait(&socket, waits_at, (client, payer), deadline).await? {
             Waited::Answered(response) => return Ok(response),
             Waited::TimedOut => return nothing_new(&asked),
@@ -57,7 +57,7 @@ pub(super) async fn answer(
             let _given_up = wait(&socket, waits_at, (client, payer), 0).await?;
             nothing_new(&asked)
         }
-        None => with_policy_of(url, asked),
+        None => with_policy_of((url, waits_at), asked),
     }
 }
 
@@ -65,10 +65,11 @@ fn next_offset(response: &Response) -> Option<Offset> {
     Offset::parse(&response.headers().get(header::STREAM_NEXT_OFFSET).ok()??)
 }
 
-/// What was asked for from `now` and found from an offset must not be kept under `now`.
-fn with_policy_of(url: &str, found: Response) -> Result<Response, Failure> {
+/// What was found from the offset at which it waits must not be kept under a URL that names another place: `now`, the start, or
+/// one past the tail.
+fn with_policy_of((url, waits_at): (&str, Offset), found: Response) -> Result<Response, Failure> {
     let offset = Query::parse(url).ok().and_then(|query| query.offset);
-    if offset.as_deref().and_then(ReadFrom::parse) != Some(ReadFrom::Now) {
+    if offset.as_deref().and_then(ReadFrom::parse) == Some(ReadFrom::At(waits_at)) {
         return Ok(found);
     }
     let headers = Headers::new_with_headers(&found.headers()).map_err(not_made)?;

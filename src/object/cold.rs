@@ -14,7 +14,9 @@ use crate::protocol::fork::Inherit;
 use crate::protocol::names::header;
 use crate::protocol::offset::Offset;
 use crate::protocol::reply::Reply;
-use crate::storage::messages::{self, Chunk};
+use crate::protocol::sse::Mark;
+use crate::storage::chunk::{Chunk, join};
+use crate::storage::messages;
 use crate::storage::segment_file::{ENDING_BYTES, parse_ending};
 use crate::storage::segments::Shape;
 use crate::storage::{Failure, Sql};
@@ -40,17 +42,19 @@ pub struct Cold {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Bound {
     pub(super) max_bytes: usize,
+    /// Whether it becomes events.
+    pub(super) events: bool,
     /// Whether it is so low that all events fit: no lower one is tried then.
     pub(super) is_cut: bool,
 }
 
 impl Bound {
-    pub(super) fn of_chunk(max_bytes: usize) -> Bound {
-        Bound { max_bytes, is_cut: false }
+    pub(super) fn of_chunk(max_bytes: usize, mode: ReadMode) -> Bound {
+        Bound { max_bytes, events: mode == ReadMode::Sse, is_cut: false }
     }
 
-    pub(super) fn cut(max_bytes: usize) -> Bound {
-        Bound { max_bytes, is_cut: true }
+    pub(super) fn of_events(max_bytes: usize) -> Bound {
+        Bound { max_bytes, events: true, is_cut: true }
     }
 }
 
@@ -237,14 +241,14 @@ impl Cold {
                 let less = || Failure::new("read inherited part", "its owner holds less than it was");
                 return if stands_still { Err(less()) } else { Ok(whole) };
             }
-            if !messages::join(format, &mut whole, chunk, limits.chunk_max_bytes) {
+            if !join(format, &mut whole, chunk, limits.chunk_max_bytes) {
                 return Ok(whole);
             }
         }
         let is_own = whole.next >= stream.own_start() && whole.next.read_seq >= stream.hot_from;
         if is_own && whole.next < stream.tail && room(&whole) > 0 {
             let chunk = messages::read(sql, format, whole.next, stream.tail, room(&whole))?;
-            let _is_all = messages::join(format, &mut whole, chunk, limits.chunk_max_bytes);
+            let _is_all = join(format, &mut whole, chunk, limits.chunk_max_bytes);
         }
         Ok(whole)
     }
@@ -268,8 +272,10 @@ impl Part {
             (Part::Segment(segment), Fetch::Object { key, range }, fetched) => {
                 segment.chunk(format, (range, fetched), max_bytes).map_err(|failure| named(key, &failure))
             }
-            (Part::Hot { shift, .. }, Fetch::Inherit { .. }, Fetched::Chunk(chunk)) => {
-                Ok(Chunk { body: chunk.body.clone(), next: chunk.next.shifted(*shift) })
+            (Part::Hot { shift, .. }, Fetch::Inherit { .. }, Fetched::Chunk(Chunk { body, next, marks })) => {
+                let shifted = |mark: &Mark| Mark { offset: mark.offset.shifted(*shift), ..*mark };
+                let marks = marks.iter().map(shifted).collect();
+                Ok(Chunk { body: body.clone(), next: next.shifted(*shift), marks })
             }
             (Part::Segment(_) | Part::Hot { .. }, _, _) => {
                 Err(Failure::new("read cold", format_args!("{fetched:?} came for {fetch:?}")))

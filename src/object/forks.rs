@@ -7,15 +7,17 @@ use super::{Answer, Object, Ports, Stop};
 use crate::protocol::Millis;
 use crate::protocol::command::Create;
 use crate::protocol::fork::{
-    ForkRefusal, ForkRequest, Inherit, Inheritance, OWNERS_MAX, Question, REFERENCE_VALID, Reference,
-    Referenced, Release, Told, Walk,
+    ForkRefusal, ForkRequest, Inherit, Inheritance, InheritedEvents, OWNERS_MAX, Question, REFERENCE_VALID,
+    Reference, Referenced, Release, Told, Walk,
 };
 use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;
+use crate::protocol::sse::Events;
 use crate::storage::Failure;
+use crate::storage::chunk::Chunk;
 use crate::storage::commit::{Change, Released, commit};
 use crate::storage::forks::{self, Edge, Hold};
-use crate::storage::messages::{self, Chunk, ROW_MAX_BYTES};
+use crate::storage::messages::{self, ROW_MAX_BYTES};
 use crate::stream::create::{Creating, fork};
 use crate::stream::fork::{Step, Way, owners, owners_until};
 use crate::stream::{Life, Stream};
@@ -330,11 +332,17 @@ impl Object {
             Offset { position: end.min(ask.until.position), ..ask.until }
         };
         let format = stream.content_type.format();
-        let Chunk { body, next } = messages::read(ports.sql, format, ask.from, until, ask.max_bytes)?;
+        let Chunk { body, next, marks } = messages::read(ports.sql, format, ask.from, until, ask.max_bytes)?;
         if !ask.any_size && body.len() > ask.max_bytes + ROW_MAX_BYTES {
             return Ok((Told::Inherited(ask.from), Vec::new()));
         }
-        Ok((Told::Inherited(if next >= until { ask.until } else { next }), body))
+        let next = if next >= until { ask.until } else { next };
+        if !ask.events {
+            return Ok((Told::Inherited(next), body));
+        }
+        // Fewer than there are marks: they go into a header.
+        let begins = Events::of(format, &body, &marks).begins().to_vec();
+        Ok((Told::InheritedEvents(InheritedEvents { next, begins }), body))
     }
 
     /// Where so many messages or bytes lead, for a fork that is to leave there.

@@ -13,9 +13,10 @@ use crate::protocol::offset::Offset;
 use crate::protocol::read_head::ReadHead;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
-use crate::protocol::sse::{self, Control};
+use crate::protocol::sse::{Control, Events};
 use crate::storage::Failure;
-use crate::storage::messages::{self, Chunk};
+use crate::storage::chunk::Chunk;
+use crate::storage::messages;
 use crate::stream::{Life, Stream};
 
 /// How many live readers a stream holds; the platform allows 32,768 sockets an object.
@@ -165,10 +166,14 @@ impl<S: Sockets> Telling<'_, S> {
 
     /// Whether the news are pushed; readers fetch at their own speed what is too large for that.
     fn is_pushed(&self, reader_count: usize) -> bool {
-        let frame_bytes = sse::bytes_at_most(self.stream.content_type.format(), &self.chunk.body);
+        let frame_bytes = self.events().bytes_at_most();
         self.chunk.next == self.stream.tail
             && frame_bytes <= FRAME_MAX_BYTES
             && frame_bytes.saturating_mul(reader_count) <= FAN_OUT_MAX_BYTES
+    }
+
+    fn events(&self) -> Events<'_> {
+        Events::of(self.stream.content_type.format(), &self.chunk.body, &self.chunk.marks)
     }
 
     fn tell_bridges(&self) {
@@ -218,7 +223,7 @@ impl<S: Sockets> Telling<'_, S> {
         let closed = self.stream.closure.is_closed();
         let control = Control { next: self.chunk.next, cursor, up_to_date: true, closed };
         let mut frame = bridge::frame_head(self.start, self.chunk.next);
-        sse::write_events(&mut frame, self.stream.content_type.format(), &self.chunk.body, control);
+        self.events().write(&mut frame, control);
         frame
     }
 

@@ -62,6 +62,7 @@ pub(super) struct Place<'p> {
 struct Plan<'p> {
     place: Place<'p>,
     max_bytes: usize,
+    events: bool,
     fetches: Vec<Fetch>,
     parts: Vec<Part>,
     from: Offset,
@@ -75,9 +76,9 @@ pub(super) fn plan(
     (of_late, learnt): (&mut Shapes, Shapes),
     bound: Bound,
 ) -> Result<Cold, Failure> {
-    let max_bytes = bound.max_bytes;
-    let mut plan =
-        Plan { place, max_bytes, fetches: Vec::new(), parts: Vec::new(), from: place.start, bytes: 0 };
+    let Bound { max_bytes, events, .. } = bound;
+    let (fetches, parts) = (Vec::new(), Vec::new());
+    let mut plan = Plan { place, max_bytes, events, fetches, parts, from: place.start, bytes: 0 };
     while plan.has_room() {
         let goes_on = match place.stream.inherited().and_then(|fork| fork.owner_at(plan.from)) {
             Some(owner) => plan.inherited(owner, of_late, &learnt),
@@ -135,7 +136,8 @@ impl Plan<'_> {
             let max_bytes = self.max_bytes - self.bytes;
             // One message may be as large as it is, but not one of each owner.
             let any_size = self.fetches.is_empty();
-            let ask = Inherit { incarnation: owner.incarnation, from, until, max_bytes, any_size };
+            let (incarnation, events) = (owner.incarnation, self.events);
+            let ask = Inherit { incarnation, from, until, max_bytes, any_size, events };
             self.fetches.push(Fetch::Inherit { path: owner.path.clone(), ask });
             self.parts.push(Part::Hot { from: self.from, shift: owner.shift, until: owner.until });
             self.bytes += self.about(from, until).min(max_bytes);

@@ -12,10 +12,11 @@ use crate::protocol::offset::{Offset, ReadFrom};
 use crate::protocol::read_head::ReadHead;
 use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_HELD};
 use crate::protocol::reply::Reply;
-use crate::protocol::sse::{self, Control};
+use crate::protocol::sse::{Control, Events, RETRY};
 use crate::protocol::{Millis, bridge, etag};
+use crate::storage::chunk::Chunk;
 use crate::storage::commit::{Change, commit};
-use crate::storage::messages::{self, Chunk};
+use crate::storage::messages;
 use crate::stream::read::begin;
 use crate::stream::reader_key;
 use crate::stream::retain::window;
@@ -41,8 +42,8 @@ impl Object {
         let max_bytes = limits.chunk_max_bytes;
         let is_elsewhere = start < stream.own_start() || start.read_seq < stream.hot_from;
         if is_elsewhere && start != stream.tail {
-            let max_bytes = Bound::of_chunk(max_bytes);
-            return self.plan(ports, (path, start), Shapes::default(), max_bytes).map(Answer::Cold);
+            let bound = Bound::of_chunk(max_bytes, request.mode);
+            return self.plan(ports, (path, start), Shapes::default(), bound).map(Answer::Cold);
         }
         let format = stream.content_type.format();
         let mut chunk = messages::read(ports.sql, format, start, stream.tail, max_bytes)?;
@@ -115,7 +116,7 @@ impl Object {
             && let Some(fewer) = fewer_bytes(request, format, &chunk, limits.chunk_max_bytes)
         {
             let place = (cold.path.as_str(), cold.start);
-            return self.plan(ports, place, cold.learnt.clone(), Bound::cut(fewer)).map(Answer::Cold);
+            return self.plan(ports, place, cold.learnt.clone(), Bound::of_events(fewer)).map(Answer::Cold);
         }
         // What goes first bounds the whole of it.
         let oldest = cold.oldest_written_at().zip(window(stream, limits.retention));
@@ -187,6 +188,15 @@ impl Reading<'_> {
         Audience::of(self.limits.guarded, self.stream.public, self.keyed)
     }
 
+    /// What its URL says of where it begins. One past the tail is another place as soon as there is more: like `now`, it says
+    /// nothing that lasts.
+    fn place(&self) -> Place {
+        match Place::of(self.request.from) {
+            Place::Offset if self.request.from != ReadFrom::At(self.start) => Place::Now,
+            place @ (Place::Start | Place::Now | Place::Offset) => place,
+        }
+    }
+
     /// Whether the reader gets a reader key, because the one it sent is not valid. What it reads is then in no shared cache.
     fn renews(&self) -> bool {
         self.request.reader_key.is_some() && self.audience() == Audience::Holders
@@ -223,7 +233,7 @@ impl Reading<'_> {
             head.cursor = Some(self.stream.cursor(self.now, self.request.cursor));
         }
         let tail = if head.up_to_date { CachePolicy::Revalidate } else { head.cache };
-        head.cache = policy(Place::of(self.request.from), tail);
+        head.cache = policy(self.place(), tail);
         self.unless_known(head, chunk.body)
     }
 
@@ -233,12 +243,12 @@ impl Reading<'_> {
             let cursor = self.stream.cursor(self.now, self.request.cursor);
             let audience = (self.stream, self.audience());
             let head = read_head(audience, self.start, &chunk, (self.now, self.kept_until));
-            let cache = policy(Place::of(self.request.from), head.cache);
+            let cache = policy(self.place(), head.cache);
             let head = ReadHead { cursor: Some(cursor), cache, ..head };
             return Answer::Reply(self.renewed(self.unless_known(head, chunk.body)));
         }
         if self.stream.closure.is_closed() {
-            let place = Place::of(self.request.from);
+            let place = self.place();
             let nothing_more = nothing_more((self.stream, self.audience()), place, self.now);
             return Answer::Reply(self.renewed(nothing_more));
         }
@@ -251,18 +261,15 @@ impl Reading<'_> {
 
     /// PROTOCOL.md 5.8. What does not reach the tail is a response of its own, which the edge passes on before it
     /// asks for the next: a slow reader holds up nothing but itself.
-    fn events(&self, mut chunk: Chunk) -> Answer {
+    fn events(&self, chunk: Chunk) -> Answer {
         let format = self.stream.content_type.format();
-        if format == Format::Text && chunk.next < self.stream.tail {
-            end_with_whole_character(&mut chunk);
-        }
         let up_to_date = chunk.next == self.stream.tail;
         let closed = up_to_date && self.stream.closure.is_closed();
         let cursor = self.stream.cursor(self.now, self.request.cursor);
         let mut frame = bridge::frame_head(self.start, chunk.next);
-        frame.extend_from_slice(sse::RETRY);
+        frame.extend_from_slice(RETRY);
         let control = Control { next: chunk.next, cursor, up_to_date, closed };
-        sse::write_events(&mut frame, format, &chunk.body, control);
+        Events::of(format, &chunk.body, &chunk.marks).write(&mut frame, control);
         let head = |body| Reply::events(self.audience(), chunk.next, format == Format::Binary, closed, body);
         // Only a response of its own is taken at the client's speed, so what is large comes as one.
         if !up_to_date || closed || frame.len() > FRAME_MAX_BYTES {
@@ -287,7 +294,7 @@ impl Reading<'_> {
             channel: Channel { kind, incarnation: self.stream.incarnation },
             attachment: Attachment {
                 cursor: self.request.cursor,
-                place: Place::of(self.request.from),
+                place: self.place(),
                 keyed: self.keyed,
                 renews: self.renews(),
             },
@@ -310,18 +317,8 @@ pub(super) fn policy(place: Place, otherwise: CachePolicy) -> CachePolicy {
 /// How much of the stream a read takes instead of a chunk whose events would be too large.
 fn fewer_bytes(request: &Read, format: Format, chunk: &Chunk, max_bytes: usize) -> Option<usize> {
     let is_events = request.mode == ReadMode::Sse;
-    is_events.then(|| sse::fewer_bytes(format, &chunk.body, max_bytes)).flatten()
-}
-
-/// A chunk's size may cut a character in two; the next chunk then begins with it. Where it is a segment that ends there,
-/// an append did.
-fn end_with_whole_character(chunk: &mut Chunk) {
-    let whole = sse::whole_characters(&chunk.body);
-    let begun = (chunk.body.len() - whole) as u64;
-    if whole > 0 && begun <= chunk.next.position {
-        chunk.next.position -= begun;
-        chunk.body.truncate(whole);
-    }
+    let events = is_events.then(|| Events::of(format, &chunk.body, &chunk.marks));
+    events.and_then(|events| events.fewer_bytes(max_bytes))
 }
 
 /// What a response says of the bytes from `start`; it may be kept, unless the caller knows better.

@@ -9,6 +9,7 @@ use super::offset::Offset;
 use super::path::StreamPath;
 use super::refusal::Refusal;
 use super::request_head::{RequestHead, check_plain};
+use super::sse::Mark;
 
 /// How many streams a fork may have inherited parts of, its source and that one's sources; each is known by every fork
 /// behind it.
@@ -96,6 +97,8 @@ pub enum Told {
     Released,
     /// Bytes come along; where to read on.
     Inherited(Offset),
+    /// The same of bytes that become events, which only an owner can divide.
+    InheritedEvents(InheritedEvents),
     /// They are in the bucket by now: the first segment that is not.
     Rotated(u64),
     /// Where the sub-offset leads.
@@ -182,6 +185,18 @@ pub struct Inherit {
     pub max_bytes: usize,
     /// Whether a message comes that is larger than that.
     pub any_size: bool,
+    /// Whether they become events. An owner of an older version does not look at this, and those events stay in one piece.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub events: bool,
+}
+
+/// Bytes that become events.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct InheritedEvents {
+    /// Where to read on.
+    pub next: Offset,
+    /// Where each event begins, if they are not made larger.
+    pub begins: Vec<Mark>,
 }
 
 /// Asked of an owner: where so many messages (JSON) or bytes lead, as the owner counts.

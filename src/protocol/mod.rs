@@ -25,6 +25,7 @@ pub mod reply;
 pub mod request_head;
 pub mod retention;
 pub mod sse;
+pub mod text;
 
 /// Milliseconds since the Unix epoch, UTC.
 pub type Millis = u64;

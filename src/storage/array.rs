@@ -1,14 +1,18 @@
 //! A JSON array while it grows, row by row of the hot log.
 
+use super::chunk::{Chunk, Marks};
 use super::messages::{ROW_MAX_BYTES, Row};
 use crate::protocol::json;
+use crate::protocol::offset::Offset;
+use crate::protocol::sse::Mark;
 
 /// Part of a stream as one array: from a position until another, or until there is enough.
 pub(super) struct Array {
-    from: u64,
+    from: Offset,
     until: u64,
     max_bytes: usize,
     body: Vec<u8>,
+    marks: Marks,
     /// How much of it is whole messages.
     whole_bytes: usize,
     next: u64,
@@ -16,8 +20,17 @@ pub(super) struct Array {
 }
 
 impl Array {
-    pub(super) fn new(from: u64, until: u64, max_bytes: usize) -> Array {
-        Array { from, until, max_bytes, body: vec![b'['], whole_bytes: 1, next: from, is_full: false }
+    pub(super) fn new((from, until): (Offset, u64), max_bytes: usize) -> Array {
+        Array {
+            from,
+            until,
+            max_bytes,
+            body: vec![b'['],
+            marks: Marks::default(),
+            whole_bytes: 1,
+            next: from.position,
+            is_full: false,
+        }
     }
 
     /// Whether it takes no more.
@@ -35,10 +48,11 @@ impl Array {
         self.body.reserve(bytes);
     }
 
-    /// The array, and the position after its last message.
-    pub(super) fn finish(mut self) -> (Vec<u8>, u64) {
+    /// The array, with where to read on.
+    pub(super) fn finish(mut self) -> Chunk {
+        let marks = self.marks.finish(self.body.len());
         self.body.push(b']');
-        (self.body, self.next)
+        Chunk { body: self.body, next: Offset { position: self.next, ..self.from }, marks }
     }
 
     pub(super) fn take(&mut self, row: &Row) {
@@ -55,7 +69,11 @@ impl Array {
         if row.part == 0 && self.body.len() > 1 {
             self.body.push(b',');
         }
-        let skip = self.from.saturating_sub(row.position);
+        let skip = self.from.position.saturating_sub(row.position);
+        if row.part == 0 {
+            let offset = Offset { position: row.position + skip, ..self.from };
+            self.marks.begins(Mark { at: self.body.len(), offset }, row.bytes.len(), true);
+        }
         let end = row.position + row.span;
         if skip == 0 && end <= self.until {
             self.body.extend_from_slice(&row.bytes);

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::array::Array;
+use super::chunk::{Chunk, join};
+use super::run::Run;
 use super::{Column, Columns, Failure, Param, Sql, only_row};
 use crate::protocol::Millis;
 use crate::protocol::content_type::Format;
@@ -51,22 +53,6 @@ pub struct Last {
     pub stream_seq: Option<String>,
     /// How full the segment is.
     pub fill: Fill,
-}
-
-/// Part of a stream, ready to be sent.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Chunk {
-    /// The bytes; of a JSON stream an array of its messages.
-    pub body: Vec<u8>,
-    /// Where to read on.
-    pub next: Offset,
-}
-
-impl Chunk {
-    /// Nothing.
-    pub fn empty(at: Offset) -> Chunk {
-        Chunk { body: Vec::new(), next: at }
-    }
 }
 
 /// Reads the last row: all there is to know of the tail.
@@ -233,8 +219,8 @@ fn each_part(message: &[u8], position: u64, store: Store<'_>) -> Result<(), Fail
     Ok(())
 }
 
-/// Reads from an offset in the hot log until another, or until there is enough: bytes end exactly at `max_bytes`; JSON ends
-/// with a row, so it exceeds `max_bytes` by one row at most, or holds a single message.
+/// Reads from an offset in the hot log until another, or until there is enough: bytes end at `max_bytes`, or a few bytes before or
+/// after where a response may not end there (`run.rs`); JSON ends with a row, so it exceeds `max_bytes` by one row at most, or holds a single message.
 pub fn read(
     sql: &dyn Sql,
     format: Format,
@@ -253,10 +239,7 @@ pub fn read(
             let part = match format {
                 // At least a bracket and a message.
                 Format::Json => read_json(sql, (from, last), left.max(2))?,
-                Format::Text | Format::Binary => {
-                    let left = usize::try_from(last - from.position).map_or(left, |room| left.min(room));
-                    read_bytes(sql, from, left)?
-                }
+                Format::Text | Format::Binary => read_bytes(sql, format, (from, last), left)?,
             };
             if part.next <= from {
                 return Err(Failure::new("read messages", format_args!("there are none at {from}")));
@@ -276,27 +259,6 @@ pub fn read(
         }
     }
     Ok(whole)
-}
-
-/// Adds what another segment gave: of JSON, two arrays become one. Only the first message of a chunk may be as large as it
-/// is; where the part does not fit, the chunk ends before it.
-pub fn join(format: Format, whole: &mut Chunk, part: Chunk, max_bytes: usize) -> bool {
-    let fits = whole.body.is_empty() || whole.body.len() + part.body.len() <= max_bytes + ROW_MAX_BYTES;
-    if !fits {
-        return false;
-    }
-    whole.next = part.next;
-    if whole.body.is_empty() {
-        // Most reads are of one segment: nothing is copied.
-        whole.body = part.body;
-    } else if format == Format::Json && !part.body.is_empty() {
-        whole.body.pop();
-        whole.body.push(b',');
-        whole.body.extend_from_slice(&part.body[1..]);
-    } else {
-        whole.body.extend_from_slice(&part.body);
-    }
-    true
 }
 
 /// The position after the last message of a segment in the hot log.
@@ -319,20 +281,22 @@ fn rows_from(read_seq: u64, bound: &str) -> String {
     )
 }
 
-fn read_bytes(sql: &dyn Sql, from: Offset, max_bytes: usize) -> Result<Chunk, Failure> {
+fn read_bytes(
+    sql: &dyn Sql,
+    format: Format,
+    (from, until): (Offset, u64),
+    max_bytes: usize,
+) -> Result<Chunk, Failure> {
     let statement = rows_from(from.read_seq, "AND key < ? ORDER BY key LIMIT +?");
-    let mut body = Vec::with_capacity(max_bytes);
-    let until = key_of(from.position + max_bytes as u64);
+    let mut run = Run::new(format, (from, until), max_bytes);
+    let until = key_of(until.min(from.position + max_bytes as u64));
     let params = [key_of(from.position), until, Param::Integer(CHUNK_ROWS_MAX)];
     sql.query(&statement, &params, &mut |row| {
         let Row { position, bytes, .. } = Row::decode(row)?;
-        let skip = usize::try_from(from.position.saturating_sub(position)).unwrap_or(usize::MAX);
-        let rest = bytes.get(skip..).unwrap_or_default();
-        body.extend_from_slice(&rest[..rest.len().min(max_bytes - body.len())]);
+        run.take(position, &bytes);
         Ok(())
     })?;
-    let next = Offset { position: from.position + body.len() as u64, ..from };
-    Ok(Chunk { body, next })
+    Ok(run.finish())
 }
 
 /// The most rows of one chunk, however small they are: no request holds the others up for long.
@@ -347,7 +311,7 @@ fn read_json(sql: &dyn Sql, (from, until): (Offset, u64), max_bytes: usize) -> R
     let first = rows_from(from.read_seq, "ORDER BY key LIMIT +?");
     let further =
         format!("SELECT key, span, body FROM messages_{} WHERE key > ? ORDER BY key LIMIT +?", from.read_seq);
-    let mut array = Array::new(from.position, until, max_bytes);
+    let mut array = Array::new((from, until), max_bytes);
     let (mut statement, mut key, mut limit) = (&first, from.position << PART_BITS, PAGE_ROWS_MIN);
     let (mut rows, mut is_whole) = (0, true);
     loop {
@@ -369,8 +333,7 @@ fn read_json(sql: &dyn Sql, (from, until): (Offset, u64), max_bytes: usize) -> R
         (statement, limit) = (&further, (missing_rows as u64).clamp(1, PAGE_ROWS_MAX));
         array.reserve(limit as usize * row_bytes);
     }
-    let (body, position) = array.finish();
-    Ok(Chunk { body, next: Offset { position, ..from } })
+    Ok(array.finish())
 }
 
 /// A row of the hot log.

@@ -2,6 +2,7 @@
 
 mod array;
 mod bytes;
+pub mod chunk;
 pub mod commit;
 pub mod forks;
 pub mod listing;
@@ -9,6 +10,7 @@ pub mod messages;
 pub mod outbox;
 pub mod producers;
 pub mod registry;
+mod run;
 pub mod scan;
 pub mod schema;
 pub mod segment_file;

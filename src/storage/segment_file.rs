@@ -18,9 +18,11 @@ use twox_hash::XxHash64;
 
 use super::Failure;
 use super::bytes::Bytes;
-use super::messages::Chunk;
+use super::chunk::{Chunk, Marks};
+use super::run::Run;
 use crate::protocol::content_type::Format;
 use crate::protocol::offset::Offset;
+use crate::protocol::sse::Mark;
 
 /// What this code writes, and all it reads.
 pub const VERSION: u8 = 2;
@@ -229,7 +231,7 @@ impl Index {
     }
 
     /// What a read from an offset gets of the blocks that were fetched, which begin at a byte of the object: bytes end at
-    /// `max_bytes` or where the blocks do, JSON with a message; and nothing goes beyond the position `until`.
+    /// `max_bytes`, as in the hot log, or where the blocks do, JSON with a message; and nothing goes beyond the position `until`.
     pub fn read(
         &self,
         format: Format,
@@ -237,39 +239,30 @@ impl Index {
         (begins, bytes): (u64, &[u8]),
         max_bytes: usize,
     ) -> Result<Chunk, Failure> {
-        let mut body = Vec::with_capacity(bytes.len().min(max_bytes) + 1);
-        let mut next = from.position;
-        match format {
-            Format::Json => {
-                self.each_message(format, begins, bytes, |position, message| {
-                    if position < from.position {
-                        return true;
-                    }
-                    let is_enough = !body.is_empty() && body.len() + message.len() > max_bytes;
-                    if is_enough || position >= until {
-                        return false;
-                    }
-                    body.push(if body.is_empty() { b'[' } else { b',' });
-                    body.extend_from_slice(message);
-                    next = position + 1;
-                    true
-                })?;
-                body.push(b']');
-            }
-            Format::Text | Format::Binary => {
-                let left = usize::try_from(until.saturating_sub(next)).unwrap_or(usize::MAX);
-                let max_bytes = max_bytes.min(left);
-                self.each_message(format, begins, bytes, |position, message| {
-                    let skip = usize::try_from(next.saturating_sub(position)).unwrap_or(usize::MAX);
-                    let rest = message.get(skip..).unwrap_or_default();
-                    let rest = &rest[..rest.len().min(max_bytes - body.len())];
-                    body.extend_from_slice(rest);
-                    next += rest.len() as u64;
-                    body.len() < max_bytes
-                })?;
-            }
+        if format != Format::Json {
+            let mut run = Run::new(format, (from, until), max_bytes);
+            self.each_message(format, begins, bytes, |position, message| run.take(position, message))?;
+            return Ok(run.finish());
         }
-        Ok(Chunk { body, next: Offset { position: next, ..from } })
+        let mut body = Vec::with_capacity(bytes.len().min(max_bytes) + 1);
+        let (mut next, mut marks) = (from, Marks::default());
+        self.each_message(format, begins, bytes, |position, message| {
+            if position < from.position {
+                return true;
+            }
+            let is_enough = !body.is_empty() && body.len() + message.len() > max_bytes;
+            if is_enough || position >= until {
+                return false;
+            }
+            body.push(if body.is_empty() { b'[' } else { b',' });
+            let offset = Offset { position, ..from };
+            marks.begins(Mark { at: body.len(), offset }, message.len(), true);
+            body.extend_from_slice(message);
+            next.position = position + 1;
+            true
+        })?;
+        body.push(b']');
+        Ok(Chunk { marks: marks.finish(body.len()), body, next })
     }
 
     /// Visits the messages of the blocks that were fetched with their positions, until a visit wants no more. No message

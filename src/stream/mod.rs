@@ -6,6 +6,7 @@ pub mod create;
 pub mod delete;
 pub mod fence;
 pub mod fork;
+pub mod one_past;
 pub mod read;
 pub mod reader_key;
 pub mod retain;

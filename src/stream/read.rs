@@ -1,6 +1,6 @@
 //! Read: where a GET begins (PROTOCOL.md 5.6, 8).
 
-use super::Stream;
+use super::{Stream, one_past};
 use crate::protocol::offset::{Offset, ReadFrom};
 use crate::protocol::refusal::Refusal;
 
@@ -12,7 +12,10 @@ pub fn begin(stream: &Stream, from: ReadFrom) -> Result<Offset, Refusal> {
         ReadFrom::At(offset) if offset < stream.start() => {
             Err(Refusal::OffsetGone { earliest: stream.start() })
         }
-        ReadFrom::At(offset) if offset > stream.tail => Err(Refusal::OffsetBeyondTail { tail: stream.tail }),
+        ReadFrom::At(offset) if offset > stream.tail => {
+            let beyond = Refusal::OffsetBeyondTail { tail: stream.tail };
+            one_past::beyond_tail(stream.content_type.format(), offset, stream.tail).ok_or(beyond)
+        }
         ReadFrom::At(offset) => Ok(offset),
     }
 }

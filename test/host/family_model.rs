@@ -1,7 +1,7 @@
 //! A naive family of streams, written from PROTOCOL.md and not from `src`: a fork copies what it inherits, byte by byte. The
 //! simulation of forks holds the server against it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::lifetime::Lifetime;
@@ -59,6 +59,9 @@ pub(crate) struct Granted {
     kind: Kind,
     lifetime: Lifetime,
     units: Units,
+    begins: BTreeSet<usize>,
+    /// Where segments begin.
+    segments: BTreeSet<usize>,
     earliest: usize,
 }
 
@@ -95,6 +98,8 @@ pub(crate) struct Life {
     kind: Kind,
     lifetime: Lifetime,
     units: Units,
+    /// Where appends begin.
+    begins: BTreeSet<usize>,
     inherited: usize,
     closed: bool,
     presence: Presence,
@@ -108,6 +113,19 @@ pub(crate) struct Life {
     first_segment: u64,
     /// Where its segments begin.
     segments: BTreeMap<u64, usize>,
+}
+
+impl Life {
+    fn segment_begins(&self) -> BTreeSet<usize> {
+        let inherited = self.granted.iter().flat_map(|granted| granted.segments.clone());
+        inherited.chain(self.segments.values().copied()).collect()
+    }
+
+    /// Whether a place is one byte inside of an append, as far as the stream has it.
+    fn is_one_inside(&self, at: usize) -> bool {
+        let begins = |at| self.begins.contains(&at);
+        self.kind != Kind::Json && at > 0 && at < self.units.len() && begins(at - 1) && !begins(at)
+    }
 }
 
 /// All streams with all their lives.
@@ -187,7 +205,10 @@ impl Model {
         let until = at + origin.sub_offset as usize;
         let units = source.units.get(..until).ok_or(400_u16)?.to_vec();
         let (kind, lifetime, earliest) = (source.kind, source.lifetime, source.earliest);
-        Ok(Granted { source: (origin.source, life), anchor, kind, lifetime, units, earliest })
+        let begins = source.begins.range(..until).copied().collect();
+        let segments = source.segment_begins();
+        let source = (origin.source, life);
+        Ok(Granted { source, anchor, kind, lifetime, units, begins, segments, earliest })
     }
 
     pub(crate) fn be_born(&mut self, at: usize, born: Born, first_segment: u64, now: Millis) {
@@ -201,12 +222,15 @@ impl Model {
         assert_eq!(self.presence(at), Presence::Absent, "a second one was created");
         let mut units = granted.as_ref().map_or_else(Vec::new, |granted| granted.units.clone());
         let inherited = units.len();
+        let mut begins = granted.as_ref().map_or_else(BTreeSet::new, |granted| granted.begins.clone());
+        begins.extend((!content.is_empty()).then_some(inherited));
         units.extend(content);
         let own = put.lifetime != Lifetime::Unlimited;
         let life = Life {
             kind: put.kind.or(granted.as_ref().map(|granted| granted.kind)).expect("one of both says it"),
             lifetime: granted.as_ref().filter(|_| !own).map_or(put.lifetime, |granted| granted.lifetime),
             units,
+            begins,
             inherited,
             closed: put.closed,
             presence: Presence::Live,
@@ -359,6 +383,8 @@ impl Model {
 
     fn grow(&mut self, at: usize, units: Units, tail: Offset) {
         let life = self.current_mut(at);
+        let begins = life.units.len();
+        life.begins.extend((!units.is_empty()).then_some(begins));
         life.units.extend(units);
         let places = life.units.len();
         life.segments.entry(tail.read_seq).or_insert(places);
@@ -373,6 +399,8 @@ impl Model {
     /// An offset means one place, for ever, and order of offsets is order of places over all lives. In what a fork has
     /// inherited it is the source's, where no other stream was at its URL before.
     pub(crate) fn learn(&mut self, at: usize, offset: Offset, place: usize) {
+        let is_one_inside = self.current(at).is_one_inside(place);
+        assert!(!is_one_inside, "{offset} of {} is one byte inside of an append", PATHS[at]);
         self.learn_of(at, offset, (self.streams[at].len() - 1, place));
     }
 
@@ -400,6 +428,19 @@ impl Model {
         }
     }
 
+    /// What the offset one past that of a place means, while nothing is written; a place that only a fork's offset has means
+    /// what it means in this stream. `None` where a segment ends there, whose end is the next one's beginning.
+    pub(crate) fn one_past(&self, at: usize, (of, place): Place) -> Option<Place> {
+        let life = &self.streams[at][of];
+        let is_end = life.segment_begins().contains(&(place + 1));
+        let is_known = of + 1 == self.streams[at].len() && place >= life.earliest;
+        if life.kind == Kind::Json || is_end || !is_known {
+            return None;
+        }
+        let is_past = place < life.units.len() && !life.is_one_inside(place + 1);
+        Some((of, if is_past { place + 1 } else { place }))
+    }
+
     /// Where a read begins; `None` if that is not there. `Some(None)` is the start, and `None` the tail.
     pub(crate) fn place(&self, at: usize, life: usize, from: Option<Option<Place>>) -> Option<usize> {
         let current = self.current(at);
@@ -407,7 +448,10 @@ impl Model {
             _ if life != self.streams[at].len() => None,
             None => Some(current.units.len()),
             Some(None) => Some(current.earliest),
-            Some(Some((of, place))) => (of + 1 == life && place >= current.earliest).then_some(place),
+            Some(Some((of, place))) => {
+                let begins = if current.is_one_inside(place) { place - 1 } else { place };
+                (of + 1 == life && place >= current.earliest).then_some(begins)
+            }
         }
     }
 

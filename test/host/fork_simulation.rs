@@ -503,7 +503,12 @@ impl Simulation {
             0 => ("offset=-1".to_owned(), Pick::Start),
             1 => ("offset=now".to_owned(), Pick::Now),
             _ => match self.pick_offset(at) {
-                Some((offset, place)) => (format!("offset={offset}"), Pick::At(place)),
+                Some((offset, place)) => {
+                    let past = self.model.one_past(at, place).filter(|_| self.random.u32(0..3) == 0);
+                    let one_past = Offset { position: offset.position + 1, ..offset };
+                    let offset = if past.is_some() { one_past } else { offset };
+                    (format!("offset={offset}"), Pick::At(past.unwrap_or(place)))
+                }
                 None => ("offset=-1".to_owned(), Pick::Start),
             },
         };

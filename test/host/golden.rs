@@ -5,12 +5,13 @@ use durable_streams::protocol::bridge::{self, Attachment, BridgeKind, Channel, P
 use durable_streams::protocol::cache_policy::{Audience, CachePolicy};
 use durable_streams::protocol::content_type::Format;
 use durable_streams::protocol::fork::{
-    ForkRefusal, Inherit, Inheritance, Question, Reference, Referenced, Release, Told, Walk, Walked,
+    ForkRefusal, Inherit, Inheritance, InheritedEvents, Question, Reference, Referenced, Release, Told, Walk,
+    Walked,
 };
 use durable_streams::protocol::lifetime::Lifetime;
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::reply::Reply;
-use durable_streams::protocol::sse::{Control, write_events};
+use durable_streams::protocol::sse::{Control, Events, Mark};
 use durable_streams::protocol::{cursor, etag, lifetime};
 use durable_streams::storage::messages::{APPEND_MAX_BYTES, ROW_MAX_BYTES};
 use durable_streams::storage::segment_file::{self, Encoded, Header, Index, Writer};
@@ -62,7 +63,7 @@ fn sse_text() {
     let control = Control { next: NEXT, cursor: 7, up_to_date: true, closed: false };
     let text = |format, data: &[u8], control| {
         let mut out = Vec::new();
-        write_events(&mut out, format, data, control);
+        Events::of(format, data, &[]).write(&mut out, control);
         String::from_utf8(out).unwrap()
     };
     let id = "id: 0000000000000003_0000000000000042\n\n";
@@ -519,7 +520,9 @@ fn what_objects_ask_each_other() {
         content_type: None,
         valid_until: 7,
     };
-    let inherit = Inherit { incarnation: 1, from: START, until: NEXT, max_bytes: 9, any_size: true };
+    let inherit =
+        Inherit { incarnation: 1, from: START, until: NEXT, max_bytes: 9, any_size: true, events: false };
+    let events = Inherit { events: true, ..inherit.clone() };
     let walk = Walk { incarnation: 1, from: START, until: NEXT, count: 4 };
     for (question, text) in [
         (
@@ -537,6 +540,13 @@ fn what_objects_ask_each_other() {
             Question::Inherit(inherit),
             format!(
                 "{{\"Inherit\":{{\"incarnation\":1,\"from\":{AT},\"until\":{TO},\"max_bytes\":9,\"any_size\":true}}}}"
+            ),
+        ),
+        (
+            Question::Inherit(events),
+            format!(
+                "{{\"Inherit\":{{\"incarnation\":1,\"from\":{AT},\"until\":{TO},\"max_bytes\":9,\"any_size\":true,\
+                 \"events\":true}}}}"
             ),
         ),
         (
@@ -592,6 +602,13 @@ fn what_they_answer() {
         (refused(ForkRefusal::TooDeep), "{\"Referenced\":{\"Refused\":\"TooDeep\"}}".to_owned()),
         (Told::Released, "\"Released\"".to_owned()),
         (Told::Inherited(NEXT), format!("{{\"Inherited\":{TO}}}")),
+        (
+            Told::InheritedEvents(InheritedEvents {
+                next: NEXT,
+                begins: vec![Mark { at: 1, offset: START }],
+            }),
+            format!("{{\"InheritedEvents\":{{\"next\":{TO},\"begins\":[{{\"at\":1,\"offset\":{AT}}}]}}}}"),
+        ),
         (Told::Rotated(4), "{\"Rotated\":4}".to_owned()),
         (Told::Walked(Walked { at: NEXT, left: 1 }), format!("{{\"Walked\":{{\"at\":{TO},\"left\":1}}}}")),
     ] {

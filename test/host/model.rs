@@ -1,7 +1,7 @@
 //! A naive stream, written from PROTOCOL.md and not from `src`: everything in vectors, nothing stored, nothing fast.
 //! The simulation holds the server against it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use durable_streams::protocol::Millis;
 
@@ -141,9 +141,27 @@ pub(crate) struct Life {
     open: (u64, u64, Millis),
     /// How many of the sealed are gone.
     trimmed: usize,
+    /// Where appends begin; each MiB of one counts as one.
+    begins: BTreeSet<usize>,
 }
 
 impl Life {
+    /// Whether a place is one byte inside of an append.
+    pub(crate) fn is_one_inside(&self, at: usize) -> bool {
+        let begins = |at| self.begins.contains(&at);
+        self.kind != Kind::Json && at > 0 && at < self.content.len() && begins(at - 1) && !begins(at)
+    }
+
+    /// What one past the offset of a place means, unless it is an offset that nobody gives: the end of a segment, as if the
+    /// next had not begun.
+    pub(crate) fn one_past(&self, at: usize) -> Option<usize> {
+        let is_end = self.sealed.iter().any(|sealed| sealed.end == at + 1);
+        if self.kind == Kind::Json || is_end {
+            return None;
+        }
+        Some(if at == self.content.len() || self.is_one_inside(at + 1) { at } else { at + 1 })
+    }
+
     /// The place of what is the first now.
     pub(crate) fn earliest(&self) -> usize {
         self.trimmed.checked_sub(1).map_or(0, |last| self.sealed[last].end)
@@ -177,6 +195,8 @@ impl Life {
         if content.len() == 0 {
             return;
         }
+        let rows = (0..content.len()).step_by(1 << 20);
+        self.begins.extend(rows.map(|row| self.content.len() + row));
         self.content.extend(content);
         let (appends, bytes, _) = self.open;
         self.open = (appends + 1, bytes + content.bytes(), now);
@@ -386,6 +406,7 @@ impl Model {
             sealed: Vec::new(),
             open: (0, 0, now),
             trimmed: 0,
+            begins: BTreeSet::new(),
         };
         life.write(&put.content, self.sealing, now);
         if put.closed {

@@ -16,6 +16,7 @@ use durable_streams::object::producers::ProducerLimits;
 use durable_streams::object::registry::Report;
 use durable_streams::object::rotation::Work;
 use durable_streams::protocol::cursor;
+use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::registry::Registries;
 use durable_streams::storage::segments::key;
 use durable_streams::stream::retain::RetentionDefaults;
@@ -560,6 +561,7 @@ impl Simulation {
     /// An offset means one place, for ever, and text order is the order of places over all lives.
     fn learn(&mut self, offset: &str, place: Place) {
         assert!(offset != "-1" && offset != "now" && offset.len() < 256);
+        assert!(!self.model.life(place.0).is_one_inside(place.1), "{offset} is one byte inside of an append");
         if let Some(known) = self.offsets.insert(offset.to_owned(), place) {
             assert_eq!(known, place, "{offset} means two places");
             return;
@@ -615,12 +617,23 @@ impl Simulation {
                 // Newer ones more often: the older lives' are many.
                 let reverse = self.random.usize(0..self.offsets.len().min(12));
                 let (offset, (of, at)) = self.offsets.iter().nth_back(reverse).unwrap();
+                let past = if self.random.u32(0..3) == 0 { self.one_past(offset, (*of, *at)) } else { None };
+                let (offset, (of, at)) =
+                    past.as_ref().map_or((offset, (of, at)), |(o, (of, at))| (o, (of, at)));
                 if in_characters && !is_boundary(&self.model.life(*of).content, *at) {
                     return start;
                 }
                 (format!("offset={offset}"), Pick::At((*of, *at)))
             }
         }
+    }
+
+    /// The offset one past another, and what it means, where it means anything and that is still there.
+    fn one_past(&self, offset: &str, (of, at): Place) -> Option<(String, Place)> {
+        let offset = Offset::parse(offset).unwrap();
+        let life = self.model.life(of);
+        let past = life.one_past(at).filter(|_| of == self.model.newest() && at >= life.earliest())?;
+        Some((Offset { position: offset.position + 1, ..offset }.to_string(), (of, past)))
     }
 
     /// What a read must have found that was answered just now.
@@ -1193,7 +1206,9 @@ impl Simulation {
             assert_eq!(self.ask(&request("GET", "")).status, 404);
             return;
         }
-        for (offset, place) in self.offsets.clone() {
+        let offsets = self.offsets.clone();
+        let past = offsets.iter().filter_map(|(offset, place)| self.one_past(offset, *place));
+        for (offset, place) in offsets.clone().into_iter().chain(past.collect::<Vec<_>>()) {
             let response = self.ask(&request("GET", &format!("offset={offset}")));
             match self.expect(Pick::At(place)) {
                 Expected::From(at) => drop(self.check_chunk(at, &response)),

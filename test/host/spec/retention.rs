@@ -287,7 +287,7 @@ fn a_stream_of_which_nothing_is_left() {
             world.ask(request).assert_is(at_the_tail);
         }
         world.ask("GET ?offset=@1_1").assert_is("410 | stream-next-offset: @2_0");
-        world.ask("GET ?offset=@2_1").assert_is("400 | error: offset_beyond_tail");
+        world.ask("GET ?offset=@2_2").assert_is("400 | error: offset_beyond_tail");
         world.ask("HEAD").assert_is("200 | stream-next-offset: @2_0 | !stream-closed");
         world.ask(last).assert_is("204 | stream-next-offset: @2_0 | producer-seq: 0");
         let regression = "POST | content-type: text/plain | stream-seq: b << x";

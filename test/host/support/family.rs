@@ -16,13 +16,13 @@ use durable_streams::object::rotation::Work;
 use durable_streams::object::{Answer, Limits, Object, Ports, Stop};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::command::{Command, Create, Read, RequestHead};
-use durable_streams::protocol::fork::{Question, Release, Told};
+use durable_streams::protocol::fork::{InheritedEvents, Question, Release, Told};
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::registry::Registries;
 use durable_streams::protocol::reply::Reply;
 use durable_streams::storage::Failure;
+use durable_streams::storage::chunk::Chunk;
 use durable_streams::storage::forks::Edge;
-use durable_streams::storage::messages::Chunk;
 use durable_streams::storage::segment_file;
 use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;
@@ -48,6 +48,8 @@ pub(crate) struct Family {
     limits: Limits,
     random: Rc<RefCell<fastrand::Rng>>,
     tasks_begun: u64,
+    /// Whether what streams say to each other is what a build before `Told::InheritedEvents` says.
+    pub(crate) has_older_owners: bool,
 }
 
 /// One stream's object, and what outlives its memory.
@@ -139,6 +141,7 @@ impl Family {
             limits,
             random: Rc::new(RefCell::new(fastrand::Rng::with_seed(!seed))),
             tasks_begun: 0,
+            has_older_owners: false,
         }
     }
 
@@ -474,7 +477,12 @@ impl Family {
         let text = serde_json::to_string(question).unwrap();
         let question: Question = serde_json::from_str(&text).unwrap();
         let said = self.touch(path, |object, ports, now, path| object.answer(ports, path, &question, now));
-        let (told, bytes) = said?;
+        let (mut told, bytes) = said?;
+        if let Told::InheritedEvents(InheritedEvents { next, .. }) = &told
+            && self.has_older_owners
+        {
+            told = Told::Inherited(*next);
+        }
         Ok((serde_json::from_str(&serde_json::to_string(&told).unwrap()).unwrap(), bytes))
     }
 
@@ -537,7 +545,12 @@ impl Family {
             Fetch::Object { .. } | Fetch::Ending { .. } => Ok(self.bucket.fetch(fetch)),
             Fetch::Inherit { path, ask } => {
                 match self.call((path.clone(), Question::Inherit(ask.clone())), fate)? {
-                    (Told::Inherited(next), body) => Ok(Fetched::Chunk(Chunk { body, next })),
+                    (Told::Inherited(next), body) => {
+                        Ok(Fetched::Chunk(Chunk { body, next, marks: Vec::new() }))
+                    }
+                    (Told::InheritedEvents(InheritedEvents { next, begins }), body) => {
+                        Ok(Fetched::Chunk(Chunk { body, next, marks: begins }))
+                    }
                     (Told::Rotated(hot_from), _) => Ok(Fetched::Rotated(hot_from)),
                     (told, _) => panic!("{told:?} is no answer"),
                 }
@@ -656,7 +669,7 @@ impl Family {
 /// What goes to the reader without being looked at.
 fn pass_on(cold: &Cold, request: &Read, fetched: Vec<Fetched>) -> (Vec<Fetched>, Option<(Offset, Vec<u8>)>) {
     match (&cold.fetches[..], &fetched[..]) {
-        ([Fetch::Inherit { .. }], [Fetched::Chunk(Chunk { body, next })])
+        ([Fetch::Inherit { .. }], [Fetched::Chunk(Chunk { body, next, .. })])
             if cold.passes_on(*next, request.mode) =>
         {
             (vec![Fetched::Passed(*next)], Some((*next, body.clone())))
