@@ -17,13 +17,14 @@ use super::upstream;
 use super::{clock, limits, listing, log, orphans, receiving, reply};
 use crate::edge::access::Access;
 use crate::edge::admin::Admin;
-use crate::edge::auth::{Credential, Verdict, Weighed, judge, may_have_token, weigh};
+use crate::edge::auth::{Credential, Weighed, weigh};
 use crate::edge::collapse::{Reader, collapse_key};
 use crate::edge::cors::Cors;
 use crate::edge::grant::Grant;
 use crate::edge::host;
 use crate::edge::keyring::Keyring;
 use crate::edge::listing::Listing;
+use crate::edge::passed_on::passed_on_to;
 use crate::edge::route::{Route, in_first_form, project_named, route};
 use crate::edge::strangers::Strangers;
 use crate::protocol::fork::source_path;
@@ -97,7 +98,12 @@ impl Edge {
     pub fn passed_on_to(&self, method: &str, url: &str, decisive: Option<String>) -> Option<String> {
         #[cfg(feature = "counters")]
         super::counters::arrived(url);
-        self.inner.passed_on_to(&parse(method), url, decisive.as_deref())
+        let inner = &self.inner;
+        if inner.is_limited {
+            return None;
+        }
+        let keyring = inner.lookups.keyring.borrow();
+        passed_on_to((&inner.access, &keyring), (&parse(method), url), decisive.as_deref(), clock::now())
     }
 
     /// The URL with which a request goes on that names its stream in another form.
@@ -164,32 +170,6 @@ impl Edge {
 }
 
 impl Inner {
-    fn passed_on_to(&self, method: &Method, url: &str, decisive: Option<&str>) -> Option<String> {
-        let is_simple = match &self.access {
-            // What is for this machine alone has to be looked at more closely.
-            Access::Open { everywhere } => *everywhere,
-            Access::Token(_) | Access::Projects(_) => decisive.is_some(),
-            Access::Locked { .. } => false,
-        };
-        if !is_simple || self.is_limited || may_have_token(url) {
-            return None;
-        }
-        if matches!(&self.access, Access::Projects(_)) && *method == Method::PUT {
-            // It may ask for a fork, of a stream that its token has to allow, too.
-            return None;
-        }
-        let Route::Forward(path) = route(method, url) else { return None };
-        if self.access.is_guarded() {
-            let credential = Credential::of(method, url, decisive, None).ok()?;
-            let asked = (method, &path);
-            match judge(&self.access, &self.lookups.keyring.borrow(), asked, &credential, clock::now()) {
-                Verdict::Admitted { .. } => {}
-                Verdict::Refused(_) | Verdict::Pending(_) => return None,
-            }
-        }
-        Some(path.into())
-    }
-
     async fn answer(&self, request: &Request, context: &Context) -> Result<Response, JsValue> {
         let method = parse(&request.method());
         let caller = Caller::new(&self.env, request, self.is_limited);
