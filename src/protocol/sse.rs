@@ -36,8 +36,11 @@ pub struct Control {
     pub closed: bool,
 }
 
-/// Begins a line of data. A reader drops one space after the colon, and no more.
+/// Begins a line of JSON or base64. A reader drops one space after the colon, and parsers written by hand expect one.
 const DATA: &[u8] = b"data: ";
+
+/// Begins a line of text, and that of a control event: the official suite compares them as text without a space.
+const BARE_DATA: &[u8] = b"data:";
 
 /// How long a data event is at most, with all that is around its data, unless it is of a single message: readers limit lines.
 pub const EVENT_MAX_BYTES: usize = 128 << 10;
@@ -246,7 +249,11 @@ fn write_lines(out: &mut Vec<u8>, text: &str) {
     loop {
         let end = memchr2(b'\r', b'\n', rest.as_bytes()).unwrap_or(rest.len());
         let line = &rest[..end];
-        out.extend_from_slice(DATA);
+        out.extend_from_slice(BARE_DATA);
+        if line.starts_with(' ') {
+            // The one that a reader drops.
+            out.push(b' ');
+        }
         out.extend_from_slice(line.as_bytes());
         out.push(b'\n');
         rest = match rest[end..].strip_prefix("\r\n").or_else(|| rest[end..].get(1..)) {
@@ -259,7 +266,9 @@ fn write_lines(out: &mut Vec<u8>, text: &str) {
 fn write_control(out: &mut Vec<u8>, control: Control) {
     let Control { next, cursor, up_to_date, closed } = control;
     let infallible = "writing to memory cannot fail";
-    write!(out, "event: control\ndata: {{\"streamNextOffset\":\"{next}\"").expect(infallible);
+    out.extend_from_slice(b"event: control\n");
+    out.extend_from_slice(BARE_DATA);
+    write!(out, "{{\"streamNextOffset\":\"{next}\"").expect(infallible);
     if !closed {
         write!(out, ",\"streamCursor\":\"{cursor}\"").expect(infallible);
     }
