@@ -4,6 +4,7 @@
 
 import { budget } from "./budget.js"
 import { addressOf, sent, tenantOf } from "./sending.js"
+import { within } from "./stalls.js"
 
 /** How many reads are waited for; those beyond ask for themselves. */
 const UNDER_WAY_MAX = 1000
@@ -203,7 +204,7 @@ async function follow(key, led, context, { signal, until = Infinity }, ask) {
   const left = Promise.withResolvers()
   signal.addEventListener("abort", () => left.resolve(LEFT), { once: true })
   const longest = Math.max(0, Math.min(UNDER_WAY_MAX_MS, until - Date.now()))
-  const answer = await Promise.race([led.answer, scheduler.wait(longest).then(() => LEFT), left.promise])
+  const answer = await within(longest, Promise.race([led.answer, left.promise])).catch(() => LEFT)
   if (answer === LEFT) {
     led.followers -= 1
     // There may be an answer by now, which was expected to be given to this client, too.

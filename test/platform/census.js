@@ -1,21 +1,17 @@
-// The built worker with a census around it. The census counts what each object, and the edge, has begun and not ended: timers,
-// fetches, calls, operations of the bucket and of the mirror, promises given to `waitUntil`, and bodies that nobody reads. Each
-// of them keeps an object in memory, billed, for up to 15 minutes.
+// The built worker with a census around it. The census counts what each object, and the edge, has begun and not ended:
+// timers, fetches, calls, operations of the bucket and of the mirror, promises given to `waitUntil`, and response bodies that
+// have no reader. Each of them keeps an object in memory, billed, for up to 15 minutes.
 //
-// `/census/<path>` answers with what is pending in an object, `/census/` with what is pending at the edge, and `/loads/<path>`
-// with how often an object was made. `census.mjs` asks.
+// `asked` lists the URLs at which a test reads the counts.
 
 import { AsyncLocalStorage } from "node:async_hooks"
 import * as built from "./index.js"
 
-/** How long the census waits for the end of what is about to end. */
-const SOON_MS = 250
 /** A timer of at least this long can be hurried. */
 const FAR_MS = 1000
 
 const real = { setTimeout, clearTimeout, setInterval, clearInterval, timeout: AbortSignal.timeout }
 const realFetch = globalThis.fetch
-const now = () => Date.now()
 
 /** On whose behalf something is begun. @type {AsyncLocalStorage<Census>} */
 const current = new AsyncLocalStorage()
@@ -44,14 +40,17 @@ class Census {
     return response
   }
 
-  /** What is pending, once that is nothing or has been something for a while. */
-  async told() {
-    const begin = now()
-    for (;;) {
-      for (const one of this.pending) if (one.isOver?.()) this.pending.delete(one)
-      if (this.pending.size === 0 || now() - begin > SOON_MS) break
+  /** What is pending, once that is nothing or has been something for that long. */
+  async told(millis) {
+    const begin = Date.now()
+    while (this.labels().length > 0 && Date.now() - begin < millis) {
       await new Promise((resolve) => real.setTimeout(resolve, 5))
     }
+    return this.labels()
+  }
+
+  labels() {
+    for (const one of this.pending) if (one.isOver?.()) this.pending.delete(one)
     return [...this.pending].map(({ label }) => label).sort()
   }
 
@@ -60,6 +59,9 @@ class Census {
     for (const { fire } of [...this.pending]) fire?.()
   }
 }
+
+/** Which timers were pending in an object when it had answered. @type {Set<string>} */
+const outlived = new Set()
 
 /** @type {Map<unknown, { census: Census, one: object }>} by what `setTimeout` gave */
 const timers = new Map()
@@ -145,7 +147,8 @@ function counted(binding, census, name, given = (result) => result) {
 const namespaceOf = (namespace, census, hasBodies) => {
   const body = (response) => census().body("body of stub.fetch", response)
   const getByName = (path) => {
-    if (hasBodies && callMood === "hangs") return new Proxy({}, { get: (_, key) => () => census().until(`stub.${key}`, silence()) })
+    const silent = (key) => () => census().until(`stub.${key}`, silence())
+    if (hasBodies && callMood === "hangs") return new Proxy({}, { get: (_, key) => silent(key) })
     const busy = () => new Response("busy", { status: 503 })
     return counted(namespace.getByName(path), census, "stub", (result, key) =>
       key === "fetch" && hasBodies ? result.then((response) => body(callMood === "busy" ? busy() : response)) : result,
@@ -156,7 +159,11 @@ const namespaceOf = (namespace, census, hasBodies) => {
 
 /** What the mirror does: it takes what it is given, fails, or hangs. */
 let mirrorMood = "takes"
-const moods = { takes: async () => [], fails: () => Promise.reject(new Error("D1 fails")), hangs: silence }
+const moods = {
+  takes: async () => [],
+  fails: () => Promise.reject(new Error("D1 fails")),
+  hangs: silence,
+}
 const mirrorOf = (census) => ({
   prepare: () => ({ bind: () => ({}) }),
   batch: () => census().until("mirror.batch", moods[mirrorMood]()),
@@ -199,14 +206,17 @@ export class StreamObject extends built.StreamObject {
         console.log(JSON.stringify({ event: "begun", what: name, stream: this.ctx.id.name }))
         return current.run(this.#census, () => {
           const served = serve.apply(this, args)
-          return served instanceof Promise ? this.#census.until(`${name}()`, served) : served
+          const answered = () => this.#census.labels().forEach((label) => label.startsWith("timer") && outlived.add(label))
+          if (!(served instanceof Promise)) return answered(), served
+          served.then(answered, answered)
+          return this.#census.until(`${name}()`, served)
         })
       }
     }
   }
 
-  census() {
-    return this.#census.told()
+  told(millis) {
+    return this.#census.told(millis)
   }
 
   hurry() {
@@ -237,15 +247,16 @@ const leaks = {
 }
 
 /**
- * The requests at the edge that have been answered. The platform ends all that a request has begun when the request is answered and
- * its `waitUntil` promises have settled, or when the client leaves before the answer: so only those promises can outlive it.
+ * The requests at the edge that have been answered. The platform ends all that a request has begun when the request is
+ * answered and its `waitUntil` promises have settled, or when the client leaves before the answer. So only those promises can
+ * outlive it.
  */
 const edge = {
   /** @type {Set<Census>} */
   requests: new Set(),
 
-  async told() {
-    const told = await Promise.all([...edge.requests].map((census) => census.told()))
+  async told(millis) {
+    const told = await Promise.all([...edge.requests].map((census) => census.told(millis)))
     return told.filter((labels) => labels.includes("waitUntil")).flat()
   },
 
@@ -259,9 +270,12 @@ const edge = {
   },
 }
 
-/** What the tests ask. */
+/** What the tests ask, as `/<name>/<path>`. */
 const asked = {
-  census: (path, { STREAMS }) => (path === "" ? edge.told() : STREAMS.getByName(path).census()),
+  /** What is pending in an object, or at the edge, once that is nothing or has been something for that long. */
+  census: (path, { STREAMS }, millis) => (path === "" ? edge : STREAMS.getByName(path)).told(Number(millis)),
+  outlived: () => [...outlived],
+  /** How often an object was made. */
   loads: (path) => loads.get(path) ?? 0,
   hurry: (path, { STREAMS }) => STREAMS.getByName(path).hurry(),
   leak: (path, { STREAMS }, kind) => STREAMS.getByName(path).leak(kind),

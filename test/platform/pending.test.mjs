@@ -8,13 +8,24 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest"
 import { Bucket } from "./bucket.mjs"
 import { HttpConnection } from "./raw.mjs"
 import { SseReader, longPoll, readersAsked } from "./readers.mjs"
-import { BYTES, CLOSED, JSON_TYPE, LONG_MS, TEXT, numbers, producer, scratch, startWorkerd, unique } from "./support.mjs"
+import { BYTES, CLOSED, JSON_TYPE, LONG_MS, SOON_MS, TEXT, numbers, producer, scratch, startWorkerd, unique } from "./support.mjs"
 
 const VARS = {
   LONG_POLL_TIMEOUT_SECONDS: "1",
   SSE_LIFETIME_SECONDS: "2",
   SEGMENT_MAX_MESSAGES: "3",
   SEGMENT_MIN_BYTES: "1",
+}
+/**
+ * The timers that may be pending in an object when it has answered, and why. Each is over by itself in that time, and the limits
+ * as soon as what they limit is.
+ */
+const DELIBERATE = {
+  "timer 0 ms": "the next turn, in which an announcement, a report or the bucket's work begins",
+  "timer 10 ms": "one for all small bodies of an object, to find those that stall",
+  "timer 500 ms": "the same, after a body that took longer than 10 ms",
+  "timer 30000 ms": "the limit of a call or of the mirror that is under way, or of a large body that another client sends",
+  "timer 60000 ms": "the limit of an operation of the bucket that is under way, or of a client that reads a response",
 }
 const MIB = 2 ** 20
 const SEGMENT = ["1", "2", "3"]
@@ -43,13 +54,12 @@ const asked = async (what) => {
   if (response.status !== 200) throw new Error(`${what}: ${response.status}`)
   return response.json()
 }
-/** What is pending in a stream's object, once that is nothing or has been something for a while. */
-const pending = ({ path }) => asked(`census/${path}`)
-const pendingAtTheEdge = () => asked("census/")
+/** What is pending in a stream's object, once that is nothing or has been something for that long. */
+const pending = ({ path }, millis = SOON_MS) => asked(`census/${path}?${millis}`)
 
 const loads = ({ path }) => asked(`loads/${path}`)
 
-/** Streams of which all is over, for the last test. */
+/** The streams whose stories have ended, for the test of eviction. */
 const over = []
 
 /** A stream, which has nothing pending when the test is over. */
@@ -105,10 +115,11 @@ const STORIES = {
   },
   "appends and leaves in the middle": async () => {
     const stream = await created(BYTES)
-    for (const [index, framing] of [{ "content-length": 1000 }, { "content-length": 4 * MIB }, { "transfer-encoding": "chunked" }].entries()) {
+    const framings = [{ "content-length": 1000 }, { "content-length": 4 * MIB }, { "transfer-encoding": "chunked" }]
+    for (const [index, framing] of framings.entries()) {
       const connection = await begun("POST", stream, "", { ...BYTES, ...framing }, "9\r\nnot all..")
       await server.log.until({ event: "begun", what: "fetch", stream: stream.path }, 2 + index)
-      expect(await pending(stream)).not.toEqual([])
+      expect(await pending(stream, 0)).not.toEqual([])
       connection.reset()
     }
     return [stream]
@@ -264,7 +275,7 @@ const STORIES = {
   },
 }
 
-/** What a platform that hangs leaves pending once the object has given it up: the platform's own call, which nobody can end. */
+/** What hangs, and what is left of it once the object has given it up: the platform's own call, which cannot be cancelled. */
 const HANGING_STORIES = {
   "put of the bucket": async () => {
     bucket.mood = "hangs"
@@ -310,8 +321,7 @@ const HANGING_STORIES = {
     const answer = stream.ask("PUT", { headers: from(source) })
     await hurried(stream, { operation: "ask object" })
     expect((await answer).status).toBe(500)
-    // It asked twice: the second time it had the source forget what the first call may have noted.
-    return { stream, left: ["stub.asked", "stub.asked"] }
+    return { stream, left: ["stub.asked"] }
   },
   "source of what a fork reads": async () => {
     const source = await created(JSON_TYPE, ["1"])
@@ -341,7 +351,8 @@ for (const [name, story] of Object.entries(STORIES)) {
     const streams = await story()
     for (const stream of streams) expect(await pending(stream)).toEqual([])
     expect(await pending({ path: "__registry__" })).toEqual([])
-    expect(await pendingAtTheEdge()).toEqual([])
+    // At the edge.
+    expect(await pending({ path: "" })).toEqual([])
     // After a failure an alarm rings a minute later, and may keep the object awake when the last test looks.
     if (!name.startsWith("meets")) over.push(...streams.map((stream) => ({ name, stream })))
   })
@@ -350,14 +361,21 @@ for (const [name, story] of Object.entries(STORIES)) {
 for (const [name, story] of Object.entries(HANGING_STORIES)) {
   test(`an object gives up what hangs: the ${name}`, async () => {
     const { stream, left } = await story()
-    let found = await pending(stream)
-    for (let tries = 0; found.includes("waitUntil") && tries < 5; tries += 1) {
+    let found = await pending(stream, 0)
+    for (let tries = 0; found.includes("waitUntil") && tries < 100; tries += 1) {
       await asked(`hurry/${stream.path}`)
-      found = await pending(stream)
+      found = await pending(stream, 0)
     }
-    expect(found).toEqual(left)
+    // It may have asked twice: to have the source forget what the first call may have noted.
+    expect([...new Set(found)]).toEqual(left)
   })
 }
+
+test("only deliberate timers are pending after an answer", async () => {
+  const outlived = await asked("outlived/")
+  expect(outlived).toContain("timer 10 ms")
+  expect(outlived.filter((label) => !(label in DELIBERATE))).toEqual([])
+})
 
 test("the census sees whatever is left pending", async () => {
   for (const [kind, label] of Object.entries({
@@ -372,23 +390,32 @@ test("the census sees whatever is left pending", async () => {
   })) {
     const stream = await created()
     await asked(`leak/${stream.path}?${kind}`)
-    expect(await pending(stream)).toEqual([label])
+    // What ends by itself has ended.
+    await pending(stream, 1000)
+    expect(await pending(stream, 0)).toEqual([label])
   }
 })
 
 // workerd evicts what has been idle for 10 s, and says nothing of it. To ask would keep the object awake.
 const IDLE_MS = 14_000
+/** How often: on a busy machine an object may be late, or its alarm may have woken it. */
+const ROUNDS_MAX = 3
 
 test("an object is evicted after each of these, and with a timer it is not", async () => {
   const kept = await created()
   await asked(`leak/${kept.path}?setTimeout`)
-  const all = [...over, { name: "keeps a timer", stream: kept }]
-  const before = await Promise.all(all.map(({ stream }) => loads(stream)))
-  await new Promise((resolve) => setTimeout(resolve, IDLE_MS))
-  for (const { stream } of all) await stream.ask("HEAD", { status: [200, 404, 410] })
-  const after = await Promise.all(all.map(({ stream }) => loads(stream)))
-  expect(all.filter((_, index) => after[index] === before[index]).map(({ name }) => name)).toEqual(["keeps a timer"])
-}, LONG_MS)
+  let awake = [...over, { name: "keeps a timer", stream: kept }]
+  for (let round = 1; round <= ROUNDS_MAX && awake.length > 0; round += 1) {
+    const before = await Promise.all(awake.map(({ stream }) => loads(stream)))
+    await new Promise((resolve) => setTimeout(resolve, IDLE_MS))
+    for (const { stream } of awake) await stream.ask("HEAD", { status: [200, 404, 410] })
+    const after = await Promise.all(awake.map(({ stream }) => loads(stream)))
+    awake = awake.filter((_, index) => after[index] === before[index])
+    if (round === 1) expect(awake.map(({ name }) => name)).toContain("keeps a timer")
+    awake = awake.filter(({ stream }) => stream !== kept)
+  }
+  expect(awake.map(({ name }) => name)).toEqual([])
+}, 2 * LONG_MS)
 
 test("the worker runs with the flags of wrangler.toml", async () => {
   for (const flag of ["enable_request_signal", "global_fetch_strictly_public", "durable_object_io_tasks_prevent_eviction"]) {
