@@ -452,6 +452,11 @@ describe("projects", () => {
     await create(at("b"), makeToken(keys.a, { sub: "b" }), 401)
     await create(at("a"), undefined, 401)
     await create(at("nobody"), makeToken(keys.a, { sub: "nobody" }), 401)
+    // Bytes that are no name are no project's, and no stream's.
+    for (const source of ["/v1/stream/a/\xe8", "/v1/stream/\xe8/a", "/v1/stream/a/\xc3\xa4"]) {
+      const fork = await at("a").ask("PUT", { headers: { ...BYTES, ...bearer(token), "stream-forked-from": source }, status: 400 })
+      expect(fork.text).toContain("The header Stream-Forked-From cannot be used: it must have visible ASCII")
+    }
   })
 
   test("README's five lines make a token", async () => {
