@@ -115,6 +115,7 @@ pub mod header {
             PRODUCER_EPOCH => "Producer-Epoch",
             PRODUCER_SEQ => "Producer-Seq",
             STREAM_SEQ => "Stream-Seq",
+            STREAM_EXPECTED_OFFSET => "Stream-Expected-Offset",
             STREAM_CLOSED => "Stream-Closed",
             STREAM_TTL => "Stream-TTL",
             STREAM_EXPIRES_AT => "Stream-Expires-At",

@@ -9,11 +9,13 @@ const NOT_PLAIN: [&str; 9] =
     ["\u{fffd}", "a\u{fffd}b", "\u{e9}", "\u{c4}", "\u{1f600}", "a\tb", "\u{1}", "\u{7f}", "\u{a0}"];
 
 /// Every header whose value is stored, compared or looked up, with the request that has it besides.
-const PLAIN: [(&str, &str); 14] = [
+const PLAIN: [(&str, &str); 16] = [
     ("Producer-Id", "POST | content-type: text/plain | producer-epoch: 0 | producer-seq: 0 << x"),
     ("Producer-Epoch", "POST | content-type: text/plain | producer-id: p | producer-seq: 0 << x"),
     ("Producer-Seq", "POST | content-type: text/plain | producer-id: p | producer-epoch: 0 << x"),
     ("Stream-Seq", HELLO),
+    ("Stream-Expected-Offset", HELLO),
+    ("Stream-Expected-Offset", CLOSE),
     ("Stream-Closed", HELLO),
     ("Stream-Closed", "PUT /v1/stream/new"),
     ("Stream-TTL", "PUT /v1/stream/new"),
