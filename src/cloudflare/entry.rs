@@ -205,13 +205,12 @@ impl Inner {
         let text = |name: &str| request.headers().get(name).ok().flatten();
         let served = host::check(text(header::HOST).as_deref(), is_host)
             .and_then(|()| self.access.serve(&url, text(header::RAY).as_deref(), caller.peer().as_deref()));
-        if served.is_ok() && text(header::ORIGIN).is_some() {
-            self.learn_origins(&url, (caller, context)).await?;
-        }
+        let has_origin = served.is_ok() && text(header::ORIGIN).is_some();
+        let learnt = if has_origin { self.learn_origins(&url, (caller, context)).await } else { Ok(()) };
         let route = route(method, &url);
         // A page sees why its request is refused only if the preflight of it is not.
         if route != Route::Preflight {
-            served?;
+            served.and(learnt)?;
         }
         let (kind, path) = match route {
             Route::Preflight => return Ok(Sent::Reply(Reply::preflight(text(header::REQUEST_HEADERS)))),
