@@ -5,6 +5,7 @@ import { once } from "node:events"
 import { createServer } from "node:net"
 import { constants } from "node:os"
 import { join } from "node:path"
+import { setTimeout as wait } from "node:timers/promises"
 import { migrate } from "./migrate.mjs"
 import { INSTALL_PACKAGES, endWith, ensureToolchain, ensureWasmBindgen, root } from "./setup.mjs"
 
@@ -85,13 +86,13 @@ async function expectPort() {
 }
 
 /** Says who may do what, once the worker answers. */
-function sayMode() {
-  const asking = setInterval(async () => {
-    const health = await fetch(`http://${HOST}:${port}/health`).catch(() => undefined)
-    if (!health) return
-    clearInterval(asking)
-    const { mode, error } = await health.json()
-    console.log(error ? error.message : `Mode: ${mode}${mode === "open" ? " (whoever reaches it may do everything)" : ""}`)
-  }, 500)
-  asking.unref()
+async function sayMode() {
+  let health
+  while (health === undefined) {
+    await wait(500, undefined, { ref: false })
+    const asked = fetch(`http://${HOST}:${port}/health`).then((response) => response.json())
+    health = await asked.catch(() => undefined)
+  }
+  const { mode, error } = health
+  console.log(error ? error.message : `Mode: ${mode}${mode === "open" ? " (whoever reaches it may do everything)" : ""}`)
 }

@@ -20,6 +20,8 @@ const ACTS = {
   fails: { says: "Address already in use", ends: 3 },
   warns: { says: COLLISION, ends: 0 },
   serves: { waits: true },
+  // The first answer is no worker's, and each takes longer than `pnpm dev` waits between two.
+  servesSlowly: { waits: true, answers: ["<h1>503</h1>", '{"mode":"token"}'] },
 }
 
 const FAKE_WRANGLER = `#!${process.execPath}
@@ -27,7 +29,7 @@ const { appendFileSync, readFileSync } = require("node:fs")
 appendFileSync("starts", process.argv.slice(2).join(" ") + "\\n")
 const acts = JSON.parse(process.env.ACTS)
 const start = readFileSync("starts", "utf8").split("\\n").length - 1
-const { says, ends, waits } = acts[Math.min(start, acts.length) - 1]
+const { says, ends, waits, answers } = acts[Math.min(start, acts.length) - 1]
 if (says) console.error(says.replace("PORT", process.env.PORT))
 if (!waits) process.exit(ends)
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => {
@@ -36,6 +38,13 @@ for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => {
   process.exit(signal === "SIGINT" ? 7 : 8)
 })
 console.log("Ready")
+if (answers) {
+  const server = require("node:http").createServer((request, response) => {
+    const answer = answers.length > 1 ? answers.shift() : answers[0]
+    setTimeout(() => response.end(answer), 1200)
+  })
+  server.listen(Number(process.env.PORT), "127.0.0.1")
+}
 setInterval(() => {}, 1000)
 `
 
@@ -69,8 +78,11 @@ async function somePort({ isTaken = false } = {}) {
   return `${port}`
 }
 
+/** Ends `pnpm dev` once it serves. */
+const whenReady = (signal) => (child, said) => said.includes("Ready") && child.kill(signal)
+
 /** Runs `pnpm dev` until it ends. */
-async function dev(acts, { onReady = () => {}, port, ...more } = {}) {
+async function dev(acts, { onSaid = () => {}, port, ...more } = {}) {
   const folder = await checkout(more)
   port ??= await somePort()
   const env = { ...process.env, PORT: port, ACTS: JSON.stringify(acts.map((act) => ACTS[act])) }
@@ -79,8 +91,8 @@ async function dev(acts, { onReady = () => {}, port, ...more } = {}) {
   onTestFinished(() => child.kill("SIGKILL"))
   let [said, errors] = ["", ""]
   child.stdout.on("data", (bytes) => {
-    if (`${bytes}`.includes("Ready")) onReady(child)
     said += bytes
+    onSaid(child, said)
   })
   child.stderr.on("data", (bytes) => (errors += bytes))
   const [code, signal] = await within(SOON_MS, "dev ends", once(child, "close"))
@@ -90,7 +102,7 @@ async function dev(acts, { onReady = () => {}, port, ...more } = {}) {
 
 test("starts wrangler again where its helper socket collides, until it serves", async () => {
   for (const act of ["collides", "collidesElsewhere"]) {
-    const { code, starts, errors, port } = await dev([act, act, "serves"], { onReady: (child) => child.kill("SIGINT") })
+    const { code, starts, errors, port } = await dev([act, act, "serves"], { onSaid: whenReady("SIGINT") })
     expect(starts).toEqual(Array(3).fill(`dev --local --ip 127.0.0.1 --port ${port}`))
     const again = [...errors.matchAll(/Starting wrangler again \((\d) of 5\)/g)]
     expect(again.map(([, start]) => start)).toEqual(["2", "3"])
@@ -114,9 +126,17 @@ test("does not start again after any other end, and ends in the same way", async
 
 test("passes signals on, and does not start again after one", async () => {
   for (const [signal, status] of [["SIGINT", 7], ["SIGTERM", 8]]) {
-    const { code, starts } = await dev(["serves"], { onReady: (child) => child.kill(signal) })
+    const { code, starts } = await dev(["serves"], { onSaid: whenReady(signal) })
     expect([code, starts.length]).toEqual([status, 1])
   }
+})
+
+test("says once who may do what, when the worker answers", async () => {
+  // Three more answers would come in this time.
+  const onSaid = (child, said) => said.includes("Mode") && setTimeout(() => child.kill("SIGINT"), 1500)
+  const { said, code } = await dev(["servesSlowly"], { onSaid })
+  expect(said.match(/^Mode: .*$/gmu)).toEqual(["Mode: token"])
+  expect(code).toBe(7)
 })
 
 test("says at once that its port is in use, and what to do", async () => {
