@@ -67,18 +67,18 @@ fn sse_text() {
     };
     let id = "id: 0000000000000003_0000000000000042\n\n";
     let next = "\"streamNextOffset\":\"0000000000000003_0000000000000042\"";
-    let live = format!("event: control\ndata: {{{next},\"streamCursor\":\"7\",\"upToDate\":true}}\n{id}");
+    let live = format!("event: control\ndata:{{{next},\"streamCursor\":\"7\",\"upToDate\":true}}\n{id}");
     assert_eq!(text(Format::Text, b"", control), live);
-    assert_eq!(text(Format::Text, b"a\n b", control), format!("event: data\ndata: a\ndata:  b\n{id}{live}"));
-    assert_eq!(text(Format::Json, b"[1,2]", control), format!("event: data\ndata: [1,2]\n{id}{live}"));
-    assert_eq!(text(Format::Binary, &[255, 0], control), format!("event: data\ndata: /wA=\n{id}{live}"));
+    assert_eq!(text(Format::Text, b"a\n b", control), format!("event: data\ndata:a\ndata:  b\n{id}{live}"));
+    assert_eq!(text(Format::Json, b"[1,2]", control), format!("event: data\ndata:[1,2]\n{id}{live}"));
+    assert_eq!(text(Format::Binary, &[255, 0], control), format!("event: data\ndata:/wA=\n{id}{live}"));
     let part = Control { up_to_date: false, ..control };
     assert_eq!(
         text(Format::Text, b"", part),
-        format!("event: control\ndata: {{{next},\"streamCursor\":\"7\"}}\n{id}")
+        format!("event: control\ndata:{{{next},\"streamCursor\":\"7\"}}\n{id}")
     );
     let last = Control { closed: true, ..control };
-    let closed = format!("event: control\ndata: {{{next},\"upToDate\":true,\"streamClosed\":true}}\n{id}");
+    let closed = format!("event: control\ndata:{{{next},\"upToDate\":true,\"streamClosed\":true}}\n{id}");
     assert_eq!(text(Format::Text, b"", last), closed);
 }
 

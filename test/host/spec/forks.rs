@@ -499,7 +499,7 @@ fn live_readers_catch_up_with_what_was_inherited() {
         };
         assert_eq!(head.header("content-type"), Some("text/event-stream"));
         let frame = family.member("b").sockets.frame_at(events, 0).unwrap();
-        assert!(String::from_utf8_lossy(&frame).contains("data: ello\n"));
+        assert!(String::from_utf8_lossy(&frame).contains("data:ello\n"));
     }
 }
 

@@ -440,7 +440,7 @@ fn what_is_dropped_while_a_read_waits() {
                 Outcome::Parked(socket, _) => {
                     let frame = world.sockets.frame_at(socket, 0).unwrap();
                     let text = String::from_utf8_lossy(&frame).into_owned();
-                    assert!(text.contains(&format!("data: {expected}\n")), "{text}");
+                    assert!(text.contains(&format!("data:{expected}\n")), "{text}");
                 }
             }
         }

@@ -156,25 +156,6 @@ fn a_response_begins_with_the_time_to_reconnect() {
     }
 }
 
-/// A reader that takes one space after the colon, and one that trims, both see the data.
-#[test]
-fn one_space_follows_each_colon() {
-    for (put, append, line) in [
-        (TEXT, "POST | content-type: text/plain << a", "data: a"),
-        (JSON, "POST | content-type: application/json << 1", "data: [1]"),
-        (BYTES, "POST | content-type: application/octet-stream << a", "data: YQ=="),
-    ] {
-        let client = SseClient::open(&mut World::after(&[put, append]), SSE);
-        let text = String::from_utf8(client.text.clone()).unwrap();
-        assert!(text.lines().any(|found| found == line), "{text}");
-        let fields = text.lines().filter(|line| !line.is_empty());
-        for field in fields {
-            let value = field.split_once(": ").map(|(_, value)| value);
-            assert!(value.is_some_and(|value| !value.starts_with(' ')), "{field:?}");
-        }
-    }
-}
-
 /// No content can end a line, an event, or lose its spaces.
 #[test]
 fn text_comes_through_as_it_is() {
