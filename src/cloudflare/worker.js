@@ -167,6 +167,7 @@ export class StreamObject extends DurableObject {
     revive()
     if (this.#life !== life) {
       this.#object = new wasm.StreamObject(this.ctx, this.env)
+      if (this.#life !== undefined) this.#object.lostMemory()
       this.#life = life
     }
     return this.#object

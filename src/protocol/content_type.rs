@@ -48,17 +48,18 @@ impl ContentType {
         if !is_media_type(text) {
             return refused(ONE_TYPE);
         }
-        Ok(ContentType::stored(text))
+        ContentType::stored(text)
     }
 
-    /// Reads a type that was checked when its stream was created, by this version or an earlier one.
-    pub fn stored(text: &str) -> ContentType {
+    /// Reads a type that was checked when its stream was created: its parameters by the rules of that version.
+    pub fn stored(text: &str) -> Result<ContentType, Refusal> {
         let text = text.trim_matches(SPACE).to_owned();
-        let format = Format::of(essence(&text));
+        let format = Format::of(essence(&text))
+            .ok_or(Refusal::InvalidHeader { name: "Content-Type", why: ONE_TYPE })?;
         // A browser reads what follows a comma as another type, which wins; not all see that it is quoted.
         let inert =
             !text.contains(',') && INERT.iter().any(|inert| inert.eq_ignore_ascii_case(essence(&text)));
-        ContentType { text, format, inert }
+        Ok(ContentType { text, format, inert })
     }
 
     /// Of a stream whose creator names none.
@@ -101,17 +102,19 @@ pub fn check_single(header: Option<&str>) -> Result<(), Refusal> {
 const ONE_TYPE: &str = "it must be one media type, such as application/json";
 
 impl Format {
-    fn of(essence: &str) -> Format {
-        let (kind, subtype) = essence.split_once('/').unwrap_or((essence, ""));
+    /// None where there is no type, or no subtype.
+    fn of(essence: &str) -> Option<Format> {
+        let (kind, subtype) = essence.split_once('/').filter(|(kind, _)| !kind.is_empty())?;
         // Streams of `application/json+x` have counted messages since the first version.
-        let subtype = subtype.split('+').next().unwrap_or_default();
-        if kind.eq_ignore_ascii_case("application") && subtype.eq_ignore_ascii_case("json") {
+        let named = subtype.split('+').next().unwrap_or_default();
+        let format = if kind.eq_ignore_ascii_case("application") && named.eq_ignore_ascii_case("json") {
             Format::Json
         } else if kind.eq_ignore_ascii_case("text") {
             Format::Text
         } else {
             Format::Binary
-        }
+        };
+        (!subtype.is_empty()).then_some(format)
     }
 }
 

@@ -57,8 +57,8 @@ pub const GRAIN_BYTES: usize = LINES_MAX_BYTES / (1 + LINE_GROWTH_MAX);
 /// How much the events of one read may have besides [`AROUND_DATA`], unless they are of one JSON message.
 pub const EVENTS_MAX_BYTES: usize = 6 << 20;
 
-/// How much a line end adds, at most.
-const LINE_GROWTH_MAX: usize = DATA.len();
+/// How much a line end adds, at most: a field name, and a space before another one.
+const LINE_GROWTH_MAX: usize = BARE_DATA.len() + 1;
 
 /// What becomes of some bytes that are no UTF-8.
 const REPLACEMENT_BYTES: usize = char::REPLACEMENT_CHARACTER.len_utf8();

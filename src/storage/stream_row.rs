@@ -186,7 +186,8 @@ fn decode(incarnation: u64, read_seq: u64, mut columns: Columns) -> Result<Strea
     let own_start = fork.as_ref().map(|fork| fork.own_start).filter(|start| start.read_seq == read_seq);
     Ok(Stream {
         incarnation,
-        content_type: ContentType::stored(&content_type),
+        content_type: ContentType::stored(&content_type)
+            .map_err(|refusal| Failure::new("load stream", refusal.message()))?,
         lifetime,
         public,
         reader_key,

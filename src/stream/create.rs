@@ -56,7 +56,7 @@ pub fn fork<'a>(
     };
     let content_type = match &request.content_type {
         Some(content_type) => content_type.clone(),
-        None => ContentType::stored(&granted.content_type),
+        None => ContentType::stored(&granted.content_type)?,
     };
     let content = Content::of_body(content_type.format(), &request.body)?;
     let own_lifetime = request.lifetime != Lifetime::Unlimited;

@@ -33,14 +33,15 @@ async function created({ url: origin } = server) {
 /** A database of a stream; the columns that the server did not write are left out. */
 function follower(url, live = "sse") {
   const [requests, watch] = [new Requests(), new Watch()]
-  const onBatch = () => watch.changed()
-  const db = createStreamDB({ streamOptions: { url, contentType: "application/json", fetch: requests.fetch }, live, state, onBatch })
+  const events = []
+  const options = { live, state, onBatch: () => watch.changed(), onEvent: (event) => events.push(event) }
+  const db = createStreamDB({ streamOptions: { url, contentType: "application/json", fetch: requests.fetch }, ...options })
   const rows = (collection) =>
     collection.toArray.map((row) => Object.fromEntries(Object.entries(row).filter(([name]) => !/^[_$]/u.test(name))))
   const users = () => rows(db.collections.users).toSorted((a, b) => a.id.localeCompare(b.id))
   for (const collection of Object.values(db.collections)) collection.subscribeChanges(() => watch.changed())
   const until = (wanted) => watch.until(() => `${JSON.stringify(wanted)}, not ${JSON.stringify(users())}`, () => JSON.stringify(users()) === JSON.stringify(wanted))
-  return { db, requests, users, rows, until, watch }
+  return { db, requests, events, users, rows, until, watch }
 }
 
 test("materialized: what is there, what changes, and on from an offset", async () => {
@@ -92,7 +93,7 @@ describe.each(["sse", "long-poll"])("StreamDB, %s", (mode) => {
 
   test("the server ends each wait: the database goes on, and applies each change once", async () => {
     const { url, write } = await created(recycling)
-    const { db, requests, until } = follower(url, mode)
+    const { db, requests, events, until } = follower(url, mode)
     await soon("loaded", db.preload())
     const wanted = []
     for (const count of [1, 2, 3]) {
@@ -102,6 +103,7 @@ describe.each(["sse", "long-poll"])("StreamDB, %s", (mode) => {
       wanted.push({ id: `${count}`, of: count })
       await until(wanted)
     }
+    expect(events.map(({ key }) => key)).toEqual(["1", "2", "3"])
     db.close()
   }, LONG_MS)
 })

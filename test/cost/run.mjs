@@ -67,7 +67,7 @@ function told({ seconds, appends, reconnects, timeouts, counts }) {
   const perSecond = (name) => (counts[name] / seconds).toFixed(2)
   return [
     `${appends} appends`,
-    reconnects > 0 ? `${reconnects} reconnects` : `${timeouts} timeouts`,
+    reconnects > 0 ? `${reconnects.toFixed(2)} reconnects` : `${timeouts} timeouts`,
     `each second ${perSecond("worker_requests")} Worker requests, ${perSecond("object_requests")} object requests`,
     `${perSecond("rows_written")} rows written, ${perSecond("cpu_ms")} ms CPU`,
   ].join(", ")

@@ -462,7 +462,7 @@ describe("what every response says", () => {
       const what = `${method} ${at}: ${reply.status}`
       statuses.add(reply.status)
       expect(reply.header("cache-control"), what).toMatch(
-        /^(no-store|no-cache|public, max-age=\d+, stale-while-revalidate=\d+, stale-if-error=0)$/u,
+        /^(no-store|no-cache|no-cache, no-transform|public, max-age=\d+, stale-while-revalidate=\d+, stale-if-error=0)$/u,
       )
       expect(reply.header("x-content-type-options"), what).toBe("nosniff")
       expect(reply.header("cross-origin-resource-policy"), what).toBe("cross-origin")

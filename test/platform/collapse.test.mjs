@@ -53,6 +53,17 @@ describe("everybody may read", () => {
     expect((await poll(stream, next)).text).toBe("[1]")
   })
 
+  test("one past the tail, nobody is told what another was told", async () => {
+    const stream = server.stream(unique("collapse"))
+    await stream.create(BYTES)
+    const { next } = await stream.append("ab")
+    const past = next.replace(/2$/, "3")
+    const answers = await Promise.all(numbers(3).map(() => poll(stream, past, "", { status: 204 })))
+    expect(answers.map((answer) => answer.next)).toEqual([next, next, next])
+    expect(states(answers)).not.toContain("HIT")
+    expect(asked(server, stream)).toHaveLength(3)
+  })
+
   test("who goes away leaves the others waiting, and nobody's long-poll ends with its client", async () => {
     const stream = server.stream(unique("collapse"))
     const { next } = await stream.create(JSON_TYPE)

@@ -3,10 +3,14 @@
 // The proof that it slept is its second `loaded` line; the same story without the eviction has only the first.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { join } from "node:path"
 import { RawConnection } from "./raw.mjs"
 import { SseReader, longPoll, readersAsked } from "./readers.mjs"
-import { BYTES, CLOSED, JSON_TYPE, LONG_MS, PATIENT } from "./support.mjs"
-import { numbers, scratch, start, startWorkerd, unique } from "./support.mjs"
+import { BYTES, CLOSED, JSON_TYPE, LONG_MS, PATIENT, SOON_MS } from "./support.mjs"
+import { numbers, root, scratch, start, startWorkerd, unique, within } from "./support.mjs"
+
+/** The code with which an object has the edge ask for what there is (`src/protocol/bridge.rs`). */
+const CATCH_UP = 4000
 
 /** How often the object was loaded, once this many appends are logged: a line may be later than its response. */
 async function loads(server, stream, appends) {
@@ -28,6 +32,24 @@ async function gather(server, stream, { sse = 3, polls = 3 } = {}) {
   await readersAsked(server, stream, asked + sse + polls)
   return { readers, polls: waiting }
 }
+
+describe("an object whose module lost its memory between commit and announcement", () => {
+  let server
+  beforeAll(async () => {
+    const front = join(root, "test/platform/lost-memory.js")
+    server = await startWorkerd(await scratch(), PATIENT, undefined, undefined, front)
+  })
+  afterAll(() => server?.kill())
+
+  test("has its live readers ask for what they were not sent", async () => {
+    const stream = server.stream(unique("lost"))
+    await stream.create(JSON_TYPE, "[0]")
+    const watched = fetch(`${stream.url}?offset=-1&live=sse`, { headers: { watch: "it" } })
+    await readersAsked(server, stream, 1)
+    await stream.append("1", { ...JSON_TYPE, "lose-memory": "now" })
+    expect(await (await within(SOON_MS, "the socket is closed", watched)).text()).toBe(`${CATCH_UP}`)
+  })
+})
 
 describe.concurrent("an object that is evicted while readers are connected", () => {
   let server

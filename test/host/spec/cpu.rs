@@ -43,7 +43,7 @@ fn half_of_the_limit_is_used() {
 #[test]
 fn all_work_counts_together() {
     let mut allowance = CpuAllowance::of(10);
-    let some = [Work::Ask, Work::PassOn { bytes: 200 << 10 }, Work::Write { bytes: 100 }, Work::Wait];
+    let some = [Work::Ask, Work::PassOn { bytes: 256 << 10 }, Work::Write { bytes: 100 }, Work::Wait];
     for work in some {
         assert!(!allowance.is_spent(), "before {work:?}");
         allowance.spend(work);

@@ -184,7 +184,7 @@ fn types_as_they_may_be_written() {
         let content_type = ContentType::parse(text).unwrap_or_else(|refusal| panic!("{text}: {refusal:?}"));
         assert_eq!(content_type.format(), format, "{text}");
         assert_eq!(content_type.as_str(), text.trim(), "{text}");
-        assert_eq!(ContentType::stored(content_type.as_str()), content_type, "{text}");
+        assert_eq!(ContentType::stored(content_type.as_str()).as_ref(), Ok(&content_type), "{text}");
         let essence = text.split(';').next().unwrap().trim();
         assert!(content_type.matches(essence) && content_type.matches(&format!("{essence} ;x=y")), "{text}");
         assert!(!content_type.matches("text/css") && !content_type.matches(&format!("{essence}x")), "{text}");
@@ -266,9 +266,12 @@ fn types_of_earlier_versions_are_read() {
         ("application/json+x", Format::Json),
     ];
     for (text, format) in table {
-        let stored = ContentType::stored(text);
+        let stored = ContentType::stored(text).unwrap();
         assert_eq!((stored.as_str(), stored.format()), (text, format));
         assert_eq!(stored.is_inert(), text.starts_with("text/plain"), "{text}");
+    }
+    for nothing in ["", "nonsense", "text/", "/plain", ";a/b"] {
+        assert!(ContentType::stored(nothing).is_err(), "{nothing}");
     }
 }
 

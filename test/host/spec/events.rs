@@ -55,7 +55,7 @@ fn cases() -> Vec<(&'static str, Case)> {
             (TEXT, vec![line(0), "y".repeat(300_000).into_bytes(), line(1), line(2)]),
         ),
         // Appends end inside of characters and line ends.
-        ("text whose appends end anywhere", (TEXT, spanning.chunks(6007).map(<[u8]>::to_vec).collect())),
+        ("text whose appends end anywhere", (TEXT, spanning.chunks(7001).map(<[u8]>::to_vec).collect())),
         (
             "text that ends with carriage returns",
             (TEXT, (0..100).map(|_| [b"%", &[b'-'; 3999][..], b"\r"].concat()).collect()),

@@ -348,6 +348,21 @@ fn catches_up_in_parts() {
     }
 }
 
+/// A part that is full where an append ends does not end there if that is inside a character, or before a line feed.
+#[test]
+fn parts_end_with_whole_characters_where_appends_do_not() {
+    for chunk in 3..12 {
+        let mut world = World::with_chunks(chunk);
+        world.run(&[TEXT]);
+        for bytes in [&b"ab\xE2"[..], b"\x82\xACcd\r", b"\nef"] {
+            let append = Request::parse("POST | content-type: text/plain").body(bytes);
+            world.send_answered(&append).assert_is("204");
+        }
+        let client = SseClient::open(&mut world, SSE);
+        assert_eq!(client.data().concat(), "ab\u{20ac}cd\nef", "chunks of {chunk}");
+    }
+}
+
 /// Made once for all, and once more only for those who are ahead of the clock.
 #[test]
 fn a_frame_is_made_once() {

@@ -1,0 +1,31 @@
+// The built worker, whose module loses its memory right after an object has answered a request with the header
+// `lose-memory`: after the commit, and before its live readers are notified. A panic of Rust does the same.
+//
+// A GET with the header `watch` is a live reader in the place of the edge, whose own memory is lost as well: the response is
+// the code with which the object closes its socket.
+
+import * as built from "./index.js"
+
+export class StreamObject extends built.StreamObject {
+  async fetch(request) {
+    const response = await super.fetch(request)
+    if (request.headers.has("lose-memory")) {
+      globalThis.__worker_init_state.criticalError = true
+      await super.described()
+    }
+    return response
+  }
+}
+
+async function watch(request, env) {
+  const path = new URL(request.url).pathname.replace("/v1/stream/", "")
+  const { webSocket } = await env.STREAMS.getByName(path).fetch(request.url, { headers: { upgrade: "websocket" } })
+  webSocket.accept()
+  const closed = new Promise((resolve) => webSocket.addEventListener("close", ({ code }) => resolve(code)))
+  return new Response(`${await closed}`)
+}
+
+export default {
+  fetch: (request, env, context) =>
+    request.headers.has("watch") ? watch(request, env) : built.default.fetch(request, env, context),
+}
