@@ -105,8 +105,8 @@ impl Format {
     /// None where there is no type, or no subtype.
     fn of(essence: &str) -> Option<Format> {
         let (kind, subtype) = essence.split_once('/').filter(|(kind, _)| !kind.is_empty())?;
-        // Streams of `application/json+x` have counted messages since the first version.
-        let named = subtype.split('+').next().unwrap_or_default();
+        // Streams of `application/json+x` have counted messages since the first version, those of `application/json+x+y` bytes.
+        let named = subtype.rsplit_once('+').map_or(subtype, |(named, _)| named);
         let format = if kind.eq_ignore_ascii_case("application") && named.eq_ignore_ascii_case("json") {
             Format::Json
         } else if kind.eq_ignore_ascii_case("text") {

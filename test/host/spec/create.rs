@@ -264,6 +264,10 @@ fn types_of_earlier_versions_are_read() {
         ("text/plain;a=\"\u{fffd}\"", Format::Text),
         ("text/plain;a=\"b\\\"", Format::Text),
         ("application/json+x", Format::Json),
+        ("application/json+", Format::Json),
+        ("application/json+x+y", Format::Binary),
+        ("application/+json", Format::Binary),
+        ("application/x+json", Format::Binary),
     ];
     for (text, format) in table {
         let stored = ContentType::stored(text).unwrap();
