@@ -34,8 +34,9 @@ export async function startServer(options = {}) {
         { type: "ESModule", path: main },
         { type: "CompiledWasm", path: join(dirname(main), "index_bg.wasm") },
       ],
-      // Tests say for themselves who may do what; those that do not are open, whatever name they ask for.
-      bindings: { ...workerOptions.bindings, ...(registry ? {} : openUnless(vars)), ...vars },
+      // Tests say for themselves who may do what; those that do not are open, whatever name they ask for. A `.dev.vars` is the
+      // developer's own.
+      bindings: { ...config.vars, ...(registry ? {} : openUnless(vars)), ...vars },
       kvNamespaces: registry ? { REGISTRY: "registry" } : undefined,
       ratelimits,
       outboundService,

@@ -1,4 +1,4 @@
-// Serves the worker on 127.0.0.1 (port 8787, or PORT), doing all set-up first.
+// Serves the worker on 127.0.0.1 (port 8787, or PORT), doing all set-up first. Arguments go to `wrangler dev`.
 
 import { spawn } from "node:child_process"
 import { once } from "node:events"
@@ -50,7 +50,7 @@ for (let start = 1; ; start += 1) {
  */
 async function serve() {
   const wrangler = join(root, "node_modules", ".bin", "wrangler")
-  const args = ["dev", "--local", "--ip", HOST, "--port", port]
+  const args = ["dev", "--local", "--ip", HOST, "--port", port, ...process.argv.slice(2)]
   const env = { ...colours(), ...process.env }
   server = spawn(wrangler, args, { cwd: root, stdio: ["inherit", "inherit", "pipe"], env })
   let errors = ""
@@ -94,5 +94,5 @@ async function sayMode() {
     health = await asked.catch(() => undefined)
   }
   const { mode, error } = health
-  console.log(error ? error.message : `Mode: ${mode}${mode === "open" ? " (whoever reaches it may do everything)" : ""}`)
+  console.log(error ? error.message : `Mode: ${mode}${mode === "open" ? " (requests from this machine may do everything)" : ""}`)
 }

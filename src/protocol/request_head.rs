@@ -33,6 +33,6 @@ pub(super) fn check_plain(name: &'static str, value: &str) -> Result<(), Refusal
         return Ok(());
     }
     let why =
-        "it must have visible ASCII characters and spaces only: percent-encode the UTF-8 bytes of all others";
+        "it must have visible ASCII characters and spaces only: percent-encode it, as encodeURIComponent does";
     Err(Refusal::InvalidHeader { name: header::capitalized(name), why })
 }

@@ -40,7 +40,7 @@ fn only_plain_values_are_taken() {
                 refused.assert_is("400 | error: invalid_header");
                 let message = format!(
                     "The header {name} cannot be used: it must have visible ASCII characters and spaces only: \
-                     percent-encode the UTF-8 bytes of all others."
+                     percent-encode it, as encodeURIComponent does."
                 );
                 assert!(refused.text().contains(&message), "{refused:?}");
                 assert_eq!(world.ask("HEAD"), before);
