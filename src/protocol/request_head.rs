@@ -32,7 +32,6 @@ pub(super) fn check_plain(name: &'static str, value: &str) -> Result<(), Refusal
     if value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return Ok(());
     }
-    let why =
-        "it must have visible ASCII characters and spaces only: percent-encode it, as encodeURIComponent does";
+    let why = "it must have visible ASCII characters and spaces only: percent-encode it, as encodeURIComponent does";
     Err(Refusal::InvalidHeader { name: header::capitalized(name), why })
 }
