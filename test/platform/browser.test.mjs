@@ -51,7 +51,7 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     const { page, story } = await open()
     const follow = `
       const S = ${JSON.stringify(stream.url)}
-      const render = (messages) => messages.forEach((message) => tell("message", message))
+      const render = (message) => tell("message", message)
       ${await readmeExample("new EventSource")}
       events.addEventListener("open", () => tell("open", performance.now()))
       events.addEventListener("error", () => tell("broken", performance.now()))
