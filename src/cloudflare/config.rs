@@ -14,9 +14,9 @@ use crate::protocol::registry::Registries;
 use crate::stream::retain::RetentionDefaults;
 use crate::stream::rotate::SegmentLimits;
 
-/// The default of `SSE_LIFETIME_SECONDS`. A reconnection is two billed requests, so the longer the cheaper: at an hour
-/// the heartbeats of an idle response cost as much. A response must end some time, because a deployment, a token that was
-/// withdrawn and an event that was announced to nobody reach a reader at its next request at the latest.
+/// The default of `SSE_LIFETIME_SECONDS`. A reconnection is two billed requests, so a longer lifetime is cheaper; at an
+/// hour the CPU time of an idle response's heartbeats costs about as much. A response has to end at some time: its reader notices a
+/// deployment, a revoked key or a lost announcement at its next request at the latest.
 const SSE_LIFETIME_SECONDS: u64 = 3600;
 
 /// The default of `CHUNK_MAX_BYTES`: a segment. A chunk is two billed requests, a fork's one more and one in R2 another, so few

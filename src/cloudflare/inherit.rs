@@ -104,7 +104,7 @@ fn pass(
     }
 }
 
-/// Nobody reads the body: left alone it would be on its way until the platform ends it.
+/// Cancels a body that has no reader: otherwise it stays pending until the platform ends it.
 fn give_up(response: &Response) {
     if let Some(body) = response.body() {
         let _nobody_waits_for_it = body.cancel();

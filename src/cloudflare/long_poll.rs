@@ -65,8 +65,8 @@ fn next_offset(response: &Response) -> Option<Offset> {
     Offset::parse(&response.headers().get(header::STREAM_NEXT_OFFSET).ok()??)
 }
 
-/// What was found from the offset at which it waits must not be kept under a URL that names another place: `now`, the start, or
-/// one past the tail.
+/// Keeps a response out of caches if its URL names another place than the offset at which the long-poll waits: `now`, the start,
+/// or one past the tail.
 fn with_policy_of((url, waits_at): (&str, Offset), found: Response) -> Result<Response, Failure> {
     let offset = Query::parse(url).ok().and_then(|query| query.offset);
     if offset.as_deref().and_then(ReadFrom::parse) == Some(ReadFrom::At(waits_at)) {

@@ -41,8 +41,8 @@ export class Putting {
   }
 
   /**
-   * A bucket that refuses may leave what it has not read: what it said is told, and not waited for it to read. What takes too
-   * long is given up, and so is the rest of the object.
+   * A bucket that refuses may leave the rest of the object unread: the upload fails with what the bucket said, and does not wait
+   * for it to read on. A part that takes too long ends the upload.
    */
   async #unlessRefused(written) {
     written.catch(() => {})

@@ -14,7 +14,7 @@ pub struct Cors {
     is_any: bool,
     sites: Vec<Site>,
     credentials: bool,
-    /// What is listed and names no site, so that it allows nothing.
+    /// Entries of the list that are no origin; they allow nothing.
     ignored: Vec<String>,
 }
 

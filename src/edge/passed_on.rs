@@ -1,4 +1,4 @@
-//! Which requests the Worker passes on to a stream's object as they are. All others are looked at more closely.
+//! Which requests the Worker passes on to a stream's object as they are. It examines all others first.
 
 use http::Method;
 
@@ -17,7 +17,7 @@ pub fn passed_on_to(
     now: Millis,
 ) -> Option<String> {
     let is_simple = match access {
-        // What is for this machine alone has to be looked at more closely.
+        // In development the Worker first checks that the request comes from this machine.
         Access::Open { everywhere } => *everywhere,
         Access::Token(_) | Access::Projects(_) => decisive.is_some(),
         Access::Locked { .. } => false,

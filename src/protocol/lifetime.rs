@@ -85,6 +85,6 @@ fn instant(text: &str) -> Result<Millis, Refusal> {
         None => (Some(text), false),
     };
     let time = text.and_then(|text| DateTime::parse_from_rfc3339(text).ok()).ok_or(malformed)?;
-    // What is before 1970 has no milliseconds since then.
+    // A time before 1970 is no `Millis`.
     Millis::try_from(time.timestamp_millis()).ok().filter(|_| !is_before_year_zero).ok_or(PAST)
 }

@@ -51,7 +51,7 @@ pub const AROUND_DATA: usize = 512;
 /// How long the lines of a data event are at most.
 const LINES_MAX_BYTES: usize = EVENT_MAX_BYTES - AROUND_DATA;
 
-/// How much data lies between two marks at most: its lines fit into an event, whatever it is.
+/// The most data between two marks. Its lines fit into an event, whatever the data is.
 pub const GRAIN_BYTES: usize = LINES_MAX_BYTES / (1 + LINE_GROWTH_MAX);
 
 /// How much the events of one read may have besides [`AROUND_DATA`], unless they are of one JSON message.

@@ -30,7 +30,7 @@ describe.skipIf(!isInstalled)("through nginx with buffering and gzip as shipped"
     expect(reader.response.headers.get("content-encoding")).toBe(null)
     expect(reader.response.headers.get("cache-control")).toBe("no-cache, no-transform")
     await reader.untilAtTail()
-    // An nginx that is told not to listen to the worker has nothing for its reader.
+    // An nginx that ignores `X-Accel-Buffering` sends its reader nothing.
     let hears = false
     const unheard = SseReader.open(new Stream(deaf.url, stream.path), { headers: BROWSER })
     unheard.then(() => (hears = true))
