@@ -24,7 +24,7 @@ const PART_BYTES: usize = 256 << 10;
 /// How long the bucket may take to delete a page of objects.
 const DELETE_MAX: Millis = 60_000;
 
-#[wasm_bindgen(module = "/src/cloudflare/putting.js")]
+#[wasm_bindgen(module = "/src/cloudflare/js/putting.js")]
 extern "C" {
     /// An object on its way to the bucket.
     type Putting;

@@ -1,10 +1,11 @@
 //! What this isolate buffers on behalf of clients (`budget.js`): how much a read may give, and room that Rust takes.
 
 use wasm_bindgen::prelude::*;
+use web_sys::Request;
 
 use crate::object::room;
 
-#[wasm_bindgen(module = "/src/cloudflare/budget.js")]
+#[wasm_bindgen(module = "/src/cloudflare/js/budget.js")]
 extern "C" {
     type Hold;
 
@@ -25,6 +26,12 @@ extern "C" {
 
     #[wasm_bindgen(method)]
     fn release(this: &Hold);
+}
+
+#[wasm_bindgen(module = "/src/cloudflare/js/sending.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = addressOf)]
+    pub(super) fn address_of(request: &Request) -> String;
 }
 
 /// For whom something is buffered.

@@ -11,13 +11,13 @@ use crate::object::room::BODY_SMALL_MAX_BYTES;
 use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_COMING};
 use crate::storage::messages::APPEND_MAX_BYTES;
 
-#[wasm_bindgen(module = "/src/cloudflare/receiving.js")]
+#[wasm_bindgen(module = "/src/cloudflare/js/receiving.js")]
 extern "C" {
     #[wasm_bindgen(js_name = drain)]
     fn drain_body(request: &Request) -> Promise;
 }
 
-#[wasm_bindgen(module = "/src/cloudflare/stalls.js")]
+#[wasm_bindgen(module = "/src/cloudflare/js/stalls.js")]
 extern "C" {
     #[wasm_bindgen(js_name = setStalls)]
     fn set_stalls(body_millis: f64, reader_millis: f64);

@@ -15,7 +15,7 @@ use crate::protocol::reply::Reply;
 /// Where an object's words stand that come with bytes; no client sees it.
 const TOLD: &str = "told";
 
-#[wasm_bindgen(module = "/src/cloudflare/respond.js")]
+#[wasm_bindgen(module = "/src/cloudflare/js/respond.js")]
 extern "C" {
     /// The body is a view of the module's memory: what a response is made of is copied when it is made.
     #[wasm_bindgen(catch)]

@@ -1,4 +1,4 @@
-//! How much one read gives: the less room its client has left in the isolate's budget (`cloudflare/budget.js`), the less
+//! How much one read gives: the less room its client has left in the isolate's budget (`cloudflare/js/budget.js`), the less
 //! it gets, and every client makes progress.
 
 /// What of the room that is left one read may take, at most: an eighth, so that a few readers alone do not notice, and none

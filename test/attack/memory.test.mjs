@@ -2,7 +2,7 @@
 // room for other projects, and is free when they leave.
 
 import { afterEach, describe, expect, test } from "vitest"
-import { BUDGET_MAX_BYTES } from "../../src/cloudflare/budget.js"
+import { BUDGET_MAX_BYTES } from "../../src/cloudflare/js/budget.js"
 import { HttpConnection } from "../platform/raw.mjs"
 import { BYTES, LONG_MS, SOON_MS, numbers, startWorkerd, within } from "../platform/support.mjs"
 import { openFolder } from "./folder.mjs"

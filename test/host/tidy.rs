@@ -14,7 +14,7 @@ struct File {
 impl File {
     /// The module of the map in `src/lib.rs`; empty for that file itself.
     fn module(&self) -> &str {
-        self.path.strip_prefix("src/").unwrap().rsplit_once('/').map_or("", |(module, _)| module)
+        self.path.strip_prefix("src/").unwrap().split_once('/').map_or("", |(module, _)| module)
     }
 
     /// The code alone: no comments, and nothing between quotes.
@@ -189,7 +189,7 @@ fn tidy_one_place_writes() {
     let mut found = Vec::new();
     for file in sources() {
         let code = file.code();
-        let is_port = file.path == "src/cloudflare/sql.rs" || file.path == "src/storage/mod.rs";
+        let is_port = file.path == "src/cloudflare/object/sql.rs" || file.path == "src/storage/mod.rs";
         if code.contains(".transaction(") && file.path != "src/storage/commit.rs" && !is_port {
             found.push(format!("{} begins a transaction", file.path));
         }
@@ -233,7 +233,7 @@ fn tidy_status_codes_are_written_once() {
 /// against where the client is, or an announcement that was lost is a gap that nobody sees.
 #[test]
 fn tidy_live_readers_are_gated() {
-    for path in ["src/cloudflare/sse.rs", "src/cloudflare/long_poll.rs"] {
+    for path in ["src/cloudflare/worker/sse.rs", "src/cloudflare/worker/long_poll.rs"] {
         let file = sources().into_iter().find(|file| file.path == path).unwrap();
         assert!(
             file.code().contains(".admit("),
@@ -245,7 +245,7 @@ fn tidy_live_readers_are_gated() {
 /// What the object gets, it may repeat: in `Location`, in a log, in an error. No test of ours would see that it got a token.
 #[test]
 fn tidy_tokens_stay_at_the_edge() {
-    let file = sources().into_iter().find(|file| file.path == "src/cloudflare/errand.rs").unwrap();
+    let file = sources().into_iter().find(|file| file.path == "src/cloudflare/worker/errand.rs").unwrap();
     let code = file.code();
     for taken_out in ["url_without_token(", "delete(header::AUTHORIZATION)", "delete(header::COOKIE)"] {
         assert!(code.contains(taken_out), "{} does not take tokens out: {taken_out}", file.path);
@@ -373,7 +373,7 @@ fn tidy_paths_in_documents_exist() {
 #[test]
 fn tidy_names_in_documents_exist() {
     let sources = sources();
-    let scripts: Vec<String> = fs::read_dir(root().join("src/cloudflare"))
+    let scripts: Vec<String> = fs::read_dir(root().join("src/cloudflare/js"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "js"))

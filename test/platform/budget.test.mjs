@@ -1,7 +1,7 @@
 // The budget itself, without a server: what is counted, and who runs out of room first.
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
-import { BUDGET_MAX_BYTES, Budget, SMALL_MAX_BYTES, STALE_MS } from "../../src/cloudflare/budget.js"
+import { BUDGET_MAX_BYTES, Budget, SMALL_MAX_BYTES, STALE_MS } from "../../src/cloudflare/js/budget.js"
 import { numbers } from "./support.mjs"
 
 const MIB = 2 ** 20

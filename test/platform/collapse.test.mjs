@@ -2,8 +2,8 @@
 
 import { setTimeout } from "node:timers/promises"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest"
-import { budget } from "../../src/cloudflare/budget.js"
-import { abandon, collapse } from "../../src/cloudflare/collapse.js"
+import { budget } from "../../src/cloudflare/js/budget.js"
+import { abandon, collapse } from "../../src/cloudflare/js/collapse.js"
 import { AUTH_TOKEN, bearer, inSeconds, makeToken, secretKey } from "../tokens.mjs"
 import { BYTES, JSON_TYPE, PATIENT, SOON_MS, START, numbers, start, unique, within } from "./support.mjs"
 

@@ -1,4 +1,4 @@
-//! Live readers: the edge's part in `src/cloudflare/sse.rs` and `long_poll.rs`, without the platform, and the
+//! Live readers: the edge's part in `src/cloudflare/worker/sse.rs` and `long_poll.rs`, without the platform, and the
 //! client behind it.
 
 use durable_streams::edge::gate::{Bridge, Gate};

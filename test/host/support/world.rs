@@ -1,4 +1,4 @@
-//! A world with one stream in it: the edge's route, the object as `src/cloudflare/stream_object.rs` runs it, real
+//! A world with one stream in it: the edge's route, the object as `src/cloudflare/object/stream_object.rs` runs it, real
 //! SQL, recorded sockets, and time in the test's hand.
 
 use std::path::Path;

@@ -1,26 +1,21 @@
 //! The administrator's question after orphans: a page of the bucket is listed, and each stream on it is asked once which
 //! of its keys it does not know, and deletes them.
 
-use std::rc::Rc;
-
 use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::Env;
 
-#[cfg(feature = "counters")]
-use super::counters;
-use super::stream_object::Inner;
-use super::upstream::{self, unreached};
-use super::{bucket, log};
-use crate::object::{Object, Ports};
+use crate::cloudflare::calls::{BINDING, unreached};
+use crate::cloudflare::bucket;
+use crate::cloudflare::log;
 use crate::protocol::orphans::{Ask, Page};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 use crate::storage::listing::{PAGE_KEYS_MAX, by_stream};
 
-#[wasm_bindgen(module = "/src/cloudflare/asking.js")]
+#[wasm_bindgen(module = "/src/cloudflare/js/asking.js")]
 extern "C" {
     #[wasm_bindgen(js_name = orphansOf)]
     fn orphans_of(namespace: &JsValue, streams: Vec<Array>, deletes: bool) -> Promise;
@@ -48,7 +43,7 @@ async fn page(env: &Env, bucket: &bucket::SegmentBucket, ask: &Ask) -> Result<Pa
         std::iter::once(path.as_str()).chain(keys).map(JsValue::from).collect()
     });
     let namespace =
-        js_sys::Reflect::get(env, &upstream::BINDING.into()).map_err(|error| unreached(&error))?;
+        js_sys::Reflect::get(env, &BINDING.into()).map_err(|error| unreached(&error))?;
     let asked = orphans_of(&namespace, streams.collect(), ask.deletes);
     let answers: Array = JsFuture::from(asked).await.map_err(|error| unreached(&error))?.unchecked_into();
     let mut page = Page { foreign: listed.foreign, cursor: listed.next, ..Page::default() };
@@ -65,37 +60,4 @@ async fn page(env: &Env, bucket: &bucket::SegmentBucket, ask: &Ask) -> Result<Pa
 /// The strings of an array, if it is one and has nothing else.
 fn strings(value: &JsValue) -> Option<Vec<String>> {
     value.dyn_ref::<Array>()?.iter().map(|one| one.as_string()).collect()
-}
-
-impl Inner {
-    /// The object's part: which of these keys it does not know; with `deletes` it deletes them.
-    pub(super) async fn orphans(
-        self: &Rc<Self>,
-        keys: Vec<String>,
-        deletes: bool,
-    ) -> Result<Vec<String>, Failure> {
-        #[cfg(feature = "counters")]
-        let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
-        let sockets = self.sockets();
-        let ports = Ports { sql: &self.sql, sockets: &sockets };
-        let (path, none) = (self.name(), || Failure::new("delete orphans", "there is no bucket"));
-        let bucket = self.bucket.as_ref().ok_or_else(none)?;
-        let decide = if deletes { Object::sweep } else { Object::orphans };
-        let orphans = decide(&mut self.object.borrow_mut(), &ports, &path, keys)?;
-        if self.config.debug {
-            let (rows_read, rows_written) = self.sql.take_row_counts();
-            log::worked(&path, (if deletes { "swept" } else { "audited" }, None), (rows_read, rows_written));
-        }
-        if !deletes {
-            return Ok(orphans);
-        }
-        // One page has fewer than the platform deletes at once.
-        let deleted = if orphans.is_empty() { Ok(()) } else { bucket.delete(orphans.clone()).await };
-        let mut object = self.object.borrow_mut();
-        object.swept();
-        if object.may_have_work() {
-            self.work_soon();
-        }
-        deleted.map(|()| orphans)
-    }
 }

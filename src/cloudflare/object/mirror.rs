@@ -6,11 +6,11 @@ use wasm_bindgen_futures::JsFuture;
 use worker::Env;
 
 use super::chores::Done;
-use super::clock;
-use super::config::binding;
+use crate::cloudflare::clock;
+use crate::cloudflare::config::binding;
 #[cfg(feature = "counters")]
-use super::counters;
-use super::log;
+use crate::cloudflare::counters;
+use crate::cloudflare::log;
 use super::stream_object::Inner;
 use crate::object::Ports;
 use crate::object::mirror::{Delivery, REST_MIN};

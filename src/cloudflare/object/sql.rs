@@ -6,7 +6,7 @@ use js_sys::{Array, ArrayBuffer, Uint8Array};
 use wasm_bindgen::prelude::*;
 use worker::State;
 
-use super::interned::Interned;
+use crate::cloudflare::interned::Interned;
 use crate::protocol::Millis;
 use crate::storage::{Column, Failure, Param, Sql, Visit};
 
@@ -49,7 +49,7 @@ extern "C" {
     fn array_from(iterator: &JsValue) -> Result<Array, JsValue>;
 }
 
-#[wasm_bindgen(module = "/src/cloudflare/sql.js")]
+#[wasm_bindgen(module = "/src/cloudflare/js/sql.js")]
 extern "C" {
     /// The blob is a view of the module's memory: the statement has run when this returns, or its rows are read at once.
     #[wasm_bindgen(catch)]
@@ -90,7 +90,7 @@ impl ObjectSql {
     /// Sets the alarm in the same turn as the commit before it, and so in the same transaction.
     pub(super) fn set_alarm(&self, at: Millis) -> Result<(), Failure> {
         #[cfg(feature = "counters")]
-        super::counters::add(|counts| counts.alarms_set += 1);
+        crate::cloudflare::counters::add(|counts| counts.alarms_set += 1);
         self.rows_written.set(self.rows_written.get() + 1);
         // The promise is left alone: the output gate holds the answer until the alarm is stored.
         self.storage.set_alarm(at as f64).map(drop).map_err(|error| failure("set alarm", &error))
@@ -111,7 +111,7 @@ impl ObjectSql {
 
     fn count(&self, cursor: &SqlCursor) {
         #[cfg(feature = "counters")]
-        super::counters::add(|counts| {
+        crate::cloudflare::counters::add(|counts| {
             counts.rows_read += cursor.rows_read() as u64;
             counts.rows_written += cursor.rows_written() as u64;
         });

@@ -11,7 +11,7 @@ use worker::Context;
 use crate::edge::collapse::Reader;
 use crate::protocol::Millis;
 
-#[wasm_bindgen(module = "/src/cloudflare/collapse.js")]
+#[wasm_bindgen(module = "/src/cloudflare/js/collapse.js")]
 extern "C" {
     #[wasm_bindgen(js_name = collapse)]
     fn collapse(

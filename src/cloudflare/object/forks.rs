@@ -8,14 +8,14 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 use super::asker::Asker;
-use super::budget::{self, Payer};
+use crate::cloudflare::budget::{self, Payer};
 use super::chores::Done;
-use super::clock;
+use crate::cloudflare::clock;
 #[cfg(feature = "counters")]
-use super::counters;
-use super::log;
+use crate::cloudflare::counters;
+use crate::cloudflare::log;
 use super::stream_object::Inner;
-use super::upstream::unreached;
+use crate::cloudflare::calls::unreached;
 use crate::object::alarm::RETRY;
 use crate::object::forks::Asking;
 use crate::object::{Answer, Ports};
@@ -24,7 +24,7 @@ use crate::protocol::fork::{Question, Release, Told};
 use crate::storage::Failure;
 use crate::storage::forks::Edge;
 
-#[wasm_bindgen(module = "/src/cloudflare/asking.js")]
+#[wasm_bindgen(module = "/src/cloudflare/js/asking.js")]
 extern "C" {
     #[wasm_bindgen(js_name = askStream)]
     fn ask_stream(namespace: &JsValue, path: &str, question: &str) -> Promise;

@@ -9,14 +9,14 @@ use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_sys::Response;
 
 use super::asker::RequestHeaders;
-use super::budget::Payer;
+use crate::cloudflare::budget::Payer;
 #[cfg(feature = "counters")]
-use super::counters::{self, Busy};
+use crate::cloudflare::counters::{self, Busy};
 use super::forks::{read_told, text_of};
-use super::reply;
+use crate::cloudflare::reply;
 use super::stream_object::Inner;
 use super::thaw::Waiting;
-use super::upstream::unreached;
+use crate::cloudflare::calls::unreached;
 use crate::object::Answer;
 use crate::object::cold::{Fetch, Fetched};
 use crate::protocol::fork::{Inherit, InheritedEvents, Question, Told};
@@ -29,7 +29,7 @@ use crate::storage::chunk::Chunk;
 pub(super) const INHERITED_URL: &str = "https://streams/inherited";
 const QUESTION: &str = "question";
 
-#[wasm_bindgen(module = "/src/cloudflare/asking.js")]
+#[wasm_bindgen(module = "/src/cloudflare/js/asking.js")]
 extern "C" {
     #[wasm_bindgen(js_name = inheritFrom)]
     fn inherit_from(namespace: &JsValue, path: &str, question: &str) -> Promise;

@@ -4,10 +4,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::clock::{self, Timer};
+use crate::cloudflare::clock::{self, Timer};
 #[cfg(feature = "counters")]
-use super::counters;
-use super::log;
+use crate::cloudflare::counters;
+use crate::cloudflare::log;
 use super::stream_object::Inner;
 use crate::protocol::Millis;
 use crate::storage::Failure;

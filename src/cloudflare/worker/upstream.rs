@@ -6,14 +6,14 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, Request, RequestInit, Response};
 use worker::Env;
 
-use super::{log, reply};
+use crate::cloudflare::log;
+use crate::cloudflare::reply;
+use crate::cloudflare::calls::{BINDING, unreached};
 use crate::edge::collapse::Reader;
 use crate::protocol::names::header;
 use crate::protocol::path::StreamPath;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
-
-pub(super) const BINDING: &str = "STREAMS";
 
 #[wasm_bindgen]
 extern "C" {
@@ -85,9 +85,4 @@ pub(super) fn unavailable(path: &str, reader: Reader, failure: &Failure) -> Resu
     log::failure(path, failure);
     let answer = Reply::unavailable();
     reply::response(&if reader == Reader::Anyone { answer.with_any_origin() } else { answer })
-}
-
-/// The object could not be asked.
-pub(super) fn unreached(error: &JsValue) -> Failure {
-    Failure::new("ask object", format_args!("{error:?}"))
 }

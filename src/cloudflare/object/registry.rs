@@ -7,16 +7,16 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use super::chores::Done;
-use super::clock;
+use crate::cloudflare::clock;
 #[cfg(feature = "counters")]
-use super::counters;
-use super::log;
+use crate::cloudflare::counters;
+use crate::cloudflare::log;
 use super::stream_object::{Inner, StreamObject};
 use crate::object::Ports;
 use crate::object::registry::REST_MIN;
 use crate::storage::Failure;
 
-#[wasm_bindgen(module = "/src/cloudflare/asking.js")]
+#[wasm_bindgen(module = "/src/cloudflare/js/asking.js")]
 extern "C" {
     fn record(namespace: &JsValue, registry: &str, words: Vec<String>) -> Promise;
 }

@@ -5,8 +5,8 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::Env;
 
-use super::config::binding;
-use super::log;
+use crate::cloudflare::config::binding;
+use crate::cloudflare::log;
 use crate::edge::keyring::counted_as;
 use crate::protocol::refusal::Refusal;
 use crate::storage::Failure;

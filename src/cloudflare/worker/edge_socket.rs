@@ -7,7 +7,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, BinaryType, CloseEvent, MessageEvent, WebSocket};
 use worker::worker_sys::ext::WebSocketExt;
 
-use super::clock::{self, Timer};
+use crate::cloudflare::clock::{self, Timer};
 use crate::protocol::Millis;
 use crate::protocol::bridge::{CLOSE_CATCH_UP, CLOSE_DONE};
 use crate::storage::Failure;

@@ -10,11 +10,17 @@ use web_sys::{Request, Response};
 use worker::{Context, Env};
 
 use super::caller::{Caller, is_host};
-use super::config::{Config, settings};
+use crate::cloudflare::config::{Config, settings};
 use super::errand::{Errand, Kind};
 use super::key_lookup::Lookups;
 use super::upstream;
-use super::{clock, limits, listing, log, orphans, receiving, reply};
+use crate::cloudflare::clock;
+use super::limits;
+use super::listing;
+use crate::cloudflare::log;
+use super::orphans;
+use crate::cloudflare::receiving;
+use crate::cloudflare::reply;
 use crate::edge::access::Access;
 use crate::edge::admin::Admin;
 use crate::edge::auth::{Credential, Weighed, weigh};
@@ -97,7 +103,7 @@ impl Edge {
     #[wasm_bindgen(js_name = passedOnTo)]
     pub fn passed_on_to(&self, method: &str, url: &str, decisive: Option<String>) -> Option<String> {
         #[cfg(feature = "counters")]
-        super::counters::arrived(url);
+        crate::cloudflare::counters::arrived(url);
         let inner = &self.inner;
         if inner.is_limited {
             return None;
@@ -136,7 +142,7 @@ impl Edge {
         context: worker::worker_sys::Context,
     ) -> Result<Response, JsValue> {
         #[cfg(feature = "counters")]
-        if let Some(answer) = super::counters::told_at(&request.url()) {
+        if let Some(answer) = crate::cloudflare::counters::told_at(&request.url()) {
             return answer;
         }
         let inner = Rc::clone(&self.inner);

@@ -7,9 +7,9 @@ use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 
 use super::asker::ASKER_HEADERS;
-use super::clock;
+use crate::cloudflare::clock;
 #[cfg(feature = "counters")]
-use super::counters;
+use crate::cloudflare::counters;
 use super::stream_object::{Inner, StreamObject};
 use crate::object::Stop;
 use crate::protocol::bridge;

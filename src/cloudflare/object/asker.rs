@@ -3,8 +3,8 @@
 use wasm_bindgen::prelude::*;
 use web_sys::{Request, Response};
 
-use super::budget::Payer;
-use super::reply;
+use crate::cloudflare::budget::{Payer, address_of};
+use crate::cloudflare::reply;
 use crate::object::live::Sockets;
 use crate::object::{Object, Ports, Stop};
 use crate::protocol::Millis;
@@ -23,12 +23,6 @@ extern "C" {
 
     #[wasm_bindgen(method)]
     pub(super) fn has(this: &RequestHeaders, name: &JsValue) -> bool;
-}
-
-#[wasm_bindgen(module = "/src/cloudflare/sending.js")]
-extern "C" {
-    #[wasm_bindgen(js_name = addressOf)]
-    pub(super) fn address_of(request: &Request) -> String;
 }
 
 impl RequestHeaders {

@@ -12,10 +12,10 @@ use web_sys::{
 use worker::Context;
 use worker::worker_sys::ext::ResponseExt;
 
-use super::clock::{self, Timer};
+use crate::cloudflare::clock::{self, Timer};
 use super::edge_socket::EdgeSocket;
 use super::errand::Asked;
-use super::log;
+use crate::cloudflare::log;
 use super::sse_client::Client;
 use super::upstream::Upstream;
 use crate::edge::cpu::{CpuAllowance, Work};
@@ -43,7 +43,7 @@ extern "C" {
     fn writable(this: &IdentityTransformStream) -> WritableStream;
 }
 
-#[wasm_bindgen(module = "/src/cloudflare/sending.js")]
+#[wasm_bindgen(module = "/src/cloudflare/js/sending.js")]
 extern "C" {
     /// How many bytes it had, if all of it has been read in time.
     #[wasm_bindgen(catch, js_name = passOnBody)]

@@ -9,9 +9,9 @@ use wasm_bindgen_futures::future_to_promise;
 use web_sys::Response;
 
 use super::asker::Asker;
-use super::clock;
+use crate::cloudflare::clock;
 #[cfg(feature = "counters")]
-use super::counters;
+use crate::cloudflare::counters;
 use super::stream_object::Inner;
 use crate::object::cold::{Cold, Fetch, Fetched};
 use crate::object::{Answer, Ports, Stop};

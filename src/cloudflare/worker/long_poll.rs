@@ -6,10 +6,11 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Headers, Response, ResponseInit, WebSocket};
 use worker::worker_sys::ext::ResponseExt;
 
-use super::budget::Payer;
+use crate::cloudflare::budget::Payer;
 use super::errand::Asked;
 use super::upstream::Upstream;
-use super::{clock, reply};
+use crate::cloudflare::clock;
+use crate::cloudflare::reply;
 use crate::edge::gate::{Bridge, Gate};
 use crate::edge::route::live_url_from;
 use crate::protocol::Millis;
@@ -21,7 +22,7 @@ use crate::protocol::offset::{Offset, ReadFrom};
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 
-#[wasm_bindgen(module = "/src/cloudflare/waiting.js")]
+#[wasm_bindgen(module = "/src/cloudflare/js/waiting.js")]
 extern "C" {
     #[wasm_bindgen(js_name = firstFrame)]
     fn first_frame(socket: &WebSocket, client: &AbortSignal, millis: f64) -> Promise;

@@ -10,9 +10,9 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use worker::{Context, Env};
 
-use super::clock::{self, Timer};
-use super::config::{REGISTRY, binding};
-use super::log;
+use crate::cloudflare::clock::{self, Timer};
+use crate::cloudflare::config::{REGISTRY, binding};
+use crate::cloudflare::log;
 use crate::edge::kept::Kept;
 use crate::edge::keyring::{Check, Keyring, Learnt, digest};
 use crate::edge::project::{Key, Project, parse_public};
@@ -45,7 +45,7 @@ extern "C" {
     fn get(this: &Namespace, key: &str) -> Result<Promise, JsValue>;
 }
 
-#[wasm_bindgen(module = "/src/cloudflare/keys.js")]
+#[wasm_bindgen(module = "/src/cloudflare/js/keys.js")]
 extern "C" {
     #[wasm_bindgen(js_name = fetchText)]
     fn fetch_text(url: &str, max_bytes: u32, millis: f64) -> Promise;
@@ -160,7 +160,7 @@ async fn project(env: &Env, name: &str) -> Learnt<Rc<Project>> {
 async fn project_text(env: &Env, name: &str) -> Result<Option<String>, JsValue> {
     let Some(namespace) = binding(env, REGISTRY) else { return Ok(None) };
     #[cfg(feature = "counters")]
-    super::counters::add(|counts| counts.kv_reads += 1);
+    crate::cloudflare::counters::add(|counts| counts.kv_reads += 1);
     let namespace: Namespace = namespace.unchecked_into();
     Ok(JsFuture::from(namespace.get(&format!("{KEY_PREFIX}{name}"))?).await?.as_string())
 }

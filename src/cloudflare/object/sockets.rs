@@ -50,7 +50,7 @@ impl<'s> ObjectSockets<'s> {
         self.may_be_any.set(true);
         self.state.accept_websocket_with_tags(&server, &[&park.channel.tag()]);
         #[cfg(feature = "counters")]
-        super::counters::add(|counts| counts.sockets_opened += 1);
+        crate::cloudflare::counters::add(|counts| counts.sockets_opened += 1);
         server.serialize_attachment(serde_json::to_string(&park.attachment)?)?;
         if let Some(frame) = &park.first_frame {
             self.send(&server, &self.frame(frame));
@@ -92,7 +92,7 @@ impl Sockets for ObjectSockets<'_> {
 
     fn send(&self, socket: &WebSocket, frame: &Uint8Array) {
         #[cfg(feature = "counters")]
-        super::counters::add(|counts| counts.socket_messages_sent += 1);
+        crate::cloudflare::counters::add(|counts| counts.socket_messages_sent += 1);
         let _gone = socket.as_ref().send_with_js_u8_array(frame);
     }
 

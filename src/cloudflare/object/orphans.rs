@@ -1,0 +1,43 @@
+//! Orphans, the objects' part: which keys a stream does not know, and their deletion.
+
+use std::rc::Rc;
+
+#[cfg(feature = "counters")]
+use crate::cloudflare::counters;
+use crate::cloudflare::log;
+use super::stream_object::Inner;
+use crate::object::{Object, Ports};
+use crate::storage::Failure;
+
+impl Inner {
+    /// The object's part: which of these keys it does not know; with `deletes` it deletes them.
+    pub(super) async fn orphans(
+        self: &Rc<Self>,
+        keys: Vec<String>,
+        deletes: bool,
+    ) -> Result<Vec<String>, Failure> {
+        #[cfg(feature = "counters")]
+        let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
+        let sockets = self.sockets();
+        let ports = Ports { sql: &self.sql, sockets: &sockets };
+        let (path, none) = (self.name(), || Failure::new("delete orphans", "there is no bucket"));
+        let bucket = self.bucket.as_ref().ok_or_else(none)?;
+        let decide = if deletes { Object::sweep } else { Object::orphans };
+        let orphans = decide(&mut self.object.borrow_mut(), &ports, &path, keys)?;
+        if self.config.debug {
+            let (rows_read, rows_written) = self.sql.take_row_counts();
+            log::worked(&path, (if deletes { "swept" } else { "audited" }, None), (rows_read, rows_written));
+        }
+        if !deletes {
+            return Ok(orphans);
+        }
+        // One page has fewer than the platform deletes at once.
+        let deleted = if orphans.is_empty() { Ok(()) } else { bucket.delete(orphans.clone()).await };
+        let mut object = self.object.borrow_mut();
+        object.swept();
+        if object.may_have_work() {
+            self.work_soon();
+        }
+        deleted.map(|()| orphans)
+    }
+}
