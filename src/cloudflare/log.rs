@@ -27,11 +27,11 @@ pub(super) fn event(stream: &str, event: &str) {
 /// SQLite.
 pub(super) fn worked(
     stream: &str,
-    (event, read_seq): (&str, Option<u64>),
+    (event, segment): (&str, Option<u64>),
     (rows_read, rows_written): (u64, u64),
 ) {
     let line = json!({
-        "level": "debug", "event": event, "stream": stream, "read_seq": read_seq,
+        "level": "debug", "event": event, "stream": stream, "segment": segment,
         "rows_read": rows_read, "rows_written": rows_written,
     });
     console_debug!("{line}");

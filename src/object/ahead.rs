@@ -37,7 +37,7 @@ impl Drop for Ahead {
 impl Ahead {
     fn new(stream: &Stream, start: Offset) -> Ahead {
         let content_type = stream.content_type.as_str();
-        let writer = Writer::new(content_type, start.read_seq, start.position);
+        let writer = Writer::new(content_type, start.segment, start.position);
         Ahead { next: start, writer, counted: 0 }
     }
 
@@ -61,7 +61,7 @@ impl Ahead {
     pub(super) fn take_whole(known: [&mut Option<Ahead>; 2], end: Offset) -> Option<Writer> {
         let due = known
             .into_iter()
-            .filter_map(|one| one.take_if(|one| one.next.read_seq <= end.read_seq))
+            .filter_map(|one| one.take_if(|one| one.next.segment <= end.segment))
             .last()?;
         (due.next == end).then(|| due.into_writer())
     }
@@ -80,12 +80,12 @@ impl Object {
         }
         let known = self.ahead.take().filter(|known| known.next == at);
         let begun =
-            known.or_else(|| (at == stream.segment_start(at.read_seq)).then(|| Ahead::new(stream, at)));
+            known.or_else(|| (at == stream.segment_start(at.segment)).then(|| Ahead::new(stream, at)));
         let format = stream.content_type.format();
         let Some(ahead) = begun.and_then(|mut ahead| ahead.takes(format, content).then_some(ahead)) else {
             return;
         };
-        if stream.tail.read_seq == at.read_seq {
+        if stream.tail.segment == at.segment {
             self.ahead = Some(ahead);
         } else if self.sealed_ahead.is_none() {
             // Those that are sealed before the first is on its way are read.

@@ -98,10 +98,10 @@ impl Object {
 
     fn arm_for(&mut self, mirror_at: Option<Millis>, registry_at: Option<Millis>, now: Millis) {
         let ends_at = self.life.as_ref().and_then(|life| life.live().ok()).and_then(Stream::expires_at);
-        let has_edges = self.may_have_releases() || !self.refused.is_empty();
+        let has_links = self.may_have_releases() || !self.refused.is_empty();
         // One that is lost is set anew, and soon, since what it was to ring for is not known either.
         let is_lost = std::mem::take(&mut self.alarm.is_lost);
-        let works_at = (self.has_work() || has_edges || is_lost).then_some(now + RETRY);
+        let works_at = (self.has_work() || has_links || is_lost).then_some(now + RETRY);
         // Nobody asks for a stream that has ended, so nobody else would see to it that the registry knows.
         let reports_at = registry_at.or_else(|| self.owes_end().then_some(now + RETRY));
         let reasons = [ends_at, self.trims_at.alarm_at(), works_at, mirror_at, reports_at];

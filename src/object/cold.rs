@@ -175,7 +175,7 @@ impl Cold {
     /// Whether what was to come from the hot log is in the bucket by now. Ending there would be right, but whoever reads
     /// what there is with one request would miss it.
     pub(super) fn is_overtaken(&self, chunk: &Chunk, stream: &Stream, limits: Limits) -> bool {
-        (self.hot_from..stream.hot_from).contains(&chunk.next.read_seq)
+        (self.hot_from..stream.hot_from).contains(&chunk.next.segment)
             && chunk.next < stream.tail
             && chunk.body.len() < limits.chunk_max_bytes
     }
@@ -205,7 +205,7 @@ impl Cold {
         }
         for (fetch, fetched) in self.fetches.iter().zip(fetched) {
             if let (Fetch::Inherit { path, ask }, Fetched::Rotated(hot_from)) = (fetch, fetched) {
-                if *hot_from <= ask.from.read_seq {
+                if *hot_from <= ask.from.segment {
                     return Err(Failure::new(
                         "read inherited part",
                         format_args!("{path} has not rotated it"),
@@ -245,7 +245,7 @@ impl Cold {
                 return Ok(whole);
             }
         }
-        let is_own = whole.next >= stream.own_start() && whole.next.read_seq >= stream.hot_from;
+        let is_own = whole.next >= stream.own_start() && whole.next.segment >= stream.hot_from;
         if is_own && whole.next < stream.tail && room(&whole) > 0 {
             let chunk = messages::read(sql, format, whole.next, stream.tail, room(&whole))?;
             let _is_all = join(format, &mut whole, chunk, limits.chunk_max_bytes);

@@ -14,13 +14,13 @@ pub(super) struct Ends<'e> {
 }
 
 impl Ends<'_> {
-    pub(super) fn end_of(&self, read_seq: u64) -> Result<u64, Failure> {
-        if read_seq < self.stream.hot_from {
-            return segments::end_position(self.sql, read_seq);
+    pub(super) fn end_of(&self, segment: u64) -> Result<u64, Failure> {
+        if segment < self.stream.hot_from {
+            return segments::end_position(self.sql, segment);
         }
         // One that is empty begins and ends at the same place.
-        let begins = self.stream.segment_start(read_seq).position;
-        Ok(messages::end_of(self.sql, read_seq)?.max(begins))
+        let begins = self.stream.segment_start(segment).position;
+        Ok(messages::end_of(self.sql, segment)?.max(begins))
     }
 
     /// Where a fork leaves that was asked for at an offset and so many messages or bytes further; `None` where only others
@@ -38,7 +38,7 @@ impl Ends<'_> {
             return Ok(None);
         }
         // Of a closed stream that was trimmed as a whole only the tail is left, and no segment that it is in.
-        if anchor < tail && anchor.position > self.end_of(anchor.read_seq)? {
+        if anchor < tail && anchor.position > self.end_of(anchor.segment)? {
             return refused(ForkRefusal::OffsetBeyond { tail });
         }
         let Walked { at, left } = self.walk(anchor, tail, sub_offset)?;
@@ -51,14 +51,14 @@ impl Ends<'_> {
     pub(super) fn walk(&self, from: Offset, until: Offset, count: u64) -> Result<Walked, Failure> {
         let (mut at, mut left) = (from, count);
         while at < until {
-            let is_last = at.read_seq == until.read_seq;
-            let end = if is_last { until.position } else { self.end_of(at.read_seq)? };
+            let is_last = at.segment == until.segment;
+            let end = if is_last { until.position } else { self.end_of(at.segment)? };
             let room = end.saturating_sub(at.position);
             if left < room {
                 return Ok(Walked { at: Offset { position: at.position + left, ..at }, left: 0 });
             }
             left -= room;
-            at = if is_last { until } else { Offset::segment_start(at.read_seq + 1) };
+            at = if is_last { until } else { Offset::segment_start(at.segment + 1) };
         }
         Ok(Walked { at, left })
     }

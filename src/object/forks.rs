@@ -16,7 +16,7 @@ use crate::protocol::sse::Events;
 use crate::storage::Failure;
 use crate::storage::chunk::Chunk;
 use crate::storage::commit::{Change, Released, commit};
-use crate::storage::forks::{self, Edge, Hold};
+use crate::storage::forks::{self, Link, Hold};
 use crate::storage::messages::{self, ROW_MAX_BYTES};
 use crate::stream::create::{Creating, fork};
 use crate::stream::fork::{Step, Way, owners, owners_until};
@@ -25,12 +25,12 @@ use crate::stream::{Life, Stream};
 /// How many creations of one fork may wait for their source at the same time.
 pub const FORKS_ASKED_MAX: usize = 16;
 
-/// How many edges are kept whose sources have refused them.
+/// How many links are kept whose sources have refused them.
 pub const REFUSED_KEPT_MAX: usize = 16;
 
-/// Whether edges to sources are to be let go.
+/// Whether links to sources are to be let go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Edges {
+pub(super) enum Links {
     Unknown,
     Nothing,
 }
@@ -42,7 +42,7 @@ pub struct Asking {
     pub path: String,
     /// What; [`Object::answer`] answers.
     pub question: Question,
-    edge: String,
+    link: String,
     /// What the source has granted, once it has, and how far it is from there.
     way: Option<Way>,
 }
@@ -52,7 +52,7 @@ pub type Said = (Told, Vec<u8>);
 
 /// The fork's end.
 impl Object {
-    /// Notes the edge before anybody else knows of it. If this object dies, the alarm lets it go.
+    /// Notes the link before anybody else knows of it. If this object dies, the alarm lets it go.
     pub(super) fn intend<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -69,13 +69,13 @@ impl Object {
             return Err(Refusal::TooManyForks.into());
         }
         let valid_until = now + REFERENCE_VALID;
-        let edge = Edge { id: asked.edge.clone(), source: source.to_owned(), valid_until };
-        commit(ports.sql, &Change::Intend { edge: &edge })?;
-        self.asking.push(edge.clone());
-        self.edges = Edges::Unknown;
+        let link = Link { id: asked.link.clone(), source: source.to_owned(), valid_until };
+        commit(ports.sql, &Change::Intend { link: &link })?;
+        self.asking.push(link.clone());
+        self.links = Links::Unknown;
         self.arm(now);
         let reference = Reference {
-            edge: edge.id.clone(),
+            link: link.id.clone(),
             fork: path.to_owned(),
             offset: asked.offset,
             sub_offset: asked.sub_offset,
@@ -83,7 +83,7 @@ impl Object {
             valid_until,
         };
         let question = Question::Refer(reference);
-        Ok(Answer::Ask(Asking { path: source.to_owned(), question, edge: edge.id, way: None }))
+        Ok(Answer::Ask(Asking { path: source.to_owned(), question, link: link.id, way: None }))
     }
 
     /// Whoever was asked has answered, or nobody knows what became of it.
@@ -94,12 +94,12 @@ impl Object {
         (asking, told): (Asking, Result<Told, Failure>),
         now: Millis,
     ) -> Result<Answer, Stop> {
-        let edge = asking.edge.clone();
+        let link = asking.link.clone();
         let confirmed = self.decide(ports, (path, request), (asking, told), now);
         if !matches!(confirmed, Ok(Answer::Ask(_))) {
             // Unless it has become the stream's own, it is to be let go.
-            self.asking.retain(|asked| asked.id != edge);
-            self.edges = Edges::Unknown;
+            self.asking.retain(|asked| asked.id != link);
+            self.links = Links::Unknown;
         }
         if let Err(Stop::Failed(_)) = confirmed {
             self.forget();
@@ -114,12 +114,12 @@ impl Object {
         (asking, told): (Asking, Result<Told, Failure>),
         now: Millis,
     ) -> Result<Answer, Stop> {
-        let Asking { edge, way, .. } = asking;
+        let Asking { link, way, .. } = asking;
         let asked = request.fork.as_ref().ok_or(Refusal::NotFound)?;
         let way = match (way, told?) {
             (None, Told::Referenced(Referenced::Granted(granted))) => Way::of(granted, asked.sub_offset),
             (None, Told::Referenced(Referenced::Refused(refusal))) => {
-                self.keep_refused(&edge);
+                self.keep_refused(&link);
                 return Err(Refusal::Fork(refusal).into());
             }
             (Some(mut way), Told::Walked(walked)) => {
@@ -137,7 +137,7 @@ impl Object {
             Step::There(granted) => granted,
             Step::Ask(path, walk) => {
                 let question = Question::Walk(walk);
-                return Ok(Answer::Ask(Asking { path, question, edge, way: Some(way) }));
+                return Ok(Answer::Ask(Asking { path, question, link, way: Some(way) }));
             }
         };
         // Somebody else may have been faster, and it may have expired since.
@@ -145,7 +145,7 @@ impl Object {
         match fork(self.load(ports.sql)?, request, &granted, now)? {
             Creating::Create(stream, content) => {
                 // That it is still noted says nothing: its source may be let go at this moment.
-                if !self.asking.iter().any(|asked| asked.id == edge) {
+                if !self.asking.iter().any(|asked| asked.id == link) {
                     return Err(Failure::new("create fork", "its source was given up").into());
                 }
                 self.born(ports, (path, request), (stream, &content), now)
@@ -155,10 +155,10 @@ impl Object {
         }
     }
 
-    /// Should the same question arrive once more, it may be granted: so the edge stays until nothing grants it any more, and
+    /// Should the same question arrive once more, it may be granted: so the link stays until nothing grants it any more, and
     /// its source has nothing to remember then. Where there are too many, the oldest is let go at once.
-    fn keep_refused(&mut self, edge: &str) {
-        let Some(refused) = self.asking.iter().find(|asked| asked.id == edge) else { return };
+    fn keep_refused(&mut self, link: &str) {
+        let Some(refused) = self.asking.iter().find(|asked| asked.id == link) else { return };
         if self.refused.len() == REFUSED_KEPT_MAX {
             self.refused.remove(0);
         }
@@ -172,39 +172,39 @@ impl Object {
         let count = self.refused.len();
         self.refused.retain(|refused| now <= refused.valid_until);
         if self.refused.len() < count {
-            self.edges = Edges::Unknown;
+            self.links = Links::Unknown;
         }
     }
 
     /// Whether there may be sources to let go.
     pub fn may_have_releases(&self) -> bool {
-        self.edges == Edges::Unknown
+        self.links == Links::Unknown
     }
 
     /// The next source to let go, after one that cannot be now if there was one; then [`Object::let_go`].
     pub fn next_release<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
-        failed: Option<&Edge>,
-    ) -> Result<Option<Edge>, Failure> {
+        failed: Option<&Link>,
+    ) -> Result<Option<Link>, Failure> {
         let kept = self.load(ports.sql)?.stored().and_then(|stream| stream.fork.as_ref());
-        let kept = kept.map_or(String::new(), |fork| fork.edge.clone());
+        let kept = kept.map_or(String::new(), |fork| fork.link.clone());
         let mut after = failed.map_or(String::new(), |failed| failed.id.clone());
-        while let Some(edge) = forks::next_edge(ports.sql, &kept, &after)? {
-            if !self.asking.contains(&edge) && !self.refused.contains(&edge) {
-                return Ok(Some(edge));
+        while let Some(link) = forks::next_link(ports.sql, &kept, &after)? {
+            if !self.asking.contains(&link) && !self.refused.contains(&link) {
+                return Ok(Some(link));
             }
-            after = edge.id;
+            after = link.id;
         }
         if self.asking.is_empty() && failed.is_none() {
-            self.edges = Edges::Nothing;
+            self.links = Links::Nothing;
         }
         Ok(None)
     }
 
     /// A source knows that it is let go.
-    pub fn let_go<S: Sockets>(&mut self, ports: &Ports<'_, S>, edge: &Edge) -> Result<(), Failure> {
-        let forgone = commit(ports.sql, &Change::Forgo { edge: &edge.id });
+    pub fn let_go<S: Sockets>(&mut self, ports: &Ports<'_, S>, link: &Link) -> Result<(), Failure> {
+        let forgone = commit(ports.sql, &Change::Forgo { link: &link.id });
         if forgone.is_err() {
             self.forget();
         }
@@ -262,8 +262,8 @@ impl Object {
         asked: &Reference,
         now: Millis,
     ) -> Result<Inheritance, Stop> {
-        let Reference { edge, valid_until, .. } = asked;
-        if now > *valid_until || forks::hold(ports.sql, edge)? == Hold::Released {
+        let Reference { link, valid_until, .. } = asked;
+        if now > *valid_until || forks::hold(ports.sql, link)? == Hold::Released {
             return Err(Failure::new("grant fork", "it was asked for too long ago").into());
         }
         let stream = self.stream(ports, now)?;
@@ -287,7 +287,7 @@ impl Object {
             until,
             owners,
         };
-        let change = Change::Hold { edge, path: &asked.fork, first_read_seq: stream.first_read_seq };
+        let change = Change::Hold { link, path: &asked.fork, first_segment: stream.first_segment };
         commit(ports.sql, &change)?;
         Ok(granted)
     }
@@ -299,14 +299,14 @@ impl Object {
         release: &Release,
         now: Millis,
     ) -> Result<(), Failure> {
-        let (edge, valid_until) = (release.edge.as_str(), release.valid_until);
+        let (link, valid_until) = (release.link.as_str(), release.valid_until);
         let is_gone = matches!(self.load(ports.sql)?, Life::Gone(_));
         // What is let go before it was asked for must not be granted when that comes.
-        let released = Released { edge, remember_until: (now <= valid_until).then_some(valid_until), now };
-        if is_gone && !forks::is_held(ports.sql, edge)? {
+        let released = Released { link, remember_until: (now <= valid_until).then_some(valid_until), now };
+        if is_gone && !forks::is_held(ports.sql, link)? {
             return self.end_now(ports, Some(released), now);
         }
-        let knows = forks::hold(ports.sql, edge)? != Hold::Unknown;
+        let knows = forks::hold(ports.sql, link)? != Hold::Unknown;
         if knows || released.remember_until.is_some() {
             let committed = commit(ports.sql, &Change::Release(released));
             if committed.is_err() {
@@ -321,14 +321,14 @@ impl Object {
     /// What a fork has inherited and is still in the hot log.
     fn inherited<S: Sockets>(&mut self, ports: &Ports<'_, S>, ask: &Inherit) -> Result<Said, Failure> {
         let stream = self.owned(ports, ask.incarnation)?;
-        if ask.from.read_seq < stream.hot_from {
+        if ask.from.segment < stream.hot_from {
             return Ok((Told::Rotated(stream.hot_from), Vec::new()));
         }
         // Offsets that nobody gave lead beyond a segment's end; what is not there was not inherited.
-        let until = if ask.until.read_seq == stream.tail.read_seq {
+        let until = if ask.until.segment == stream.tail.segment {
             ask.until.min(stream.tail)
         } else {
-            let end = Ends { sql: ports.sql, stream }.end_of(ask.until.read_seq)?;
+            let end = Ends { sql: ports.sql, stream }.end_of(ask.until.segment)?;
             Offset { position: end.min(ask.until.position), ..ask.until }
         };
         let format = stream.content_type.format();
@@ -349,7 +349,7 @@ impl Object {
     fn walk<S: Sockets>(&mut self, ports: &Ports<'_, S>, ask: &Walk) -> Result<Told, Failure> {
         let stream = self.owned(ports, ask.incarnation)?;
         let ends = Ends { sql: ports.sql, stream };
-        if ask.from.position > ends.end_of(ask.from.read_seq)? {
+        if ask.from.position > ends.end_of(ask.from.segment)? {
             let refusal = ForkRefusal::OffsetBeyond { tail: ask.until };
             return Ok(Told::Referenced(Referenced::Refused(refusal)));
         }

@@ -83,7 +83,7 @@ impl Object {
         }
         let start = told.through;
         let sockets = ports.sockets;
-        if start.read_seq < stream.hot_from {
+        if start.segment < stream.hot_from {
             // What they have not been told is in the bucket already.
             send_away(sockets, stream.incarnation);
             return Ok(());

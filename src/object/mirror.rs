@@ -70,7 +70,7 @@ impl Object {
         let floor = match self.load(ports.sql)? {
             Life::Unborn => return Ok(None),
             Life::Live(stream) | Life::Gone(stream) => stream.hot_from,
-            Life::Ended(ended) => ended.next_read_seq,
+            Life::Ended(ended) => ended.next_segment,
         };
         if !self.may_have_notices() {
             return Ok(None);

@@ -28,7 +28,7 @@ use crate::protocol::registry::Registries;
 use crate::protocol::reply::Reply;
 use crate::protocol::{Millis, command::Command};
 use crate::storage::commit::{Change, Released, commit};
-use crate::storage::forks::{self as holds, Edge};
+use crate::storage::forks::{self as holds, Link};
 use crate::storage::{Failure, Sql, stream_row};
 use crate::stream::delete::delete;
 use crate::stream::retain::RetentionDefaults;
@@ -37,7 +37,7 @@ use crate::stream::{Life, Stream};
 use ahead::Ahead;
 use alarm::Alarm;
 use cold::Cold;
-use forks::{Asking, Edges};
+use forks::{Asking, Links};
 use live::{Park, Sockets};
 use mirror::Outbox;
 use plan::Shapes;
@@ -92,11 +92,11 @@ pub struct Object {
     sealed_ahead: Option<Ahead>,
     trims_at: TrimsAt,
     shapes: Shapes,
-    edges: Edges,
+    links: Links,
     /// The edges whose sources are being asked.
-    asking: Vec<Edge>,
+    asking: Vec<Link>,
     /// The edges that their sources have refused but might still grant.
-    refused: Vec<Edge>,
+    refused: Vec<Link>,
     outbox: Outbox,
     reported: Reported,
     /// How many sweeps are under way.
@@ -176,7 +176,7 @@ impl Object {
             sealed_ahead: None,
             trims_at: TrimsAt::Unknown,
             shapes: Shapes::default(),
-            edges: Edges::Nothing,
+            links: Links::Nothing,
             asking: Vec::new(),
             refused: Vec::new(),
             outbox: Outbox::Unknown,
@@ -228,11 +228,11 @@ impl Object {
     /// Reads the state, once in the object's life.
     fn load(&mut self, sql: &dyn Sql) -> Result<&mut Life, Failure> {
         if self.life.is_none() {
-            let stream_row::Loaded { mut life, has_edges } = stream_row::load(sql)?;
+            let stream_row::Loaded { mut life, has_links } = stream_row::load(sql)?;
             if let Some(stream) = life.stored_mut() {
                 stream.public &= !self.limits.hides_public;
             }
-            self.edges = if has_edges { Edges::Unknown } else { Edges::Nothing };
+            self.links = if has_links { Links::Unknown } else { Links::Nothing };
             // Whoever is connected was told before the object went to sleep. Where that is not so (it died between
             // commit and announcement), the edge sees the gap in the next frame and asks again.
             let stream = life.live().ok();
@@ -313,7 +313,7 @@ impl Object {
         let Some(stream) = self.load(ports.sql)?.stored() else { return Ok(()) };
         let ended = delete(stream);
         let uploading = limits.and_then(|limits| rotate::due(stream, limits));
-        let has_segments = stream.hot_from > stream.first_read_seq || uploading.is_some();
+        let has_segments = stream.hot_from > stream.first_segment || uploading.is_some();
         let has_source = stream.fork.is_some();
         let committed = commit(ports.sql, &Change::End { stream, ended, uploading, released, now });
         if committed.is_err() {
@@ -329,7 +329,7 @@ impl Object {
             self.garbage = Garbage::Unknown;
         }
         if has_source {
-            self.edges = Edges::Unknown;
+            self.links = Links::Unknown;
         }
         if has_segments || has_source || released.is_some() || self.owes_end() {
             // What follows is done soon; if this object dies before that, when the alarm rings.

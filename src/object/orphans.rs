@@ -1,7 +1,7 @@
 //! Orphans: objects of the bucket that look like this stream's segments and that it does not know.
 //!
 //! It knows each segment that has a row, of whatever life, and each from the first of its life on: that may be on its way
-//! at this moment. A `read_seq` never comes again, so what is an orphan stays one, unless somebody took the stream's
+//! at this moment. A segment number never comes again, so what is an orphan stays one, unless somebody took the stream's
 //! storage away or brought an older one back. Hence nothing goes to the bucket while orphans are deleted there.
 
 use super::{Object, Ports};
@@ -24,9 +24,9 @@ impl Object {
         for key in keys {
             let named = parse_key(&key).filter(|(of, _, _)| of.as_str() == path);
             let others = || Failure::new("look for orphans", format_args!("{key} is another stream's"));
-            let (_, incarnation, read_seq) = named.ok_or_else(others)?;
-            let row = if has_rows { segments::incarnation(ports.sql, read_seq)? } else { None };
-            if row != Some(incarnation) && !is_ahead(life, incarnation, read_seq) {
+            let (_, incarnation, segment) = named.ok_or_else(others)?;
+            let row = if has_rows { segments::incarnation(ports.sql, segment)? } else { None };
+            if row != Some(incarnation) && !is_ahead(life, incarnation, segment) {
                 orphans.push(key);
             }
         }
@@ -52,10 +52,10 @@ impl Object {
 }
 
 /// Whether the stream may have put that segment there, or may yet.
-fn is_ahead(life: &Life, incarnation: u64, read_seq: u64) -> bool {
+fn is_ahead(life: &Life, incarnation: u64, segment: u64) -> bool {
     match life {
         Life::Live(stream) | Life::Gone(stream) => {
-            stream.incarnation == incarnation && read_seq >= stream.first_read_seq
+            stream.incarnation == incarnation && segment >= stream.first_segment
         }
         Life::Unborn | Life::Ended(_) => false,
     }

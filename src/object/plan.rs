@@ -82,7 +82,7 @@ pub(super) fn plan(
     while plan.has_room() {
         let goes_on = match place.stream.inherited().and_then(|fork| fork.owner_at(plan.from)) {
             Some(owner) => plan.inherited(owner, of_late, &learnt),
-            None if plan.from.read_seq < place.stream.hot_from => plan.own(sql, of_late)?,
+            None if plan.from.segment < place.stream.hot_from => plan.own(sql, of_late)?,
             None => false,
         };
         if !goes_on {
@@ -110,12 +110,12 @@ impl Plan<'_> {
     /// The rest of one of the stream's own segments.
     fn own(&mut self, sql: &dyn Sql, of_late: &mut Shapes) -> Result<bool, Failure> {
         let Place { stream, path, .. } = self.place;
-        let read_seq = self.from.read_seq;
-        let key = segments::key(path, stream.incarnation, read_seq);
+        let segment = self.from.segment;
+        let key = segments::key(path, stream.incarnation, segment);
         let shape = match of_late.find(&key) {
             Some(shape) => Rc::clone(shape),
             None => {
-                let shape = Rc::new(segments::shape(sql, read_seq)?);
+                let shape = Rc::new(segments::shape(sql, segment)?);
                 of_late.keep(&key, &shape);
                 shape
             }
@@ -123,7 +123,7 @@ impl Plan<'_> {
         let until = shape.end_position;
         // A closed stream's last segment has no next.
         let after =
-            if read_seq == stream.tail.read_seq { stream.tail } else { Offset::segment_start(read_seq + 1) };
+            if segment == stream.tail.segment { stream.tail } else { Offset::segment_start(segment + 1) };
         self.segment(key, Segment { from: self.from, shift: 0, until, after, shape });
         Ok(true)
     }
@@ -132,7 +132,7 @@ impl Plan<'_> {
     fn inherited(&mut self, owner: &Owner, of_late: &Shapes, learnt: &Shapes) -> bool {
         let from = self.from.shifted_back(owner.shift);
         let until = owner.until.shifted_back(owner.shift);
-        if from.read_seq >= owner.hot_from {
+        if from.segment >= owner.hot_from {
             let max_bytes = self.max_bytes - self.bytes;
             // One message may be as large as it is, but not one of each owner.
             let any_size = self.fetches.is_empty();
@@ -144,16 +144,16 @@ impl Plan<'_> {
             self.from = owner.until;
             return true;
         }
-        let key_of = |read_seq| segments::key(&owner.path, owner.incarnation, read_seq);
-        let key = key_of(from.read_seq);
+        let key_of = |segment| segments::key(&owner.path, owner.incarnation, segment);
+        let key = key_of(from.segment);
         let Some(shape) = learnt.find(&key).or_else(|| of_late.find(&key)) else {
-            let end = until.read_seq + u64::from(until.position > 0);
-            self.endings(from.read_seq..owner.hot_from.min(end), key_of);
+            let end = until.segment + u64::from(until.position > 0);
+            self.endings(from.segment..owner.hot_from.min(end), key_of);
             return false;
         };
-        let is_last = from.read_seq == until.read_seq;
+        let is_last = from.segment == until.segment;
         let last = if is_last { shape.end_position.min(until.position) } else { shape.end_position };
-        let next = Offset::segment_start(from.read_seq + 1).shifted(owner.shift);
+        let next = Offset::segment_start(from.segment + 1).shifted(owner.shift);
         let after = next.min(owner.until);
         let shape = Rc::clone(shape);
         self.segment(key, Segment { from: self.from, shift: owner.shift, until: last, after, shape });
@@ -163,7 +163,7 @@ impl Plan<'_> {
     /// How much there may be between two offsets of a hot log: what is behind it is not fetched in vain, or if so, then
     /// because it is little.
     fn about(&self, from: Offset, until: Offset) -> usize {
-        if from.read_seq < until.read_seq {
+        if from.segment < until.segment {
             return usize::MAX;
         }
         let span = usize::try_from(until.position - from.position).unwrap_or(usize::MAX);
@@ -174,13 +174,13 @@ impl Plan<'_> {
     }
 
     /// The ends of the next segments. Where there is half a chunk already, it does without them, and the next has them.
-    fn endings(&mut self, read_seqs: Range<u64>, key_of: impl Fn(u64) -> String) {
+    fn endings(&mut self, segments_found: Range<u64>, key_of: impl Fn(u64) -> String) {
         if self.bytes < self.max_bytes / 2 {
             self.fetches.clear();
             self.parts.clear();
         }
-        let endings = read_seqs.take(ENDINGS_AT_ONCE);
-        self.fetches.extend(endings.map(|read_seq| Fetch::Ending { key: key_of(read_seq) }));
+        let endings = segments_found.take(ENDINGS_AT_ONCE);
+        self.fetches.extend(endings.map(|segment| Fetch::Ending { key: key_of(segment) }));
     }
 
     fn segment(&mut self, key: String, segment: Segment) {

@@ -103,7 +103,7 @@ impl Producers {
         }
         let has_table = producers::any(sql)?;
         let stored_appends = stream.fill.appends - stream.fill.appends % self.limits.stored_each_appends;
-        let told = messages::producers_since(sql, stream.tail.read_seq, (stored_appends, stream.fill))?;
+        let told = messages::producers_since(sql, stream.tail.segment, (stored_appends, stream.fill))?;
         for (id, state) in told {
             // Newer than the table, unless a version before this one has stored them more often.
             let stored = if has_table { producers::load(sql, &id)? } else { None };

@@ -40,7 +40,7 @@ impl Object {
         let start = begin(stream, request.from)?;
         touch(ports.sql, stream, now)?;
         let max_bytes = limits.chunk_max_bytes;
-        let is_elsewhere = start < stream.own_start() || start.read_seq < stream.hot_from;
+        let is_elsewhere = start < stream.own_start() || start.segment < stream.hot_from;
         if is_elsewhere && start != stream.tail {
             let bound = Bound::of_chunk(max_bytes, request.mode);
             return self.plan(ports, (path, start), Shapes::default(), bound).map(Answer::Cold);

@@ -60,15 +60,15 @@ impl Object {
         let kept = segments::first_kept(sql, &keep)?;
         let oldest_until = kept.zip(window(stream, retention)).map(|(kept, window)| kept.written_at + window);
         let trims_at = oldest_until.map_or(TrimsAt::NextRotation, TrimsAt::At);
-        let first_read_seq = kept.map_or(stream.hot_from, |kept| kept.read_seq);
-        if first_read_seq == stream.first_read_seq {
+        let first_segment = kept.map_or(stream.hot_from, |kept| kept.segment);
+        if first_segment == stream.first_segment {
             return Ok((false, trims_at));
         }
-        if let Err(failure) = commit(sql, &Change::Trim { stream, first_read_seq }) {
+        if let Err(failure) = commit(sql, &Change::Trim { stream, first_segment }) {
             self.forget();
             return Err(failure);
         }
-        stream.first_read_seq = first_read_seq;
+        stream.first_segment = first_segment;
         Ok((true, trims_at))
     }
 }

@@ -49,8 +49,8 @@ pub struct Upload {
 
 impl Upload {
     /// Which segment.
-    pub fn read_seq(&self) -> u64 {
-        self.segment.read_seq
+    pub fn segment(&self) -> u64 {
+        self.segment.number
     }
 }
 
@@ -60,7 +60,7 @@ pub struct Collection {
     /// Where they are.
     pub keys: Vec<String>,
     /// The last of them.
-    pub through_read_seq: u64,
+    pub through_segment: u64,
 }
 
 impl Object {
@@ -75,7 +75,7 @@ impl Object {
             // What begins with the first segment of all leaves none behind.
             Some(Life::Live(stream) | Life::Gone(stream)) => {
                 due(stream, limits).is_some()
-                    || (self.garbage == Garbage::Unknown && stream.first_read_seq > 0)
+                    || (self.garbage == Garbage::Unknown && stream.first_segment > 0)
             }
             Some(Life::Ended(_)) => self.garbage == Garbage::Unknown,
             Some(Life::Unborn) | None => false,
@@ -90,13 +90,13 @@ impl Object {
         let floor = match self.life.as_ref().expect("it was loaded above") {
             Life::Unborn => return Ok(None),
             Life::Live(stream) | Life::Gone(stream) => {
-                if let Some(read_seq) = due(stream, limits) {
-                    let begun = begun.filter(|begun| begun.is_of(stream, read_seq));
+                if let Some(segment) = due(stream, limits) {
+                    let begun = begun.filter(|begun| begun.is_of(stream, segment));
                     let mut encoding = match begun {
                         Some(begun) => begun,
                         None => {
                             let known = [&mut self.sealed_ahead, &mut self.ahead];
-                            Encoding::new(ports.sql, stream, read_seq, known)?
+                            Encoding::new(ports.sql, stream, segment, known)?
                         }
                     };
                     if encoding.go_on(ports.sql, stream)? {
@@ -105,9 +105,9 @@ impl Object {
                     self.encoding = Some(encoding);
                     return Ok(Some(Work::Encode));
                 }
-                stream.first_read_seq
+                stream.first_segment
             }
-            Life::Ended(ended) => ended.next_read_seq,
+            Life::Ended(ended) => ended.next_segment,
         };
         if garbage == Garbage::Nothing {
             return Ok(None);
@@ -132,7 +132,7 @@ impl Object {
         let (limits, noted_at) = (self.limits.segments, self.noted_at(now));
         let Some(stream) = self.load(ports.sql)?.stored_mut() else { return Ok(()) };
         let due = limits.and_then(|limits| due(stream, limits));
-        if stream.incarnation != segment.incarnation || due != Some(segment.read_seq) {
+        if stream.incarnation != segment.incarnation || due != Some(segment.number) {
             return Ok(());
         }
         let committed = commit(ports.sql, &Change::Rotate { segment, noted_at });
@@ -140,7 +140,7 @@ impl Object {
             self.forget();
             return committed;
         }
-        stream.hot_from = segment.read_seq + 1;
+        stream.hot_from = segment.number + 1;
         stream.rotated_bytes = segment.bytes_through;
         self.outbox = Outbox::Unknown;
         // In the same turn: the platform stores both changes or none.
@@ -162,8 +162,8 @@ impl Object {
         collection: &Collection,
         now: Millis,
     ) -> Result<(), Failure> {
-        let (through_read_seq, noted_at) = (collection.through_read_seq, self.noted_at(now));
-        let forgotten = commit(ports.sql, &Change::Forget { through_read_seq, noted_at });
+        let (through_segment, noted_at) = (collection.through_segment, self.noted_at(now));
+        let forgotten = commit(ports.sql, &Change::Forget { through_segment, noted_at });
         match forgotten {
             Ok(()) => self.outbox = Outbox::Unknown,
             Err(_) => self.forget(),
@@ -176,7 +176,7 @@ impl Object {
 #[derive(Debug)]
 pub(super) struct Encoding {
     incarnation: u64,
-    read_seq: u64,
+    segment: u64,
     last: Last,
     /// How far it has been read; `None` if that was not necessary.
     scan: Option<Scan>,
@@ -187,24 +187,24 @@ impl Encoding {
     fn new(
         sql: &dyn Sql,
         stream: &Stream,
-        read_seq: u64,
+        segment: u64,
         known: [&mut Option<Ahead>; 2],
     ) -> Result<Encoding, Failure> {
-        let lost = || Failure::new("rotate", format_args!("segment {read_seq} has no messages"));
-        let last = messages::last(sql, read_seq)?.ok_or_else(lost)?;
-        let end = Offset { read_seq, position: last.next_position };
+        let lost = || Failure::new("rotate", format_args!("segment {segment} has no messages"));
+        let last = messages::last(sql, segment)?.ok_or_else(lost)?;
+        let end = Offset { segment, position: last.next_position };
         let (scan, writer) = match Ahead::take_whole(known, end) {
             Some(writer) => (None, writer),
             None => {
-                let first = stream.segment_start(read_seq).position;
-                (Some(Scan::new(read_seq)), Writer::new(stream.content_type.as_str(), read_seq, first))
+                let first = stream.segment_start(segment).position;
+                (Some(Scan::new(segment)), Writer::new(stream.content_type.as_str(), segment, first))
             }
         };
-        Ok(Encoding { incarnation: stream.incarnation, read_seq, last, scan, writer })
+        Ok(Encoding { incarnation: stream.incarnation, segment, last, scan, writer })
     }
 
-    fn is_of(&self, stream: &Stream, read_seq: u64) -> bool {
-        self.incarnation == stream.incarnation && self.read_seq == read_seq
+    fn is_of(&self, stream: &Stream, segment: u64) -> bool {
+        self.incarnation == stream.incarnation && self.segment == segment
     }
 
     /// Takes some rows; whether those were the last.
@@ -215,11 +215,11 @@ impl Encoding {
 }
 
 fn upload(sql: &dyn Sql, stream: &Stream, encoding: Encoding) -> Result<Upload, Failure> {
-    let Encoding { read_seq, last, writer, .. } = encoding;
+    let Encoding { segment, last, writer, .. } = encoding;
     let file = writer.finish();
     let object_bytes = file.object_bytes();
-    let segment = Segment {
-        read_seq,
+    let row = Segment {
+        number: segment,
         incarnation: stream.incarnation,
         end_position: last.next_position,
         message_count: file.message_count,
@@ -229,8 +229,8 @@ fn upload(sql: &dyn Sql, stream: &Stream, encoding: Encoding) -> Result<Upload, 
         written_at: last.written_at,
         stream_seq: last.stream_seq,
     };
-    let key = segments::key(&stream_row::path(sql)?, stream.incarnation, read_seq);
-    Ok(Upload { key, pieces: file.pieces, segment })
+    let key = segments::key(&stream_row::path(sql)?, stream.incarnation, segment);
+    Ok(Upload { key, pieces: file.pieces, segment: row })
 }
 
 fn collection(sql: &dyn Sql, floor: u64) -> Result<Option<Collection>, Failure> {
@@ -238,8 +238,8 @@ fn collection(sql: &dyn Sql, floor: u64) -> Result<Option<Collection>, Failure> 
         return Ok(None);
     }
     let garbage = segments::before(sql, floor, COLLECTED_AT_ONCE_MAX)?;
-    let Some((through_read_seq, _)) = garbage.last().copied() else { return Ok(None) };
+    let Some((through_segment, _)) = garbage.last().copied() else { return Ok(None) };
     let path = stream_row::path(sql)?;
-    let keys = garbage.iter().map(|(read_seq, incarnation)| segments::key(&path, *incarnation, *read_seq));
-    Ok(Some(Collection { keys: keys.collect(), through_read_seq }))
+    let keys = garbage.iter().map(|(segment, incarnation)| segments::key(&path, *incarnation, *segment));
+    Ok(Some(Collection { keys: keys.collect(), through_segment }))
 }

@@ -234,7 +234,7 @@ impl Writing<'_> {
 /// Lets memory follow storage, which has taken the content.
 fn follow(stream: &mut Stream, content: &Content<'_>, seals: bool) {
     if seals {
-        stream.tail = Offset::segment_start(stream.tail.read_seq + 1);
+        stream.tail = Offset::segment_start(stream.tail.segment + 1);
         stream.fill = Fill::default();
     } else {
         stream.fill = stream.fill.with(content);

@@ -31,7 +31,7 @@ pub struct ForkRequest {
     /// How many messages (JSON) or bytes further.
     pub sub_offset: u64,
     /// The name of what would hold the source, which nothing else has.
-    pub edge: String,
+    pub link: String,
 }
 
 impl ForkRequest {
@@ -61,7 +61,7 @@ impl ForkRequest {
                 why: "it must be a whole number up to 16777216, digits only, without leading zeros",
             })
         })?;
-        Ok(Some(ForkRequest { source: source_path(&source)?, offset, sub_offset, edge: (head.random)() }))
+        Ok(Some(ForkRequest { source: source_path(&source)?, offset, sub_offset, link: (head.random)() }))
     }
 }
 
@@ -109,7 +109,8 @@ pub enum Told {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Reference {
     /// Its name; a source that knows it already knows no second one.
-    pub edge: String,
+    #[serde(rename = "edge")]
+    pub link: String,
     /// The fork's path.
     pub fork: String,
     /// Where it leaves the source; at the tail if nothing is said.
@@ -135,7 +136,8 @@ pub enum Referenced {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Release {
     /// The name of what held it.
-    pub edge: String,
+    #[serde(rename = "edge")]
+    pub link: String,
     /// Until when the source may still be asked to be held by it.
     pub valid_until: Millis,
 }

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 
 const DIGITS: usize = 16;
 
-/// One point in a stream, for all its lives: `read_seq` counts segments and never goes back, not even when a
+/// One point in a stream, for all its lives: segments are counted and the count never goes back, not even when a
 /// deleted stream is created again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
 pub struct Offset {
     /// Which segment.
-    pub read_seq: u64,
+    #[serde(rename = "read_seq")]
+    pub segment: u64,
     /// Where in the segment: messages in JSON streams, bytes in all others.
     pub position: u64,
 }
@@ -22,18 +23,18 @@ impl Offset {
     pub const TEXT_BYTES: usize = 2 * DIGITS + 1;
 
     /// The start of a segment.
-    pub const fn segment_start(read_seq: u64) -> Offset {
-        Offset { read_seq, position: 0 }
+    pub const fn segment_start(segment: u64) -> Offset {
+        Offset { segment, position: 0 }
     }
 
     /// The same place, where segments are counted on from so many.
     pub const fn shifted(self, segments: u64) -> Offset {
-        Offset { read_seq: self.read_seq + segments, position: self.position }
+        Offset { segment: self.segment + segments, position: self.position }
     }
 
     /// The opposite of [`Offset::shifted`].
     pub const fn shifted_back(self, segments: u64) -> Offset {
-        Offset { read_seq: self.read_seq.saturating_sub(segments), position: self.position }
+        Offset { segment: self.segment.saturating_sub(segments), position: self.position }
     }
 
     /// Reads the text form; `None` for anything else.
@@ -42,13 +43,13 @@ impl Offset {
         if bytes.len() != Self::TEXT_BYTES || bytes[DIGITS] != b'_' {
             return None;
         }
-        Some(Offset { read_seq: decimal(&bytes[..DIGITS])?, position: decimal(&bytes[DIGITS + 1..])? })
+        Some(Offset { segment: decimal(&bytes[..DIGITS])?, position: decimal(&bytes[DIGITS + 1..])? })
     }
 }
 
 impl fmt::Display for Offset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016}_{:016}", self.read_seq, self.position)
+        write!(f, "{:016}_{:016}", self.segment, self.position)
     }
 }
 

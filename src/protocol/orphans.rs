@@ -74,7 +74,7 @@ pub struct Stored {
     /// Of which life.
     pub incarnation: u64,
     /// Which.
-    pub read_seq: u64,
+    pub segment: u64,
     /// How large it is.
     pub bytes: u64,
     /// When it was put there.

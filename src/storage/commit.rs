@@ -1,6 +1,6 @@
 //! The one place that writes: a change is stored whole or not at all.
 
-use super::forks::Edge;
+use super::forks::Link;
 use super::messages::{self, Written};
 use super::outbox::Event;
 use super::registry::Mark;
@@ -66,12 +66,12 @@ pub enum Change<'a> {
         /// The stream as it was.
         stream: &'a Stream,
         /// The first that it still has.
-        first_read_seq: u64,
+        first_segment: u64,
     },
     /// Segments are no longer in the bucket.
     Forget {
         /// The last of them.
-        through_read_seq: u64,
+        through_segment: u64,
         /// When, where that is to be noted for the mirror.
         noted_at: Option<Millis>,
     },
@@ -125,21 +125,21 @@ pub enum Change<'a> {
     /// A fork is to be created: its source may learn of it from now on.
     Intend {
         /// What will hold the source.
-        edge: &'a Edge,
+        link: &'a Link,
     },
     /// A source has let go, or never knew.
     Forgo {
-        /// The edge's name.
-        edge: &'a str,
+        /// The link's name.
+        link: &'a str,
     },
     /// A fork holds the stream.
     Hold {
-        /// The edge's name.
-        edge: &'a str,
+        /// The link's name.
+        link: &'a str,
         /// The fork's path.
         path: &'a str,
         /// The first segment that it needs.
-        first_read_seq: u64,
+        first_segment: u64,
     },
     /// A fork lets the stream go.
     Release(Released<'a>),
@@ -150,11 +150,11 @@ pub enum Change<'a> {
     },
 }
 
-/// An edge that is no more.
+/// A link that is no more.
 #[derive(Clone, Copy, Debug)]
 pub struct Released<'a> {
     /// Its name.
-    pub edge: &'a str,
+    pub link: &'a str,
     /// Until when that must be remembered.
     pub remember_until: Option<Millis>,
     /// When.
@@ -186,8 +186,8 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
         }
         Change::Append { .. } => append(sql, change),
         Change::Rotate { segment, noted_at } => rotate(sql, segment, *noted_at),
-        Change::Trim { stream, first_read_seq } => stream_row::trim(sql, stream, *first_read_seq),
-        Change::Forget { through_read_seq, noted_at } => forget(sql, *through_read_seq, *noted_at),
+        Change::Trim { stream, first_segment } => stream_row::trim(sql, stream, *first_segment),
+        Change::Forget { through_segment, noted_at } => forget(sql, *through_segment, *noted_at),
         Change::List { floor, noted_at } => outbox::list(sql, *floor, *noted_at),
         Change::Deliver { through_id } => outbox::forget(sql, *through_id),
         Change::Report { through, registries } => registry::reported(sql, *through, *registries),
@@ -202,9 +202,9 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
             sql.run(schema::DROP_PRODUCERS, &[])?;
             stream_row::leave(sql, *now)
         }
-        Change::Intend { edge } => forks::intend(sql, edge),
-        Change::Forgo { edge } => forks::forgo(sql, edge),
-        Change::Hold { edge, path, first_read_seq } => forks::put(sql, edge, path, *first_read_seq),
+        Change::Intend { link } => forks::intend(sql, link),
+        Change::Forgo { link } => forks::forgo(sql, link),
+        Change::Hold { link, path, first_segment } => forks::put(sql, link, path, *first_segment),
         Change::Release(released) => release(sql, released),
         Change::Inherit { fork } => stream_row::inherit(sql, fork),
     })
@@ -235,7 +235,7 @@ fn append(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
     }
     stored_producers.iter().try_for_each(|(id, state)| producers::put(sql, id, *state))?;
     if *seals {
-        let next = stream.tail.read_seq + 1;
+        let next = stream.tail.segment + 1;
         sql.run(&schema::create_messages(next), &[])?;
         stream_row::seal(sql, next)?;
     }
@@ -247,7 +247,7 @@ fn append(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
 }
 
 fn release(sql: &dyn Sql, released: &Released<'_>) -> Result<(), Failure> {
-    forks::release(sql, released.edge, released.remember_until, released.now)
+    forks::release(sql, released.link, released.remember_until, released.now)
 }
 
 fn create(
@@ -256,11 +256,11 @@ fn create(
     (stream, content): (&Stream, &Content<'_>),
     (seals, registries): (bool, Registries),
 ) -> Result<(), Failure> {
-    let read_seq = stream.tail.read_seq;
-    let tail = if seals { read_seq + 1 } else { read_seq };
+    let segment = stream.tail.segment;
+    let tail = if seals { segment + 1 } else { segment };
     sql.run(schema::CREATE_STREAM, &[])?;
     registry::keep(sql, registries)?;
-    (read_seq..=tail).try_for_each(|read_seq| sql.run(&schema::create_messages(read_seq), &[]))?;
+    (segment..=tail).try_for_each(|segment| sql.run(&schema::create_messages(segment), &[]))?;
     stream_row::put(sql, path, stream, tail)?;
     if content.span == 0 {
         return Ok(());
@@ -270,25 +270,25 @@ fn create(
 }
 
 fn rotate(sql: &dyn Sql, segment: &Segment, noted_at: Option<Millis>) -> Result<(), Failure> {
-    let Segment { incarnation, read_seq, .. } = *segment;
+    let Segment { incarnation, number, .. } = *segment;
     segments::put(sql, segment)?;
-    sql.run(&schema::drop_messages(read_seq), &[])?;
-    outbox::note(sql, Event::Rotated { incarnation, read_seq }, noted_at)
+    sql.run(&schema::drop_messages(segment), &[])?;
+    outbox::note(sql, Event::Rotated { incarnation, segment }, noted_at)
 }
 
-fn forget(sql: &dyn Sql, through_read_seq: u64, noted_at: Option<Millis>) -> Result<(), Failure> {
-    segments::forget(sql, through_read_seq)?;
-    outbox::note(sql, Event::Forgotten { through_read_seq }, noted_at)
+fn forget(sql: &dyn Sql, through_segment: u64, noted_at: Option<Millis>) -> Result<(), Failure> {
+    segments::forget(sql, through_segment)?;
+    outbox::note(sql, Event::Forgotten { through_segment }, noted_at)
 }
 
 fn drop_content(sql: &dyn Sql, stream: &Stream, uploading: Option<u64>) -> Result<(), Failure> {
     sql.run(schema::DROP_PRODUCERS, &[])?;
-    if let Some(read_seq) = uploading {
+    if let Some(segment) = uploading {
         // It is to be deleted in the bucket like those that have arrived there.
-        segments::put(sql, &Segment::unread(stream.incarnation, read_seq))?;
+        segments::put(sql, &Segment::unread(stream.incarnation, segment))?;
     }
-    (stream.hot_from..=stream.tail.read_seq)
-        .try_for_each(|read_seq| sql.run(&schema::drop_messages(read_seq), &[]))
+    (stream.hot_from..=stream.tail.segment)
+        .try_for_each(|segment| sql.run(&schema::drop_messages(segment), &[]))
 }
 
 fn written<'w>(

@@ -1,5 +1,5 @@
-//! What holds streams together: the edges that a stream has to the sources of its lives, and the forks that hold it. Each
-//! edge has a name of its own, so that whatever is said of it twice, or late, counts once.
+//! What holds streams together: the links that a stream has to the sources of its lives, and the forks that hold it. Each
+//! link has a name of its own, so that whatever is said of it twice, or late, counts once.
 
 use super::{Columns, Failure, Param, Sql, only_row, schema};
 use crate::protocol::Millis;
@@ -21,9 +21,9 @@ const RELEASE: &str = "DELETE FROM forks WHERE edge = ? OR released_until < ?";
 const BURY: &str =
     "INSERT OR REPLACE INTO forks (edge, path, first_read_seq, released_until) VALUES (?, '', 0, ?)";
 
-/// An edge of a stream to a source.
+/// A link of a stream to a source.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Edge {
+pub struct Link {
     /// Its name.
     pub id: String,
     /// The source's path.
@@ -36,30 +36,30 @@ fn exists(sql: &dyn Sql, table: &str) -> Result<bool, Failure> {
     Ok(only_row(sql, TABLE, &[Param::Text(table)])?.is_some())
 }
 
-/// Notes an edge before its source learns of it, so that whatever happens it can be let go.
-pub(super) fn intend(sql: &dyn Sql, edge: &Edge) -> Result<(), Failure> {
-    sql.run(schema::CREATE_EDGES, &[])?;
-    let params = [Param::Text(&edge.id), Param::Text(&edge.source), Param::Integer(edge.valid_until)];
+/// Notes a link before its source learns of it, so that whatever happens it can be let go.
+pub(super) fn intend(sql: &dyn Sql, link: &Link) -> Result<(), Failure> {
+    sql.run(schema::CREATE_LINKS, &[])?;
+    let params = [Param::Text(&link.id), Param::Text(&link.source), Param::Integer(link.valid_until)];
     sql.run(INTEND, &params)
 }
 
-/// The first edge after one, other than the one that is kept.
-pub fn next_edge(sql: &dyn Sql, kept: &str, after: &str) -> Result<Option<Edge>, Failure> {
+/// The first link after one, other than the one that is kept.
+pub fn next_link(sql: &dyn Sql, kept: &str, after: &str) -> Result<Option<Link>, Failure> {
     if !exists(sql, EDGES)? {
         return Ok(None);
     }
     let params = [Param::Text(kept), Param::Text(after)];
     let Some(row) = only_row(sql, NEXT_EDGE, &params)? else { return Ok(None) };
     let mut columns = Columns::new("edges", row);
-    Ok(Some(Edge { id: columns.text()?, source: columns.text()?, valid_until: columns.integer()? }))
+    Ok(Some(Link { id: columns.text()?, source: columns.text()?, valid_until: columns.integer()? }))
 }
 
-/// Forgets an edge that its source has let go, or never knew.
+/// Forgets a link that its source has let go, or never knew.
 pub(super) fn forgo(sql: &dyn Sql, id: &str) -> Result<(), Failure> {
     sql.run(FORGO, &[Param::Text(id)])
 }
 
-/// What a source knows of an edge.
+/// What a source knows of a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Hold {
     /// Nothing.
@@ -70,17 +70,17 @@ pub enum Hold {
     Released,
 }
 
-/// What the stream knows of an edge.
-pub fn hold(sql: &dyn Sql, edge: &str) -> Result<Hold, Failure> {
+/// What the stream knows of a link.
+pub fn hold(sql: &dyn Sql, link: &str) -> Result<Hold, Failure> {
     if !exists(sql, FORKS)? {
         return Ok(Hold::Unknown);
     }
-    let Some(row) = only_row(sql, STATE, &[Param::Text(edge)])? else { return Ok(Hold::Unknown) };
+    let Some(row) = only_row(sql, STATE, &[Param::Text(link)])? else { return Ok(Hold::Unknown) };
     let released_until = Columns::new("forks", row).optional_integer()?;
     Ok(if released_until.is_some() { Hold::Released } else { Hold::Held })
 }
 
-/// Whether forks hold the stream, by other edges than this one.
+/// Whether forks hold the stream, by other links than this one.
 pub fn is_held(sql: &dyn Sql, besides: &str) -> Result<bool, Failure> {
     Ok(exists(sql, FORKS)? && only_row(sql, HOLDS, &[Param::Text(besides)])?.is_some())
 }
@@ -95,22 +95,22 @@ pub fn floor(sql: &dyn Sql) -> Result<Option<u64>, Failure> {
 }
 
 /// Stores that a fork holds the stream from a segment on.
-pub(super) fn put(sql: &dyn Sql, edge: &str, path: &str, first_read_seq: u64) -> Result<(), Failure> {
+pub(super) fn put(sql: &dyn Sql, link: &str, path: &str, first_segment: u64) -> Result<(), Failure> {
     sql.run(schema::CREATE_FORKS, &[])?;
-    sql.run(HOLD, &[Param::Text(edge), Param::Text(path), Param::Integer(first_read_seq)])
+    sql.run(HOLD, &[Param::Text(link), Param::Text(path), Param::Integer(first_segment)])
 }
 
 /// Lets a fork go. While that may still be asked for, it is remembered that it was.
 pub(super) fn release(
     sql: &dyn Sql,
-    edge: &str,
+    link: &str,
     remember_until: Option<Millis>,
     now: Millis,
 ) -> Result<(), Failure> {
     sql.run(schema::CREATE_FORKS, &[])?;
-    sql.run(RELEASE, &[Param::Text(edge), Param::Integer(now)])?;
+    sql.run(RELEASE, &[Param::Text(link), Param::Integer(now)])?;
     match remember_until {
-        Some(until) => sql.run(BURY, &[Param::Text(edge), Param::Integer(until)]),
+        Some(until) => sql.run(BURY, &[Param::Text(link), Param::Integer(until)]),
         None => Ok(()),
     }
 }

@@ -44,7 +44,7 @@ pub fn by_stream(listed: Vec<Listed>, is_last: bool) -> Result<ByStream, Failure
     }
     let (mut page, mut last) = (ByStream::default(), None);
     for Listed { key, bytes, uploaded } in listed {
-        let Some((path, incarnation, read_seq)) = parse_key(&key) else {
+        let Some((path, incarnation, segment)) = parse_key(&key) else {
             page.foreign.push(key.clone());
             last = Some(key);
             continue;
@@ -59,7 +59,7 @@ pub fn by_stream(listed: Vec<Listed>, is_last: bool) -> Result<ByStream, Failure
         }
         let (_, segments) = page.streams.last_mut().expect("it was added above");
         last = Some(key.clone());
-        segments.push(Stored { key, path: path.into(), incarnation, read_seq, bytes, uploaded });
+        segments.push(Stored { key, path: path.into(), incarnation, segment, bytes, uploaded });
     }
     page.next = if is_last { None } else { last };
     Ok(page)

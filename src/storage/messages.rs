@@ -56,9 +56,9 @@ pub struct Last {
 }
 
 /// Reads the last row: all there is to know of the tail.
-pub fn last(sql: &dyn Sql, read_seq: u64) -> Result<Option<Last>, Failure> {
+pub fn last(sql: &dyn Sql, segment: u64) -> Result<Option<Last>, Failure> {
     let statement = format!(
-        "SELECT key, span, written_at, stream_seq, appends, bytes FROM messages_{read_seq} ORDER BY key DESC LIMIT 1"
+        "SELECT key, span, written_at, stream_seq, appends, bytes FROM messages_{segment} ORDER BY key DESC LIMIT 1"
     );
     let Some(row) = only_row(sql, &statement, &[])? else { return Ok(None) };
     let mut columns = Columns::new("messages", row);
@@ -75,11 +75,11 @@ pub fn last(sql: &dyn Sql, read_seq: u64) -> Result<Option<Last>, Failure> {
 /// appends, or a bit further.
 pub fn producers_since(
     sql: &dyn Sql,
-    read_seq: u64,
+    segment: u64,
     (appends, fill): (u64, Fill),
 ) -> Result<BTreeMap<String, ProducerState>, Failure> {
     let statement = format!(
-        "SELECT key, appends, producer_id, producer_epoch, producer_seq FROM messages_{read_seq} WHERE key < ? \
+        "SELECT key, appends, producer_id, producer_epoch, producer_seq FROM messages_{segment} WHERE key < ? \
          ORDER BY key DESC LIMIT +?"
     );
     let (mut newest, mut below, mut left) = (BTreeMap::new(), KEYS_END, fill.appends - appends);
@@ -136,13 +136,13 @@ pub(super) fn insert(
 
 /// The statement, and how many of the values it takes: most appends have no producer.
 fn insertion(written: Written<'_>) -> (String, usize) {
-    let read_seq = written.at.read_seq;
+    let segment = written.at.segment;
     let columns = "key, span, body, written_at, stream_seq, appends, bytes";
     if written.producer.is_none() {
-        (format!("INSERT INTO messages_{read_seq} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)"), 7)
+        (format!("INSERT INTO messages_{segment} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)"), 7)
     } else {
         let columns = format_args!("{columns}, producer_id, producer_epoch, producer_seq");
-        (format!("INSERT INTO messages_{read_seq} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"), 10)
+        (format!("INSERT INTO messages_{segment} ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"), 10)
     }
 }
 
@@ -232,7 +232,7 @@ pub fn read(
     while whole.next < until {
         let from = whole.next;
         // Segments that wait for their rotation are read across as if they were one.
-        let end = if from.read_seq < until.read_seq { Some(end_of(sql, from.read_seq)?) } else { None };
+        let end = if from.segment < until.segment { Some(end_of(sql, from.segment)?) } else { None };
         let last = end.unwrap_or(until.position);
         let left = max_bytes.saturating_sub(whole.body.len());
         if end.is_none_or(|end| from.position < end) {
@@ -250,7 +250,7 @@ pub fn read(
         }
         match end {
             Some(end) if whole.next.position >= end => {
-                whole.next = Offset::segment_start(from.read_seq + 1);
+                whole.next = Offset::segment_start(from.segment + 1);
             }
             Some(_) | None => break,
         }
@@ -262,8 +262,8 @@ pub fn read(
 }
 
 /// The position after the last message of a segment in the hot log.
-pub fn end_of(sql: &dyn Sql, read_seq: u64) -> Result<u64, Failure> {
-    Ok(last(sql, read_seq)?.map_or(0, |last| last.next_position))
+pub fn end_of(sql: &dyn Sql, segment: u64) -> Result<u64, Failure> {
+    Ok(last(sql, segment)?.map_or(0, |last| last.next_position))
 }
 
 fn key_of(position: u64) -> Param<'static> {
@@ -274,10 +274,10 @@ fn key_of(position: u64) -> Param<'static> {
 ///
 /// A limit is written `+?`, here and below: SQLite plans by the value of a bare `LIMIT ?`, and so prepares the statement
 /// anew each time it is bound.
-fn rows_from(read_seq: u64, bound: &str) -> String {
+fn rows_from(segment: u64, bound: &str) -> String {
     format!(
-        "SELECT key, span, body FROM messages_{read_seq} WHERE key >= \
-         (SELECT key FROM messages_{read_seq} WHERE key <= ? ORDER BY key DESC LIMIT 1) {bound}"
+        "SELECT key, span, body FROM messages_{segment} WHERE key >= \
+         (SELECT key FROM messages_{segment} WHERE key <= ? ORDER BY key DESC LIMIT 1) {bound}"
     )
 }
 
@@ -287,7 +287,7 @@ fn read_bytes(
     (from, until): (Offset, u64),
     max_bytes: usize,
 ) -> Result<Chunk, Failure> {
-    let statement = rows_from(from.read_seq, "AND key < ? ORDER BY key LIMIT +?");
+    let statement = rows_from(from.segment, "AND key < ? ORDER BY key LIMIT +?");
     let mut run = Run::new(format, (from, until), max_bytes);
     let until = key_of(until.min(from.position + max_bytes as u64));
     let params = [key_of(from.position), until, Param::Integer(CHUNK_ROWS_MAX)];
@@ -308,9 +308,9 @@ const PAGE_ROWS_MIN: u64 = 4;
 const PAGE_ROWS_MAX: u64 = 64;
 
 fn read_json(sql: &dyn Sql, (from, until): (Offset, u64), max_bytes: usize) -> Result<Chunk, Failure> {
-    let first = rows_from(from.read_seq, "ORDER BY key LIMIT +?");
+    let first = rows_from(from.segment, "ORDER BY key LIMIT +?");
     let further =
-        format!("SELECT key, span, body FROM messages_{} WHERE key > ? ORDER BY key LIMIT +?", from.read_seq);
+        format!("SELECT key, span, body FROM messages_{} WHERE key > ? ORDER BY key LIMIT +?", from.segment);
     let mut array = Array::new((from, until), max_bytes);
     let (mut statement, mut key, mut limit) = (&first, from.position << PART_BITS, PAGE_ROWS_MIN);
     let (mut rows, mut is_whole) = (0, true);

@@ -27,12 +27,12 @@ pub enum Event {
         /// Of which life.
         incarnation: u64,
         /// Which.
-        read_seq: u64,
+        segment: u64,
     },
     /// Segments are no longer in the bucket.
     Forgotten {
         /// The last of them.
-        through_read_seq: u64,
+        through_segment: u64,
     },
 }
 
@@ -40,8 +40,8 @@ impl Event {
     /// The first segment that may be in the bucket then, if it is not known which there are.
     fn floor(self) -> u64 {
         match self {
-            Event::Rotated { read_seq, .. } => read_seq,
-            Event::Forgotten { through_read_seq } => through_read_seq + 1,
+            Event::Rotated { segment, .. } => segment,
+            Event::Forgotten { through_segment } => through_segment + 1,
         }
     }
 }
@@ -100,10 +100,10 @@ pub(super) fn note(sql: &dyn Sql, event: Event, noted_at: Option<Millis>) -> Res
         return list(sql, event.floor(), noted_at);
     }
     match event {
-        Event::Rotated { incarnation, read_seq } => {
-            rotated(sql, &stream_row::path(sql)?, (incarnation, read_seq), noted_at)
+        Event::Rotated { incarnation, segment } => {
+            rotated(sql, &stream_row::path(sql)?, (incarnation, segment), noted_at)
         }
-        Event::Forgotten { through_read_seq } => forgotten(sql, through_read_seq, noted_at),
+        Event::Forgotten { through_segment } => forgotten(sql, through_segment, noted_at),
     }
 }
 
@@ -111,14 +111,14 @@ pub(super) fn note(sql: &dyn Sql, event: Event, noted_at: Option<Millis>) -> Res
 pub(super) fn list(sql: &dyn Sql, floor: u64, noted_at: Millis) -> Result<(), Failure> {
     sql.run(schema::CREATE_OUTBOX, &[])?;
     let mut page = segments::from(sql, 0, LISTED_AT_ONCE_MAX)?;
-    let first = page.first().map_or(floor, |(read_seq, _)| *read_seq);
-    if let Some(through_read_seq) = first.checked_sub(1) {
-        forgotten(sql, through_read_seq, noted_at)?;
+    let first = page.first().map_or(floor, |(segment, _)| *segment);
+    if let Some(through_segment) = first.checked_sub(1) {
+        forgotten(sql, through_segment, noted_at)?;
     }
     let path = stream_row::path(sql)?;
     while let Some((last, _)) = page.last().copied() {
-        for (read_seq, incarnation) in page {
-            rotated(sql, &path, (incarnation, read_seq), noted_at)?;
+        for (segment, incarnation) in page {
+            rotated(sql, &path, (incarnation, segment), noted_at)?;
         }
         page = segments::from(sql, last + 1, LISTED_AT_ONCE_MAX)?;
     }
@@ -133,13 +133,13 @@ pub(super) fn forget(sql: &dyn Sql, through_id: u64) -> Result<(), Failure> {
 fn rotated(
     sql: &dyn Sql,
     path: &str,
-    (incarnation, read_seq): (u64, u64),
+    (incarnation, segment): (u64, u64),
     noted_at: Millis,
 ) -> Result<(), Failure> {
-    let key = segments::key(path, incarnation, read_seq);
-    sql.run(ROTATED, &[Param::Integer(noted_at), Param::Text(&key), Param::Integer(read_seq)])
+    let key = segments::key(path, incarnation, segment);
+    sql.run(ROTATED, &[Param::Integer(noted_at), Param::Text(&key), Param::Integer(segment)])
 }
 
-fn forgotten(sql: &dyn Sql, through_read_seq: u64, noted_at: Millis) -> Result<(), Failure> {
-    sql.run(FORGOTTEN, &[Param::Integer(noted_at), Param::Integer(through_read_seq)])
+fn forgotten(sql: &dyn Sql, through_segment: u64, noted_at: Millis) -> Result<(), Failure> {
+    sql.run(FORGOTTEN, &[Param::Integer(noted_at), Param::Integer(through_segment)])
 }

@@ -26,9 +26,9 @@ pub struct Scan {
 
 impl Scan {
     /// Begins with the first message.
-    pub fn new(read_seq: u64) -> Scan {
+    pub fn new(segment: u64) -> Scan {
         let statement =
-            format!("SELECT key, span, body FROM messages_{read_seq} WHERE key >= ? ORDER BY key LIMIT +?");
+            format!("SELECT key, span, body FROM messages_{segment} WHERE key >= ? ORDER BY key LIMIT +?");
         Scan { statement, key: 0, rows: SLICE_ROWS_MIN, parts: Vec::new() }
     }
 

@@ -64,9 +64,9 @@ pub const DROP_PRODUCERS: &str = "DROP TABLE IF EXISTS producers";
 /// `span` is how many positions the row takes; `stream_seq` is the last one accepted up to this row; `appends` and
 /// `bytes` are how full the segment is with it. The producer is there if nothing else tells of its append. The body comes
 /// last, so that nobody who asks for the rest has to go through it.
-pub fn create_messages(read_seq: u64) -> String {
+pub fn create_messages(segment: u64) -> String {
     format!(
-        "CREATE TABLE IF NOT EXISTS messages_{read_seq} (
+        "CREATE TABLE IF NOT EXISTS messages_{segment} (
     key INTEGER PRIMARY KEY,
     span INTEGER NOT NULL,
     written_at INTEGER NOT NULL,
@@ -82,8 +82,8 @@ pub fn create_messages(read_seq: u64) -> String {
 }
 
 /// Ends a segment's messages.
-pub fn drop_messages(read_seq: u64) -> String {
-    format!("DROP TABLE IF EXISTS messages_{read_seq}")
+pub fn drop_messages(segment: u64) -> String {
+    format!("DROP TABLE IF EXISTS messages_{segment}")
 }
 
 /// The segments in the bucket, of all lives: those before the stream's first are still to be deleted there. Created
@@ -101,7 +101,7 @@ pub const CREATE_SEGMENTS: &str = "CREATE TABLE IF NOT EXISTS segments (
 )";
 
 /// The edges to sources, of all lives: all but the present life's own are to be let go.
-pub const CREATE_EDGES: &str = "CREATE TABLE IF NOT EXISTS edges (
+pub const CREATE_LINKS: &str = "CREATE TABLE IF NOT EXISTS edges (
     id TEXT PRIMARY KEY,
     source TEXT NOT NULL,
     valid_until INTEGER NOT NULL

@@ -68,7 +68,7 @@ pub struct Header {
     /// The stream's content type.
     pub content_type: String,
     /// Which segment.
-    pub read_seq: u64,
+    pub segment: u64,
     /// The position of its first message.
     pub first_position: u64,
     /// How many messages there are.
@@ -110,13 +110,13 @@ pub struct Writer {
 
 impl Writer {
     /// Begins the object of a segment.
-    pub fn new(content_type: &str, read_seq: u64, first_position: u64) -> Writer {
+    pub fn new(content_type: &str, segment: u64, first_position: u64) -> Writer {
         let mut bytes = MAGIC.to_vec();
         bytes.push(VERSION);
         let length = u16::try_from(content_type.len()).expect("a content type is at most 1,024 bytes");
         bytes.extend_from_slice(&length.to_be_bytes());
         bytes.extend_from_slice(content_type.as_bytes());
-        bytes.extend_from_slice(&read_seq.to_be_bytes());
+        bytes.extend_from_slice(&segment.to_be_bytes());
         bytes.extend_from_slice(&first_position.to_be_bytes());
         bytes.extend_from_slice(&[0; COUNT_AND_SUM_BYTES]);
         Writer {
@@ -360,7 +360,7 @@ fn parse_header(object: &[u8]) -> Result<Header, Failure> {
         .map_err(|_| damaged("its content type is no text"))?;
     let header = Header {
         content_type: content_type.to_owned(),
-        read_seq: rest.u64().ok_or_else(cut_off)?,
+        segment: rest.u64().ok_or_else(cut_off)?,
         first_position: rest.u64().ok_or_else(cut_off)?,
         message_count: rest.u32().ok_or_else(cut_off)?,
     };

@@ -28,7 +28,7 @@ const DELETE: &str = "DELETE FROM segments WHERE read_seq <= ?";
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Segment {
     /// Which.
-    pub read_seq: u64,
+    pub number: u64,
     /// Of which life.
     pub incarnation: u64,
     /// The position after its last message.
@@ -49,9 +49,9 @@ pub struct Segment {
 
 impl Segment {
     /// One that will only be deleted.
-    pub fn unread(incarnation: u64, read_seq: u64) -> Segment {
+    pub fn unread(incarnation: u64, segment: u64) -> Segment {
         Segment {
-            read_seq,
+            number: segment,
             incarnation,
             end_position: 0,
             message_count: 0,
@@ -68,7 +68,7 @@ impl Segment {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LastSegment {
     /// Which.
-    pub read_seq: u64,
+    pub number: u64,
     /// Of which life.
     pub incarnation: u64,
     /// The position after its last message.
@@ -83,29 +83,29 @@ pub struct LastSegment {
 
 /// Where a segment is in the bucket. The path and the life are in it: what comes late from an old life cannot touch
 /// the new one.
-pub fn key(path: &str, incarnation: u64, read_seq: u64) -> String {
-    format!("{}/{incarnation}/{read_seq:016}", URL_SAFE_NO_PAD.encode(path))
+pub fn key(path: &str, incarnation: u64, segment: u64) -> String {
+    format!("{}/{incarnation}/{segment:016}", URL_SAFE_NO_PAD.encode(path))
 }
 
 /// Whose segment a key names, the path, the life and which; `None` where [`key`] makes no such key.
 pub fn parse_key(text: &str) -> Option<(StreamPath, u64, u64)> {
-    let (rest, read_seq) = text.rsplit_once('/')?;
+    let (rest, segment) = text.rsplit_once('/')?;
     let (encoded, incarnation) = rest.rsplit_once('/')?;
     let path = String::from_utf8(URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()?;
     // A stream below a project's `__ds` may be older than the reservation of that name.
     let path = StreamPath::of_text(path).ok().filter(|path| !path.is_outside_projects())?;
-    let (incarnation, read_seq): (u64, u64) = (incarnation.parse().ok()?, read_seq.parse().ok()?);
-    let is_in_range = incarnation > 0 && incarnation.max(read_seq) <= SAFE_INTEGER_MAX;
+    let (incarnation, segment): (u64, u64) = (incarnation.parse().ok()?, segment.parse().ok()?);
+    let is_in_range = incarnation > 0 && incarnation.max(segment) <= SAFE_INTEGER_MAX;
     // Numbers have other spellings, which nobody has put there for a stream.
-    let is_its_own = is_in_range && key(path.as_str(), incarnation, read_seq) == text;
-    is_its_own.then_some((path, incarnation, read_seq))
+    let is_its_own = is_in_range && key(path.as_str(), incarnation, segment) == text;
+    is_its_own.then_some((path, incarnation, segment))
 }
 
 /// Stores that a segment is in the bucket.
 pub(super) fn put(sql: &dyn Sql, segment: &Segment) -> Result<(), Failure> {
     sql.run(schema::CREATE_SEGMENTS, &[])?;
     let params = [
-        Param::Integer(segment.read_seq),
+        Param::Integer(segment.number),
         Param::Integer(segment.incarnation),
         Param::Integer(segment.end_position),
         Param::Integer(segment.message_count),
@@ -123,7 +123,7 @@ pub fn last(sql: &dyn Sql) -> Result<Option<LastSegment>, Failure> {
     let Some(row) = only_row(sql, LAST, &[])? else { return Ok(None) };
     let mut columns = Columns::new("segments", row);
     Ok(Some(LastSegment {
-        read_seq: columns.integer()?,
+        number: columns.integer()?,
         incarnation: columns.integer()?,
         end_position: columns.integer()?,
         bytes_through: columns.integer()?,
@@ -144,8 +144,8 @@ pub struct Shape {
 }
 
 /// The shape of a segment that must be there.
-pub fn shape(sql: &dyn Sql, read_seq: u64) -> Result<Shape, Failure> {
-    let row = only_row(sql, FIND, &[Param::Integer(read_seq)])?.ok_or_else(|| missing(read_seq))?;
+pub fn shape(sql: &dyn Sql, segment: u64) -> Result<Shape, Failure> {
+    let row = only_row(sql, FIND, &[Param::Integer(segment)])?.ok_or_else(|| missing(segment))?;
     let mut columns = Columns::new("segments", row);
     Ok(Shape {
         end_position: columns.integer()?,
@@ -155,56 +155,56 @@ pub fn shape(sql: &dyn Sql, read_seq: u64) -> Result<Shape, Failure> {
 }
 
 /// The position after a segment's last message.
-pub fn end_position(sql: &dyn Sql, read_seq: u64) -> Result<u64, Failure> {
-    let row = only_row(sql, END, &[Param::Integer(read_seq)])?.ok_or_else(|| missing(read_seq))?;
+pub fn end_position(sql: &dyn Sql, segment: u64) -> Result<u64, Failure> {
+    let row = only_row(sql, END, &[Param::Integer(segment)])?.ok_or_else(|| missing(segment))?;
     Columns::new("segments", row).integer()
 }
 
-fn missing(read_seq: u64) -> Failure {
-    Failure::new("read segment", format_args!("segment {read_seq} has no row"))
+fn missing(segment: u64) -> Failure {
+    Failure::new("read segment", format_args!("segment {segment} has no row"))
 }
 
 /// A segment that is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Kept {
     /// Which.
-    pub read_seq: u64,
+    pub number: u64,
     /// When its last message was written.
     pub written_at: Millis,
 }
 
 /// The oldest segment that is kept. Only those before it are looked at: each of them is to be deleted.
 pub fn first_kept(sql: &dyn Sql, keep: &Keep) -> Result<Option<Kept>, Failure> {
-    let params = [keep.from_read_seq, keep.written_from, keep.bytes_from].map(Param::Integer);
+    let params = [keep.from_segment, keep.written_from, keep.bytes_from].map(Param::Integer);
     let Some(row) = only_row(sql, FIRST_KEPT, &params)? else { return Ok(None) };
     let mut columns = Columns::new("segments", row);
-    Ok(Some(Kept { read_seq: columns.integer()?, written_at: columns.integer()? }))
+    Ok(Some(Kept { number: columns.integer()?, written_at: columns.integer()? }))
 }
 
 /// The life that a segment is of, if it has a row.
-pub fn incarnation(sql: &dyn Sql, read_seq: u64) -> Result<Option<u64>, Failure> {
-    let Some(row) = only_row(sql, INCARNATION, &[Param::Integer(read_seq)])? else { return Ok(None) };
+pub fn incarnation(sql: &dyn Sql, segment: u64) -> Result<Option<u64>, Failure> {
+    let Some(row) = only_row(sql, INCARNATION, &[Param::Integer(segment)])? else { return Ok(None) };
     Columns::new("segments", row).integer().map(Some)
 }
 
-/// The oldest segments before one, as `read_seq` and incarnation.
-pub fn before(sql: &dyn Sql, read_seq: u64, count_max: u64) -> Result<Vec<(u64, u64)>, Failure> {
-    oldest(sql, BEFORE, read_seq, count_max)
+/// The oldest segments before one, as segment number and incarnation.
+pub fn before(sql: &dyn Sql, segment: u64, count_max: u64) -> Result<Vec<(u64, u64)>, Failure> {
+    oldest(sql, BEFORE, segment, count_max)
 }
 
-/// The oldest segments from one on, as `read_seq` and incarnation.
-pub fn from(sql: &dyn Sql, read_seq: u64, count_max: u64) -> Result<Vec<(u64, u64)>, Failure> {
-    oldest(sql, FROM, read_seq, count_max)
+/// The oldest segments from one on, as segment number and incarnation.
+pub fn from(sql: &dyn Sql, segment: u64, count_max: u64) -> Result<Vec<(u64, u64)>, Failure> {
+    oldest(sql, FROM, segment, count_max)
 }
 
 fn oldest(
     sql: &dyn Sql,
     statement: &'static str,
-    read_seq: u64,
+    segment: u64,
     count_max: u64,
 ) -> Result<Vec<(u64, u64)>, Failure> {
     let mut found = Vec::new();
-    sql.query(statement, &[Param::Integer(read_seq), Param::Integer(count_max)], &mut |row| {
+    sql.query(statement, &[Param::Integer(segment), Param::Integer(count_max)], &mut |row| {
         let mut columns = Columns::new("segments", row);
         found.push((columns.integer()?, columns.integer()?));
         Ok(())
@@ -213,6 +213,6 @@ fn oldest(
 }
 
 /// Forgets segments that are no longer in the bucket.
-pub(super) fn forget(sql: &dyn Sql, through_read_seq: u64) -> Result<(), Failure> {
-    sql.run(DELETE, &[Param::Integer(through_read_seq)])
+pub(super) fn forget(sql: &dyn Sql, through_segment: u64) -> Result<(), Failure> {
+    sql.run(DELETE, &[Param::Integer(through_segment)])
 }

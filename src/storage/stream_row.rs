@@ -42,13 +42,13 @@ pub struct Loaded {
     /// What it is.
     pub life: Life,
     /// Whether there may be edges to sources.
-    pub has_edges: bool,
+    pub has_links: bool,
 }
 
 /// Reads everything that the object remembers.
 pub fn load(sql: &dyn Sql) -> Result<Loaded, Failure> {
     let tables = Tables::load(sql)?;
-    Ok(Loaded { life: life(sql, &tables)?, has_edges: tables.edges })
+    Ok(Loaded { life: life(sql, &tables)?, has_links: tables.links })
 }
 
 fn life(sql: &dyn Sql, tables: &Tables) -> Result<Life, Failure> {
@@ -64,11 +64,11 @@ fn life(sql: &dyn Sql, tables: &Tables) -> Result<Life, Failure> {
     }
     let incarnation = columns.integer()?;
     let live = columns.integer()?;
-    let read_seq = columns.integer()?;
+    let segment = columns.integer()?;
     if live == 0 {
-        return Ok(Life::Ended(Ended { incarnation, next_read_seq: read_seq }));
+        return Ok(Life::Ended(Ended { incarnation, next_segment: segment }));
     }
-    let mut stream = decode(incarnation, read_seq, columns)?;
+    let mut stream = decode(incarnation, segment, columns)?;
     let rotated = if tables.segments { segments::last(sql)? } else { None };
     find_tail(sql, &mut stream, rotated.filter(|last| last.incarnation == incarnation))?;
     if let Lifetime::Ttl { seconds } = stream.lifetime {
@@ -82,12 +82,12 @@ fn life(sql: &dyn Sql, tables: &Tables) -> Result<Life, Failure> {
 /// segment is still empty, and what is known of the last message is with the one before; or all were trimmed, and the
 /// stream's own row tells.
 fn find_tail(sql: &dyn Sql, stream: &mut Stream, rotated: Option<LastSegment>) -> Result<(), Failure> {
-    let read_seq = stream.tail.read_seq;
-    stream.hot_from = rotated.as_ref().map_or(0, |last| last.read_seq + 1).max(stream.first_read_seq);
+    let segment = stream.tail.segment;
+    stream.hot_from = rotated.as_ref().map_or(0, |last| last.number + 1).max(stream.first_segment);
     stream.rotated_bytes = rotated.as_ref().map_or(0, |last| last.bytes_through);
-    let last = if stream.hot_from <= read_seq { messages::last(sql, read_seq)? } else { None };
+    let last = if stream.hot_from <= segment { messages::last(sql, segment)? } else { None };
     let before =
-        if last.is_none() && stream.hot_from < read_seq { messages::last(sql, read_seq - 1)? } else { None };
+        if last.is_none() && stream.hot_from < segment { messages::last(sql, segment - 1)? } else { None };
     if let Some(last) = &last {
         stream.tail.position = last.next_position;
         stream.fill = last.fill;
@@ -95,7 +95,7 @@ fn find_tail(sql: &dyn Sql, stream: &mut Stream, rotated: Option<LastSegment>) -
     let newest = last.or(before).map(|last| (last.written_at, last.stream_seq));
     let newest = newest.or_else(|| {
         let rotated = rotated?;
-        if rotated.read_seq == read_seq {
+        if rotated.number == segment {
             stream.tail.position = rotated.end_position;
         }
         Some((rotated.written_at, rotated.stream_seq))
@@ -111,16 +111,16 @@ fn find_tail(sql: &dyn Sql, stream: &mut Stream, rotated: Option<LastSegment>) -
 struct Tables {
     stream: bool,
     segments: bool,
-    edges: bool,
+    links: bool,
 }
 
 impl Tables {
     fn load(sql: &dyn Sql) -> Result<Tables, Failure> {
-        let mut tables = Tables { stream: false, segments: false, edges: false };
+        let mut tables = Tables { stream: false, segments: false, links: false };
         sql.query(TABLES, &[], &mut |row| {
             match Columns::new("sqlite_master", row).text()?.as_str() {
                 "stream" => tables.stream = true,
-                "edges" => tables.edges = true,
+                "edges" => tables.links = true,
                 _ => tables.segments = true,
             }
             Ok(())
@@ -141,14 +141,14 @@ pub fn has_segments(sql: &dyn Sql) -> Result<bool, Failure> {
 }
 
 /// Stores that the tail has moved on to the next segment.
-pub(super) fn seal(sql: &dyn Sql, read_seq: u64) -> Result<(), Failure> {
-    sql.run(SEAL, &[Param::Integer(read_seq)])
+pub(super) fn seal(sql: &dyn Sql, segment: u64) -> Result<(), Failure> {
+    sql.run(SEAL, &[Param::Integer(segment)])
 }
 
 /// Stores where the stream begins now, and what a trim may leave nothing else to tell of.
-pub(super) fn trim(sql: &dyn Sql, stream: &Stream, first_read_seq: u64) -> Result<(), Failure> {
+pub(super) fn trim(sql: &dyn Sql, stream: &Stream, first_segment: u64) -> Result<(), Failure> {
     let params = [
-        Param::Integer(first_read_seq),
+        Param::Integer(first_segment),
         Param::Integer(stream.tail.position),
         Param::Integer(stream.written_at),
         stream.stream_seq.as_deref().map_or(Param::Null, Param::Text),
@@ -156,8 +156,8 @@ pub(super) fn trim(sql: &dyn Sql, stream: &Stream, first_read_seq: u64) -> Resul
     sql.run(TRIM, &params)
 }
 
-fn decode(incarnation: u64, read_seq: u64, mut columns: Columns) -> Result<Stream, Failure> {
-    let first_read_seq = columns.integer()?;
+fn decode(incarnation: u64, segment: u64, mut columns: Columns) -> Result<Stream, Failure> {
+    let first_segment = columns.integer()?;
     let content_type = columns.text()?;
     let lifetime = match (columns.optional_integer()?, columns.optional_integer()?) {
         (Some(seconds), _) => Lifetime::Ttl { seconds },
@@ -179,11 +179,11 @@ fn decode(incarnation: u64, read_seq: u64, mut columns: Columns) -> Result<Strea
     let public = columns.integer()? == 1;
     let reader_key = columns.text()?;
     // A segment that is not trimmed tells by itself, if only by being empty.
-    let position = columns.integer()? * u64::from(first_read_seq > read_seq);
+    let position = columns.integer()? * u64::from(first_segment > segment);
     let written_at = columns.integer()?;
     let stream_seq = columns.optional_text()?;
     let fork = decode_fork(columns.optional_text()?.as_deref())?;
-    let own_start = fork.as_ref().map(|fork| fork.own_start).filter(|start| start.read_seq == read_seq);
+    let own_start = fork.as_ref().map(|fork| fork.own_start).filter(|start| start.segment == segment);
     Ok(Stream {
         incarnation,
         content_type: ContentType::stored(&content_type)
@@ -193,11 +193,11 @@ fn decode(incarnation: u64, read_seq: u64, mut columns: Columns) -> Result<Strea
         reader_key,
         retention,
         created_at,
-        first_read_seq,
-        hot_from: first_read_seq,
+        first_segment,
+        hot_from: first_segment,
         rotated_bytes: 0,
         // A fork's first segment begins where it left its source, and that is where it is while it is empty.
-        tail: own_start.filter(|_| position == 0).unwrap_or(Offset { read_seq, position }),
+        tail: own_start.filter(|_| position == 0).unwrap_or(Offset { segment, position }),
         fill: Fill::default(),
         stream_seq,
         closure: if closed { Closure::by(closer.as_ref()) } else { Closure::Open },
@@ -217,7 +217,7 @@ fn encode_fork(fork: &Fork) -> String {
 }
 
 /// Writes a new stream's row, over the one of an earlier life.
-pub(super) fn put(sql: &dyn Sql, path: &str, stream: &Stream, read_seq: u64) -> Result<(), Failure> {
+pub(super) fn put(sql: &dyn Sql, path: &str, stream: &Stream, segment: u64) -> Result<(), Failure> {
     let (ttl, expires_at) = match stream.lifetime {
         Lifetime::Unlimited => (Param::Null, Param::Null),
         Lifetime::Ttl { seconds } => (Param::Integer(seconds), Param::Null),
@@ -236,8 +236,8 @@ pub(super) fn put(sql: &dyn Sql, path: &str, stream: &Stream, read_seq: u64) -> 
             Param::Integer(SCHEMA_VERSION),
             Param::Integer(stream.incarnation),
             Param::Text(path),
-            Param::Integer(read_seq),
-            Param::Integer(stream.first_read_seq),
+            Param::Integer(segment),
+            Param::Integer(stream.first_segment),
             Param::Text(stream.content_type.as_str()),
             ttl,
             expires_at,
@@ -285,7 +285,7 @@ pub(super) fn leave(sql: &dyn Sql, now: u64) -> Result<(), Failure> {
 
 /// Leaves of the stream only what keeps its offsets from coming back.
 pub(super) fn end(sql: &dyn Sql, ended: Ended, now: u64) -> Result<(), Failure> {
-    sql.run(END, &[Param::Integer(ended.next_read_seq), Param::Integer(now)])
+    sql.run(END, &[Param::Integer(ended.next_segment), Param::Integer(now)])
 }
 
 fn closer(closure: &Closure) -> [Param<'_>; 3] {

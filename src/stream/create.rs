@@ -61,13 +61,13 @@ pub fn fork<'a>(
     let content = Content::of_body(content_type.format(), &request.body)?;
     let own_lifetime = request.lifetime != Lifetime::Unlimited;
     let lifetime = if own_lifetime { request.lifetime } else { granted.lifetime };
-    let fork = Fork::of(asked, (granted, until), next.read_seq, own_lifetime);
+    let fork = Fork::of(asked, (granted, until), next.segment, own_lifetime);
     let own_start = fork.own_start;
     let mut stream = born(request, next, (content_type, lifetime), now);
     stream.fork = Some(Box::new(fork));
     stream.tail = own_start;
-    stream.first_read_seq = own_start.read_seq;
-    stream.hot_from = own_start.read_seq;
+    stream.first_segment = own_start.segment;
+    stream.hot_from = own_start.segment;
     Ok(Creating::Create(Box::new(stream), content))
 }
 
@@ -75,7 +75,7 @@ pub fn fork<'a>(
 #[derive(Clone, Copy)]
 struct Next {
     incarnation: u64,
-    read_seq: u64,
+    segment: u64,
 }
 
 impl Next {
@@ -84,9 +84,9 @@ impl Next {
         match life {
             Life::Live(_) => Ok(None),
             Life::Gone(_) => Err(Refusal::HeldByForks),
-            Life::Unborn => Ok(Some(Next { incarnation: 1, read_seq: 0 })),
-            Life::Ended(Ended { incarnation, next_read_seq }) => {
-                Ok(Some(Next { incarnation: incarnation + 1, read_seq: *next_read_seq }))
+            Life::Unborn => Ok(Some(Next { incarnation: 1, segment: 0 })),
+            Life::Ended(Ended { incarnation, next_segment }) => {
+                Ok(Some(Next { incarnation: incarnation + 1, segment: *next_segment }))
             }
         }
     }
@@ -110,10 +110,10 @@ fn born(
         reader_key: reader_key::secret(&request.reader_key),
         retention: request.retention,
         created_at: now,
-        first_read_seq: next.read_seq,
-        hot_from: next.read_seq,
+        first_segment: next.segment,
+        hot_from: next.segment,
         rotated_bytes: 0,
-        tail: Offset::segment_start(next.read_seq),
+        tail: Offset::segment_start(next.segment),
         fill: Fill::default(),
         stream_seq: None,
         closure: if request.closed { Closure::Closed } else { Closure::Open },

@@ -4,5 +4,5 @@ use super::{Ended, Stream};
 
 /// What remains of a stream that is deleted or has expired.
 pub fn delete(stream: &Stream) -> Ended {
-    Ended { incarnation: stream.incarnation, next_read_seq: stream.tail.read_seq + 1 }
+    Ended { incarnation: stream.incarnation, next_segment: stream.tail.segment + 1 }
 }

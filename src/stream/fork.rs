@@ -10,7 +10,8 @@ use crate::protocol::offset::Offset;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Fork {
     /// The name of what holds the source.
-    pub edge: String,
+    #[serde(rename = "edge")]
+    pub link: String,
     /// The source's path.
     pub source: String,
     /// The offset at which it was asked for, as the source counts.
@@ -33,17 +34,17 @@ impl Fork {
     pub fn of(
         request: &ForkRequest,
         (granted, until): (&Inheritance, Offset),
-        next_read_seq: u64,
+        next_segment: u64,
         own_lifetime: bool,
     ) -> Fork {
-        let shift = next_read_seq.saturating_sub(granted.start.read_seq);
+        let shift = next_segment.saturating_sub(granted.start.segment);
         let shifted = |owner: &Owner| Owner {
             shift: owner.shift + shift,
             until: owner.until.shifted(shift),
             ..owner.clone()
         };
         Fork {
-            edge: request.edge.clone(),
+            link: request.link.clone(),
             source: request.source.as_str().to_owned(),
             anchor: granted.anchor,
             sub_offset: request.sub_offset,

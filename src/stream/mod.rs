@@ -47,7 +47,7 @@ pub struct Ended {
     /// The life that ended.
     pub incarnation: u64,
     /// The segment at which the next life begins.
-    pub next_read_seq: u64,
+    pub next_segment: u64,
 }
 
 /// A stream.
@@ -68,7 +68,7 @@ pub struct Stream {
     /// When it was created.
     pub created_at: Millis,
     /// Its first segment that is still there.
-    pub first_read_seq: u64,
+    pub first_segment: u64,
     /// The first segment that is still in the hot log; those before it are in the bucket.
     pub hot_from: u64,
     /// How many bytes have gone to the bucket, counted from some segment on.
@@ -168,18 +168,18 @@ impl Stream {
 
     /// The offset of the first message that is still there and its own.
     pub fn own_start(&self) -> Offset {
-        self.segment_start(self.first_read_seq).min(self.tail)
+        self.segment_start(self.first_segment).min(self.tail)
     }
 
     /// The first offset of a segment: that of a fork's first is where it left its source.
-    pub fn segment_start(&self, read_seq: u64) -> Offset {
+    pub fn segment_start(&self, segment: u64) -> Offset {
         let own_start = self.fork.as_ref().map(|fork| fork.own_start);
-        own_start.filter(|start| start.read_seq == read_seq).unwrap_or(Offset::segment_start(read_seq))
+        own_start.filter(|start| start.segment == segment).unwrap_or(Offset::segment_start(segment))
     }
 
     /// What it has inherited and still has: that goes with the first segment of its own.
     pub fn inherited(&self) -> Option<&Fork> {
-        self.fork.as_deref().filter(|fork| fork.own_start.read_seq == self.first_read_seq)
+        self.fork.as_deref().filter(|fork| fork.own_start.segment == self.first_segment)
     }
 
     /// When it ends if nobody touches it.

@@ -18,7 +18,7 @@ pub struct RetentionDefaults {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Keep {
     /// This one or later.
-    pub from_read_seq: u64,
+    pub from_segment: u64,
     /// Its last message was written then or later.
     pub written_from: Millis,
     /// It reaches this byte of the life or a later one.
@@ -44,10 +44,10 @@ pub fn keep(stream: &Stream, defaults: RetentionDefaults, now: Millis) -> Option
     };
     let window = window(stream, defaults);
     let is_limited = segments.is_some() || bytes.is_some() || window.is_some();
-    (is_limited && stream.first_read_seq < stream.hot_from).then(|| Keep {
-        from_read_seq: segments
+    (is_limited && stream.first_segment < stream.hot_from).then(|| Keep {
+        from_segment: segments
             .map_or(0, |count| stream.hot_from.saturating_sub(count))
-            .max(stream.first_read_seq),
+            .max(stream.first_segment),
         // A window is over when it is as long as it says.
         written_from: window.map_or(0, |window| (now + 1).saturating_sub(window)),
         // What is after this one would be enough without it.

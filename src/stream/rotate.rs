@@ -53,5 +53,5 @@ pub fn due(stream: &Stream, limits: SegmentLimits) -> Option<u64> {
 fn sealed_until(stream: &Stream, limits: SegmentLimits) -> u64 {
     let tail_goes =
         stream.closure.is_closed() && stream.fill.appends > 0 && stream.fill.bytes >= limits.closed_bytes_min;
-    stream.tail.read_seq + u64::from(tail_goes)
+    stream.tail.segment + u64::from(tail_goes)
 }

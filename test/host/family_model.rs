@@ -257,7 +257,7 @@ impl Model {
     pub(crate) fn born_tail(&mut self, at: usize, tail: Option<Offset>) {
         let Some(tail) = tail else { return };
         let places = self.current(at).units.len();
-        self.current_mut(at).segments.entry(tail.read_seq).or_insert(places);
+        self.current_mut(at).segments.entry(tail.segment).or_insert(places);
         self.learn_tail(at, tail);
         // A URL has no offset twice, in none of its lives.
         let before = self.streams[at].len().checked_sub(2).map(|before| self.streams[at][before].tail);
@@ -387,7 +387,7 @@ impl Model {
         life.begins.extend((!units.is_empty()).then_some(begins));
         life.units.extend(units);
         let places = life.units.len();
-        life.segments.entry(tail.read_seq).or_insert(places);
+        life.segments.entry(tail.segment).or_insert(places);
         self.learn_tail(at, tail);
     }
 

@@ -228,13 +228,13 @@ impl Simulation {
             if stored.incarnation == self.model.lives(at).len() + 1 {
                 let (of, life) = born.take().unwrap_or_else(|| panic!("nobody created {path}"));
                 assert_eq!((of, stored.live), (at, 1), "another was to be born");
-                self.model.be_born(at, life, stored.first_read_seq, self.family.now);
+                self.model.be_born(at, life, stored.first_segment, self.family.now);
                 is_born = true;
             }
             let now = self.family.now;
             let is_deleted = deleted == Some(at);
             self.model.see(at, (stored.incarnation, stored.live), is_deleted, now);
-            self.model.trim(at, stored.first_read_seq);
+            self.model.trim(at, stored.first_segment);
         }
         if is_born {
             self.look_at_newborn();

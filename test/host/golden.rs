@@ -21,15 +21,15 @@ use durable_streams::stream::rotate::SegmentLimits;
 use crate::support::mirror::rows;
 use crate::support::{Family, Request, World, all_messages};
 
-const START: Offset = Offset { read_seq: 3, position: 5 };
-const NEXT: Offset = Offset { read_seq: 3, position: 42 };
+const START: Offset = Offset { segment: 3, position: 5 };
+const NEXT: Offset = Offset { segment: 3, position: 42 };
 /// The same, as JSON.
 const AT: &str = "{\"read_seq\":3,\"position\":5}";
 const TO: &str = "{\"read_seq\":3,\"position\":42}";
 
 #[test]
 fn offset_text() {
-    assert_eq!(Offset { read_seq: 0, position: 0 }.to_string(), "0000000000000000_0000000000000000");
+    assert_eq!(Offset { segment: 0, position: 0 }.to_string(), "0000000000000000_0000000000000000");
     assert_eq!(NEXT.to_string(), "0000000000000003_0000000000000042");
     assert_eq!(Offset::TEXT_BYTES, 33);
 }
@@ -177,9 +177,9 @@ fn schema_text() {
         end_position INTEGER NOT NULL, message_count INTEGER NOT NULL, object_bytes INTEGER NOT NULL, \
         blocks BLOB NOT NULL, bytes_through INTEGER NOT NULL, written_at INTEGER NOT NULL, stream_seq TEXT )";
     assert_eq!(one_line(schema::CREATE_SEGMENTS), one_line(segments));
-    let edges = "CREATE TABLE IF NOT EXISTS edges ( id TEXT PRIMARY KEY, source TEXT NOT NULL, \
+    let links = "CREATE TABLE IF NOT EXISTS edges ( id TEXT PRIMARY KEY, source TEXT NOT NULL, \
         valid_until INTEGER NOT NULL ) WITHOUT ROWID";
-    assert_eq!(one_line(schema::CREATE_EDGES), one_line(edges));
+    assert_eq!(one_line(schema::CREATE_LINKS), one_line(links));
     let forks = "CREATE TABLE IF NOT EXISTS forks ( edge TEXT PRIMARY KEY, path TEXT NOT NULL, \
         first_read_seq INTEGER NOT NULL, released_until INTEGER ) WITHOUT ROWID";
     assert_eq!(one_line(schema::CREATE_FORKS), one_line(forks));
@@ -277,9 +277,9 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn segment_objects() {
-    let header = |content_type: &str, read_seq| Header {
+    let header = |content_type: &str, segment| Header {
         content_type: content_type.to_owned(),
-        read_seq,
+        segment,
         first_position: 0,
         message_count: 2,
     };
@@ -302,12 +302,12 @@ fn segment_objects() {
 
 #[test]
 fn segment_keys() {
-    for (path, incarnation, read_seq, key) in [
+    for (path, incarnation, segment, key) in [
         ("chat/42", 1, 0, "Y2hhdC80Mg/1/0000000000000000"),
         ("chat/42", 12, 345, "Y2hhdC80Mg/12/0000000000000345"),
         ("\u{ff}?>", 2, 9_999_999_999_999_999, "w78_Pg/2/9999999999999999"),
     ] {
-        assert_eq!(segments::key(path, incarnation, read_seq), key);
+        assert_eq!(segments::key(path, incarnation, segment), key);
     }
 }
 
@@ -385,7 +385,7 @@ fn stored_segments() {
         "WAIT 5ms",
         "POST | content-type: application/json << \"a\"",
     ]);
-    let row = |read_seq, rest: &str| format!("[Integer({read_seq}), Integer(1), {rest}]");
+    let row = |segment, rest: &str| format!("[Integer({segment}), Integer(1), {rest}]");
     let blocks = "0200000000000000400000000000000000000000000000003487394f3fdac2c246";
     let arrived = row(
         0,
@@ -472,12 +472,12 @@ fn stored_fork() {
         "PUT /v1/stream/c | stream-forked-from: /v1/stream/b | stream-ttl: 9",
     ]);
     let stored = |family: &mut Family, path: &str| -> String {
-        let edge = family.member(path).sql.edges()[0].0.clone();
+        let link = family.member(path).sql.links()[0].0.clone();
         let connection = family.member(path).sql.raw();
         let fork: String = connection.query_row("SELECT fork FROM stream", [], |row| row.get(0)).unwrap();
-        fork.replace(&edge, "EDGE")
+        fork.replace(&link, "EDGE")
     };
-    let at = |read_seq: u64, position: u64| format!("{{\"read_seq\":{read_seq},\"position\":{position}}}");
+    let at = |segment: u64, position: u64| format!("{{\"read_seq\":{segment},\"position\":{position}}}");
     let owner = |path: &str, incarnation: u64, shift: u64, until: String, hot_from: u64| {
         format!(
             "{{\"path\":\"{path}\",\"incarnation\":{incarnation},\"shift\":{shift},\"until\":{until},\"hot_from\":{hot_from}}}"
@@ -511,9 +511,9 @@ fn stored_fork() {
 /// What objects ask each other, and say; during a deploy the other one may be of another version.
 #[test]
 fn what_objects_ask_each_other() {
-    let edge = || "e".to_owned();
+    let link = || "e".to_owned();
     let reference = Reference {
-        edge: edge(),
+        link: link(),
         fork: "b".into(),
         offset: Some(START),
         sub_offset: 2,
@@ -533,7 +533,7 @@ fn what_objects_ask_each_other() {
             ),
         ),
         (
-            Question::Release(Release { edge: edge(), valid_until: 7 }),
+            Question::Release(Release { link: link(), valid_until: 7 }),
             "{\"Release\":{\"edge\":\"e\",\"valid_until\":7}}".to_owned(),
         ),
         (

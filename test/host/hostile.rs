@@ -85,9 +85,9 @@ fn family_of(
 
 /// Writes the rows of the last append as an earlier version did. What the object encodes ahead is lost with its memory.
 fn store(family: &mut Family, message: &[u8], next: &str) {
-    let read_seq: u64 = next[..16].parse().unwrap();
+    let segment: u64 = next[..16].parse().unwrap();
     let sql = family.member("a").sql.raw();
-    let table = (0..=read_seq).rev().map(|read_seq| format!("messages_{read_seq}")).find(|table| {
+    let table = (0..=segment).rev().map(|segment| format!("messages_{segment}")).find(|table| {
         let has_rows = sql.query_row(&format!("SELECT count(*) > 0 FROM {table}"), [], |row| row.get(0));
         has_rows.unwrap_or(false)
     });

@@ -28,7 +28,7 @@ fn config() -> ProptestConfig {
 
 fn offset() -> impl Strategy<Value = Offset> {
     let number = || prop_oneof![0..3u64, 0..=DIGITS_MAX];
-    (number(), number()).prop_map(|(read_seq, position)| Offset { read_seq, position })
+    (number(), number()).prop_map(|(segment, position)| Offset { segment, position })
 }
 
 /// JSON of every shape, written with whitespace, duplicate keys and odd numbers.
@@ -310,23 +310,23 @@ proptest! {
 
     /// A key names its segment again, and no other text does.
     #[test]
-    fn a_key_comes_back(raw in "[^\\\\%]{1,24}", incarnation in 1..=SAFE_INTEGER_MAX, read_seq in 0..=DIGITS_MAX, at in any::<prop::sample::Index>(), other in "[0-9A-Za-z/+_=.-]") {
+    fn a_key_comes_back(raw in "[^\\\\%]{1,24}", incarnation in 1..=SAFE_INTEGER_MAX, segment in 0..=DIGITS_MAX, at in any::<prop::sample::Index>(), other in "[0-9A-Za-z/+_=.-]") {
         let Some(path) = StreamPath::of_text(raw).ok().filter(|path| !path.is_reserved()) else { return Ok(()) };
-        let read_seq = read_seq.min(SAFE_INTEGER_MAX);
-        let text = key(path.as_str(), incarnation, read_seq);
-        prop_assert_eq!(parse_key(&text), Some((path, incarnation, read_seq)));
+        let segment = segment.min(SAFE_INTEGER_MAX);
+        let text = key(path.as_str(), incarnation, segment);
+        prop_assert_eq!(parse_key(&text), Some((path, incarnation, segment)));
         let at = at.index(text.len());
         for damaged in [format!("{}{}", &text[..at], &text[at + 1..]), format!("{}{other}{}", &text[..at], &text[at..])] {
-            if let Some((path, incarnation, read_seq)) = parse_key(&damaged) {
-                prop_assert_eq!(key(path.as_str(), incarnation, read_seq), damaged);
+            if let Some((path, incarnation, segment)) = parse_key(&damaged) {
+                prop_assert_eq!(key(path.as_str(), incarnation, segment), damaged);
             }
         }
     }
 
     #[test]
     fn only_its_own_text_is_a_key(text in "([A-Za-z0-9_=-]{0,6}/[0-9+]{0,3}/[0-9+-]{0,18})|\\PC{0,40}") {
-        if let Some((path, incarnation, read_seq)) = parse_key(&text) {
-            prop_assert_eq!(key(path.as_str(), incarnation, read_seq), text);
+        if let Some((path, incarnation, segment)) = parse_key(&text) {
+            prop_assert_eq!(key(path.as_str(), incarnation, segment), text);
         }
     }
 
@@ -373,7 +373,7 @@ proptest! {
             let fetched = &file.pieces.concat()[range.start as usize..range.end as usize];
             let found = all_messages(&file.index, Format::Binary, range.start, fetched).unwrap();
             let (last_at, last) = found.last().unwrap();
-            let from = Offset { read_seq: 3, position: position as u64 };
+            let from = Offset { segment: 3, position: position as u64 };
             let chunk =
                 file.index.read(Format::Binary, (from, until), (range.start, fetched), max_bytes).unwrap();
             let begin = if is_one_inside(&messages, until, position) { position - 1 } else { position };
@@ -385,7 +385,7 @@ proptest! {
             };
             prop_assert!(end > position );
             prop_assert!(chunk.body == whole.as_bytes()[begin..end], "from {} to {}", begin, end);
-            prop_assert_eq!(chunk.next, Offset { read_seq: 3, position: end as u64 });
+            prop_assert_eq!(chunk.next, Offset { segment: 3, position: end as u64 });
             position = end;
         }
     }
@@ -406,11 +406,11 @@ proptest! {
             let range = file.index.range(Format::Json, position as u64, max_bytes);
             let fetched = &file.pieces.concat()[range.start as usize..range.end as usize];
             let found = all_messages(&file.index, Format::Json, range.start, fetched).unwrap();
-            let from = Offset { read_seq: 3, position: position as u64 };
+            let from = Offset { segment: 3, position: position as u64 };
             let chunk =
                 file.index.read(Format::Json, (from, until as u64), (range.start, fetched), max_bytes).unwrap();
             let end = chunk.next.position as usize;
-            prop_assert!(end > position && end <= until && chunk.next.read_seq == 3);
+            prop_assert!(end > position && end <= until && chunk.next.segment == 3);
             let array = |end: usize| format!("[{}]", messages[position..end].join(","));
             prop_assert!(chunk.body == array(end).as_bytes(), "from {} to {}", position, end);
             prop_assert!(end == position + 1 || chunk.body.len() <= max_bytes + 2);

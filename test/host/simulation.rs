@@ -960,8 +960,8 @@ impl Simulation {
             return self.world.swept();
         }
         if self.has_faults {
-            let (incarnation, read_seq) = (self.random.u64(100..200), self.random.u64(0..20));
-            self.world.bucket.objects.insert(key(STREAM_PATH, incarnation, read_seq), b"lost".to_vec());
+            let (incarnation, segment) = (self.random.u64(100..200), self.random.u64(0..20));
+            self.world.bucket.objects.insert(key(STREAM_PATH, incarnation, segment), b"lost".to_vec());
         }
         let keys: Vec<String> = self.world.bucket.objects.keys().cloned().collect();
         let fault = self.arm();

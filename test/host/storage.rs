@@ -206,10 +206,10 @@ fn bytes_over_a_row() {
         let whole = [b"abc", &body[..], b"xyz"].concat();
         for limit in [MIB / 3, MIB, MIB + 1, 4 * MIB] {
             world.limit_chunks(limit);
-            let edges = [0, 3, MIB, 2 * MIB, whole.len() - 3, whole.len()];
-            for from in edges
+            let links = [0, 3, MIB, 2 * MIB, whole.len() - 3, whole.len()];
+            for from in links
                 .into_iter()
-                .flat_map(|edge| edge.saturating_sub(2)..edge + 5)
+                .flat_map(|link| link.saturating_sub(2)..link + 5)
                 .filter(|at| *at <= whole.len())
             {
                 let chunks = read_from(&mut world, &format!("@0_{from}"));
@@ -263,8 +263,8 @@ fn a_json_batch_over_a_row() {
     assert!(starts.len() >= 4, "{starts:?}");
     for limit in [MIB / 2, MIB, 8 * MIB] {
         world.limit_chunks(limit);
-        let edges = starts.iter().copied().chain([messages.len()]);
-        for from in edges.flat_map(|edge| edge.saturating_sub(2)..edge + 2).filter(|at| *at <= messages.len())
+        let links = starts.iter().copied().chain([messages.len()]);
+        for from in links.flat_map(|link| link.saturating_sub(2)..link + 2).filter(|at| *at <= messages.len())
         {
             check_json_from(&mut world, &messages, from);
         }

@@ -50,7 +50,7 @@ describe.concurrent("what is left to be done in the bucket", { timeout: PATIENCE
     bucket.mood = "takes"
     const asked = requests(server, stream)
     const rotated = await server.log.until({ event: "rotated", stream: stream.path }, 2, PATIENCE_MS)
-    expect(rotated.map(({ read_seq }) => read_seq)).toEqual([0, 1])
+    expect(rotated.map(({ segment }) => segment)).toEqual([0, 1])
     minuteLater(await bucket.until("put", 3))
     expect(requests(server, stream)).toBe(asked)
     expect([...bucket.objects.keys()]).toEqual([keyOf(stream, 0), keyOf(stream, 1)])

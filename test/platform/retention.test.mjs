@@ -7,8 +7,8 @@ import { BYTES, CLOSED, JSON_TYPE, PATIENT, numbers, scratch, start, startWorker
 
 const keeping = (retention) => ({ ...JSON_TYPE, "stream-retention": retention })
 /** Waits until a segment and all before it are gone from the bucket. */
-const collected = (server, stream, read_seq) =>
-  server.log.until({ event: "collected", stream: stream.path, read_seq })
+const collected = (server, stream, segment) =>
+  server.log.until({ event: "collected", stream: stream.path, segment })
 const appended = async (stream, count, from = 0) => {
   for (const n of numbers(count, from)) await stream.append(`${n}`, JSON_TYPE)
 }

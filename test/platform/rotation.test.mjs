@@ -30,7 +30,7 @@ describe("a stream of many segments", () => {
     expect(await keysOf(server, stream)).toEqual(keys(stream, 2))
     await stream.append("8", { ...JSON_TYPE, ...CLOSED })
     const lines = await rotated(server, stream, 3)
-    expect(lines.map(({ read_seq }) => read_seq)).toEqual(numbers(3))
+    expect(lines.map(({ segment }) => segment)).toEqual(numbers(3))
     expect(await keysOf(server, stream)).toEqual(keys(stream, 3))
     const chunks = await stream.readAll()
     expect(chunks.flatMap(({ text }) => JSON.parse(text))).toEqual(numbers(9))

@@ -22,7 +22,7 @@ use crate::object::{Answer, Ports};
 use crate::protocol::command::Create;
 use crate::protocol::fork::{Question, Release, Told};
 use crate::storage::Failure;
-use crate::storage::forks::Edge;
+use crate::storage::forks::Link;
 
 #[wasm_bindgen(module = "/src/cloudflare/js/asking.js")]
 extern "C" {
@@ -108,21 +108,21 @@ impl Inner {
     async fn release_all(&self) -> Result<(), Failure> {
         let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
-        let (mut failed, mut failure): (Option<Edge>, Option<Failure>) = (None, None);
+        let (mut failed, mut failure): (Option<Link>, Option<Failure>) = (None, None);
         loop {
             let next = self.object.borrow_mut().next_release(&ports, failed.as_ref());
             let before = self.sql.take_row_counts();
-            let Some(edge) = next? else { return failure.map_or(Ok(()), Err) };
+            let Some(link) = next? else { return failure.map_or(Ok(()), Err) };
             let question =
-                Question::Release(Release { edge: edge.id.clone(), valid_until: edge.valid_until });
-            let told = self.ask(&edge.source, &question).await;
+                Question::Release(Release { link: link.id.clone(), valid_until: link.valid_until });
+            let told = self.ask(&link.source, &question).await;
             if told != Ok(Told::Released) {
                 // Whoever does not answer holds up no other.
                 failure = failure.or(Some(Failure::new("release source", format_args!("{told:?}"))));
-                failed = Some(edge);
+                failed = Some(link);
                 continue;
             }
-            self.object.borrow_mut().let_go(&ports, &edge)?;
+            self.object.borrow_mut().let_go(&ports, &link)?;
             if self.config.debug {
                 let after = self.sql.take_row_counts();
                 log::worked(&self.name(), ("released", None), (before.0 + after.0, before.1 + after.1));

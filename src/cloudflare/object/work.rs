@@ -57,12 +57,12 @@ impl Inner {
                 Some(Work::Upload(mut upload)) => {
                     bucket.put(&upload.key, std::mem::take(&mut upload.pieces)).await?;
                     self.object.borrow_mut().uploaded(&ports, &upload, clock::now())?;
-                    ("rotated", Some(upload.read_seq()))
+                    ("rotated", Some(upload.segment()))
                 }
                 Some(Work::Collect(mut collection)) => {
                     bucket.delete(std::mem::take(&mut collection.keys)).await?;
                     self.object.borrow_mut().collected(&ports, &collection, clock::now())?;
-                    ("collected", Some(collection.through_read_seq))
+                    ("collected", Some(collection.through_segment))
                 }
             };
             if self.config.debug {

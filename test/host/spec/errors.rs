@@ -17,7 +17,7 @@ use crate::support::{Response, World, check};
 
 use super::{HELLO, TEXT};
 
-const TAIL: Offset = Offset { read_seq: 1, position: 5 };
+const TAIL: Offset = Offset { segment: 1, position: 5 };
 
 /// The conflicts of writers.
 fn conflicts() -> [(Refusal, &'static str); 3] {

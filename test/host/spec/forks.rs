@@ -343,7 +343,7 @@ fn too_many_creations_at_once() {
         panic!("it waits, too")
     };
     response.assert_is("503 | error: too_many_forks | retry-after");
-    assert_eq!(family.member("b").sql.edges().len(), FORKS_ASKED_MAX);
+    assert_eq!(family.member("b").sql.links().len(), FORKS_ASKED_MAX);
     for id in ids {
         assert!(finish(&mut family, id).status < 300);
     }
@@ -566,7 +566,7 @@ fn a_fork_dies_while_it_is_created() {
             family.advance(id, Fate::Arrives);
         }
         assert!(family.crash("b", arrives_late).contains(&id));
-        assert_eq!(family.member("b").sql.edges().len(), 1);
+        assert_eq!(family.member("b").sql.links().len(), 1);
         let at = family.member("b").alarm_at.expect("it was set with the intent");
         family.now = at;
         family.run(&["RING b"]);
@@ -586,7 +586,7 @@ fn a_reference_that_comes_after_its_release() {
     begin(&mut family, FORK);
     family.crash("b", true);
     family.ask("HEAD /v1/stream/b").assert_is("404");
-    assert!(family.member("b").sql.edges().is_empty(), "it was let go");
+    assert!(family.member("b").sql.links().is_empty(), "it was let go");
     family.now += 1;
     family.deliver(0);
     assert!(family.member("a").sql.holders().is_empty());
@@ -669,7 +669,7 @@ fn a_release_that_is_lost() {
         family.settle();
         family.ask("HEAD /v1/stream/b").assert_is("404");
         if !matches!(fate, Fate::Twice) {
-            assert_eq!(family.member("b").sql.edges().len(), 1, "{fate:?}");
+            assert_eq!(family.member("b").sql.links().len(), 1, "{fate:?}");
         }
         family.crash("b", false);
         family.now = family.member("b").alarm_at.expect("there is something left to do");
@@ -994,5 +994,5 @@ fn rows_written() {
     family.ask(FORK).assert_is("404");
     family.let_alarms_ring();
     assert_eq!(rows(&mut family), [2, 0]);
-    assert!(family.member("b").sql.edges().is_empty());
+    assert!(family.member("b").sql.links().is_empty());
 }

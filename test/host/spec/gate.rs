@@ -9,8 +9,8 @@ use durable_streams::protocol::offset::Offset;
 
 #[test]
 fn admits_what_goes_on_where_the_response_stands() {
-    let offset = |position| Offset { read_seq: 1, position };
-    let later_life = |position| Offset { read_seq: 2, position };
+    let offset = |position| Offset { segment: 1, position };
+    let later_life = |position| Offset { segment: 2, position };
     let table = [
         // The first frame is the reader's own snapshot, wherever it begins.
         (None, offset(7), offset(9), Gate::Pass, Some(offset(9))),

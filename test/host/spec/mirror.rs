@@ -24,7 +24,7 @@ fn world_after(appends_max: u64, steps: &[&str]) -> World {
     world
 }
 
-/// The rows of segments, as incarnation and `read_seq`.
+/// The rows of segments, as incarnation and segment number.
 fn listed(world: &World) -> Vec<String> {
     let short = |row: String| {
         let numbers: Vec<&str> =

@@ -127,7 +127,7 @@ fn what_is_asked() {
 
 #[test]
 fn keys_of_segments() {
-    for (path, incarnation, read_seq) in [
+    for (path, incarnation, segment) in [
         ("a", 1, 0),
         ("chat/42", 3, 17),
         ("\u{e9} %5C\\", 1, SAFE_INTEGER_MAX),
@@ -135,8 +135,8 @@ fn keys_of_segments() {
         ("__registry__", 1, 0),
         ("a/__registry__", 1, 0),
     ] {
-        let (found, of, which) = parse_key(&key(path, incarnation, read_seq)).unwrap();
-        assert_eq!((found.as_str(), of, which), (path, incarnation, read_seq));
+        let (found, of, which) = parse_key(&key(path, incarnation, segment)).unwrap();
+        assert_eq!((found.as_str(), of, which), (path, incarnation, segment));
     }
 }
 
@@ -198,15 +198,15 @@ fn listed(key: &str) -> Listed {
     Listed { key: key.to_owned(), bytes: 7, uploaded: 1_893_456_000_000 }
 }
 
-fn stored(path: &str, read_seq: u64) -> Stored {
-    let key = key(path, 1, read_seq);
-    Stored { key, path: path.to_owned(), incarnation: 1, read_seq, bytes: 7, uploaded: 1_893_456_000_000 }
+fn stored(path: &str, segment: u64) -> Stored {
+    let key = key(path, 1, segment);
+    Stored { key, path: path.to_owned(), incarnation: 1, segment, bytes: 7, uploaded: 1_893_456_000_000 }
 }
 
 /// The page's streams, each with its segments, as text.
 fn told(page: &ByStream) -> Vec<String> {
     let line = |(path, segments): &(_, Vec<Stored>)| {
-        let segments = segments.iter().map(|stored| format!(" {}.{}", stored.incarnation, stored.read_seq));
+        let segments = segments.iter().map(|stored| format!(" {}.{}", stored.incarnation, stored.segment));
         let path: &durable_streams::protocol::path::StreamPath = path;
         format!("{}{}", path.as_str(), segments.collect::<String>())
     };
@@ -229,7 +229,7 @@ fn a_page_is_of_streams() {
 fn pages_leave_nothing_out() {
     let streams = 3 * PAGE_STREAMS_MAX;
     let mut keys: Vec<String> = (0..streams)
-        .flat_map(|n| (0..n as u64 % 4).map(move |read_seq| key(&format!("stream {n:03}"), 1, read_seq)))
+        .flat_map(|n| (0..n as u64 % 4).map(move |segment| key(&format!("stream {n:03}"), 1, segment)))
         .chain((0..2 * streams).map(|n| format!("c3-foreign {n}")))
         .collect();
     keys.sort();
@@ -280,8 +280,8 @@ fn what_is_told() {
 
 // What a stream knows.
 
-fn of_life(incarnation: u64, read_seqs: impl IntoIterator<Item = u64>) -> Vec<String> {
-    read_seqs.into_iter().map(|read_seq| key(STREAM_PATH, incarnation, read_seq)).collect()
+fn of_life(incarnation: u64, segments_found: impl IntoIterator<Item = u64>) -> Vec<String> {
+    segments_found.into_iter().map(|segment| key(STREAM_PATH, incarnation, segment)).collect()
 }
 
 /// Asks twice, the second time with the object's memory lost; asking writes nothing.

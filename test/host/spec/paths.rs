@@ -358,7 +358,7 @@ fn a_url_names_a_project() {
 /// Where a live read goes on keeps everything but the offset.
 #[test]
 fn live_reads_go_on_from_an_offset() {
-    let from = Offset { read_seq: 3, position: 7 };
+    let from = Offset { segment: 3, position: 7 };
     let base = "https://streams.test/v1/stream/a%20b";
     for (query, expected) in [
         ("?offset=now&live=sse", "?live=sse&offset=0000000000000003_0000000000000007"),

@@ -22,7 +22,7 @@ use durable_streams::protocol::registry::Registries;
 use durable_streams::protocol::reply::Reply;
 use durable_streams::storage::Failure;
 use durable_streams::storage::chunk::Chunk;
-use durable_streams::storage::forks::Edge;
+use durable_streams::storage::forks::Link;
 use durable_streams::storage::segment_file;
 use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;
@@ -85,7 +85,7 @@ pub(crate) enum Doing {
     /// Something is read that is elsewhere.
     Read { request: Read, cold: Box<Cold>, fetched: Vec<Fetched> },
     /// Sources are let go.
-    Release { edge: Option<Edge>, told: Option<Result<Told, Failure>> },
+    Release { link: Option<Link>, told: Option<Result<Told, Failure>> },
     /// Something is done in the bucket; whether it says that it was done.
     Work { work: Option<Work>, done: Option<bool> },
 }
@@ -277,7 +277,7 @@ impl Family {
         let (doing, outcome) = match doing {
             Doing::Create { request, asking, told } => self.step_create(&path, (request, asking, told), fate),
             Doing::Read { request, cold, fetched } => self.step_read(&path, (request, cold, fetched), fate),
-            Doing::Release { edge, told } => (self.step_release(&path, (edge, told), fate), None),
+            Doing::Release { link, told } => (self.step_release(&path, (link, told), fate), None),
             Doing::Work { work, done } => (self.step_work(&path, (work, done)), None),
         };
         match doing {
@@ -308,7 +308,7 @@ impl Family {
                 Fetch::Inherit { path, ask } => Some((path.clone(), Question::Inherit(ask.clone()))),
                 Fetch::Object { .. } | Fetch::Ending { .. } => None,
             },
-            Doing::Release { edge: Some(edge), told: None } => Some(release_of(edge)),
+            Doing::Release { link: Some(link), told: None } => Some(release_of(link)),
             Doing::Create { .. } | Doing::Release { .. } | Doing::Work { .. } => None,
         }
     }
@@ -424,7 +424,7 @@ impl Family {
         let member = self.member(path);
         let may_release = member.object.may_have_releases() && now >= member.releases_rest_until;
         if may_release && !self.does(path, is_release) {
-            self.wait(path, Doing::Release { edge: None, told: None });
+            self.wait(path, Doing::Release { link: None, told: None });
         }
     }
 
@@ -561,30 +561,30 @@ impl Family {
     fn step_release(
         &mut self,
         path: &str,
-        (edge, told): (Option<Edge>, Option<Result<Told, Failure>>),
+        (link, told): (Option<Link>, Option<Result<Told, Failure>>),
         fate: Fate,
     ) -> Option<Doing> {
         let now = self.now;
-        let released = match (edge, told) {
+        let released = match (link, told) {
             (None, _) => {
                 let member = self.member(path);
                 let ports = Ports { sql: &member.sql, sockets: &member.sockets };
                 member.object.next_release(&ports, None)
             }
-            (Some(edge), None) => {
-                let told = Some(self.call(release_of(&edge), fate).map(|(told, _)| told));
-                return Some(Doing::Release { edge: Some(edge), told });
+            (Some(link), None) => {
+                let told = Some(self.call(release_of(&link), fate).map(|(told, _)| told));
+                return Some(Doing::Release { link: Some(link), told });
             }
-            (Some(edge), Some(told)) => told.and_then(|told| {
+            (Some(link), Some(told)) => told.and_then(|told| {
                 assert_eq!(told, Told::Released);
                 let member = self.member(path);
                 let ports = Ports { sql: &member.sql, sockets: &member.sockets };
-                member.object.let_go(&ports, &edge)?;
+                member.object.let_go(&ports, &link)?;
                 member.object.next_release(&ports, None)
             }),
         };
         match released {
-            Ok(edge) => edge.map(|edge| Doing::Release { edge: Some(edge), told: None }),
+            Ok(link) => link.map(|link| Doing::Release { link: Some(link), told: None }),
             Err(_) => {
                 self.member(path).releases_rest_until = now + RETRY;
                 self.rearm(path);
@@ -643,10 +643,10 @@ impl Family {
             let live = member.sql.presence().map_or(0, |stored| stored.live);
             assert!(live != 2 || !holders.is_empty(), "{path} is there for nobody");
             assert!(live != 0 || holders.is_empty(), "{path} was held by {holders:?}");
-            held.extend(holders.into_iter().map(|(edge, fork)| (edge, path.clone(), fork)));
-            let own = member.sql.fork().map(|fork| (fork.edge, fork.source));
-            assert_eq!(member.sql.edges(), Vec::from_iter(own.clone()), "the edges of {path}");
-            holding.extend(own.map(|(edge, source)| (edge, source, path.clone())));
+            held.extend(holders.into_iter().map(|(link, fork)| (link, path.clone(), fork)));
+            let own = member.sql.fork().map(|fork| (fork.link, fork.source));
+            assert_eq!(member.sql.links(), Vec::from_iter(own.clone()), "the edges of {path}");
+            holding.extend(own.map(|(link, source)| (link, source, path.clone())));
         }
         held.sort_unstable();
         holding.sort_unstable();
@@ -678,9 +678,9 @@ fn pass_on(cold: &Cold, request: &Read, fetched: Vec<Fetched>) -> (Vec<Fetched>,
     }
 }
 
-fn release_of(edge: &Edge) -> Call {
-    let release = Release { edge: edge.id.clone(), valid_until: edge.valid_until };
-    (edge.source.clone(), Question::Release(release))
+fn release_of(link: &Link) -> Call {
+    let release = Release { link: link.id.clone(), valid_until: link.valid_until };
+    (link.source.clone(), Question::Release(release))
 }
 
 fn answered(reply: Reply) -> Begun {

@@ -211,9 +211,9 @@ pub(crate) fn with_offsets(text: &str) -> String {
     let mut out = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
         let end = piece.find(|c: char| c != '_' && !c.is_ascii_digit()).unwrap_or(piece.len());
-        let (read_seq, position) =
+        let (segment, position) =
             piece[..end].split_once('_').unwrap_or_else(|| panic!("no offset: @{piece}"));
-        let offset = Offset { read_seq: read_seq.parse().unwrap(), position: position.parse().unwrap() };
+        let offset = Offset { segment: segment.parse().unwrap(), position: position.parse().unwrap() };
         out.push_str(&format!("{offset}{}", &piece[end..]));
     }
     out

@@ -30,7 +30,7 @@ pub(crate) struct Stored {
     pub(crate) incarnation: usize,
     /// 1 while it is live, 2 while it is only there for its forks, 0 once it has ended.
     pub(crate) live: i64,
-    pub(crate) first_read_seq: u64,
+    pub(crate) first_segment: u64,
 }
 
 /// The object's SQLite.
@@ -134,7 +134,7 @@ impl HostSql {
         let mut statement = self.connection.prepare_cached(query).ok()?;
         let stored = statement.query_row([], |row| {
             let incarnation = row.get::<_, i64>(0)? as usize;
-            Ok(Stored { incarnation, live: row.get(1)?, first_read_seq: row.get::<_, i64>(2)? as u64 })
+            Ok(Stored { incarnation, live: row.get(1)?, first_segment: row.get::<_, i64>(2)? as u64 })
         });
         Some(stored.unwrap())
     }
@@ -152,7 +152,7 @@ impl HostSql {
     }
 
     /// The stream's edges, and the sources that they lead to.
-    pub(crate) fn edges(&self) -> Vec<(String, String)> {
+    pub(crate) fn links(&self) -> Vec<(String, String)> {
         self.pairs("edges", "SELECT id, source FROM edges ORDER BY id")
     }
 
