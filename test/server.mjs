@@ -37,7 +37,7 @@ export async function startServer(options = {}) {
       // Tests say for themselves who may do what; those that do not are open, whatever name they ask for. A `.dev.vars` is the
       // developer's own.
       bindings: { ...config.vars, ...(registry ? {} : openUnless(vars)), ...vars },
-      kvNamespaces: registry ? { REGISTRY: "registry" } : undefined,
+      kvNamespaces: registry ? { PROJECTS: "projects" } : undefined,
       ratelimits,
       outboundService,
       host: "127.0.0.1",

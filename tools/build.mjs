@@ -42,7 +42,7 @@ const glue = join(scratch, "index.js")
 writeFileSync(glue, readFileSync(glue, "utf8").replace("import source ", "import "))
 // What Rust imports is in a folder that wasm-bindgen has named; worker.js must share it, not have another of its own.
 const [snippets] = readdirSync(join(scratch, "snippets"))
-for (const file of ["worker.js", "rehearsal.js", "together.js"]) {
+for (const file of ["worker.js", "rehearsal.js", "group_commit.js"]) {
   const text = readFileSync(join(root, "src/cloudflare/js", file), "utf8")
   writeFileSync(join(scratch, file), text.replace(/"\.\/(respond|collapse|budget|receiving|sending|stalls)\.js"/g, `"./snippets/${snippets}/src/cloudflare/js/$1.js"`))
 }

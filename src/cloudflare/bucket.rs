@@ -10,7 +10,7 @@ use worker::{Bucket, Env};
 use super::clock;
 use crate::protocol::Millis;
 use crate::storage::Failure;
-use crate::storage::listing::Listed;
+use crate::storage::bucket_page::Listed;
 
 const BINDING: &str = "SEGMENTS";
 

@@ -3,7 +3,7 @@
 use wasm_bindgen::prelude::*;
 use web_sys::Request;
 
-use crate::object::room;
+use crate::object::read_size;
 
 #[wasm_bindgen(module = "/src/cloudflare/js/budget.js")]
 extern "C" {
@@ -45,12 +45,12 @@ pub(super) struct Payer {
 
 /// How much a read may give now. Most of the time there is room for everyone, and who pays does not matter.
 pub(super) fn chunk_bytes(max_bytes: usize, payer: impl FnOnce() -> Payer) -> usize {
-    let bytes = room::chunk_bytes(max_bytes, least_room() as usize);
+    let bytes = read_size::chunk_bytes(max_bytes, least_room() as usize);
     if bytes == max_bytes {
         return bytes;
     }
     let Payer { tenant, address } = payer();
-    room::chunk_bytes(max_bytes, room_for(&tenant, &address) as usize)
+    read_size::chunk_bytes(max_bytes, room_for(&tenant, &address) as usize)
 }
 
 impl Payer {

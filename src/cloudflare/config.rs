@@ -4,9 +4,9 @@ use js_sys::Reflect;
 use wasm_bindgen::JsValue;
 use worker::Env;
 
-use crate::edge::access::Settings;
+use crate::edge::access::EdgeSettings;
 use crate::edge::cpu::CPU_LIMIT_MS;
-use crate::object::Limits;
+use crate::object::Settings;
 use crate::object::producers::ProducerLimits;
 use crate::protocol::Millis;
 use crate::protocol::lifetime::TTL_SECONDS_MAX;
@@ -43,9 +43,9 @@ pub(super) struct Config {
     /// How much CPU time the platform gives a request.
     pub(super) cpu_limit: Millis,
     /// Bounds of one stream.
-    pub(super) limits: Limits,
+    pub(super) settings: Settings,
     /// Whether reads are shared within a data centre.
-    pub(super) shares: bool,
+    pub(super) edge_cache: bool,
     /// Whether debug lines are logged.
     pub(super) debug: bool,
 }
@@ -56,17 +56,19 @@ impl Config {
         let text = |name: &str| env.var(name).ok().map(|value| value.to_string());
         let limit = |name: &str| text(name).and_then(|value| value.parse().ok()).filter(|value| *value > 0);
         let number = |name: &str, default: u64| limit(name).unwrap_or(default);
-        let guarded = GUARDS.iter().any(|name| binding(env, name).is_some());
+        // What makes a server ask for tokens.
+        let has_projects = projects(env).is_some() || binding(env, "PROJECT_KEYS").is_some();
+        let guarded = has_projects || binding(env, "AUTH_TOKEN").is_some();
         let public_streams = text("PUBLIC_STREAMS").is_some_and(|value| value == "on");
         Config {
             sse_lifetime: number("SSE_LIFETIME_SECONDS", SSE_LIFETIME_SECONDS) * 1000,
             cpu_limit: number("CPU_LIMIT_MS", CPU_LIMIT_MS),
-            limits: Limits {
+            settings: Settings {
                 long_poll_timeout: number("LONG_POLL_TIMEOUT_SECONDS", 20) * 1000,
                 chunk_max_bytes: number("CHUNK_MAX_BYTES", CHUNK_BYTES).clamp(CHUNK_MIN_BYTES, 1 << 24)
                     as usize,
                 segments: Some(SegmentLimits {
-                    appends_max: number("SEGMENT_MAX_MESSAGES", 1000),
+                    appends_max: number(SEGMENT_MAX_APPENDS.name_in(env), 1000),
                     bytes_max: number("SEGMENT_MAX_BYTES", 4 << 20).min(SEGMENT_LIMIT_BYTES),
                     closed_bytes_min: number("SEGMENT_MIN_BYTES", SEGMENT_MIN_BYTES),
                 }),
@@ -75,7 +77,7 @@ impl Config {
                 mirrors: false,
                 registries: match text("REGISTRY_STREAM").as_deref() {
                     Some("off") => Registries::Off,
-                    _ if PROJECTS.iter().any(|name| binding(env, name).is_some()) => Registries::PerProject,
+                    _ if has_projects => Registries::PerProject,
                     _ => Registries::One,
                 },
                 producers: ProducerLimits::SERVED,
@@ -84,7 +86,7 @@ impl Config {
                     seconds: limit("RETAIN_SECONDS").map(|seconds| seconds.min(TTL_SECONDS_MAX)),
                 },
             },
-            shares: text("EDGE_CACHE").is_none_or(|cache| cache != "off"),
+            edge_cache: text("EDGE_CACHE").is_none_or(|cache| cache != "off"),
             debug: text("LOG_LEVEL").is_some_and(|level| level == "debug"),
         }
     }
@@ -113,28 +115,53 @@ pub(super) fn stalls(env: &Env) -> Stalls {
 /// The longest: what makes no progress for longer counts as gone (`STALE_MS` of `budget.js`).
 const STALL_MAX_SECONDS: u64 = 120;
 
-/// What makes a server ask for tokens.
-const GUARDS: [&str; 3] = ["AUTH_TOKEN", "PROJECT_KEYS", REGISTRY];
+/// A variable or binding that once had another name.
+struct Renamed {
+    old: &'static str,
+    new: &'static str,
+}
 
-/// What makes it have projects.
-const PROJECTS: [&str; 2] = ["PROJECT_KEYS", REGISTRY];
+/// How many appends a segment takes.
+const SEGMENT_MAX_APPENDS: Renamed = Renamed { old: "SEGMENT_MAX_MESSAGES", new: "SEGMENT_MAX_APPENDS" };
 
 /// The KV namespace of projects.
-pub(super) const REGISTRY: &str = "REGISTRY";
+const PROJECTS: Renamed = Renamed { old: "REGISTRY", new: "PROJECTS" };
+
+impl Renamed {
+    /// The name under which it is set: the present one, unless only the old one is.
+    fn name_in(&self, env: &Env) -> &'static str {
+        if self.is_set_by_old_name(env) { self.old } else { self.new }
+    }
+
+    fn is_set_by_old_name(&self, env: &Env) -> bool {
+        binding(env, self.new).is_none() && binding(env, self.old).is_some()
+    }
+}
+
+/// What is set under an old name, and its present one.
+pub(super) fn renamed(env: &Env) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let by_old_name = [SEGMENT_MAX_APPENDS, PROJECTS].into_iter().filter(|one| one.is_set_by_old_name(env));
+    by_old_name.map(|one| (one.old, one.new))
+}
+
+/// The KV namespace of projects, if it is bound.
+pub(super) fn projects(env: &Env) -> Option<JsValue> {
+    binding(env, PROJECTS.name_in(env))
+}
 
 /// What says who may do what; parts of it are secrets.
-pub(super) fn settings(env: &Env) -> Settings {
+pub(super) fn settings(env: &Env) -> EdgeSettings {
     // What is set, but not as text, must not count as not set.
     let text = |name: &str| {
         let value = binding(env, name)?;
         value.as_string().or_else(|| js_sys::JSON::stringify(&value).ok().map(String::from))
     };
-    Settings {
+    EdgeSettings {
         allow_open: text("ALLOW_OPEN"),
         auth_token: text("AUTH_TOKEN"),
         admin_token: text("ADMIN_TOKEN"),
         project_keys: text("PROJECT_KEYS"),
-        has_registry: binding(env, REGISTRY).is_some(),
+        has_registry: projects(env).is_some(),
         cors_origins: text("CORS_ORIGINS"),
         cors_credentials: text("CORS_CREDENTIALS"),
     }

@@ -66,6 +66,11 @@ pub(super) fn misconfigured(operation: &str, place: &str, cors: Option<&Cors>) {
     }
 }
 
+/// A variable or binding is read under a name that it no longer has.
+pub(super) fn renamed(old: &str, new: &str) {
+    warning("configure", &format!("{old} is now called {new}: rename it; the old name still works"));
+}
+
 fn warning(operation: &str, cause: &str) {
     console_warn!("{}", json!({ "level": "warn", "operation": operation, "cause": cause }));
 }

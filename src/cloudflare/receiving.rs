@@ -7,7 +7,7 @@ use web_sys::Request;
 use worker::Env;
 
 use super::config::stalls;
-use crate::object::room::BODY_SMALL_MAX_BYTES;
+use crate::object::read_size::BODY_SMALL_MAX_BYTES;
 use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_COMING};
 use crate::storage::messages::APPEND_MAX_BYTES;
 

@@ -5,7 +5,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::{ReadableStream, Response, WebSocket};
 
 use super::budget::Payer;
-use crate::object::room::COUNTED_BYTES;
+use crate::object::read_size::COUNTED_BYTES;
 use crate::protocol::bridge::ReplyHead;
 use crate::protocol::cache_policy::{SECRET, SECRET_EVENTS};
 use crate::protocol::names::header;

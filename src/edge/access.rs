@@ -17,7 +17,7 @@ const TOKEN_MIN_CHARS: usize = 16;
 
 /// What a deployment sets.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Settings {
+pub struct EdgeSettings {
     /// `ALLOW_OPEN`.
     pub allow_open: Option<String>,
     /// `AUTH_TOKEN`.
@@ -26,7 +26,7 @@ pub struct Settings {
     pub admin_token: Option<String>,
     /// `PROJECT_KEYS`.
     pub project_keys: Option<String>,
-    /// Whether there is a KV namespace `REGISTRY`.
+    /// Whether there is a KV namespace `PROJECTS`.
     pub has_registry: bool,
     /// `CORS_ORIGINS`.
     pub cors_origins: Option<String>,
@@ -88,16 +88,16 @@ impl Secret {
 
 impl Access {
     /// Chooses the mode. What is set wrongly locks the server: it must not become open by a mistake.
-    pub fn of(settings: &Settings) -> Access {
+    pub fn of(settings: &EdgeSettings) -> Access {
         Access::try_of(settings).unwrap_or_else(|Mistake { why, detail }| Access::Locked { why, detail })
     }
 
-    fn try_of(settings: &Settings) -> Result<Access, Mistake> {
+    fn try_of(settings: &EdgeSettings) -> Result<Access, Mistake> {
         let has_projects = settings.project_keys.is_some() || settings.has_registry;
         Cors::of(settings)?;
         match &settings.auth_token {
             Some(_) if has_projects => {
-                Err("set AUTH_TOKEN, or PROJECT_KEYS and REGISTRY, and not both".to_owned().into())
+                Err("set AUTH_TOKEN, or PROJECT_KEYS and PROJECTS, and not both".to_owned().into())
             }
             Some(token) => Secret::of(token).map(Access::Token).ok_or_else(|| {
                 format!(

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::access::{Secret, Settings};
+use super::access::{EdgeSettings, Secret};
 use super::auth::bearer;
 use crate::protocol::orphans::Ask;
 use crate::protocol::refusal::Refusal;
@@ -14,7 +14,7 @@ pub struct Admin {
 
 impl Admin {
     /// Reads what a deployment sets. A bad token locks nobody out but the administrator.
-    pub fn of(settings: &Settings) -> Admin {
+    pub fn of(settings: &EdgeSettings) -> Admin {
         Admin { token: settings.admin_token.as_deref().and_then(Secret::of) }
     }
 

@@ -3,7 +3,7 @@
 
 use http::Method;
 
-use super::access::Settings;
+use super::access::EdgeSettings;
 use crate::protocol::cors::EXPOSED;
 use crate::protocol::names::header;
 
@@ -29,7 +29,7 @@ enum Site {
 
 impl Cors {
     /// Reads what a deployment sets; without it, no other site.
-    pub fn of(settings: &Settings) -> Result<Cors, String> {
+    pub fn of(settings: &EdgeSettings) -> Result<Cors, String> {
         let is_between = |between: char| between == ',' || between.is_whitespace();
         let words =
             |text: &str| text.split(is_between).filter(|word| !word.is_empty()).map(str::to_owned).collect();

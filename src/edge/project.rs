@@ -1,5 +1,5 @@
 //! A project: who signs its tokens, and which sites' scripts may use it. As `PROJECT_KEYS` and the KV namespace
-//! `REGISTRY` have it, and as a key server has its keys.
+//! `PROJECTS` have it, and as a key server has its keys.
 
 use std::collections::HashMap;
 use std::rc::Rc;

@@ -59,10 +59,8 @@ impl Ahead {
 
     /// Takes the one of a segment that ends there, if it has all of it, and drops what is older.
     pub(super) fn take_whole(known: [&mut Option<Ahead>; 2], end: Offset) -> Option<Writer> {
-        let due = known
-            .into_iter()
-            .filter_map(|one| one.take_if(|one| one.next.segment <= end.segment))
-            .last()?;
+        let due =
+            known.into_iter().filter_map(|one| one.take_if(|one| one.next.segment <= end.segment)).last()?;
         (due.next == end).then(|| due.into_writer())
     }
 
@@ -75,7 +73,7 @@ impl Object {
     /// An append was stored.
     pub(super) fn encode_ahead(&mut self, at: Offset, content: &Content<'_>) {
         let Some(Life::Live(stream)) = &self.life else { return };
-        if self.limits.segments.is_none() || content.span == 0 {
+        if self.settings.segments.is_none() || content.span == 0 {
             return;
         }
         let known = self.ahead.take().filter(|known| known.next == at);

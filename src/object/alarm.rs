@@ -2,7 +2,7 @@
 //! what comes next. Setting it is a billed row.
 
 use super::live::Sockets;
-use super::{Object, Ports, Stop, is_read_live, touch};
+use super::{Error, Object, Ports, is_read_live, touch};
 use crate::protocol::Millis;
 use crate::storage::Failure;
 use crate::stream::{Life, Stream, rotate};
@@ -58,9 +58,9 @@ impl Object {
                 }
                 Ok(Rung::Nothing)
             }
-            Err(Stop::Refused(_)) if was_live => Ok(Rung::Reclaimed),
-            Err(Stop::Refused(_)) => Ok(Rung::Nothing),
-            Err(Stop::Failed(failure)) => {
+            Err(Error::Refused(_)) if was_live => Ok(Rung::Reclaimed),
+            Err(Error::Refused(_)) => Ok(Rung::Nothing),
+            Err(Error::Failed(failure)) => {
                 self.forget();
                 Err(failure)
             }
@@ -115,7 +115,7 @@ impl Object {
     /// After a write: what it sealed goes to the bucket at once, but this object may die before that. Then any alarm will
     /// do: nobody notices a segment that is still in the hot log.
     pub(super) fn arm_for_rotation(&mut self, now: Millis) {
-        if let (Some(limits), Some(Life::Live(stream))) = (self.limits.segments, &self.life)
+        if let (Some(limits), Some(Life::Live(stream))) = (self.settings.segments, &self.life)
             && self.alarm.rings_at.or(self.alarm.wanted_at).is_none()
             && rotate::due(stream, limits).is_some()
         {

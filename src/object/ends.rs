@@ -1,6 +1,6 @@
 //! Where a fork leaves its source (PROTOCOL.md 4.2): segments end where they end, and a sub-offset leads across them.
 
-use super::Stop;
+use super::Error;
 use crate::protocol::fork::{ForkRefusal, Walked};
 use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;
@@ -25,7 +25,7 @@ impl Ends<'_> {
 
     /// Where a fork leaves that was asked for at an offset and so many messages or bytes further; `None` where only others
     /// can count those.
-    pub(super) fn leave(&self, anchor: Offset, sub_offset: u64) -> Result<Option<Offset>, Stop> {
+    pub(super) fn leave(&self, anchor: Offset, sub_offset: u64) -> Result<Option<Offset>, Error> {
         let tail = self.stream.tail;
         let refused = |refusal| Err(Refusal::Fork(refusal).into());
         if anchor > tail {

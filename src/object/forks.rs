@@ -3,7 +3,7 @@
 
 use super::ends::Ends;
 use super::live::Sockets;
-use super::{Answer, Object, Ports, Stop};
+use super::{Answer, Error, Object, Ports};
 use crate::protocol::Millis;
 use crate::protocol::command::Create;
 use crate::protocol::fork::{
@@ -16,7 +16,7 @@ use crate::protocol::sse::Events;
 use crate::storage::Failure;
 use crate::storage::chunk::Chunk;
 use crate::storage::commit::{Change, Released, commit};
-use crate::storage::forks::{self, Link, Hold};
+use crate::storage::forks::{self, Hold, Link};
 use crate::storage::messages::{self, ROW_MAX_BYTES};
 use crate::stream::create::{Creating, fork};
 use crate::stream::fork::{Step, Way, owners, owners_until};
@@ -59,7 +59,7 @@ impl Object {
         (path, content_type): (&str, Option<&str>),
         asked: &ForkRequest,
         now: Millis,
-    ) -> Result<Answer, Stop> {
+    ) -> Result<Answer, Error> {
         let source = asked.source.as_str();
         if source == path {
             return Err(Refusal::Fork(ForkRefusal::SourceNotFound).into());
@@ -93,7 +93,7 @@ impl Object {
         (path, request): (&str, &Create<'_>),
         (asking, told): (Asking, Result<Told, Failure>),
         now: Millis,
-    ) -> Result<Answer, Stop> {
+    ) -> Result<Answer, Error> {
         let link = asking.link.clone();
         let confirmed = self.decide(ports, (path, request), (asking, told), now);
         if !matches!(confirmed, Ok(Answer::Ask(_))) {
@@ -101,7 +101,7 @@ impl Object {
             self.asking.retain(|asked| asked.id != link);
             self.links = Links::Unknown;
         }
-        if let Err(Stop::Failed(_)) = confirmed {
+        if let Err(Error::Failed(_)) = confirmed {
             self.forget();
         }
         confirmed
@@ -113,7 +113,7 @@ impl Object {
         (path, request): (&str, &Create<'_>),
         (asking, told): (Asking, Result<Told, Failure>),
         now: Millis,
-    ) -> Result<Answer, Stop> {
+    ) -> Result<Answer, Error> {
         let Asking { link, way, .. } = asking;
         let asked = request.fork.as_ref().ok_or(Refusal::NotFound)?;
         let way = match (way, told?) {
@@ -245,10 +245,10 @@ impl Object {
         let referred = self.grant(ports, path, asked, now);
         match referred {
             Ok(granted) => Ok(Referenced::Granted(Box::new(granted))),
-            Err(Stop::Refused(Refusal::Fork(refusal))) => Ok(Referenced::Refused(refusal)),
-            Err(Stop::Refused(Refusal::Gone)) => Ok(Referenced::Refused(ForkRefusal::SourceGone)),
-            Err(Stop::Refused(_)) => Ok(Referenced::Refused(ForkRefusal::SourceNotFound)),
-            Err(Stop::Failed(failure)) => {
+            Err(Error::Refused(Refusal::Fork(refusal))) => Ok(Referenced::Refused(refusal)),
+            Err(Error::Refused(Refusal::Gone)) => Ok(Referenced::Refused(ForkRefusal::SourceGone)),
+            Err(Error::Refused(_)) => Ok(Referenced::Refused(ForkRefusal::SourceNotFound)),
+            Err(Error::Failed(failure)) => {
                 self.forget();
                 Err(failure)
             }
@@ -261,7 +261,7 @@ impl Object {
         path: &str,
         asked: &Reference,
         now: Millis,
-    ) -> Result<Inheritance, Stop> {
+    ) -> Result<Inheritance, Error> {
         let Reference { link, valid_until, .. } = asked;
         if now > *valid_until || forks::hold(ports.sql, link)? == Hold::Released {
             return Err(Failure::new("grant fork", "it was asked for too long ago").into());

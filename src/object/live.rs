@@ -95,7 +95,7 @@ impl Object {
         };
         match chunk {
             Ok(chunk) => {
-                let guarded = self.limits.guarded;
+                let guarded = self.settings.guarded;
                 let telling = Telling { sockets, stream, guarded, start, chunk, now };
                 if telling.is_pushed(reader_count) {
                     telling.tell_bridges();

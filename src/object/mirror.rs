@@ -51,7 +51,7 @@ impl Delivery {
 impl Object {
     /// Whether there may be something to tell.
     pub fn may_have_notices(&self) -> bool {
-        self.limits.mirrors
+        self.settings.mirrors
             && self.outbox == Outbox::Unknown
             && match &self.life {
                 // One that begins with the first segment of all, and has not rotated it, has nothing to tell.
@@ -120,6 +120,6 @@ impl Object {
 
     /// When it is now, if what happens is to be noted for the mirror.
     pub(super) fn noted_at(&self, now: Millis) -> Option<Millis> {
-        self.limits.mirrors.then_some(now)
+        self.settings.mirrors.then_some(now)
     }
 }

@@ -5,8 +5,8 @@
 
 pub mod ahead;
 pub mod alarm;
-pub mod cold;
 mod ends;
+pub mod fetch;
 pub mod forks;
 pub mod live;
 pub mod mirror;
@@ -14,9 +14,9 @@ pub mod orphans;
 pub mod plan;
 pub mod producers;
 pub mod read;
+pub mod read_size;
 pub mod registry;
 pub mod retention;
-pub mod room;
 pub mod rotation;
 pub mod write;
 
@@ -36,7 +36,7 @@ use crate::stream::rotate::{self, SegmentLimits};
 use crate::stream::{Life, Stream};
 use ahead::Ahead;
 use alarm::Alarm;
-use cold::Cold;
+use fetch::PendingRead;
 use forks::{Asking, Links};
 use live::{Park, Sockets};
 use mirror::Outbox;
@@ -56,7 +56,7 @@ pub struct Ports<'p, S> {
 
 /// Bounds that a deployment chooses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
+pub struct Settings {
     /// How long a long-poll waits.
     pub long_poll_timeout: Millis,
     /// How many bytes one read gives, about (see `storage::messages::read`).
@@ -80,7 +80,7 @@ pub struct Limits {
 /// The server of one stream.
 #[derive(Debug)]
 pub struct Object {
-    limits: Limits,
+    settings: Settings,
     life: Option<Life>,
     announced: Option<Announced>,
     producers: Producers,
@@ -124,22 +124,22 @@ impl Announced {
 
 /// How a request ends when it does not end well: the protocol says no, or we could not.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Stop {
+pub enum Error {
     /// The protocol says no.
     Refused(Refusal),
     /// We could not.
     Failed(Failure),
 }
 
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Stop {
-        Stop::Refused(refusal)
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        Error::Refused(refusal)
     }
 }
 
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Stop {
-        Stop::Failed(failure)
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        Error::Failed(failure)
     }
 }
 
@@ -150,8 +150,8 @@ pub enum Answer {
     Reply(Reply),
     /// A socket, over which the response will come or go on.
     Park(Park),
-    /// Bytes from elsewhere are needed first: [`Object::thaw`] answers with them.
-    Cold(Cold),
+    /// Bytes from elsewhere are needed first: [`Object::resume`] answers with them.
+    Fetch(PendingRead),
     /// Another stream is to be asked first: [`Object::confirm`] answers with what it says.
     Ask(Asking),
 }
@@ -164,12 +164,12 @@ impl From<Reply> for Answer {
 
 impl Object {
     /// An object that has not read its state yet.
-    pub fn new(limits: Limits) -> Object {
+    pub fn new(settings: Settings) -> Object {
         Object {
-            limits,
+            settings,
             life: None,
             announced: None,
-            producers: Producers::new(limits.producers),
+            producers: Producers::new(settings.producers),
             garbage: Garbage::Unknown,
             encoding: None,
             ahead: None,
@@ -193,7 +193,7 @@ impl Object {
         path: &str,
         command: &Command<'_>,
         now: Millis,
-    ) -> Result<Answer, Stop> {
+    ) -> Result<Answer, Error> {
         let served = match command {
             Command::Create(create) => self.create(ports, path, create, now),
             Command::Append(append) => self.append(ports, append, now),
@@ -202,7 +202,7 @@ impl Object {
             Command::Head => self.metadata(ports, now),
             Command::Read(read) => self.read(ports, path, read, now),
         };
-        if let Err(Stop::Failed(_)) = served {
+        if let Err(Error::Failed(_)) = served {
             // What was committed is not known here: the next request reads it again.
             self.forget();
         }
@@ -211,13 +211,13 @@ impl Object {
 
     /// How much the next reads give, which depends on what others have not taken yet.
     pub fn give_at_most(&mut self, chunk_bytes: usize) {
-        self.limits.chunk_max_bytes = chunk_bytes;
+        self.settings.chunk_max_bytes = chunk_bytes;
     }
 
     /// Drops what is in memory. What is being deleted or asked is so all the same.
     pub fn forget(&mut self) {
         let asking = std::mem::take(&mut self.asking);
-        *self = Object { sweeps: self.sweeps, asking, alarm: Alarm::lost(), ..Object::new(self.limits) };
+        *self = Object { sweeps: self.sweeps, asking, alarm: Alarm::lost(), ..Object::new(self.settings) };
     }
 
     /// Whether anything is in memory yet.
@@ -230,7 +230,7 @@ impl Object {
         if self.life.is_none() {
             let stream_row::Loaded { mut life, has_links } = stream_row::load(sql)?;
             if let Some(stream) = life.stored_mut() {
-                stream.public &= !self.limits.hides_public;
+                stream.public &= !self.settings.hides_public;
             }
             self.links = if has_links { Links::Unknown } else { Links::Nothing };
             // Whoever is connected was told before the object went to sleep. Where that is not so (it died between
@@ -246,7 +246,7 @@ impl Object {
     /// The stream, if it is there. One that has expired is ended here and now, whether or not its alarm has come, so
     /// that it does not come back when memory is lost. A stream with a TTL does not expire while somebody reads it
     /// live (PROTOCOL.md 5.1). A segment whose time is over is dropped in the same way.
-    fn stream<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<&mut Stream, Stop> {
+    fn stream<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<&mut Stream, Error> {
         if let Life::Live(stream) = self.load(ports.sql)?
             && stream.expires_at().is_some_and(|at| now >= at)
         {
@@ -271,7 +271,7 @@ impl Object {
         &mut self,
         ports: &Ports<'_, S>,
         now: Millis,
-    ) -> Result<(&mut Stream, &mut Producers), Stop> {
+    ) -> Result<(&mut Stream, &mut Producers), Error> {
         self.stream(ports, now)?;
         match &mut self.life {
             Some(Life::Live(stream)) => Ok((stream, &mut self.producers)),
@@ -309,7 +309,7 @@ impl Object {
         released: Option<Released<'_>>,
         now: Millis,
     ) -> Result<(), Failure> {
-        let limits = self.limits.segments;
+        let limits = self.settings.segments;
         let Some(stream) = self.load(ports.sql)?.stored() else { return Ok(()) };
         let ended = delete(stream);
         let uploading = limits.and_then(|limits| rotate::due(stream, limits));
@@ -339,13 +339,13 @@ impl Object {
     }
 
     fn dismiss_readers<S: Sockets>(&self, ports: &Ports<'_, S>, stream: &Stream, refusal: &Refusal) {
-        let audience = Audience::of(self.limits.guarded, stream.public, false);
+        let audience = Audience::of(self.settings.guarded, stream.public, false);
         live::dismiss(ports.sockets, (audience, refusal), stream.incarnation, stream.tail);
     }
 
     fn have_ended(&mut self) {
         self.announced = None;
-        self.producers = Producers::new(self.limits.producers);
+        self.producers = Producers::new(self.settings.producers);
         self.trims_at = TrimsAt::NextRotation;
         // What may still rotate of it is read.
         (self.ahead, self.sealed_ahead) = (None, None);
@@ -358,11 +358,11 @@ impl Object {
         ports: &Ports<'_, S>,
         command: &Command<'_>,
         now: Millis,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Error> {
         let reads = matches!(command, Command::Read(_) | Command::Head);
         match self.stream(ports, now) {
             Ok(stream) if stream.public && reads => Ok(()),
-            Ok(_) | Err(Stop::Refused(_)) => Err(Refusal::Unauthorized { given: false }.into()),
+            Ok(_) | Err(Error::Refused(_)) => Err(Refusal::Unauthorized { given: false }.into()),
             Err(failed) => {
                 self.forget();
                 Err(failed)
@@ -371,8 +371,8 @@ impl Object {
     }
 
     #[inline(never)]
-    fn metadata<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Answer, Stop> {
-        let guarded = self.limits.guarded;
+    fn metadata<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Answer, Error> {
+        let guarded = self.settings.guarded;
         let stream = self.stream(ports, now)?;
         let (closed, public) = (stream.closure.is_closed(), stream.public);
         let reply = Reply::metadata(&stream.content_type, stream.tail, closed, public, stream.lifetime);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::cold::{Bound, Cold, Fetch, Part, Segment};
+use super::fetch::{Bound, Fetch, Part, PendingRead, Segment};
 use crate::protocol::content_type::Format;
 use crate::protocol::fork::{Inherit, Owner};
 use crate::protocol::offset::Offset;
@@ -75,7 +75,7 @@ pub(super) fn plan(
     place: Place<'_>,
     (of_late, learnt): (&mut Shapes, Shapes),
     bound: Bound,
-) -> Result<Cold, Failure> {
+) -> Result<PendingRead, Failure> {
     let Bound { max_bytes, events, .. } = bound;
     let (fetches, parts) = (Vec::new(), Vec::new());
     let mut plan = Plan { place, max_bytes, events, fetches, parts, from: place.start, bytes: 0 };
@@ -89,7 +89,7 @@ pub(super) fn plan(
             break;
         }
     }
-    Ok(Cold {
+    Ok(PendingRead {
         fetches: plan.fetches,
         parts: plan.parts,
         path: place.path.to_owned(),

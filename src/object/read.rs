@@ -1,9 +1,9 @@
 //! Reads: one bounded chunk, and at the tail whatever the mode asks for.
 
-use super::cold::{Bound, Cold, Fetched, Thawed};
+use super::fetch::{Bound, Fetched, PendingRead, Resumed};
 use super::live::{FRAME_MAX_BYTES, LIVE_READERS_MAX, Park, Sockets};
 use super::plan::{self, Shapes};
-use super::{Answer, Limits, Object, Ports, Stop, touch};
+use super::{Answer, Error, Object, Ports, Settings, touch};
 use crate::protocol::bridge::{Attachment, BridgeKind, Channel, Place};
 use crate::protocol::cache_policy::{Audience, CachePolicy};
 use crate::protocol::command::{Read, ReadMode};
@@ -30,28 +30,28 @@ impl Object {
         path: &str,
         request: &Read,
         now: Millis,
-    ) -> Result<Answer, Stop> {
+    ) -> Result<Answer, Error> {
         if request.mode != ReadMode::CatchUp {
             // First what is due to the readers that are there, so that a new one begins where they are.
             self.announce(ports, now)?;
         }
-        let limits = self.limits;
+        let settings = self.settings;
         let stream = self.stream(ports, now)?;
         let start = begin(stream, request.from)?;
         touch(ports.sql, stream, now)?;
-        let max_bytes = limits.chunk_max_bytes;
+        let max_bytes = settings.chunk_max_bytes;
         let is_elsewhere = start < stream.own_start() || start.segment < stream.hot_from;
         if is_elsewhere && start != stream.tail {
             let bound = Bound::of_chunk(max_bytes, request.mode);
-            return self.plan(ports, (path, start), Shapes::default(), bound).map(Answer::Cold);
+            return self.plan(ports, (path, start), Shapes::default(), bound).map(Answer::Fetch);
         }
         let format = stream.content_type.format();
         let mut chunk = messages::read(ports.sql, format, start, stream.tail, max_bytes)?;
         if let Some(fewer) = fewer_bytes(request, format, &chunk, max_bytes) {
             chunk = messages::read(ports.sql, format, start, stream.tail, fewer)?;
         }
-        let keyed = is_keyed(stream, request, limits, now);
-        let reading = Reading { stream, start, request, now, limits, kept_until: None, keyed };
+        let keyed = is_keyed(stream, request, settings, now);
+        let reading = Reading { stream, start, request, now, settings, kept_until: None, keyed };
         let answer = reading.answer(chunk);
         self.admit(ports, answer)
     }
@@ -62,25 +62,25 @@ impl Object {
         (path, start): (&str, Offset),
         learnt: Shapes,
         bound: Bound,
-    ) -> Result<Cold, Stop> {
+    ) -> Result<PendingRead, Error> {
         let Some(Life::Live(stream)) = &self.life else { return Err(Refusal::NotFound.into()) };
         let place = plan::Place { stream, path, start };
         Ok(plan::plan(ports.sql, place, (&mut self.shapes, learnt), bound)?)
     }
 
     /// Answers a read with what it needed from elsewhere, if the stream is still as it was; else it may need other bytes.
-    pub fn thaw<S: Sockets>(
+    pub fn resume<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
         request: &Read,
-        (cold, fetched): (&Cold, &[Fetched]),
+        (pending, fetched): (&PendingRead, &[Fetched]),
         now: Millis,
-    ) -> Result<Answer, Stop> {
+    ) -> Result<Answer, Error> {
         if fetched.contains(&Fetched::Busy) {
             return Err(Refusal::Busy { why: TOO_MUCH_IS_HELD }.into());
         }
-        let given = std::mem::replace(&mut self.limits.chunk_max_bytes, cold.bound.max_bytes);
-        let answer = self.thaw_as_planned(ports, request, (cold, fetched), now);
+        let given = std::mem::replace(&mut self.settings.chunk_max_bytes, pending.bound.max_bytes);
+        let answer = self.thaw_as_planned(ports, request, (pending, fetched), now);
         // What this read gives says nothing of the next one's.
         self.give_at_most(given);
         answer
@@ -90,39 +90,41 @@ impl Object {
         &mut self,
         ports: &Ports<'_, S>,
         request: &Read,
-        (cold, fetched): (&Cold, &[Fetched]),
+        (pending, fetched): (&PendingRead, &[Fetched]),
         now: Millis,
-    ) -> Result<Answer, Stop> {
-        let limits = self.limits;
+    ) -> Result<Answer, Error> {
+        let settings = self.settings;
         let stream = self.stream(ports, now)?;
-        let (is_same_life, earliest) = (stream.incarnation == cold.incarnation, stream.start());
-        if is_same_life && cold.start < earliest && request.from == ReadFrom::Start {
+        let (is_same_life, earliest) = (stream.incarnation == pending.incarnation, stream.start());
+        if is_same_life && pending.start < earliest && request.from == ReadFrom::Start {
             // Whoever asks for the start is not told that it was elsewhere a moment ago.
-            return self.read(ports, &cold.path, request, now);
+            return self.read(ports, &pending.path, request, now);
         }
-        if !is_same_life || cold.start < earliest {
+        if !is_same_life || pending.start < earliest {
             return Err(Refusal::OffsetGone { earliest }.into());
         }
-        let chunk = match self.take_apart(ports, (cold, fetched))? {
+        let chunk = match self.take_apart(ports, (pending, fetched))? {
             Ok(chunk) => chunk,
-            Err(other) => return Ok(Answer::Cold(other)),
+            Err(other) => return Ok(Answer::Fetch(other)),
         };
         let stream = self.stream(ports, now)?;
-        if cold.is_overtaken(&chunk, stream, limits) {
-            return self.read(ports, &cold.path, request, now);
+        if pending.is_overtaken(&chunk, stream, settings) {
+            return self.read(ports, &pending.path, request, now);
         }
         let format = stream.content_type.format();
-        if !cold.bound.is_cut
-            && let Some(fewer) = fewer_bytes(request, format, &chunk, limits.chunk_max_bytes)
+        if !pending.bound.is_cut
+            && let Some(fewer) = fewer_bytes(request, format, &chunk, settings.chunk_max_bytes)
         {
-            let place = (cold.path.as_str(), cold.start);
-            return self.plan(ports, place, cold.learnt.clone(), Bound::of_events(fewer)).map(Answer::Cold);
+            let place = (pending.path.as_str(), pending.start);
+            return self
+                .plan(ports, place, pending.learnt.clone(), Bound::of_events(fewer))
+                .map(Answer::Fetch);
         }
         // What goes first bounds the whole of it.
-        let oldest = cold.oldest_written_at().zip(window(stream, limits.retention));
+        let oldest = pending.oldest_written_at().zip(window(stream, settings.retention));
         let kept_until = oldest.map(|(written_at, window)| written_at + window);
-        let keyed = is_keyed(stream, request, limits, now);
-        let reading = Reading { stream, start: cold.start, request, now, limits, kept_until, keyed };
+        let keyed = is_keyed(stream, request, settings, now);
+        let reading = Reading { stream, start: pending.start, request, now, settings, kept_until, keyed };
         let answer = reading.answer(chunk);
         if matches!(answer, Answer::Park(_)) {
             // Others have to be told first, so that this one begins where they are.
@@ -135,14 +137,14 @@ impl Object {
     fn take_apart<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
-        (cold, fetched): (&Cold, &[Fetched]),
-    ) -> Result<Result<Chunk, Cold>, Stop> {
-        let limits = self.limits;
+        (pending, fetched): (&PendingRead, &[Fetched]),
+    ) -> Result<Result<Chunk, PendingRead>, Error> {
+        let settings = self.settings;
         let Some(Life::Live(stream)) = &mut self.life else { return Err(Refusal::NotFound.into()) };
-        let learnt = match cold.thaw(ports.sql, stream, (fetched, &mut self.shapes), limits)? {
-            Thawed::Chunk(chunk) => return Ok(Ok(chunk)),
-            Thawed::Learnt(learnt) => learnt,
-            Thawed::Rotated(owner, hot_from) => {
+        let learnt = match pending.resume(ports.sql, stream, (fetched, &mut self.shapes), settings)? {
+            Resumed::Chunk(chunk) => return Ok(Ok(chunk)),
+            Resumed::Learnt(learnt) => learnt,
+            Resumed::Rotated(owner, hot_from) => {
                 if let Some(fork) = stream.fork.as_deref_mut() {
                     fork.owner_rotated(&owner, hot_from);
                     // Once for each segment, so that whoever asks next need not ask its owner.
@@ -155,10 +157,10 @@ impl Object {
                 Shapes::default()
             }
         };
-        self.plan(ports, (&cold.path, cold.start), learnt, cold.bound).map(Err)
+        self.plan(ports, (&pending.path, pending.start), learnt, pending.bound).map(Err)
     }
 
-    fn admit<S: Sockets>(&self, ports: &Ports<'_, S>, answer: Answer) -> Result<Answer, Stop> {
+    fn admit<S: Sockets>(&self, ports: &Ports<'_, S>, answer: Answer) -> Result<Answer, Error> {
         if matches!(answer, Answer::Park(_)) && ports.sockets.count() >= LIVE_READERS_MAX {
             return Err(Refusal::TooManyReaders.into());
         }
@@ -171,21 +173,21 @@ struct Reading<'r> {
     start: Offset,
     request: &'r Read,
     now: Millis,
-    limits: Limits,
+    settings: Settings,
     /// When the first of it is dropped, if that is known.
     kept_until: Option<Millis>,
     /// Whether it was asked for with a reader key that is valid.
     keyed: bool,
 }
 
-fn is_keyed(stream: &Stream, request: &Read, limits: Limits, now: Millis) -> bool {
+fn is_keyed(stream: &Stream, request: &Read, settings: Settings, now: Millis) -> bool {
     let is_valid = |given: &String| reader_key::is_valid(&stream.reader_key, given, now);
-    limits.guarded && !stream.public && request.reader_key.as_ref().is_some_and(is_valid)
+    settings.guarded && !stream.public && request.reader_key.as_ref().is_some_and(is_valid)
 }
 
 impl Reading<'_> {
     fn audience(&self) -> Audience {
-        Audience::of(self.limits.guarded, self.stream.public, self.keyed)
+        Audience::of(self.settings.guarded, self.stream.public, self.keyed)
     }
 
     /// What its URL says of where it begins. One past the tail is another place as soon as there is more: like `now`, it says
@@ -207,7 +209,7 @@ impl Reading<'_> {
         if !self.renews() {
             return reply;
         }
-        reply.with_reader_key(self.stream.reader_key(self.limits.guarded, self.now))
+        reply.with_reader_key(self.stream.reader_key(self.settings.guarded, self.now))
     }
 
     fn answer(&self, chunk: Chunk) -> Answer {
@@ -253,7 +255,7 @@ impl Reading<'_> {
             return Answer::Reply(self.renewed(nothing_more));
         }
         // It is sent when time is up, by the edge, and whoever waits until then is to get the same.
-        let cursor = self.stream.cursor(self.now + self.limits.long_poll_timeout, self.request.cursor);
+        let cursor = self.stream.cursor(self.now + self.settings.long_poll_timeout, self.request.cursor);
         let nothing_new =
             Reply::nothing_new(self.audience(), self.stream.tail, CachePolicy::Never, Some(cursor));
         Answer::Park(self.park(BridgeKind::LongPoll, self.renewed(nothing_new), None))

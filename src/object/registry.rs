@@ -4,7 +4,7 @@
 
 use http::Method;
 
-use super::{Object, Ports, Stop};
+use super::{Error, Object, Ports};
 use crate::object::live::Sockets;
 use crate::protocol::command::{Append, Command, RequestHead};
 use crate::protocol::listing::{Ask, Described};
@@ -72,7 +72,7 @@ impl Report {
 impl Object {
     /// Whether there may be something to report.
     pub fn may_have_reports(&self) -> bool {
-        self.limits.registries != Registries::Off
+        self.settings.registries != Registries::Off
             && self.reported == Reported::Unknown
             && !matches!(self.life, Some(Life::Unborn) | None)
     }
@@ -88,7 +88,7 @@ impl Object {
         if !self.may_have_reports() {
             return Ok(None);
         }
-        let unreported = unreported(ports.sql, self.limits.registries, LIVES_AT_ONCE_MAX)?;
+        let unreported = unreported(ports.sql, self.settings.registries, LIVES_AT_ONCE_MAX)?;
         if unreported.is_none() {
             self.reported = Reported::All;
         }
@@ -97,7 +97,7 @@ impl Object {
 
     /// The registry has been told.
     pub fn reported<S: Sockets>(&mut self, ports: &Ports<'_, S>, report: &Report) -> Result<(), Failure> {
-        let change = Change::Report { through: report.through, registries: self.limits.registries };
+        let change = Change::Report { through: report.through, registries: self.settings.registries };
         let committed = commit(ports.sql, &change);
         if committed.is_err() {
             self.forget();
@@ -121,18 +121,18 @@ impl Object {
         for event in events.chunks(3) {
             let append = append_of(producer, event)?;
             let mut appended = self.serve(ports, path, &append, now);
-            if appended == Err(Stop::Refused(Refusal::NotFound)) {
+            if appended == Err(Error::Refused(Refusal::NotFound)) {
                 let json = |name: &str| (name == header::CONTENT_TYPE).then(|| EVENT_TYPE.to_owned());
                 let head = RequestHead { method: &Method::PUT, url: "", header: &json, random };
-                let create = Command::parse(&head, b"").map_err(Stop::Refused);
+                let create = Command::parse(&head, b"").map_err(Error::Refused);
                 appended = create.and_then(|create| self.serve(ports, path, &create, now));
                 appended = appended.and_then(|_| self.serve(ports, path, &append, now));
             }
             match appended {
                 // A newer life is known: this is an old report that was on its way for long.
-                Ok(_) | Err(Stop::Refused(Refusal::StaleEpoch { .. })) => {}
-                Err(Stop::Refused(refusal)) => return Err(Failure::new("record stream", refusal.message())),
-                Err(Stop::Failed(failure)) => return Err(failure),
+                Ok(_) | Err(Error::Refused(Refusal::StaleEpoch { .. })) => {}
+                Err(Error::Refused(refusal)) => return Err(Failure::new("record stream", refusal.message())),
+                Err(Error::Failed(failure)) => return Err(failure),
             }
         }
         Ok(())
@@ -162,8 +162,8 @@ impl Object {
                 };
                 Ok(Some(described.to_json().get().to_owned()))
             }
-            Err(Stop::Refused(_)) => Ok(None),
-            Err(Stop::Failed(failure)) => {
+            Err(Error::Refused(_)) => Ok(None),
+            Err(Error::Failed(failure)) => {
                 self.forget();
                 Err(failure)
             }

@@ -2,7 +2,7 @@
 //! those of a stream that ended (`rotation.rs`).
 
 use super::rotation::Garbage;
-use super::{Limits, Object};
+use super::{Object, Settings};
 use crate::protocol::Millis;
 use crate::storage::commit::{Change, commit};
 use crate::storage::{Failure, Sql, segments};
@@ -54,13 +54,13 @@ impl Object {
 
     fn drop_oldest(&mut self, sql: &dyn Sql, now: Millis) -> Result<(bool, TrimsAt), Failure> {
         let nothing = Ok((false, TrimsAt::NextRotation));
-        let Limits { retention, segments: Some(_), .. } = self.limits else { return nothing };
+        let Settings { retention, segments: Some(_), .. } = self.settings else { return nothing };
         let Life::Live(stream) = self.load(sql)? else { return nothing };
         let Some(keep) = keep(stream, retention, now) else { return nothing };
         let kept = segments::first_kept(sql, &keep)?;
         let oldest_until = kept.zip(window(stream, retention)).map(|(kept, window)| kept.written_at + window);
         let trims_at = oldest_until.map_or(TrimsAt::NextRotation, TrimsAt::At);
-        let first_segment = kept.map_or(stream.hot_from, |kept| kept.segment);
+        let first_segment = kept.map_or(stream.hot_from, |kept| kept.number);
         if first_segment == stream.first_segment {
             return Ok((false, trims_at));
         }

@@ -71,7 +71,7 @@ impl Object {
 
     /// Whether there may be something to do.
     pub(super) fn has_work(&self) -> bool {
-        self.limits.segments.is_some_and(|limits| match &self.life {
+        self.settings.segments.is_some_and(|limits| match &self.life {
             // What begins with the first segment of all leaves none behind.
             Some(Life::Live(stream) | Life::Gone(stream)) => {
                 due(stream, limits).is_some()
@@ -84,7 +84,7 @@ impl Object {
 
     /// The next thing to do.
     pub fn next_work<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> Result<Option<Work>, Failure> {
-        let Some(limits) = self.limits.segments.filter(|_| self.sweeps == 0) else { return Ok(None) };
+        let Some(limits) = self.settings.segments.filter(|_| self.sweeps == 0) else { return Ok(None) };
         let (garbage, begun) = (self.garbage, self.encoding.take());
         self.load(ports.sql)?;
         let floor = match self.life.as_ref().expect("it was loaded above") {
@@ -129,7 +129,7 @@ impl Object {
         now: Millis,
     ) -> Result<(), Failure> {
         let segment = &upload.segment;
-        let (limits, noted_at) = (self.limits.segments, self.noted_at(now));
+        let (limits, noted_at) = (self.settings.segments, self.noted_at(now));
         let Some(stream) = self.load(ports.sql)?.stored_mut() else { return Ok(()) };
         let due = limits.and_then(|limits| due(stream, limits));
         if stream.incarnation != segment.incarnation || due != Some(segment.number) {

@@ -3,7 +3,7 @@
 use super::live::{Sockets, send_away};
 use super::producers::{Memo, Producers};
 use super::registry::Reported;
-use super::{Announced, Answer, Limits, Object, Ports, Stop, touch};
+use super::{Announced, Answer, Error, Object, Ports, Settings, touch};
 use crate::protocol::Millis;
 use crate::protocol::command::{Append, Close, Create};
 use crate::protocol::content_type::ContentType;
@@ -16,7 +16,7 @@ use crate::storage::commit::{Change, commit, tail_after};
 use crate::stream::append::{Appending, Content, append};
 use crate::stream::close::{Closing, close};
 use crate::stream::create::{Creating, create};
-use crate::stream::fence::ProducerState;
+use crate::stream::producer::ProducerState;
 use crate::stream::reader_key;
 use crate::stream::rotate::{Fill, fills};
 use crate::stream::{Closure, Life, Stream};
@@ -29,18 +29,18 @@ impl Object {
         path: &str,
         request: &Create<'_>,
         now: Millis,
-    ) -> Result<Answer, Stop> {
-        if request.retention.is_some() && self.limits.segments.is_none() {
+    ) -> Result<Answer, Error> {
+        if request.retention.is_some() && self.settings.segments.is_none() {
             let why = "this server has no bucket for segments, and so never drops any";
             return Err(Refusal::InvalidHeader { name: "Stream-Retention", why }.into());
         }
-        if request.public && self.limits.hides_public {
+        if request.public && self.settings.hides_public {
             let why = "this server has no public streams: PUBLIC_STREAMS in its configuration must be on";
             return Err(Refusal::InvalidHeader { name: "Stream-Public", why }.into());
         }
         match self.stream(ports, now) {
             Ok(stream) => touch(ports.sql, stream, now)?,
-            Err(Stop::Refused(_)) => {}
+            Err(Error::Refused(_)) => {}
             Err(failed) => return Err(failed),
         }
         match create(self.load(ports.sql)?, request, now)? {
@@ -59,8 +59,8 @@ impl Object {
         ports: &Ports<'_, S>,
         request: &Create<'_>,
         now: Millis,
-    ) -> Result<Answer, Stop> {
-        let guarded = self.limits.guarded;
+    ) -> Result<Answer, Error> {
+        let guarded = self.settings.guarded;
         let Life::Live(stream) = self.load(ports.sql)? else { return Err(Refusal::NotFound.into()) };
         if request.rekeys || guarded && !reader_key::is_secret(&stream.reader_key) {
             let secret = reader_key::secret(&request.reader_key);
@@ -82,10 +82,10 @@ impl Object {
         (path, request): (&str, &Create<'_>),
         (mut stream, content): (Box<Stream>, &Content<'_>),
         now: Millis,
-    ) -> Result<Answer, Stop> {
-        let guarded = self.limits.guarded;
-        let seals = self.limits.segments.is_some_and(|limits| fills(&stream, content, limits));
-        let registries = self.limits.registries;
+    ) -> Result<Answer, Error> {
+        let guarded = self.settings.guarded;
+        let seals = self.settings.segments.is_some_and(|limits| fills(&stream, content, limits));
+        let registries = self.settings.registries;
         commit(ports.sql, &Change::Create { path, stream: &stream, content, seals, registries })?;
         follow(&mut stream, content, seals);
         let reply = Reply::created(&request.location, &stream.content_type, stream.tail, request.closed)
@@ -108,8 +108,8 @@ impl Object {
         ports: &Ports<'_, S>,
         request: &Append<'_>,
         now: Millis,
-    ) -> Result<Answer, Stop> {
-        let limits = self.limits;
+    ) -> Result<Answer, Error> {
+        let settings = self.settings;
         let (stream, producers) = self.stream_and_producers(ports, now)?;
         let known = producers.known(ports.sql, stream, request.producer.as_ref())?;
         match append(stream, known, request)? {
@@ -123,7 +123,7 @@ impl Object {
                     closes,
                 };
                 let at = stream.tail;
-                writing.store(ports.sql, stream, producers, (now, limits))?;
+                writing.store(ports.sql, stream, producers, (now, settings))?;
                 let reply = Reply::appended(stream.tail, request.closes, request.producer.as_ref());
                 self.encode_ahead(at, &content);
                 self.arm_for_rotation(now);
@@ -138,8 +138,8 @@ impl Object {
         ports: &Ports<'_, S>,
         request: &Close,
         now: Millis,
-    ) -> Result<Answer, Stop> {
-        let limits = self.limits;
+    ) -> Result<Answer, Error> {
+        let settings = self.settings;
         let (stream, producers) = self.stream_and_producers(ports, now)?;
         let producer = request.producer.as_ref();
         let known = producers.known(ports.sql, stream, producer)?;
@@ -155,7 +155,7 @@ impl Object {
                     ports.sql,
                     stream,
                     producers,
-                    (now, limits),
+                    (now, settings),
                 )?;
                 let reply = Reply::closed(stream.tail, producer);
                 self.arm_for_rotation(now);
@@ -165,7 +165,7 @@ impl Object {
     }
 
     #[inline(never)]
-    pub(super) fn delete<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Answer, Stop> {
+    pub(super) fn delete<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Answer, Error> {
         self.stream(ports, now)?;
         self.end(ports, now)?;
         Ok(Reply::deleted().into())
@@ -187,12 +187,12 @@ impl Writing<'_> {
         sql: &dyn Sql,
         stream: &mut Stream,
         producers: &mut Producers,
-        (now, limits): (Millis, Limits),
-    ) -> Result<(), Stop> {
+        (now, settings): (Millis, Settings),
+    ) -> Result<(), Error> {
         let lease_until = stream.touch(now);
         let Writing { content, stream_seq, producer, closes } = self;
         let seals = content
-            .is_some_and(|content| limits.segments.is_some_and(|limits| fills(stream, content, limits)));
+            .is_some_and(|content| settings.segments.is_some_and(|limits| fills(stream, content, limits)));
         let seq = stream_seq.or(stream.stream_seq.as_deref());
         let memo = match content {
             Some(content) if closes.is_none() => {
@@ -242,7 +242,7 @@ fn follow(stream: &mut Stream, content: &Content<'_>, seals: bool) {
     }
 }
 
-fn duplicate(sql: &dyn Sql, stream: &mut Stream, state: ProducerState, now: Millis) -> Result<Answer, Stop> {
+fn duplicate(sql: &dyn Sql, stream: &mut Stream, state: ProducerState, now: Millis) -> Result<Answer, Error> {
     touch(sql, stream, now)?;
     Ok(Reply::duplicate(stream.tail, stream.closure.is_closed(), state.epoch, state.seq).into())
 }

@@ -11,8 +11,8 @@ use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
 use crate::protocol::registry::Registries;
 use crate::stream::append::Content;
-use crate::stream::fence::ProducerState;
 use crate::stream::fork::Fork;
+use crate::stream::producer::ProducerState;
 use crate::stream::{Closure, Ended, Stream};
 
 /// A decided change of one stream.
@@ -272,8 +272,8 @@ fn create(
 fn rotate(sql: &dyn Sql, segment: &Segment, noted_at: Option<Millis>) -> Result<(), Failure> {
     let Segment { incarnation, number, .. } = *segment;
     segments::put(sql, segment)?;
-    sql.run(&schema::drop_messages(segment), &[])?;
-    outbox::note(sql, Event::Rotated { incarnation, segment }, noted_at)
+    sql.run(&schema::drop_messages(number), &[])?;
+    outbox::note(sql, Event::Rotated { incarnation, segment: number }, noted_at)
 }
 
 fn forget(sql: &dyn Sql, through_segment: u64, noted_at: Option<Millis>) -> Result<(), Failure> {

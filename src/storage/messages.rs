@@ -16,7 +16,7 @@ use crate::protocol::json;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
 use crate::stream::append::Content;
-use crate::stream::fence::ProducerState;
+use crate::stream::producer::ProducerState;
 use crate::stream::rotate::Fill;
 
 /// The largest body of a row. The platform's limit is 2 MB for the whole row.

@@ -1,11 +1,11 @@
 //! Where bytes live, behind a port. All of it is synchronous: nothing can come between two statements.
 
 mod array;
+pub mod bucket_page;
 mod bytes;
 pub mod chunk;
 pub mod commit;
 pub mod forks;
-pub mod listing;
 pub mod messages;
 pub mod outbox;
 pub mod producers;

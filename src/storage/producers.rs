@@ -2,7 +2,7 @@
 //! never have it, so the first row makes it.
 
 use super::{Columns, Failure, Param, Sql, only_row, schema};
-use crate::stream::fence::ProducerState;
+use crate::stream::producer::ProducerState;
 
 const TABLE: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'producers'";
 const SELECT: &str = "SELECT epoch, seq FROM producers WHERE id = ?";

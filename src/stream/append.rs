@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::fence::{Fenced, ProducerState, fence};
+use super::producer::{Fenced, ProducerState, fence};
 use super::{Closure, Stream};
 use crate::protocol::command::Append;
 use crate::protocol::content_type::Format;

@@ -1,6 +1,6 @@
 //! Close: POST without a body (PROTOCOL.md 5.3, and 5.2.1 for producers).
 
-use super::fence::{Fenced, ProducerState, fence};
+use super::producer::{Fenced, ProducerState, fence};
 use super::{Closure, Stream};
 use crate::protocol::command::Close;
 use crate::protocol::refusal::Refusal;

@@ -28,7 +28,7 @@ export default async function setup(project) {
   }
   build()
   // So low that every stream rotates all the time.
-  const rotating = process.env.ROTATING ? { SEGMENT_MAX_MESSAGES: "3", SEGMENT_MAX_BYTES: "200", SEGMENT_MIN_BYTES: "1" } : {}
+  const rotating = process.env.ROTATING ? { SEGMENT_MAX_APPENDS: "3", SEGMENT_MAX_BYTES: "200", SEGMENT_MIN_BYTES: "1" } : {}
   // The suite waits for a long-poll to time out, and gives it 5 seconds.
   const { vars, guard } = guardOf(process.env.AUTH)
   const server = await startServer({ vars: { LONG_POLL_TIMEOUT_SECONDS: "2", ...rotating, ...vars } })

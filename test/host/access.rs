@@ -6,7 +6,7 @@ use std::rc::Rc;
 use ::http::Method;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use durable_streams::edge::access::{Access, Settings};
+use durable_streams::edge::access::{Access, EdgeSettings};
 use durable_streams::edge::auth::{Credential, Source, Verdict, judge, network_of, network_of_client};
 use durable_streams::edge::cors::Cors;
 use durable_streams::edge::host::{check as check_host, is_authority};
@@ -69,12 +69,12 @@ fn token(others: &Value) -> String {
     signed(&header(), &claims(others), "a")
 }
 
-fn settings(mode: &str) -> Settings {
+fn settings(mode: &str) -> EdgeSettings {
     let keys = json!({ "a": { "keys": [oct("1", "a")] }, "b": { "keys": [oct("1", "b")] } }).to_string();
     match mode {
-        "open" => Settings { allow_open: Some("1".to_owned()), ..Settings::default() },
-        "token" => Settings { auth_token: Some(AUTH_TOKEN.to_owned()), ..Settings::default() },
-        "projects" => Settings { project_keys: Some(keys), ..Settings::default() },
+        "open" => EdgeSettings { allow_open: Some("1".to_owned()), ..EdgeSettings::default() },
+        "token" => EdgeSettings { auth_token: Some(AUTH_TOKEN.to_owned()), ..EdgeSettings::default() },
+        "projects" => EdgeSettings { project_keys: Some(keys), ..EdgeSettings::default() },
         _ => panic!("no mode {mode}"),
     }
 }
@@ -284,12 +284,12 @@ fn tampering_breaks_a_token() {
 /// A key that is added signs at once, and one that is withdrawn no longer.
 #[test]
 fn rotating_keys() {
-    let with = |keys: Value| Settings {
+    let with = |keys: Value| EdgeSettings {
         project_keys: Some(json!({ "a": { "keys": keys } }).to_string()),
-        ..Settings::default()
+        ..EdgeSettings::default()
     };
     let by = |kid: &str, of: &str| signed(&json!({ "alg": "HS256", "kid": kid }), &claims(&json!({})), of);
-    let believes = |settings: &Settings, token: &str| {
+    let believes = |settings: &EdgeSettings, token: &str| {
         let Access::Projects(projects) = Access::of(settings) else { panic!("not projects") };
         matches!(Keyring::new(false).check(&projects, token, NOW), Check::Granted(_))
     };
@@ -309,7 +309,7 @@ fn rotating_keys() {
 #[test]
 fn issuer_and_audience() {
     let project = json!({ "a": { "keys": [oct("1", "a")], "issuer": "i", "audience": "us" } });
-    let settings = Settings { project_keys: Some(project.to_string()), ..Settings::default() };
+    let settings = EdgeSettings { project_keys: Some(project.to_string()), ..EdgeSettings::default() };
     let Access::Projects(projects) = Access::of(&settings) else { panic!("not projects") };
     for (others, expected) in [
         (json!({ "iss": "i", "aud": "us" }), true),
@@ -329,7 +329,7 @@ fn issuer_and_audience() {
 #[test]
 fn modes() {
     let set = |name: &str, value: &str| {
-        let mut settings = Settings::default();
+        let mut settings = EdgeSettings::default();
         let slot = match name {
             "ALLOW_OPEN" => &mut settings.allow_open,
             "AUTH_TOKEN" => &mut settings.auth_token,
@@ -347,7 +347,7 @@ fn modes() {
     let rsa =
         json!({ "a": { "keys": [{ "kty": "RSA", "kid": "1", "n": "AQAB", "e": "AQAB" }] } }).to_string();
     let table = [
-        (Settings::default(), "open"),
+        (EdgeSettings::default(), "open"),
         (set("ALLOW_OPEN", "1"), "open"),
         (set("ALLOW_OPEN", "yes, please"), "locked"),
         (set("AUTH_TOKEN", AUTH_TOKEN), "token"),
@@ -355,10 +355,10 @@ fn modes() {
         (set("AUTH_TOKEN", "short"), "locked"),
         (set("AUTH_TOKEN", "with a space, and long enough"), "locked"),
         (settings("projects"), "projects"),
-        (Settings { has_registry: true, ..Settings::default() }, "projects"),
-        (Settings { has_registry: true, ..settings("token") }, "locked"),
-        (Settings { auth_token: Some(AUTH_TOKEN.to_owned()), ..settings("projects") }, "locked"),
-        (Settings { allow_open: Some("1".to_owned()), ..settings("token") }, "token"),
+        (EdgeSettings { has_registry: true, ..EdgeSettings::default() }, "projects"),
+        (EdgeSettings { has_registry: true, ..settings("token") }, "locked"),
+        (EdgeSettings { auth_token: Some(AUTH_TOKEN.to_owned()), ..settings("projects") }, "locked"),
+        (EdgeSettings { allow_open: Some("1".to_owned()), ..settings("token") }, "token"),
         (set("PROJECT_KEYS", ""), "locked"),
         (set("PROJECT_KEYS", "{"), "locked"),
         (set("PROJECT_KEYS", "{}"), "projects"),
@@ -371,8 +371,8 @@ fn modes() {
         (set("PROJECT_KEYS", &http), "locked"),
         (set("PROJECT_KEYS", &rsa), "locked"),
         (set("CORS_ORIGINS", "app.example"), "open"),
-        (Settings { cors_origins: Some("app.example".to_owned()), ..settings("token") }, "token"),
-        (Settings { cors_credentials: Some("1".to_owned()), ..set("CORS_ORIGINS", "*") }, "open"),
+        (EdgeSettings { cors_origins: Some("app.example".to_owned()), ..settings("token") }, "token"),
+        (EdgeSettings { cors_credentials: Some("1".to_owned()), ..set("CORS_ORIGINS", "*") }, "open"),
         (set("CORS_CREDENTIALS", "maybe"), "locked"),
     ];
     for (settings, expected) in table {
@@ -391,7 +391,7 @@ fn modes() {
 /// An open server serves the machine it runs on, unless it was told to serve everybody.
 #[test]
 fn open_is_for_this_machine() {
-    let local = Access::of(&Settings::default());
+    let local = Access::of(&EdgeSettings::default());
     let everywhere = Access::of(&settings("open"));
     let guarded = Access::of(&settings("token"));
     for (url, is_local) in [
@@ -429,7 +429,7 @@ fn open_is_for_this_machine() {
     ] {
         assert_eq!(local.serve("http://localhost/", None, Some(peer)).is_ok(), is_local, "{peer}");
     }
-    let locked = Access::of(&Settings { auth_token: Some(String::new()), ..Settings::default() });
+    let locked = Access::of(&EdgeSettings { auth_token: Some(String::new()), ..EdgeSettings::default() });
     assert!(matches!(locked.serve("http://localhost/", None, None), Err(Refusal::NotConfigured { .. })));
 }
 
@@ -502,7 +502,8 @@ fn a_forged_token_is_remembered_for_a_while() {
 #[test]
 fn a_locked_server_shows_nothing_of_its_configuration() {
     let keys = json!({ "customer-17": { "keys": [{ "kty": "oct", "kid": "key-of-17", "k": "c2hvcnQ" }] } });
-    let set = |project_keys: String| Settings { project_keys: Some(project_keys), ..Settings::default() };
+    let set =
+        |project_keys: String| EdgeSettings { project_keys: Some(project_keys), ..EdgeSettings::default() };
     for settings in [
         set(keys.to_string()),
         set(r#"{"__ds":{},"customer-17":{}}"#.to_owned()),
@@ -894,9 +895,10 @@ fn sites() {
     let any = listed(&["*"], false);
     assert_eq!(allowed(&any, "https://evil.example").as_deref(), Some("*"));
     assert_eq!(value(&any, app, "access-control-allow-credentials"), None);
-    let nobody = Cors::of(&Settings::default()).unwrap();
+    let nobody = Cors::of(&EdgeSettings::default()).unwrap();
     assert_eq!(allowed(&nobody, app), None);
-    let two = Settings { cors_origins: Some(format!("{app}, https://b.example\n")), ..Settings::default() };
+    let two =
+        EdgeSettings { cors_origins: Some(format!("{app}, https://b.example\n")), ..EdgeSettings::default() };
     assert_eq!(allowed(&Cors::of(&two).unwrap(), "https://b.example").as_deref(), Some("https://b.example"));
 }
 

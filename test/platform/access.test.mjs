@@ -427,7 +427,7 @@ describe("projects", () => {
       return new Response(null, { status: 302, headers: { location: JWKS } })
     }
     server = await start({ vars: { PROJECT_KEYS, ...PATIENT }, registry: true, outboundService })
-    const registry = await server.mf.getKVNamespace("REGISTRY")
+    const registry = await server.mf.getKVNamespace("PROJECTS")
     await registry.put("project:kv", JSON.stringify({ ...project(keys.kv), cors: { origins: ["https://kv.example"] } }))
     await registry.put("project:broken", "{")
   })
@@ -473,7 +473,7 @@ describe("projects", () => {
     const token = makeToken(keys.kv, { sub: "kv" })
     for (let request = 0; request < 3; request += 1) await create(at("kv"), token, 201)
     await create(at("kv"), makeToken(keys.a, { sub: "kv" }, { kid: "k" }), 401)
-    const registry = await server.mf.getKVNamespace("REGISTRY")
+    const registry = await server.mf.getKVNamespace("PROJECTS")
     await registry.delete("project:kv")
     await create(at("kv"), token, 201)
     expect((await create(at("broken"), makeToken(keys.a, { sub: "broken" }), 401)).text).toContain("unauthorized")
@@ -491,7 +491,7 @@ describe("projects", () => {
   })
 
   test("an origin that is none is ignored and logged, in KV too", async () => {
-    const registry = await server.mf.getKVNamespace("REGISTRY")
+    const registry = await server.mf.getKVNamespace("PROJECTS")
     const cors = { origins: ["null", "https://*.kv.example"], credentials: true }
     await registry.put("project:sites", JSON.stringify({ ...project(keys.kv), cors }))
     const ask = (origin) => fetch(at("sites").url, { method: "OPTIONS", headers: { origin } })

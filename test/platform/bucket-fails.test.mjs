@@ -10,7 +10,7 @@ import { JSON_TYPE, numbers, scratch, startWorkerd, unique } from "./support.mjs
 const MINUTE_MS = 60_000
 /** How long the alarm may take, and what it leads to. */
 const PATIENCE_MS = MINUTE_MS + 30_000
-const VARS = { SEGMENT_MAX_MESSAGES: "3" }
+const VARS = { SEGMENT_MAX_APPENDS: "3" }
 
 describe.concurrent("what is left to be done in the bucket", { timeout: PATIENCE_MS + 30_000 }, () => {
   const opened = async (onTestFinished) => {

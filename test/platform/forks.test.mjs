@@ -28,7 +28,7 @@ const asked = (server, stream) => server.log.matching({ event: "asked", stream: 
 describe("forks of a stream of many segments", () => {
   let server
   beforeAll(async () => {
-    server = await start({ vars: { ...PATIENT, SEGMENT_MAX_MESSAGES: "3", SEGMENT_MIN_BYTES: "1" } })
+    server = await start({ vars: { ...PATIENT, SEGMENT_MAX_APPENDS: "3", SEGMENT_MIN_BYTES: "1" } })
   })
   afterAll(() => server?.dispose())
 

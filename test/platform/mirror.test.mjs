@@ -12,7 +12,7 @@ const MIGRATION = "migrations/0001_segments_admin.sql"
 // A registry would be mirrored, too.
 const OPTIONS = {
   mirrors: true,
-  vars: { REGISTRY_STREAM: "off", SEGMENT_MAX_MESSAGES: "3", SEGMENT_MIN_BYTES: "1" },
+  vars: { REGISTRY_STREAM: "off", SEGMENT_MAX_APPENDS: "3", SEGMENT_MIN_BYTES: "1" },
 }
 
 const indexOf = (server) => server.mf.getD1Database("ADMIN_DB", "durable-streams")

@@ -46,7 +46,7 @@ describe("a server with a token", () => {
   let server
   beforeAll(async () => {
     // A registry would have segments, too.
-    const vars = { REGISTRY_STREAM: "off", SEGMENT_MAX_MESSAGES: "3", SEGMENT_MIN_BYTES: "1" }
+    const vars = { REGISTRY_STREAM: "off", SEGMENT_MAX_APPENDS: "3", SEGMENT_MIN_BYTES: "1" }
     server = await start({ vars: { ADMIN_TOKEN, ...vars } })
   })
   afterAll(() => server?.dispose())

@@ -244,7 +244,7 @@ describe("of all streams", () => {
 })
 
 test("rotates like any stream, and is whole", async () => {
-  const server = await start({ vars: { SEGMENT_MAX_MESSAGES: "3", ADMIN_TOKEN: AUTH_TOKEN } })
+  const server = await start({ vars: { SEGMENT_MAX_APPENDS: "3", ADMIN_TOKEN: AUTH_TOKEN } })
   onTestFinished(() => server.dispose())
   const streams = numbers(10).map((n) => server.stream(unique(`rotated-${n}`)))
   for (const stream of streams) {

@@ -16,7 +16,7 @@ const appended = async (stream, count, from = 0) => {
 describe("a stream that is not kept whole", () => {
   let server
   beforeAll(async () => {
-    server = await start({ vars: { ...PATIENT, SEGMENT_MAX_MESSAGES: "3", SEGMENT_MIN_BYTES: "1" } })
+    server = await start({ vars: { ...PATIENT, SEGMENT_MAX_APPENDS: "3", SEGMENT_MIN_BYTES: "1" } })
   })
   afterAll(() => server?.dispose())
 
@@ -93,7 +93,7 @@ describe("a stream that is not kept whole", () => {
 test("what a deployment keeps holds for streams that were there before", async () => {
   const persistTo = await scratch()
   const path = unique("before")
-  const vars = { SEGMENT_MAX_MESSAGES: "3" }
+  const vars = { SEGMENT_MAX_APPENDS: "3" }
   const before = await start({ vars, persistTo })
   await before.stream(path).create(JSON_TYPE)
   await appended(before.stream(path), 10)
@@ -119,7 +119,7 @@ test("who asks for it where there is no bucket is told", async () => {
 })
 
 test("a row for the stream and one for each segment that is dropped", async () => {
-  const server = await start({ vars: { SEGMENT_MAX_MESSAGES: "10" } })
+  const server = await start({ vars: { SEGMENT_MAX_APPENDS: "10" } })
   onTestFinished(() => server.dispose())
   const served = (stream, method, count) =>
     server.log.until({ event: "served", stream: stream.path, method }, count)

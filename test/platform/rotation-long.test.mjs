@@ -11,7 +11,7 @@ const MIB = 2 ** 20
 
 test("everything acknowledged is there once and in order, over fifty SIGKILLs", { timeout: 180_000 }, async () => {
   const [kills, persistTo, path] = [50, await scratch(), unique("killed")]
-  const vars = { ...PATIENT, SEGMENT_MAX_MESSAGES: "3", SEGMENT_MIN_BYTES: "1" }
+  const vars = { ...PATIENT, SEGMENT_MAX_APPENDS: "3", SEGMENT_MIN_BYTES: "1" }
   const acknowledged = []
   let n = 0
   const body = () => JSON.stringify({ n, filler: "x".repeat(4096) })

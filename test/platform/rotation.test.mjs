@@ -11,7 +11,7 @@ const MIB = 2 ** 20
 describe("a stream of many segments", () => {
   let server
   beforeAll(async () => {
-    server = await start({ vars: { ...PATIENT, SEGMENT_MAX_MESSAGES: "3", SEGMENT_MIN_BYTES: "1" } })
+    server = await start({ vars: { ...PATIENT, SEGMENT_MAX_APPENDS: "3", SEGMENT_MIN_BYTES: "1" } })
   })
   afterAll(() => server?.dispose())
 
@@ -97,7 +97,7 @@ describe("a stream of many segments", () => {
 describe("rows that rotation writes", () => {
   let server
   beforeAll(async () => {
-    server = await start({ vars: { SEGMENT_MAX_MESSAGES: "10" } })
+    server = await start({ vars: { SEGMENT_MAX_APPENDS: "10" } })
   })
   afterAll(() => server?.dispose())
 
@@ -143,7 +143,7 @@ describe("rows that rotation writes", () => {
 describe("objects that are damaged", () => {
   let server
   beforeAll(async () => {
-    server = await start({ vars: { SEGMENT_MAX_MESSAGES: "3" } })
+    server = await start({ vars: { SEGMENT_MAX_APPENDS: "3" } })
   })
   afterAll(() => server?.dispose())
 

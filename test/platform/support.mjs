@@ -202,7 +202,7 @@ export async function startWorkerd(folder, vars = {}, bucket = undefined, world 
   const bucketService = bucket ? `, (name = "bucket", external = (address = "${bucket.address}", http = ()))` : ""
   const bucketBinding = bucket ? `(name = "SEGMENTS", r2Bucket = "bucket"),` : ""
   const worldService = world ? `, (name = "world", worker = .world)` : ""
-  const fromWorld = { REGISTRY: "Registry", REQUEST_LIMIT: "Limit", STREAMS: "Streams" }
+  const fromWorld = { PROJECTS: "Registry", REQUEST_LIMIT: "Limit", STREAMS: "Streams" }
   const given = Object.entries(fromWorld).filter(([, entrypoint]) => world?.includes(`class ${entrypoint} `))
   const worldBindings = given.map(
     ([name, entrypoint]) => `(name = "${name}", service = (name = "world", entrypoint = "${entrypoint}")),`,

@@ -127,7 +127,7 @@ test("an SSE response waits where there is no room for its next part", async () 
 
 test("what has to be fetched for an answer is not fetched while there is no room for it", async () => {
   const bucket = await Bucket.open()
-  const cold = await startWorkerd(await scratch(), { SEGMENT_MAX_MESSAGES: "1" }, bucket)
+  const cold = await startWorkerd(await scratch(), { SEGMENT_MAX_APPENDS: "1" }, bucket)
   try {
     const stream = cold.stream(unique("cold"))
     await stream.create(JSON_TYPE)

@@ -10,7 +10,7 @@ import { abandon, collapse, gathersReads } from "./collapse.js"
 import { releaseAllOfModule } from "./budget.js"
 import { SmallBodies, receiveLarge } from "./receiving.js"
 import { addressOf, tenantOf } from "./sending.js"
-import { append } from "./together.js"
+import { append } from "./group_commit.js"
 
 /** Set by the worker crate when Rust panics. */
 const state = globalThis.__worker_init_state
@@ -46,7 +46,7 @@ if (!COUNTERS) rehearse()
 addEventListener("error", ({ error }) => noticed(error))
 
 /** Who may do what, read once in each life of the module, and what of it is asked for each request. */
-let edge, edgeLife, decisiveHeader, choosesOrigins, shares
+let edge, edgeLife, decisiveHeader, choosesOrigins, hasEdgeCache
 
 /** How many URLs' paths are known. */
 const PATHS_MAX = 1000
@@ -61,7 +61,7 @@ function configure(env) {
   edgeLife = life
   decisiveHeader = edge.decisiveHeader()
   choosesOrigins = edge.choosesOrigins()
-  shares = edge.shares()
+  hasEdgeCache = edge.hasEdgeCache()
   paths.clear()
 }
 
@@ -124,7 +124,7 @@ function respondTo(request, env, context) {
 function answered(path, request, env, context) {
   if (request.method === "POST") return append({ request, context }, env.STREAMS, path, APPENDS)
   const ask = () => env.STREAMS.getByName(path).fetch(request)
-  const key = shares && gathersReads() && mayBeShared(request) ? edge.collapseKey(request.url) : undefined
+  const key = hasEdgeCache && gathersReads() && mayBeShared(request) ? edge.collapseKey(request.url) : undefined
   if (key === undefined) return ask()
   return collapse(key, "readers", context, { signal: request.signal, request, path }, ask)
 }

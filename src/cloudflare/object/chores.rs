@@ -4,11 +4,11 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use super::stream_object::ObjectHost;
 use crate::cloudflare::clock::{self, Timer};
 #[cfg(feature = "counters")]
 use crate::cloudflare::counters;
 use crate::cloudflare::log;
-use super::stream_object::Inner;
 use crate::protocol::Millis;
 use crate::storage::Failure;
 
@@ -51,7 +51,7 @@ impl Chores {
     }
 }
 
-impl Inner {
+impl ObjectHost {
     /// Does in later turns what there is to do.
     pub(super) fn chores_soon(self: &Rc<Self>) {
         for chore in CHORES {

@@ -7,15 +7,15 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
-use super::asker::Asker;
-use crate::cloudflare::budget::{self, Payer};
 use super::chores::Done;
+use super::requester::Requester;
+use super::stream_object::ObjectHost;
+use crate::cloudflare::budget::{self, Payer};
+use crate::cloudflare::calls::unreached;
 use crate::cloudflare::clock;
 #[cfg(feature = "counters")]
 use crate::cloudflare::counters;
 use crate::cloudflare::log;
-use super::stream_object::Inner;
-use crate::cloudflare::calls::unreached;
 use crate::object::alarm::RETRY;
 use crate::object::forks::Asking;
 use crate::object::{Answer, Ports};
@@ -30,11 +30,11 @@ extern "C" {
     fn ask_stream(namespace: &JsValue, path: &str, question: &str) -> Promise;
 }
 
-impl Inner {
+impl ObjectHost {
     /// Creates a fork, which others have to be asked for.
     pub(super) fn promise_of_fork(
         self: &Rc<Self>,
-        asker: Asker,
+        requester: Requester,
         request: Create<'static>,
         asking: Asking,
     ) -> Promise {
@@ -48,18 +48,18 @@ impl Inner {
                 let sockets = inner.sockets();
                 let ports = Ports { sql: &inner.sql, sockets: &sockets };
                 let mut object = inner.object.borrow_mut();
-                let created = (asker.path.as_str(), &request);
+                let created = (requester.path.as_str(), &request);
                 let confirmed = object.confirm(&ports, created, (asking, told), clock::now());
-                inner.follow_up(&asker.path, object);
+                inner.follow_up(&requester.path, object);
                 if inner.config.debug {
-                    log::worked(&asker.path, ("confirmed", None), inner.sql.take_row_counts());
+                    log::worked(&requester.path, ("confirmed", None), inner.sql.take_row_counts());
                 }
                 match confirmed {
                     Ok(Answer::Ask(next)) => asking = next,
                     served => break served,
                 }
             };
-            inner.respond(&asker, served).map(JsValue::from)
+            inner.respond(&requester, served).map(JsValue::from)
         })
     }
 

@@ -8,17 +8,17 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_sys::Response;
 
-use super::asker::RequestHeaders;
+use super::fetch::Waiting;
+use super::forks::{read_told, text_of};
+use super::requester::RequestHeaders;
+use super::stream_object::ObjectHost;
 use crate::cloudflare::budget::Payer;
+use crate::cloudflare::calls::unreached;
 #[cfg(feature = "counters")]
 use crate::cloudflare::counters::{self, Busy};
-use super::forks::{read_told, text_of};
 use crate::cloudflare::reply;
-use super::stream_object::Inner;
-use super::thaw::Waiting;
-use crate::cloudflare::calls::unreached;
 use crate::object::Answer;
-use crate::object::cold::{Fetch, Fetched};
+use crate::object::fetch::{Fetch, Fetched};
 use crate::protocol::fork::{Inherit, InheritedEvents, Question, Told};
 use crate::protocol::offset::Offset;
 use crate::protocol::reply::Reply;
@@ -41,7 +41,7 @@ extern "C" {
 /// A read that waits for one owner and nothing else, in JavaScript: a promise that Rust awaits costs as much as the rest.
 #[wasm_bindgen]
 pub struct Inheriting {
-    inner: Rc<Inner>,
+    inner: Rc<ObjectHost>,
     waiting: Box<Waiting>,
     #[cfg(feature = "counters")]
     _busy: Busy,
@@ -54,7 +54,7 @@ impl Inheriting {
         let Inheriting { inner, waiting, .. } = self;
         match read_told(&reply::told_by(&response)) {
             Ok(Told::Inherited(next))
-                if waiting.cold.passes_on(next, waiting.read.mode) && response.body().is_some() =>
+                if waiting.pending.passes_on(next, waiting.read.mode) && response.body().is_some() =>
             {
                 pass(&inner, waiting, next, &response)
             }
@@ -76,31 +76,31 @@ impl Inheriting {
     }
 }
 
-fn failed(inner: &Rc<Inner>, waiting: &Waiting, failure: Failure) -> Result<JsValue, JsValue> {
-    let served = inner.thaw(waiting, &[Fetched::Failed(failure)]);
-    inner.respond(&waiting.asker, served).map(JsValue::from)
+fn failed(inner: &Rc<ObjectHost>, waiting: &Waiting, failure: Failure) -> Result<JsValue, JsValue> {
+    let served = inner.resume(waiting, &[Fetched::Failed(failure)]);
+    inner.respond(&waiting.requester, served).map(JsValue::from)
 }
 
 /// Answers with the body that came, if the read still is what it was.
 fn pass(
-    inner: &Rc<Inner>,
+    inner: &Rc<ObjectHost>,
     mut waiting: Box<Waiting>,
     next: Offset,
     response: &Response,
 ) -> Result<JsValue, JsValue> {
-    let served = inner.thaw(&waiting, &[Fetched::Passed(next)]);
+    let served = inner.resume(&waiting, &[Fetched::Passed(next)]);
     if let Ok(Answer::Reply(answer)) = &served
-        && waiting.cold.has_bytes_of(next, answer)
+        && waiting.pending.has_bytes_of(next, answer)
     {
-        return reply::over(&waiting.asker.seen(answer.clone()), response.body()).map(JsValue::from);
+        return reply::over(&waiting.requester.seen(answer.clone()), response.body()).map(JsValue::from);
     }
     give_up(response);
     match served {
-        Ok(Answer::Cold(other)) => {
-            waiting.cold = other;
-            Ok(inner.promise_of_cold(waiting).into())
+        Ok(Answer::Fetch(other)) => {
+            waiting.pending = other;
+            Ok(inner.promise_of_fetch(waiting).into())
         }
-        served => inner.respond(&waiting.asker, served).map(JsValue::from),
+        served => inner.respond(&waiting.requester, served).map(JsValue::from),
     }
 }
 
@@ -130,10 +130,10 @@ pub(super) async fn fetched(response: Response) -> Result<Fetched, Failure> {
     Ok(Fetched::Chunk(Chunk { body: Uint8Array::new(&body).to_vec(), next, marks }))
 }
 
-impl Inner {
+impl ObjectHost {
     /// Has a read wait for the one owner it needs; else it is given back.
     pub(super) fn passed_on(self: &Rc<Self>, waiting: Box<Waiting>) -> Result<Promise, Box<Waiting>> {
-        let [Fetch::Inherit { path, ask }] = &waiting.cold.fetches[..] else { return Err(waiting) };
+        let [Fetch::Inherit { path, ask }] = &waiting.pending.fetches[..] else { return Err(waiting) };
         let Ok(question) = text_of(&Question::Inherit(ask.clone())) else { return Err(waiting) };
         let (inner, path) = (Rc::clone(self), path.clone());
         #[cfg(feature = "counters")]

@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use wasm_bindgen::prelude::*;
 
+use super::stream_object::{ObjectHost, StreamObject};
 use crate::cloudflare::clock;
 #[cfg(feature = "counters")]
 use crate::cloudflare::counters;
-use super::stream_object::{Inner, StreamObject};
 use crate::object::Ports;
 use crate::protocol::listing::{Ask, LIMIT_DEFAULT};
 use crate::storage::Failure;
@@ -26,7 +26,7 @@ impl StreamObject {
     }
 }
 
-impl Inner {
+impl ObjectHost {
     /// The registry's part: where the next page begins, or nothing; and this page's paths.
     pub(super) fn listed(&self, ask: &Ask) -> Result<Vec<String>, Failure> {
         #[cfg(feature = "counters")]

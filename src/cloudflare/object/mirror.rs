@@ -6,12 +6,12 @@ use wasm_bindgen_futures::JsFuture;
 use worker::Env;
 
 use super::chores::Done;
+use super::stream_object::ObjectHost;
 use crate::cloudflare::clock;
 use crate::cloudflare::config::binding;
 #[cfg(feature = "counters")]
 use crate::cloudflare::counters;
 use crate::cloudflare::log;
-use super::stream_object::Inner;
 use crate::object::Ports;
 use crate::object::mirror::{Delivery, REST_MIN};
 use crate::protocol::Millis;
@@ -71,7 +71,7 @@ impl Mirror {
     }
 }
 
-impl Inner {
+impl ObjectHost {
     /// Tells the mirror what it does not know yet.
     pub(super) async fn mirror(&self) -> Done {
         let sockets = self.sockets();

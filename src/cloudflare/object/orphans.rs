@@ -2,14 +2,14 @@
 
 use std::rc::Rc;
 
+use super::stream_object::ObjectHost;
 #[cfg(feature = "counters")]
 use crate::cloudflare::counters;
 use crate::cloudflare::log;
-use super::stream_object::Inner;
 use crate::object::{Object, Ports};
 use crate::storage::Failure;
 
-impl Inner {
+impl ObjectHost {
     /// The object's part: which of these keys it does not know; with `deletes` it deletes them.
     pub(super) async fn orphans(
         self: &Rc<Self>,

@@ -7,11 +7,11 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
 use super::chores::Done;
+use super::stream_object::{ObjectHost, StreamObject};
 use crate::cloudflare::clock;
 #[cfg(feature = "counters")]
 use crate::cloudflare::counters;
 use crate::cloudflare::log;
-use super::stream_object::{Inner, StreamObject};
 use crate::object::Ports;
 use crate::object::registry::REST_MIN;
 use crate::storage::Failure;
@@ -29,7 +29,7 @@ impl StreamObject {
     }
 }
 
-impl Inner {
+impl ObjectHost {
     /// Tells the registry what it does not know yet.
     pub(super) async fn report(&self) -> Done {
         let sockets = self.sockets();

@@ -11,28 +11,28 @@ use web_sys::{Request, Response};
 use worker::worker_sys::DurableObjectState;
 use worker::{Env, State};
 
-use super::asker::{Asker, RequestHeaders};
+use super::chores::{Chore, Chores};
+use super::fetch::Waiting;
+use super::inherit::INHERITED_URL;
+use super::mirror::Mirror;
+use super::requester::{RequestHeaders, Requester};
+use super::sockets::ObjectSockets;
+use super::sql::ObjectSql;
 use crate::cloudflare::bucket::{self, SegmentBucket};
 use crate::cloudflare::budget;
-use super::chores::{Chore, Chores};
+use crate::cloudflare::calls::BINDING;
 use crate::cloudflare::clock::{self, Timer};
 use crate::cloudflare::config::Config;
 #[cfg(feature = "counters")]
 use crate::cloudflare::counters;
-use super::inherit::INHERITED_URL;
 use crate::cloudflare::interned::Interned;
-use super::mirror::Mirror;
-use crate::cloudflare::receiving;
-use super::sockets::ObjectSockets;
-use super::sql::ObjectSql;
-use super::thaw::Waiting;
-use crate::cloudflare::calls::BINDING;
 use crate::cloudflare::log;
+use crate::cloudflare::receiving;
 use crate::cloudflare::reply;
 use crate::edge::route::stream_path;
 use crate::object::alarm::{RETRY, Rung};
 use crate::object::live::{Park, Sockets};
-use crate::object::{Answer, Object, Ports, Stop};
+use crate::object::{Answer, Error, Object, Ports};
 use crate::protocol::Millis;
 use crate::protocol::command::{Command, RequestHead};
 use crate::protocol::refusal::Refusal;
@@ -43,10 +43,10 @@ use crate::storage::Failure;
 /// One stream.
 #[wasm_bindgen]
 pub struct StreamObject {
-    pub(super) inner: Rc<Inner>,
+    pub(super) inner: Rc<ObjectHost>,
 }
 
-pub(super) struct Inner {
+pub(super) struct ObjectHost {
     pub(super) state: State,
     pub(super) sql: ObjectSql,
     pub(super) config: Config,
@@ -80,21 +80,21 @@ impl StreamObject {
         let sql = ObjectSql::new(&state, config.debug);
         let bucket = bucket::of(&env);
         if bucket.is_none() {
-            config.limits.segments = None;
+            config.settings.segments = None;
         }
         let namespace = js_sys::Reflect::get(&env, &BINDING.into()).unwrap_or_default();
         let mirror = Mirror::of(&env);
-        config.limits.mirrors = mirror.is_there();
+        config.settings.mirrors = mirror.is_there();
         if namespace.is_undefined() {
-            config.limits.registries = Registries::Off;
+            config.settings.registries = Registries::Off;
         }
-        let inner = Inner {
+        let inner = ObjectHost {
             state,
             sql,
             config,
             header_names: Interned::default(),
             named: RefCell::default(),
-            object: RefCell::new(Object::new(config.limits)),
+            object: RefCell::new(Object::new(config.settings)),
             may_be_read_live: Cell::new(true),
             announcing: Cell::new(false),
             bucket,
@@ -172,7 +172,7 @@ impl StreamObject {
     }
 }
 
-impl Inner {
+impl ObjectHost {
     fn serve_request(
         self: &Rc<Self>,
         request: &Request,
@@ -185,16 +185,16 @@ impl Inner {
         if url == INHERITED_URL {
             return self.inherited(&headers).map(JsValue::from);
         }
-        let asker = self.asker(url, &|name| self.has(&headers, name));
-        let asker = if method == "GET" { asker.reading(request) } else { asker };
+        let requester = self.requester(url, &|name| self.has(&headers, name));
+        let requester = if method == "GET" { requester.reading(request) } else { requester };
         let method = method.parse::<Method>().unwrap_or_default();
         let header = |name: &str| self.header_names.with(name, |name| headers.get(name));
         let head = RequestHead { method: &method, url, header: &header, random: &clock::random };
         let response = match Command::parse(&head, body) {
-            Ok(command) => self.serve(&asker, &command),
-            Err(refusal) => asker.refuse(&refusal).map(JsValue::from),
+            Ok(command) => self.serve(&requester, &command),
+            Err(refusal) => requester.refuse(&refusal).map(JsValue::from),
         };
-        self.debug_served(&asker.path, method.as_str());
+        self.debug_served(&requester.path, method.as_str());
         response
     }
 
@@ -209,8 +209,8 @@ impl Inner {
         self.header_names.with(name, |name| headers.has(name))
     }
 
-    pub(super) fn asker(&self, url: &str, has: &dyn Fn(&str) -> bool) -> Asker {
-        Asker::of(self.path_in(url), self.config.limits.guarded, has)
+    pub(super) fn requester(&self, url: &str, has: &dyn Fn(&str) -> bool) -> Requester {
+        Requester::of(self.path_in(url), self.config.settings.guarded, has)
     }
 
     fn path_in(&self, url: &str) -> String {
@@ -228,7 +228,7 @@ impl Inner {
 
     fn refuse(&self, request: &Request, refusal: &Refusal) -> Result<Response, JsValue> {
         let headers = RequestHeaders::of(request);
-        self.asker(&request.url(), &|name| self.has(&headers, name)).refuse(refusal)
+        self.requester(&request.url(), &|name| self.has(&headers, name)).refuse(refusal)
     }
 
     fn ring(&self) -> Result<(), Failure> {
@@ -272,22 +272,26 @@ impl Inner {
     }
 
     /// One request, from the state to the answer, without a wait in between; only what is in the bucket is promised.
-    fn serve(self: &Rc<Self>, asker: &Asker, command: &Command<'_>) -> Result<JsValue, JsValue> {
-        let served = self.serve_now(asker, command);
+    fn serve(self: &Rc<Self>, requester: &Requester, command: &Command<'_>) -> Result<JsValue, JsValue> {
+        let served = self.serve_now(requester, command);
         match (served, command) {
-            (Ok(Answer::Cold(cold)), Command::Read(read)) => {
-                let waiting = Waiting { asker: asker.clone(), read: read.clone(), cold };
-                Ok(self.promise_of_cold(Box::new(waiting)).into())
+            (Ok(Answer::Fetch(pending)), Command::Read(read)) => {
+                let waiting = Waiting { requester: requester.clone(), read: read.clone(), pending };
+                Ok(self.promise_of_fetch(Box::new(waiting)).into())
             }
             (Ok(Answer::Ask(asking)), Command::Create(create)) => {
-                Ok(self.promise_of_fork(asker.clone(), create.clone().into_owned(), asking).into())
+                Ok(self.promise_of_fork(requester.clone(), create.clone().into_owned(), asking).into())
             }
-            (served, _) => self.respond(asker, served).map(JsValue::from),
+            (served, _) => self.respond(requester, served).map(JsValue::from),
         }
     }
 
-    pub(super) fn serve_now(self: &Rc<Self>, asker: &Asker, command: &Command<'_>) -> Result<Answer, Stop> {
-        let path = asker.path.as_str();
+    pub(super) fn serve_now(
+        self: &Rc<Self>,
+        requester: &Requester,
+        command: &Command<'_>,
+    ) -> Result<Answer, Error> {
+        let path = requester.path.as_str();
         let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let mut object = self.object.borrow_mut();
@@ -295,11 +299,11 @@ impl Inner {
             self.debug("loaded");
         }
         if matches!(command, Command::Read(_)) {
-            let max_bytes = self.config.limits.chunk_max_bytes;
-            object.give_at_most(budget::chunk_bytes(max_bytes, || asker.payer()));
+            let max_bytes = self.config.settings.chunk_max_bytes;
+            object.give_at_most(budget::chunk_bytes(max_bytes, || requester.payer()));
         }
         let now = clock::now();
-        let admitted = asker.admit(&mut object, &ports, command, now);
+        let admitted = requester.admit(&mut object, &ports, command, now);
         let served = admitted.and_then(|()| object.serve(&ports, path, command, now));
         self.follow_up(path, object);
         served
@@ -334,23 +338,31 @@ impl Inner {
         }
     }
 
-    pub(super) fn respond(&self, asker: &Asker, served: Result<Answer, Stop>) -> Result<Response, JsValue> {
-        match self.settled(asker, served) {
-            Ok(reply) => asker.answer(reply),
+    pub(super) fn respond(
+        &self,
+        requester: &Requester,
+        served: Result<Answer, Error>,
+    ) -> Result<Response, JsValue> {
+        match self.settled(requester, served) {
+            Ok(reply) => requester.answer(reply),
             Err(park) => reply::switching(&park.head, &self.sockets().accept(&park)?),
         }
     }
 
     /// What is answered, if that is no socket.
-    pub(super) fn settled(&self, asker: &Asker, served: Result<Answer, Stop>) -> Result<Reply, Box<Park>> {
+    pub(super) fn settled(
+        &self,
+        requester: &Requester,
+        served: Result<Answer, Error>,
+    ) -> Result<Reply, Box<Park>> {
         let failure = match served {
             Ok(Answer::Reply(reply)) => return Ok(reply),
             Ok(Answer::Park(park)) => return Err(Box::new(park)),
-            Ok(Answer::Cold(_) | Answer::Ask(_)) => Failure::new("answer", "others were asked for nothing"),
-            Err(Stop::Refused(refusal)) => return Ok(Reply::refused(&refusal)),
-            Err(Stop::Failed(failure)) => failure,
+            Ok(Answer::Fetch(_) | Answer::Ask(_)) => Failure::new("answer", "others were asked for nothing"),
+            Err(Error::Refused(refusal)) => return Ok(Reply::refused(&refusal)),
+            Err(Error::Failed(failure)) => failure,
         };
-        log::failure(&asker.path, &failure);
+        log::failure(&requester.path, &failure);
         Ok(Reply::failed())
     }
 

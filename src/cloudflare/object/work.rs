@@ -2,17 +2,17 @@
 
 use std::rc::Rc;
 
+use super::stream_object::ObjectHost;
 use crate::cloudflare::clock::{self, Timer};
 #[cfg(feature = "counters")]
 use crate::cloudflare::counters;
 use crate::cloudflare::log;
-use super::stream_object::Inner;
 use crate::object::Ports;
 use crate::object::alarm::RETRY;
 use crate::object::rotation::Work;
 use crate::storage::Failure;
 
-impl Inner {
+impl ObjectHost {
     /// Does what there is to do in the bucket, in a later turn: the writer's answer does not wait for it.
     pub(super) fn work_soon(self: &Rc<Self>) {
         if clock::now() < self.rests_until.get() || self.working.replace(true) {

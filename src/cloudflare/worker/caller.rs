@@ -7,7 +7,7 @@ use wasm_bindgen::prelude::*;
 use web_sys::Request;
 use worker::Env;
 
-use super::limits;
+use super::rate_limit;
 use crate::edge::auth::network_of_client;
 use crate::edge::host;
 use crate::protocol::names::header;
@@ -31,7 +31,7 @@ impl<'r> Caller<'r> {
         if !self.is_limited || self.is_counted.replace(true) {
             return Ok(());
         }
-        limits::hold_address(self.env, &self.network()).await
+        rate_limit::hold_address(self.env, &self.network()).await
     }
 
     /// The other end of the connection, which workerd tells where it is not Cloudflare that runs it.

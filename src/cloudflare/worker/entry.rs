@@ -10,15 +10,16 @@ use web_sys::{Request, Response};
 use worker::{Context, Env};
 
 use super::caller::{Caller, is_host};
-use crate::cloudflare::config::{Config, settings};
-use super::errand::{Errand, Kind};
+use super::forward::{Forward, Kind};
 use super::key_lookup::Lookups;
-use super::upstream;
-use crate::cloudflare::clock;
-use super::limits;
 use super::listing;
-use crate::cloudflare::log;
 use super::orphans;
+use super::rate_limit;
+use super::upstream;
+use crate::cloudflare::calls::unreached;
+use crate::cloudflare::clock;
+use crate::cloudflare::config::{self, Config, settings};
+use crate::cloudflare::log;
 use crate::cloudflare::receiving;
 use crate::cloudflare::reply;
 use crate::edge::access::Access;
@@ -46,10 +47,10 @@ const LEARNT_MAX: usize = 3;
 /// The edge: what is configured, read once, and what it has learnt of projects.
 #[wasm_bindgen]
 pub struct Edge {
-    inner: Rc<Inner>,
+    inner: Rc<EdgeState>,
 }
 
-struct Inner {
+struct EdgeState {
     env: Env,
     config: Config,
     access: Access,
@@ -67,16 +68,19 @@ impl Edge {
     pub fn new(env: Env) -> Edge {
         let settings = settings(&env);
         receiving::configure(&env);
-        let inner = Inner {
+        let inner = EdgeState {
             config: Config::of(&env),
             access: Access::of(&settings),
             admin: Admin::of(&settings),
             cors: Cors::of(&settings).unwrap_or_default(),
             lookups: Lookups::new(env.clone(), Keyring::new(settings.has_registry)),
             strangers: RefCell::default(),
-            is_limited: limits::are_bound(&env),
+            is_limited: rate_limit::are_bound(&env),
             env,
         };
+        for (old, new) in config::renamed(&env) {
+            log::renamed(old, new);
+        }
         log::configured(&inner.access, &inner.cors, inner.is_limited, inner.config.debug);
         Edge { inner: Rc::new(inner) }
     }
@@ -130,9 +134,10 @@ impl Edge {
         reply::response(&self.inner.seen(Reply::refused(&receiving::refusal(why))))
     }
 
-    /// Whether answers are shared at all.
-    pub fn shares(&self) -> bool {
-        self.inner.config.shares
+    /// Whether reads are shared within a data centre.
+    #[wasm_bindgen(js_name = hasEdgeCache)]
+    pub fn has_edge_cache(&self) -> bool {
+        self.inner.config.edge_cache
     }
 
     /// Answers what is not passed on, and what was in vain.
@@ -151,7 +156,7 @@ impl Edge {
 
     /// An object failed that a request was passed on to: the answer, or `None` if it can safely be asked again.
     pub fn unreached(&self, method: &str, path: &str, error: &JsValue) -> Result<Option<Response>, JsValue> {
-        let failure = upstream::unreached(error);
+        let failure = unreached(error);
         if parse(method).is_safe() {
             log::failure(path, &failure);
             return Ok(None);
@@ -175,20 +180,20 @@ impl Edge {
     }
 }
 
-impl Inner {
+impl EdgeState {
     async fn answer(&self, request: &Request, context: &Context) -> Result<Response, JsValue> {
         let method = parse(&request.method());
         let caller = Caller::new(&self.env, request, self.is_limited);
-        match self.errand(&method, request, (&caller, context)).await {
+        match self.forward(&method, request, (&caller, context)).await {
             Ok(Sent::Reply(answer)) => self.reply(&method, request, answer).await,
             Err(refusal) => self.reply(&method, request, Reply::refused(&refusal)).await,
-            Ok(Sent::Errand(errand)) => {
-                let answered = errand.run(&self.env, request, &self.config, context).await?;
-                let Some(refusal) = errand.stranger else { return Ok(answered) };
+            Ok(Sent::Forward(forward)) => {
+                let answered = forward.run(&self.env, request, &self.config, context).await?;
+                let Some(refusal) = forward.stranger else { return Ok(answered) };
                 let is_unknown = reply::is_unauthorized(&answered);
                 // A request that is wrong is refused before it is known whether there is a stream.
                 let is_miss = is_unknown || reply::is_refusal(&answered);
-                let (network, path, now) = (caller.network(), errand.path.as_str(), clock::now());
+                let (network, path, now) = (caller.network(), forward.path.as_str(), clock::now());
                 self.strangers.borrow_mut().answered(&network, path, is_miss, now);
                 // Whether there is a stream is for those to know who may read it.
                 if is_unknown {
@@ -201,7 +206,7 @@ impl Inner {
     }
 
     /// Where a request goes, and as what.
-    async fn errand(
+    async fn forward(
         &self,
         method: &Method,
         request: &Request,
@@ -236,7 +241,7 @@ impl Inner {
             Route::LongPoll(path) => (Kind::LongPoll, path),
             Route::Sse(path) => (Kind::Sse, path),
         };
-        self.to_stream(method, request, (kind, path), (caller, context)).await.map(Sent::Errand)
+        self.to_stream(method, request, (kind, path), (caller, context)).await.map(Sent::Forward)
     }
 
     /// A request that may go to its stream.
@@ -246,7 +251,7 @@ impl Inner {
         request: &Request,
         (kind, path): (Kind, StreamPath),
         (caller, context): (&Caller<'_>, &Context),
-    ) -> Result<Errand, Refusal> {
+    ) -> Result<Forward, Refusal> {
         let text = |name: &str| request.headers().get(name).ok().flatten();
         let credential = self.credential(method, &request.url(), &text)?;
         let granted = self.weigh(&credential, (caller, context)).await?;
@@ -254,17 +259,17 @@ impl Inner {
         self.count(&granted, &credential, caller).await?;
         let grant = match granted {
             Ok(grant) => grant,
-            Err(refusal) if method.is_safe() && !self.config.limits.hides_public => {
+            Err(refusal) if method.is_safe() && !self.config.settings.hides_public => {
                 self.strangers.borrow_mut().ask(&caller.network(), path.as_str(), clock::now())?;
                 let (reader, stranger) = (Reader::Stranger, Some(refusal));
                 let source = credential.source;
-                return Ok(Errand { kind, path, source, reader, until: None, stranger, hides_key: false });
+                return Ok(Forward { kind, path, source, reader, until: None, stranger, hides_key: false });
             }
             Err(refusal) => return Err(refusal),
         };
         let is_put = *method == Method::PUT;
         if is_put && self.is_limited {
-            limits::hold_creation(&self.env, path.project()).await?;
+            rate_limit::hold_creation(&self.env, path.project()).await?;
         }
         if let Some(source) = text(header::STREAM_FORKED_FROM).filter(|_| is_put) {
             // Whoever forks a stream reads it.
@@ -272,7 +277,7 @@ impl Inner {
         }
         let hides_key = is_put && grant.allow(&Method::GET, &path).is_err();
         let (reader, until) = (self.reader(), grant.expires_at);
-        Ok(Errand { kind, path, source: credential.source, reader, until, stranger: None, hides_key })
+        Ok(Forward { kind, path, source: credential.source, reader, until, stranger: None, hides_key })
     }
 
     /// A request's token. In open mode none matters; one in the URL still keeps the answer out of caches.
@@ -300,7 +305,7 @@ impl Inner {
     ) -> Result<(), Refusal> {
         match (granted, &credential.token) {
             (Ok(_), Some(token)) if self.is_limited && !self.access.is_open() => {
-                limits::hold_token(&self.env, token).await
+                rate_limit::hold_token(&self.env, token).await
             }
             _ => caller.count().await,
         }
@@ -322,7 +327,7 @@ impl Inner {
         let granted = self.weigh(&credential, (caller, context)).await?;
         self.count(&granted, &credential, caller).await?;
         let listing = Listing::of(&granted?, url)?;
-        if self.config.limits.registries == Registries::Off {
+        if self.config.settings.registries == Registries::Off {
             return Err(Refusal::NotImplemented { what: "a registry, with REGISTRY_STREAM off," });
         }
         Ok(listing::answer(&self.env, &listing).await)
@@ -382,7 +387,7 @@ impl Inner {
 
 enum Sent {
     Reply(Reply),
-    Errand(Errand),
+    Forward(Forward),
 }
 
 /// A method that is not even a token does not reach the Worker.

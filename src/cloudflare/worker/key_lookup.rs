@@ -11,7 +11,7 @@ use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use worker::{Context, Env};
 
 use crate::cloudflare::clock::{self, Timer};
-use crate::cloudflare::config::{REGISTRY, binding};
+use crate::cloudflare::config;
 use crate::cloudflare::log;
 use crate::edge::kept::Kept;
 use crate::edge::keyring::{Check, Keyring, Learnt, digest};
@@ -158,7 +158,7 @@ async fn project(env: &Env, name: &str) -> Learnt<Rc<Project>> {
 }
 
 async fn project_text(env: &Env, name: &str) -> Result<Option<String>, JsValue> {
-    let Some(namespace) = binding(env, REGISTRY) else { return Ok(None) };
+    let Some(namespace) = config::projects(env) else { return Ok(None) };
     #[cfg(feature = "counters")]
     crate::cloudflare::counters::add(|counts| counts.kv_reads += 1);
     let namespace: Namespace = namespace.unchecked_into();

@@ -6,8 +6,8 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::Env;
 
-use crate::cloudflare::log;
 use crate::cloudflare::calls::{BINDING, unreached};
+use crate::cloudflare::log;
 use crate::edge::listing::Listing;
 use crate::protocol::listing::{Described, Page};
 use crate::protocol::reply::Reply;
@@ -32,8 +32,7 @@ pub(super) async fn answer(env: &Env, listing: &Listing) -> Reply {
 }
 
 async fn page(env: &Env, Listing { registry, ask }: &Listing) -> Result<Page, Failure> {
-    let namespace =
-        js_sys::Reflect::get(env, &BINDING.into()).map_err(|error| unreached(&error))?;
+    let namespace = js_sys::Reflect::get(env, &BINDING.into()).map_err(|error| unreached(&error))?;
     let asked = vec![ask.prefix.clone(), ask.after.clone(), ask.limit.to_string()];
     let listed =
         JsFuture::from(list(&namespace, registry, asked)).await.map_err(|error| unreached(&error))?;

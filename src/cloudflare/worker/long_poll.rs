@@ -6,9 +6,9 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Headers, Response, ResponseInit, WebSocket};
 use worker::worker_sys::ext::ResponseExt;
 
-use crate::cloudflare::budget::Payer;
-use super::errand::Asked;
+use super::forward::Asked;
 use super::upstream::Upstream;
+use crate::cloudflare::budget::Payer;
 use crate::cloudflare::clock;
 use crate::cloudflare::reply;
 use crate::edge::gate::{Bridge, Gate};

@@ -6,14 +6,14 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::Env;
 
-use crate::cloudflare::calls::{BINDING, unreached};
 use crate::cloudflare::bucket;
+use crate::cloudflare::calls::{BINDING, unreached};
 use crate::cloudflare::log;
 use crate::protocol::orphans::{Ask, Page};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
-use crate::storage::listing::{PAGE_KEYS_MAX, by_stream};
+use crate::storage::bucket_page::{PAGE_KEYS_MAX, by_stream};
 
 #[wasm_bindgen(module = "/src/cloudflare/js/asking.js")]
 extern "C" {
@@ -42,8 +42,7 @@ async fn page(env: &Env, bucket: &bucket::SegmentBucket, ask: &Ask) -> Result<Pa
         let keys = segments.iter().map(|stored| stored.key.as_str());
         std::iter::once(path.as_str()).chain(keys).map(JsValue::from).collect()
     });
-    let namespace =
-        js_sys::Reflect::get(env, &BINDING.into()).map_err(|error| unreached(&error))?;
+    let namespace = js_sys::Reflect::get(env, &BINDING.into()).map_err(|error| unreached(&error))?;
     let asked = orphans_of(&namespace, streams.collect(), ask.deletes);
     let answers: Array = JsFuture::from(asked).await.map_err(|error| unreached(&error))?.unchecked_into();
     let mut page = Page { foreign: listed.foreign, cursor: listed.next, ..Page::default() };

@@ -12,12 +12,12 @@ use web_sys::{
 use worker::Context;
 use worker::worker_sys::ext::ResponseExt;
 
-use crate::cloudflare::clock::{self, Timer};
 use super::edge_socket::EdgeSocket;
-use super::errand::Asked;
-use crate::cloudflare::log;
+use super::forward::Asked;
 use super::sse_client::Client;
 use super::upstream::Upstream;
+use crate::cloudflare::clock::{self, Timer};
+use crate::cloudflare::log;
 use crate::edge::cpu::{CpuAllowance, Work};
 use crate::edge::gate::{Bridge, Gate};
 use crate::edge::route::live_url_from;

@@ -10,9 +10,9 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, WritableStreamDefaultWriter};
 
+use super::edge_socket::Finish;
 use crate::cloudflare::budget::{Holding, Payer};
 use crate::cloudflare::clock::{self, Timer};
-use super::edge_socket::Finish;
 use crate::edge::cpu::{CpuAllowance, Work};
 use crate::edge::gate::PENDING_MAX_BYTES;
 use crate::protocol::Millis;

@@ -7,13 +7,13 @@ use crate::support::http::STREAM_PATH;
 use crate::support::sql::{Fault, HostSql};
 use crate::support::{Response, World};
 use ::http::Method;
-use durable_streams::edge::access::Settings;
+use durable_streams::edge::access::EdgeSettings;
 use durable_streams::edge::admin::Admin;
 use durable_streams::protocol::SAFE_INTEGER_MAX;
 use durable_streams::protocol::orphans::{Ask, KEY_MAX_BYTES, Page, Stored};
 use durable_streams::protocol::refusal::Refusal;
 use durable_streams::protocol::reply::Reply;
-use durable_streams::storage::listing::{ByStream, Listed, PAGE_KEYS_MAX, PAGE_STREAMS_MAX, by_stream};
+use durable_streams::storage::bucket_page::{ByStream, Listed, PAGE_KEYS_MAX, PAGE_STREAMS_MAX, by_stream};
 use durable_streams::storage::segments::{key, parse_key};
 
 const TTL: &str = "PUT | content-type: text/plain | stream-ttl: 60";
@@ -24,7 +24,7 @@ const URL: &str = "https://streams.test/v1/admin/orphans";
 const TOKEN: &str = "sixteen-letters-";
 
 fn asked(token: Option<&str>, method: &Method, authorization: Option<&str>) -> Result<Ask, Refusal> {
-    let settings = Settings { admin_token: token.map(str::to_owned), ..Settings::default() };
+    let settings = EdgeSettings { admin_token: token.map(str::to_owned), ..EdgeSettings::default() };
     Admin::of(&settings).orphans(method, URL, authorization)
 }
 
@@ -66,12 +66,12 @@ fn only_the_token_lets_in() {
 /// What lets somebody into the streams does not make an administrator, nor the other way round.
 #[test]
 fn other_tokens_are_for_other_things() {
-    let settings = Settings { auth_token: Some(TOKEN.to_owned()), ..Settings::default() };
+    let settings = EdgeSettings { auth_token: Some(TOKEN.to_owned()), ..EdgeSettings::default() };
     let sent = Some("Bearer sixteen-letters-");
     assert_eq!(Admin::of(&settings).orphans(&Method::POST, URL, sent), Err(Refusal::UnknownRoute));
-    let settings = Settings { admin_token: Some(TOKEN.to_owned()), ..settings };
+    let settings = EdgeSettings { admin_token: Some(TOKEN.to_owned()), ..settings };
     assert_eq!(Admin::of(&settings).orphans(&Method::POST, URL, sent), Ok(Ask::default()));
-    let settings = Settings { admin_token: Some("another-token-of-it".to_owned()), ..settings };
+    let settings = EdgeSettings { admin_token: Some("another-token-of-it".to_owned()), ..settings };
     assert_eq!(
         Admin::of(&settings).orphans(&Method::POST, URL, sent),
         Err(Refusal::Unauthorized { given: true })

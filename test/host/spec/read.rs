@@ -2,7 +2,7 @@
 
 use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 use crate::support::{LongPoll, Request, SseClient, World, check};
-use durable_streams::object::room::chunk_bytes;
+use durable_streams::object::read_size::chunk_bytes;
 use durable_streams::protocol::cors::REQUESTED_MAX_BYTES;
 use durable_streams::protocol::reply::Reply;
 

@@ -137,7 +137,7 @@ fn registries_of_streams() {
 #[test]
 fn another_registry_knows_nothing() {
     let mut world = world_after(&[TEXT, HELLO]);
-    world.registry = crate::support::registry::HostRegistry::new(world.limits());
+    world.registry = crate::support::registry::HostRegistry::new(world.settings());
     world.limit_registries(Registries::PerProject);
     world.run(&[HELLO]);
     assert_eq!(events(&mut world), ["insert text/plain 0"]);
@@ -259,7 +259,7 @@ fn whichever_side_fails() {
 #[test]
 fn a_registry_that_lost_its_storage() {
     let mut world = world_after(&[TEXT, HELLO]);
-    world.registry = crate::support::registry::HostRegistry::new(world.limits());
+    world.registry = crate::support::registry::HostRegistry::new(world.settings());
     world.run(&["DELETE"]);
     assert_eq!(events(&mut world), ["insert text/plain 0", "delete text/plain 0"]);
 }

@@ -103,8 +103,8 @@ fn offsets_outlive_rotation() {
             assert!(world.bucket.objects.is_empty());
             world.work();
             assert!(world.bucket.objects.len() >= 3, "segments have arrived");
-            let cold = contents(&mut world);
-            assert!(cold == hot, "{content_type} in chunks of {chunk_max_bytes}");
+            let pending = contents(&mut world);
+            assert!(pending == hot, "{content_type} in chunks of {chunk_max_bytes}");
             world.restart();
             assert!(contents(&mut world) == hot, "{content_type} in chunks of {chunk_max_bytes}, restarted");
             // What the cold reads gave besides is of the same stream.

@@ -9,10 +9,10 @@ use crate::support::sql::Fault;
 use crate::support::world::CHUNK_MAX_BYTES;
 use crate::support::{Outcome, Request, SseClient, World};
 use ::http::Method;
-use durable_streams::object::cold::{Fetch, Fetched};
+use durable_streams::object::fetch::{Fetch, Fetched};
 use durable_streams::object::producers::ProducerLimits;
 use durable_streams::object::rotation::{COLLECTED_AT_ONCE_MAX, Work};
-use durable_streams::object::{Answer, Limits, Object, Ports, Stop};
+use durable_streams::object::{Answer, Error, Object, Ports, Settings};
 use durable_streams::protocol::command::{Command, RequestHead};
 use durable_streams::protocol::registry::Registries;
 use durable_streams::stream::retain::RetentionDefaults;
@@ -144,7 +144,7 @@ fn blocks_of(object: &[u8]) -> (usize, usize) {
 fn failures_name_the_object() {
     let mut world = world_of(2, &["ab", "c"], &[]);
     let segments = Some(SegmentLimits { appends_max: 2, bytes_max: MANY, closed_bytes_min: 1 });
-    let mut object = Object::new(Limits {
+    let mut object = Object::new(Settings {
         long_poll_timeout: 20_000,
         chunk_max_bytes: CHUNK_MAX_BYTES,
         segments,
@@ -160,8 +160,8 @@ fn failures_name_the_object() {
     let command = Command::parse(&head, b"").unwrap();
     let Command::Read(read) = &command else { panic!("{command:?}") };
     let served = object.serve(&ports, "chat/42", &command, world.now).unwrap();
-    let Answer::Cold(cold) = served else { panic!("{served:?}") };
-    let [fetch @ Fetch::Object { key, .. }] = &cold.fetches[..] else { panic!("{cold:?}") };
+    let Answer::Fetch(pending) = served else { panic!("{served:?}") };
+    let [fetch @ Fetch::Object { key, .. }] = &pending.fetches[..] else { panic!("{pending:?}") };
     assert_eq!(key, KEY);
     let Fetched::Bytes(sound) = world.bucket.fetch(fetch) else { panic!("it is there") };
     let mut flipped = sound.clone();
@@ -171,19 +171,20 @@ fn failures_name_the_object() {
         (Fetched::Bytes(sound[..3].to_vec()), "it is cut off"),
         (Fetched::Bytes(flipped), "a block's checksum is wrong"),
     ] {
-        let Err(Stop::Failed(failure)) = object.thaw(&ports, read, (&cold, &[fetched]), world.now) else {
+        let Err(Error::Failed(failure)) = object.resume(&ports, read, (&pending, &[fetched]), world.now)
+        else {
             panic!("{why}: it did not fail");
         };
         assert_eq!(failure.to_string(), format!("read segment: {KEY}: {why}"));
     }
     let sound = [Fetched::Bytes(sound)];
-    assert!(object.thaw(&ports, read, (&cold, &sound), world.now).is_ok());
+    assert!(object.resume(&ports, read, (&pending, &sound), world.now).is_ok());
     // The stream ended while its bytes were fetched: they are not given to anybody.
     world.run(&["DELETE", TEXT]);
     let ports = Ports { sql: &world.sql, sockets: &world.sockets };
     object.forget();
-    let stopped = object.thaw(&ports, read, (&cold, &sound), world.now);
-    assert!(matches!(stopped, Err(Stop::Refused(_))), "{stopped:?}");
+    let stopped = object.resume(&ports, read, (&pending, &sound), world.now);
+    assert!(matches!(stopped, Err(Error::Refused(_))), "{stopped:?}");
 }
 
 // The end.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use durable_streams::object::cold::{Fetch, Fetched};
+use durable_streams::object::fetch::{Fetch, Fetched};
 use durable_streams::object::rotation::Work;
 use durable_streams::protocol::content_type::Format;
 use durable_streams::storage::Failure;

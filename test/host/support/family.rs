@@ -9,11 +9,11 @@ use std::rc::Rc;
 use ::http::Method;
 use durable_streams::edge::route::{Route, route};
 use durable_streams::object::alarm::RETRY;
-use durable_streams::object::cold::{Cold, Fetch, Fetched};
+use durable_streams::object::fetch::{Fetch, Fetched, PendingRead};
 use durable_streams::object::forks::{Asking, Said};
 use durable_streams::object::producers::ProducerLimits;
 use durable_streams::object::rotation::Work;
-use durable_streams::object::{Answer, Limits, Object, Ports, Stop};
+use durable_streams::object::{Answer, Error, Object, Ports, Settings};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::command::{Command, Create, Read, RequestHead};
 use durable_streams::protocol::fork::{InheritedEvents, Question, Release, Told};
@@ -45,7 +45,7 @@ pub(crate) struct Family {
     pub(crate) tasks: Vec<Task>,
     /// Calls that were held back: nobody waits for their answers.
     pub(crate) late: Vec<Call>,
-    limits: Limits,
+    settings: Settings,
     random: Rc<RefCell<fastrand::Rng>>,
     tasks_begun: u64,
     /// Whether what streams say to each other is what a build before `Told::InheritedEvents` says.
@@ -83,7 +83,7 @@ pub(crate) enum Doing {
     /// A fork is created.
     Create { request: Box<Create<'static>>, asking: Asking, told: Option<Result<Told, Failure>> },
     /// Something is read that is elsewhere.
-    Read { request: Read, cold: Box<Cold>, fetched: Vec<Fetched> },
+    Read { request: Read, pending: Box<PendingRead>, fetched: Vec<Fetched> },
     /// Sources are let go.
     Release { link: Option<Link>, told: Option<Result<Told, Failure>> },
     /// Something is done in the bucket; whether it says that it was done.
@@ -121,7 +121,7 @@ impl Family {
         segments: Option<SegmentLimits>,
         retention: RetentionDefaults,
     ) -> Family {
-        let limits = Limits {
+        let limits = Settings {
             long_poll_timeout: 20_000,
             chunk_max_bytes,
             segments,
@@ -147,12 +147,12 @@ impl Family {
 
     /// The stream's object, which is there whether or not the stream is.
     pub(crate) fn member(&mut self, path: &str) -> &mut Member {
-        let limits = self.limits;
+        let limits = self.settings;
         self.members.entry(path.to_owned()).or_insert_with(|| Member {
             sql: HostSql::in_memory(),
             sockets: HostSockets::default(),
             alarm_at: None,
-            object: Object::new(limits),
+            object: Object::new(settings),
             ringing: None,
             works_rest_until: 0,
             releases_rest_until: 0,
@@ -255,12 +255,15 @@ impl Family {
         };
         let served = self.touch(&path, |object, ports, now, path| object.serve(ports, path, &command, now));
         match (served, command) {
-            (Ok(Answer::Cold(cold)), Command::Read(request)) => {
+            (Ok(Answer::Fetch(pending)), Command::Read(request)) => {
                 // However many owners it asks, together they give one chunk.
-                let is_inherited = cold.fetches.iter().all(|fetch| matches!(fetch, Fetch::Inherit { .. }));
-                assert!(!is_inherited || cold.bytes() <= self.limits.chunk_max_bytes as u64, "{cold:?}");
-                let (cold, fetched) = (Box::new(cold), Vec::new());
-                Begun::Waits(self.wait(&path, Doing::Read { request, cold, fetched }))
+                let is_inherited = pending.fetches.iter().all(|fetch| matches!(fetch, Fetch::Inherit { .. }));
+                assert!(
+                    !is_inherited || pending.bytes() <= self.settings.chunk_max_bytes as u64,
+                    "{pending:?}"
+                );
+                let (pending, fetched) = (Box::new(pending), Vec::new());
+                Begun::Waits(self.wait(&path, Doing::Read { request, pending, fetched }))
             }
             (Ok(Answer::Ask(asking)), Command::Create(create)) => {
                 let request = Box::new(create.into_owned());
@@ -276,7 +279,9 @@ impl Family {
         let Task { id, path, doing } = self.tasks.remove(index);
         let (doing, outcome) = match doing {
             Doing::Create { request, asking, told } => self.step_create(&path, (request, asking, told), fate),
-            Doing::Read { request, cold, fetched } => self.step_read(&path, (request, cold, fetched), fate),
+            Doing::Read { request, pending, fetched } => {
+                self.step_read(&path, (request, pending, fetched), fate)
+            }
             Doing::Release { link, told } => (self.step_release(&path, (link, told), fate), None),
             Doing::Work { work, done } => (self.step_work(&path, (work, done)), None),
         };
@@ -292,7 +297,7 @@ impl Family {
         let Task { path, doing, .. } = &self.tasks[index];
         let called = self.next_call(index);
         let is_elsewhere = match doing {
-            Doing::Read { cold, fetched, .. } => fetched.len() < cold.fetches.len(),
+            Doing::Read { pending, fetched, .. } => fetched.len() < pending.fetches.len(),
             Doing::Work { work: Some(Work::Upload(_) | Work::Collect(_)), done } => done.is_none(),
             Doing::Work { .. } => false,
             Doing::Create { .. } | Doing::Release { .. } => false,
@@ -304,7 +309,7 @@ impl Family {
     pub(crate) fn next_call(&self, index: usize) -> Option<Call> {
         match &self.tasks[index].doing {
             Doing::Create { asking, told: None, .. } => Some((asking.path.clone(), asking.question.clone())),
-            Doing::Read { cold, fetched, .. } => match cold.fetches.get(fetched.len())? {
+            Doing::Read { pending, fetched, .. } => match pending.fetches.get(fetched.len())? {
                 Fetch::Inherit { path, ask } => Some((path.clone(), Question::Inherit(ask.clone()))),
                 Fetch::Object { .. } | Fetch::Ending { .. } => None,
             },
@@ -330,9 +335,9 @@ impl Family {
             self.late.extend(call.filter(|_| calls_arrive));
             dropped.push(self.tasks.remove(index).id);
         }
-        let (limits, now) = (self.limits, self.now);
+        let (limits, now) = (self.settings, self.now);
         let member = self.member(path);
-        member.object = Object::new(limits);
+        member.object = Object::new(settings);
         (member.works_rest_until, member.releases_rest_until) = (0, 0);
         if member.ringing.take().is_some() {
             // The platform rings one again that has not come to its end.
@@ -438,16 +443,16 @@ impl Family {
         self.tasks_begun
     }
 
-    fn outcome(&self, path: &str, served: Result<Answer, Stop>) -> Outcome {
+    fn outcome(&self, path: &str, served: Result<Answer, Error>) -> Outcome {
         match served {
             Ok(Answer::Reply(reply)) => Outcome::Answered(Response::of_reply(reply)),
             Ok(Answer::Park(park)) => {
                 let head = Response::of_reply(park.head.clone());
                 Outcome::Parked(self.members[path].sockets.accept(&park), head)
             }
-            Ok(other @ (Answer::Cold(_) | Answer::Ask(_))) => panic!("nobody waits for {other:?}"),
-            Err(Stop::Refused(refusal)) => Outcome::Answered(Response::of_reply(Reply::refused(&refusal))),
-            Err(Stop::Failed(_)) => Outcome::Answered(Response::of_reply(Reply::failed())),
+            Ok(other @ (Answer::Fetch(_) | Answer::Ask(_))) => panic!("nobody waits for {other:?}"),
+            Err(Error::Refused(refusal)) => Outcome::Answered(Response::of_reply(Reply::refused(&refusal))),
+            Err(Error::Failed(_)) => Outcome::Answered(Response::of_reply(Reply::failed())),
         }
     }
 
@@ -511,27 +516,27 @@ impl Family {
     fn step_read(
         &mut self,
         path: &str,
-        (request, cold, mut fetched): (Read, Box<Cold>, Vec<Fetched>),
+        (request, pending, mut fetched): (Read, Box<PendingRead>, Vec<Fetched>),
         fate: Fate,
     ) -> (Option<Doing>, Option<Outcome>) {
-        if let Some(fetch) = cold.fetches.get(fetched.len()) {
+        if let Some(fetch) = pending.fetches.get(fetched.len()) {
             fetched.push(self.fetch(fetch, fate).unwrap_or_else(Fetched::Failed));
-            return (Some(Doing::Read { request, cold, fetched }), None);
+            return (Some(Doing::Read { request, pending, fetched }), None);
         }
-        let (fetched, passed) = pass_on(&cold, &request, fetched);
-        let thawed =
-            self.touch(path, |object, ports, now, _| object.thaw(ports, &request, (&cold, &fetched), now));
+        let (fetched, passed) = pass_on(&pending, &request, fetched);
+        let thawed = self
+            .touch(path, |object, ports, now, _| object.resume(ports, &request, (&pending, &fetched), now));
         let served = thawed.map(|answer| match answer {
             Answer::Reply(reply) => {
-                let passed = passed.filter(|(next, _)| cold.has_bytes_of(*next, &reply));
+                let passed = passed.filter(|(next, _)| pending.has_bytes_of(*next, &reply));
                 let body = passed.map_or_else(|| reply.body.clone(), |(_, body)| body);
                 Answer::Reply(Reply { body, ..reply })
             }
-            answer @ (Answer::Park(_) | Answer::Cold(_) | Answer::Ask(_)) => answer,
+            answer @ (Answer::Park(_) | Answer::Fetch(_) | Answer::Ask(_)) => answer,
         });
         match served {
-            Ok(Answer::Cold(cold)) => {
-                (Some(Doing::Read { request, cold: Box::new(cold), fetched: Vec::new() }), None)
+            Ok(Answer::Fetch(pending)) => {
+                (Some(Doing::Read { request, pending: Box::new(pending), fetched: Vec::new() }), None)
             }
             served => (None, Some(self.outcome(path, served))),
         }
@@ -667,10 +672,14 @@ impl Family {
 }
 
 /// What goes to the reader without being looked at.
-fn pass_on(cold: &Cold, request: &Read, fetched: Vec<Fetched>) -> (Vec<Fetched>, Option<(Offset, Vec<u8>)>) {
-    match (&cold.fetches[..], &fetched[..]) {
+fn pass_on(
+    pending: &PendingRead,
+    request: &Read,
+    fetched: Vec<Fetched>,
+) -> (Vec<Fetched>, Option<(Offset, Vec<u8>)>) {
+    match (&pending.fetches[..], &fetched[..]) {
         ([Fetch::Inherit { .. }], [Fetched::Chunk(Chunk { body, next, .. })])
-            if cold.passes_on(*next, request.mode) =>
+            if pending.passes_on(*next, request.mode) =>
         {
             (vec![Fetched::Passed(*next)], Some((*next, body.clone())))
         }

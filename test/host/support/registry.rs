@@ -2,7 +2,7 @@
 
 use ::http::Method;
 use durable_streams::object::registry::Report;
-use durable_streams::object::{Answer, Limits, Object, Ports};
+use durable_streams::object::{Answer, Object, Ports, Settings};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::command::{Command, RequestHead};
 use durable_streams::protocol::listing::Ask;
@@ -29,20 +29,20 @@ pub(crate) struct HostRegistry {
     pub(crate) sql: HostSql,
     pub(crate) sockets: HostSockets,
     object: Object,
-    limits: Limits,
+    settings: Settings,
     path: Option<String>,
     fault: Option<RegistryFault>,
     late: Vec<Report>,
 }
 
 impl HostRegistry {
-    pub(crate) fn new(limits: Limits) -> HostRegistry {
+    pub(crate) fn new(settings: Settings) -> HostRegistry {
         // It is read in one piece.
-        let limits = Limits { chunk_max_bytes: 1 << 24, ..limits };
+        let limits = Settings { chunk_max_bytes: 1 << 24, ..limits };
         HostRegistry {
             sql: HostSql::in_memory(),
             sockets: HostSockets::default(),
-            object: Object::new(limits),
+            object: Object::new(settings),
             limits,
             path: None,
             fault: None,
@@ -57,7 +57,7 @@ impl HostRegistry {
 
     /// It loses its memory; storage and sockets stay.
     pub(crate) fn restart(&mut self) {
-        self.object = Object::new(self.limits);
+        self.object = Object::new(self.settings);
     }
 
     /// Takes a report; whether it says that it has.

@@ -4,15 +4,15 @@
 use std::path::Path;
 
 use ::http::Method;
-use durable_streams::edge::access::Settings;
+use durable_streams::edge::access::EdgeSettings;
 use durable_streams::edge::admin::Admin;
 use durable_streams::edge::route::{Route, route, stream_path};
-use durable_streams::object::cold::Fetched;
+use durable_streams::object::fetch::Fetched;
 use durable_streams::object::mirror::Delivery;
 use durable_streams::object::producers::ProducerLimits;
 use durable_streams::object::registry::Report;
 use durable_streams::object::rotation::Work;
-use durable_streams::object::{Answer, Limits, Object, Ports, Stop};
+use durable_streams::object::{Answer, Error, Object, Ports, Settings};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::command::{Command, RequestHead};
 use durable_streams::protocol::names::header::STREAM_STRANGER;
@@ -62,7 +62,7 @@ pub(crate) struct World {
     /// Whether it does after each request; else the test calls [`World::report`].
     pub(crate) reports: bool,
     object: Object,
-    limits: Limits,
+    settings: Settings,
 }
 
 /// What happens while a read waits for the bucket.
@@ -102,7 +102,7 @@ impl World {
     }
 
     fn with(sql: HostSql, chunk_max_bytes: usize) -> World {
-        let limits = Limits {
+        let limits = Settings {
             long_poll_timeout: 20_000,
             chunk_max_bytes,
             segments: None,
@@ -127,7 +127,7 @@ impl World {
             tells_mirror: true,
             registry: HostRegistry::new(limits),
             reports: true,
-            object: Object::new(limits),
+            object: Object::new(settings),
             limits,
         }
     }
@@ -158,54 +158,54 @@ impl World {
 
     /// The object loses its memory; storage and sockets stay.
     pub(crate) fn restart(&mut self) {
-        self.object = Object::new(self.limits);
+        self.object = Object::new(self.settings);
     }
 
     /// Other bounds from now on.
     pub(crate) fn limit_chunks(&mut self, chunk_max_bytes: usize) {
-        self.limits.chunk_max_bytes = chunk_max_bytes;
+        self.settings.chunk_max_bytes = chunk_max_bytes;
         self.restart();
     }
 
     /// Reading takes a token from now on.
     pub(crate) fn guard(&mut self) {
-        self.limits.guarded = true;
+        self.settings.guarded = true;
         self.restart();
     }
 
     /// The same, of a deployment without public streams.
     pub(crate) fn guard_all(&mut self) {
-        self.limits.hides_public = true;
+        self.settings.hides_public = true;
         self.guard();
     }
 
     /// Other segments from now on.
     pub(crate) fn limit_segments(&mut self, segments: Option<SegmentLimits>) {
-        self.limits.segments = segments;
+        self.settings.segments = segments;
         self.restart();
     }
 
     /// Whether there is a mirror from now on.
     pub(crate) fn limit_mirror(&mut self, mirrors: bool) {
-        self.limits.mirrors = mirrors;
+        self.settings.mirrors = mirrors;
         self.restart();
     }
 
     /// Other bounds of producers; what is stored already was written with the old ones.
     pub(crate) fn limit_producers(&mut self, producers: ProducerLimits) {
-        self.limits.producers = producers;
+        self.settings.producers = producers;
         self.restart();
     }
 
     /// Which registries there are from now on.
     pub(crate) fn limit_registries(&mut self, registries: Registries) {
-        self.limits.registries = registries;
+        self.settings.registries = registries;
         self.restart();
     }
 
     /// Other retention from now on, of streams that do not say themselves.
     pub(crate) fn retain(&mut self, retention: RetentionDefaults) {
-        self.limits.retention = retention;
+        self.settings.retention = retention;
         self.restart();
     }
 
@@ -244,7 +244,7 @@ impl World {
     #[track_caller]
     pub(crate) fn assert_nothing_is_forgotten(&self) {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        let work = Object::new(self.limits).next_work(&ports).unwrap();
+        let work = Object::new(self.settings).next_work(&ports).unwrap();
         assert!(work.is_none() || self.alarm_at.is_some(), "no alarm for {work:?}");
     }
 
@@ -252,7 +252,7 @@ impl World {
     #[track_caller]
     pub(crate) fn assert_no_end_is_forgotten(&self) {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        let report = Object::new(self.limits).next_report(&ports).unwrap();
+        let report = Object::new(self.settings).next_report(&ports).unwrap();
         let is_end = report.is_some() && self.sql.has_ended();
         assert!(!is_end || self.alarm_at.is_some(), "no alarm for the end");
     }
@@ -310,8 +310,8 @@ impl World {
     }
 
     /// Bounds of the object.
-    pub(crate) fn limits(&self) -> Limits {
-        self.limits
+    pub(crate) fn limits(&self) -> Settings {
+        self.settings
     }
 
     /// Tells the registry something that the stream did not say.
@@ -387,7 +387,7 @@ impl World {
     pub(crate) fn send(&mut self, request: &Request) -> Outcome {
         let is_script = request.headers.iter().any(|(name, _)| name == "origin");
         match self.send_unseen(request) {
-            Outcome::Answered(response) if is_script && !self.limits.guarded => {
+            Outcome::Answered(response) if is_script && !self.settings.guarded => {
                 Outcome::Answered(response.with_any_origin())
             }
             outcome @ (Outcome::Answered(_) | Outcome::Parked(..)) => outcome,
@@ -405,7 +405,7 @@ impl World {
             Route::Reply(reply) => Outcome::Answered(Response::of_reply(reply)),
             Route::Listing => panic!("a listing asks many objects, and there is one"),
             Route::Orphans => {
-                let refused = Admin::of(&Settings::default()).orphans(&method, &request.url, None);
+                let refused = Admin::of(&EdgeSettings::default()).orphans(&method, &request.url, None);
                 Outcome::Answered(Response::of_reply(Reply::refused(&refused.unwrap_err())))
             }
             Route::Forward(path) | Route::LongPoll(path) | Route::Sse(path) => {
@@ -437,16 +437,17 @@ impl World {
             Ok(command) => command,
             Err(refusal) => return Outcome::Answered(Response::of_reply(Reply::refused(&refusal))),
         };
-        let is_stranger = self.limits.guarded && header(STREAM_STRANGER).is_some();
+        let is_stranger = self.settings.guarded && header(STREAM_STRANGER).is_some();
         let mut served = self
             .ask_object(is_stranger, &command, |object, ports, now| object.serve(ports, path, &command, now));
         let mut meanwhile = self.meanwhile;
-        while let (Ok(Answer::Cold(cold)), Command::Read(read)) = (&served, &command) {
-            let fetched: Vec<Fetched> = cold.fetches.iter().map(|fetch| self.bucket.fetch(fetch)).collect();
+        while let (Ok(Answer::Fetch(pending)), Command::Read(read)) = (&served, &command) {
+            let fetched: Vec<Fetched> =
+                pending.fetches.iter().map(|fetch| self.bucket.fetch(fetch)).collect();
             self.happen(meanwhile, path, &request.url);
             meanwhile = Meanwhile::Nothing;
             served = self.ask_object(is_stranger, &command, |object, ports, now| {
-                object.thaw(ports, read, (cold, &fetched), now)
+                object.resume(ports, read, (pending, &fetched), now)
             });
         }
         self.do_what_follows();
@@ -458,8 +459,8 @@ impl World {
         &mut self,
         is_stranger: bool,
         command: &Command<'_>,
-        serve: impl Fn(&mut Object, &Ports<'_, HostSockets>, Millis) -> Result<Answer, Stop>,
-    ) -> Result<Answer, Stop> {
+        serve: impl Fn(&mut Object, &Ports<'_, HostSockets>, Millis) -> Result<Answer, Error>,
+    ) -> Result<Answer, Error> {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
         let (object, now) = (&mut self.object, self.now);
         let admitted = if is_stranger { object.admit_stranger(&ports, command, now) } else { Ok(()) };
@@ -468,17 +469,17 @@ impl World {
         served
     }
 
-    fn outcome(&mut self, served: Result<Answer, Stop>) -> Outcome {
+    fn outcome(&mut self, served: Result<Answer, Error>) -> Outcome {
         match served {
             Ok(Answer::Reply(reply)) => Outcome::Answered(Response::of_reply(reply)),
-            Ok(Answer::Cold(_)) => panic!("only reads are cold, and they were thawed"),
+            Ok(Answer::Fetch(_)) => panic!("only reads are cold, and they were thawed"),
             Ok(Answer::Ask(asking)) => panic!("there is no other stream: {asking:?}"),
             Ok(Answer::Park(park)) => {
                 let head = Response::of_reply(park.head.clone());
                 Outcome::Parked(self.sockets.accept(&park), head)
             }
-            Err(Stop::Refused(refusal)) => Outcome::Answered(Response::of_reply(Reply::refused(&refusal))),
-            Err(Stop::Failed(_)) => Outcome::Answered(Response::of_reply(Reply::failed())),
+            Err(Error::Refused(refusal)) => Outcome::Answered(Response::of_reply(Reply::refused(&refusal))),
+            Err(Error::Failed(_)) => Outcome::Answered(Response::of_reply(Reply::failed())),
         }
     }
 

@@ -6,7 +6,7 @@ use web_sys::{Request, Response};
 use crate::cloudflare::budget::{Payer, address_of};
 use crate::cloudflare::reply;
 use crate::object::live::Sockets;
-use crate::object::{Object, Ports, Stop};
+use crate::object::{Error, Object, Ports};
 use crate::protocol::Millis;
 use crate::protocol::command::Command;
 use crate::protocol::names::header;
@@ -32,11 +32,11 @@ impl RequestHeaders {
 }
 
 /// The headers that say who asks.
-pub(super) const ASKER_HEADERS: [&str; 2] = [header::STREAM_STRANGER, header::ORIGIN];
+pub(super) const REQUESTER_HEADERS: [&str; 2] = [header::STREAM_STRANGER, header::ORIGIN];
 
 /// Somebody who asks.
 #[derive(Clone)]
-pub(super) struct Asker {
+pub(super) struct Requester {
     /// For which stream.
     pub(super) path: String,
     /// Somebody who may read public streams only.
@@ -47,9 +47,9 @@ pub(super) struct Asker {
     request: Option<Request>,
 }
 
-impl Asker {
-    pub(super) fn of(path: String, guarded: bool, has: &dyn Fn(&str) -> bool) -> Asker {
-        Asker {
+impl Requester {
+    pub(super) fn of(path: String, guarded: bool, has: &dyn Fn(&str) -> bool) -> Requester {
+        Requester {
             path,
             is_stranger: guarded && has(header::STREAM_STRANGER),
             is_script: !guarded && has(header::ORIGIN),
@@ -58,8 +58,8 @@ impl Asker {
     }
 
     /// The same, with the request that it reads with.
-    pub(super) fn reading(self, request: &Request) -> Asker {
-        Asker { request: Some(Clone::clone(request)), ..self }
+    pub(super) fn reading(self, request: &Request) -> Requester {
+        Requester { request: Some(Clone::clone(request)), ..self }
     }
 
     /// Whose room its answer takes.
@@ -67,7 +67,7 @@ impl Asker {
         Payer::of(&self.path, self.request.as_ref().map(address_of).unwrap_or_default())
     }
 
-    /// The answer, with what lets the asker's script see it.
+    /// The answer, with what lets the requester's script see it.
     pub(super) fn seen(&self, answer: Reply) -> Reply {
         if self.is_script { answer.with_any_origin() } else { answer }
     }
@@ -79,7 +79,7 @@ impl Asker {
         ports: &Ports<'_, S>,
         command: &Command<'_>,
         now: Millis,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), Error> {
         if self.is_stranger { object.admit_stranger(ports, command, now) } else { Ok(()) }
     }
 

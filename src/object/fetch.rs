@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::Limits;
+use super::Settings;
 use super::plan::Shapes;
 use crate::protocol::Millis;
 use crate::protocol::command::ReadMode;
@@ -24,7 +24,7 @@ use crate::stream::Stream;
 
 /// A read that needs something from elsewhere.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Cold {
+pub struct PendingRead {
     /// What to fetch, in order.
     pub fetches: Vec<Fetch>,
     pub(super) parts: Vec<Part>,
@@ -93,7 +93,7 @@ pub enum Fetched {
     Ending(Vec<u8>, u64),
     /// Of a hot log.
     Chunk(Chunk),
-    /// The same, but the bytes go to the reader without coming here, as [`Cold::passes_on`] allows; where to read on, as their
+    /// The same, but the bytes go to the reader without coming here, as [`PendingRead::passes_on`] allows; where to read on, as their
     /// owner counts.
     Passed(Offset),
     /// It has gone to the bucket: the first segment that has not.
@@ -127,7 +127,7 @@ pub(super) struct Segment {
 }
 
 /// What came of a fetch.
-pub(super) enum Thawed {
+pub(super) enum Resumed {
     /// The bytes.
     Chunk(Chunk),
     /// What is needed for knowing which.
@@ -136,7 +136,7 @@ pub(super) enum Thawed {
     Rotated(String, u64),
 }
 
-impl Cold {
+impl PendingRead {
     /// How many bytes come, about.
     pub fn bytes(&self) -> u64 {
         let bytes = |fetch: &Fetch| match fetch {
@@ -174,20 +174,20 @@ impl Cold {
 
     /// Whether what was to come from the hot log is in the bucket by now. Ending there would be right, but whoever reads
     /// what there is with one request would miss it.
-    pub(super) fn is_overtaken(&self, chunk: &Chunk, stream: &Stream, limits: Limits) -> bool {
+    pub(super) fn is_overtaken(&self, chunk: &Chunk, stream: &Stream, settings: Settings) -> bool {
         (self.hot_from..stream.hot_from).contains(&chunk.next.segment)
             && chunk.next < stream.tail
-            && chunk.body.len() < limits.chunk_max_bytes
+            && chunk.body.len() < settings.chunk_max_bytes
     }
 
     /// Takes what was fetched apart, and reads on in the hot log if there is room.
-    pub(super) fn thaw(
+    pub(super) fn resume(
         &self,
         sql: &dyn Sql,
         stream: &Stream,
         (fetched, of_late): (&[Fetched], &mut Shapes),
-        limits: Limits,
-    ) -> Result<Thawed, Failure> {
+        settings: Settings,
+    ) -> Result<Resumed, Failure> {
         for fetched in fetched {
             if let Fetched::Failed(failure) = fetched {
                 return Err(failure.clone());
@@ -201,7 +201,7 @@ impl Cold {
             learnt.add(key, shape);
         }
         if self.parts.is_empty() {
-            return Ok(Thawed::Learnt(learnt));
+            return Ok(Resumed::Learnt(learnt));
         }
         for (fetch, fetched) in self.fetches.iter().zip(fetched) {
             if let (Fetch::Inherit { path, ask }, Fetched::Rotated(hot_from)) = (fetch, fetched) {
@@ -211,10 +211,10 @@ impl Cold {
                         format_args!("{path} has not rotated it"),
                     ));
                 }
-                return Ok(Thawed::Rotated(path.clone(), *hot_from));
+                return Ok(Resumed::Rotated(path.clone(), *hot_from));
             }
         }
-        self.chunk(sql, stream, fetched, limits).map(Thawed::Chunk)
+        self.chunk(sql, stream, fetched, settings).map(Resumed::Chunk)
     }
 
     fn chunk(
@@ -222,10 +222,10 @@ impl Cold {
         sql: &dyn Sql,
         stream: &Stream,
         fetched: &[Fetched],
-        limits: Limits,
+        settings: Settings,
     ) -> Result<Chunk, Failure> {
         let format = stream.content_type.format();
-        let room = |chunk: &Chunk| limits.chunk_max_bytes.saturating_sub(chunk.body.len());
+        let room = |chunk: &Chunk| settings.chunk_max_bytes.saturating_sub(chunk.body.len());
         let mut whole = Chunk::empty(self.start);
         for ((part, fetch), fetched) in self.parts.iter().zip(&self.fetches).zip(fetched) {
             if part.from() != whole.next || room(&whole) == 0 {
@@ -241,14 +241,14 @@ impl Cold {
                 let less = || Failure::new("read inherited part", "its owner holds less than it was");
                 return if stands_still { Err(less()) } else { Ok(whole) };
             }
-            if !join(format, &mut whole, chunk, limits.chunk_max_bytes) {
+            if !join(format, &mut whole, chunk, settings.chunk_max_bytes) {
                 return Ok(whole);
             }
         }
         let is_own = whole.next >= stream.own_start() && whole.next.segment >= stream.hot_from;
         if is_own && whole.next < stream.tail && room(&whole) > 0 {
             let chunk = messages::read(sql, format, whole.next, stream.tail, room(&whole))?;
-            let _is_all = join(format, &mut whole, chunk, limits.chunk_max_bytes);
+            let _is_all = join(format, &mut whole, chunk, settings.chunk_max_bytes);
         }
         Ok(whole)
     }

@@ -4,18 +4,18 @@ use wasm_bindgen::prelude::*;
 use web_sys::{AbortSignal, Headers, Request, RequestInit, Response};
 use worker::{Context, Env};
 
-use crate::cloudflare::budget::{Payer, address_of};
+use super::collapse;
 use super::collapse::Client;
-use crate::cloudflare::config::{Config, stalls};
+use super::long_poll;
+use super::sse;
 use super::sse::Ends;
 use super::upstream::Upstream;
+use crate::cloudflare::budget::{Payer, address_of};
 use crate::cloudflare::calls::unreached;
 use crate::cloudflare::clock;
-use super::collapse;
-use super::long_poll;
+use crate::cloudflare::config::{Config, stalls};
 use crate::cloudflare::receiving;
 use crate::cloudflare::reply;
-use super::sse;
 use crate::edge::auth::Source;
 use crate::edge::collapse::{Reader, collapse_key};
 use crate::edge::route::url_without_token;
@@ -34,7 +34,7 @@ pub(super) enum Kind {
 }
 
 /// A request that may go on.
-pub(super) struct Errand {
+pub(super) struct Forward {
     pub(super) kind: Kind,
     pub(super) path: StreamPath,
     pub(super) source: Source,
@@ -78,7 +78,7 @@ async fn read(kind: Kind, upstream: &Upstream, asked: &Asked, deadline: Millis) 
     answered.or_else(|failure| upstream.unavailable(&failure))
 }
 
-impl Errand {
+impl Forward {
     /// Takes the request to the object.
     pub(super) async fn run(
         &self,
@@ -101,7 +101,7 @@ impl Errand {
             let ends = Ends { deadline, until, stall: stalls(env).reader, cpu_limit: config.cpu_limit };
             return self.kept(sse::answer(upstream, self.asked(request)?, ends, context).await?);
         }
-        let deadline = deadline(config.limits.long_poll_timeout);
+        let deadline = deadline(config.settings.long_poll_timeout);
         if let Some(key) = self.collapse_key(request, config) {
             let asked = self.asked(request)?;
             let path = self.path.as_str().to_owned();
@@ -128,7 +128,7 @@ impl Errand {
     fn collapse_key(&self, request: &Request, config: &Config) -> Option<String> {
         let asks_plainly =
             request.method() == "GET" && !request.headers().has(header::IF_NONE_MATCH).unwrap_or(true);
-        if config.shares && asks_plainly { collapse_key(self.reader, &request.url()) } else { None }
+        if config.edge_cache && asks_plainly { collapse_key(self.reader, &request.url()) } else { None }
     }
 
     async fn ask(&self, upstream: &Upstream, request: &Request) -> Result<Response, Failure> {

@@ -8,13 +8,13 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 use web_sys::Response;
 
-use super::asker::Asker;
+use super::requester::Requester;
+use super::stream_object::ObjectHost;
 use crate::cloudflare::clock;
 #[cfg(feature = "counters")]
 use crate::cloudflare::counters;
-use super::stream_object::Inner;
-use crate::object::cold::{Cold, Fetch, Fetched};
-use crate::object::{Answer, Ports, Stop};
+use crate::object::fetch::{Fetch, Fetched, PendingRead};
+use crate::object::{Answer, Error, Ports};
 use crate::protocol::Millis;
 use crate::protocol::command::{Command, Read};
 use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_HELD};
@@ -26,19 +26,19 @@ const FETCH_MAX: Millis = 60_000;
 
 /// A read that needs something from elsewhere.
 pub(super) struct Waiting {
-    pub(super) asker: Asker,
+    pub(super) requester: Requester,
     pub(super) read: Read,
-    pub(super) cold: Cold,
+    pub(super) pending: PendingRead,
 }
 
 /// Nothing is fetched for a reader while others hold what there is room for.
 fn busy(waiting: &Waiting) -> Result<Response, JsValue> {
-    waiting.asker.refuse(&Refusal::Busy { why: TOO_MUCH_IS_HELD })
+    waiting.requester.refuse(&Refusal::Busy { why: TOO_MUCH_IS_HELD })
 }
 
-impl Inner {
+impl ObjectHost {
     /// Fetches what a read needs, and answers with it if things are still as they were.
-    pub(super) fn promise_of_cold(self: &Rc<Self>, waiting: Box<Waiting>) -> Promise {
+    pub(super) fn promise_of_fetch(self: &Rc<Self>, waiting: Box<Waiting>) -> Promise {
         match self.passed_on(waiting) {
             Ok(promise) => promise,
             Err(waiting) => self.promise_of_fetched(waiting, None),
@@ -55,22 +55,22 @@ impl Inner {
         future_to_promise(async move {
             #[cfg(feature = "counters")]
             let _busy = counters::busy(inner.name(), |_| {});
-            let payer = waiting.asker.payer();
+            let payer = waiting.requester.payer();
             loop {
-                let Some(holding) = payer.hold(waiting.cold.bytes()) else {
+                let Some(holding) = payer.hold(waiting.pending.bytes()) else {
                     return busy(&waiting).map(JsValue::from);
                 };
                 let fetched = match fetched.take() {
                     Some(fetched) => fetched,
-                    None => inner.fetch_all(&waiting.cold).await,
+                    None => inner.fetch_all(&waiting.pending).await,
                 };
-                match inner.thaw(&waiting, &fetched) {
+                match inner.resume(&waiting, &fetched) {
                     // What it needs was trimmed or rotated meanwhile, or is only known now.
-                    Ok(Answer::Cold(other)) => waiting.cold = other,
+                    Ok(Answer::Fetch(other)) => waiting.pending = other,
                     served => {
                         // The fetched bytes are freed here; the answer counts on its own.
                         drop((fetched, holding));
-                        return inner.respond(&waiting.asker, served).map(JsValue::from);
+                        return inner.respond(&waiting.requester, served).map(JsValue::from);
                     }
                 }
             }
@@ -78,26 +78,26 @@ impl Inner {
     }
 
     /// What it answers with what was fetched.
-    pub(super) fn thaw(self: &Rc<Self>, waiting: &Waiting, fetched: &[Fetched]) -> Result<Answer, Stop> {
-        let Waiting { asker, read, cold } = waiting;
+    pub(super) fn resume(self: &Rc<Self>, waiting: &Waiting, fetched: &[Fetched]) -> Result<Answer, Error> {
+        let Waiting { requester, read, pending } = waiting;
         let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let (mut object, now) = (self.object.borrow_mut(), clock::now());
         // It may be another stream by now.
-        let admitted = asker.admit(&mut object, &ports, &Command::Read(read.clone()), now);
-        let served = admitted.and_then(|()| object.thaw(&ports, read, (cold, fetched), now));
-        self.follow_up(&asker.path, object);
+        let admitted = requester.admit(&mut object, &ports, &Command::Read(read.clone()), now);
+        let served = admitted.and_then(|()| object.resume(&ports, read, (pending, fetched), now));
+        self.follow_up(&requester.path, object);
         served
     }
 
-    async fn fetch_all(&self, cold: &Cold) -> Vec<Fetched> {
-        let fetched = join_all(cold.fetches.iter().map(|fetch| self.fetch(fetch)));
+    async fn fetch_all(&self, pending: &PendingRead) -> Vec<Fetched> {
+        let fetched = join_all(pending.fetches.iter().map(|fetch| self.fetch(fetch)));
         let late = || Failure::new("fetch cold part", format_args!("nothing came within {FETCH_MAX} ms"));
         match clock::within(FETCH_MAX, fetched).await {
             Some(fetched) => {
                 fetched.into_iter().map(|fetched| fetched.unwrap_or_else(Fetched::Failed)).collect()
             }
-            None => cold.fetches.iter().map(|_| Fetched::Failed(late())).collect(),
+            None => pending.fetches.iter().map(|_| Fetched::Failed(late())).collect(),
         }
     }
 

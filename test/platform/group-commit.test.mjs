@@ -39,7 +39,7 @@ describe("a line", () => {
   let append, url, calls, streams, kept
   beforeEach(async () => {
     vi.resetModules()
-    ;({ append } = await import("../../src/cloudflare/js/together.js"))
+    ;({ append } = await import("../../src/cloudflare/js/group_commit.js"))
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] })
     url = `https://test/v1/stream/${unique()}`
     ;({ calls, streams } = object())

@@ -1,4 +1,4 @@
-//! Appends that came to the edge at the same time and come to the object in one call (`together.js`).
+//! Appends that came to the edge at the same time and come to the object in one call (`group_commit.js`).
 
 use std::rc::Rc;
 
@@ -6,12 +6,12 @@ use http::Method;
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 
-use super::asker::ASKER_HEADERS;
+use super::requester::REQUESTER_HEADERS;
+use super::stream_object::{ObjectHost, StreamObject};
 use crate::cloudflare::clock;
 #[cfg(feature = "counters")]
 use crate::cloudflare::counters;
-use super::stream_object::{Inner, StreamObject};
-use crate::object::Stop;
+use crate::object::Error;
 use crate::protocol::bridge;
 use crate::protocol::command::{APPEND_HEADERS, Command, RequestHead};
 use crate::protocol::reply::Reply;
@@ -19,7 +19,7 @@ use crate::protocol::reply::Reply;
 /// The headers of an append that its object has to see.
 #[wasm_bindgen(js_name = appendHeaders)]
 pub fn append_headers() -> Vec<String> {
-    APPEND_HEADERS.iter().chain(&ASKER_HEADERS).map(|name| (*name).to_owned()).collect()
+    APPEND_HEADERS.iter().chain(&REQUESTER_HEADERS).map(|name| (*name).to_owned()).collect()
 }
 
 #[wasm_bindgen]
@@ -42,15 +42,15 @@ impl StreamObject {
     }
 }
 
-impl Inner {
+impl ObjectHost {
     fn append(self: &Rc<Self>, url: &str, header_lines: &str, body: &[u8]) -> Reply {
         let header = |name: &str| bridge::header_in(header_lines, name).map(str::to_owned);
-        let asker = self.asker(url, &|name| bridge::header_in(header_lines, name).is_some());
+        let requester = self.requester(url, &|name| bridge::header_in(header_lines, name).is_some());
         let head = RequestHead { method: &Method::POST, url, header: &header, random: &clock::random };
-        let served = Command::parse(&head, body).map_err(Stop::Refused);
-        let served = served.and_then(|command| self.serve_now(&asker, &command));
-        let reply = self.settled(&asker, served).unwrap_or_else(|_park| Reply::failed());
-        self.debug_served(&asker.path, Method::POST.as_str());
-        asker.seen(reply)
+        let served = Command::parse(&head, body).map_err(Error::Refused);
+        let served = served.and_then(|command| self.serve_now(&requester, &command));
+        let reply = self.settled(&requester, served).unwrap_or_else(|_park| Reply::failed());
+        self.debug_served(&requester.path, Method::POST.as_str());
+        requester.seen(reply)
     }
 }
