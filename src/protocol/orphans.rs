@@ -74,6 +74,7 @@ pub struct Stored {
     /// Of which life.
     pub incarnation: u64,
     /// Which.
+    #[serde(rename = "readSeq")]
     pub segment: u64,
     /// How large it is.
     pub bytes: u64,

@@ -12,10 +12,9 @@ use super::requester::Requester;
 use super::stream_object::ObjectHost;
 use crate::cloudflare::budget::{self, Payer};
 use crate::cloudflare::calls::unreached;
-use crate::cloudflare::clock;
 #[cfg(feature = "counters")]
 use crate::cloudflare::counters;
-use crate::cloudflare::log;
+use crate::cloudflare::{clock, log};
 use crate::object::alarm::RETRY;
 use crate::object::forks::Asking;
 use crate::object::{Answer, Ports};

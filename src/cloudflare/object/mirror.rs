@@ -7,11 +7,10 @@ use worker::Env;
 
 use super::chores::Done;
 use super::stream_object::ObjectHost;
-use crate::cloudflare::clock;
 use crate::cloudflare::config::binding;
 #[cfg(feature = "counters")]
 use crate::cloudflare::counters;
-use crate::cloudflare::log;
+use crate::cloudflare::{clock, log};
 use crate::object::Ports;
 use crate::object::mirror::{Delivery, REST_MIN};
 use crate::protocol::Millis;

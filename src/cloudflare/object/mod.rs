@@ -1,6 +1,7 @@
 //! The object side: one Durable Object a stream.
 
 mod chores;
+mod debug;
 mod fetch;
 mod forks;
 #[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]

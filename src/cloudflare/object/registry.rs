@@ -8,10 +8,9 @@ use wasm_bindgen_futures::JsFuture;
 
 use super::chores::Done;
 use super::stream_object::{ObjectHost, StreamObject};
-use crate::cloudflare::clock;
 #[cfg(feature = "counters")]
 use crate::cloudflare::counters;
-use crate::cloudflare::log;
+use crate::cloudflare::{clock, log};
 use crate::object::Ports;
 use crate::object::registry::REST_MIN;
 use crate::storage::Failure;

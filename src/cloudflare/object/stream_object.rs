@@ -19,16 +19,13 @@ use super::requester::{RequestHeaders, Requester};
 use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
 use crate::cloudflare::bucket::{self, SegmentBucket};
-use crate::cloudflare::budget;
 use crate::cloudflare::calls::BINDING;
 use crate::cloudflare::clock::{self, Timer};
 use crate::cloudflare::config::Config;
 #[cfg(feature = "counters")]
 use crate::cloudflare::counters;
 use crate::cloudflare::interned::Interned;
-use crate::cloudflare::log;
-use crate::cloudflare::receiving;
-use crate::cloudflare::reply;
+use crate::cloudflare::{budget, log, receiving, reply};
 use crate::edge::route::stream_path;
 use crate::object::alarm::{RETRY, Rung};
 use crate::object::live::{Park, Sockets};
@@ -196,13 +193,6 @@ impl ObjectHost {
         };
         self.debug_served(&requester.path, method.as_str());
         response
-    }
-
-    pub(super) fn debug_served(&self, path: &str, method: &str) {
-        if self.config.debug {
-            let (rows_read, rows_written) = self.sql.take_row_counts();
-            log::served(path, method, rows_read, rows_written);
-        }
     }
 
     fn has(&self, headers: &RequestHeaders, name: &str) -> bool {
@@ -386,20 +376,6 @@ impl ObjectHost {
                 log::failure(&path, &failure);
             }
         });
-    }
-
-    pub(super) fn debug(&self, event: &str) {
-        if self.config.debug {
-            log::event(&self.name(), event);
-        }
-    }
-
-    /// Logs what a call has read and written, which is no part of the next request.
-    pub(super) fn log_work(&self, event: &str) {
-        if self.config.debug {
-            let (rows_read, rows_written) = self.sql.take_row_counts();
-            log::worked(&self.name(), (event, None), (rows_read, rows_written));
-        }
     }
 
     pub(super) fn name(&self) -> String {

@@ -17,11 +17,8 @@ use super::orphans;
 use super::rate_limit;
 use super::upstream;
 use crate::cloudflare::calls::unreached;
-use crate::cloudflare::clock;
 use crate::cloudflare::config::{self, Config, settings};
-use crate::cloudflare::log;
-use crate::cloudflare::receiving;
-use crate::cloudflare::reply;
+use crate::cloudflare::{clock, log, receiving, reply};
 use crate::edge::access::Access;
 use crate::edge::admin::Admin;
 use crate::edge::auth::{Credential, Weighed, weigh};
@@ -66,6 +63,9 @@ impl Edge {
     /// Reads the configuration.
     #[wasm_bindgen(constructor)]
     pub fn new(env: Env) -> Edge {
+        for (old, new) in config::renamed(&env) {
+            log::renamed(old, new);
+        }
         let settings = settings(&env);
         receiving::configure(&env);
         let inner = EdgeState {
@@ -78,9 +78,6 @@ impl Edge {
             is_limited: rate_limit::are_bound(&env),
             env,
         };
-        for (old, new) in config::renamed(&env) {
-            log::renamed(old, new);
-        }
         log::configured(&inner.access, &inner.cors, inner.is_limited, inner.config.debug);
         Edge { inner: Rc::new(inner) }
     }

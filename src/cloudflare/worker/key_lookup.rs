@@ -11,8 +11,7 @@ use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use worker::{Context, Env};
 
 use crate::cloudflare::clock::{self, Timer};
-use crate::cloudflare::config;
-use crate::cloudflare::log;
+use crate::cloudflare::{config, log};
 use crate::edge::kept::Kept;
 use crate::edge::keyring::{Check, Keyring, Learnt, digest};
 use crate::edge::project::{Key, Project, parse_public};

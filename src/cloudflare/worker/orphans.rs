@@ -6,9 +6,8 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::Env;
 
-use crate::cloudflare::bucket;
 use crate::cloudflare::calls::{BINDING, unreached};
-use crate::cloudflare::log;
+use crate::cloudflare::{bucket, log};
 use crate::protocol::orphans::{Ask, Page};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;

@@ -7,8 +7,7 @@ use web_sys::{Headers, Request, RequestInit, Response};
 use worker::Env;
 
 use crate::cloudflare::calls::{BINDING, unreached};
-use crate::cloudflare::log;
-use crate::cloudflare::reply;
+use crate::cloudflare::{log, reply};
 use crate::edge::collapse::Reader;
 use crate::protocol::names::header;
 use crate::protocol::path::StreamPath;

@@ -121,7 +121,7 @@ impl Family {
         segments: Option<SegmentLimits>,
         retention: RetentionDefaults,
     ) -> Family {
-        let limits = Settings {
+        let settings = Settings {
             long_poll_timeout: 20_000,
             chunk_max_bytes,
             segments,
@@ -138,7 +138,7 @@ impl Family {
             now: START,
             tasks: Vec::new(),
             late: Vec::new(),
-            limits,
+            settings,
             random: Rc::new(RefCell::new(fastrand::Rng::with_seed(!seed))),
             tasks_begun: 0,
             has_older_owners: false,
@@ -147,7 +147,7 @@ impl Family {
 
     /// The stream's object, which is there whether or not the stream is.
     pub(crate) fn member(&mut self, path: &str) -> &mut Member {
-        let limits = self.settings;
+        let settings = self.settings;
         self.members.entry(path.to_owned()).or_insert_with(|| Member {
             sql: HostSql::in_memory(),
             sockets: HostSockets::default(),
@@ -335,7 +335,7 @@ impl Family {
             self.late.extend(call.filter(|_| calls_arrive));
             dropped.push(self.tasks.remove(index).id);
         }
-        let (limits, now) = (self.settings, self.now);
+        let (settings, now) = (self.settings, self.now);
         let member = self.member(path);
         member.object = Object::new(settings);
         (member.works_rest_until, member.releases_rest_until) = (0, 0);

@@ -38,12 +38,12 @@ pub(crate) struct HostRegistry {
 impl HostRegistry {
     pub(crate) fn new(settings: Settings) -> HostRegistry {
         // It is read in one piece.
-        let limits = Settings { chunk_max_bytes: 1 << 24, ..limits };
+        let settings = Settings { chunk_max_bytes: 1 << 24, ..settings };
         HostRegistry {
             sql: HostSql::in_memory(),
             sockets: HostSockets::default(),
             object: Object::new(settings),
-            limits,
+            settings,
             path: None,
             fault: None,
             late: Vec::new(),

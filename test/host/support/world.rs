@@ -102,7 +102,7 @@ impl World {
     }
 
     fn with(sql: HostSql, chunk_max_bytes: usize) -> World {
-        let limits = Settings {
+        let settings = Settings {
             long_poll_timeout: 20_000,
             chunk_max_bytes,
             segments: None,
@@ -125,10 +125,10 @@ impl World {
             rotates: true,
             mirror: HostMirror::default(),
             tells_mirror: true,
-            registry: HostRegistry::new(limits),
+            registry: HostRegistry::new(settings),
             reports: true,
             object: Object::new(settings),
-            limits,
+            settings,
         }
     }
 
@@ -310,7 +310,7 @@ impl World {
     }
 
     /// Bounds of the object.
-    pub(crate) fn limits(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         self.settings
     }
 
