@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use crate::protocol::producer::Producer;
 use crate::storage::{Failure, Sql, messages, producers};
 use crate::stream::Stream;
+use crate::stream::fill::Fill;
 use crate::stream::producer::ProducerState;
-use crate::stream::rotate::Fill;
 
 /// How many producers are kept. A stream has few that write at the same time; of those beyond, each append writes a row of
 /// the table, and each request reads one.

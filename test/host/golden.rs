@@ -5,9 +5,9 @@ use durable_streams::protocol::bridge::{self, Attachment, BridgeKind, Channel, P
 use durable_streams::protocol::cache_policy::{Audience, CachePolicy};
 use durable_streams::protocol::content_type::Format;
 use durable_streams::protocol::fork::{
-    ForkRefusal, Inherit, Inheritance, InheritedEvents, Question, Reference, Referenced, Release, Told, Walk,
-    Walked,
+    Inherit, Inheritance, InheritedEvents, Question, Reference, Referenced, Release, Told, Walk, Walked,
 };
+use durable_streams::protocol::fork_refusal::ForkRefusal;
 use durable_streams::protocol::lifetime::Lifetime;
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::reply::Reply;

@@ -8,7 +8,7 @@ use worker::Env;
 
 use crate::cloudflare::calls::{BINDING, unreached};
 use crate::cloudflare::{bucket, telemetry};
-use crate::protocol::orphans::{Ask, Page};
+use crate::protocol::orphans::{OrphansPage, OrphansQuery};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
@@ -21,7 +21,7 @@ extern "C" {
 }
 
 /// Answers what the administrator asks.
-pub(super) async fn answer(env: &Env, ask: &Ask) -> Reply {
+pub(super) async fn answer(env: &Env, ask: &OrphansQuery) -> Reply {
     let Some(bucket) = bucket::of(env) else {
         return Reply::refused(&Refusal::NotImplemented { what: "a bucket for segments, bound as SEGMENTS" });
     };
@@ -34,7 +34,7 @@ pub(super) async fn answer(env: &Env, ask: &Ask) -> Reply {
     }
 }
 
-async fn page(env: &Env, bucket: &bucket::SegmentBucket, ask: &Ask) -> Result<Page, Failure> {
+async fn page(env: &Env, bucket: &bucket::SegmentBucket, ask: &OrphansQuery) -> Result<OrphansPage, Failure> {
     let (listed, is_last) = bucket.list(ask.after.as_deref(), PAGE_KEYS_MAX).await?;
     let listed = by_stream(listed, is_last)?;
     let streams = listed.streams.iter().map(|(path, segments)| {
@@ -44,7 +44,7 @@ async fn page(env: &Env, bucket: &bucket::SegmentBucket, ask: &Ask) -> Result<Pa
     let namespace = js_sys::Reflect::get(env, &BINDING.into()).map_err(|error| unreached(&error))?;
     let asked = orphans_of(&namespace, streams.collect(), ask.deletes);
     let answers: Array = JsFuture::from(asked).await.map_err(|error| unreached(&error))?.unchecked_into();
-    let mut page = Page { foreign: listed.foreign, cursor: listed.next, ..Page::default() };
+    let mut page = OrphansPage { foreign: listed.foreign, cursor: listed.next, ..OrphansPage::default() };
     for ((path, segments), answer) in listed.streams.into_iter().zip(answers.iter()) {
         let unknown = strings(&answer);
         if unknown.is_none() {
