@@ -50,7 +50,6 @@ pub fn body_small_max_bytes() -> usize {
     BODY_SMALL_MAX_BYTES
 }
 
-/// The largest body.
 #[wasm_bindgen(js_name = bodyMaxBytes)]
 pub fn body_max_bytes() -> usize {
     APPEND_MAX_BYTES

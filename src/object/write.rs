@@ -13,12 +13,14 @@ use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::storage::Sql;
 use crate::storage::commit::{Change, commit, tail_after};
-use crate::stream::append::{Appending, Content, append};
+use crate::stream::append::{Appending, append};
 use crate::stream::close::{Closing, close};
+use crate::stream::content::Content;
 use crate::stream::create::{Creating, create};
+use crate::stream::fill::Fill;
 use crate::stream::producer::ProducerState;
 use crate::stream::reader_key;
-use crate::stream::rotate::{Fill, fills};
+use crate::stream::rotate::fills;
 use crate::stream::{Closure, Life, Stream};
 
 impl Object {

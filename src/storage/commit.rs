@@ -10,7 +10,7 @@ use crate::protocol::Millis;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
 use crate::protocol::registry::Registries;
-use crate::stream::append::Content;
+use crate::stream::content::Content;
 use crate::stream::fork::Fork;
 use crate::stream::producer::ProducerState;
 use crate::stream::{Closure, Ended, Stream};

@@ -15,9 +15,9 @@ use crate::protocol::content_type::Format;
 use crate::protocol::json;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
-use crate::stream::append::Content;
+use crate::stream::content::Content;
+use crate::stream::fill::Fill;
 use crate::stream::producer::ProducerState;
-use crate::stream::rotate::Fill;
 
 /// The largest body of a row. The platform's limit is 2 MB for the whole row.
 pub const ROW_MAX_BYTES: usize = 1 << 20;

@@ -8,8 +8,8 @@ use crate::protocol::lifetime::Lifetime;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
 use crate::protocol::retention::Retention;
+use crate::stream::fill::Fill;
 use crate::stream::fork::Fork;
-use crate::stream::rotate::Fill;
 use crate::stream::{Closure, Ended, Life, Stream};
 
 const TABLES: &str =

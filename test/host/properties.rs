@@ -12,7 +12,7 @@ use durable_streams::protocol::sse::{Control, Events};
 use durable_streams::protocol::text::may_part;
 use durable_streams::storage::segment_file::{BLOCK_BYTES, Encoded, Writer};
 use durable_streams::storage::segments::{key, parse_key};
-use durable_streams::stream::append::Content;
+use durable_streams::stream::content::Content;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 use serde_json::Value;
