@@ -24,3 +24,5 @@ mod storage;
 mod support;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod versions;
