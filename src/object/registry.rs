@@ -15,7 +15,7 @@ use crate::protocol::registry::{Registries, event};
 use crate::protocol::{Millis, lifetime};
 use crate::storage::Failure;
 use crate::storage::commit::{Change, commit};
-use crate::storage::registry::{Listed, Mark, Unreported, listed, unreported};
+use crate::storage::registry::{Listed, ReportMark, Unreported, listed, unreported};
 use crate::stream::Life;
 
 /// How many lives are reported at a time: with paths and content types at their longest some 250 kB.
@@ -43,7 +43,7 @@ pub struct Report {
     pub registry: String,
     /// What [`Object::record`] takes: the stream's path, and then epoch, sequence and text of each event.
     pub words: Vec<String>,
-    through: Mark,
+    through: ReportMark,
     since: Millis,
 }
 

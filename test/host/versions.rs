@@ -9,12 +9,12 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use durable_streams::protocol::registry::Registries;
-use durable_streams::storage::schema::SCHEMA_VERSION;
+use durable_streams::storage::schema::{OLDEST_VERSION, SCHEMA_VERSION};
 use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;
 use rusqlite::Connection;
 
-use crate::support::sql::HostSql;
+use crate::support::sql::{Fault, HostSql};
 use crate::support::world::CHUNK_MAX_BYTES;
 use crate::support::{Family, Response, World};
 
@@ -32,11 +32,21 @@ fn alone() -> Vec<(&'static str, World)> {
             world.limit_registries(Registries::One);
             (world.tells_mirror, world.reports) = (false, false);
             let append = |n: u64, body: &str| {
-                format!("{json} | stream-seq: s{n} | producer-id: p{} | producer-epoch: 3 | producer-seq: {} << {body}", n % 2, n / 2)
+                format!(
+                    "{json} | stream-seq: s{n} | producer-id: p{} | producer-epoch: 3 | producer-seq: {} << {body}",
+                    n % 2,
+                    n / 2
+                )
             };
             world.run(&["PUT | content-type: text/plain << gone", "DELETE", "WAIT 5ms"]);
             world.run(&["PUT | content-type: application/json | stream-ttl: 600 << [1, [2], {\"a\": 3}]"]);
-            world.run(&[&append(0, "4"), &append(1, "[5,6]"), &append(2, "[7]"), &append(3, "8"), &append(4, "9")]);
+            world.run(&[
+                &append(0, "4"),
+                &append(1, "[5,6]"),
+                &append(2, "[7]"),
+                &append(3, "8"),
+                &append(4, "9"),
+            ]);
             // What is sealed now stays in the hot log.
             world.rotates = false;
             world.run(&[&append(5, "[10,11]"), &append(6, "12"), &append(7, "13"), &append(8, "\"é\"")]);
@@ -54,14 +64,20 @@ fn alone() -> Vec<(&'static str, World)> {
             let mut world = World::new();
             world.limit_segments(Some(SEGMENTS));
             world.run(&["PUT | content-type: text/plain | stream-retention: 60", "WAIT 5ms"]);
-            world.run(&[&format!("{text} | stream-seq: s1 << abc"), &format!("{text} << def"), &format!("{text} << ghi")]);
+            world.run(&[
+                &format!("{text} | stream-seq: s1 << abc"),
+                &format!("{text} << def"),
+                &format!("{text} << ghi"),
+            ]);
             world.run(&["WAIT 60s", "HEAD"]);
             world
         }),
         ("closed", {
             let mut world = World::new();
             world.limit_segments(Some(SEGMENTS));
-            world.run(&["PUT | content-type: application/json | stream-expires-at: 2031-01-01T00:00:00Z << [1,2]"]);
+            world.run(&[
+                "PUT | content-type: application/json | stream-expires-at: 2031-01-01T00:00:00Z << [1,2]",
+            ]);
             world.run(&[&format!("{json} << 3"), &format!("{json} << 4")]);
             let closing = "stream-closed: true | producer-id: p | producer-epoch: 0 | producer-seq: 0";
             world.run(&[&format!("{json} | {closing} << [5,6]")]);
@@ -80,7 +96,10 @@ fn family() -> Family {
     family.run(&["PUT /v1/stream/fork | stream-forked-from: /v1/stream/source | stream-fork-offset: @2_1"]);
     (20..24).for_each(|n| family.run(&[&json("fork", n)]));
     family.run(&["PUT /v1/stream/gone | content-type: text/plain << hello"]);
-    family.run(&["PUT /v1/stream/heir | stream-forked-from: /v1/stream/gone << , heir", "DELETE /v1/stream/gone"]);
+    family.run(&[
+        "PUT /v1/stream/heir | stream-forked-from: /v1/stream/gone << , heir",
+        "DELETE /v1/stream/gone",
+    ]);
     family
 }
 
@@ -134,8 +153,13 @@ fn read(ask: &mut dyn FnMut(&str) -> Response) -> String {
     loop {
         let response = ask(&format!("?offset={offset}"));
         let header = |name: &str| response.header(name).unwrap_or("none").to_owned();
-        let body = if response.status == 200 { String::from_utf8_lossy(&response.body).into_owned() } else { String::new() };
-        write!(text, "{} {} {} {body};", response.status, header("stream-next-offset"), header("etag")).unwrap();
+        let body = if response.status == 200 {
+            String::from_utf8_lossy(&response.body).into_owned()
+        } else {
+            String::new()
+        };
+        write!(text, "{} {} {} {body};", response.status, header("stream-next-offset"), header("etag"))
+            .unwrap();
         if response.status != 200 || response.header("stream-up-to-date").is_some() {
             return text;
         }
@@ -154,7 +178,8 @@ fn dump(connection: &Connection) -> String {
         let made = &column(&format!("SELECT sql FROM sqlite_master WHERE name = '{table}'"))[0];
         writeln!(text, "{};", made.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap();
         let names = column(&format!("SELECT name FROM pragma_table_info('{table}') ORDER BY cid"));
-        let values = names.iter().map(|name| format!("quote({name})")).collect::<Vec<_>>().join(" || ', ' || ");
+        let values =
+            names.iter().map(|name| format!("quote({name})")).collect::<Vec<_>>().join(" || ', ' || ");
         for row in column(&format!("SELECT {values} FROM {table}")) {
             writeln!(text, "INSERT INTO {table} VALUES ({row});").unwrap();
         }
@@ -175,7 +200,11 @@ fn write() {
     for (name, mut world) in alone() {
         let before = golden("alone", name, &world.sql, &world.bucket.objects, "");
         let read = read(&mut |query| world.ask(&format!("GET {query}")));
-        assert_eq!(golden("alone", name, &world.sql, &world.bucket.objects, ""), before, "reading changed it");
+        assert_eq!(
+            golden("alone", name, &world.sql, &world.bucket.objects, ""),
+            before,
+            "reading changed it"
+        );
         text += &golden("alone", name, &world.sql, &world.bucket.objects, &read);
     }
     let mut family = family();
@@ -186,4 +215,242 @@ fn write() {
         text += &golden("member", &path, &family.member(&path).sql, &std::mem::take(&mut objects), &read);
     }
     std::fs::write(file(SCHEMA_VERSION), text).unwrap();
+}
+
+/// The stream of a golden, whose object has no memory yet.
+fn revived(golden: &Golden) -> World {
+    let mut world = World::new();
+    world.limit_segments(Some(SEGMENTS));
+    world.limit_mirror(golden.name == "json");
+    (world.tells_mirror, world.reports) = (false, false);
+    world.sql.raw().execute_batch(&golden.statements).unwrap();
+    world.bucket.objects = golden.objects.clone();
+    world
+}
+
+fn revived_family(version: u64) -> (Family, Vec<Golden>) {
+    let mut family = Family::with(8, CHUNK_MAX_BYTES, Some(SEGMENTS), RetentionDefaults::default());
+    let members: Vec<Golden> = goldens(version).into_iter().filter(|golden| !golden.is_alone).collect();
+    for golden in &members {
+        family.member(&golden.name).sql.raw().execute_batch(&golden.statements).unwrap();
+        family.bucket.objects.extend(golden.objects.clone());
+    }
+    (family, members)
+}
+
+fn all_alone() -> Vec<(u64, Golden)> {
+    let of_version = |version| goldens(version).into_iter().map(move |golden| (version, golden));
+    let all: Vec<_> = (OLDEST_VERSION..=SCHEMA_VERSION).flat_map(of_version).collect();
+    assert_eq!(all.len() as u64, 9 * (SCHEMA_VERSION + 1 - OLDEST_VERSION));
+    all.into_iter().filter(|(_, golden)| golden.is_alone).collect()
+}
+
+fn read_alone(world: &mut World) -> String {
+    read(&mut |query| world.ask(&format!("GET {query}")))
+}
+
+fn stored_version(sql: &HostSql) -> u64 {
+    sql.raw().query_row("SELECT schema_version FROM stream", [], |row| row.get(0)).unwrap()
+}
+
+/// Each table as SQLite has it, but for those of messages.
+fn shapes(sql: &HostSql) -> BTreeMap<String, Vec<(String, String, bool, Option<String>)>> {
+    let shape = |table: &String| {
+        let query = format!(
+            "SELECT name, type, \"notnull\", dflt_value FROM pragma_table_info('{table}') ORDER BY cid"
+        );
+        let mut statement = sql.raw().prepare(&query).unwrap();
+        let columns = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)));
+        (table.clone(), columns.unwrap().collect::<Result<_, _>>().unwrap())
+    };
+    sql.tables().iter().filter(|table| !table.starts_with("messages_")).map(shape).collect()
+}
+
+/// Each segment's number, how many messages are before it, and how many it has.
+pub(crate) fn counts(sql: &HostSql) -> Vec<(u64, Option<u64>, u64)> {
+    let query = "SELECT read_seq, messages_before, message_count FROM segments ORDER BY read_seq";
+    let mut statement = sql.raw().prepare(query).unwrap();
+    let counts = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    counts.unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn every_version_is_read_as_it_was() {
+    for (version, golden) in all_alone() {
+        let mut world = revived(&golden);
+        assert_eq!(stored_version(&world.sql), version);
+        assert_eq!(read_alone(&mut world), golden.read, "{} of version {version}", golden.name);
+        assert_eq!(stored_version(&world.sql), SCHEMA_VERSION);
+        world.restart();
+        assert_eq!(read_alone(&mut world), golden.read, "{} of version {version}, restarted", golden.name);
+    }
+    for version in OLDEST_VERSION..=SCHEMA_VERSION {
+        let (mut family, members) = revived_family(version);
+        for golden in &members {
+            let found = read(&mut |query| family.ask(&format!("GET /v1/stream/{}{query}", golden.name)));
+            assert_eq!(found, golden.read, "{} of version {version}", golden.name);
+        }
+    }
+}
+
+/// So that no other code has to know how a table came to be.
+#[test]
+fn upgraded_tables_are_like_new_ones() {
+    let new: BTreeMap<_, _> = goldens(SCHEMA_VERSION)
+        .iter()
+        .flat_map(|golden| {
+            let sql = HostSql::in_memory();
+            sql.raw().execute_batch(&golden.statements).unwrap();
+            shapes(&sql)
+        })
+        .collect();
+    for (version, golden) in all_alone() {
+        let mut world = revived(&golden);
+        world.ask("HEAD");
+        for (table, shape) in shapes(&world.sql) {
+            assert_eq!(shape, new[&table], "{table} of {} of version {version}", golden.name);
+        }
+    }
+}
+
+/// One row of the stream's own, however many segments it has, and once; the platform bills two more for each table
+/// (`test/platform/formats.test.mjs`).
+#[test]
+fn an_upgrade_writes_one_row() {
+    for (version, golden) in all_alone() {
+        let mut world = revived(&golden);
+        world.rotates = false;
+        for rows in [u64::from(version < SCHEMA_VERSION), 0] {
+            world.restart();
+            world.sql.take_rows_written();
+            world.ask("HEAD");
+            assert_eq!(world.sql.take_rows_written(), rows, "{} of version {version}", golden.name);
+        }
+    }
+}
+
+/// An upgrade that fails leaves what was there, and its request can be sent again.
+#[test]
+fn an_upgrade_is_stored_whole_or_not_at_all() {
+    for (version, golden) in all_alone() {
+        if version == SCHEMA_VERSION {
+            continue;
+        }
+        let before = dump(revived(&golden).sql.raw());
+        let mut upgraded = revived(&golden);
+        upgraded.rotates = false;
+        upgraded.ask("HEAD");
+        let after = dump(upgraded.sql.raw());
+        let statements = (0..).map(Fault::Statement);
+        for fault in [Fault::Commit, Fault::CommitButStored].into_iter().chain(statements) {
+            let mut world = revived(&golden);
+            world.rotates = false;
+            world.sql.arm(fault);
+            let response = world.ask("HEAD");
+            if !world.sql.disarm() {
+                assert!(matches!(fault, Fault::Statement(5..)), "{fault:?} did not strike");
+                break;
+            }
+            if dump(world.sql.raw()) != after {
+                response.assert_is("500");
+                assert_eq!(dump(world.sql.raw()), before, "{fault:?}");
+            }
+            assert_eq!(read_alone(&mut world), golden.read, "{fault:?}");
+            assert_eq!(dump(world.sql.raw()), after, "{fault:?}");
+        }
+    }
+}
+
+/// An object without a stream has nothing to upgrade, whatever other tables it has: they have no version.
+#[test]
+fn an_object_without_a_row_is_not_upgraded() {
+    let (mut family, _) = revived_family(OLDEST_VERSION);
+    // A fork that was asked for, and never made.
+    let sql = &family.member("fork").sql;
+    sql.raw().execute_batch("DROP TABLE stream; DROP TABLE segments").unwrap();
+    let before = shapes(sql);
+    family.ask("GET /v1/stream/fork").assert_is("404");
+    assert_eq!(shapes(&family.member("fork").sql), before);
+    assert_eq!(family.member("fork").sql.links(), [], "and its source is released all the same");
+    assert_eq!(family.member("source").sql.holders(), []);
+}
+
+#[test]
+fn a_stream_of_every_version_goes_on() {
+    for (version, golden) in all_alone() {
+        let what = format!("{} of version {version}", golden.name);
+        let mut world = revived(&golden);
+        let json = |body: &str| format!("POST | content-type: application/json << {body}");
+        match golden.name.as_str() {
+            "json" => {
+                // A duplicate of before, of a producer that the table knows, and one that its row tells.
+                let again = "| producer-id: p0 | producer-epoch: 3 | producer-seq: 4 << 0";
+                world.ask(&format!("POST | content-type: application/json {again}")).assert_is("204");
+                world.ask("POST | content-type: application/json | stream-seq: s8 << 0").assert_is("409");
+                world.run(&[&json("[14,15]"), &json("16"), "RESTART", &json("17")]);
+                let numbers = if version < 8 { [None, None] } else { [Some(0), Some(6)] };
+                let [first, second] = numbers;
+                let counted = [(1, first, 6), (2, second, 3), (3, Some(9), 4), (4, Some(13), 4)];
+                assert_eq!(counts(&world.sql), counted, "{what}");
+                let read = world.ask("GET").text();
+                assert!(read.ends_with("12,13,\"é\",14,15,16,17]"), "{what}: {read}");
+                world.run(&["RESTART", &json("18"), &json("19"), &json("20")]);
+                assert_eq!(counts(&world.sql).last(), Some(&(5, Some(17), 3)), "{what}");
+            }
+            "bytes" => {
+                world.run(&["POST | content-type: application/octet-stream << fg"]);
+                assert_eq!(counts(&world.sql), [(0, Some(0), 3)], "{what}");
+                assert_eq!(world.ask("GET").text(), "abcdefg");
+            }
+            "trimmed" => {
+                for n in 0..3 {
+                    world.run(&[&format!("POST | content-type: text/plain << {n}")]);
+                }
+                // How many were trimmed is not known of version 7.
+                let before = if version < 8 { 0 } else { 3 };
+                assert_eq!(counts(&world.sql), [(1, Some(before), 3)], "{what}");
+            }
+            "closed" => world.ask(&json("7")).assert_is("409 | stream-closed: true"),
+            _ => {
+                world.run(&["PUT | content-type: text/plain << again"]);
+                assert_eq!(world.ask("GET").text(), "again");
+                continue;
+            }
+        }
+        world.run(&["DELETE", "RESTART", "PUT | content-type: application/json"]);
+        assert!(world.bucket.objects.is_empty(), "{what}: {:?}", world.bucket.objects.keys());
+        let incarnation = world.sql.presence().unwrap().incarnation;
+        world.run(&[&json("1"), &json("2"), &json("3")]);
+        let found = counts(&world.sql);
+        assert!(matches!(found[..], [(_, Some(0), 3)]), "{what}: {found:?}");
+        assert!(incarnation > 1);
+    }
+}
+
+#[test]
+fn forks_of_every_version_go_on() {
+    for version in OLDEST_VERSION..=SCHEMA_VERSION {
+        // The fork is read first: its owner is only asked by another object.
+        let (mut family, _) = revived_family(version);
+        assert_eq!(family.ask("GET /v1/stream/fork").text(), "[0,1,2,3,4,5,6,20,21,22,23]");
+        assert_eq!(stored_version(&family.member("source").sql), SCHEMA_VERSION);
+        let json =
+            |path: &str, n: u64| format!("POST /v1/stream/{path} | content-type: application/json << {n}");
+        family.run(&[&json("fork", 24), &json("fork", 25), &json("source", 8)]);
+        // Of its own messages only.
+        let first = (version >= 8).then_some(0);
+        assert_eq!(counts(&family.member("fork").sql), [(2, first, 3), (3, Some(3), 3)]);
+        family.run(&["PUT /v1/stream/new | stream-forked-from: /v1/stream/fork", &json("new", 30)]);
+        family.run(&["DELETE /v1/stream/source", "CRASH fork", "CRASH new"]);
+        let read = family.ask("GET /v1/stream/new").text();
+        assert_eq!(read, "[0,1,2,3,4,5,6,20,21,22,23,24,25,30]");
+        assert_eq!(family.ask("GET /v1/stream/source").status, 410);
+        assert_eq!(family.ask("GET /v1/stream/gone").status, 410);
+        assert_eq!(family.ask("GET /v1/stream/heir").text(), "hello, heir");
+        family.run(&["DELETE /v1/stream/heir", "DELETE /v1/stream/new", "DELETE /v1/stream/fork"]);
+        for path in ["source", "gone", "heir", "fork", "new"] {
+            assert_eq!(family.ask(&format!("GET /v1/stream/{path}")).status, 404, "{path} of {version}");
+        }
+        assert!(family.bucket.objects.is_empty(), "version {version}: {:?}", family.bucket.objects.keys());
+    }
 }
