@@ -22,7 +22,6 @@ pub struct BucketObject {
     pub uploaded: Millis,
 }
 
-/// A page.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ByStream {
     /// The streams that the keys name, with their segments.
