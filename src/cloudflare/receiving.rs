@@ -9,7 +9,7 @@ use worker::Env;
 use super::config::stalls;
 use crate::object::read_size::BODY_SMALL_MAX_BYTES;
 use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_COMING};
-use crate::storage::messages::APPEND_MAX_BYTES;
+use crate::storage::message_row::APPEND_MAX_BYTES;
 
 #[wasm_bindgen(module = "/src/cloudflare/js/receiving.js")]
 extern "C" {

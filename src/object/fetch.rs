@@ -331,8 +331,8 @@ impl Segment {
         if fetched.len() as u64 != range.end - range.start {
             return Err(Failure::new("read segment", "it is cut off"));
         }
-        let fetched = (range.start, fetched.as_slice());
-        let mut chunk = self.shape.index.read(format, (self.from, self.until), fetched, max_bytes)?;
+        let index = &self.shape.index;
+        let mut chunk = index.read(format, self.from, self.until, range.start, fetched, max_bytes)?;
         if chunk.next == self.from {
             return Err(Failure::new("read segment", "it holds less than its row says"));
         }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use crate::protocol::producer::Producer;
-use crate::storage::{Failure, Sql, messages, producers};
+use crate::storage::{Failure, Sql, messages, producers, schema};
 use crate::stream::Stream;
 use crate::stream::fill::Fill;
 use crate::stream::producer::ProducerState;
@@ -101,10 +101,10 @@ impl Producers {
         if let Some(has_table) = self.has_table {
             return Ok(has_table);
         }
-        let has_table = producers::any(sql)?;
+        let has_table = schema::has_table(sql, schema::PRODUCERS)?;
         // All producers were stored at the last multiple, so only the rows after it can say more than the table.
         let stored_appends = stream.fill.appends - stream.fill.appends % self.limits.stored_each_appends;
-        let told = messages::producers_since(sql, stream.tail.segment, (stored_appends, stream.fill))?;
+        let told = messages::producers_since(sql, stream.tail.segment, stored_appends, stream.fill)?;
         for (id, state) in told {
             // Newer than the table, unless a version before this one has stored them more often.
             let stored = if has_table { producers::load(sql, &id)? } else { None };

@@ -16,7 +16,7 @@ use crate::protocol::registry::{Record, Registries, RegistryEvent, event};
 use crate::protocol::{Millis, SAFE_INTEGER_MAX};
 use crate::storage::Failure;
 use crate::storage::commit::{Change, commit};
-use crate::storage::registry::{Mark, Unreported, listed, unreported};
+use crate::storage::registry::{ReportMark, Unreported, listed, unreported};
 use crate::stream::Life;
 
 /// How many lives are reported at a time: with paths and content types at their longest some 250 kB.
@@ -44,7 +44,7 @@ pub struct Report {
     pub registry: String,
     /// What [`Object::record`] takes.
     pub record: Record,
-    through: Mark,
+    through: ReportMark,
     since: Millis,
 }
 

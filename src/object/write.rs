@@ -12,7 +12,7 @@ use crate::protocol::producer::Producer;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::storage::Sql;
-use crate::storage::commit::{Change, commit, tail_after};
+use crate::storage::commit::{AppendChange, Change, commit, tail_after};
 use crate::stream::append::{Appending, append};
 use crate::stream::close::{Closing, close};
 use crate::stream::content::Content;
@@ -202,7 +202,7 @@ impl Writing<'_> {
             }
             Some(_) | None => Memo::NOTHING,
         };
-        let change = Change::Append {
+        let change = Change::Append(AppendChange {
             stream,
             content,
             stream_seq: seq,
@@ -213,7 +213,7 @@ impl Writing<'_> {
             now,
             lease_until,
             seals,
-        };
+        });
         commit(sql, &change)?;
         producers.remembered(memo);
         if let Some(content) = content {

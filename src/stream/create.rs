@@ -115,6 +115,7 @@ fn born(
         first_segment: next.segment,
         hot_from: next.segment,
         rotated_bytes: 0,
+        rotated_messages: 0,
         tail: Offset::segment_start(next.segment),
         fill: Fill::default(),
         stream_seq: None,

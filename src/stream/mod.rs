@@ -74,6 +74,8 @@ pub struct Stream {
     pub hot_from: u64,
     /// How many bytes have gone to the bucket, counted from some segment on.
     pub rotated_bytes: u64,
+    /// How many messages of its own have gone to the bucket (`storage/schema.rs`, `messages_before`).
+    pub rotated_messages: u64,
     /// The offset after its last message.
     pub tail: Offset,
     /// How full the tail's segment is.

@@ -13,7 +13,9 @@ use durable_streams::protocol::SAFE_INTEGER_MAX;
 use durable_streams::protocol::orphans::{KEY_MAX_BYTES, OrphansPage, OrphansQuery, Stored};
 use durable_streams::protocol::refusal::Refusal;
 use durable_streams::protocol::reply::Reply;
-use durable_streams::storage::bucket_page::{ByStream, Listed, PAGE_KEYS_MAX, PAGE_STREAMS_MAX, by_stream};
+use durable_streams::storage::bucket_page::{
+    BucketObject, ByStream, PAGE_KEYS_MAX, PAGE_STREAMS_MAX, by_stream,
+};
 use durable_streams::storage::segments::{key, parse_key};
 
 const TTL: &str = "PUT | content-type: text/plain | stream-ttl: 60";
@@ -194,8 +196,8 @@ fn keys_of_nothing_of_ours() {
 
 // Pages.
 
-fn listed(key: &str) -> Listed {
-    Listed { key: key.to_owned(), bytes: 7, uploaded: 1_893_456_000_000 }
+fn listed(key: &str) -> BucketObject {
+    BucketObject { key: key.to_owned(), bytes: 7, uploaded: 1_893_456_000_000 }
 }
 
 fn stored(path: &str, segment: u64) -> Stored {
@@ -238,7 +240,7 @@ fn pages_leave_nothing_out() {
         loop {
             let rest = keys.iter().filter(|key| after.as_ref().is_none_or(|after| *key > after));
             let rest: Vec<&String> = rest.collect();
-            let shown: Vec<Listed> = rest.iter().take(keys_max).map(|key| listed(key)).collect();
+            let shown: Vec<BucketObject> = rest.iter().take(keys_max).map(|key| listed(key)).collect();
             let page = by_stream(shown, rest.len() <= keys_max).unwrap();
             assert!(page.streams.len() <= PAGE_STREAMS_MAX);
             seen.extend(page.foreign);
