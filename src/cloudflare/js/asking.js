@@ -9,7 +9,7 @@ const CALL_MAX_MS = 30_000
 
 /**
  * Asks a stream what another one wants to know. A stub of its own for each call: a broken one stays broken.
- * @param {DurableObjectNamespace} namespace
+ * @param {Streams} namespace
  * @param {string} path
  * @param {string} question
  * @returns {Promise<string>}
@@ -20,7 +20,7 @@ export const askStream = async (namespace, path, question) =>
 /**
  * The same, of bytes, which may be passed on without being looked at: a request, because a body that comes with a call takes
  * half as long again. The edge passes on what begins with `/v1/stream/`, so none from outside has this URL.
- * @param {DurableObjectNamespace} namespace
+ * @param {Streams} namespace
  * @param {string} path
  * @param {string} question
  * @returns {Promise<Response>}
@@ -39,7 +39,7 @@ export async function inheritFrom(namespace, path, question) {
 
 /**
  * Asks for bytes, and has the module answer its reader with them.
- * @param {DurableObjectNamespace} namespace
+ * @param {Streams} namespace
  * @param {string} path
  * @param {string} question
  * @param {import("./index.js").Inheriting} inheriting
@@ -58,7 +58,7 @@ export async function passOn(namespace, path, question, inheriting) {
 /**
  * Asks streams which of their keys they do not know, all at the same time. Resolves with an answer for each; where none
  * came, with the error.
- * @param {DurableObjectNamespace} namespace
+ * @param {Streams} namespace
  * @param {string[][]} streams of each its path, and then its keys
  * @param {boolean} deletes
  * @returns {Promise<(string[] | Error)[]>}
@@ -69,14 +69,14 @@ export const orphansOf = (namespace, streams, deletes) =>
       try {
         return await namespace.getByName(path).orphans(keys, deletes)
       } catch (error) {
-        return error
+        return /** @type {Error} */ (error)
       }
     }),
   )
 
 /**
  * Asks streams to describe themselves. Resolves with JSON for each that is there; where no answer came, with the error.
- * @param {DurableObjectNamespace} namespace
+ * @param {Streams} namespace
  * @param {string[]} paths
  * @returns {Promise<(string | undefined | Error)[]>}
  */
@@ -86,23 +86,23 @@ export const describe = (namespace, paths) =>
       try {
         return await namespace.getByName(path).described()
       } catch (error) {
-        return error
+        return /** @type {Error} */ (error)
       }
     }),
   )
 
 /**
  * Asks a registry for a page of paths; the first of what it gives is where the next page begins, if it is not empty.
- * @param {DurableObjectNamespace} namespace
+ * @param {Streams} namespace
  * @param {string} registry its path
- * @param {string[]} ask prefix, after, limit
+ * @param {[prefix: string, after: string, limit: string]} ask prefix, after, limit
  * @returns {Promise<string[]>}
  */
 export const list = async (namespace, registry, ask) => namespace.getByName(registry).listed(...ask)
 
 /**
  * Tells a registry what becomes of a stream.
- * @param {DurableObjectNamespace} namespace
+ * @param {Streams} namespace
  * @param {string} registry its path
  * @param {string[]} words
  * @returns {Promise<void>}
