@@ -126,6 +126,7 @@ class World {
   take(client, turn) {
     client.forgetTimer?.()
     if (turn.do === "wait") {
+      if (client.forgetTimer) this.schedule.note(client.id, "is overdue")
       client.forgetTimer = this.later(client, turn.millis, () => this.take(client, this.commits.waited(client.append)))
       return
     }
@@ -152,7 +153,7 @@ class World {
     const isInTurn = this.underWay.get(client.stream.path)?.has(slot) || this.counted(client.stream.path) < UNDER_WAY_MAX
     assert.ok(isInTurn || this.schedule.now === client.joinedAt + WAIT_MAX_MS, "more are under way than may be")
     this.started(client.stream.path, slot)
-    this.schedule.note(clients.map(({ id }) => id).join(), "go together")
+    this.schedule.note(clients.map(({ id }) => id).join(), "go together", isInTurn ? "" : "beside those under way")
   }
 
   carryOut(client, turn) {
@@ -198,6 +199,7 @@ class World {
     }
     this.schedule.after(this.latency(), () => {
       if (isTogether && this.schedule.now < stream.knowsAppendAllFrom) {
+        this.schedule.note(stream.path, "knows no such call")
         const unknown = new TypeError('The RPC receiver does not implement the method "appendAll".')
         return this.later(client, this.latency(), () => end(undefined, unknown))
       }
@@ -266,7 +268,10 @@ function play(schedule) {
   world.assertEnded()
 }
 
-test("no append is lost, stored twice, or given another's response, and none waits for ever", () => eachSeed(play))
+test("no append is lost, stored twice, or given another's response, and none waits for ever", () => {
+  const fates = FATES.map(([, fate]) => `: ${fate}`)
+  eachSeed(play, [...fates, "go together", "beside", "knows no such call", "overdue", "refused", "responded"])
+})
 
 test("a seed says it all", () => assertReproducible(play))
 

@@ -6,6 +6,8 @@ import { Random } from "../random.mjs"
 /** How many schedules are run, and the first one's seed: `SEED=7` runs that one alone. */
 const SEEDS = process.env.SEED === undefined ? Number(process.env.SEEDS ?? 3000) : 1
 const FIRST = Number(process.env.SEED ?? 1)
+/** When it is over: far longer than anything may wait. */
+const ENDS_AFTER_MS = 3_600_000
 /** How much of what happened a failure shows. */
 const SHOWN_MAX = 40
 
@@ -13,6 +15,7 @@ const SHOWN_MAX = 40
 export class Schedule {
   now = 1_000_000
   trace = []
+  #ends = this.now + ENDS_AFTER_MS
   #events = []
 
   constructor(seed) {
@@ -35,14 +38,24 @@ export class Schedule {
   run() {
     for (let event = this.#events.pop(); event !== undefined; event = this.#events.pop()) {
       this.now = event.at
+      assert.ok(this.now < this.#ends, "something goes on for ever")
       event.happens()
     }
   }
 }
 
-/** Plays with many seeds. @param {(schedule: Schedule) => void} play fails if something is wrong */
-export function eachSeed(play) {
-  for (let seed = FIRST; seed < FIRST + SEEDS; seed += 1) played(seed, play)
+/**
+ * Plays with many seeds.
+ * @param {(schedule: Schedule) => void} play fails if something is wrong
+ * @param {string[]} events what its traces have to show, lest nothing is tested
+ */
+export function eachSeed(play, events) {
+  let missing = events
+  for (let seed = FIRST; seed < FIRST + SEEDS; seed += 1) {
+    const trace = played(seed, play)
+    missing = missing.filter((event) => !trace.some((line) => line.includes(event)))
+  }
+  assert.ok(SEEDS < 100 || missing.length === 0, `never happened: ${missing.join(", ")}`)
 }
 
 /** A seed says it all: what happens is the same each time. */
