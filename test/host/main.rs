@@ -24,3 +24,4 @@ mod storage;
 mod support;
 #[cfg(test)]
 mod tidy;
+mod tidy_js;

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 import * as bounds from "../../src/cloudflare/js/group_commit_decisions.js"
-import { Schedule, assertReproducible, eachSeed } from "./schedule.mjs"
+import { assertReproducible, eachSeed } from "./schedule.mjs"
 
 const { GroupCommit, UNDER_WAY_MAX, TOGETHER_MAX, WAITING_MAX, LINES_MAX } = bounds
 const { WAIT_MAX_MS, ANSWER_MAX_MS, STALE_MS, PLACE_MAX_MS } = bounds
