@@ -24,7 +24,7 @@ const compiled = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), TARG
 mkdirSync(scratch, { recursive: true })
 run(wasmBindgen, [
   compiled,
-  ...["--out-dir", scratch, "--out-name", "index", "--target", "module", "--no-typescript"],
+  ...["--out-dir", scratch, "--out-name", "index", "--target", "module"],
   // After a panic, worker.js begins anew with fresh memory.
   "--experimental-reset-state-function",
 ])
@@ -37,6 +37,8 @@ run(bin("wasm-opt"), [
     (feature) => `--enable-${feature}`,
   ),
 ])
+
+checkDeclared()
 
 // workerd gives the module itself to a plain import.
 const glue = join(scratch, "index.js")
@@ -55,6 +57,17 @@ mkdirSync(out, { recursive: true })
 renameSync(wasm, join(out, "index_bg.wasm"))
 renameSync(join(scratch, "bundle.js"), join(out, "index.js"))
 rmSync(scratch, { recursive: true })
+
+/** What worker.js is type-checked against (`index.d.ts`, in the sources) has to be what was made. */
+function checkDeclared() {
+  const declared = join(root, "src/cloudflare/js/index.js")
+  const check = `import * as made from "./index.js"\nexport const declared: typeof import("${declared}") = made\n`
+  writeFileSync(join(scratch, "declared.ts"), check)
+  const config = { extends: join(root, "jsconfig.json"), include: ["declared.ts"] }
+  writeFileSync(join(scratch, "tsconfig.json"), JSON.stringify(config))
+  const failed = "src/cloudflare/js/index.d.ts declares what the module does not have: change it there."
+  run(bin("tsc"), ["-p", scratch], { failed })
+}
 
 /**
  * wasm-bindgen copies each file that Rust imports. Resolves such a copy to the file in `src`, so that the module and worker.js
