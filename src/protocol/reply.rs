@@ -59,6 +59,8 @@ impl Reply {
     pub const LATER: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
     /// What an object answers another one, with bytes.
     pub const ANSWERED: StatusCode = StatusCode::OK;
+    /// A read with its bytes.
+    pub const BYTES: StatusCode = StatusCode::OK;
     /// A long-poll for which nothing came.
     pub const NOTHING_NEW: StatusCode = StatusCode::NO_CONTENT;
 
@@ -133,7 +135,7 @@ impl Reply {
 
     /// Whether it is a read with its bytes.
     pub fn has_bytes(&self) -> bool {
-        self.status == StatusCode::OK
+        self.status == Reply::BYTES
     }
 
     /// The value of a header, by its lower-case name.
