@@ -124,10 +124,13 @@ class World {
 
   /** Gives a client its turn, as the shell does: nothing else can be its turn from now on, and then it acts. */
   take(client, turn) {
-    client.forgetTimer?.()
     if (turn.do === "wait") {
-      if (client.forgetTimer) this.schedule.note(client.id, "is overdue")
-      client.forgetTimer = this.later(client, turn.millis, () => this.take(client, this.commits.waited(client.append)))
+      if (turn.millis !== WAIT_MAX_MS) this.schedule.note(client.id, "is overdue")
+      // Nothing takes it back, as one request cannot take back another's timer.
+      this.later(client, turn.millis, () => {
+        const next = this.commits.waited(client.append)
+        if (next !== undefined) this.take(client, next)
+      })
       return
     }
     assert.ok(!client.hasTurn, `${client.id} has had its turn`)
@@ -179,11 +182,9 @@ class World {
   goTogether(client, { batch, slot }) {
     const clients = batch.map(({ load }) => load)
     this.send(client, { clients, slot, isTogether: true }, (answers, error) => {
-      const given = answers ? this.commits.answered(batch, answers) : this.commits.failed(batch, error)
-      for (const { append, turn } of given) {
-        if (append.load === client) this.later(client, 0, () => this.carryOut(client, turn))
-        else this.take(append.load, turn)
-      }
+      const { own, others } = answers ? this.commits.answered(batch, answers) : this.commits.failed(batch, error)
+      this.later(client, 0, () => this.carryOut(client, own))
+      for (const { append, turn } of others) this.take(append.load, turn)
     })
   }
 
@@ -323,6 +324,6 @@ test("an append that the object has not answered has failed", () => {
   const appends = [1, 2].map(() => commits.enter("a", "", {}))
   for (const append of appends) assert.deepEqual(commits.received(append), { do: "wait", millis: WAIT_MAX_MS })
   const { turn } = commits.ended(slots[0])
-  const given = commits.answered(turn.batch, [[204, "", undefined]])
-  assert.deepEqual(given.map((one) => one.turn.do), ["respond", "fail"])
+  const { own, others } = commits.answered(turn.batch, [[204, "", undefined]])
+  assert.deepEqual([own.do, ...others.map((one) => one.turn.do)], ["respond", "fail"])
 })

@@ -115,18 +115,22 @@ async function received(request, tenant) {
   return new SmallBodies().receive(request, Number(request.headers.get("content-length")), tenant)
 }
 
-/** Waits for the turn of an append whose body is here. @param {Append} append @returns {Promise<Exclude<Turn, Wait>>} */
-function turnOf(append) {
-  return new Promise((resolve) => {
-    /** @type {ReturnType<typeof setTimeout> | null} */
-    let timer = null
-    append.load.take = (turn) => {
-      clearTimeout(timer)
-      if (turn.do !== "wait") return resolve(turn)
-      timer = setTimeout(() => append.load.take(commits.waited(append)), turn.millis)
-    }
-    append.load.take(commits.received(append))
-  })
+/** The turn of an append whose body is here. @param {Append} append @returns {Promise<Exclude<Turn, Wait>>} */
+async function turnOf(append) {
+  const { promise, resolve } = Promise.withResolvers()
+  append.load.take = resolve
+  /** @type {ReturnType<typeof setTimeout> | null} */
+  let timer = null
+  /** @param {Turn | undefined} turn */
+  const go = (turn) => {
+    if (turn?.do === "wait") timer = setTimeout(() => go(commits.waited(append)), turn.millis)
+    else if (turn !== undefined) resolve(turn)
+  }
+  go(commits.received(append))
+  const turn = await promise
+  // Here and not where another request gave the turn: workerd takes back a request's timers in that request only.
+  clearTimeout(timer)
+  return turn
 }
 
 /**
@@ -145,9 +149,8 @@ async function lead({ batch, slot }, request, stub) {
   } catch (error) {
     outcomes = commits.failed(batch, error)
   }
-  const [own, ...others] = outcomes
-  const ended = end(own.turn, request, stub, own.append.load)
-  for (const { append, turn } of others) append.load.take(turn)
+  const ended = end(outcomes.own, request, stub, batch[0].load)
+  for (const { append, turn } of outcomes.others) append.load.take(turn)
   return ended
 }
 

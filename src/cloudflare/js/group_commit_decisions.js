@@ -132,9 +132,9 @@ export class GroupCommit {
   }
 
   /**
-   * It has waited as long as it was to, and no other turn came.
+   * It has waited as long as it was to.
    * @param {Append<Load>} append
-   * @returns {Turn<Load>}
+   * @returns {Turn<Load> | undefined} nothing if it has had its turn: a timer cannot be taken back from another request
    */
   waited(append) {
     const line = this.#lines.get(append.path)
@@ -148,6 +148,7 @@ export class GroupCommit {
       append.phase = "overdue"
       return { do: "wait", millis: ANSWER_MAX_MS }
     }
+    if (append.phase !== "overdue") return undefined
     append.phase = "over"
     return { do: "fail", error: new Error("whoever took this append along is gone") }
   }
@@ -258,18 +259,17 @@ function lead(batch, slot) {
 }
 
 /**
- * The outcome of each that has none yet.
+ * The outcome of the one that leads, and of each of the others that has none yet.
  * @template Load
  * @param {Append<Load>[]} batch
  * @param {(at: number) => Outcome} outcome
- * @returns {{ append: Append<Load>, turn: Outcome }[]}
+ * @returns {{ own: Outcome, others: Given<Load>[] }}
  */
 function settled(batch, outcome) {
-  return batch.flatMap((append, at) => {
-    if (append.phase === "over") return []
-    append.phase = "over"
-    return [{ append, turn: outcome(at) }]
-  })
+  const outcomes = batch.map((append, at) => ({ append, turn: outcome(at) }))
+  const others = outcomes.slice(1).filter(({ append }) => append.phase !== "over")
+  for (const append of batch) append.phase = "over"
+  return { own: outcomes[0].turn, others }
 }
 
 /** @param {Answer | undefined} answer @returns {Outcome} */
