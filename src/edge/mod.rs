@@ -12,6 +12,7 @@ pub mod host;
 pub mod kept;
 pub mod keyring;
 pub mod listing;
+pub mod live;
 pub mod passed_on;
 pub mod project;
 pub mod route;

@@ -5,10 +5,12 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, Request, RequestInit, Response};
 use worker::Env;
+use worker::worker_sys::ext::ResponseExt;
 
 use crate::cloudflare::calls::{BINDING, unreached};
 use crate::cloudflare::{log, reply};
 use crate::edge::collapse::Reader;
+use crate::edge::live::Answered;
 use crate::protocol::names::header;
 use crate::protocol::path::StreamPath;
 use crate::protocol::reply::Reply;
@@ -76,6 +78,12 @@ impl Upstream {
             asked => asked,
         }
     }
+}
+
+/// What the object has answered a live read with.
+pub(super) fn answered(response: &Response) -> Answered {
+    let header = |name: &str| response.headers().get(name).ok().flatten();
+    Answered::of(response.status(), response.websocket().is_some(), &header)
 }
 
 /// The answer when the object could not be reached, so that its state is unknown. The scripts of every site see

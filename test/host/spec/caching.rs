@@ -295,7 +295,7 @@ fn waiters_renew_their_reader_key() {
     let wait = |key: &str| format!("GET ?offset=@0_5&live=long-poll&rk={key}");
     let mut renews = LongPoll::park(&mut world, &wait(&old));
     let mut keyed = LongPoll::park(&mut world, &wait(&new));
-    let timeout = LongPoll::park(&mut world, &wait(&old)).time_out(&world);
+    let timeout = LongPoll::park(&mut world, &wait(&old)).time_out(&mut world);
     timeout.assert_is(&format!("204 | cache-control: no-store | stream-reader-key: {new}"));
     world.run(&["RESTART", HELLO]);
     let renewed = format!("200 | cache-control: {PRIVATE} | stream-reader-key: {new}");
