@@ -10,7 +10,7 @@ use std::thread;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use durable_streams::edge::live::sse::Ends;
+use durable_streams::edge::live::sse::SseEnds;
 use durable_streams::object::live::Sockets as _;
 use durable_streams::object::mirror::Delivery;
 use durable_streams::object::producers::ProducerLimits;
@@ -751,7 +751,7 @@ impl Simulation {
         let fault = self.arm();
         let lifetime = [5_000, 60_000, Millis::from(u32::MAX)][self.random.usize(0..3)];
         let deadline = self.world.now + lifetime;
-        let ends = Ends { deadline, until: deadline, stall: 60_000, cpu_limit: 30_000 };
+        let ends = SseEnds { deadline, until: deadline, stall: 60_000, cpu_limit: 30_000 };
         let connected = SseClient::connect_within(&mut self.world, request.clone(), ends);
         let failed = self.world.sql.disarm() && fault.is_some();
         self.trace.push(format!("{} SSE {} {:?}", self.world.now, request.url, request.headers));

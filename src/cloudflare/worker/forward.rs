@@ -15,7 +15,7 @@ use crate::cloudflare::config::{Config, stalls};
 use crate::cloudflare::{clock, receiving, reply};
 use crate::edge::auth::Source;
 use crate::edge::collapse::{Reader, collapse_key};
-use crate::edge::live::sse::Ends;
+use crate::edge::live::sse::SseEnds;
 use crate::edge::route::url_without_token;
 use crate::protocol::Millis;
 use crate::protocol::names::{TRUE, header};
@@ -96,7 +96,7 @@ impl Forward {
         if self.kind == Kind::Sse {
             let deadline = deadline(config.sse_lifetime);
             let until = self.until.unwrap_or(Millis::MAX);
-            let ends = Ends { deadline, until, stall: stalls(env).reader, cpu_limit: config.cpu_limit };
+            let ends = SseEnds { deadline, until, stall: stalls(env).reader, cpu_limit: config.cpu_limit };
             return self.kept(sse::answer(upstream, self.asked(request)?, ends, context).await?);
         }
         let deadline = deadline(config.settings.long_poll_timeout);

@@ -10,7 +10,7 @@ use super::forward::Asked;
 use super::upstream::{Upstream, answered};
 use crate::cloudflare::budget::Payer;
 use crate::cloudflare::{clock, reply};
-use crate::edge::live::long_poll::{LongPoll, Next};
+use crate::edge::live::long_poll::{LongPoll, PollStep};
 use crate::edge::route::live_url_from;
 use crate::protocol::Millis;
 use crate::protocol::bridge;
@@ -41,11 +41,11 @@ pub(super) async fn answer(
     let Some(mut poll) = LongPoll::begin(answered(&asked), from, deadline) else { return Ok(asked) };
     loop {
         match poll.next() {
-            Next::Ask(offset) => {
+            PollStep::Ask(offset) => {
                 asked = upstream.ask_live(&live_url_from(url, offset), headers).await?;
                 poll.answered(answered(&asked));
             }
-            Next::Wait(until) => match wait(&asked, client, until).await? {
+            PollStep::Wait(until) => match wait(&asked, client, until).await? {
                 Waited::Frame(frame) => {
                     let head = frame.subarray(0, REPLY_HEAD_BYTES).to_vec();
                     if poll.frame(&head) {
@@ -58,9 +58,9 @@ pub(super) async fn answer(
                 Waited::Ended => poll.ended(),
                 Waited::TimedOut => poll.timed_out(),
             },
-            Next::Answer { uncached: false } => return Ok(asked),
-            Next::Answer { uncached: true } => return uncached(&asked),
-            Next::NothingNew => return nothing_new(&asked),
+            PollStep::Answer { uncached: false } => return Ok(asked),
+            PollStep::Answer { uncached: true } => return uncached(&asked),
+            PollStep::NothingNew => return nothing_new(&asked),
         }
     }
 }

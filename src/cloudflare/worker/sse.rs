@@ -16,7 +16,7 @@ use super::sse_client::{BudgetRoom, Running, SseClient};
 use super::upstream::{Upstream, answered};
 use crate::cloudflare::budget::Payer;
 use crate::cloudflare::{clock, log};
-use crate::edge::live::sse::{Ends, Next, SseResponse};
+use crate::edge::live::sse::{SseEnds, SseResponse, SseStep};
 use crate::edge::route::live_url_from;
 use crate::protocol::names::header;
 use crate::protocol::offset::Offset;
@@ -56,7 +56,7 @@ extern "C" {
 pub(super) async fn answer(
     upstream: Upstream,
     asked: Asked,
-    ends: Ends,
+    ends: SseEnds,
     context: &Context,
 ) -> Result<Response, JsValue> {
     let Asked { url, headers, client, payer } = asked;
@@ -96,24 +96,24 @@ impl Relay {
         let mut socket = self.listen(&source);
         loop {
             match self.running.tell(|response| response.next(clock::now())) {
-                Next::Ask(from) => {
+                SseStep::Ask(from) => {
                     drop(socket.take());
                     if let Some(asked) = self.ask(from).await {
                         source = asked;
                         socket = self.listen(&source);
                     }
                 }
-                Next::PassOn => {
+                SseStep::PassOn => {
                     let bytes = self.pass_on(&source).await;
                     self.running.tell(|response| response.passed_on(bytes));
                 }
-                Next::Listen(until) => self.running.wait(until).await,
-                Next::Heartbeat => self.client.write(&Uint8Array::from(sse::HEARTBEAT)),
-                Next::Rest(until) => {
+                SseStep::Listen(until) => self.running.wait(until).await,
+                SseStep::Heartbeat => self.client.write(&Uint8Array::from(sse::HEARTBEAT)),
+                SseStep::Rest(until) => {
                     drop(socket.take());
                     self.running.wait(until).await;
                 }
-                Next::End(until) => {
+                SseStep::End(until) => {
                     drop(socket.take());
                     return self.client.end(until).await;
                 }

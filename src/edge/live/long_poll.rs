@@ -11,7 +11,7 @@ pub const SOCKETS_MAX: usize = 3;
 
 /// What to do next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Next {
+pub enum PollStep {
     /// Ask the object from this offset. Then call [`LongPoll::answered`].
     Ask(Offset),
     /// Wait for a frame of the socket until then, and close the socket. Then call [`LongPoll::frame`],
@@ -34,18 +34,18 @@ pub struct LongPoll {
     deadline: Millis,
     /// How many sockets there have been.
     sockets: usize,
-    next: Next,
+    next: PollStep,
 }
 
 impl LongPoll {
     /// Begins with the object's first answer, to a request that names this place. `None`: that is the response.
     pub fn begin(first: Answered, from: Option<ReadFrom>, deadline: Millis) -> Option<LongPoll> {
         let Answered::Socket { next: Some(waits_at) } = first else { return None };
-        Some(LongPoll { waits_at, from, deadline, sockets: 1, next: Next::Wait(deadline) })
+        Some(LongPoll { waits_at, from, deadline, sockets: 1, next: PollStep::Wait(deadline) })
     }
 
     /// What to do now.
-    pub fn next(&self) -> Next {
+    pub fn next(&self) -> PollStep {
         self.next
     }
 
@@ -59,10 +59,10 @@ impl LongPoll {
         self.sockets += 1;
         self.next = match answered {
             // This one is only closed.
-            Answered::Socket { .. } if self.has_given_up() => Next::Wait(0),
-            Answered::Socket { .. } => Next::Wait(self.deadline),
+            Answered::Socket { .. } if self.has_given_up() => PollStep::Wait(0),
+            Answered::Socket { .. } => PollStep::Wait(self.deadline),
             Answered::Found { .. } | Answered::Later | Answered::Ended => {
-                Next::Answer { uncached: self.from != Some(ReadFrom::At(self.waits_at)) }
+                PollStep::Answer { uncached: self.from != Some(ReadFrom::At(self.waits_at)) }
             }
         };
     }
@@ -79,12 +79,12 @@ impl LongPoll {
 
     /// The socket ended without an answer.
     pub fn ended(&mut self) {
-        self.next = if self.has_given_up() { Next::NothingNew } else { Next::Ask(self.waits_at) };
+        self.next = if self.has_given_up() { PollStep::NothingNew } else { PollStep::Ask(self.waits_at) };
     }
 
     /// Time is up, or the client has gone.
     pub fn timed_out(&mut self) {
-        self.next = Next::NothingNew;
+        self.next = PollStep::NothingNew;
     }
 
     fn has_given_up(&self) -> bool {

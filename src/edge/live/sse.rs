@@ -23,7 +23,7 @@ pub const REST: Millis = 2_000;
 
 /// When a response ends.
 #[derive(Clone, Copy)]
-pub struct Ends {
+pub struct SseEnds {
     /// When its client is to reconnect.
     pub deadline: Millis,
     /// When what its token allows ends: nothing is sent after that.
@@ -36,7 +36,7 @@ pub struct Ends {
 
 /// What to do next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Next {
+pub enum SseStep {
     /// Close the socket, if there is one, and ask the object from this offset, or as the client did. Then call
     /// [`SseResponse::answered`] or [`SseResponse::left`].
     Ask(Option<Offset>),
@@ -56,24 +56,24 @@ pub enum Next {
 ///
 /// 1. [`SseResponse::begin`], with the object's first answer.
 /// 2. [`SseResponse::next`]; what it says is carried out, and the call that it names is made. Again and again until
-///    [`Next::End`].
+///    [`SseStep::End`].
 /// 3. While a socket is open: [`SseResponse::frame`] for each of its frames, whose events are written if it says so, and
 ///    [`SseResponse::closed`]. [`SseResponse::read`] for each write that the client has read, in order.
 ///    [`SseResponse::left`] when the client goes. All of these may come at any time, and too late. Each may end what
 ///    `next` waits for: [`SseResponse::is_waiting`] is then `false`.
 pub struct SseResponse<R> {
-    ends: Ends,
+    ends: SseEnds,
     allowance: CpuAllowance,
     asks_left: usize,
     /// Where the response stands.
     gate: Bridge,
     backlog: Backlog<R>,
     is_too_slow: bool,
-    state: State,
+    state: SseState,
 }
 
 #[derive(Clone, Copy)]
-enum State {
+enum SseState {
     /// The object has answered with a part.
     Part {
         next: Offset,
@@ -101,7 +101,7 @@ enum State {
 
 impl<R: Room> SseResponse<R> {
     /// Begins with the object's first answer. `None`: that is all of the response.
-    pub fn begin(first: Answered, ends: Ends, room: R, now: Millis) -> Option<SseResponse<R>> {
+    pub fn begin(first: Answered, ends: SseEnds, room: R, now: Millis) -> Option<SseResponse<R>> {
         match first {
             Answered::Socket { .. } | Answered::Found { closed: false, .. } => {}
             Answered::Found { closed: true, .. } | Answered::Later | Answered::Ended => return None,
@@ -113,80 +113,80 @@ impl<R: Room> SseResponse<R> {
             gate: Bridge::default(),
             backlog: Backlog::new(room, now),
             is_too_slow: false,
-            state: State::Asking,
+            state: SseState::Asking,
         };
         response.answered(first, now);
         Some(response)
     }
 
     /// What to do now.
-    pub fn next(&mut self, now: Millis) -> Next {
+    pub fn next(&mut self, now: Millis) -> SseStep {
         let deadline = self.ends.deadline;
         match self.state {
-            State::Part { .. } => Next::PassOn,
-            State::Socket { heartbeat_at } if now < heartbeat_at.min(deadline) => {
-                Next::Listen(heartbeat_at.min(deadline))
+            SseState::Part { .. } => SseStep::PassOn,
+            SseState::Socket { heartbeat_at } if now < heartbeat_at.min(deadline) => {
+                SseStep::Listen(heartbeat_at.min(deadline))
             }
-            State::Socket { .. } => self.beat(now),
-            State::Behind => {
+            SseState::Socket { .. } => self.beat(now),
+            SseState::Behind => {
                 self.ask(now);
                 self.next(now)
             }
-            State::Asking => Next::Ask(self.gate.passed),
-            State::NoRoom { bytes } => {
-                self.state = State::Resting { until: deadline.min(now + REST), bytes };
+            SseState::Asking => SseStep::Ask(self.gate.passed),
+            SseState::NoRoom { bytes } => {
+                self.state = SseState::Resting { until: deadline.min(now + REST), bytes };
                 self.next(now)
             }
-            State::Resting { until, .. } if now < until => Next::Rest(until),
-            State::Resting { bytes, .. } => {
+            SseState::Resting { until, .. } if now < until => SseStep::Rest(until),
+            SseState::Resting { bytes, .. } => {
                 self.rested(bytes, now);
                 self.next(now)
             }
-            State::Over if self.is_too_slow => Next::End(now),
-            State::Over => Next::End(self.ends.until.min(now + self.ends.stall)),
+            SseState::Over if self.is_too_slow => SseStep::End(now),
+            SseState::Over => SseStep::End(self.ends.until.min(now + self.ends.stall)),
         }
     }
 
     /// Whether nothing is to be done until something happens.
     pub fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Socket { .. } | State::NoRoom { .. } | State::Resting { .. })
+        matches!(self.state, SseState::Socket { .. } | SseState::NoRoom { .. } | SseState::Resting { .. })
     }
 
     pub fn is_over(&self) -> bool {
-        matches!(self.state, State::Over)
+        matches!(self.state, SseState::Over)
     }
 
     /// The object has answered.
     pub fn answered(&mut self, answered: Answered, now: Millis) {
-        if !matches!(self.state, State::Asking) {
+        if !matches!(self.state, SseState::Asking) {
             return;
         }
         self.state = match answered {
-            Answered::Socket { .. } => State::Socket { heartbeat_at: now + HEARTBEAT_EVERY },
-            Answered::Found { next: Some(next), closed } => State::Part { next, closed },
+            Answered::Socket { .. } => SseState::Socket { heartbeat_at: now + HEARTBEAT_EVERY },
+            Answered::Found { next: Some(next), closed } => SseState::Part { next, closed },
             // Its client is not told: an `EventSource` that reconnects would take a 503 for the end.
-            Answered::Later => State::NoRoom { bytes: None },
-            Answered::Found { next: None, .. } | Answered::Ended => State::Over,
+            Answered::Later => SseState::NoRoom { bytes: None },
+            Answered::Found { next: None, .. } | Answered::Ended => SseState::Over,
         };
     }
 
     /// The part was passed on, and had so many bytes. `None`: the client did not read it in time, or not at all.
     pub fn passed_on(&mut self, bytes: Option<usize>) {
-        let State::Part { next, closed } = self.state else { return };
+        let SseState::Part { next, closed } = self.state else { return };
         let Some(bytes) = bytes else {
             self.is_too_slow = true;
-            self.state = State::Over;
+            self.state = SseState::Over;
             return;
         };
         self.gate.passed = Some(next);
         let may_go_on = self.may_go_on_after(Work::PassOn { bytes });
         // The next part is not asked for before the client has read this one.
-        self.state = if closed || !may_go_on { State::Over } else { State::Behind };
+        self.state = if closed || !may_go_on { SseState::Over } else { SseState::Behind };
     }
 
     /// A frame came: its head, and how many bytes of events follow. Says whether these are to be written.
     pub fn frame(&mut self, head: &[u8], bytes: usize) -> bool {
-        if !matches!(self.state, State::Socket { .. }) {
+        if !matches!(self.state, SseState::Socket { .. }) {
             // What follows on what was not passed on is not passed on either.
             return false;
         }
@@ -194,7 +194,7 @@ impl<R: Room> SseResponse<R> {
         match after.admit(head) {
             Gate::Skip => false,
             Gate::Gap => {
-                self.state = State::Behind;
+                self.state = SseState::Behind;
                 false
             }
             Gate::Pass => {
@@ -209,8 +209,8 @@ impl<R: Room> SseResponse<R> {
 
     /// The object has closed the socket, or it broke.
     pub fn closed(&mut self, code: u16) {
-        if matches!(self.state, State::Socket { .. }) {
-            self.state = if code == CLOSE_CATCH_UP { State::Behind } else { State::Over };
+        if matches!(self.state, SseState::Socket { .. }) {
+            self.state = if code == CLOSE_CATCH_UP { SseState::Behind } else { SseState::Over };
         }
     }
 
@@ -221,25 +221,25 @@ impl<R: Room> SseResponse<R> {
 
     /// The client has gone, or the object cannot be reached: the client resumes.
     pub fn left(&mut self) {
-        self.state = State::Over;
+        self.state = SseState::Over;
     }
 
     fn ask(&mut self, now: Millis) {
         let may_ask = self.may_go_on_after(Work::Ask) && self.asks_left > 0 && now < self.ends.deadline;
         self.asks_left = self.asks_left.saturating_sub(1);
-        self.state = if may_ask { State::Asking } else { State::Over };
+        self.state = if may_ask { SseState::Asking } else { SseState::Over };
     }
 
     /// A heartbeat or the deadline is due. Heartbeats come at their own time, whatever else was written.
-    fn beat(&mut self, now: Millis) -> Next {
+    fn beat(&mut self, now: Millis) -> SseStep {
         if now < self.ends.deadline {
             self.is_too_slow = self.backlog.has_stalled(self.ends.stall, now);
-            self.state = State::Socket { heartbeat_at: now + HEARTBEAT_EVERY };
+            self.state = SseState::Socket { heartbeat_at: now + HEARTBEAT_EVERY };
             if !self.is_too_slow && self.write(HEARTBEAT.len()) {
-                return Next::Heartbeat;
+                return SseStep::Heartbeat;
             }
         }
-        self.state = State::Over;
+        self.state = SseState::Over;
         self.next(now)
     }
 
@@ -249,17 +249,17 @@ impl<R: Room> SseResponse<R> {
         match self.backlog.push(bytes) {
             Push::Fits => {
                 if !self.may_go_on_after(Work::Write { bytes }) {
-                    self.state = State::Over;
+                    self.state = SseState::Over;
                 }
                 true
             }
             Push::Behind => {
                 self.is_too_slow = true;
-                self.state = State::Over;
+                self.state = SseState::Over;
                 false
             }
             Push::NoRoom => {
-                self.state = State::NoRoom { bytes: Some(bytes) };
+                self.state = SseState::NoRoom { bytes: Some(bytes) };
                 false
             }
         }
@@ -273,9 +273,9 @@ impl<R: Room> SseResponse<R> {
             Some(bytes) => self.backlog.has_room_for(bytes),
         };
         self.state = match has_room {
-            true => State::Behind,
-            false if now < self.ends.deadline => State::NoRoom { bytes },
-            false => State::Over,
+            true => SseState::Behind,
+            false if now < self.ends.deadline => SseState::NoRoom { bytes },
+            false => SseState::Over,
         };
     }
 

@@ -1,7 +1,7 @@
 //! How the edge goes on with a live response, and how it ends one: time, room, slow clients, limits.
 
-use durable_streams::edge::live::long_poll::{LongPoll as PollAtEdge, Next as PollNext, SOCKETS_MAX};
-use durable_streams::edge::live::sse::{ASKS_MAX, Ends, HEARTBEAT_EVERY, Next, REST, SseResponse};
+use durable_streams::edge::live::long_poll::{LongPoll as PollAtEdge, PollStep, SOCKETS_MAX};
+use durable_streams::edge::live::sse::{ASKS_MAX, HEARTBEAT_EVERY, REST, SseEnds, SseResponse, SseStep};
 use durable_streams::edge::live::{Answered, Room, UNCOUNTED_BYTES};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::bridge::{CLOSE_CATCH_UP, CLOSE_DONE, frame_head};
@@ -12,7 +12,8 @@ use crate::support::{Request, SseClient, World};
 
 const SSE: &str = "GET ?offset=-1&live=sse";
 const NOW: Millis = 1_000_000;
-const ENDS: Ends = Ends { deadline: NOW + 100_000, until: NOW + 300_000, stall: 60_000, cpu_limit: 1 << 40 };
+const ENDS: SseEnds =
+    SseEnds { deadline: NOW + 100_000, until: NOW + 300_000, stall: 60_000, cpu_limit: 1 << 40 };
 const SOCKET: Answered = Answered::Socket { next: None };
 
 fn at(position: u64) -> Offset {
@@ -36,14 +37,14 @@ impl Room for Always {
     fn release(&mut self) {}
 }
 
-fn begin(first: Answered, ends: Ends) -> SseResponse<Always> {
+fn begin(first: Answered, ends: SseEnds) -> SseResponse<Always> {
     SseResponse::begin(first, ends, Always(true), NOW).expect("it goes on")
 }
 
-fn connect(world: &mut World, ends: Ends) -> SseClient {
+fn connect(world: &mut World, ends: SseEnds) -> SseClient {
     let (deadline, until) = (world.now + ends.deadline - NOW, world.now + ends.until - NOW);
     let mut client =
-        SseClient::connect_within(world, Request::parse(SSE), Ends { deadline, until, ..ends }).unwrap();
+        SseClient::connect_within(world, Request::parse(SSE), SseEnds { deadline, until, ..ends }).unwrap();
     client.pump(world);
     client
 }
@@ -71,18 +72,18 @@ fn heartbeats_postpone_no_end() {
 #[test]
 fn what_a_shell_is_told() {
     let mut response = begin(part(5), ENDS);
-    assert_eq!(response.next(NOW), Next::PassOn);
+    assert_eq!(response.next(NOW), SseStep::PassOn);
     response.passed_on(Some(10));
     // Idempotent: only what happens changes what is next.
-    assert_eq!([response.next(NOW), response.next(NOW)], [Next::Ask(Some(at(5))); 2]);
+    assert_eq!([response.next(NOW), response.next(NOW)], [SseStep::Ask(Some(at(5))); 2]);
     assert!(!response.is_waiting());
     response.answered(Answered::Later, NOW);
-    assert_eq!(response.next(NOW), Next::Rest(NOW + REST));
+    assert_eq!(response.next(NOW), SseStep::Rest(NOW + REST));
     assert!(response.is_waiting());
     let later = NOW + REST;
-    assert_eq!(response.next(later), Next::Ask(Some(at(5))));
+    assert_eq!(response.next(later), SseStep::Ask(Some(at(5))));
     response.answered(SOCKET, later);
-    assert_eq!(response.next(later), Next::Listen(later + HEARTBEAT_EVERY));
+    assert_eq!(response.next(later), SseStep::Listen(later + HEARTBEAT_EVERY));
     assert!(response.frame(&frame_head(at(5), at(8)), 3), "it goes on where the response stands");
     assert!(!response.frame(&frame_head(at(5), at(8)), 3), "it was passed on");
     assert!(response.is_waiting(), "nothing is to be done");
@@ -90,13 +91,13 @@ fn what_a_shell_is_told() {
     assert!(!response.is_waiting());
     assert!(!response.frame(&frame_head(at(8), at(9)), 1), "too late: the socket is not listened to");
     response.closed(CLOSE_DONE);
-    assert_eq!(response.next(later), Next::Ask(Some(at(8))));
+    assert_eq!(response.next(later), SseStep::Ask(Some(at(8))));
     response.answered(SOCKET, later);
     response.closed(CLOSE_CATCH_UP);
-    assert_eq!(response.next(later), Next::Ask(Some(at(8))));
+    assert_eq!(response.next(later), SseStep::Ask(Some(at(8))));
     response.answered(SOCKET, later);
     response.closed(CLOSE_DONE);
-    assert_eq!(response.next(later), Next::End(later + ENDS.stall));
+    assert_eq!(response.next(later), SseStep::End(later + ENDS.stall));
     response.answered(SOCKET, later);
     assert!(response.is_over(), "too late");
 }
@@ -116,35 +117,35 @@ fn asks_are_counted() {
     let mut asks = 1;
     loop {
         match response.next(NOW) {
-            Next::Ask(_) => {
+            SseStep::Ask(_) => {
                 asks += 1;
                 response.answered(part(asks), NOW);
             }
-            Next::PassOn => response.passed_on(Some(1)),
-            end => break assert_eq!(end, Next::End(NOW + ENDS.stall)),
+            SseStep::PassOn => response.passed_on(Some(1)),
+            end => break assert_eq!(end, SseStep::End(NOW + ENDS.stall)),
         }
     }
     assert_eq!(asks as usize, ASKS_MAX);
     let mut response = begin(part(0), ENDS);
     response.passed_on(Some(1));
-    assert!(matches!(response.next(ENDS.deadline), Next::End(_)));
+    assert!(matches!(response.next(ENDS.deadline), SseStep::End(_)));
 }
 
 /// It ends after the event that used up its CPU time, and whatever it ends for, nothing is sent that the token does not allow.
 #[test]
 fn limits_end_a_response() {
-    let ends = Ends { cpu_limit: 10, until: NOW + 5, ..ENDS };
+    let ends = SseEnds { cpu_limit: 10, until: NOW + 5, ..ENDS };
     let mut response = begin(SOCKET, ends);
     let written = (0..).take_while(|_| response.frame(&frame_head(at(0), at(0)), 3)).count();
     assert_eq!(written, 24);
-    assert_eq!(response.next(NOW), Next::End(NOW + 5));
+    assert_eq!(response.next(NOW), SseStep::End(NOW + 5));
 }
 
 /// A client that does not read is let go: at once when it is too far behind, else when it has read nothing for long.
 #[test]
 fn slow_clients_resume() {
     let mut world = World::after(&[TEXT, HELLO]);
-    let mut client = connect(&mut world, Ends { stall: 40_000, ..ENDS });
+    let mut client = connect(&mut world, SseEnds { stall: 40_000, ..ENDS });
     client.reads = false;
     world.run(&["POST | content-type: text/plain << x"]);
     client.pump(&mut world);
@@ -157,10 +158,10 @@ fn slow_clients_resume() {
     for (bytes, is_written) in [(5 << 20, true), (1, false), (1, false)] {
         assert_eq!(response.frame(&frame_head(at(0), at(0)), bytes), is_written);
     }
-    assert_eq!(response.next(NOW), Next::End(NOW), "nothing of it is waited for");
+    assert_eq!(response.next(NOW), SseStep::End(NOW), "nothing of it is waited for");
     let mut response = begin(part(5), ENDS);
     response.passed_on(None);
-    assert_eq!(response.next(NOW), Next::End(NOW));
+    assert_eq!(response.next(NOW), SseStep::End(NOW));
 }
 
 /// A frame for which there is no room is asked for again once there is, and nothing that follows it comes first.
@@ -193,7 +194,7 @@ fn no_room_is_no_life() {
     let mut response = SseResponse::begin(SOCKET, ENDS, Always(false), NOW).unwrap();
     assert!(!response.frame(&frame_head(at(0), at(0)), UNCOUNTED_BYTES + 1));
     let mut now = NOW;
-    while let Next::Rest(until) = response.next(now) {
+    while let SseStep::Rest(until) = response.next(now) {
         assert!(until > now && until <= ENDS.deadline);
         now = until;
     }
@@ -207,16 +208,16 @@ fn a_long_poll_gives_up() {
     let socket = Answered::Socket { next: Some(at(5)) };
     let mut poll = PollAtEdge::begin(socket, Some(ReadFrom::Now), NOW).unwrap();
     let mut sockets = 0;
-    while poll.next() == PollNext::Wait(NOW) {
+    while poll.next() == PollStep::Wait(NOW) {
         sockets += 1;
         poll.ended();
-        assert_eq!(poll.next(), PollNext::Ask(at(5)));
+        assert_eq!(poll.next(), PollStep::Ask(at(5)));
         poll.answered(socket);
     }
     assert_eq!(sockets, SOCKETS_MAX);
-    assert_eq!(poll.next(), PollNext::Wait(0), "the last socket is only closed");
+    assert_eq!(poll.next(), PollStep::Wait(0), "the last socket is only closed");
     poll.ended();
-    assert_eq!(poll.next(), PollNext::NothingNew);
+    assert_eq!(poll.next(), PollStep::NothingNew);
 }
 
 /// A frame that leaves something out is no answer; and what is asked for instead is for no cache, unless the client's URL
@@ -233,13 +234,13 @@ fn a_long_poll_asks_again() {
     ] {
         let mut poll = PollAtEdge::begin(socket, from, NOW).unwrap();
         assert!(!poll.frame(&frame_head(at(6), at(7))));
-        assert_eq!(poll.next(), PollNext::Ask(at(5)));
+        assert_eq!(poll.next(), PollStep::Ask(at(5)));
         poll.answered(part(7));
-        assert_eq!(poll.next(), PollNext::Answer { uncached }, "{from:?}");
+        assert_eq!(poll.next(), PollStep::Answer { uncached }, "{from:?}");
     }
     let mut poll = PollAtEdge::begin(socket, None, NOW).unwrap();
     assert!(poll.frame(&frame_head(at(5), at(7))));
     poll.timed_out();
-    assert_eq!(poll.next(), PollNext::NothingNew);
+    assert_eq!(poll.next(), PollStep::NothingNew);
     assert!(PollAtEdge::begin(part(5), None, NOW).is_none());
 }

@@ -3,8 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use durable_streams::edge::live::long_poll::{self, LongPoll as PollAtEdge};
-use durable_streams::edge::live::sse::{Ends, Next, SseResponse};
+use durable_streams::edge::live::long_poll::{LongPoll as PollAtEdge, PollStep};
+use durable_streams::edge::live::sse::{SseEnds, SseResponse, SseStep};
 use durable_streams::edge::live::{Answered, Room};
 use durable_streams::edge::route::live_url_from;
 use durable_streams::protocol::Millis;
@@ -22,8 +22,8 @@ use super::world::{Outcome, World};
 const FOR_EVER: Millis = 1 << 52;
 
 /// An SSE response that only its stream ends.
-const ENDLESS: Ends =
-    Ends { deadline: FOR_EVER, until: FOR_EVER, stall: FOR_EVER, cpu_limit: FOR_EVER / 1000 };
+const ENDLESS: SseEnds =
+    SseEnds { deadline: FOR_EVER, until: FOR_EVER, stall: FOR_EVER, cpu_limit: FOR_EVER / 1000 };
 
 /// The room that a client's unread events take, as far as the test leaves any.
 struct HostRoom {
@@ -79,7 +79,7 @@ impl SseClient {
     pub(crate) fn connect_within(
         world: &mut World,
         request: Request,
-        ends: Ends,
+        ends: SseEnds,
     ) -> Result<SseClient, Response> {
         let (answered, source) = ask(world, &request);
         let room = Rc::new(Cell::new(usize::MAX >> 1));
@@ -132,7 +132,7 @@ impl SseClient {
             return whole.is_some();
         };
         match response.next(world.now) {
-            Next::Ask(from) => {
+            SseStep::Ask(from) => {
                 self.let_go(world);
                 let mut request = self.request.clone();
                 if let Some(from) = from {
@@ -147,23 +147,23 @@ impl SseClient {
                 self.tell(|response| response.answered(answered, world.now));
                 true
             }
-            Next::PassOn => {
+            SseStep::PassOn => {
                 let body = self.part.take().expect("the object answered with it").body;
                 self.text.extend_from_slice(&body);
                 let bytes = self.reads.then_some(body.len());
                 self.tell(|response| response.passed_on(bytes));
                 true
             }
-            Next::Listen(_) => self.listen(world),
-            Next::Heartbeat => {
+            SseStep::Listen(_) => self.listen(world),
+            SseStep::Heartbeat => {
                 self.write(HEARTBEAT);
                 true
             }
-            Next::Rest(_) => {
+            SseStep::Rest(_) => {
                 self.let_go(world);
                 false
             }
-            Next::End(_) => {
+            SseStep::End(_) => {
                 self.let_go(world);
                 false
             }
@@ -303,7 +303,7 @@ impl LongPoll {
     pub(crate) fn answer(&mut self, world: &mut World) -> Option<Response> {
         loop {
             match self.poll.next() {
-                long_poll::Next::Ask(offset) => {
+                PollStep::Ask(offset) => {
                     let url = live_url_from(&self.request.url, offset);
                     let (answered, source) = ask(world, &Request { url, ..self.request.clone() });
                     self.poll.answered(answered);
@@ -315,7 +315,7 @@ impl LongPoll {
                         Outcome::Answered(response) => response,
                     };
                 }
-                long_poll::Next::Wait(until) => {
+                PollStep::Wait(until) => {
                     let frame = world.sockets.frame_at(self.socket, 0);
                     let is_ended = frame.is_some() || world.sockets.close_code(self.socket).is_some();
                     if !is_ended && until > world.now {
@@ -331,8 +331,8 @@ impl LongPoll {
                         None => self.poll.timed_out(),
                     }
                 }
-                long_poll::Next::Answer { .. } => return Some(self.asked.clone()),
-                long_poll::Next::NothingNew => {
+                PollStep::Answer { .. } => return Some(self.asked.clone()),
+                PollStep::NothingNew => {
                     return Some(Response { status: 204, ..self.asked.clone() });
                 }
             }
