@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod admin;
+pub mod admit;
 pub mod auth;
 pub mod collapse;
 pub mod cors;
@@ -13,8 +14,9 @@ pub mod kept;
 pub mod keyring;
 pub mod listing;
 pub mod live;
-pub mod passed_on;
 pub mod project;
 pub mod route;
+pub mod settings;
 pub mod strangers;
+pub mod target;
 pub mod token;

@@ -26,7 +26,7 @@ use crate::cloudflare::config::Config;
 use crate::cloudflare::counters;
 use crate::cloudflare::interned::Interned;
 use crate::cloudflare::{budget, log, receiving, reply};
-use crate::edge::route::stream_path;
+use crate::edge::target::stream_path;
 use crate::object::alarm::{RETRY, Rung};
 use crate::object::live::{Park, Sockets};
 use crate::object::{Answer, Error, Object, Ports};

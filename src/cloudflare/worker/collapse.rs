@@ -23,11 +23,10 @@ extern "C" {
     ) -> Promise;
 }
 
-/// Who asks, and until when.
+/// A client whose read may be shared.
 pub(super) struct Client {
-    /// What it asks with.
     pub(super) request: Request,
-    /// For which stream.
+    /// The stream's path.
     pub(super) path: String,
     /// When what its token allows ends: what somebody else has asked for is not waited for any longer.
     pub(super) until: Option<Millis>,
@@ -50,7 +49,8 @@ impl Client {
 pub(super) async fn read<F>(
     key: &str,
     group: &str,
-    (context, client): (&Context, &Client),
+    context: &Context,
+    client: &Client,
     ask: impl Fn(AbortSignal) -> F + 'static,
 ) -> Result<Response, JsValue>
 where

@@ -6,18 +6,14 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Headers, Response, ResponseInit, WebSocket};
 use worker::worker_sys::ext::ResponseExt;
 
-use super::forward::Asked;
-use super::upstream::{Upstream, answered};
+use super::upstream::{Asked, Upstream, answered};
 use crate::cloudflare::budget::Payer;
 use crate::cloudflare::{clock, reply};
 use crate::edge::live::long_poll::{LongPoll, PollStep};
-use crate::edge::route::live_url_from;
 use crate::protocol::Millis;
 use crate::protocol::bridge;
 use crate::protocol::cache_policy::{Audience, CachePolicy};
-use crate::protocol::command::Query;
 use crate::protocol::names::header;
-use crate::protocol::offset::ReadFrom;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 
@@ -33,16 +29,16 @@ const REPLY_HEAD_BYTES: u32 = 2048;
 /// Answers a long-poll.
 pub(super) async fn answer(
     upstream: &Upstream,
-    Asked { url, headers, client, payer }: &Asked,
+    asked: &Asked,
     deadline: Millis,
 ) -> Result<Response, Failure> {
+    let Asked { url, headers, client, payer, live_url, from } = asked;
     let mut asked = upstream.ask_live(url, headers).await?;
-    let from = Query::parse(url).ok().and_then(|query| ReadFrom::parse(query.offset.as_deref()?));
-    let Some(mut poll) = LongPoll::begin(answered(&asked), from, deadline) else { return Ok(asked) };
+    let Some(mut poll) = LongPoll::begin(answered(&asked), *from, deadline) else { return Ok(asked) };
     loop {
         match poll.next() {
             PollStep::Ask(offset) => {
-                asked = upstream.ask_live(&live_url_from(url, offset), headers).await?;
+                asked = upstream.ask_live(&live_url.from(offset), headers).await?;
                 poll.answered(answered(&asked));
             }
             PollStep::Wait(until) => match wait(&asked, client, until).await? {

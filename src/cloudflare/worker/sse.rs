@@ -11,13 +11,12 @@ use worker::Context;
 use worker::worker_sys::ext::ResponseExt;
 
 use super::edge_socket::EdgeSocket;
-use super::forward::Asked;
 use super::sse_client::{BudgetRoom, Running, SseClient};
-use super::upstream::{Upstream, answered};
+use super::upstream::{Asked, Upstream, answered};
 use crate::cloudflare::budget::Payer;
 use crate::cloudflare::{clock, log};
 use crate::edge::live::sse::{SseEnds, SseResponse, SseStep};
-use crate::edge::route::live_url_from;
+use crate::edge::target::LiveUrl;
 use crate::protocol::names::header;
 use crate::protocol::offset::Offset;
 use crate::protocol::reply::Reply;
@@ -59,7 +58,7 @@ pub(super) async fn answer(
     ends: SseEnds,
     context: &Context,
 ) -> Result<Response, JsValue> {
-    let Asked { url, headers, client, payer } = asked;
+    let Asked { url, headers, client, payer, live_url, .. } = asked;
     let first = match upstream.ask_live(&url, &headers).await {
         Ok(first) => first,
         Err(failure) => return upstream.unavailable(&failure),
@@ -75,7 +74,7 @@ pub(super) async fn answer(
     let events = Response::new_with_opt_readable_stream_and_init(Some(&pipe.readable()), &init)?;
     let running = Running::new(response);
     let client = Rc::new(SseClient::new(pipe.writable().get_writer()?, client, Rc::clone(&running)));
-    let relay = Relay { upstream, url, headers, payer, until: ends.until, running, client };
+    let relay = Relay { upstream, url, live_url, headers, payer, until: ends.until, running, client };
     context.wait_until(relay.run(first));
     Ok(events)
 }
@@ -83,6 +82,7 @@ pub(super) async fn answer(
 struct Relay {
     upstream: Upstream,
     url: String,
+    live_url: LiveUrl,
     headers: Headers,
     payer: Payer,
     until: Millis,
@@ -144,7 +144,7 @@ impl Relay {
         let not_copied = |error: JsValue| Failure::new("copy headers", format_args!("{error:?}"));
         let headers = Headers::new_with_headers(&self.headers).map_err(not_copied)?;
         headers.delete(header::LAST_EVENT_ID).map_err(not_copied)?;
-        self.upstream.ask_live(&live_url_from(&self.url, from), &headers).await
+        self.upstream.ask_live(&self.live_url.from(from), &headers).await
     }
 
     /// Opens the socket that the object answered with, if it did.

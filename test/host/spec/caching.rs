@@ -1,6 +1,7 @@
 //! PROTOCOL.md 10: what caches may keep, and entity tags.
 
 use durable_streams::edge::collapse::{Reader, collapse_key};
+use durable_streams::edge::target::Target;
 use durable_streams::stream::reader_key::{self, KEY_PERIOD};
 
 use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
@@ -375,6 +376,6 @@ fn collapse_keys() {
     ];
     for (reader, query, expected) in table {
         let url = format!("https://a.example/v1/stream/p/q?{query}");
-        assert_eq!(collapse_key(reader, &url), expected, "{reader:?} {query}");
+        assert_eq!(collapse_key(reader, &Target::of(&url)), expected, "{reader:?} {query}");
     }
 }

@@ -6,11 +6,9 @@ use std::rc::Rc;
 use durable_streams::edge::live::long_poll::{LongPoll as PollAtEdge, PollStep};
 use durable_streams::edge::live::sse::{SseEnds, SseResponse, SseStep};
 use durable_streams::edge::live::{Answered, Room};
-use durable_streams::edge::route::live_url_from;
+use durable_streams::edge::target::{LiveUrl, Target};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::bridge::FRAME_HEAD_BYTES;
-use durable_streams::protocol::command::Query;
-use durable_streams::protocol::offset::ReadFrom;
 use durable_streams::protocol::sse::HEARTBEAT;
 
 use super::event_source::{self, Event};
@@ -137,7 +135,7 @@ impl SseClient {
                 let mut request = self.request.clone();
                 if let Some(from) = from {
                     request.headers.retain(|(name, _)| name != "last-event-id");
-                    request.url = live_url_from(&request.url, from);
+                    request.url = LiveUrl::of(&Target::of(&request.url)).from(from);
                 }
                 let (answered, source) = ask(world, &request);
                 match source {
@@ -276,8 +274,7 @@ impl LongPoll {
     /// Asks; the answer, if it comes at once.
     pub(crate) fn ask(world: &mut World, request: Request) -> Result<LongPoll, Response> {
         let (answered, source) = ask(world, &request);
-        let offset = Query::parse(&request.url).unwrap().offset;
-        let from = offset.as_deref().and_then(ReadFrom::parse);
+        let from = Target::of(&request.url).read_from();
         match (PollAtEdge::begin(answered, from, FOR_EVER), source) {
             (Some(poll), Outcome::Parked(socket, asked)) => Ok(LongPoll { request, poll, socket, asked }),
             (_, Outcome::Answered(asked)) => Err(asked),
@@ -304,7 +301,7 @@ impl LongPoll {
         loop {
             match self.poll.next() {
                 PollStep::Ask(offset) => {
-                    let url = live_url_from(&self.request.url, offset);
+                    let url = LiveUrl::of(&Target::of(&self.request.url)).from(offset);
                     let (answered, source) = ask(world, &Request { url, ..self.request.clone() });
                     self.poll.answered(answered);
                     self.asked = match source {
