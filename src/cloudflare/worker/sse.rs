@@ -14,7 +14,7 @@ use super::edge_socket::EdgeSocket;
 use super::sse_client::{BudgetRoom, Running, SseClient};
 use super::upstream::{Asked, Upstream, answered};
 use crate::cloudflare::budget::Payer;
-use crate::cloudflare::{clock, log};
+use crate::cloudflare::{clock, telemetry};
 use crate::edge::live::sse::{SseEnds, SseResponse, SseStep};
 use crate::edge::target::LiveUrl;
 use crate::protocol::names::header;
@@ -163,7 +163,7 @@ impl Relay {
     }
 
     fn end_with(&self, failure: &Failure) {
-        log::failure(self.upstream.path(), failure);
+        telemetry::failure(self.upstream.path(), failure);
         self.running.tell(|response| response.left());
     }
 }

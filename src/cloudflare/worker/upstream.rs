@@ -9,7 +9,7 @@ use worker::worker_sys::ext::ResponseExt;
 
 use crate::cloudflare::budget::Payer;
 use crate::cloudflare::calls::{BINDING, unreached};
-use crate::cloudflare::{log, reply};
+use crate::cloudflare::{reply, telemetry};
 use crate::edge::collapse::Reader;
 use crate::edge::live::Answered;
 use crate::edge::target::LiveUrl;
@@ -95,7 +95,7 @@ impl Upstream {
     pub(super) async fn ask_again(&self, request: &Request) -> Result<Response, Failure> {
         match self.ask(request).await {
             Err(failure) => {
-                log::failure(self.path(), &failure);
+                telemetry::failure(self.path(), &failure);
                 self.ask(request).await
             }
             asked => asked,
@@ -112,7 +112,7 @@ pub(super) fn answered(response: &Response) -> Answered {
 /// The answer when the object could not be reached, so that its state is unknown. The scripts of every site see
 /// it only where they see everything.
 pub(super) fn unavailable(path: &str, reader: Reader, failure: &Failure) -> Result<Response, JsValue> {
-    log::failure(path, failure);
+    telemetry::failure(path, failure);
     let answer = Reply::unavailable();
     reply::response(&if reader == Reader::Anyone { answer.with_any_origin() } else { answer })
 }
