@@ -4,7 +4,7 @@
 
 import { budget } from "./budget.js"
 import { BUSY, SmallBodies } from "./receiving.js"
-import { respond } from "./respond.js"
+import { headerLines, respond } from "./respond.js"
 import { tenantOf } from "./sending.js"
 
 /** How many requests an isolate has under way to one stream before those that come wait for one of them to end. */
@@ -115,11 +115,7 @@ function isSmall({ body, headers }) {
 
 /** Header lines, if they are few. */
 function headersOf({ headers }, names) {
-  let lines = ""
-  for (const name of names) {
-    const value = headers.get(name)
-    if (value !== null) lines += `${name}\n${value}\n`
-  }
+  const lines = headerLines(headers, names)
   return lines.length <= HEADERS_MAX_CHARS ? lines : undefined
 }
 
