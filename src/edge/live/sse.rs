@@ -147,9 +147,9 @@ impl<R: Room> SseResponse<R> {
         }
     }
 
-    /// Whether nothing is to be done until something happens.
+    /// Whether what [`SseResponse::next`] said to wait for is still to be waited for.
     pub fn is_waiting(&self) -> bool {
-        matches!(self.state, SseState::Socket { .. } | SseState::NoRoom { .. } | SseState::Resting { .. })
+        matches!(self.state, SseState::Socket { .. } | SseState::Resting { .. })
     }
 
     pub fn is_over(&self) -> bool {

@@ -58,6 +58,8 @@ pub(crate) struct SseClient {
     part: Option<Response>,
     /// A socket, and how many of its frames were taken.
     socket: Option<(SocketId, usize)>,
+    /// Until when the machine has it wait, if nothing happens.
+    waits: Option<Millis>,
     /// Whether the client reads what is written.
     pub(crate) reads: bool,
     unread: usize,
@@ -92,7 +94,19 @@ impl SseClient {
         }
         let (deadline, text) = (ends.deadline, Vec::new());
         let (reads, unread) = (true, 0);
-        Ok(SseClient { request, response, deadline, head, part, socket, reads, unread, room, text })
+        Ok(SseClient {
+            request,
+            response,
+            deadline,
+            head,
+            part,
+            socket,
+            waits: None,
+            reads,
+            unread,
+            room,
+            text,
+        })
     }
 
     /// Connects and takes all that is there.
@@ -129,7 +143,18 @@ impl SseClient {
             self.text.extend_from_slice(whole.as_ref().map_or(&[], |whole| &whole.body));
             return whole.is_some();
         };
-        match response.next(world.now) {
+        // As the Worker does, it asks what is next only when it has waited or the machine waits no more.
+        let waits = self.waits.filter(|until| response.is_waiting() && world.now < *until);
+        let next = match (waits, self.socket) {
+            (Some(until), Some(_)) => SseStep::Listen(until),
+            (Some(until), None) => SseStep::Rest(until),
+            (None, _) => response.next(world.now),
+        };
+        self.waits = match next {
+            SseStep::Listen(until) | SseStep::Rest(until) => Some(until),
+            SseStep::Ask(_) | SseStep::PassOn | SseStep::Heartbeat | SseStep::End(_) => None,
+        };
+        match next {
             SseStep::Ask(from) => {
                 self.let_go(world);
                 let mut request = self.request.clone();
