@@ -103,7 +103,6 @@ impl Access {
         }
     }
 
-    /// The mode's name.
     pub fn mode(&self) -> &'static str {
         match self {
             Access::Locked { .. } => "locked",

@@ -14,9 +14,7 @@ use crate::protocol::refusal::Refusal;
 /// Where a request's token was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Source {
-    /// Nowhere.
     None,
-    /// In `Authorization`.
     Header,
     /// In the query: the URL is a secret.
     Query,
@@ -24,10 +22,8 @@ pub enum Source {
     Cookie,
 }
 
-/// A request's token.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Credential {
-    /// Where it was.
     pub source: Source,
     /// The token itself, if it could be one.
     pub token: Option<String>,
@@ -110,9 +106,7 @@ pub fn network_of_client(connecting_ip: Option<&str>, peer: Option<&str>) -> Str
 /// What comes of weighing a token.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Weighed {
-    /// It allows this.
     Granted(Grant),
-    /// It is worth nothing.
     Refused(Refusal),
     /// Keys have to be found first.
     Pending(Check),

@@ -8,7 +8,6 @@ use crate::protocol::command::Query;
 use crate::protocol::names::query;
 use crate::protocol::offset::ReadFrom;
 
-/// Who reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reader {
     /// Somebody, where everybody may do everything.

@@ -1,4 +1,5 @@
-//! Sees every request first. Stateless and pure; the platform's part is in `cloudflare/`.
+//! Sees every request first and decides what becomes of it. Pure: what an isolate has learnt is a value that it is given, and the
+//! platform's part is in `cloudflare/`.
 
 pub mod access;
 pub mod admin;

@@ -7,7 +7,7 @@ use crate::protocol::offset::{Offset, ReadFrom};
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
 
-/// An absolute URL.
+/// An absolute URL, with its query read.
 pub struct Target<'u> {
     pub url: &'u str,
     /// Its path, escapes and all.

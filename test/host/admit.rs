@@ -65,64 +65,55 @@ fn word(decision: &Decision) -> String {
     }
 }
 
+/// Mode, request, decision, and whether the fast path comes to the same.
+const REQUESTS: [(&str, &str, &str, bool); 39] = [
+    ("open", "POST http://x/v1/stream/a", "as it came", true),
+    ("open", "GET http://x/v1/stream/a?offset=%30", "as it came", true),
+    ("open", "GET http://x/v1/stream/a | cookie: stream-token=t", "as it came", true),
+    ("open", "GET http://x/v1/stream/a?token=t", "plain, token in Query", true),
+    ("open", "GET http://x/v1/stream/a?offset=now&live=sse", "Sse", true),
+    ("open", "GET http://x/v1/stream/a?offset=now&live=long-poll", "LongPoll", true),
+    ("open", "GET http://x/v1/stream/a | host: a b", "400", false),
+    ("open", "OPTIONS http://x/v1/stream/a | host: a b", "204", false),
+    ("open", "PATCH http://x/v1/stream/a", "405", true),
+    ("open", "GET http://x/health", "200", true),
+    ("open", "GET http://x/v1/streams", "listing", true),
+    ("open", "GET http://x/v1/streams?limit=x", "400", true),
+    ("open", "GET http://x/nowhere", "404", true),
+    ("local", "POST http://localhost/v1/stream/a", "as it came", false),
+    ("local", "POST http://localhost/v1/stream/a | peer: 192.0.2.1:1", "503", false),
+    ("local", "POST http://localhost/v1/stream/a | cf-ray: 1", "503", false),
+    ("local", "POST http://x/v1/stream/a", "503", false),
+    ("locked", "POST http://x/v1/stream/a", "503", true),
+    ("locked", "GET http://x/health", "503", true),
+    ("locked", "OPTIONS http://x/health", "204", false),
+    ("token", "POST http://x/v1/stream/a | {bearer}", "as it came", true),
+    ("token", "PUT http://x/v1/stream/a | {bearer} | stream-forked-from: /v1/stream/b", "as it came", true),
+    ("token", "POST http://x/v1/stream/a", "401", true),
+    ("token", "GET http://x/v1/stream/a", "401", false),
+    ("token", "GET http://x/v1/stream/a | cookie: stream-token={token}", "plain, token in Cookie", false),
+    ("token", "POST http://x/v1/stream/a | cookie: stream-token={token}", "401", true),
+    ("token", "GET http://x/v1/stream/a?token={token}", "plain, token in Query", true),
+    ("token", "GET http://x/v1/stream/a?token={token} | {bearer}", "400", true),
+    ("token", "POST http://x/v1/stream/a?token={token}", "400", true),
+    ("token", "GET http://x/v1/stream/a?offset=now&live=sse&token={token}", "Sse, token in Query", true),
+    ("token", "GET http://x/v1/streams | {bearer}", "listing", true),
+    ("token", "GET http://x/v1/streams?token={token}", "401", true),
+    ("token", "POST http://x/v1/admin/orphans | {bearer}", "orphans", true),
+    ("token", "POST http://x/v1/admin/orphans", "401", true),
+    // Whose scripts may see an answer has to be known, but for one that goes as it came.
+    ("projects", "POST http://x/v1/stream/a/b", "401", true),
+    ("projects", "POST http://x/v1/stream/a/b | origin: https://app.example", "learn", false),
+    ("projects", "OPTIONS http://x/v1/stream/a/b | origin: https://app.example", "learn", false),
+    ("projects", "OPTIONS http://x/v1/stream/a/b | host: a b | origin: https://app.example", "204", false),
+    ("projects", "GET http://x/health | origin: https://app.example", "200", true),
+];
+
 #[test]
 fn what_becomes_of_requests() {
     let bearer = format!("authorization: Bearer {TOKEN}");
-    let table = [
-        // Mode, request, decision, and whether the fast path comes to the same.
-        ("open", "POST http://x/v1/stream/a", "as it came", true),
-        ("open", "GET http://x/v1/stream/a?offset=%30", "as it came", true),
-        ("open", "GET http://x/v1/stream/a | cookie: stream-token=t", "as it came", true),
-        ("open", "GET http://x/v1/stream/a?token=t", "plain, token in Query", true),
-        ("open", "GET http://x/v1/stream/a?offset=now&live=sse", "Sse", true),
-        ("open", "GET http://x/v1/stream/a?offset=now&live=long-poll", "LongPoll", true),
-        ("open", "GET http://x/v1/stream/a | host: a b", "400", false),
-        ("open", "OPTIONS http://x/v1/stream/a | host: a b", "204", false),
-        ("open", "PATCH http://x/v1/stream/a", "405", true),
-        ("open", "GET http://x/health", "200", true),
-        ("open", "GET http://x/v1/streams", "listing", true),
-        ("open", "GET http://x/v1/streams?limit=x", "400", true),
-        ("open", "GET http://x/nowhere", "404", true),
-        ("local", "POST http://localhost/v1/stream/a", "as it came", false),
-        ("local", "POST http://localhost/v1/stream/a | peer: 192.0.2.1:1", "503", false),
-        ("local", "POST http://localhost/v1/stream/a | cf-ray: 1", "503", false),
-        ("local", "POST http://x/v1/stream/a", "503", false),
-        ("locked", "POST http://x/v1/stream/a", "503", true),
-        ("locked", "GET http://x/health", "503", true),
-        ("locked", "OPTIONS http://x/health", "204", false),
-        ("token", "POST http://x/v1/stream/a | {bearer}", "as it came", true),
-        (
-            "token",
-            "PUT http://x/v1/stream/a | {bearer} | stream-forked-from: /v1/stream/b",
-            "as it came",
-            true,
-        ),
-        ("token", "POST http://x/v1/stream/a", "401", true),
-        ("token", "GET http://x/v1/stream/a", "401", false),
-        ("token", "GET http://x/v1/stream/a | cookie: stream-token={token}", "plain, token in Cookie", false),
-        ("token", "POST http://x/v1/stream/a | cookie: stream-token={token}", "401", true),
-        ("token", "GET http://x/v1/stream/a?token={token}", "plain, token in Query", true),
-        ("token", "GET http://x/v1/stream/a?token={token} | {bearer}", "400", true),
-        ("token", "POST http://x/v1/stream/a?token={token}", "400", true),
-        ("token", "GET http://x/v1/stream/a?offset=now&live=sse&token={token}", "Sse, token in Query", true),
-        ("token", "GET http://x/v1/streams | {bearer}", "listing", true),
-        ("token", "GET http://x/v1/streams?token={token}", "401", true),
-        ("token", "POST http://x/v1/admin/orphans | {bearer}", "orphans", true),
-        ("token", "POST http://x/v1/admin/orphans", "401", true),
-        // Whose scripts may see an answer has to be known, but for one that goes as it came.
-        ("projects", "POST http://x/v1/stream/a/b", "401", true),
-        ("projects", "POST http://x/v1/stream/a/b | origin: https://app.example", "learn", false),
-        ("projects", "OPTIONS http://x/v1/stream/a/b | origin: https://app.example", "learn", false),
-        (
-            "projects",
-            "OPTIONS http://x/v1/stream/a/b | host: a b | origin: https://app.example",
-            "204",
-            false,
-        ),
-        ("projects", "GET http://x/health | origin: https://app.example", "200", true),
-    ];
     let mut agree = 0;
-    for (mode, request, expected, is_fast) in table {
+    for (mode, request, expected, is_fast) in REQUESTS {
         let request = request.replace("{bearer}", &bearer).replace("{token}", TOKEN);
         let (rules, keyring) = (rules(mode), Keyring::new(mode == "projects"));
         let Admission { counts, decision } = admit(&rules, &keyring, &request);

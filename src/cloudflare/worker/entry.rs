@@ -53,7 +53,6 @@ struct EdgeState {
 
 #[wasm_bindgen]
 impl Edge {
-    /// Reads the configuration.
     #[wasm_bindgen(constructor)]
     pub fn new(env: Env) -> Edge {
         for (old, new) in config::renamed(&env) {

@@ -36,7 +36,6 @@ const KEY_PREFIX: &str = "project:";
 
 #[wasm_bindgen]
 extern "C" {
-    /// A KV namespace.
     type Namespace;
 
     #[wasm_bindgen(method, catch)]

@@ -26,7 +26,6 @@ extern "C" {
 /// How much of a frame is looked at; longer heads, which are those of long content types, are fetched again.
 const REPLY_HEAD_BYTES: u32 = 2048;
 
-/// Answers a long-poll.
 pub(super) async fn answer(
     upstream: &Upstream,
     asked: &Asked,

@@ -122,7 +122,9 @@ fn asks_are_counted() {
                 response.answered(part(asks), NOW);
             }
             SseStep::PassOn => response.passed_on(Some(1)),
-            end => break assert_eq!(end, SseStep::End(NOW + ENDS.stall)),
+            end @ (SseStep::Listen(_) | SseStep::Heartbeat | SseStep::Rest(_) | SseStep::End(_)) => {
+                break assert_eq!(end, SseStep::End(NOW + ENDS.stall));
+            }
         }
     }
     assert_eq!(asks as usize, ASKS_MAX);
