@@ -4,8 +4,8 @@ use js_sys::Reflect;
 use wasm_bindgen::JsValue;
 use worker::Env;
 
-use crate::edge::access::EdgeSettings;
 use crate::edge::cpu::CPU_LIMIT_MS;
+use crate::edge::settings::EdgeSettings;
 use crate::object::Settings;
 use crate::object::producers::ProducerLimits;
 use crate::protocol::Millis;
