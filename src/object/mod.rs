@@ -5,6 +5,7 @@
 
 pub mod ahead;
 pub mod alarm;
+pub mod answering;
 mod ends;
 pub mod fetch;
 pub mod forks;

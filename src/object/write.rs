@@ -50,7 +50,7 @@ impl Object {
             Creating::Create(stream, content) => self.born(ports, (path, request), (stream, &content), now),
             Creating::Fork(asked) => {
                 let content_type = request.content_type.as_ref().map(ContentType::as_str);
-                self.intend(ports, (path, content_type), asked, now)
+                self.intend(ports, path, content_type, asked, now)
             }
         }
     }
