@@ -116,7 +116,7 @@ fn a_tag_names_life_range_and_closure() {
     distinct.dedup();
     assert_eq!(distinct.len(), tags.len(), "{tags:?}");
     assert!(tags.iter().all(|tag| tag.starts_with('"') && tag.ends_with('"')));
-    // Another life of the same length, with the same readSeq or not, is something else.
+    // Another incarnation of the same length, with the same segment number or not, has another tag.
     assert_eq!(World::after(&[TEXT, HELLO]).ask("GET ?offset=now").header("etag"), None);
 }
 
