@@ -16,7 +16,7 @@ use super::target::Target;
 use crate::protocol::Millis;
 use crate::protocol::fork::source_path;
 use crate::protocol::names::header;
-use crate::protocol::orphans::Ask;
+use crate::protocol::orphans::OrphansQuery;
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
@@ -77,7 +77,7 @@ pub enum Decision {
     /// It is answered on the spot.
     Reply(Reply),
     Listing(Listing),
-    Orphans(Ask),
+    Orphans(OrphansQuery),
     /// Something has to be learnt first, perhaps for this token.
     Learn {
         check: Check,
@@ -207,8 +207,8 @@ impl Deciding<'_> {
                 self.count(Counts::Address);
                 let authorization = self.header(header::AUTHORIZATION)?;
                 let Head { method, target, .. } = self.head;
-                let ask = self.rules.admin.orphans(method, target.url, authorization.as_deref())?;
-                Ok(Decision::Orphans(ask))
+                let query = self.rules.admin.orphans(method, target.url, authorization.as_deref())?;
+                Ok(Decision::Orphans(query))
             }
             Route::Forward(path) => self.forward(ReadKind::Plain, path),
             Route::LongPoll(path) => self.forward(ReadKind::LongPoll, path),

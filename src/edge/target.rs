@@ -1,7 +1,7 @@
 //! A request's URL, taken apart once. The path that is checked here is the path that is served.
 
 use crate::protocol::command::Query;
-use crate::protocol::listing::Ask;
+use crate::protocol::listing::ListQuery;
 use crate::protocol::names::{LISTING_PATH, STREAM_PREFIX, query};
 use crate::protocol::offset::{Offset, ReadFrom};
 use crate::protocol::path::StreamPath;
@@ -59,7 +59,7 @@ impl<'u> Target<'u> {
     pub fn project_named(&self) -> Option<String> {
         if self.path == LISTING_PATH {
             // The beginning of a name is no project's.
-            let prefix = Ask::parse(self.url).ok()?.prefix;
+            let prefix = ListQuery::parse(self.url).ok()?.prefix;
             return prefix.split_once('/').map(|(project, _)| project.to_owned());
         }
         let path = StreamPath::in_url(self.path)?;

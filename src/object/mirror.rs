@@ -6,7 +6,7 @@ use crate::object::live::Sockets;
 use crate::protocol::{Millis, lifetime};
 use crate::storage::commit::{Change, commit};
 use crate::storage::segments_admin::{Statement, statements};
-use crate::storage::{Failure, outbox, stream_row};
+use crate::storage::{Failure, outbox, schema, stream_row};
 use crate::stream::Life;
 
 /// How many notices are delivered at a time: with paths and content types at their longest some 300 kB, of which D1 takes
@@ -75,8 +75,8 @@ impl Object {
         if !self.may_have_notices() {
             return Ok(None);
         }
-        if !outbox::exists(ports.sql)? {
-            if !stream_row::has_segments(ports.sql)? {
+        if !schema::has_table(ports.sql, schema::OUTBOX)? {
+            if !schema::has_table(ports.sql, schema::SEGMENTS)? {
                 self.outbox = Outbox::Empty;
                 return Ok(None);
             }

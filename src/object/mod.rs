@@ -5,6 +5,7 @@
 
 pub mod ahead;
 pub mod alarm;
+pub mod answering;
 mod ends;
 pub mod fetch;
 pub mod forks;
@@ -29,7 +30,8 @@ use crate::protocol::reply::Reply;
 use crate::protocol::{Millis, command::Command};
 use crate::storage::commit::{Change, Released, commit};
 use crate::storage::forks::{self as holds, Link};
-use crate::storage::{Failure, Sql, stream_row};
+use crate::storage::load::{Loaded, load};
+use crate::storage::{Failure, Sql};
 use crate::stream::delete::delete;
 use crate::stream::retain::RetentionDefaults;
 use crate::stream::rotate::{self, SegmentLimits};
@@ -228,7 +230,7 @@ impl Object {
     /// Reads the state, once in the object's life.
     fn load(&mut self, sql: &dyn Sql) -> Result<&mut Life, Failure> {
         if self.life.is_none() {
-            let stream_row::Loaded { mut life, has_links } = stream_row::load(sql)?;
+            let Loaded { mut life, has_links } = load(sql)?;
             if let Some(stream) = life.stored_mut() {
                 stream.public &= !self.settings.hides_public;
             }

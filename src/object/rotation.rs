@@ -10,8 +10,9 @@ use crate::protocol::offset::Offset;
 use crate::storage::commit::{Change, commit};
 use crate::storage::messages::Last;
 use crate::storage::scan::Scan;
+use crate::storage::schema::{SEGMENTS, has_table};
 use crate::storage::segment_file::Writer;
-use crate::storage::segments::{self, Segment};
+use crate::storage::segments::{self, SegmentRow};
 use crate::storage::{Failure, Sql, forks, messages, stream_row};
 use crate::stream::rotate::due;
 use crate::stream::{Life, Stream};
@@ -44,7 +45,7 @@ pub struct Upload {
     pub key: String,
     /// The object.
     pub pieces: Vec<Vec<u8>>,
-    segment: Segment,
+    segment: SegmentRow,
 }
 
 impl Upload {
@@ -142,6 +143,7 @@ impl Object {
         }
         stream.hot_from = segment.number + 1;
         stream.rotated_bytes = segment.bytes_through;
+        stream.rotated_messages = segment.messages_through();
         self.outbox = Outbox::Unknown;
         // In the same turn: the platform stores both changes or none.
         self.trim(ports.sql, now)
@@ -218,7 +220,7 @@ fn upload(sql: &dyn Sql, stream: &Stream, encoding: Encoding) -> Result<Upload, 
     let Encoding { segment, last, writer, .. } = encoding;
     let file = writer.finish();
     let object_bytes = file.object_bytes();
-    let row = Segment {
+    let row = SegmentRow {
         number: segment,
         incarnation: stream.incarnation,
         end_position: last.next_position,
@@ -228,13 +230,14 @@ fn upload(sql: &dyn Sql, stream: &Stream, encoding: Encoding) -> Result<Upload, 
         bytes_through: stream.rotated_bytes + last.fill.bytes,
         written_at: last.written_at,
         stream_seq: last.stream_seq,
+        messages_before: stream.rotated_messages,
     };
     let key = segments::key(&stream_row::path(sql)?, stream.incarnation, segment);
     Ok(Upload { key, pieces: file.pieces, segment: row })
 }
 
 fn collection(sql: &dyn Sql, floor: u64) -> Result<Option<Collection>, Failure> {
-    if !stream_row::has_segments(sql)? {
+    if !has_table(sql, SEGMENTS)? {
         return Ok(None);
     }
     let garbage = segments::before(sql, floor, COLLECTED_AT_ONCE_MAX)?;

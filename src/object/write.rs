@@ -12,13 +12,15 @@ use crate::protocol::producer::Producer;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::storage::Sql;
-use crate::storage::commit::{Change, commit, tail_after};
-use crate::stream::append::{Appending, Content, append};
+use crate::storage::commit::{AppendChange, Change, commit, tail_after};
+use crate::stream::append::{Appending, append};
 use crate::stream::close::{Closing, close};
+use crate::stream::content::Content;
 use crate::stream::create::{Creating, create};
+use crate::stream::fill::Fill;
 use crate::stream::producer::ProducerState;
 use crate::stream::reader_key;
-use crate::stream::rotate::{Fill, fills};
+use crate::stream::rotate::fills;
 use crate::stream::{Closure, Life, Stream};
 
 impl Object {
@@ -48,7 +50,7 @@ impl Object {
             Creating::Create(stream, content) => self.born(ports, (path, request), (stream, &content), now),
             Creating::Fork(asked) => {
                 let content_type = request.content_type.as_ref().map(ContentType::as_str);
-                self.intend(ports, (path, content_type), asked, now)
+                self.intend(ports, path, content_type, asked, now)
             }
         }
     }
@@ -200,7 +202,7 @@ impl Writing<'_> {
             }
             Some(_) | None => Memo::NOTHING,
         };
-        let change = Change::Append {
+        let change = Change::Append(AppendChange {
             stream,
             content,
             stream_seq: seq,
@@ -211,7 +213,7 @@ impl Writing<'_> {
             now,
             lease_until,
             seals,
-        };
+        });
         commit(sql, &change)?;
         producers.remembered(memo);
         if let Some(content) = content {

@@ -3,12 +3,14 @@
 pub mod bridge;
 mod browser;
 pub mod cache_policy;
+pub mod call;
 pub mod command;
 pub mod content_type;
 pub mod cors;
 pub mod cursor;
 pub mod etag;
 pub mod fork;
+pub mod fork_refusal;
 pub mod json;
 pub mod lifetime;
 pub mod listing;

@@ -9,7 +9,6 @@ pub const PRODUCER_ID_MAX_BYTES: usize = 1024;
 /// One request of one life of a producer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Producer {
-    /// Who.
     pub id: String,
     /// Which life of it.
     pub epoch: u64,
@@ -27,7 +26,7 @@ impl Producer {
         match (id, epoch, seq) {
             (None, None, None) => Ok(None),
             (Some(id), Some(epoch), Some(seq)) => {
-                if id.is_empty() || id.len() > PRODUCER_ID_MAX_BYTES {
+                if !is_id(&id) {
                     return Err(Refusal::InvalidHeader {
                         name: "Producer-Id",
                         why: "it must have 1 to 1,024 bytes",
@@ -43,6 +42,11 @@ impl Producer {
             }),
         }
     }
+}
+
+/// Whether this can be the id of a producer.
+pub fn is_id(id: &str) -> bool {
+    (1..=PRODUCER_ID_MAX_BYTES).contains(&id.len())
 }
 
 fn number(name: &'static str, text: &str) -> Result<u64, Refusal> {

@@ -10,6 +10,7 @@ mod family_model;
 mod fork_simulation;
 #[cfg(test)]
 mod golden;
+mod golden_calls;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
@@ -28,3 +29,5 @@ mod support;
 mod telemetry;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod versions;

@@ -1039,7 +1039,7 @@ impl Simulation {
                 }
                 let has_arrived = self.world.registry.take(&report, self.world.now);
                 self.world.registry.sql.disarm();
-                self.trace.push(format!("{} {:?}: {has_arrived}", self.world.now, report.words));
+                self.trace.push(format!("{} {:?}: {has_arrived}", self.world.now, report.record));
                 if !has_arrived {
                     let (_logged, again_at) = report.failed("it failed", self.world.now);
                     self.world.rearm_for(None, Some(again_at));

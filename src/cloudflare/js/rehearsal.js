@@ -13,29 +13,31 @@ const NOTHING = new Uint8Array(0)
 /** Storage that forgets; it has one message for whoever reads messages. */
 const storage = {
   sql: {
-    exec: (statement) => ({ raw: () => (statement.startsWith("SELECT key") ? [[0, 1, body.buffer]] : []) }),
+    exec: (/** @type {string} */ statement) => ({ raw: () => (statement.startsWith("SELECT key") ? [[0, 1, body.buffer]] : []) }),
   },
-  transactionSync: (change) => change(),
+  transactionSync: (/** @type {() => void} */ change) => change(),
   setAlarm() {},
 }
 
 export function rehearse() {
   const { Response } = globalThis
   // The platform makes none before the first request, and no random numbers.
-  globalThis.Response = class {}
+  globalThis.Response = /** @type {any} */ (class {})
   crypto.randomUUID = () => ""
   try {
     play()
   } finally {
     globalThis.Response = Response
-    delete crypto.randomUUID
+    delete (/** @type {{ randomUUID?: unknown }} */ (crypto).randomUUID)
   }
 }
 
 function play() {
   const object = new StreamObject({ storage, getWebSockets: () => [] }, {})
+  /** @param {string} method @param {string} query @param {Record<string, string>} [headers] */
   const answer = (method, query, headers) =>
     object.answer({ headers: new Headers(headers) }, method, url + query, NOTHING)
+  /** @param {string} lines of headers */
   const append = (lines) => respond(...object.append(url, lines, body))
   const edge = new Edge({ ALLOW_OPEN: "1" })
   edge.passedOnTo("PUT", url)

@@ -1,31 +1,23 @@
-//! Forks: what their objects ask each other. These are calls and no requests, so that nothing that comes from outside can
-//! look like one.
+//! Forks: waits for whoever is asked before one is created, and lets sources go.
 
 use std::rc::Rc;
 
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use wasm_bindgen_futures::future_to_promise;
 
 use super::chores::Done;
 use super::requester::Requester;
 use super::stream_object::ObjectHost;
-use crate::cloudflare::budget::{self, Payer};
-use crate::cloudflare::calls::unreached;
-use crate::cloudflare::{clock, telemetry};
+use crate::cloudflare::{calls, clock, telemetry};
 use crate::object::alarm::RETRY;
 use crate::object::forks::Asking;
 use crate::object::{Answer, Ports};
+use crate::protocol::call::{Answered, Call};
 use crate::protocol::command::Create;
-use crate::protocol::fork::{Question, Release, Told};
+use crate::protocol::fork::Release;
 use crate::storage::Failure;
 use crate::storage::forks::Link;
-
-#[wasm_bindgen(module = "/src/cloudflare/js/asking.js")]
-extern "C" {
-    #[wasm_bindgen(js_name = askStream)]
-    fn ask_stream(namespace: &JsValue, path: &str, question: &str) -> Promise;
-}
 
 impl ObjectHost {
     /// Creates a fork, which others have to be asked for.
@@ -40,12 +32,15 @@ impl ObjectHost {
             let _busy = telemetry::busy(|| inner.name(), |_| {});
             let mut asking = asking;
             let served = loop {
-                let told = inner.ask(&asking.path, &asking.question).await;
+                let answered = calls::call(&inner.namespace, &asking.path, &asking.call).await;
+                if let Err(failure) = &answered {
+                    telemetry::failure(&requester.path, failure);
+                }
                 let sockets = inner.sockets();
                 let ports = Ports { sql: &inner.sql, sockets: &sockets };
                 let mut object = inner.object.borrow_mut();
-                let created = (requester.path.as_str(), &request);
-                let confirmed = object.confirm(&ports, created, (asking, told), clock::now());
+                let path = requester.path.as_str();
+                let confirmed = object.confirm(&ports, path, &request, asking, answered, clock::now());
                 inner.follow_up(&requester.path, object);
                 if inner.config.debug {
                     telemetry::worked(&requester.path, "confirmed", None, inner.sql.take_row_counts());
@@ -57,42 +52,6 @@ impl ObjectHost {
             };
             inner.respond(&requester, served).map(JsValue::from)
         })
-    }
-
-    /// Asks another stream.
-    async fn ask(&self, path: &str, question: &Question) -> Result<Told, Failure> {
-        let asked = ask_stream(&self.namespace, path, &text_of(question)?);
-        let told = JsFuture::from(asked).await.map_err(|error| unreached(&error))?;
-        read_told(&told.as_string().unwrap_or_default())
-    }
-
-    /// Another stream asks this one: what it is told, and the bytes that come along.
-    pub(super) fn asked(self: &Rc<Self>, question: &str) -> Result<(String, Vec<u8>), Failure> {
-        let _busy = telemetry::busy(|| self.name(), |counts| counts.object_requests += 1);
-        let mut question =
-            serde_json::from_str(question).map_err(|error| Failure::new("read question", error))?;
-        if let Question::Inherit(ask) = &mut question {
-            // The fork knows what its own readers hold, which may be elsewhere.
-            let payer = || Payer::of(&self.name(), String::new());
-            ask.max_bytes = budget::chunk_bytes(ask.max_bytes, payer);
-        }
-        let sockets = self.sockets();
-        let ports = Ports { sql: &self.sql, sockets: &sockets };
-        let path = self.name();
-        let mut object = self.object.borrow_mut();
-        let said = object.answer(&ports, &path, &question, clock::now());
-        self.follow_up(&path, object);
-        if self.config.debug {
-            telemetry::worked(&path, "asked", None, self.sql.take_row_counts());
-        }
-        let (told, bytes) = said?;
-        Ok((serde_json::to_string(&told).map_err(|error| Failure::new("answer stream", error))?, bytes))
-    }
-
-    /// A failure, as the one who asked gets it.
-    pub(super) fn thrown(&self, failure: &Failure) -> JsValue {
-        telemetry::failure(&self.name(), failure);
-        js_sys::Error::new(&failure.to_string()).into()
     }
 
     /// Lets sources go.
@@ -108,12 +67,11 @@ impl ObjectHost {
             let next = self.object.borrow_mut().next_release(&ports, failed.as_ref());
             let before = self.sql.take_row_counts();
             let Some(link) = next? else { return failure.map_or(Ok(()), Err) };
-            let question =
-                Question::Release(Release { link: link.id.clone(), valid_until: link.valid_until });
-            let told = self.ask(&link.source, &question).await;
-            if told != Ok(Told::Released) {
+            let call = Call::Release(Release { link: link.id.clone(), valid_until: link.valid_until });
+            let answered = calls::call(&self.namespace, &link.source, &call).await;
+            if answered != Ok(Answered::Released) {
                 // Whoever does not answer holds up no other.
-                failure = failure.or(Some(Failure::new("release source", format_args!("{told:?}"))));
+                failure = failure.or(Some(Failure::new("release source", format_args!("{answered:?}"))));
                 failed = Some(link);
                 continue;
             }
@@ -124,12 +82,4 @@ impl ObjectHost {
             }
         }
     }
-}
-
-pub(super) fn text_of(question: &Question) -> Result<String, Failure> {
-    serde_json::to_string(question).map_err(|error| Failure::new("ask stream", error))
-}
-
-pub(super) fn read_told(text: &str) -> Result<Told, Failure> {
-    serde_json::from_str(text).map_err(|error| Failure::new("ask stream", error))
 }

@@ -24,6 +24,7 @@ pub fn append_headers() -> Vec<String> {
 #[wasm_bindgen]
 impl StreamObject {
     /// Answers a POST, with its headers as [`Reply::header_lines`] writes them: status, headers and body.
+    #[wasm_bindgen(unchecked_return_type = "[number, string, Uint8Array<ArrayBuffer> | undefined]")]
     pub fn append(&self, url: &str, header_lines: &str, body: &[u8]) -> Vec<JsValue> {
         let reply = self.inner.append(url, header_lines, body);
         let body = (!reply.body.is_empty()).then(|| Uint8Array::from(&*reply.body));
@@ -31,7 +32,7 @@ impl StreamObject {
     }
 
     /// The same, of a body that has been received in parts.
-    #[wasm_bindgen(js_name = appendParts)]
+    #[wasm_bindgen(js_name = appendParts, unchecked_return_type = "[number, string, Uint8Array<ArrayBuffer> | undefined]")]
     pub fn append_parts(&self, url: &str, header_lines: &str, parts: Vec<Uint8Array>) -> Vec<JsValue> {
         self.append(url, header_lines, &joined(&parts))
     }

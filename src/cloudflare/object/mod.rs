@@ -1,5 +1,6 @@
 //! The object side: one Durable Object a stream.
 
+mod answering;
 mod chores;
 mod debug;
 mod fetch;
@@ -7,9 +8,7 @@ mod forks;
 #[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]
 mod group_commit;
 mod inherit;
-mod listing;
 mod mirror;
-mod orphans;
 mod registry;
 mod requester;
 mod sockets;

@@ -10,6 +10,7 @@ use web_sys::{Request, Response};
 use worker::{Context, Env};
 
 use super::caller::{Caller, is_host};
+use super::collapse;
 use super::forward::Sending;
 use super::key_lookup::Lookups;
 use super::listing;
@@ -60,6 +61,7 @@ impl Edge {
         }
         let settings = settings(&env);
         receiving::configure(&env);
+        collapse::configure();
         let config = Config::of(&env);
         let rules = Rules {
             access: Access::of(&settings),
@@ -185,7 +187,7 @@ impl EdgeState {
             Err(refusal) => Reply::refused(&refusal),
             Ok(Decision::Reply(answer)) => answer,
             Ok(Decision::Listing(listing)) => listing::answer(&self.env, &listing).await,
-            Ok(Decision::Orphans(ask)) => orphans::answer(&self.env, &ask).await,
+            Ok(Decision::Orphans(query)) => orphans::answer(&self.env, &query).await,
             Ok(Decision::Forward(forward)) => {
                 let (env, config) = (&self.env, &self.config);
                 let sending = Sending { forward: &forward, target: &target, request, env, config, context };

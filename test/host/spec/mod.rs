@@ -17,6 +17,7 @@ mod lifetime;
 mod listing;
 mod live;
 mod long_poll;
+mod message_counts;
 mod mirror;
 mod offsets;
 mod one_past;

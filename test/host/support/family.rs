@@ -10,14 +10,16 @@ use ::http::Method;
 use durable_streams::edge::route::{Route, route};
 use durable_streams::edge::target::Target;
 use durable_streams::object::alarm::RETRY;
+use durable_streams::object::answering::Said;
 use durable_streams::object::fetch::{Fetch, Fetched, PendingRead};
-use durable_streams::object::forks::{Asking, Said};
+use durable_streams::object::forks::Asking;
 use durable_streams::object::producers::ProducerLimits;
 use durable_streams::object::rotation::Work;
 use durable_streams::object::{Answer, Error, Object, Ports, Settings};
 use durable_streams::protocol::Millis;
+use durable_streams::protocol::call::{Answered, Call};
 use durable_streams::protocol::command::{Command, Create, Read, RequestHead};
-use durable_streams::protocol::fork::{InheritedEvents, Question, Release, Told};
+use durable_streams::protocol::fork::{InheritedEvents, Release};
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::registry::Registries;
 use durable_streams::protocol::reply::Reply;
@@ -45,11 +47,11 @@ pub(crate) struct Family {
     /// What waits, the oldest first.
     pub(crate) tasks: Vec<Task>,
     /// Calls that were held back: nobody waits for their answers.
-    pub(crate) late: Vec<Call>,
+    pub(crate) late: Vec<Sent>,
     settings: Settings,
     random: Rc<RefCell<fastrand::Rng>>,
     tasks_begun: u64,
-    /// Whether what streams say to each other is what a build before `Told::InheritedEvents` says.
+    /// Whether what streams say to each other is what a build before `Answered::InheritedEvents` says.
     pub(crate) has_older_owners: bool,
 }
 
@@ -65,8 +67,12 @@ pub(crate) struct Member {
     releases_rest_until: Millis,
 }
 
-/// A call from one object to another.
-pub(crate) type Call = (String, Question);
+/// A call from one object to another, at the path of that one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Sent {
+    pub(crate) to: String,
+    pub(crate) call: Call,
+}
 
 /// The number of a task.
 pub(crate) type TaskId = u64;
@@ -82,11 +88,11 @@ pub(crate) struct Task {
 /// What is waited for. Each has two kinds of steps: something happens elsewhere, and the object goes on with it.
 pub(crate) enum Doing {
     /// A fork is created.
-    Create { request: Box<Create<'static>>, asking: Asking, told: Option<Result<Told, Failure>> },
+    Create { request: Box<Create<'static>>, asking: Asking, answered: Option<Result<Answered, Failure>> },
     /// Something is read that is elsewhere.
     Read { request: Read, pending: Box<PendingRead>, fetched: Vec<Fetched> },
     /// Sources are let go.
-    Release { link: Option<Link>, told: Option<Result<Told, Failure>> },
+    Release { link: Option<Link>, answered: Option<Result<Answered, Failure>> },
     /// Something is done in the bucket; whether it says that it was done.
     Work { work: Option<Work>, done: Option<bool> },
 }
@@ -268,7 +274,7 @@ impl Family {
             }
             (Ok(Answer::Ask(asking)), Command::Create(create)) => {
                 let request = Box::new(create.into_owned());
-                Begun::Waits(self.wait(&path, Doing::Create { request, asking, told: None }))
+                Begun::Waits(self.wait(&path, Doing::Create { request, asking, answered: None }))
             }
             (served, _) => Begun::Done(self.outcome(&path, served)),
         }
@@ -279,11 +285,13 @@ impl Family {
     pub(crate) fn step(&mut self, index: usize, fate: Fate) -> Option<Outcome> {
         let Task { id, path, doing } = self.tasks.remove(index);
         let (doing, outcome) = match doing {
-            Doing::Create { request, asking, told } => self.step_create(&path, (request, asking, told), fate),
-            Doing::Read { request, pending, fetched } => {
-                self.step_read(&path, (request, pending, fetched), fate)
+            Doing::Create { request, asking, answered } => {
+                self.step_create(&path, request, asking, answered, fate)
             }
-            Doing::Release { link, told } => (self.step_release(&path, (link, told), fate), None),
+            Doing::Read { request, pending, fetched } => {
+                self.step_read(&path, request, pending, fetched, fate)
+            }
+            Doing::Release { link, answered } => (self.step_release(&path, link, answered, fate), None),
             Doing::Work { work, done } => (self.step_work(&path, (work, done)), None),
         };
         match doing {
@@ -303,26 +311,28 @@ impl Family {
             Doing::Work { .. } => false,
             Doing::Create { .. } | Doing::Release { .. } => false,
         };
-        called.map(|(callee, _)| callee).or((!is_elsewhere).then(|| path.clone()))
+        called.map(|sent| sent.to).or((!is_elsewhere).then(|| path.clone()))
     }
 
     /// The call that the next step of a task makes, if it makes one.
-    pub(crate) fn next_call(&self, index: usize) -> Option<Call> {
+    pub(crate) fn next_call(&self, index: usize) -> Option<Sent> {
         match &self.tasks[index].doing {
-            Doing::Create { asking, told: None, .. } => Some((asking.path.clone(), asking.question.clone())),
+            Doing::Create { asking, answered: None, .. } => Some(sent_by(asking)),
             Doing::Read { pending, fetched, .. } => match pending.fetches.get(fetched.len())? {
-                Fetch::Inherit { path, ask } => Some((path.clone(), Question::Inherit(ask.clone()))),
+                Fetch::Inherit { path, ask } => {
+                    Some(Sent { to: path.clone(), call: Call::Inherit(ask.clone()) })
+                }
                 Fetch::Object { .. } | Fetch::Ending { .. } => None,
             },
-            Doing::Release { link: Some(link), told: None } => Some(release_of(link)),
+            Doing::Release { link: Some(link), answered: None } => Some(release_of(link)),
             Doing::Create { .. } | Doing::Release { .. } | Doing::Work { .. } => None,
         }
     }
 
     /// A call that was held back arrives.
     pub(crate) fn deliver(&mut self, index: usize) {
-        let call = self.late.remove(index);
-        let _nobody_waits = self.answer(&call);
+        let sent = self.late.remove(index);
+        let _nobody_waits = self.answer(&sent);
     }
 
     /// The object loses its memory, and whatever it waited for; the calls that are on their way arrive some time, or
@@ -430,7 +440,7 @@ impl Family {
         let member = self.member(path);
         let may_release = member.object.may_have_releases() && now >= member.releases_rest_until;
         if may_release && !self.does(path, is_release) {
-            self.wait(path, Doing::Release { link: None, told: None });
+            self.wait(path, Doing::Release { link: None, answered: None });
         }
     }
 
@@ -459,37 +469,37 @@ impl Family {
 
     // Calls.
 
-    fn call(&mut self, call: Call, fate: Fate) -> Result<Said, Failure> {
+    fn call(&mut self, sent: Sent, fate: Fate) -> Result<Said, Failure> {
         let lost = Failure::new("call", "it was lost");
         match fate {
-            Fate::Arrives => self.answer(&call),
+            Fate::Arrives => self.answer(&sent),
             Fate::Lost => Err(lost),
             Fate::Late => {
-                self.late.push(call);
+                self.late.push(sent);
                 Err(lost)
             }
-            Fate::Unanswered => self.answer(&call).and(Err(lost)),
+            Fate::Unanswered => self.answer(&sent).and(Err(lost)),
             Fate::Twice => {
-                let said = self.answer(&call);
-                self.late.push(call);
+                let said = self.answer(&sent);
+                self.late.push(sent);
                 said
             }
         }
     }
 
     /// What a stream says to another, in the form in which it crosses the platform.
-    fn answer(&mut self, (path, question): &Call) -> Result<Said, Failure> {
-        self.member(path);
-        let text = serde_json::to_string(question).unwrap();
-        let question: Question = serde_json::from_str(&text).unwrap();
-        let said = self.touch(path, |object, ports, now, path| object.answer(ports, path, &question, now));
-        let (mut told, bytes) = said?;
-        if let Told::InheritedEvents(InheritedEvents { next, .. }) = &told
+    fn answer(&mut self, Sent { to, call }: &Sent) -> Result<Said, Failure> {
+        self.member(to);
+        let call = Call::parse(&call.to_json());
+        let said =
+            self.touch(to, |object, ports, now, path| object.answer(ports, path, &call, &String::new, now));
+        let Said { mut answered, bytes } = said?;
+        if let Answered::InheritedEvents(InheritedEvents { next, .. }) = &answered
             && self.has_older_owners
         {
-            told = Told::Inherited(*next);
+            answered = Answered::Inherited(*next);
         }
-        Ok((serde_json::from_str(&serde_json::to_string(&told).unwrap()).unwrap(), bytes))
+        Ok(Said { answered: Answered::parse(&answered.to_json()), bytes })
     }
 
     // Tasks, as `src/cloudflare` carries them out.
@@ -497,19 +507,20 @@ impl Family {
     fn step_create(
         &mut self,
         path: &str,
-        (request, asking, told): (Box<Create<'static>>, Asking, Option<Result<Told, Failure>>),
+        request: Box<Create<'static>>,
+        asking: Asking,
+        answered: Option<Result<Answered, Failure>>,
         fate: Fate,
     ) -> (Option<Doing>, Option<Outcome>) {
-        let Some(told) = told else {
-            let call = (asking.path.clone(), asking.question.clone());
-            let told = Some(self.call(call, fate).map(|(told, _)| told));
-            return (Some(Doing::Create { request, asking, told }), None);
+        let Some(answered) = answered else {
+            let answered = Some(self.call(sent_by(&asking), fate).map(|said| said.answered));
+            return (Some(Doing::Create { request, asking, answered }), None);
         };
         let confirmed = self.touch(path, |object, ports, now, path| {
-            object.confirm(ports, (path, &request), (asking, told), now)
+            object.confirm(ports, path, &request, asking, answered, now)
         });
         match confirmed {
-            Ok(Answer::Ask(asking)) => (Some(Doing::Create { request, asking, told: None }), None),
+            Ok(Answer::Ask(asking)) => (Some(Doing::Create { request, asking, answered: None }), None),
             served => (None, Some(self.outcome(path, served))),
         }
     }
@@ -517,7 +528,9 @@ impl Family {
     fn step_read(
         &mut self,
         path: &str,
-        (request, pending, mut fetched): (Read, Box<PendingRead>, Vec<Fetched>),
+        request: Read,
+        pending: Box<PendingRead>,
+        mut fetched: Vec<Fetched>,
         fate: Fate,
     ) -> (Option<Doing>, Option<Outcome>) {
         if let Some(fetch) = pending.fetches.get(fetched.len()) {
@@ -550,16 +563,7 @@ impl Family {
             }
             Fetch::Object { .. } | Fetch::Ending { .. } => Ok(self.bucket.fetch(fetch)),
             Fetch::Inherit { path, ask } => {
-                match self.call((path.clone(), Question::Inherit(ask.clone())), fate)? {
-                    (Told::Inherited(next), body) => {
-                        Ok(Fetched::Chunk(Chunk { body, next, marks: Vec::new() }))
-                    }
-                    (Told::InheritedEvents(InheritedEvents { next, begins }), body) => {
-                        Ok(Fetched::Chunk(Chunk { body, next, marks: begins }))
-                    }
-                    (Told::Rotated(hot_from), _) => Ok(Fetched::Rotated(hot_from)),
-                    (told, _) => panic!("{told:?} is no answer"),
-                }
+                Fetched::of(self.call(Sent { to: path.clone(), call: Call::Inherit(ask.clone()) }, fate)?)
             }
         }
     }
@@ -567,22 +571,23 @@ impl Family {
     fn step_release(
         &mut self,
         path: &str,
-        (link, told): (Option<Link>, Option<Result<Told, Failure>>),
+        link: Option<Link>,
+        answered: Option<Result<Answered, Failure>>,
         fate: Fate,
     ) -> Option<Doing> {
         let now = self.now;
-        let released = match (link, told) {
+        let released = match (link, answered) {
             (None, _) => {
                 let member = self.member(path);
                 let ports = Ports { sql: &member.sql, sockets: &member.sockets };
                 member.object.next_release(&ports, None)
             }
             (Some(link), None) => {
-                let told = Some(self.call(release_of(&link), fate).map(|(told, _)| told));
-                return Some(Doing::Release { link: Some(link), told });
+                let answered = Some(self.call(release_of(&link), fate).map(|said| said.answered));
+                return Some(Doing::Release { link: Some(link), answered });
             }
-            (Some(link), Some(told)) => told.and_then(|told| {
-                assert_eq!(told, Told::Released);
+            (Some(link), Some(answered)) => answered.and_then(|answered| {
+                assert_eq!(answered, Answered::Released);
                 let member = self.member(path);
                 let ports = Ports { sql: &member.sql, sockets: &member.sockets };
                 member.object.let_go(&ports, &link)?;
@@ -590,7 +595,7 @@ impl Family {
             }),
         };
         match released {
-            Ok(link) => link.map(|link| Doing::Release { link: Some(link), told: None }),
+            Ok(link) => link.map(|link| Doing::Release { link: Some(link), answered: None }),
             Err(_) => {
                 self.member(path).releases_rest_until = now + RETRY;
                 self.rearm(path);
@@ -688,9 +693,13 @@ fn pass_on(
     }
 }
 
-fn release_of(link: &Link) -> Call {
+fn sent_by(asking: &Asking) -> Sent {
+    Sent { to: asking.path.clone(), call: asking.call.clone() }
+}
+
+fn release_of(link: &Link) -> Sent {
     let release = Release { link: link.id.clone(), valid_until: link.valid_until };
-    (link.source.clone(), Question::Release(release))
+    Sent { to: link.source.clone(), call: Call::Release(release) }
 }
 
 fn answered(reply: Reply) -> Begun {

@@ -4,10 +4,10 @@ use ::http::Method;
 use durable_streams::object::registry::Report;
 use durable_streams::object::{Answer, Object, Ports, Settings};
 use durable_streams::protocol::Millis;
+use durable_streams::protocol::call::{Answered, Call};
 use durable_streams::protocol::command::{Command, RequestHead};
-use durable_streams::protocol::listing::Ask;
+use durable_streams::protocol::listing::{ListQuery, ListedStreams};
 use durable_streams::storage::Failure;
-use durable_streams::storage::registry::Listed;
 use serde_json::Value;
 
 use super::sockets::HostSockets;
@@ -84,20 +84,26 @@ impl HostRegistry {
     }
 
     fn record(&mut self, report: &Report, now: Millis) -> bool {
-        self.record_words(&report.registry, &report.words, now).is_ok()
+        let text = Call::Record(report.record.clone()).to_json();
+        self.answer(&report.registry, &text, now) == Ok(Answered::Recorded)
     }
 
-    pub(crate) fn record_words(&mut self, path: &str, words: &[String], now: Millis) -> Result<(), Failure> {
+    /// What it answers to a call, in the form in which that crosses the platform.
+    pub(crate) fn answer(&mut self, path: &str, text: &str, now: Millis) -> Result<Answered, Failure> {
         let known = self.path.get_or_insert_with(|| path.to_owned());
         assert_eq!(known, path, "a stream is in one registry");
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        self.object.record(&ports, (path, &String::new), words, now)
+        let said = self.object.answer(&ports, path, &Call::parse(text), &String::new, now)?;
+        Ok(Answered::parse(&said.answered.to_json()))
     }
 
     /// What it is asked for a listing.
-    pub(crate) fn listed(&mut self, ask: &Ask) -> Listed {
-        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        self.object.listed(&ports, ask).unwrap()
+    pub(crate) fn listed(&mut self, query: &ListQuery) -> ListedStreams {
+        let path = self.path.clone().unwrap_or_default();
+        match self.answer(&path, &Call::List(query.clone()).to_json(), 0) {
+            Ok(Answered::Listed(listed)) => listed,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Its messages, as somebody reads them who asks for the whole of it; none before the first.

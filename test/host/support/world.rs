@@ -15,13 +15,14 @@ use durable_streams::object::registry::Report;
 use durable_streams::object::rotation::Work;
 use durable_streams::object::{Answer, Error, Object, Ports, Settings};
 use durable_streams::protocol::Millis;
+use durable_streams::protocol::call::{Answered, Call};
 use durable_streams::protocol::command::{Command, RequestHead};
 use durable_streams::protocol::names::header::STREAM_STRANGER;
 use durable_streams::protocol::refusal::Refusal;
 use durable_streams::protocol::registry::Registries;
 use durable_streams::protocol::reply::Reply;
 use durable_streams::storage::Failure;
-use durable_streams::storage::messages::APPEND_MAX_BYTES;
+use durable_streams::storage::message_row::APPEND_MAX_BYTES;
 use durable_streams::storage::segment_file;
 use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;
@@ -316,17 +317,19 @@ impl World {
     }
 
     /// Tells the registry something that the stream did not say.
-    pub(crate) fn record(&mut self, words: &[String]) -> Result<(), Failure> {
-        self.registry.record_words("__registry__", words, self.now)
+    pub(crate) fn record(&mut self, text: &str) -> Result<Answered, Failure> {
+        self.registry.answer("__registry__", text, self.now)
     }
 
     /// The stream as a listing shows it.
     pub(crate) fn described(&mut self) -> Option<String> {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        let described = self.object.described(&ports, STREAM_PATH, self.now).unwrap();
+        let described = self.object.answer(&ports, STREAM_PATH, &Call::Describe, &String::new, self.now);
+        let answered = Answered::parse(&described.unwrap().answered.to_json());
         self.set_alarm();
         self.do_what_follows();
-        described
+        let Answered::Described(described) = answered else { panic!("{answered:?}") };
+        described.map(|described| serde_json::to_string(&described).unwrap())
     }
 
     /// The mirror has a row for each segment in the bucket, and no other.
@@ -355,14 +358,20 @@ impl World {
 
     /// Which of these keys the object does not know.
     pub(crate) fn orphans(&mut self, keys: &[String]) -> Result<Vec<String>, Failure> {
-        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        self.object.orphans(&ports, STREAM_PATH, keys.to_vec())
+        self.unknown_of(keys, false)
     }
 
     /// The same, before they are deleted; then comes [`World::swept`].
     pub(crate) fn sweep(&mut self, keys: &[String]) -> Result<Vec<String>, Failure> {
+        self.unknown_of(keys, true)
+    }
+
+    fn unknown_of(&mut self, keys: &[String], deletes: bool) -> Result<Vec<String>, Failure> {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        self.object.sweep(&ports, STREAM_PATH, keys.to_vec())
+        let call = Call::Orphans { keys: keys.to_vec(), deletes };
+        let said = self.object.answer(&ports, STREAM_PATH, &call, &String::new, self.now)?;
+        let Answered::Orphans(orphans) = said.answered else { panic!("{said:?}") };
+        Ok(orphans)
     }
 
     /// They are no longer in the bucket, or they are.
