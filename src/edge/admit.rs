@@ -55,13 +55,13 @@ pub enum Known<'r> {
 
 /// What becomes of a request, and towards which limit it counts before that.
 pub struct Admission {
-    pub counts: Counts,
+    pub counts: CountsAgainst,
     pub decision: Decision,
 }
 
 /// Towards which limit a request counts.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Counts {
+pub enum CountsAgainst {
     None,
     /// That of its address: it has no valid token.
     Address,
@@ -128,7 +128,8 @@ pub enum ReadKind {
 impl Rules {
     /// Decides a request. Without `may_learn`, what is not known counts as not to be had.
     pub fn admit(&self, keyring: &Keyring, head: &Head<'_>, may_learn: bool, now: Millis) -> Admission {
-        let mut deciding = Deciding { rules: self, keyring, head, may_learn, now, counts: Counts::None };
+        let mut deciding =
+            Deciding { rules: self, keyring, head, may_learn, now, counts: CountsAgainst::None };
         let decision = deciding.decide().unwrap_or_else(|undecided| match undecided {
             Undecided::Refused(refusal) => Decision::Reply(Reply::refused(&refusal)),
             Undecided::Learn { check, token } => Decision::Learn { check, token },
@@ -162,7 +163,7 @@ struct Deciding<'d> {
     head: &'d Head<'d>,
     may_learn: bool,
     now: Millis,
-    counts: Counts,
+    counts: CountsAgainst,
 }
 
 impl Deciding<'_> {
@@ -204,11 +205,11 @@ impl Deciding<'_> {
             Route::Listing => self.listing(),
             Route::Orphans => {
                 // The token may be a guess.
-                self.count(Counts::Address);
+                self.count(CountsAgainst::Address);
                 let authorization = self.header(header::AUTHORIZATION)?;
                 let Head { method, target, .. } = self.head;
-                let ask = self.rules.admin.orphans(method, target.url, authorization.as_deref())?;
-                Ok(Decision::Orphans(ask))
+                let query = self.rules.admin.orphans(method, target.url, authorization.as_deref())?;
+                Ok(Decision::Orphans(query))
             }
             Route::Forward(path) => self.forward(ReadKind::Plain, path),
             Route::LongPoll(path) => self.forward(ReadKind::LongPoll, path),
@@ -303,14 +304,14 @@ impl Deciding<'_> {
         Ok(decided)
     }
 
-    /// Counts a request by its token, if that is valid and allows it, or else by its address. In open mode no token says
+    /// CountsAgainst a request by its token, if that is valid and allows it, or else by its address. In open mode no token says
     /// anything.
     fn count_by(&mut self, granted: &Result<Grant, Refusal>, credential: &Credential) {
         let token = credential.token.as_ref().filter(|_| granted.is_ok() && !self.rules.access.is_open());
-        self.count(token.map_or(Counts::Address, |token| Counts::Token(token.clone())));
+        self.count(token.map_or(CountsAgainst::Address, |token| CountsAgainst::Token(token.clone())));
     }
 
-    fn count(&mut self, counts: Counts) {
+    fn count(&mut self, counts: CountsAgainst) {
         if self.rules.is_limited {
             self.counts = counts;
         }

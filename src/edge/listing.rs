@@ -10,7 +10,6 @@ use crate::protocol::registry;
 pub struct Listing {
     /// The path of the registry.
     pub registry: String,
-    /// What it is asked.
     pub query: ListQuery,
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use ::http::Method;
 use durable_streams::edge::access::Access;
 use durable_streams::edge::admin::Admin;
-use durable_streams::edge::admit::{Admission, Counts, Decision, Head, Known, ReadKind, Rules};
+use durable_streams::edge::admit::{Admission, CountsAgainst, Decision, Head, Known, ReadKind, Rules};
 use durable_streams::edge::auth::Source;
 use durable_streams::edge::host::is_authority;
 use durable_streams::edge::keyring::{Keyring, Learnt};
@@ -117,7 +117,11 @@ fn what_becomes_of_requests() {
         let request = request.replace("{bearer}", &bearer).replace("{token}", TOKEN);
         let (rules, keyring) = (rules(mode), Keyring::new(mode == "projects"));
         let Admission { counts, decision } = admit(&rules, &keyring, &request);
-        assert_eq!((word(&decision), counts), (expected.to_owned(), Counts::None), "{mode}: {request}");
+        assert_eq!(
+            (word(&decision), counts),
+            (expected.to_owned(), CountsAgainst::None),
+            "{mode}: {request}"
+        );
         let (method, target, headers) = parts(&request);
         let authorization =
             headers.iter().find(|(name, _)| *name == "authorization").map(|(_, value)| *value);
@@ -143,18 +147,22 @@ fn what_becomes_of_requests() {
 #[test]
 fn what_counts() {
     let bearer = format!("authorization: Bearer {TOKEN}");
-    let by_token = Counts::Token(TOKEN.to_owned());
+    let by_token = CountsAgainst::Token(TOKEN.to_owned());
     for (mode, request, expected) in [
-        ("open", format!("POST http://x/v1/stream/a | {bearer}"), Counts::Address),
+        ("open", format!("POST http://x/v1/stream/a | {bearer}"), CountsAgainst::Address),
         ("token", format!("POST http://x/v1/stream/a | {bearer}"), by_token.clone()),
         ("token", format!("GET http://x/v1/streams | {bearer}"), by_token.clone()),
         ("token", format!("GET http://x/v1/streams?limit=x | {bearer}"), by_token),
-        ("token", "POST http://x/v1/stream/a | authorization: Bearer guess".to_owned(), Counts::Address),
-        ("token", format!("POST http://x/v1/admin/orphans | {bearer}"), Counts::Address),
-        ("token", "POST http://x/v1/admin/orphans".to_owned(), Counts::Address),
-        ("token", "GET http://x/health".to_owned(), Counts::None),
-        ("token", "OPTIONS http://x/v1/stream/a".to_owned(), Counts::None),
-        ("token", "GET http://x/v1/stream/a//b".to_owned(), Counts::None),
+        (
+            "token",
+            "POST http://x/v1/stream/a | authorization: Bearer guess".to_owned(),
+            CountsAgainst::Address,
+        ),
+        ("token", format!("POST http://x/v1/admin/orphans | {bearer}"), CountsAgainst::Address),
+        ("token", "POST http://x/v1/admin/orphans".to_owned(), CountsAgainst::Address),
+        ("token", "GET http://x/health".to_owned(), CountsAgainst::None),
+        ("token", "OPTIONS http://x/v1/stream/a".to_owned(), CountsAgainst::None),
+        ("token", "GET http://x/v1/stream/a//b".to_owned(), CountsAgainst::None),
     ] {
         let rules = Rules { is_limited: true, ..rules(mode) };
         assert_eq!(admit(&rules, &Keyring::new(false), &request).counts, expected, "{mode}: {request}");

@@ -37,7 +37,7 @@ function play() {
   /** @param {string} method @param {string} query @param {Record<string, string>} [headers] */
   const answer = (method, query, headers) =>
     object.answer({ headers: new Headers(headers) }, method, url + query, NOTHING)
-  /** @param {string} lines */
+  /** @param {string} lines of headers */
   const append = (lines) => respond(...object.append(url, lines, body))
   const edge = new Edge({ ALLOW_OPEN: "1" })
   edge.passedOnTo("PUT", url)

@@ -22,7 +22,7 @@ use crate::cloudflare::config::{self, Config, settings};
 use crate::cloudflare::{clock, receiving, reply, telemetry};
 use crate::edge::access::Access;
 use crate::edge::admin::Admin;
-use crate::edge::admit::{Admission, Counts, Decision, Head, Known, Rules};
+use crate::edge::admit::{Admission, CountsAgainst, Decision, Head, Known, Rules};
 use crate::edge::collapse::collapse_key;
 use crate::edge::cors::Cors;
 use crate::edge::keyring::Keyring;
@@ -108,7 +108,7 @@ impl Edge {
         let (method, target) = (parse(method), Target::of(url));
         let known = Known::Authorization(decisive.as_deref());
         let head = Head { method: &method, target: &target, known };
-        let Admission { counts: Counts::None, decision } = self.inner.admit(&head, false) else {
+        let Admission { counts: CountsAgainst::None, decision } = self.inner.admit(&head, false) else {
             return None;
         };
         let Decision::Forward(forward) = decision else { return None };
@@ -187,7 +187,7 @@ impl EdgeState {
             Err(refusal) => Reply::refused(&refusal),
             Ok(Decision::Reply(answer)) => answer,
             Ok(Decision::Listing(listing)) => listing::answer(&self.env, &listing).await,
-            Ok(Decision::Orphans(ask)) => orphans::answer(&self.env, &ask).await,
+            Ok(Decision::Orphans(query)) => orphans::answer(&self.env, &query).await,
             Ok(Decision::Forward(forward)) => {
                 let (env, config) = (&self.env, &self.config);
                 let sending = Sending { forward: &forward, target: &target, request, env, config, context };
@@ -226,9 +226,9 @@ impl EdgeState {
                 continue;
             }
             match counts {
-                Counts::None => {}
-                Counts::Address => caller.count().await?,
-                Counts::Token(token) => rate_limit::hold_token(&self.env, &token).await?,
+                CountsAgainst::None => {}
+                CountsAgainst::Address => caller.count().await?,
+                CountsAgainst::Token(token) => rate_limit::hold_token(&self.env, &token).await?,
             }
             return Ok(decision);
         }

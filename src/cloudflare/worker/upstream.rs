@@ -11,7 +11,7 @@ use crate::cloudflare::budget::Payer;
 use crate::cloudflare::calls::{BINDING, unreached};
 use crate::cloudflare::{reply, telemetry};
 use crate::edge::collapse::Reader;
-use crate::edge::live::Answered;
+use crate::edge::live::LiveAnswer;
 use crate::edge::target::LiveUrl;
 use crate::protocol::names::header;
 use crate::protocol::offset::ReadFrom;
@@ -104,9 +104,9 @@ impl Upstream {
 }
 
 /// What the object has answered a live read with.
-pub(super) fn answered(response: &Response) -> Answered {
+pub(super) fn answered(response: &Response) -> LiveAnswer {
     let header = |name: &str| response.headers().get(name).ok().flatten();
-    Answered::of(response.status(), response.websocket().is_some(), &header)
+    LiveAnswer::of(response.status(), response.websocket().is_some(), &header)
 }
 
 /// The answer when the object could not be reached, so that its state is unknown. The scripts of every site see

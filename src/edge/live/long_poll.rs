@@ -1,7 +1,7 @@
 //! One long-poll: waits at a socket for the frame that goes on where the client is, and asks the object again where a
 //! socket ends without it.
 
-use super::Answered;
+use super::LiveAnswer;
 use crate::edge::gate::{Bridge, Gate};
 use crate::protocol::Millis;
 use crate::protocol::offset::{Offset, ReadFrom};
@@ -39,8 +39,8 @@ pub struct LongPoll {
 
 impl LongPoll {
     /// Begins with the object's first answer, to a request that names this place. `None`: that is the response.
-    pub fn begin(first: Answered, from: Option<ReadFrom>, deadline: Millis) -> Option<LongPoll> {
-        let Answered::Socket { next: Some(waits_at) } = first else { return None };
+    pub fn begin(first: LiveAnswer, from: Option<ReadFrom>, deadline: Millis) -> Option<LongPoll> {
+        let LiveAnswer::Socket { next: Some(waits_at) } = first else { return None };
         Some(LongPoll { waits_at, from, deadline, sockets: 1, next: PollStep::Wait(deadline) })
     }
 
@@ -55,13 +55,13 @@ impl LongPoll {
     }
 
     /// The object has answered.
-    pub fn answered(&mut self, answered: Answered) {
+    pub fn answered(&mut self, answered: LiveAnswer) {
         self.sockets += 1;
         self.next = match answered {
             // This one is only closed.
-            Answered::Socket { .. } if self.has_given_up() => PollStep::Wait(0),
-            Answered::Socket { .. } => PollStep::Wait(self.deadline),
-            Answered::Found { .. } | Answered::Later | Answered::Ended => {
+            LiveAnswer::Socket { .. } if self.has_given_up() => PollStep::Wait(0),
+            LiveAnswer::Socket { .. } => PollStep::Wait(self.deadline),
+            LiveAnswer::Found { .. } | LiveAnswer::Later | LiveAnswer::Ended => {
                 PollStep::Answer { uncached: self.from != Some(ReadFrom::At(self.waits_at)) }
             }
         };

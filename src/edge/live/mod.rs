@@ -14,7 +14,7 @@ use crate::protocol::reply::Reply;
 
 /// What the object answered a live read with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Answered {
+pub enum LiveAnswer {
     /// A socket: there is nothing more at the moment, or it comes as the first frame.
     Socket {
         /// Where the stream ends now.
@@ -33,18 +33,18 @@ pub enum Answered {
     Ended,
 }
 
-impl Answered {
+impl LiveAnswer {
     /// Reads the head of the object's response.
-    pub fn of(status: u16, has_socket: bool, header: &dyn Fn(&str) -> Option<String>) -> Answered {
+    pub fn of(status: u16, has_socket: bool, header: &dyn Fn(&str) -> Option<String>) -> LiveAnswer {
         let next = || Offset::parse(&header(header::STREAM_NEXT_OFFSET)?);
         if has_socket {
-            Answered::Socket { next: next() }
+            LiveAnswer::Socket { next: next() }
         } else if status == Reply::EVENTS.as_u16() {
-            Answered::Found { next: next(), closed: header(header::STREAM_CLOSED).is_some() }
+            LiveAnswer::Found { next: next(), closed: header(header::STREAM_CLOSED).is_some() }
         } else if status == Reply::LATER.as_u16() {
-            Answered::Later
+            LiveAnswer::Later
         } else {
-            Answered::Ended
+            LiveAnswer::Ended
         }
     }
 }

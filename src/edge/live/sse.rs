@@ -2,7 +2,7 @@
 //!
 //! Whatever happens, the client gets each byte of the stream once and in order, and the response ends in time.
 
-use super::Answered;
+use super::LiveAnswer;
 use super::backlog::{Backlog, Push, Room};
 use crate::edge::cpu::{CpuAllowance, Work};
 use crate::edge::gate::{Bridge, Gate};
@@ -101,10 +101,10 @@ enum SseState {
 
 impl<R: Room> SseResponse<R> {
     /// Begins with the object's first answer. `None`: that is all of the response.
-    pub fn begin(first: Answered, ends: SseEnds, room: R, now: Millis) -> Option<SseResponse<R>> {
+    pub fn begin(first: LiveAnswer, ends: SseEnds, room: R, now: Millis) -> Option<SseResponse<R>> {
         match first {
-            Answered::Socket { .. } | Answered::Found { closed: false, .. } => {}
-            Answered::Found { closed: true, .. } | Answered::Later | Answered::Ended => return None,
+            LiveAnswer::Socket { .. } | LiveAnswer::Found { closed: false, .. } => {}
+            LiveAnswer::Found { closed: true, .. } | LiveAnswer::Later | LiveAnswer::Ended => return None,
         }
         let mut response = SseResponse {
             ends,
@@ -157,16 +157,16 @@ impl<R: Room> SseResponse<R> {
     }
 
     /// The object has answered.
-    pub fn answered(&mut self, answered: Answered, now: Millis) {
+    pub fn answered(&mut self, answered: LiveAnswer, now: Millis) {
         if !matches!(self.state, SseState::Asking) {
             return;
         }
         self.state = match answered {
-            Answered::Socket { .. } => SseState::Socket { heartbeat_at: now + HEARTBEAT_EVERY },
-            Answered::Found { next: Some(next), closed } => SseState::Part { next, closed },
+            LiveAnswer::Socket { .. } => SseState::Socket { heartbeat_at: now + HEARTBEAT_EVERY },
+            LiveAnswer::Found { next: Some(next), closed } => SseState::Part { next, closed },
             // Its client is not told: an `EventSource` that reconnects would take a 503 for the end.
-            Answered::Later => SseState::NoRoom { bytes: None },
-            Answered::Found { next: None, .. } | Answered::Ended => SseState::Over,
+            LiveAnswer::Later => SseState::NoRoom { bytes: None },
+            LiveAnswer::Found { next: None, .. } | LiveAnswer::Ended => SseState::Over,
         };
     }
 

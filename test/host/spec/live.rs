@@ -2,7 +2,7 @@
 
 use durable_streams::edge::live::long_poll::{LongPoll as PollAtEdge, PollStep, SOCKETS_MAX};
 use durable_streams::edge::live::sse::{ASKS_MAX, HEARTBEAT_EVERY, REST, SseEnds, SseResponse, SseStep};
-use durable_streams::edge::live::{Answered, Room, UNCOUNTED_BYTES};
+use durable_streams::edge::live::{LiveAnswer, Room, UNCOUNTED_BYTES};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::bridge::{CLOSE_CATCH_UP, CLOSE_DONE, frame_head};
 use durable_streams::protocol::offset::{Offset, ReadFrom};
@@ -14,14 +14,14 @@ const SSE: &str = "GET ?offset=-1&live=sse";
 const NOW: Millis = 1_000_000;
 const ENDS: SseEnds =
     SseEnds { deadline: NOW + 100_000, until: NOW + 300_000, stall: 60_000, cpu_limit: 1 << 40 };
-const SOCKET: Answered = Answered::Socket { next: None };
+const SOCKET: LiveAnswer = LiveAnswer::Socket { next: None };
 
 fn at(position: u64) -> Offset {
     Offset { segment: 1, position }
 }
 
-fn part(position: u64) -> Answered {
-    Answered::Found { next: Some(at(position)), closed: false }
+fn part(position: u64) -> LiveAnswer {
+    LiveAnswer::Found { next: Some(at(position)), closed: false }
 }
 
 /// Room that is there or not.
@@ -37,7 +37,7 @@ impl Room for Always {
     fn release(&mut self) {}
 }
 
-fn begin(first: Answered, ends: SseEnds) -> SseResponse<Always> {
+fn begin(first: LiveAnswer, ends: SseEnds) -> SseResponse<Always> {
     SseResponse::begin(first, ends, Always(true), NOW).expect("it goes on")
 }
 
@@ -77,7 +77,7 @@ fn what_a_shell_is_told() {
     // Idempotent: only what happens changes what is next.
     assert_eq!([response.next(NOW), response.next(NOW)], [SseStep::Ask(Some(at(5))); 2]);
     assert!(!response.is_waiting());
-    response.answered(Answered::Later, NOW);
+    response.answered(LiveAnswer::Later, NOW);
     assert_eq!(response.next(NOW), SseStep::Rest(NOW + REST));
     assert!(response.is_waiting());
     let later = NOW + REST;
@@ -105,7 +105,8 @@ fn what_a_shell_is_told() {
 /// What is the whole response needs no machine.
 #[test]
 fn a_whole_answer() {
-    for first in [Answered::Found { next: Some(at(5)), closed: true }, Answered::Later, Answered::Ended] {
+    for first in [LiveAnswer::Found { next: Some(at(5)), closed: true }, LiveAnswer::Later, LiveAnswer::Ended]
+    {
         assert!(SseResponse::begin(first, ENDS, Always(true), NOW).is_none(), "{first:?}");
     }
 }
@@ -207,7 +208,7 @@ fn no_room_is_no_life() {
 /// A long-poll waits at a few sockets, and then answers that there is nothing.
 #[test]
 fn a_long_poll_gives_up() {
-    let socket = Answered::Socket { next: Some(at(5)) };
+    let socket = LiveAnswer::Socket { next: Some(at(5)) };
     let mut poll = PollAtEdge::begin(socket, Some(ReadFrom::Now), NOW).unwrap();
     let mut sockets = 0;
     while poll.next() == PollStep::Wait(NOW) {
@@ -226,7 +227,7 @@ fn a_long_poll_gives_up() {
 /// names that offset.
 #[test]
 fn a_long_poll_asks_again() {
-    let socket = Answered::Socket { next: Some(at(5)) };
+    let socket = LiveAnswer::Socket { next: Some(at(5)) };
     for (from, uncached) in [
         (Some(ReadFrom::Now), true),
         (Some(ReadFrom::Start), true),

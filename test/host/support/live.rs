@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use durable_streams::edge::live::long_poll::{LongPoll as PollAtEdge, PollStep};
 use durable_streams::edge::live::sse::{SseEnds, SseResponse, SseStep};
-use durable_streams::edge::live::{Answered, Room};
+use durable_streams::edge::live::{LiveAnswer, Room};
 use durable_streams::edge::target::{LiveUrl, Target};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::bridge::FRAME_HEAD_BYTES;
@@ -276,14 +276,14 @@ impl SseClient {
     }
 }
 
-fn ask(world: &mut World, request: &Request) -> (Answered, Outcome) {
+fn ask(world: &mut World, request: &Request) -> (LiveAnswer, Outcome) {
     let outcome = world.send(request);
     let (has_socket, head) = match &outcome {
         Outcome::Parked(_, head) => (true, head),
         Outcome::Answered(response) => (false, response),
     };
     let header = |name: &str| head.header(name).map(str::to_owned);
-    (Answered::of(head.status, has_socket, &header), outcome)
+    (LiveAnswer::of(head.status, has_socket, &header), outcome)
 }
 
 /// A long-poll that waits.

@@ -12,10 +12,11 @@ const HINTS_LEFT: [(&str, usize); 3] =
 const SHORT_DOCS_LEFT: [(&str, usize); 6] = [
     ("src/cloudflare", 1),
     ("src/cloudflare/object", 9),
-    ("src/cloudflare/worker", 7),
-    ("src/edge", 33),
+    ("src/cloudflare/worker", 2),
+    ("src/edge", 6),
     ("src/object", 25),
-    ("src/storage", 49),
+    ("src/protocol", 1),
+    ("src/storage", 6),
 ];
 
 /// As many words say nothing that the name does not say.
