@@ -58,6 +58,10 @@ export class Bucket {
     }
     if (this.mood === "hangs") return undefined
     if (this.mood === "fails") return refuse(response, 500, 10001, "We encountered an internal error.")
+    if (question.method === "list") {
+      const objects = [...this.objects].map(([name, bytes]) => headOf(name, bytes.length))
+      return describe(response, { objects, truncated: false, delimitedPrefixes: [] })
+    }
     if (question.method === "put") {
       this.objects.set(question.object, body.subarray(split))
       return describe(response, headOf(question.object, body.length - split))

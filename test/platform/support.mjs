@@ -246,6 +246,20 @@ ${
 }
 `,
   )
+  const { ports, ...server } = await runWorkerd(folder, world ? ["http", "world"] : ["http"])
+  const url = `http://127.0.0.1:${ports.http}`
+  return {
+    ...server,
+    url,
+    worldUrl: `http://127.0.0.1:${ports.world}`,
+    /** The same server, for connections of which the system buffers little: a TCP socket may take megabytes. */
+    unixPath,
+    stream: (path) => new Stream(url, path),
+  }
+}
+
+/** Runs `config.capnp` of a folder, until these of its sockets listen. */
+export async function runWorkerd(folder, sockets) {
   const args = ["serve", "--experimental", "--control-fd=3", join(folder, "config.capnp")]
   const child = spawn(workerd, args, { stdio: ["ignore", "pipe", "pipe", "pipe"] })
   const exited = once(child, "exit")
@@ -258,20 +272,15 @@ ${
     for await (const line of createInterface({ input: child.stdio[3] })) {
       const { event, socket, port } = JSON.parse(line)
       if (event === "listen") ports[socket] = port
-      if (ports.http && (ports.world || !world)) return ports
+      if (sockets.every((name) => ports[name])) return ports
     }
     throw new Error("workerd ended before it listened")
   })()
   const ports = await within(SOON_MS, "workerd listens", listening)
-  const url = `http://127.0.0.1:${ports.http}`
   return {
-    url,
-    worldUrl: `http://127.0.0.1:${ports.world}`,
+    ports,
     log,
     pid: child.pid,
-    /** The same server, for connections of which the system buffers little: a TCP socket may take megabytes. */
-    unixPath,
-    stream: (path) => new Stream(url, path),
     /** At once, with nothing put in order. */
     async kill() {
       child.kill("SIGKILL")

@@ -6,7 +6,7 @@ import PlainReporter from "../reporter.mjs"
 export default defineConfig({
   test: {
     include: ["test/platform/**/*.test.mjs"],
-    globalSetup: ["test/build.mjs"],
+    globalSetup: ["test/build.mjs", "test/platform/earlier.mjs"],
     reporters: ["default", new PlainReporter()],
     // Most of a test's time is waiting: two cores are enough for three at a time.
     maxWorkers: 3,
