@@ -1,6 +1,6 @@
 //! Where a fork leaves its source (PROTOCOL.md 4.2): segments end where they end, and a sub-offset leads across them.
 
-use super::Error;
+use super::answer::Error;
 use crate::protocol::fork::{ForkRefusal, Walked};
 use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;

@@ -121,7 +121,8 @@ impl Producers {
         sql: &dyn Sql,
         stream: &Stream,
         producer: Option<&'p Producer>,
-        (fill, seals): (Fill, bool),
+        fill: Fill,
+        seals: bool,
     ) -> Result<Memo<'p>, Failure> {
         let stores_all = seals || fill.appends.is_multiple_of(self.limits.stored_each_appends);
         if !stores_all && producer.is_none() {

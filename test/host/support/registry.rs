@@ -1,7 +1,8 @@
 //! The registry: an object of its own, which fails on demand, loses its memory, and is told things late.
 
 use ::http::Method;
-use durable_streams::object::registry::Report;
+use durable_streams::object::effect::Outcome;
+use durable_streams::object::reports::Report;
 use durable_streams::object::{Answer, Object, Ports, Settings};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::command::{Command, RequestHead};
@@ -60,16 +61,20 @@ impl HostRegistry {
         self.object = Object::new(self.settings);
     }
 
-    /// Takes a report; whether it says that it has.
-    pub(crate) fn take(&mut self, report: &Report, now: Millis) -> bool {
+    /// Takes a report, and says whether it has.
+    pub(crate) fn take(&mut self, report: &Report, now: Millis) -> Outcome {
         let fault = self.fault.take();
-        match fault {
-            None | Some(RegistryFault::FailsButRecorded) => self.record(report, now) && fault.is_none(),
+        let taken = match fault {
+            None | Some(RegistryFault::FailsButRecorded) => self.record(report, now),
             Some(RegistryFault::FailsAndArrivesLate) => {
                 self.late.push(report.clone());
-                false
+                Ok(())
             }
-            Some(RegistryFault::Fails) => false,
+            Some(RegistryFault::Fails) => Ok(()),
+        };
+        match fault {
+            None => taken.map_or_else(Outcome::Failed, |()| Outcome::Done),
+            Some(_) => Outcome::Failed(Failure::new("registry", "injected fault")),
         }
     }
 
@@ -79,12 +84,12 @@ impl HostRegistry {
             return false;
         }
         let report = self.late.swap_remove(random.usize(0..self.late.len()));
-        self.record(&report, now);
+        let _nobody_waits = self.record(&report, now);
         true
     }
 
-    fn record(&mut self, report: &Report, now: Millis) -> bool {
-        self.record_words(&report.registry, &report.words, now).is_ok()
+    fn record(&mut self, report: &Report, now: Millis) -> Result<(), Failure> {
+        self.record_words(&report.registry, &report.words, now)
     }
 
     pub(crate) fn record_words(&mut self, path: &str, words: &[String], now: Millis) -> Result<(), Failure> {
