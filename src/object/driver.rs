@@ -91,8 +91,9 @@ impl Object {
             }
         }
         self.end_ringing(ports.sql, now);
+        let has_rearmed = std::mem::take(&mut self.lanes.has_rearmed);
         if let Some(at) = self.alarm.take() {
-            if std::mem::take(&mut self.lanes.has_rearmed) {
+            if has_rearmed {
                 self.lanes.log(Event::Rearmed);
             }
             return Some(Effect::SetAlarm(at));
@@ -152,8 +153,6 @@ impl Object {
     /// The alarm rings: the stream ends if its time has come, and all lanes begin.
     pub fn ring<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) {
         self.lanes.is_ringing = true;
-        self.alarm.rang();
-        self.links.give_up(now);
         match self.reclaim(ports, now) {
             Ok(true) => self.lanes.log(Event::Reclaimed),
             Ok(false) => {}
@@ -162,6 +161,8 @@ impl Object {
                 self.lanes.log(Event::Failed(failure));
             }
         }
+        // It is set once all has been done: until then the platform would ring it again.
+        self.alarm.forgo();
         self.begin_what_is_due(now);
     }
 
@@ -179,6 +180,8 @@ impl Object {
     /// Whether the stream has ended.
     fn reclaim<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<bool, Failure> {
         let was_live = matches!(self.load(ports.sql)?, Life::Live(_));
+        self.alarm.rang();
+        self.links.give_up(now);
         match self.stream(ports, now) {
             Ok(stream) => {
                 if is_read_live(stream, ports.sockets) {
@@ -292,6 +295,8 @@ impl Object {
         self.index.renew();
         // In the same turn: the platform stores both changes or none.
         self.trim(sql, now)?;
+        // What was trimmed is deleted next, and the alarm is set after that.
+        self.alarm.forgo();
         Ok(event)
     }
 

@@ -227,8 +227,11 @@ fn what_the_mirror_did_not_take_is_told_again() {
             for step in [HELLO, HELLO, "DELETE", TEXT, ANOTHER] {
                 world.mirror.arm(fault);
                 world.run(&[step]);
-                let restart: &[&str] = if restarts { &["RESTART"] } else { &[] };
-                world.run(restart);
+                if restarts {
+                    world.restart();
+                } else {
+                    world.now += REST_MIN;
+                }
                 world.ask("HEAD");
                 world.assert_bucket_is_tidy();
                 world.assert_mirror_is_true();
@@ -308,6 +311,7 @@ fn many_notices_are_told_in_batches() {
         let mut world = world_after(1, &[TEXT]);
         world.tells_mirror = false;
         world.run(&[HELLO; 250]);
+        world.restart();
         let mut batches = Vec::new();
         while let Some(delivery) = world.next_delivery() {
             assert_eq!(world.mirror.take(&delivery), Outcome::Done);
@@ -331,7 +335,7 @@ fn many_notices_are_told_in_batches() {
 fn a_mirror_that_fails_rests() {
     let mut world = world_after(1, &[TEXT]);
     world.tells_mirror = false;
-    world.run(&[HELLO, "WAIT 5s", HELLO]);
+    world.run(&[HELLO, "WAIT 5s", HELLO, "RESTART"]);
     let delivery = world.next_delivery().unwrap();
     let failure = delivery.failure("no such table");
     let expected = "mirror segments: notices: 2, the oldest of 2030-01-01T00:00:00Z: no such table";

@@ -326,6 +326,9 @@ fn what_is_on_its_way_up_is_known() {
         let has_arrived = world.bucket.take(&work);
         check_orphans(&mut world, &of_life(1, 0..5), &[]);
         if has_arrived == Outcome::Done {
+            // Memory was lost, and so it is put once more.
+            let work = world.next_work().unwrap();
+            assert_eq!(world.bucket.take(&work), Outcome::Done);
             world.done(&work);
             check_orphans(&mut world, &of_life(1, 0..5), &[]);
         }

@@ -193,6 +193,7 @@ fn more_lives_than_are_reported_at_once() {
     for _ in 0..=2 * LIVES_AT_ONCE_MAX {
         world.run(&[TEXT, "DELETE"]);
     }
+    world.restart();
     let mut reports = 0;
     while let Some(report) = world.next_report() {
         assert!(report.words.len() as u64 <= 1 + 6 * LIVES_AT_ONCE_MAX);

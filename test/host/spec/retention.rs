@@ -567,6 +567,7 @@ fn trims_that_fail() {
             world.sql.disarm();
             world.ask("GET ?offset=@0_1").assert_is("410 | stream-next-offset: @1_0");
             world.ask("GET").assert_is("200 | stream-next-offset: @1_1 << c");
+            world.now += RETRY;
             world.work();
             world.assert_bucket_is_tidy();
             assert!(world.bucket.objects.is_empty(), "{fault:?} {how}");
@@ -582,6 +583,7 @@ fn trims_that_fail() {
         world.sql.arm(Fault::Statement(statement));
         world.done(&work);
         world.sql.disarm();
+        world.now += RETRY;
         world.work();
         world.ask("GET").assert_is("200 | stream-next-offset: @2_0 << cd");
         world.assert_bucket_is_tidy();

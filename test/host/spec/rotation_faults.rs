@@ -294,6 +294,7 @@ fn what_may_have_arrived_is_deleted() {
                 world.restart();
             }
             world.run(&["DELETE"]);
+            world.now += RETRY;
             world.work();
             assert!(world.bucket.objects.is_empty());
             world.assert_bucket_is_tidy();
@@ -320,6 +321,7 @@ fn rows_that_fail_are_tried_again() {
             if step == "HEAD" {
                 world.ask("GET").assert_is("200 | stream-next-offset: @1_0 << ab");
             }
+            world.now += RETRY;
             world.work();
             world.assert_bucket_is_tidy();
         }
