@@ -8,6 +8,7 @@
 //! object/      serves one stream                                       -> storage, stream, protocol
 //! storage/     where bytes live, behind a port                         -> stream, protocol
 //! stream/      the rules of one stream; pure                           -> protocol
+//! telemetry/   what is counted, as values; pure                        -> protocol
 //! protocol/    the wire; pure                                          -> nothing
 //! ```
 //!
@@ -18,6 +19,7 @@ pub mod object;
 pub mod protocol;
 pub mod storage;
 pub mod stream;
+pub mod telemetry;
 
 #[cfg(target_arch = "wasm32")]
 mod cloudflare;

@@ -7,7 +7,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::{Bucket, Env};
 
-use super::clock;
+use super::{clock, telemetry};
 use crate::protocol::Millis;
 use crate::storage::Failure;
 use crate::storage::bucket_page::Listed;
@@ -53,8 +53,7 @@ pub(super) struct SegmentBucket {
 impl SegmentBucket {
     /// Puts a whole object, part by part.
     pub(super) async fn put(&self, key: &str, pieces: Vec<Vec<u8>>) -> Result<(), Failure> {
-        #[cfg(feature = "counters")]
-        super::counters::add(|counts| counts.bucket_class_a += 1);
+        telemetry::count(|counts| counts.bucket_class_a += 1);
         let failed = |error: JsValue| failure("put segment", key, &worker::Error::from(error));
         let object_bytes = pieces.iter().map(Vec::len).sum::<usize>();
         let bucket: &JsValue = self.bucket.as_ref();
@@ -79,8 +78,7 @@ impl SegmentBucket {
     }
 
     async fn part(&self, key: &str, part: worker::Range) -> Result<Option<(Vec<u8>, u64)>, Failure> {
-        #[cfg(feature = "counters")]
-        super::counters::add(|counts| counts.bucket_class_b += 1);
+        telemetry::count(|counts| counts.bucket_class_b += 1);
         let failed = |error: &worker::Error| failure("get segment", key, error);
         let found = match self.bucket.get(key).range(part).execute().await {
             Ok(found) => found,
@@ -96,8 +94,7 @@ impl SegmentBucket {
 
     /// Objects after a key, in the order of their keys, and whether those are the last.
     pub(super) async fn list(&self, after: Option<&str>, max: u32) -> Result<(Vec<Listed>, bool), Failure> {
-        #[cfg(feature = "counters")]
-        super::counters::add(|counts| counts.bucket_class_a += 1);
+        telemetry::count(|counts| counts.bucket_class_a += 1);
         let list = self.bucket.list().limit(max);
         let list = if let Some(after) = after { list.start_after(after) } else { list };
         let failed = |error| failure("list segments", after.unwrap_or_default(), &error);

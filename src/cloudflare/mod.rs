@@ -5,12 +5,10 @@ mod budget;
 mod calls;
 mod clock;
 mod config;
-#[cfg(feature = "counters")]
-mod counters;
 mod interned;
-mod log;
 mod object;
 #[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]
 mod receiving;
 mod reply;
+mod telemetry;
 mod worker;

@@ -23,4 +23,6 @@ mod storage;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod telemetry;
+#[cfg(test)]
 mod tidy;

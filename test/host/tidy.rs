@@ -126,14 +126,15 @@ fn tidy_platform_words_only_in_cloudflare() {
 }
 
 /// Which modules each may name.
-const ARROWS: [(&str, &[&str]); 7] = [
-    ("", &["edge", "object", "protocol", "storage", "stream", "cloudflare"]),
+const ARROWS: [(&str, &[&str]); 8] = [
+    ("", &["edge", "object", "protocol", "storage", "stream", "telemetry", "cloudflare"]),
     ("protocol", &["protocol"]),
     ("stream", &["stream", "protocol"]),
     ("storage", &["storage", "stream", "protocol"]),
     ("object", &["object", "storage", "stream", "protocol"]),
     ("edge", &["edge", "protocol"]),
-    ("cloudflare", &["edge", "object", "protocol", "storage", "stream", "cloudflare"]),
+    ("telemetry", &["telemetry", "protocol"]),
+    ("cloudflare", &["edge", "object", "protocol", "storage", "stream", "telemetry", "cloudflare"]),
 ];
 
 #[test]

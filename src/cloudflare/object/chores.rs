@@ -6,9 +6,7 @@ use std::rc::Rc;
 
 use super::stream_object::ObjectHost;
 use crate::cloudflare::clock::{self, Timer};
-#[cfg(feature = "counters")]
-use crate::cloudflare::counters;
-use crate::cloudflare::log;
+use crate::cloudflare::telemetry;
 use crate::protocol::Millis;
 use crate::storage::Failure;
 
@@ -86,8 +84,7 @@ impl ObjectHost {
     }
 
     async fn carry_out(&self, chore: Chore) {
-        #[cfg(feature = "counters")]
-        let _busy = counters::busy(self.name(), |_| {});
+        let _busy = telemetry::busy(|| self.name(), |_| {});
         let done = match chore {
             Chore::Mirror => self.mirror().await,
             Chore::Report => self.report().await,
@@ -96,7 +93,7 @@ impl ObjectHost {
         let state = self.chores.of(chore);
         state.busy.set(false);
         if let Err((failure, again_at)) = done {
-            log::failure(&self.name(), &failure);
+            telemetry::failure(&self.name(), &failure);
             state.rests_until.set(again_at);
             self.rearm_or_log();
         }

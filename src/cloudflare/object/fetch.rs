@@ -10,9 +10,7 @@ use web_sys::Response;
 
 use super::requester::Requester;
 use super::stream_object::ObjectHost;
-use crate::cloudflare::clock;
-#[cfg(feature = "counters")]
-use crate::cloudflare::counters;
+use crate::cloudflare::{clock, telemetry};
 use crate::object::fetch::{Fetch, Fetched, PendingRead};
 use crate::object::{Answer, Error, Ports};
 use crate::protocol::Millis;
@@ -53,8 +51,7 @@ impl ObjectHost {
     ) -> Promise {
         let inner = Rc::clone(self);
         future_to_promise(async move {
-            #[cfg(feature = "counters")]
-            let _busy = counters::busy(inner.name(), |_| {});
+            let _busy = telemetry::busy(|| inner.name(), |_| {});
             let payer = waiting.requester.payer();
             loop {
                 let Some(holding) = payer.hold(waiting.pending.bytes()) else {

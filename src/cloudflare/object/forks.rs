@@ -12,9 +12,7 @@ use super::requester::Requester;
 use super::stream_object::ObjectHost;
 use crate::cloudflare::budget::{self, Payer};
 use crate::cloudflare::calls::unreached;
-#[cfg(feature = "counters")]
-use crate::cloudflare::counters;
-use crate::cloudflare::{clock, log};
+use crate::cloudflare::{clock, telemetry};
 use crate::object::alarm::RETRY;
 use crate::object::forks::Asking;
 use crate::object::{Answer, Ports};
@@ -39,8 +37,7 @@ impl ObjectHost {
     ) -> Promise {
         let inner = Rc::clone(self);
         future_to_promise(async move {
-            #[cfg(feature = "counters")]
-            let _busy = counters::busy(inner.name(), |_| {});
+            let _busy = telemetry::busy(|| inner.name(), |_| {});
             let mut asking = asking;
             let served = loop {
                 let told = inner.ask(&asking.path, &asking.question).await;
@@ -51,7 +48,7 @@ impl ObjectHost {
                 let confirmed = object.confirm(&ports, created, (asking, told), clock::now());
                 inner.follow_up(&requester.path, object);
                 if inner.config.debug {
-                    log::worked(&requester.path, ("confirmed", None), inner.sql.take_row_counts());
+                    telemetry::worked(&requester.path, "confirmed", None, inner.sql.take_row_counts());
                 }
                 match confirmed {
                     Ok(Answer::Ask(next)) => asking = next,
@@ -71,8 +68,7 @@ impl ObjectHost {
 
     /// Another stream asks this one: what it is told, and the bytes that come along.
     pub(super) fn asked(self: &Rc<Self>, question: &str) -> Result<(String, Vec<u8>), Failure> {
-        #[cfg(feature = "counters")]
-        let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
+        let _busy = telemetry::busy(|| self.name(), |counts| counts.object_requests += 1);
         let mut question =
             serde_json::from_str(question).map_err(|error| Failure::new("read question", error))?;
         if let Question::Inherit(ask) = &mut question {
@@ -87,7 +83,7 @@ impl ObjectHost {
         let said = object.answer(&ports, &path, &question, clock::now());
         self.follow_up(&path, object);
         if self.config.debug {
-            log::worked(&path, ("asked", None), self.sql.take_row_counts());
+            telemetry::worked(&path, "asked", None, self.sql.take_row_counts());
         }
         let (told, bytes) = said?;
         Ok((serde_json::to_string(&told).map_err(|error| Failure::new("answer stream", error))?, bytes))
@@ -95,7 +91,7 @@ impl ObjectHost {
 
     /// A failure, as the one who asked gets it.
     pub(super) fn thrown(&self, failure: &Failure) -> JsValue {
-        log::failure(&self.name(), failure);
+        telemetry::failure(&self.name(), failure);
         js_sys::Error::new(&failure.to_string()).into()
     }
 
@@ -124,7 +120,7 @@ impl ObjectHost {
             self.object.borrow_mut().let_go(&ports, &link)?;
             if self.config.debug {
                 let after = self.sql.take_row_counts();
-                log::worked(&self.name(), ("released", None), (before.0 + after.0, before.1 + after.1));
+                telemetry::worked(&self.name(), "released", None, before + after);
             }
         }
     }

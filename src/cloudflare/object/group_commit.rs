@@ -8,9 +8,7 @@ use wasm_bindgen::prelude::*;
 
 use super::requester::REQUESTER_HEADERS;
 use super::stream_object::{ObjectHost, StreamObject};
-use crate::cloudflare::clock;
-#[cfg(feature = "counters")]
-use crate::cloudflare::counters;
+use crate::cloudflare::{clock, telemetry};
 use crate::object::Error;
 use crate::protocol::bridge;
 use crate::protocol::command::{APPEND_HEADERS, Command, RequestHead};
@@ -34,8 +32,7 @@ impl StreamObject {
     /// So many were served in one call.
     #[wasm_bindgen(js_name = appendedTogether)]
     pub fn appended_together(&self, count: usize) {
-        #[cfg(feature = "counters")]
-        let _busy = counters::busy(self.inner.name(), |counts| counts.object_requests += 1);
+        let _busy = telemetry::busy(|| self.inner.name(), |counts| counts.object_requests += 1);
         if count > 1 {
             self.inner.debug("appended_together");
         }

@@ -14,9 +14,8 @@ use super::requester::RequestHeaders;
 use super::stream_object::ObjectHost;
 use crate::cloudflare::budget::Payer;
 use crate::cloudflare::calls::unreached;
-#[cfg(feature = "counters")]
-use crate::cloudflare::counters::{self, Busy};
 use crate::cloudflare::reply;
+use crate::cloudflare::telemetry::{self, Busy};
 use crate::object::Answer;
 use crate::object::fetch::{Fetch, Fetched};
 use crate::protocol::fork::{Inherit, InheritedEvents, Question, Told};
@@ -43,7 +42,6 @@ extern "C" {
 pub struct Inheriting {
     inner: Rc<ObjectHost>,
     waiting: Box<Waiting>,
-    #[cfg(feature = "counters")]
     _busy: Busy,
 }
 
@@ -136,14 +134,8 @@ impl ObjectHost {
         let [Fetch::Inherit { path, ask }] = &waiting.pending.fetches[..] else { return Err(waiting) };
         let Ok(question) = text_of(&Question::Inherit(ask.clone())) else { return Err(waiting) };
         let (inner, path) = (Rc::clone(self), path.clone());
-        #[cfg(feature = "counters")]
-        let _busy = counters::busy(self.name(), |_| {});
-        let inheriting = Inheriting {
-            inner,
-            waiting,
-            #[cfg(feature = "counters")]
-            _busy,
-        };
+        let _busy = telemetry::busy(|| self.name(), |_| {});
+        let inheriting = Inheriting { inner, waiting, _busy };
         Ok(pass_on(&self.namespace, &path, &question, inheriting))
     }
 

@@ -5,9 +5,7 @@ use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 
 use super::stream_object::{ObjectHost, StreamObject};
-use crate::cloudflare::clock;
-#[cfg(feature = "counters")]
-use crate::cloudflare::counters;
+use crate::cloudflare::{clock, telemetry};
 use crate::object::Ports;
 use crate::protocol::listing::{Ask, LIMIT_DEFAULT};
 use crate::storage::Failure;
@@ -29,8 +27,7 @@ impl StreamObject {
 impl ObjectHost {
     /// The registry's part: where the next page begins, or nothing; and this page's paths.
     pub(super) fn listed(&self, ask: &Ask) -> Result<Vec<String>, Failure> {
-        #[cfg(feature = "counters")]
-        let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
+        let _busy = telemetry::busy(|| self.name(), |counts| counts.object_requests += 1);
         let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let listed = self.object.borrow_mut().listed(&ports, ask)?;
@@ -40,8 +37,7 @@ impl ObjectHost {
 
     /// The stream's part: what it is, if it is there.
     pub(super) fn described(self: &Rc<Self>) -> Result<Option<String>, Failure> {
-        #[cfg(feature = "counters")]
-        let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
+        let _busy = telemetry::busy(|| self.name(), |counts| counts.object_requests += 1);
         let path = self.name();
         let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };

@@ -8,9 +8,7 @@ use worker::Env;
 use super::chores::Done;
 use super::stream_object::ObjectHost;
 use crate::cloudflare::config::binding;
-#[cfg(feature = "counters")]
-use crate::cloudflare::counters;
-use crate::cloudflare::{clock, log};
+use crate::cloudflare::{clock, telemetry};
 use crate::object::Ports;
 use crate::object::mirror::{Delivery, REST_MIN};
 use crate::protocol::Millis;
@@ -63,9 +61,8 @@ impl Mirror {
         }
         let batch = JsFuture::from(database.batch(&statements)?);
         let late = || JsValue::from(format!("no answer within {BATCH_MAX} ms"));
-        let _results = clock::within(BATCH_MAX, batch).await.ok_or_else(late)??;
-        #[cfg(feature = "counters")]
-        counters::add(|counts| counts.mirror_rows_written += rows_written(&_results));
+        let results = clock::within(BATCH_MAX, batch).await.ok_or_else(late)??;
+        telemetry::count(|counts| counts.mirror_rows_written += rows_written(&results));
         Ok(())
     }
 }
@@ -85,14 +82,13 @@ impl ObjectHost {
             self.object.borrow_mut().delivered(&ports, &delivery).map_err(soon)?;
             if self.config.debug {
                 let after = self.sql.take_row_counts();
-                log::worked(&self.name(), ("mirrored", None), (before.0 + after.0, before.1 + after.1));
+                telemetry::worked(&self.name(), "mirrored", None, before + after);
             }
         }
     }
 }
 
 /// What D1 says of each statement.
-#[cfg(feature = "counters")]
 fn rows_written(results: &JsValue) -> u64 {
     let of = |result: JsValue| {
         let meta = js_sys::Reflect::get(&result, &"meta".into()).ok()?;

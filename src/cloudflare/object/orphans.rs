@@ -3,9 +3,7 @@
 use std::rc::Rc;
 
 use super::stream_object::ObjectHost;
-#[cfg(feature = "counters")]
-use crate::cloudflare::counters;
-use crate::cloudflare::log;
+use crate::cloudflare::telemetry;
 use crate::object::{Object, Ports};
 use crate::storage::Failure;
 
@@ -16,8 +14,7 @@ impl ObjectHost {
         keys: Vec<String>,
         deletes: bool,
     ) -> Result<Vec<String>, Failure> {
-        #[cfg(feature = "counters")]
-        let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
+        let _busy = telemetry::busy(|| self.name(), |counts| counts.object_requests += 1);
         let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let (path, none) = (self.name(), || Failure::new("delete orphans", "there is no bucket"));
@@ -25,8 +22,8 @@ impl ObjectHost {
         let decide = if deletes { Object::sweep } else { Object::orphans };
         let orphans = decide(&mut self.object.borrow_mut(), &ports, &path, keys)?;
         if self.config.debug {
-            let (rows_read, rows_written) = self.sql.take_row_counts();
-            log::worked(&path, (if deletes { "swept" } else { "audited" }, None), (rows_read, rows_written));
+            let event = if deletes { "swept" } else { "audited" };
+            telemetry::worked(&path, event, None, self.sql.take_row_counts());
         }
         if !deletes {
             return Ok(orphans);

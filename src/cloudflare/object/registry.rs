@@ -8,9 +8,7 @@ use wasm_bindgen_futures::JsFuture;
 
 use super::chores::Done;
 use super::stream_object::{ObjectHost, StreamObject};
-#[cfg(feature = "counters")]
-use crate::cloudflare::counters;
-use crate::cloudflare::{clock, log};
+use crate::cloudflare::{clock, telemetry};
 use crate::object::Ports;
 use crate::object::registry::REST_MIN;
 use crate::storage::Failure;
@@ -44,15 +42,14 @@ impl ObjectHost {
             self.object.borrow_mut().reported(&ports, &report).map_err(soon)?;
             if self.config.debug {
                 let after = self.sql.take_row_counts();
-                log::worked(&self.name(), ("reported", None), (before.0 + after.0, before.1 + after.1));
+                telemetry::worked(&self.name(), "reported", None, before + after);
             }
         }
     }
 
     /// The registry's part: appends what a stream's object has told it.
     pub(super) fn record(self: &Rc<Self>, words: &[String]) -> Result<(), Failure> {
-        #[cfg(feature = "counters")]
-        let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
+        let _busy = telemetry::busy(|| self.name(), |counts| counts.object_requests += 1);
         let path = self.name();
         let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };

@@ -7,6 +7,7 @@ use wasm_bindgen::prelude::*;
 use worker::{State, WebSocket, WebSocketPair};
 
 use super::stream_object::StreamObject;
+use crate::cloudflare::telemetry;
 use crate::object::live::{Park, Sockets};
 use crate::protocol::bridge::{Attachment, CLOSE_CATCH_UP, Channel, Place};
 
@@ -49,8 +50,7 @@ impl<'s> ObjectSockets<'s> {
         let WebSocketPair { client, server } = WebSocketPair::new()?;
         self.may_be_any.set(true);
         self.state.accept_websocket_with_tags(&server, &[&park.channel.tag()]);
-        #[cfg(feature = "counters")]
-        crate::cloudflare::counters::add(|counts| counts.sockets_opened += 1);
+        telemetry::count(|counts| counts.sockets_opened += 1);
         server.serialize_attachment(serde_json::to_string(&park.attachment)?)?;
         if let Some(frame) = &park.first_frame {
             self.send(&server, &self.frame(frame));
@@ -91,8 +91,7 @@ impl Sockets for ObjectSockets<'_> {
     }
 
     fn send(&self, socket: &WebSocket, frame: &Uint8Array) {
-        #[cfg(feature = "counters")]
-        crate::cloudflare::counters::add(|counts| counts.socket_messages_sent += 1);
+        telemetry::count(|counts| counts.socket_messages_sent += 1);
         let _gone = socket.as_ref().send_with_js_u8_array(frame);
     }
 

@@ -7,8 +7,10 @@ use wasm_bindgen::prelude::*;
 use worker::State;
 
 use crate::cloudflare::interned::Interned;
+use crate::cloudflare::telemetry;
 use crate::protocol::Millis;
 use crate::storage::{Column, Failure, Param, Sql, Visit};
+use crate::telemetry::counts::RowCounts;
 
 #[wasm_bindgen]
 extern "C" {
@@ -75,8 +77,7 @@ pub(super) struct ObjectSql {
     statements: Interned,
     /// Whether rows are counted, which takes two calls a statement.
     counts: bool,
-    rows_read: Cell<u64>,
-    rows_written: Cell<u64>,
+    rows: Cell<RowCounts>,
 }
 
 impl ObjectSql {
@@ -84,21 +85,20 @@ impl ObjectSql {
         let storage: DurableStorage = JsValue::from(state.storage().as_raw()).unchecked_into();
         let sql = storage.sql();
         let statements = Interned::default();
-        ObjectSql { storage, sql, statements, counts, rows_read: Cell::new(0), rows_written: Cell::new(0) }
+        ObjectSql { storage, sql, statements, counts, rows: Cell::default() }
     }
 
     /// Sets the alarm in the same turn as the commit before it, and so in the same transaction.
     pub(super) fn set_alarm(&self, at: Millis) -> Result<(), Failure> {
-        #[cfg(feature = "counters")]
-        crate::cloudflare::counters::add(|counts| counts.alarms_set += 1);
-        self.rows_written.set(self.rows_written.get() + 1);
+        telemetry::count(|counts| counts.alarms_set += 1);
+        self.rows.set(self.rows.get() + RowCounts { read: 0, written: 1 });
         // The promise is left alone: the output gate holds the answer until the alarm is stored.
         self.storage.set_alarm(at as f64).map(drop).map_err(|error| failure("set alarm", &error))
     }
 
     /// Rows read and written since it was last asked; an alarm that was set is billed as one.
-    pub(super) fn take_row_counts(&self) -> (u64, u64) {
-        (self.rows_read.take(), self.rows_written.take())
+    pub(super) fn take_row_counts(&self) -> RowCounts {
+        self.rows.take()
     }
 
     fn exec(&self, statement: &str, params: &[Param<'_>]) -> Result<SqlCursor, Failure> {
@@ -110,16 +110,15 @@ impl ObjectSql {
     }
 
     fn count(&self, cursor: &SqlCursor) {
-        #[cfg(feature = "counters")]
-        crate::cloudflare::counters::add(|counts| {
+        telemetry::count(|counts| {
             counts.rows_read += cursor.rows_read() as u64;
             counts.rows_written += cursor.rows_written() as u64;
         });
         if !self.counts {
             return;
         }
-        self.rows_read.set(self.rows_read.get() + cursor.rows_read() as u64);
-        self.rows_written.set(self.rows_written.get() + cursor.rows_written() as u64);
+        let rows = RowCounts { read: cursor.rows_read() as u64, written: cursor.rows_written() as u64 };
+        self.rows.set(self.rows.get() + rows);
     }
 }
 

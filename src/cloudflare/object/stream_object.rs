@@ -22,10 +22,8 @@ use crate::cloudflare::bucket::{self, SegmentBucket};
 use crate::cloudflare::calls::BINDING;
 use crate::cloudflare::clock::{self, Timer};
 use crate::cloudflare::config::Config;
-#[cfg(feature = "counters")]
-use crate::cloudflare::counters;
 use crate::cloudflare::interned::Interned;
-use crate::cloudflare::{budget, log, receiving, reply};
+use crate::cloudflare::{budget, receiving, reply, telemetry};
 use crate::edge::route::stream_path;
 use crate::object::alarm::{RETRY, Rung};
 use crate::object::live::{Park, Sockets};
@@ -163,8 +161,7 @@ impl StreamObject {
     /// A live reader's socket closed or broke.
     #[wasm_bindgen(js_name = readerLeft)]
     pub fn reader_left(&self) {
-        #[cfg(feature = "counters")]
-        let _busy = counters::busy(self.inner.name(), |counts| counts.socket_closes_received += 1);
+        let _busy = telemetry::busy(|| self.inner.name(), |counts| counts.socket_closes_received += 1);
         self.inner.debug("reader_left");
     }
 }
@@ -176,8 +173,7 @@ impl ObjectHost {
         (method, url): (&str, &str),
         body: &[u8],
     ) -> Result<JsValue, JsValue> {
-        #[cfg(feature = "counters")]
-        let _busy = counters::busy(self.name(), |counts| counts.object_requests += 1);
+        let _busy = telemetry::busy(|| self.name(), |counts| counts.object_requests += 1);
         let headers = RequestHeaders::of(request);
         if url == INHERITED_URL {
             return self.inherited(&headers).map(JsValue::from);
@@ -222,8 +218,7 @@ impl ObjectHost {
     }
 
     fn ring(&self) -> Result<(), Failure> {
-        #[cfg(feature = "counters")]
-        let _busy = counters::busy(self.name(), |counts| counts.alarms_rung += 1);
+        let _busy = telemetry::busy(|| self.name(), |counts| counts.alarms_rung += 1);
         let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         match self.object.borrow_mut().ring(&ports, clock::now())? {
@@ -251,13 +246,13 @@ impl ObjectHost {
 
     pub(super) fn rearm_or_log(&self) {
         if let Err(failure) = self.rearm().or_else(|failure| self.ring_again(&failure)) {
-            log::failure(&self.name(), &failure);
+            telemetry::failure(&self.name(), &failure);
         }
     }
 
     /// The platform gives up after six failures, and then nobody would reclaim the stream.
     fn ring_again(&self, failure: &Failure) -> Result<(), Failure> {
-        log::failure(&self.name(), failure);
+        telemetry::failure(&self.name(), failure);
         self.sql.set_alarm(clock::now() + RETRY)
     }
 
@@ -324,7 +319,7 @@ impl ObjectHost {
             && let Err(failure) = self.sql.set_alarm(at)
         {
             // What the request changed is stored, and whatever is left to be done is done on access all the same.
-            log::failure(path, &failure);
+            telemetry::failure(path, &failure);
         }
     }
 
@@ -352,7 +347,7 @@ impl ObjectHost {
             Err(Error::Refused(refusal)) => return Ok(Reply::refused(&refusal)),
             Err(Error::Failed(failure)) => failure,
         };
-        log::failure(&requester.path, &failure);
+        telemetry::failure(&requester.path, &failure);
         Ok(Reply::failed())
     }
 
@@ -362,10 +357,8 @@ impl ObjectHost {
             return;
         }
         let (inner, path) = (Rc::clone(self), path.to_owned());
-        #[cfg(feature = "counters")]
-        let busy = counters::busy(self.name(), |_| {});
+        let busy = telemetry::busy(|| self.name(), |_| {});
         self.state.wait_until(async move {
-            #[cfg(feature = "counters")]
             let _busy = busy;
             let _next_turn = Timer::new(0).over().await;
             inner.announcing.set(false);
@@ -373,7 +366,7 @@ impl ObjectHost {
             let ports = Ports { sql: &inner.sql, sockets: &sockets };
             let told = inner.object.borrow_mut().announce(&ports, clock::now());
             if let Err(failure) = told {
-                log::failure(&path, &failure);
+                telemetry::failure(&path, &failure);
             }
         });
     }

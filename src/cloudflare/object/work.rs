@@ -4,13 +4,12 @@ use std::rc::Rc;
 
 use super::stream_object::ObjectHost;
 use crate::cloudflare::clock::{self, Timer};
-#[cfg(feature = "counters")]
-use crate::cloudflare::counters;
-use crate::cloudflare::log;
+use crate::cloudflare::telemetry;
 use crate::object::Ports;
 use crate::object::alarm::RETRY;
 use crate::object::rotation::Work;
 use crate::storage::Failure;
+use crate::telemetry::counts::RowCounts;
 
 impl ObjectHost {
     /// Does what there is to do in the bucket, in a later turn: the writer's answer does not wait for it.
@@ -27,13 +26,12 @@ impl ObjectHost {
 
     /// Rotates what is due and deletes what nobody can read any more, one thing after the other.
     pub(super) async fn work(self: &Rc<Self>) {
-        #[cfg(feature = "counters")]
-        let _busy = counters::busy(self.name(), |_| {});
+        let _busy = telemetry::busy(|| self.name(), |_| {});
         let worked = self.work_until_done().await;
         self.working.set(false);
         self.rests_until.set(0);
         if let Err(failure) = worked {
-            log::failure(&self.name(), &failure);
+            telemetry::failure(&self.name(), &failure);
             // Not with each request that comes until then: every try writes a segment, and the alarm a row.
             self.rests_until.set(clock::now() + RETRY);
         }
@@ -47,8 +45,8 @@ impl ObjectHost {
         let mut rows_read = 0;
         loop {
             let work = self.object.borrow_mut().next_work(&ports)?;
-            rows_read += self.sql.take_row_counts().0;
-            let event = match work {
+            rows_read += self.sql.take_row_counts().read;
+            let (event, segment) = match work {
                 None => return Ok(()),
                 Some(Work::Encode) => {
                     let _next_turn = Timer::new(0).over().await;
@@ -66,8 +64,8 @@ impl ObjectHost {
                 }
             };
             if self.config.debug {
-                let (read_then, rows_written) = self.sql.take_row_counts();
-                log::worked(&self.name(), event, (rows_read + read_then, rows_written));
+                let rows = RowCounts { read: rows_read, written: 0 } + self.sql.take_row_counts();
+                telemetry::worked(&self.name(), event, segment, rows);
             }
             rows_read = 0;
             self.chores_soon();

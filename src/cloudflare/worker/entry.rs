@@ -18,7 +18,7 @@ use super::rate_limit;
 use super::upstream;
 use crate::cloudflare::calls::unreached;
 use crate::cloudflare::config::{self, Config, settings};
-use crate::cloudflare::{clock, log, receiving, reply};
+use crate::cloudflare::{clock, receiving, reply, telemetry};
 use crate::edge::access::Access;
 use crate::edge::admin::Admin;
 use crate::edge::auth::{Credential, Weighed, weigh};
@@ -64,7 +64,7 @@ impl Edge {
     #[wasm_bindgen(constructor)]
     pub fn new(env: Env) -> Edge {
         for (old, new) in config::renamed(&env) {
-            log::renamed(old, new);
+            telemetry::renamed(old, new);
         }
         let settings = settings(&env);
         receiving::configure(&env);
@@ -78,7 +78,7 @@ impl Edge {
             is_limited: rate_limit::are_bound(&env),
             env,
         };
-        log::configured(&inner.access, &inner.cors, inner.is_limited, inner.config.debug);
+        telemetry::configured(&inner.access, &inner.cors, inner.is_limited, inner.config.debug);
         Edge { inner: Rc::new(inner) }
     }
 
@@ -103,8 +103,7 @@ impl Edge {
     /// The path of the stream whose object answers this request alone; `None` if [`Edge::answer`] is to be asked.
     #[wasm_bindgen(js_name = passedOnTo)]
     pub fn passed_on_to(&self, method: &str, url: &str, decisive: Option<String>) -> Option<String> {
-        #[cfg(feature = "counters")]
-        crate::cloudflare::counters::arrived(url);
+        telemetry::arrived(url);
         let inner = &self.inner;
         if inner.is_limited {
             return None;
@@ -143,8 +142,7 @@ impl Edge {
         request: Request,
         context: worker::worker_sys::Context,
     ) -> Result<Response, JsValue> {
-        #[cfg(feature = "counters")]
-        if let Some(answer) = crate::cloudflare::counters::told_at(&request.url()) {
+        if let Some(answer) = telemetry::counts_for(&request) {
             return answer;
         }
         let inner = Rc::clone(&self.inner);
@@ -155,7 +153,7 @@ impl Edge {
     pub fn unreached(&self, method: &str, path: &str, error: &JsValue) -> Result<Option<Response>, JsValue> {
         let failure = unreached(error);
         if parse(method).is_safe() {
-            log::failure(path, &failure);
+            telemetry::failure(path, &failure);
             return Ok(None);
         }
         upstream::unavailable(path, self.inner.reader(), &failure).map(Some)

@@ -11,7 +11,7 @@ use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use worker::{Context, Env};
 
 use crate::cloudflare::clock::{self, Timer};
-use crate::cloudflare::{config, log};
+use crate::cloudflare::{config, telemetry};
 use crate::edge::kept::Kept;
 use crate::edge::keyring::{Check, Keyring, Learnt, digest};
 use crate::edge::project::{Key, Project, parse_public};
@@ -140,17 +140,17 @@ async fn project(env: &Env, name: &str) -> Learnt<Rc<Project>> {
         Ok(Some(text)) => text,
         Ok(None) => return Learnt::Nothing,
         Err(error) => {
-            log::failure(name, &Failure::new(operation, format_args!("{error:?}")));
+            telemetry::failure(name, &Failure::new(operation, format_args!("{error:?}")));
             return Learnt::Failed;
         }
     };
     match Project::parse(&text) {
         Ok(project) => {
-            log::misconfigured(operation, &format!("project {name}"), project.cors.as_ref());
+            telemetry::misconfigured(operation, &format!("project {name}"), project.cors.as_ref());
             Learnt::Found(Rc::new(project))
         }
         Err(why) => {
-            log::failure(name, &Failure::new(operation, why));
+            telemetry::failure(name, &Failure::new(operation, why));
             Learnt::Nothing
         }
     }
@@ -158,8 +158,7 @@ async fn project(env: &Env, name: &str) -> Learnt<Rc<Project>> {
 
 async fn project_text(env: &Env, name: &str) -> Result<Option<String>, JsValue> {
     let Some(namespace) = config::projects(env) else { return Ok(None) };
-    #[cfg(feature = "counters")]
-    crate::cloudflare::counters::add(|counts| counts.kv_reads += 1);
+    telemetry::count(|counts| counts.kv_reads += 1);
     let namespace: Namespace = namespace.unchecked_into();
     Ok(JsFuture::from(namespace.get(&format!("{KEY_PREFIX}{name}"))?).await?.as_string())
 }
@@ -167,7 +166,7 @@ async fn project_text(env: &Env, name: &str) -> Result<Option<String>, JsValue> 
 /// Asks a key server.
 async fn keys(url: &str) -> Learnt<Vec<Rc<Key>>> {
     let failed = |cause: &str| {
-        log::failure(url, &Failure::new("fetch keys", cause));
+        telemetry::failure(url, &Failure::new("fetch keys", cause));
         Learnt::Failed
     };
     match JsFuture::from(fetch_text(url, KEY_SET_MAX_BYTES, KEY_SET_TIMEOUT as f64)).await {

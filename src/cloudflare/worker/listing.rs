@@ -7,7 +7,7 @@ use wasm_bindgen_futures::JsFuture;
 use worker::Env;
 
 use crate::cloudflare::calls::{BINDING, unreached};
-use crate::cloudflare::log;
+use crate::cloudflare::telemetry;
 use crate::edge::listing::Listing;
 use crate::protocol::listing::{Described, Page};
 use crate::protocol::reply::Reply;
@@ -25,7 +25,7 @@ pub(super) async fn answer(env: &Env, listing: &Listing) -> Reply {
     match page(env, listing).await {
         Ok(page) => Reply::page(&page),
         Err(failure) => {
-            log::failure(&listing.registry, &failure);
+            telemetry::failure(&listing.registry, &failure);
             Reply::unavailable()
         }
     }
@@ -52,7 +52,7 @@ fn shown(path: &str, described: &JsValue) -> Option<Box<RawValue>> {
         return None;
     }
     described.as_string().and_then(|json| RawValue::from_string(json).ok()).or_else(|| {
-        log::failure(path, &unreached(described));
+        telemetry::failure(path, &unreached(described));
         Some(Described { path, ..Described::default() }.to_json())
     })
 }

@@ -7,7 +7,7 @@ use wasm_bindgen_futures::JsFuture;
 use worker::Env;
 
 use crate::cloudflare::calls::{BINDING, unreached};
-use crate::cloudflare::{bucket, log};
+use crate::cloudflare::{bucket, telemetry};
 use crate::protocol::orphans::{Ask, Page};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
@@ -28,7 +28,7 @@ pub(super) async fn answer(env: &Env, ask: &Ask) -> Reply {
     match page(env, &bucket, ask).await {
         Ok(page) => Reply::page(&page),
         Err(failure) => {
-            log::failure("", &failure);
+            telemetry::failure("", &failure);
             Reply::failed()
         }
     }
@@ -48,7 +48,7 @@ async fn page(env: &Env, bucket: &bucket::SegmentBucket, ask: &Ask) -> Result<Pa
     for ((path, segments), answer) in listed.streams.into_iter().zip(answers.iter()) {
         let unknown = strings(&answer);
         if unknown.is_none() {
-            log::failure(path.as_str(), &unreached(&answer));
+            telemetry::failure(path.as_str(), &unreached(&answer));
         }
         page.take(segments, unknown.as_deref());
     }

@@ -6,7 +6,7 @@ use wasm_bindgen_futures::JsFuture;
 use worker::Env;
 
 use crate::cloudflare::config::binding;
-use crate::cloudflare::log;
+use crate::cloudflare::telemetry;
 use crate::edge::keyring::counted_as;
 use crate::protocol::refusal::Refusal;
 use crate::storage::Failure;
@@ -55,7 +55,7 @@ async fn hold_one(env: &Env, name: &str, key: &str) -> Result<(), Refusal> {
         Ok(false) => Err(Refusal::TooManyRequests { after_seconds: PERIOD_SECONDS }),
         Err(error) => {
             // Settings are for the cost; what they fail at must not cost the service.
-            log::failure("", &Failure::new("hold limit", format_args!("{name}: {error:?}")));
+            telemetry::failure("", &Failure::new("hold limit", format_args!("{name}: {error:?}")));
             Ok(())
         }
     }

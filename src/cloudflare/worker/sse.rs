@@ -17,7 +17,7 @@ use super::forward::Asked;
 use super::sse_client::Client;
 use super::upstream::Upstream;
 use crate::cloudflare::clock::{self, Timer};
-use crate::cloudflare::log;
+use crate::cloudflare::telemetry;
 use crate::edge::cpu::{CpuAllowance, Work};
 use crate::edge::gate::{Bridge, Gate};
 use crate::edge::route::live_url_from;
@@ -133,7 +133,7 @@ enum Ended {
 impl Relay {
     async fn run(self, first: Response) {
         if let Err(failure) = self.pass_on(first).await {
-            log::failure(self.upstream.path(), &failure);
+            telemetry::failure(self.upstream.path(), &failure);
         }
         self.client.end(self.ends.until.min(clock::now() + self.ends.stall)).await;
     }

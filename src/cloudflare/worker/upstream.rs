@@ -7,7 +7,7 @@ use web_sys::{Headers, Request, RequestInit, Response};
 use worker::Env;
 
 use crate::cloudflare::calls::{BINDING, unreached};
-use crate::cloudflare::{log, reply};
+use crate::cloudflare::{reply, telemetry};
 use crate::edge::collapse::Reader;
 use crate::protocol::names::header;
 use crate::protocol::path::StreamPath;
@@ -70,7 +70,7 @@ impl Upstream {
     pub(super) async fn ask_again(&self, request: &Request) -> Result<Response, Failure> {
         match self.ask(request).await {
             Err(failure) => {
-                log::failure(self.path(), &failure);
+                telemetry::failure(self.path(), &failure);
                 self.ask(request).await
             }
             asked => asked,
@@ -81,7 +81,7 @@ impl Upstream {
 /// The answer when the object could not be reached, so that its state is unknown. The scripts of every site see
 /// it only where they see everything.
 pub(super) fn unavailable(path: &str, reader: Reader, failure: &Failure) -> Result<Response, JsValue> {
-    log::failure(path, failure);
+    telemetry::failure(path, failure);
     let answer = Reply::unavailable();
     reply::response(&if reader == Reader::Anyone { answer.with_any_origin() } else { answer })
 }

@@ -6,9 +6,10 @@ use worker::{console_debug, console_error, console_warn};
 use crate::edge::access::Access;
 use crate::edge::cors::Cors;
 use crate::storage::Failure;
+use crate::telemetry::counts::RowCounts;
 
 /// A failure, with what is needed to find it.
-pub(super) fn failure(stream: &str, failure: &Failure) {
+pub(in crate::cloudflare) fn failure(stream: &str, failure: &Failure) {
     let Failure { operation, cause } = failure;
     console_error!(
         "{}",
@@ -18,28 +19,23 @@ pub(super) fn failure(stream: &str, failure: &Failure) {
 
 /// Something happened in an object: it was `loaded` (created, or woken up), a live `reader_left`, it was `reclaimed`
 /// by its alarm, or that was `rearmed`, or several `appended_together`.
-pub(super) fn event(stream: &str, event: &str) {
+pub(in crate::cloudflare) fn event(stream: &str, event: &str) {
     console_debug!("{}", json!({ "level": "debug", "event": event, "stream": stream }));
 }
 
-/// Something was done in the bucket, a segment `rotated` or all up to one `collected`, or orphans were looked for
-/// (`audited`) and deleted (`swept`), or the mirror was told, so that it is `mirrored`: which, and what that read and wrote in
-/// SQLite.
-pub(super) fn worked(
-    stream: &str,
-    (event, segment): (&str, Option<u64>),
-    (rows_read, rows_written): (u64, u64),
-) {
+/// A segment was `rotated`, or all up to one `collected`; orphans were looked for (`audited`) or deleted (`swept`); the mirror was
+/// `mirrored`, and so on: with what that read and wrote in SQLite.
+pub(in crate::cloudflare) fn worked(stream: &str, event: &str, segment: Option<u64>, rows: RowCounts) {
     let line = json!({
         "level": "debug", "event": event, "stream": stream, "segment": segment,
-        "rows_read": rows_read, "rows_written": rows_written,
+        "rows_read": rows.read, "rows_written": rows.written,
     });
     console_debug!("{line}");
 }
 
 /// The edge has read who may do what: a server that is locked says why, and one on which strangers can look up projects
 /// without a limit recommends one.
-pub(super) fn configured(access: &Access, cors: &Cors, is_limited: bool, debug: bool) {
+pub(in crate::cloudflare) fn configured(access: &Access, cors: &Cors, is_limited: bool, debug: bool) {
     match access {
         Access::Locked { detail, .. } => failure("", &Failure::new("configure", detail)),
         Access::Projects(projects) => {
@@ -60,14 +56,14 @@ pub(super) fn configured(access: &Access, cors: &Cors, is_limited: bool, debug: 
 }
 
 /// Sites are listed in a way that allows none.
-pub(super) fn misconfigured(operation: &str, place: &str, cors: Option<&Cors>) {
+pub(in crate::cloudflare) fn misconfigured(operation: &str, place: &str, cors: Option<&Cors>) {
     if let Some(mistakes) = cors.and_then(Cors::mistakes) {
         warning(operation, &format!("{place}: {mistakes}"));
     }
 }
 
 /// A variable or binding is read under a name that it no longer has.
-pub(super) fn renamed(old: &str, new: &str) {
+pub(in crate::cloudflare) fn renamed(old: &str, new: &str) {
     warning("configure", &format!("{old} is now called {new}: rename it; the old name still works"));
 }
 
@@ -76,10 +72,10 @@ fn warning(operation: &str, cause: &str) {
 }
 
 /// A request was served: how many rows that read and wrote, as Cloudflare bills them.
-pub(super) fn served(stream: &str, method: &str, rows_read: u64, rows_written: u64) {
+pub(in crate::cloudflare) fn served(stream: &str, method: &str, rows: RowCounts) {
     let line = json!({
         "level": "debug", "event": "served", "stream": stream, "method": method,
-        "rows_read": rows_read, "rows_written": rows_written,
+        "rows_read": rows.read, "rows_written": rows.written,
     });
     console_debug!("{line}");
 }

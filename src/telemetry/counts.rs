@@ -1,0 +1,42 @@
+//! What happened, in the units that Cloudflare bills.
+
+use std::ops::Add;
+
+use serde::Serialize;
+
+#[derive(Default, Serialize)]
+pub struct Counts {
+    pub worker_requests: u64,
+    pub object_requests: u64,
+    pub alarms_rung: u64,
+    /// Billed as a row written.
+    pub alarms_set: u64,
+    pub rows_read: u64,
+    pub rows_written: u64,
+    pub sockets_opened: u64,
+    pub socket_closes_received: u64,
+    /// Not billed.
+    pub socket_messages_sent: u64,
+    /// Writes and lists of the bucket; deletes are free.
+    pub bucket_class_a: u64,
+    /// Reads of the bucket.
+    pub bucket_class_b: u64,
+    /// Look-ups of projects.
+    pub kv_reads: u64,
+    pub mirror_rows_written: u64,
+}
+
+/// What a request or an effect read and wrote in SQLite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowCounts {
+    pub read: u64,
+    pub written: u64,
+}
+
+impl Add for RowCounts {
+    type Output = RowCounts;
+
+    fn add(self, other: RowCounts) -> RowCounts {
+        RowCounts { read: self.read + other.read, written: self.written + other.written }
+    }
+}
