@@ -79,7 +79,7 @@ impl Object {
     pub fn poll<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Option<Effect> {
         loop {
             // Before the next thing, so that the rows that are logged are those of this one.
-            if let Some(event) = self.lanes.to_log() {
+            if let Some(event) = self.lanes.next_to_log() {
                 return Some(Effect::Log(event));
             }
             let Some(lane) = self.lanes.begin() else { break };
@@ -102,7 +102,7 @@ impl Object {
             self.lanes.awaits_turn = true;
             return Some(Effect::NextTurn);
         }
-        self.lanes.to_log().map(Effect::Log)
+        self.lanes.next_to_log().map(Effect::Log)
     }
 
     /// An effect has ended.
@@ -374,8 +374,8 @@ impl Object {
 
     /// Once all has been done that the alarm rang for, it is set for what comes next.
     fn end_ringing(&mut self, sql: &dyn Sql, now: Millis) {
-        let is_over = self.lanes.are_all_idle() && !self.lanes.awaits_turn && !self.is_any_due(now);
-        if self.lanes.is_ringing && is_over {
+        let is_over = || self.lanes.are_all_idle() && !self.lanes.awaits_turn && !self.is_any_due(now);
+        if self.lanes.is_ringing && is_over() {
             self.lanes.is_ringing = false;
             self.rearm(sql, now);
         }

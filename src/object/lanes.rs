@@ -66,7 +66,7 @@ impl Lanes {
         self.log.push_back(event);
     }
 
-    pub(super) fn to_log(&mut self) -> Option<Event> {
+    pub(super) fn next_to_log(&mut self) -> Option<Event> {
         self.log.pop_front()
     }
 }

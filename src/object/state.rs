@@ -166,7 +166,10 @@ impl Object {
         let (was_live, stream) = match self.state.take_life() {
             Some(Life::Live(stream)) => (true, stream),
             Some(Life::Gone(stream)) => (false, stream),
-            Some(other @ (Life::Unborn | Life::Ended(_))) => return Ok(self.state.put_life(other)),
+            Some(other @ (Life::Unborn | Life::Ended(_))) => {
+                self.state.put_life(other);
+                return Ok(());
+            }
             None => return Ok(()),
         };
         let ended = delete(&stream);

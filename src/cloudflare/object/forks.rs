@@ -7,19 +7,16 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
-use super::chores::Done;
 use super::requester::Requester;
 use super::stream_object::ObjectHost;
 use crate::cloudflare::budget::{self, Payer};
 use crate::cloudflare::calls::unreached;
 use crate::cloudflare::{clock, telemetry};
-use crate::object::alarm::RETRY;
-use crate::object::forks::Asking;
+use crate::object::links::Asking;
 use crate::object::{Answer, Ports};
 use crate::protocol::command::Create;
-use crate::protocol::fork::{Question, Release, Told};
+use crate::protocol::fork::{Question, Told};
 use crate::storage::Failure;
-use crate::storage::forks::Link;
 
 #[wasm_bindgen(module = "/src/cloudflare/js/asking.js")]
 extern "C" {
@@ -44,9 +41,8 @@ impl ObjectHost {
                 let sockets = inner.sockets();
                 let ports = Ports { sql: &inner.sql, sockets: &sockets };
                 let mut object = inner.object.borrow_mut();
-                let created = (requester.path.as_str(), &request);
-                let confirmed = object.confirm(&ports, created, (asking, told), clock::now());
-                inner.follow_up(&requester.path, object);
+                let confirmed = object.confirm(&ports, &requester.path, &request, asking, told, clock::now());
+                inner.follow_up(object);
                 if inner.config.debug {
                     telemetry::worked(&requester.path, "confirmed", None, inner.sql.take_row_counts());
                 }
@@ -60,7 +56,7 @@ impl ObjectHost {
     }
 
     /// Asks another stream.
-    async fn ask(&self, path: &str, question: &Question) -> Result<Told, Failure> {
+    pub(super) async fn ask(&self, path: &str, question: &Question) -> Result<Told, Failure> {
         let asked = ask_stream(&self.namespace, path, &text_of(question)?);
         let told = JsFuture::from(asked).await.map_err(|error| unreached(&error))?;
         read_told(&told.as_string().unwrap_or_default())
@@ -81,7 +77,7 @@ impl ObjectHost {
         let path = self.name();
         let mut object = self.object.borrow_mut();
         let said = object.answer(&ports, &path, &question, clock::now());
-        self.follow_up(&path, object);
+        self.follow_up(object);
         if self.config.debug {
             telemetry::worked(&path, "asked", None, self.sql.take_row_counts());
         }
@@ -93,36 +89,6 @@ impl ObjectHost {
     pub(super) fn thrown(&self, failure: &Failure) -> JsValue {
         telemetry::failure(&self.name(), failure);
         js_sys::Error::new(&failure.to_string()).into()
-    }
-
-    /// Lets sources go.
-    pub(super) async fn release(&self) -> Done {
-        self.release_all().await.map_err(|failure| (failure, clock::now() + RETRY))
-    }
-
-    async fn release_all(&self) -> Result<(), Failure> {
-        let sockets = self.sockets();
-        let ports = Ports { sql: &self.sql, sockets: &sockets };
-        let (mut failed, mut failure): (Option<Link>, Option<Failure>) = (None, None);
-        loop {
-            let next = self.object.borrow_mut().next_release(&ports, failed.as_ref());
-            let before = self.sql.take_row_counts();
-            let Some(link) = next? else { return failure.map_or(Ok(()), Err) };
-            let question =
-                Question::Release(Release { link: link.id.clone(), valid_until: link.valid_until });
-            let told = self.ask(&link.source, &question).await;
-            if told != Ok(Told::Released) {
-                // Whoever does not answer holds up no other.
-                failure = failure.or(Some(Failure::new("release source", format_args!("{told:?}"))));
-                failed = Some(link);
-                continue;
-            }
-            self.object.borrow_mut().let_go(&ports, &link)?;
-            if self.config.debug {
-                let after = self.sql.take_row_counts();
-                telemetry::worked(&self.name(), "released", None, before + after);
-            }
-        }
     }
 }
 

@@ -44,7 +44,7 @@ impl ObjectHost {
         let mut object = self.object.borrow_mut();
         let described = object.described(&ports, &path, clock::now());
         self.log_work("described");
-        self.follow_up(&path, object);
+        self.follow_up(object);
         described
     }
 }

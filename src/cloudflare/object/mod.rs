@@ -1,6 +1,5 @@
 //! The object side: one Durable Object a stream.
 
-mod chores;
 mod debug;
 mod fetch;
 mod forks;
@@ -12,7 +11,7 @@ mod mirror;
 mod orphans;
 mod registry;
 mod requester;
+mod shell;
 mod sockets;
 mod sql;
 mod stream_object;
-mod work;

@@ -32,9 +32,7 @@ impl ObjectHost {
         let deleted = if orphans.is_empty() { Ok(()) } else { bucket.delete(orphans.clone()).await };
         let mut object = self.object.borrow_mut();
         object.swept();
-        if object.may_have_work() {
-            self.work_soon();
-        }
+        self.follow_up(object);
         deleted.map(|()| orphans)
     }
 }

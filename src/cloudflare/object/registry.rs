@@ -6,11 +6,10 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-use super::chores::Done;
 use super::stream_object::{ObjectHost, StreamObject};
 use crate::cloudflare::{clock, telemetry};
 use crate::object::Ports;
-use crate::object::registry::REST_MIN;
+use crate::object::reports::Report;
 use crate::storage::Failure;
 
 #[wasm_bindgen(module = "/src/cloudflare/js/asking.js")]
@@ -27,24 +26,11 @@ impl StreamObject {
 }
 
 impl ObjectHost {
-    /// Tells the registry what it does not know yet.
-    pub(super) async fn report(&self) -> Done {
-        let sockets = self.sockets();
-        let ports = Ports { sql: &self.sql, sockets: &sockets };
-        let soon = |failure| (failure, clock::now() + REST_MIN);
-        loop {
-            let next = self.object.borrow_mut().next_report(&ports);
-            let before = self.sql.take_row_counts();
-            let Some(report) = next.map_err(soon)? else { return Ok(()) };
-            let told = record(&self.namespace, &report.registry, report.words.clone());
-            let told = JsFuture::from(told).await;
-            told.map_err(|error| report.failed(&format!("{error:?}"), clock::now()))?;
-            self.object.borrow_mut().reported(&ports, &report).map_err(soon)?;
-            if self.config.debug {
-                let after = self.sql.take_row_counts();
-                telemetry::worked(&self.name(), "reported", None, before + after);
-            }
-        }
+    /// Tells the registry.
+    pub(super) async fn report(&self, report: &Report) -> Result<(), Failure> {
+        let told = record(&self.namespace, &report.registry, report.words.clone());
+        let told = JsFuture::from(told).await;
+        told.map(drop).map_err(|error| Failure::new("report stream", format_args!("{error:?}")))
     }
 
     /// The registry's part: appends what a stream's object has told it.
@@ -56,7 +42,7 @@ impl ObjectHost {
         let mut object = self.object.borrow_mut();
         let recorded = object.record(&ports, (&path, &clock::random), words, clock::now());
         self.log_work("recorded");
-        self.follow_up(&path, object);
+        self.follow_up(object);
         recorded
     }
 }

@@ -111,6 +111,11 @@ impl Shell {
         }
     }
 
+    /// Whether there is an alarm: one that is ringing is rung again if the object dies.
+    pub(crate) fn has_alarm(&self) -> bool {
+        self.alarm_at.is_some() || self.is_ringing
+    }
+
     fn set_alarm(&mut self, at: Millis) -> Outcome {
         self.alarm_was_refused = self.refuses_alarms;
         if self.refuses_alarms {

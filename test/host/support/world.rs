@@ -389,7 +389,7 @@ impl World {
     pub(crate) fn assert_nothing_is_forgotten(&self) {
         let settings = Settings { mirrors: false, registries: Registries::Off, ..self.settings };
         let work = self.left_to_do(settings);
-        assert!(work.is_empty() || self.alarm_at().is_some(), "no alarm for {work:?}");
+        assert!(work.is_empty() || self.shell.has_alarm(), "no alarm for {work:?}");
     }
 
     /// The same of an end that the registry does not know.
@@ -397,7 +397,7 @@ impl World {
     pub(crate) fn assert_no_end_is_forgotten(&self) {
         let settings = Settings { mirrors: false, segments: None, ..self.settings };
         let is_end = !self.left_to_do(settings).is_empty() && self.sql.has_ended();
-        assert!(!is_end || self.alarm_at().is_some(), "no alarm for the end");
+        assert!(!is_end || self.shell.has_alarm(), "no alarm for the end");
     }
 
     /// Bounds of the object.
