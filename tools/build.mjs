@@ -44,7 +44,7 @@ writeFileSync(glue, readFileSync(glue, "utf8").replace("import source ", "import
 const [snippets] = readdirSync(join(scratch, "snippets"))
 for (const file of ["worker.js", "rehearsal.js", "group_commit.js"]) {
   const text = readFileSync(join(root, "src/cloudflare/js", file), "utf8")
-  writeFileSync(join(scratch, file), text.replace(/"\.\/(respond|collapse|budget|receiving|sending|stalls)\.js"/g, `"./snippets/${snippets}/src/cloudflare/js/$1.js"`))
+  writeFileSync(join(scratch, file), text.replace(/"\.\/(respond|calls|collapse|budget|receiving|sending|stalls)\.js"/g, `"./snippets/${snippets}/src/cloudflare/js/$1.js"`))
 }
 run(bin("esbuild"), [
   join(scratch, "worker.js"),

@@ -1,13 +1,80 @@
-//! Calls of Durable Objects: where they are found, and what it means that one could not be reached.
+//! Sends calls to Durable Objects, for the Worker and for objects. An answer that this build does not know is a failure like
+//! one that did not come: the caller asks later.
 
+use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::Response;
 
+use super::reply;
+use crate::protocol::call::{Answered, Call};
 use crate::storage::Failure;
 
 /// The binding of the streams' objects.
 pub(super) const BINDING: &str = "STREAMS";
 
+#[wasm_bindgen(module = "/src/cloudflare/js/calls.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = call)]
+    fn call_by_text(namespace: &JsValue, path: &str, text: &str) -> Promise;
+
+    #[wasm_bindgen(js_name = callAll)]
+    fn call_all_by_text(namespace: &JsValue, paths: Vec<String>, texts: Vec<String>) -> Promise;
+
+    #[wasm_bindgen(js_name = callForBytes)]
+    fn call_for_bytes_by_text(namespace: &JsValue, path: &str, text: &str) -> Promise;
+
+    #[wasm_bindgen(js_name = passOn)]
+    fn pass_on_by_text(namespace: &JsValue, path: &str, text: &str, inheriting: JsValue) -> Promise;
+}
+
+/// Calls an object.
+pub(super) async fn call(namespace: &JsValue, path: &str, call: &Call) -> Result<Answered, Failure> {
+    let answered = JsFuture::from(call_by_text(namespace, path, &call.to_json())).await;
+    known(&answered.map_err(|error| unreached(&error))?)
+}
+
+/// Calls several objects at the same time. What each answers, in their order.
+pub(super) async fn call_all(
+    namespace: &JsValue,
+    calls: &[(String, Call)],
+) -> Result<Vec<Result<Answered, Failure>>, Failure> {
+    let (paths, texts) = calls.iter().map(|(path, call)| (path.clone(), call.to_json())).unzip();
+    let answers = JsFuture::from(call_all_by_text(namespace, paths, texts)).await;
+    let answers: Array = answers.map_err(|error| unreached(&error))?.unchecked_into();
+    Ok(answers.iter().map(|answered| known(&answered)).collect())
+}
+
+/// Calls an object whose answer carries bytes: a response, which [`answered_in`] reads.
+pub(super) async fn call_for_bytes(
+    namespace: &JsValue,
+    path: &str,
+    call: &Call,
+) -> Result<Response, Failure> {
+    let answered = JsFuture::from(call_for_bytes_by_text(namespace, path, &call.to_json())).await;
+    answered.map(JsCast::unchecked_into).map_err(|error| unreached(&error))
+}
+
+/// The same without a task in the module: JavaScript hands the response to `inheriting`, and gives what that answers.
+pub(super) fn pass_on(namespace: &JsValue, path: &str, call: &Call, inheriting: JsValue) -> Promise {
+    pass_on_by_text(namespace, path, &call.to_json(), inheriting)
+}
+
+/// What an object has answered that its bytes came with.
+pub(super) fn answered_in(response: &Response) -> Answered {
+    Answered::parse(&reply::answered_in(response))
+}
+
 /// The object could not be asked.
 pub(super) fn unreached(error: &JsValue) -> Failure {
-    Failure::new("ask object", format_args!("{error:?}"))
+    Failure::new("call object", format_args!("{error:?}"))
+}
+
+fn known(answered: &JsValue) -> Result<Answered, Failure> {
+    let Some(text) = answered.as_string() else { return Err(unreached(answered)) };
+    let answered = Answered::parse(&text);
+    if answered == Answered::Unknown {
+        return Err(Failure::new("call object", format_args!("nothing that this build knows: {text:.200}")));
+    }
+    Ok(answered)
 }

@@ -12,8 +12,8 @@ use crate::protocol::names::header;
 use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_HELD};
 use crate::protocol::reply::Reply;
 
-/// Where an object's words stand that come with bytes; no client sees it.
-const TOLD: &str = "told";
+/// The header in which an object answers a call with bytes; no client sees it.
+const ANSWERED: &str = "told";
 
 #[wasm_bindgen(module = "/src/cloudflare/js/respond.js")]
 extern "C" {
@@ -86,15 +86,15 @@ pub(super) fn over(reply: &Reply, body: Option<ReadableStream>) -> Result<Respon
     respond_over(reply.status.as_u16(), &reply.header_lines(), body)
 }
 
-/// What one object tells another, and bytes.
-pub(super) fn told(told: &str, bytes: &[u8], payer: impl FnOnce() -> Payer) -> Result<Response, JsValue> {
-    let response = with_bytes(Reply::TOLD.as_u16(), &format!("{TOLD}\n{told}\n"), bytes, payer)?;
+/// The answer to a call, and bytes.
+pub(super) fn answered(text: &str, bytes: &[u8], payer: impl FnOnce() -> Payer) -> Result<Response, JsValue> {
+    let response = with_bytes(Reply::ANSWERED.as_u16(), &format!("{ANSWERED}\n{text}\n"), bytes, payer)?;
     response.map_or_else(|| self::response(&Reply::refused(&Refusal::Busy { why: TOO_MUCH_IS_HELD })), Ok)
 }
 
-/// What it told.
-pub(super) fn told_by(response: &Response) -> String {
-    response.headers().get(TOLD).ok().flatten().unwrap_or_default()
+/// The text of that answer.
+pub(super) fn answered_in(response: &Response) -> String {
+    response.headers().get(ANSWERED).ok().flatten().unwrap_or_default()
 }
 
 /// A response to HEAD.

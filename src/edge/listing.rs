@@ -1,7 +1,7 @@
 //! Listing: which registry answers, and what of it may be seen.
 
 use super::grant::Grant;
-use crate::protocol::listing::Ask;
+use crate::protocol::listing::ListQuery;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::registry;
 
@@ -11,14 +11,17 @@ pub struct Listing {
     /// The path of the registry.
     pub registry: String,
     /// What it is asked.
-    pub ask: Ask,
+    pub query: ListQuery,
 }
 
 impl Listing {
     /// Takes what is asked, as far as a token allows it. Its project is the one that is listed.
     pub fn of(grant: &Grant, url: &str) -> Result<Listing, Refusal> {
-        let ask = Ask::parse(url)?;
-        let prefix = grant.listable(&ask.prefix)?;
-        Ok(Listing { registry: registry::path_of(grant.project.as_deref()), ask: Ask { prefix, ..ask } })
+        let query = ListQuery::parse(url)?;
+        let prefix = grant.listable(&query.prefix)?;
+        Ok(Listing {
+            registry: registry::path_of(grant.project.as_deref()),
+            query: ListQuery { prefix, ..query },
+        })
     }
 }

@@ -3,7 +3,7 @@
 use http::Method;
 
 use crate::protocol::command::{Query, STREAM_METHODS};
-use crate::protocol::listing::Ask;
+use crate::protocol::listing::ListQuery;
 use crate::protocol::names::{LISTING_PATH, ORPHANS_PATH, STREAM_PREFIX, query};
 use crate::protocol::offset::Offset;
 use crate::protocol::path::StreamPath;
@@ -101,7 +101,7 @@ pub fn in_first_form(url: &str) -> Option<String> {
 pub fn project_named(url: &str) -> Option<String> {
     if path_of(url) == LISTING_PATH {
         // The beginning of a name is no project's.
-        let prefix = Ask::parse(url).ok()?.prefix;
+        let prefix = ListQuery::parse(url).ok()?.prefix;
         return prefix.split_once('/').map(|(project, _)| project.to_owned());
     }
     let path = StreamPath::in_url(path_of(url))?;

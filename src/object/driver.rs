@@ -41,18 +41,20 @@
 
 use super::alarm::Alarm;
 use super::answer::Error;
-use super::effect::{Effect, Event, Outcome};
+use super::effect::{About, Calling, Effect, Event, Outcome};
 use super::lanes::{LANES, Lane};
-use super::links::Releasing;
 use super::live::Sockets;
 use super::pending::RETRY;
 use super::ports::Ports;
+use super::reports::{Report, ToReport};
 use super::rotation::{Collection, Upload, Work};
 use super::segment_index::IndexWork;
 use super::state::{Object, is_read_live};
 use crate::protocol::Millis;
-use crate::protocol::fork::Told;
+use crate::protocol::call::{Answered, Call};
+use crate::protocol::fork::Release;
 use crate::storage::commit::Change;
+use crate::storage::forks::Link;
 use crate::storage::{Failure, Sql};
 use crate::stream::Life;
 
@@ -135,18 +137,12 @@ impl Object {
                     self.has_failed(Lane::Index, failure, delivery.again_at(now), sql, now);
                 }
             },
-            Effect::Report(report) => match outcome.result() {
-                Ok(()) => {
-                    let registries = self.settings.registries;
-                    let done = self.commit(sql, &Change::Report { through: report.through, registries });
-                    self.goes_on(Lane::Registry, done.map(|()| Event::Reported), now + RETRY, sql, now);
-                }
-                Err(failure) => {
-                    let failure = report.failure(&failure.cause);
-                    self.has_failed(Lane::Registry, failure, report.again_at(now), sql, now);
-                }
-            },
-            Effect::Release(releasing) => self.has_asked(sql, &releasing, outcome, now),
+            Effect::Call(Calling { about: About::Report(report), .. }) => {
+                self.has_reported(sql, &report, &outcome, now);
+            }
+            Effect::Call(Calling { about: About::Release(link), .. }) => {
+                self.has_asked(sql, &link, &outcome, now);
+            }
         }
     }
 
@@ -246,7 +242,7 @@ impl Object {
         self.load(sql)?;
         let effect = match (lane, self.settings.segments) {
             _ if !self.may_begin(lane, now) => None,
-            (Lane::Registry, _) => self.reports.next(sql, self.settings.registries)?.map(Effect::Report),
+            (Lane::Registry, _) => self.reports.next(sql, self.settings.registries)?.map(to_report),
             (Lane::Bucket, None) => None,
             (Lane::Bucket, Some(limits)) => {
                 let life = self.state.life().expect("it was loaded above");
@@ -261,7 +257,7 @@ impl Object {
             (Lane::Links, _) => {
                 let fork = self.state.life().and_then(Life::stored).and_then(|stream| stream.fork.as_ref());
                 let own = fork.map_or("", |fork| fork.link.as_str());
-                self.links.next(sql, own)?.map(|link| Effect::Release(Releasing { link }))
+                self.links.next(sql, own)?.map(to_release)
             }
         };
         Ok(effect.map_or(Next::Nothing, Next::Effect))
@@ -313,10 +309,20 @@ impl Object {
         self.settings.mirrors.then_some(now)
     }
 
+    /// The registry was told of the stream's lives.
+    fn has_reported(&mut self, sql: &dyn Sql, report: &Report, outcome: &Outcome, now: Millis) {
+        if *outcome == Outcome::Answered(Answered::Recorded) {
+            let change = Change::Report { through: report.through, registries: self.settings.registries };
+            let done = self.commit(sql, &change).map(|()| Event::Reported);
+            return self.goes_on(Lane::Registry, done, now + RETRY, sql, now);
+        }
+        let failure = report.failure(&format!("{outcome:?}"));
+        self.has_failed(Lane::Registry, failure, report.again_at(now), sql, now);
+    }
+
     /// A source was told that it is no longer needed. One that does not answer holds up no other.
-    fn has_asked(&mut self, sql: &dyn Sql, releasing: &Releasing, outcome: Outcome, now: Millis) {
-        let link = &releasing.link;
-        if outcome == Outcome::Told(Told::Released) {
+    fn has_asked(&mut self, sql: &dyn Sql, link: &Link, outcome: &Outcome, now: Millis) {
+        if *outcome == Outcome::Answered(Answered::Released) {
             let forgone = self.commit(sql, &Change::Forgo { link: &link.id });
             return self.goes_on(Lane::Links, forgone.map(|()| Event::Released), now + RETRY, sql, now);
         }
@@ -398,4 +404,17 @@ impl Object {
             }
         }
     }
+}
+
+fn to_report(ToReport { registry, record, report }: ToReport) -> Effect {
+    Effect::Call(Calling { to: registry, call: Call::Record(record), about: About::Report(report) })
+}
+
+fn to_release(link: Link) -> Effect {
+    let release = Release { link: link.id.clone(), valid_until: link.valid_until };
+    Effect::Call(Calling {
+        to: link.source.clone(),
+        call: Call::Release(release),
+        about: About::Release(link),
+    })
 }

@@ -1,12 +1,12 @@
 //! What the driver (`driver.rs`) has a shell do, and how that ended.
 
-use super::links::Releasing;
 use super::reports::Report;
 use super::rotation::{Collection, Upload};
 use super::segment_index::Delivery;
 use crate::protocol::Millis;
-use crate::protocol::fork::Told;
+use crate::protocol::call::{Answered, Call};
 use crate::storage::Failure;
+use crate::storage::forks::Link;
 
 /// Something to be done outside of the object.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,20 +21,36 @@ pub enum Effect {
     Delete(Collection),
     /// Have the segment index carry out all statements, or none.
     Index(Delivery),
-    /// Tell a registry.
-    Report(Report),
-    /// Tell a source that a fork no longer needs it.
-    Release(Releasing),
+    /// Call another object.
+    Call(Calling),
     /// Log it, at once.
     Log(Event),
+}
+
+/// A call that nobody waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Calling {
+    /// The path of the one who is called.
+    pub to: String,
+    pub call: Call,
+    pub about: About,
+}
+
+/// What a call is for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum About {
+    /// A registry is told of the stream's lives.
+    Report(Report),
+    /// A source is told that a fork no longer needs it.
+    Release(Link),
 }
 
 /// How an effect ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
     Done,
-    /// It was a call, and this is the answer.
-    Told(Told),
+    /// It was a call.
+    Answered(Answered),
     /// It failed, or nobody knows what became of it.
     Failed(Failure),
 }
@@ -62,7 +78,7 @@ impl Outcome {
     /// Whether it was done, where there is no more to know.
     pub(super) fn result(&self) -> Result<(), Failure> {
         match self {
-            Outcome::Done | Outcome::Told(_) => Ok(()),
+            Outcome::Done | Outcome::Answered(_) => Ok(()),
             Outcome::Failed(failure) => Err(failure.clone()),
         }
     }

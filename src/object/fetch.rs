@@ -6,11 +6,13 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::ports::Settings;
+use super::said::Said;
 use super::shapes::Shapes;
 use crate::protocol::Millis;
+use crate::protocol::call::Answered;
 use crate::protocol::command::ReadMode;
 use crate::protocol::content_type::Format;
-use crate::protocol::fork::Inherit;
+use crate::protocol::fork::{Inherit, InheritedEvents};
 use crate::protocol::names::header;
 use crate::protocol::offset::Offset;
 use crate::protocol::reply::Reply;
@@ -102,6 +104,29 @@ pub enum Fetched {
     Failed(Failure),
     /// Its owner has no room to send it.
     Busy,
+}
+
+impl Fetched {
+    /// What an owner has answered.
+    pub fn of(Said { answered, bytes }: Said) -> Result<Fetched, Failure> {
+        match answered {
+            Answered::Inherited(next) => Ok(Fetched::Chunk(Chunk { body: bytes, next, marks: Vec::new() })),
+            Answered::InheritedEvents(InheritedEvents { next, begins }) => {
+                Ok(Fetched::Chunk(Chunk { body: bytes, next, marks: begins }))
+            }
+            Answered::Rotated(hot_from) => Ok(Fetched::Rotated(hot_from)),
+            Answered::Referenced(_)
+            | Answered::Released
+            | Answered::Walked(_)
+            | Answered::Recorded
+            | Answered::Listed(_)
+            | Answered::Described(_)
+            | Answered::Orphans(_)
+            | Answered::Unknown => {
+                Err(Failure::new("read inherited part", "its owner answered something else"))
+            }
+        }
+    }
 }
 
 /// What is read of what was fetched.

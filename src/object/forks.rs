@@ -6,12 +6,14 @@ use super::ends::Ends;
 use super::links::Asking;
 use super::live::Sockets;
 use super::ports::Ports;
+use super::said::Said;
 use super::state::Object;
 use crate::protocol::Millis;
+use crate::protocol::call::{Answered, Call};
 use crate::protocol::command::Create;
 use crate::protocol::fork::{
-    ForkRefusal, ForkRequest, Inherit, Inheritance, InheritedEvents, OWNERS_MAX, Question, REFERENCE_VALID,
-    Reference, Referenced, Release, Told, Walk,
+    ForkRefusal, ForkRequest, Inherit, Inheritance, InheritedEvents, OWNERS_MAX, REFERENCE_VALID, Reference,
+    Referenced, Release, Walk,
 };
 use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;
@@ -24,9 +26,6 @@ use crate::storage::messages::{self, ROW_MAX_BYTES};
 use crate::stream::create::{Creating, fork};
 use crate::stream::fork::{Step, Way, owners, owners_until};
 use crate::stream::{Life, Stream};
-
-/// What a stream says to another, and the bytes that come along.
-pub type Said = (Told, Vec<u8>);
 
 /// The fork's end.
 impl Object {
@@ -60,8 +59,8 @@ impl Object {
             content_type: content_type.map(str::to_owned),
             valid_until,
         };
-        let question = Question::Refer(reference);
-        Ok(Answer::Ask(Asking { path: source.to_owned(), question, link: link.id, way: None }))
+        let call = Call::Refer(reference);
+        Ok(Answer::Ask(Asking { path: source.to_owned(), call, link: link.id, way: None }))
     }
 
     /// Whoever was asked has answered, or nobody knows what became of it.
@@ -71,11 +70,11 @@ impl Object {
         path: &str,
         request: &Create<'_>,
         asking: Asking,
-        told: Result<Told, Failure>,
+        answered: Result<Answered, Failure>,
         now: Millis,
     ) -> Result<Answer, Error> {
         let link = asking.link.clone();
-        let confirmed = self.decide(ports, path, request, asking, told, now);
+        let confirmed = self.decide(ports, path, request, asking, answered, now);
         if !matches!(confirmed, Ok(Answer::Ask(_))) {
             self.links.asked(&link);
         }
@@ -88,22 +87,24 @@ impl Object {
         path: &str,
         request: &Create<'_>,
         asking: Asking,
-        told: Result<Told, Failure>,
+        answered: Result<Answered, Failure>,
         now: Millis,
     ) -> Result<Answer, Error> {
         let Asking { link, way, .. } = asking;
         let asked = request.fork.as_ref().ok_or(Refusal::NotFound)?;
-        let way = match (way, told?) {
-            (None, Told::Referenced(Referenced::Granted(granted))) => Way::of(granted, asked.sub_offset),
-            (None, Told::Referenced(Referenced::Refused(refusal))) => {
+        // It, or the network between, may only be unable to answer for now: so this is no verdict on the fork.
+        let Ok(answered) = answered else { return Err(Refusal::SourceUnavailable.into()) };
+        let way = match (way, answered) {
+            (None, Answered::Referenced(Referenced::Granted(granted))) => Way::of(granted, asked.sub_offset),
+            (None, Answered::Referenced(Referenced::Refused(refusal))) => {
                 self.links.keep_refused(&link);
                 return Err(Refusal::Fork(refusal).into());
             }
-            (Some(mut way), Told::Walked(walked)) => {
+            (Some(mut way), Answered::Walked(walked)) => {
                 way.walked(walked);
                 way
             }
-            (Some(_), Told::Referenced(Referenced::Refused(refusal))) => {
+            (Some(_), Answered::Referenced(Referenced::Refused(refusal))) => {
                 return Err(Refusal::Fork(refusal).into());
             }
             (Some(_) | None, _) => {
@@ -113,8 +114,8 @@ impl Object {
         let granted = match way.step().map_err(Refusal::Fork)? {
             Step::There(granted) => granted,
             Step::Ask(path, walk) => {
-                let question = Question::Walk(walk);
-                return Ok(Answer::Ask(Asking { path, question, link, way: Some(way) }));
+                let call = Call::Walk(walk);
+                return Ok(Answer::Ask(Asking { path, call, link, way: Some(way) }));
             }
         };
         // Somebody else may have been faster, and it may have expired since.
@@ -135,28 +136,8 @@ impl Object {
 
 /// The source's end.
 impl Object {
-    /// Answers another stream.
-    pub fn answer<S: Sockets>(
-        &mut self,
-        ports: &Ports<'_, S>,
-        path: &str,
-        question: &Question,
-        now: Millis,
-    ) -> Result<Said, Failure> {
-        let told = match question {
-            Question::Refer(reference) => Told::Referenced(self.refer(ports, path, reference, now)?),
-            Question::Release(release) => {
-                self.release(ports, release, now)?;
-                Told::Released
-            }
-            Question::Inherit(ask) => return self.inherited(ports, ask),
-            Question::Walk(walk) => self.walk(ports, walk)?,
-        };
-        Ok((told, Vec::new()))
-    }
-
     /// A fork asks to hold this stream.
-    fn refer<S: Sockets>(
+    pub(super) fn refer<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
         path: &str,
@@ -211,7 +192,7 @@ impl Object {
     }
 
     /// A fork lets this stream go, perhaps not for the first time. Without forks, one that was deleted ends.
-    fn release<S: Sockets>(
+    pub(super) fn release<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
         release: &Release,
@@ -238,10 +219,14 @@ impl Object {
     }
 
     /// What a fork has inherited and is still in the hot log.
-    fn inherited<S: Sockets>(&mut self, ports: &Ports<'_, S>, ask: &Inherit) -> Result<Said, Failure> {
+    pub(super) fn inherited<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        ask: &Inherit,
+    ) -> Result<Said, Failure> {
         let stream = self.owned(ports, ask.incarnation)?;
         if ask.from.segment < stream.hot_from {
-            return Ok((Told::Rotated(stream.hot_from), Vec::new()));
+            return Ok(Answered::Rotated(stream.hot_from).into());
         }
         // Offsets that nobody gave lead beyond a segment's end; what is not there was not inherited.
         let until = if ask.until.segment == stream.tail.segment {
@@ -253,26 +238,26 @@ impl Object {
         let format = stream.content_type.format();
         let Chunk { body, next, marks } = messages::read(ports.sql, format, ask.from, until, ask.max_bytes)?;
         if !ask.any_size && body.len() > ask.max_bytes + ROW_MAX_BYTES {
-            return Ok((Told::Inherited(ask.from), Vec::new()));
+            return Ok(Answered::Inherited(ask.from).into());
         }
         let next = if next >= until { ask.until } else { next };
         if !ask.events {
-            return Ok((Told::Inherited(next), body));
+            return Ok(Said { answered: Answered::Inherited(next), bytes: body });
         }
         // Fewer than there are marks: they go into a header.
         let begins = Events::of(format, &body, &marks).begins().to_vec();
-        Ok((Told::InheritedEvents(InheritedEvents { next, begins }), body))
+        Ok(Said { answered: Answered::InheritedEvents(InheritedEvents { next, begins }), bytes: body })
     }
 
     /// Where so many messages or bytes lead, for a fork that is to leave there.
-    fn walk<S: Sockets>(&mut self, ports: &Ports<'_, S>, ask: &Walk) -> Result<Told, Failure> {
+    pub(super) fn walk<S: Sockets>(&mut self, ports: &Ports<'_, S>, ask: &Walk) -> Result<Answered, Failure> {
         let stream = self.owned(ports, ask.incarnation)?;
         let ends = Ends { sql: ports.sql, stream };
         if ask.from.position > ends.end_of(ask.from.segment)? {
             let refusal = ForkRefusal::OffsetBeyond { tail: ask.until };
-            return Ok(Told::Referenced(Referenced::Refused(refusal)));
+            return Ok(Answered::Referenced(Referenced::Refused(refusal)));
         }
-        ends.walk(ask.from, ask.until, ask.count).map(Told::Walked)
+        ends.walk(ask.from, ask.until, ask.count).map(Answered::Walked)
     }
 
     fn owned<S: Sockets>(&mut self, ports: &Ports<'_, S>, incarnation: u64) -> Result<&Stream, Failure> {

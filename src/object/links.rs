@@ -2,7 +2,8 @@
 
 use super::pending::Pending;
 use crate::protocol::Millis;
-use crate::protocol::fork::{Question, REFERENCE_VALID, Release};
+use crate::protocol::call::Call;
+use crate::protocol::fork::REFERENCE_VALID;
 use crate::storage::forks::{self, Link};
 use crate::storage::{Failure, Sql};
 use crate::stream::fork::Way;
@@ -19,7 +20,7 @@ pub struct Asking {
     /// Which stream.
     pub path: String,
     /// What; `Object::answer` answers.
-    pub question: Question,
+    pub call: Call,
     pub(super) link: String,
     /// What the source has granted, once it has, and how far it is from there.
     pub(super) way: Option<Way>,
@@ -142,24 +143,5 @@ impl ForkLinks {
 
     pub(super) fn rest_until(&mut self, at: Millis) {
         self.pending = Pending::RestsUntil(at);
-    }
-}
-
-/// A source to be told that it is no longer needed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Releasing {
-    pub(super) link: Link,
-}
-
-impl Releasing {
-    /// Which stream is told.
-    pub fn source(&self) -> &str {
-        &self.link.source
-    }
-
-    /// What.
-    pub fn question(&self) -> Question {
-        let Link { id, valid_until, .. } = &self.link;
-        Question::Release(Release { link: id.clone(), valid_until: *valid_until })
     }
 }

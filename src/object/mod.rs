@@ -4,6 +4,7 @@
 pub mod ahead;
 mod alarm;
 mod answer;
+mod answering;
 pub mod driver;
 pub mod effect;
 mod ends;
@@ -24,6 +25,7 @@ pub mod reports;
 mod response_head;
 mod retention;
 pub mod rotation;
+pub mod said;
 pub mod segment_index;
 mod serve;
 pub mod shapes;

@@ -13,33 +13,33 @@ use crate::stream::Life;
 
 impl Object {
     /// Which of these keys the stream at `path` does not know.
-    pub fn orphans<S: Sockets>(
+    pub(super) fn orphans<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
         path: &str,
-        keys: Vec<String>,
+        keys: &[String],
     ) -> Result<Vec<String>, Failure> {
         let has_rows = stream_row::has_segments(ports.sql)?;
         let life = self.load(ports.sql)?;
         let mut orphans = Vec::new();
         for key in keys {
-            let named = parse_key(&key).filter(|(of, _, _)| of.as_str() == path);
+            let named = parse_key(key).filter(|(of, _, _)| of.as_str() == path);
             let others = || Failure::new("look for orphans", format_args!("{key} is another stream's"));
             let (_, incarnation, segment) = named.ok_or_else(others)?;
             let row = if has_rows { segments::incarnation(ports.sql, segment)? } else { None };
             if row != Some(incarnation) && !is_ahead(life, incarnation, segment) {
-                orphans.push(key);
+                orphans.push(key.clone());
             }
         }
         Ok(orphans)
     }
 
     /// The same, to delete them: until [`Object::swept`] nothing goes to the bucket.
-    pub fn sweep<S: Sockets>(
+    pub(super) fn sweep<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
         path: &str,
-        keys: Vec<String>,
+        keys: &[String],
     ) -> Result<Vec<String>, Failure> {
         let orphans = self.orphans(ports, path, keys)?;
         self.rotation.sweep();

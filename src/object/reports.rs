@@ -1,7 +1,7 @@
 //! What a stream reports of its lives to its registry. Nothing waits for that, and it may fail for as long as it likes.
 
 use super::pending::Pending;
-use crate::protocol::registry::{Registries, event};
+use crate::protocol::registry::{Record, Registries, RegistryEvent, event};
 use crate::protocol::{Millis, lifetime};
 use crate::storage::registry::{Mark, Unreported, unreported};
 use crate::storage::{Failure, Sql};
@@ -15,31 +15,37 @@ pub const REST_MIN: Millis = 60_000;
 /// How late at the latest.
 pub const REST_MAX: Millis = 3_600_000;
 
-/// What the registry is to be told.
+/// How far the registry knows once it has taken what it is told, and since when it should.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Report {
-    /// The path of the registry.
-    pub registry: String,
-    /// What `Object::record` takes: the stream's path, and then epoch, sequence and text of each event.
-    pub words: Vec<String>,
     pub(super) through: Mark,
     since: Millis,
 }
 
-impl Report {
+/// What there is to report.
+pub(super) struct ToReport {
+    /// The path of the registry.
+    pub(super) registry: String,
+    pub(super) record: Record,
+    pub(super) report: Report,
+}
+
+impl ToReport {
     /// A life is reported from its beginning, also where the registry should know that: so it finds its way back from
     /// whatever became of the registry.
-    fn of(Unreported { path, registry, lives, through, since }: Unreported) -> Report {
-        let mut words = vec![path.clone()];
+    fn of(Unreported { path, registry, lives, through, since }: Unreported) -> ToReport {
+        let mut events = Vec::new();
         for life in lives {
             for operation in life.operations() {
-                let text = event(&path, &life.content_type, life.created_at, *operation);
-                words.extend([life.incarnation.to_string(), operation.seq().to_string(), text]);
+                let message = event(&path, &life.content_type, life.created_at, *operation);
+                events.push(RegistryEvent { incarnation: life.incarnation, seq: operation.seq(), message });
             }
         }
-        Report { registry, words, through, since }
+        ToReport { registry, record: Record { path, events }, report: Report { through, since } }
     }
+}
 
+impl Report {
     /// When it is tried again: the longer the registry should have known, the longer it rests.
     pub fn again_at(&self, now: Millis) -> Millis {
         now + now.saturating_sub(self.since).clamp(REST_MIN, REST_MAX)
@@ -100,9 +106,13 @@ impl Reports {
     }
 
     /// The next thing to report.
-    pub(super) fn next(&mut self, sql: &dyn Sql, registries: Registries) -> Result<Option<Report>, Failure> {
+    pub(super) fn next(
+        &mut self,
+        sql: &dyn Sql,
+        registries: Registries,
+    ) -> Result<Option<ToReport>, Failure> {
         let unreported = unreported(sql, registries, LIVES_AT_ONCE_MAX)?;
         self.pending = if unreported.is_some() { Pending::Maybe } else { Pending::Nothing };
-        Ok(unreported.map(Report::of))
+        Ok(unreported.map(ToReport::of))
     }
 }

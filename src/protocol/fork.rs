@@ -1,4 +1,4 @@
-//! Forks (PROTOCOL.md 4.2): what a PUT asks for, and what the objects of a fork and of its source say to each other.
+//! Forks (PROTOCOL.md 4.2): what a PUT asks for, and what the calls between the objects of a fork and of its source say.
 
 use serde::{Deserialize, Serialize};
 
@@ -73,36 +73,6 @@ pub fn source_path(text: &str) -> Result<StreamPath, Refusal> {
         .ok_or(refused("it must be the path of a stream's URL, such as /v1/stream/my-stream"))?;
     let path = StreamPath::parse(raw).map_err(|_| refused("no stream can have this path"))?;
     if path.is_reserved() { Err(refused("streams of the server itself have no forks")) } else { Ok(path) }
-}
-
-/// What a stream asks another one.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Question {
-    /// Its source: to be there for it.
-    Refer(Reference),
-    /// Its source: not to be there for it any more.
-    Release(Release),
-    /// An owner: for bytes that are not in the bucket.
-    Inherit(Inherit),
-    /// An owner: where a sub-offset leads.
-    Walk(Walk),
-}
-
-/// What the other one says.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Told {
-    /// Whether it is there for it.
-    Referenced(Referenced),
-    /// It is not there for it any more.
-    Released,
-    /// Bytes come along; where to read on.
-    Inherited(Offset),
-    /// The same of bytes that become events, which only an owner can divide.
-    InheritedEvents(InheritedEvents),
-    /// They are in the bucket by now: the first segment that is not.
-    Rotated(u64),
-    /// Where the sub-offset leads.
-    Walked(Walked),
 }
 
 /// Asked of a source: to be there for a fork as long as that is there.

@@ -1,7 +1,6 @@
 //! The listing of streams: what is asked, page by page, and what a page tells.
 
-use serde::Serialize;
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
 
 use super::Millis;
 use super::command::query_of;
@@ -16,9 +15,9 @@ pub const LIMIT_DEFAULT: u64 = 40;
 /// How many at most.
 pub const LIMIT_MAX: u64 = 100;
 
-/// What is asked.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Ask {
+/// What is asked, of the Worker and then of a registry.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ListQuery {
     /// How the paths begin that are wanted.
     pub prefix: String,
     /// After which path; empty for the first page.
@@ -27,9 +26,9 @@ pub struct Ask {
     pub limit: u64,
 }
 
-impl Ask {
+impl ListQuery {
     /// Reads a URL's query.
-    pub fn parse(url: &str) -> Result<Ask, Refusal> {
+    pub fn parse(url: &str) -> Result<ListQuery, Refusal> {
         let (mut prefix, mut after, mut limit, mut token) = (None, None, None, None);
         for (name, value) in form_urlencoded::parse(query_of(url).as_bytes()) {
             let (slot, name) = match &*name {
@@ -62,44 +61,46 @@ impl Ask {
                 Ok(_) | Err(_) => return refused(query::LIMIT, "it must be a whole number from 1 to 100"),
             },
         };
-        Ok(Ask { prefix: prefix.unwrap_or_default(), after: after.unwrap_or_default(), limit })
+        Ok(ListQuery { prefix: prefix.unwrap_or_default(), after: after.unwrap_or_default(), limit })
     }
 }
 
 /// A page of the streams there are.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Page {
     /// What the registry names, in the order of their paths, without those that have ended meanwhile.
-    pub streams: Vec<Box<RawValue>>,
+    pub streams: Vec<Described>,
     /// Where the next page begins; null on the last. A page may have fewer streams than were asked for, or none, and not be
     /// the last.
     pub next: Option<String>,
 }
 
-/// A stream, as it describes itself. Where it did not answer, all but its path is null.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Described<'a> {
-    /// Which.
-    pub path: &'a str,
-    /// Its type.
-    pub content_type: Option<&'a str>,
-    /// When it was created, in milliseconds since the Unix epoch, as in the registry.
-    pub created_at: Option<Millis>,
-    /// Whether it is closed.
-    pub closed: Option<bool>,
-    /// The offset after its last message.
-    #[serde(serialize_with = "as_text")]
-    pub tail: Option<Offset>,
+/// The streams that a registry knows to be there, page by page.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ListedStreams {
+    pub paths: Vec<String>,
+    /// After which path the next page begins; `None` on the last.
+    pub next: Option<String>,
 }
 
-impl Described<'_> {
-    /// The JSON object that stands for it.
-    pub fn to_json(&self) -> Box<RawValue> {
-        serde_json::value::to_raw_value(self).expect("it has neither maps nor floats")
-    }
+/// A stream, as it describes itself. Where it did not answer, all but its path is null.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Described {
+    pub path: String,
+    pub content_type: Option<String>,
+    /// When it was created, in milliseconds since the Unix epoch, as in the registry.
+    pub created_at: Option<Millis>,
+    pub closed: Option<bool>,
+    /// The offset after its last message.
+    #[serde(default, serialize_with = "as_text", deserialize_with = "of_text")]
+    pub tail: Option<Offset>,
 }
 
 fn as_text<S: serde::Serializer>(tail: &Option<Offset>, serializer: S) -> Result<S::Ok, S::Error> {
     tail.map(|tail| tail.to_string()).serialize(serializer)
+}
+
+fn of_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Offset>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.as_deref().and_then(Offset::parse))
 }

@@ -3,6 +3,7 @@
 pub mod bridge;
 mod browser;
 pub mod cache_policy;
+pub mod call;
 pub mod command;
 pub mod content_type;
 pub mod cors;

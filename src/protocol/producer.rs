@@ -27,7 +27,7 @@ impl Producer {
         match (id, epoch, seq) {
             (None, None, None) => Ok(None),
             (Some(id), Some(epoch), Some(seq)) => {
-                if id.is_empty() || id.len() > PRODUCER_ID_MAX_BYTES {
+                if !is_id(&id) {
                     return Err(Refusal::InvalidHeader {
                         name: "Producer-Id",
                         why: "it must have 1 to 1,024 bytes",
@@ -43,6 +43,11 @@ impl Producer {
             }),
         }
     }
+}
+
+/// Whether this can be the id of a producer.
+pub fn is_id(id: &str) -> bool {
+    (1..=PRODUCER_ID_MAX_BYTES).contains(&id.len())
 }
 
 fn number(name: &'static str, text: &str) -> Result<u64, Refusal> {

@@ -53,6 +53,8 @@ pub enum Refusal {
     Fork(ForkRefusal),
     /// The stream is being created as a fork too many times at once.
     TooManyForks,
+    /// A stream that is asked before a fork is created did not answer, or not in a way that this build knows.
+    SourceUnavailable,
     /// A body that holds nothing (PROTOCOL.md 5.2).
     EmptyBody,
     /// A JSON batch that holds nothing (PROTOCOL.md 9.1.3).
@@ -156,6 +158,8 @@ const ENCODED_BODY: &str = "The body has a Content-Encoding, which the server do
 const GONE: &str = "The stream was deleted; only its forks can still be read.";
 const HELD_BY_FORKS: &str = "The stream was deleted but has forks: use another URL until they are deleted.";
 const TOO_MANY_FORKS: &str = "This fork is being created too many times at once: try again in a moment.";
+const SOURCE_UNAVAILABLE: &str =
+    "The stream at Stream-Forked-From did not answer, so nothing was created: send the same request again.";
 const TOO_MANY_READERS: &str = "The stream has all the live readers it can hold: try again later.";
 /// Why there is no room for an answer.
 pub const TOO_MUCH_IS_HELD: &str =
@@ -185,6 +189,7 @@ impl Refusal {
             Refusal::HeldByForks => "held_by_forks",
             Refusal::Fork(refusal) => refusal.code(),
             Refusal::TooManyForks => "too_many_forks",
+            Refusal::SourceUnavailable => "source_unavailable",
             Refusal::EmptyBody => "empty_body",
             Refusal::EmptyBatch => "empty_batch",
             Refusal::InvalidJson { .. } => "invalid_json",
@@ -232,6 +237,7 @@ impl Refusal {
             Refusal::HeldByForks => HELD_BY_FORKS.into(),
             Refusal::Fork(refusal) => refusal.message(),
             Refusal::TooManyForks => TOO_MANY_FORKS.into(),
+            Refusal::SourceUnavailable => SOURCE_UNAVAILABLE.into(),
             Refusal::EmptyBody => "The body is empty: send data, or Stream-Closed: true to close.".into(),
             Refusal::EmptyBatch => "The batch is empty: send an array with at least one message.".into(),
             Refusal::InvalidJson { why } => format!("The body must be JSON: {why}."),

@@ -33,6 +33,7 @@ impl Reply {
             Refusal::TooManyReaders
             | Refusal::Busy { .. }
             | Refusal::TooManyForks
+            | Refusal::SourceUnavailable
             | Refusal::KeysUnavailable => reply.with(header::RETRY_AFTER, RETRY_AFTER_SECONDS),
             Refusal::TooManyRequests { after_seconds } => {
                 reply.with(header::RETRY_AFTER, after_seconds.to_string())

@@ -1,6 +1,8 @@
 //! Registries: the server's own streams, which say what streams there are. Each life of a stream is one insert and, once it
 //! has ended, one delete.
 
+use serde::{Deserialize, Serialize};
+
 use super::Millis;
 use super::names::REGISTRY_SEGMENT;
 use super::path::StreamPath;
@@ -60,6 +62,25 @@ impl Operation {
             Operation::Delete => "delete",
         }
     }
+}
+
+/// What a stream reports to its registry: its lives, as events in their order.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The path of the stream, which is the producer of its events.
+    pub path: String,
+    pub events: Vec<RegistryEvent>,
+}
+
+/// An event, as its producer appends it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RegistryEvent {
+    /// Which life: the producer's epoch.
+    pub incarnation: u64,
+    /// [`Operation::seq`].
+    pub seq: u64,
+    /// [`event`].
+    pub message: String,
 }
 
 /// An event of a registry: the JSON message that it has for it.

@@ -58,8 +58,8 @@ impl Reply {
 
     /// There is no room for an answer, or nobody to give it: it is to be asked for again.
     pub const LATER: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
-    /// What an object tells another one.
-    pub const TOLD: StatusCode = StatusCode::OK;
+    /// What an object answers another one, with bytes.
+    pub const ANSWERED: StatusCode = StatusCode::OK;
     /// A long-poll for which nothing came.
     pub const NOTHING_NEW: StatusCode = StatusCode::NO_CONTENT;
 
@@ -341,6 +341,7 @@ pub(super) fn status(refusal: &Refusal) -> StatusCode {
         Refusal::TooManyReaders
         | Refusal::Busy { .. }
         | Refusal::TooManyForks
+        | Refusal::SourceUnavailable
         | Refusal::KeysUnavailable
         | Refusal::NotConfigured { .. } => StatusCode::SERVICE_UNAVAILABLE,
     }

@@ -3,7 +3,7 @@
 
 use super::{Columns, Failure, Param, Sql, only_row, producers, schema};
 use crate::protocol::Millis;
-use crate::protocol::listing::Ask;
+use crate::protocol::listing::{ListQuery, ListedStreams};
 use crate::protocol::path::StreamPath;
 use crate::protocol::registry::{Operation, Registries};
 
@@ -173,25 +173,16 @@ pub(super) fn reported(sql: &dyn Sql, through: Mark, registries: Registries) -> 
     Ok(())
 }
 
-/// A page of the streams that a registry knows to be there.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Listed {
-    /// Their paths.
-    pub paths: Vec<String>,
-    /// After which path the next page begins; `None` on the last.
-    pub next: Option<String>,
-}
-
 /// Lists streams of a registry by its producers: the last sequence of one says whether it is there.
-pub fn listed(sql: &dyn Sql, ask: &Ask) -> Result<Listed, Failure> {
-    let mut listed = Listed::default();
+pub fn listed(sql: &dyn Sql, query: &ListQuery) -> Result<ListedStreams, Failure> {
+    let mut listed = ListedStreams::default();
     if !producers::any(sql)? {
         return Ok(listed);
     }
     // What comes right after a text is the same with a NUL.
-    let after = if ask.after.is_empty() { String::new() } else { format!("{}\0", ask.after) };
-    let from = Param::Text(ask.prefix.as_str().max(after.as_str()));
-    let end = end_of(&ask.prefix);
+    let after = if query.after.is_empty() { String::new() } else { format!("{}\0", query.after) };
+    let from = Param::Text(query.prefix.as_str().max(after.as_str()));
+    let end = end_of(&query.prefix);
     // Every text is below every blob.
     let end = end.as_deref().map_or(Param::Blob(&[]), Param::Text);
     let (mut rows, mut is_full) = (0, false);
@@ -200,7 +191,7 @@ pub fn listed(sql: &dyn Sql, ask: &Ask) -> Result<Listed, Failure> {
         let mut columns = Columns::new("producers", row);
         let (path, seq) = (columns.text()?, columns.integer()?);
         let is_there = seq == Operation::Insert.seq();
-        if is_there && listed.paths.len() as u64 == ask.limit {
+        if is_there && listed.paths.len() as u64 == query.limit {
             is_full = true;
         }
         if !is_full {

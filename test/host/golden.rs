@@ -4,14 +4,9 @@
 use durable_streams::protocol::bridge::{self, Attachment, BridgeKind, Channel, Place, ReplyHead};
 use durable_streams::protocol::cache_policy::{Audience, CachePolicy};
 use durable_streams::protocol::content_type::Format;
-use durable_streams::protocol::fork::{
-    ForkRefusal, Inherit, Inheritance, InheritedEvents, Question, Reference, Referenced, Release, Told, Walk,
-    Walked,
-};
-use durable_streams::protocol::lifetime::Lifetime;
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::reply::Reply;
-use durable_streams::protocol::sse::{Control, Events, Mark};
+use durable_streams::protocol::sse::{Control, Events};
 use durable_streams::protocol::{cursor, etag, lifetime};
 use durable_streams::storage::messages::{APPEND_MAX_BYTES, ROW_MAX_BYTES};
 use durable_streams::storage::segment_file::{self, Encoded, Header, Index, Writer};
@@ -23,9 +18,6 @@ use crate::support::{Family, Request, World, all_messages};
 
 const START: Offset = Offset { segment: 3, position: 5 };
 const NEXT: Offset = Offset { segment: 3, position: 42 };
-/// The same, as JSON.
-const AT: &str = "{\"read_seq\":3,\"position\":5}";
-const TO: &str = "{\"read_seq\":3,\"position\":42}";
 
 #[test]
 fn offset_text() {
@@ -506,113 +498,4 @@ fn stored_fork() {
             owner("b", 2, 0, at(1, 5), 1)
         )
     );
-}
-
-/// What objects ask each other, and say; during a deploy the other one may be of another version.
-#[test]
-fn what_objects_ask_each_other() {
-    let link = || "e".to_owned();
-    let reference = Reference {
-        link: link(),
-        fork: "b".into(),
-        offset: Some(START),
-        sub_offset: 2,
-        content_type: None,
-        valid_until: 7,
-    };
-    let inherit =
-        Inherit { incarnation: 1, from: START, until: NEXT, max_bytes: 9, any_size: true, events: false };
-    let events = Inherit { events: true, ..inherit.clone() };
-    let walk = Walk { incarnation: 1, from: START, until: NEXT, count: 4 };
-    for (question, text) in [
-        (
-            Question::Refer(reference),
-            format!(
-                "{{\"Refer\":{{\"edge\":\"e\",\"fork\":\"b\",\"offset\":{AT},\"sub_offset\":2,\
-                 \"content_type\":null,\"valid_until\":7}}}}"
-            ),
-        ),
-        (
-            Question::Release(Release { link: link(), valid_until: 7 }),
-            "{\"Release\":{\"edge\":\"e\",\"valid_until\":7}}".to_owned(),
-        ),
-        (
-            Question::Inherit(inherit),
-            format!(
-                "{{\"Inherit\":{{\"incarnation\":1,\"from\":{AT},\"until\":{TO},\"max_bytes\":9,\"any_size\":true}}}}"
-            ),
-        ),
-        (
-            Question::Inherit(events),
-            format!(
-                "{{\"Inherit\":{{\"incarnation\":1,\"from\":{AT},\"until\":{TO},\"max_bytes\":9,\"any_size\":true,\
-                 \"events\":true}}}}"
-            ),
-        ),
-        (
-            Question::Walk(walk),
-            format!("{{\"Walk\":{{\"incarnation\":1,\"from\":{AT},\"until\":{TO},\"count\":4}}}}"),
-        ),
-    ] {
-        assert_eq!(serde_json::to_string(&question).unwrap(), text);
-        assert_eq!(serde_json::from_str::<Question>(&text).unwrap(), question);
-    }
-}
-
-#[test]
-fn what_they_answer() {
-    let granted = Inheritance {
-        content_type: "text/plain".into(),
-        lifetime: Lifetime::Ttl { seconds: 60 },
-        start: START,
-        anchor: NEXT,
-        until: None,
-        owners: Vec::new(),
-    };
-    let refused = |refusal| Told::Referenced(Referenced::Refused(refusal));
-    for (told, text) in [
-        (
-            Told::Referenced(Referenced::Granted(Box::new(granted))),
-            format!(
-                "{{\"Referenced\":{{\"Granted\":{{\"content_type\":\"text/plain\",\"lifetime\":{{\"Ttl\":{{\"seconds\":60}}}},\
-                 \"start\":{AT},\"anchor\":{TO},\"until\":null,\"owners\":[]}}}}}}"
-            ),
-        ),
-        (
-            refused(ForkRefusal::SourceNotFound),
-            "{\"Referenced\":{\"Refused\":\"SourceNotFound\"}}".to_owned(),
-        ),
-        (refused(ForkRefusal::SourceGone), "{\"Referenced\":{\"Refused\":\"SourceGone\"}}".to_owned()),
-        (
-            refused(ForkRefusal::OffsetBeyond { tail: START }),
-            format!("{{\"Referenced\":{{\"Refused\":{{\"OffsetBeyond\":{{\"tail\":{AT}}}}}}}}}"),
-        ),
-        (
-            refused(ForkRefusal::OffsetBefore { start: START }),
-            format!("{{\"Referenced\":{{\"Refused\":{{\"OffsetBefore\":{{\"start\":{AT}}}}}}}}}"),
-        ),
-        (
-            refused(ForkRefusal::SubOffsetBeyond { max: 3 }),
-            "{\"Referenced\":{\"Refused\":{\"SubOffsetBeyond\":{\"max\":3}}}}".to_owned(),
-        ),
-        (
-            refused(ForkRefusal::ContentType { expected: "text/plain".into() }),
-            "{\"Referenced\":{\"Refused\":{\"ContentType\":{\"expected\":\"text/plain\"}}}}".to_owned(),
-        ),
-        (refused(ForkRefusal::TooDeep), "{\"Referenced\":{\"Refused\":\"TooDeep\"}}".to_owned()),
-        (Told::Released, "\"Released\"".to_owned()),
-        (Told::Inherited(NEXT), format!("{{\"Inherited\":{TO}}}")),
-        (
-            Told::InheritedEvents(InheritedEvents {
-                next: NEXT,
-                begins: vec![Mark { at: 1, offset: START }],
-            }),
-            format!("{{\"InheritedEvents\":{{\"next\":{TO},\"begins\":[{{\"at\":1,\"offset\":{AT}}}]}}}}"),
-        ),
-        (Told::Rotated(4), "{\"Rotated\":4}".to_owned()),
-        (Told::Walked(Walked { at: NEXT, left: 1 }), format!("{{\"Walked\":{{\"at\":{TO},\"left\":1}}}}")),
-    ] {
-        assert_eq!(serde_json::to_string(&told).unwrap(), text);
-        assert_eq!(serde_json::from_str::<Told>(&text).unwrap(), told);
-    }
 }

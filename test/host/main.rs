@@ -8,6 +8,7 @@ mod family_model;
 mod fork_simulation;
 #[cfg(test)]
 mod golden;
+mod golden_calls;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

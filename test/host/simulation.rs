@@ -1010,14 +1010,13 @@ impl Simulation {
                     [MirrorFault::Fails, MirrorFault::FailsButStored, MirrorFault::FailsAndArrivesLate];
                 world.mirror.arm(faults[self.random.usize(0..3)]);
             }
-            Effect::Report(_) => self.strike_registry(),
+            Effect::Call(_) => self.strike_registry(),
             Effect::Put(_)
             | Effect::Delete(_)
             | Effect::Index(_)
             | Effect::NextTurn
             | Effect::SetAlarm(_)
-            | Effect::Log(_)
-            | Effect::Release(_) => {}
+            | Effect::Log(_) => {}
         }
     }
 
@@ -1026,7 +1025,7 @@ impl Simulation {
     }
 
     fn report(&mut self) {
-        self.go_on(&|effect| matches!(effect, Effect::Report(_)));
+        self.go_on(&|effect| matches!(effect, Effect::Call(_)));
         self.the_registry_is_in_order();
     }
 

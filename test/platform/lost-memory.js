@@ -11,7 +11,7 @@ export class StreamObject extends built.StreamObject {
     const response = await super.fetch(request)
     if (request.headers.has("lose-memory")) {
       globalThis.__worker_init_state.criticalError = true
-      await super.described()
+      await super.asked('"Describe"')
     }
     return response
   }

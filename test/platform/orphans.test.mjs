@@ -5,7 +5,7 @@ import { once } from "node:events"
 import { createServer } from "node:http"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
-import { orphansOf } from "../../src/cloudflare/js/asking.js"
+import { callAll } from "../../src/cloudflare/js/calls.js"
 import { AUTH_TOKEN, bearer } from "../tokens.mjs"
 import { bucketOf, keyOf, keysOf, messagesOf, rotated } from "./segments.mjs"
 import { CLOSED, JSON_TYPE, LONG_MS, SOON_MS, numbers, root, start, unique } from "./support.mjs"
@@ -271,16 +271,12 @@ describe("the command", () => {
 test("a stream that does not answer is not one without orphans", async () => {
   const failure = new Error("it is broken")
   const streams = {
-    a: { orphans: async (keys, deletes) => [...keys, deletes] },
-    b: { orphans: () => Promise.reject(failure) },
+    a: { asked: async (text) => `answer to ${text}` },
+    b: { asked: () => Promise.reject(failure) },
     get c() {
       throw failure
     },
   }
   const namespace = { getByName: (path) => streams[path] }
-  expect(await orphansOf(namespace, [["a", "1", "2"], ["b", "3"], ["c", "4"]], true)).toEqual([
-    ["1", "2", true],
-    failure,
-    failure,
-  ])
+  expect(await callAll(namespace, ["a", "b", "c"], ["1", "2", "3"])).toEqual(["answer to 1", failure, failure])
 })

@@ -312,15 +312,15 @@ const HANGING_STORIES = {
     await asked("calls/hangs")
     const stream = await created()
     await hurried(stream, { operation: "report stream" })
-    return { stream, left: ["stub.record"] }
+    return { stream, left: ["stub.asked"] }
   },
   "source of a new fork": async () => {
     const source = await created(JSON_TYPE, ["1"])
     const stream = server.stream(unique("fork"))
     await asked("calls/hangs")
     const answer = stream.ask("PUT", { headers: from(source) })
-    await hurried(stream, { operation: "ask object" })
-    expect((await answer).status).toBe(500)
+    await hurried(stream, { operation: "call object" })
+    expect((await answer).status).toBe(503)
     return { stream, left: ["stub.asked"] }
   },
   "source of what a fork reads": async () => {
@@ -330,7 +330,7 @@ const HANGING_STORIES = {
     await server.log.until({ event: "reported", stream: stream.path })
     await asked("calls/hangs")
     const answer = stream.ask("GET", { query: "?offset=-1" })
-    await hurried(stream, { operation: "ask object" })
+    await hurried(stream, { operation: "call object" })
     expect((await answer).status).toBe(500)
     return { stream, left: ["stub.fetch"] }
   },

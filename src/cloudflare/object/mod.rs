@@ -1,15 +1,13 @@
 //! The object side: one Durable Object a stream.
 
+mod answering;
 mod debug;
 mod fetch;
 mod forks;
 #[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]
 mod group_commit;
 mod inherit;
-mod listing;
 mod mirror;
-mod orphans;
-mod registry;
 mod requester;
 mod shell;
 mod sockets;

@@ -9,9 +9,9 @@ use std::task::{Poll, Waker};
 use super::sockets::ObjectSockets;
 use super::stream_object::ObjectHost;
 use crate::cloudflare::clock::{self, Timer};
-use crate::cloudflare::telemetry;
+use crate::cloudflare::{calls, telemetry};
 use crate::object::driver::Rung;
-use crate::object::effect::{Effect, Event, Outcome};
+use crate::object::effect::{Calling, Effect, Event, Outcome};
 use crate::object::{Object, Ports};
 use crate::storage::Failure;
 use crate::telemetry::counts::RowCounts;
@@ -98,12 +98,9 @@ impl ObjectHost {
         let set = match &effect {
             Effect::SetAlarm(at) => self.sql.set_alarm(*at),
             Effect::Log(event) => return self.log(event, std::mem::take(rows)),
-            Effect::NextTurn
-            | Effect::Put(_)
-            | Effect::Delete(_)
-            | Effect::Index(_)
-            | Effect::Report(_)
-            | Effect::Release(_) => return self.begin(effect, std::mem::take(rows)),
+            Effect::NextTurn | Effect::Put(_) | Effect::Delete(_) | Effect::Index(_) | Effect::Call(_) => {
+                return self.begin(effect, std::mem::take(rows));
+            }
         };
         object.done(ports, effect, set.into(), clock::now());
     }
@@ -141,11 +138,10 @@ impl ObjectHost {
                 }
             }
             Effect::Index(delivery) => self.mirror.tell(delivery).await.into(),
-            Effect::Report(report) => self.report(report).await.into(),
-            Effect::Release(releasing) => self
-                .ask(releasing.source(), &releasing.question())
-                .await
-                .map_or_else(Outcome::Failed, Outcome::Told),
+            Effect::Call(Calling { to, call, .. }) => {
+                let answered = calls::call(&self.namespace, to, call).await;
+                answered.map_or_else(Outcome::Failed, Outcome::Answered)
+            }
             Effect::SetAlarm(_) | Effect::Log(_) => Outcome::Done,
         }
     }

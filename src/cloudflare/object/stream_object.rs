@@ -12,8 +12,8 @@ use web_sys::{Request, Response};
 use worker::worker_sys::DurableObjectState;
 use worker::{Env, State};
 
+use super::answering::BYTES_URL;
 use super::fetch::Waiting;
-use super::inherit::INHERITED_URL;
 use super::mirror::Mirror;
 use super::requester::{RequestHeaders, Requester};
 use super::sockets::ObjectSockets;
@@ -128,17 +128,6 @@ impl StreamObject {
         inner.ring().await.map_err(|failure| failure.to_string().into())
     }
 
-    /// Which of these keys of the bucket the stream does not know; with `deletes` they are deleted there.
-    pub async fn orphans(&self, keys: Vec<String>, deletes: bool) -> Result<Vec<String>, JsValue> {
-        let inner = Rc::clone(&self.inner);
-        inner.orphans(keys, deletes).await.map_err(|failure| js_sys::Error::new(&failure.to_string()).into())
-    }
-
-    /// Another stream asks: what it is told.
-    pub fn asked(&self, question: &str) -> Result<String, JsValue> {
-        self.inner.asked(question).map(|(told, _)| told).map_err(|failure| self.inner.thrown(&failure))
-    }
-
     /// A live reader's socket closed or broke.
     #[wasm_bindgen(js_name = readerLeft)]
     pub fn reader_left(&self) {
@@ -156,8 +145,8 @@ impl ObjectHost {
     ) -> Result<JsValue, JsValue> {
         let _busy = telemetry::busy(|| self.name(), |counts| counts.object_requests += 1);
         let headers = RequestHeaders::of(request);
-        if url == INHERITED_URL {
-            return self.inherited(&headers).map(JsValue::from);
+        if url == BYTES_URL {
+            return self.answer_with_bytes(&headers).map(JsValue::from);
         }
         let requester = self.requester(url, &|name| self.has(&headers, name));
         let requester = if method == "GET" { requester.reading(request) } else { requester };

@@ -1,24 +1,14 @@
 //! A listing: the registry says which streams there are, and each stream what it is.
 
-use js_sys::{Array, Promise};
-use serde_json::value::RawValue;
-use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 use worker::Env;
 
-use crate::cloudflare::calls::{BINDING, unreached};
+use crate::cloudflare::calls::{self, BINDING, unreached};
 use crate::cloudflare::telemetry;
 use crate::edge::listing::Listing;
+use crate::protocol::call::{Answered, Call};
 use crate::protocol::listing::{Described, Page};
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
-
-#[wasm_bindgen(module = "/src/cloudflare/js/asking.js")]
-extern "C" {
-    fn list(namespace: &JsValue, registry: &str, ask: Vec<String>) -> Promise;
-
-    fn describe(namespace: &JsValue, paths: Vec<String>) -> Promise;
-}
 
 /// Answers a listing that may be made.
 pub(super) async fn answer(env: &Env, listing: &Listing) -> Reply {
@@ -31,28 +21,25 @@ pub(super) async fn answer(env: &Env, listing: &Listing) -> Reply {
     }
 }
 
-async fn page(env: &Env, Listing { registry, ask }: &Listing) -> Result<Page, Failure> {
+async fn page(env: &Env, Listing { registry, query }: &Listing) -> Result<Page, Failure> {
     let namespace = js_sys::Reflect::get(env, &BINDING.into()).map_err(|error| unreached(&error))?;
-    let asked = vec![ask.prefix.clone(), ask.after.clone(), ask.limit.to_string()];
-    let listed =
-        JsFuture::from(list(&namespace, registry, asked)).await.map_err(|error| unreached(&error))?;
-    let listed: Array = listed.unchecked_into();
-    let mut words = listed.iter().map(|word| word.as_string().unwrap_or_default());
-    let next = words.next().filter(|path| !path.is_empty());
-    let paths: Vec<String> = words.collect();
-    let described = JsFuture::from(describe(&namespace, paths.clone())).await;
-    let described: Array = described.map_err(|error| unreached(&error))?.unchecked_into();
-    let streams = paths.iter().zip(described.iter()).filter_map(|(path, described)| shown(path, &described));
-    Ok(Page { streams: streams.collect(), next })
+    let Answered::Listed(listed) = calls::call(&namespace, registry, &Call::List(query.clone())).await?
+    else {
+        return Err(Failure::new("list streams", "the registry answered what was not asked"));
+    };
+    let described: Vec<_> = listed.paths.into_iter().map(|path| (path, Call::Describe)).collect();
+    let answers = calls::call_all(&namespace, &described).await?;
+    let streams = described.into_iter().zip(answers).filter_map(|((path, _), answer)| shown(path, answer));
+    Ok(Page { streams: streams.collect(), next: listed.next })
 }
 
 /// How a page shows a stream; not at all if it is gone.
-fn shown(path: &str, described: &JsValue) -> Option<Box<RawValue>> {
-    if described.is_undefined() {
-        return None;
-    }
-    described.as_string().and_then(|json| RawValue::from_string(json).ok()).or_else(|| {
-        telemetry::failure(path, &unreached(described));
-        Some(Described { path, ..Described::default() }.to_json())
-    })
+fn shown(path: String, answer: Result<Answered, Failure>) -> Option<Described> {
+    let failure = match answer {
+        Ok(Answered::Described(described)) => return described,
+        Ok(_) => Failure::new("describe stream", "it answered what was not asked"),
+        Err(failure) => failure,
+    };
+    telemetry::failure(&path, &failure);
+    Some(Described { path, ..Described::default() })
 }

@@ -89,6 +89,7 @@ fn refusals() -> Vec<(Refusal, &'static str)> {
         (Refusal::Busy { why: "Because" }, "503 | retry-after: 5 | error: busy"),
         (Refusal::BodyStalled, "408 | error: body_stalled"),
         (Refusal::EncodedBody, "415 | accept-encoding: identity | error: encoded_body"),
+        (Refusal::SourceUnavailable, "503 | retry-after: 5 | error: source_unavailable"),
     ]
 }
 
@@ -128,9 +129,10 @@ fn is_listed(refusal: &Refusal) -> usize {
         Refusal::Busy { .. } => 31,
         Refusal::BodyStalled => 32,
         Refusal::EncodedBody => 33,
-        Refusal::Closed { .. } => 34,
-        Refusal::StreamSeqRegression { .. } => 35,
-        Refusal::UnexpectedOffset { .. } => 36,
+        Refusal::SourceUnavailable => 34,
+        Refusal::Closed { .. } => 35,
+        Refusal::StreamSeqRegression { .. } => 36,
+        Refusal::UnexpectedOffset { .. } => 37,
     }
 }
 
@@ -143,10 +145,10 @@ fn every_refusal() {
         response.assert_is(expected);
         codes.push(refusal.code());
     }
-    assert_eq!(codes.len(), 37, "as many as is_listed has");
+    assert_eq!(codes.len(), 38, "as many as is_listed has");
     codes.sort();
     codes.dedup();
-    assert_eq!(codes.len(), 37, "each has a code of its own");
+    assert_eq!(codes.len(), 38, "each has a code of its own");
 }
 
 /// PROTOCOL.md 4.2, fork creation errors.

@@ -551,7 +551,7 @@ fn a_source_is_deleted_while_its_fork_is_created() {
     let id = begin(&mut family, FORK);
     family.advance(id, Fate::Unanswered);
     family.begin(&Request::parse(DELETE));
-    finish_and_settle(&mut family, id, "500");
+    finish_and_settle(&mut family, id, "503 | retry-after: 5 | error: source_unavailable");
     family.ask("HEAD /v1/stream/a").assert_is("404");
     family.ask(A).assert_is("201 | stream-next-offset: @1_5");
 }

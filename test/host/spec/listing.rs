@@ -7,17 +7,20 @@ use crate::support::{Response, World};
 use durable_streams::edge::grant::{Grant, Scope, Streams};
 use durable_streams::edge::listing::Listing;
 use durable_streams::edge::route::{Route, project_named, route};
-use durable_streams::protocol::listing::{Ask, Described, LIMIT_DEFAULT, LIMIT_MAX, Page};
+use durable_streams::protocol::call::{Answered, Call};
+use durable_streams::protocol::listing::{
+    Described, LIMIT_DEFAULT, LIMIT_MAX, ListQuery, ListedStreams, Page,
+};
 use durable_streams::protocol::refusal::Refusal;
+use durable_streams::protocol::registry::{Record, RegistryEvent};
 use durable_streams::protocol::reply::Reply;
-use durable_streams::storage::registry::{LISTED_ROWS_MAX, Listed};
-use serde_json::value::RawValue;
+use durable_streams::storage::registry::LISTED_ROWS_MAX;
 use serde_json::{Value, json};
 
 const URL: &str = "https://streams.test/v1/streams";
 
-fn ask(prefix: &str, after: &str, limit: u64) -> Ask {
-    Ask { prefix: prefix.to_owned(), after: after.to_owned(), limit }
+fn ask(prefix: &str, after: &str, limit: u64) -> ListQuery {
+    ListQuery { prefix: prefix.to_owned(), after: after.to_owned(), limit }
 }
 
 // What is asked.
@@ -78,7 +81,7 @@ fn what_is_asked() {
         ("?token=abc", Err("token")),
     ];
     for (query, expected) in table {
-        match (Ask::parse(&format!("{URL}{query}")), expected) {
+        match (ListQuery::parse(&format!("{URL}{query}")), expected) {
             (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{query}"),
             (Err(Refusal::InvalidQuery { name, .. }), Err(expected)) => assert_eq!(name, expected, "{query}"),
             (found, expected) => panic!("{query}: {found:?} and not {expected:?}"),
@@ -141,7 +144,7 @@ fn what_a_token_lists() {
         let found = Listing::of(&grant, &format!("{URL}?prefix={prefix}&after=z&limit=7"));
         match expected {
             Ok((registry, prefix)) => {
-                let listing = Listing { registry: registry.to_owned(), ask: ask(prefix, "z", 7) };
+                let listing = Listing { registry: registry.to_owned(), query: ask(prefix, "z", 7) };
                 assert_eq!(found, Ok(listing), "{grant:?} {prefix}");
             }
             Err(()) => assert_eq!(found, Err(Refusal::Forbidden { needs: "manage" }), "{grant:?} {prefix}"),
@@ -155,14 +158,16 @@ fn what_a_token_lists() {
 fn registry(streams: &[(&str, bool)]) -> World {
     let mut world = World::new();
     for (path, is_there) in streams {
-        let words = [*path, "3", "0", "{}", "3", "1", "{}"].map(str::to_owned);
-        world.record(&words[..if *is_there { 4 } else { 7 }]).unwrap();
+        let event = |seq| RegistryEvent { incarnation: 3, seq, message: "{}".to_owned() };
+        let events = if *is_there { vec![event(0)] } else { vec![event(0), event(1)] };
+        let record = Call::Record(Record { path: (*path).to_owned(), events });
+        assert_eq!(world.record(&record.to_json()), Ok(Answered::Recorded));
     }
     world
 }
 
 fn page(world: &mut World, prefix: &str, after: &str, limit: u64) -> (Vec<String>, Option<String>) {
-    let Listed { paths, next } = world.registry.listed(&ask(prefix, after, limit));
+    let ListedStreams { paths, next } = world.registry.listed(&ask(prefix, after, limit));
     (paths, next)
 }
 
@@ -276,10 +281,10 @@ fn what_a_page_says() {
     assert_eq!(world.described().unwrap(), described(true));
     world.run(&["DELETE"]);
     assert_eq!(world.described(), None);
-    let unreached = Described { path: "x\"y", ..Described::default() }.to_json();
+    let unreached = Described { path: "x\"y".to_owned(), ..Described::default() };
     let nothing =
         json!({ "path": "x\"y", "contentType": null, "createdAt": null, "closed": null, "tail": null });
-    let streams = vec![RawValue::from_string(open.clone()).unwrap(), unreached];
+    let streams = vec![serde_json::from_str(&open).unwrap(), unreached];
     let page = Response::of_reply(Reply::page(&Page { streams, next: Some("x".to_owned()) }));
     page.assert_is("200 | content-type: application/json | cache-control: no-store");
     let shown: Value = serde_json::from_str(&page.text()).unwrap();

@@ -7,9 +7,10 @@ use crate::support::registry::RegistryFault;
 use crate::support::sql::Fault;
 use crate::support::world::START;
 use crate::support::{World, check};
-use durable_streams::object::effect::Outcome;
+use durable_streams::object::effect::{About, Outcome};
 use durable_streams::object::pending::RETRY;
 use durable_streams::object::reports::{LIVES_AT_ONCE_MAX, REST_MAX, REST_MIN};
+use durable_streams::protocol::call::{Answered, Call};
 use durable_streams::protocol::path::StreamPath;
 use durable_streams::protocol::registry::{Registries, path_of};
 use durable_streams::stream::rotate::SegmentLimits;
@@ -196,8 +197,9 @@ fn more_lives_than_are_reported_at_once() {
     world.restart();
     let mut reports = 0;
     while let Some(report) = world.next_report() {
-        assert!(report.words.len() as u64 <= 1 + 6 * LIVES_AT_ONCE_MAX);
-        assert_eq!(world.registry.take(&report, world.now), Outcome::Done);
+        let Call::Record(record) = &report.call else { panic!("{report:?}") };
+        assert!(record.events.len() as u64 <= 2 * LIVES_AT_ONCE_MAX);
+        assert_eq!(world.registry.take(&report, world.now), Outcome::Answered(Answered::Recorded));
         world.reported(&report);
         reports += 1;
     }
@@ -213,14 +215,14 @@ fn overtaken_by_the_next_life() {
     let mut world = silent_after(&[TEXT]);
     let first = world.next_report().unwrap();
     world.run(&["DELETE", JSON]);
-    assert_eq!(world.registry.take(&first, world.now), Outcome::Done);
+    assert_eq!(world.registry.take(&first, world.now), Outcome::Answered(Answered::Recorded));
     world.reported(&first);
     assert!(world.sql.tables().contains(&"unreported".to_owned()), "the end is not known");
     world.report();
     let expected = ["insert text/plain 0", "delete text/plain 0", "insert application/json 0"];
     assert_eq!(events(&mut world), expected);
     // An old report that was on its way for long is nothing new.
-    assert_eq!(world.registry.take(&first, world.now), Outcome::Done);
+    assert_eq!(world.registry.take(&first, world.now), Outcome::Answered(Answered::Recorded));
     assert_eq!(events(&mut world), expected);
 }
 
@@ -266,20 +268,24 @@ fn a_registry_that_lost_its_storage() {
     assert_eq!(events(&mut world), ["insert text/plain 0", "delete text/plain 0"]);
 }
 
-/// Half a report is a failure and no event.
+/// Half a report is a failure, or unknown, and no event.
 #[test]
 fn what_is_no_report() {
-    for words in [
-        &[][..],
-        &["a", "1"],
-        &["a", "1", "0"],
-        &["a", "x", "0", "{}"],
-        &["a", "1", "0", "{"],
-        &["", "1", "0", "{}"],
+    for text in [
+        "",
+        r#"{"Record":{"path":"a"}}"#,
+        r#"{"Record":{"path":"a","events":[{"incarnation":1}]}}"#,
+        r#"{"Record":{"path":"a","events":[{"incarnation":1,"seq":0}]}}"#,
+        r#"{"Record":{"path":"a","events":[{"incarnation":"x","seq":0,"message":"{}"}]}}"#,
+        r#"{"Record":{"path":"a","events":[{"incarnation":null,"seq":0,"message":"{}"}]}}"#,
+        r#"{"Record":{"path":"a","events":[{"incarnation":1,"seq":0,"message":"{"}]}}"#,
+        r#"{"Record":{"path":"a","events":[{"incarnation":9007199254740992,"seq":0,"message":"{}"}]}}"#,
+        r#"{"Record":{"path":"","events":[{"incarnation":1,"seq":0,"message":"{}"}]}}"#,
     ] {
         let mut world = world_after(&[]);
-        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        assert!(world.record(&words).is_err(), "{words:?}");
+        let answered = world.record(text);
+        assert!(matches!(answered, Err(_) | Ok(Answered::Unknown)), "{text}: {answered:?}");
+        assert_eq!(events(&mut world), [""; 0], "{text}");
     }
 }
 
@@ -381,7 +387,9 @@ fn a_registry_that_fails_is_left_alone() {
     world.registry.arm(RegistryFault::Fails);
     world.report();
     assert_eq!(world.alarm_at(), Some(world.now + 10 * REST_MIN));
-    let logged = silent_after(&[TEXT, "WAIT 600s"]).next_report().unwrap().failure("no answer");
+    let about = silent_after(&[TEXT, "WAIT 600s"]).next_report().map(|calling| calling.about);
+    let Some(About::Report(report)) = about else { panic!("{about:?}") };
+    let logged = report.failure("no answer");
     assert_eq!(logged.to_string(), "report stream: what happened 2030-01-01T00:00:00Z: no answer");
 }
 

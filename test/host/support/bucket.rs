@@ -52,12 +52,9 @@ impl HostBucket {
                     self.objects.remove(key);
                 }
             }
-            Effect::SetAlarm(_)
-            | Effect::NextTurn
-            | Effect::Index(_)
-            | Effect::Report(_)
-            | Effect::Release(_)
-            | Effect::Log(_) => panic!("{effect:?} is not for the bucket"),
+            Effect::SetAlarm(_) | Effect::NextTurn | Effect::Index(_) | Effect::Call(_) | Effect::Log(_) => {
+                panic!("{effect:?} is not for the bucket")
+            }
         }
     }
 

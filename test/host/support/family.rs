@@ -8,15 +8,16 @@ use std::rc::Rc;
 
 use ::http::Method;
 use durable_streams::edge::route::{Route, route};
-use durable_streams::object::effect::{Effect, Outcome as Ended};
+use durable_streams::object::effect::{Calling, Effect, Outcome as Ended};
 use durable_streams::object::fetch::{Fetch, Fetched, PendingRead};
-use durable_streams::object::forks::Said;
 use durable_streams::object::links::Asking;
 use durable_streams::object::producers::ProducerLimits;
+use durable_streams::object::said::Said;
 use durable_streams::object::{Answer, Error, Object, Ports, Settings};
 use durable_streams::protocol::Millis;
+use durable_streams::protocol::call::{Answered, Call};
 use durable_streams::protocol::command::{Command, Create, Read, RequestHead};
-use durable_streams::protocol::fork::{InheritedEvents, Question, Told};
+use durable_streams::protocol::fork::InheritedEvents;
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::registry::Registries;
 use durable_streams::protocol::reply::Reply;
@@ -44,11 +45,11 @@ pub(crate) struct Family {
     /// What waits, the oldest first.
     pub(crate) tasks: Vec<Task>,
     /// Calls that were held back: nobody waits for their answers.
-    pub(crate) late: Vec<Call>,
+    pub(crate) late: Vec<Sent>,
     settings: Settings,
     random: Rc<RefCell<fastrand::Rng>>,
     tasks_begun: u64,
-    /// Whether what streams say to each other is what a build before `Told::InheritedEvents` says.
+    /// Whether what streams say to each other is what a build before `Answered::InheritedEvents` says.
     pub(crate) has_older_owners: bool,
 }
 
@@ -67,8 +68,12 @@ impl Member {
     }
 }
 
-/// A call from one object to another.
-pub(crate) type Call = (String, Question);
+/// A call from one object to another, at the path of that one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Sent {
+    pub(crate) to: String,
+    pub(crate) call: Call,
+}
 
 /// The number of a task.
 pub(crate) type TaskId = u64;
@@ -84,7 +89,7 @@ pub(crate) struct Task {
 /// What is waited for. Each has two kinds of steps: something happens elsewhere, and the object goes on with it.
 pub(crate) enum Doing {
     /// A fork is created.
-    Create { request: Box<Create<'static>>, asking: Asking, told: Option<Result<Told, Failure>> },
+    Create { request: Box<Create<'static>>, asking: Asking, answered: Option<Result<Answered, Failure>> },
     /// Something is read that is elsewhere.
     Read { request: Read, pending: Box<PendingRead>, fetched: Vec<Fetched> },
     /// What a driver has begun; how it has ended, if it has.
@@ -265,7 +270,7 @@ impl Family {
             }
             (Ok(Answer::Ask(asking)), Command::Create(create)) => {
                 let request = Box::new(create.into_owned());
-                Begun::Waits(self.wait(&path, Doing::Create { request, asking, told: None }))
+                Begun::Waits(self.wait(&path, Doing::Create { request, asking, answered: None }))
             }
             (served, _) => Begun::Done(self.outcome(&path, served)),
         }
@@ -276,9 +281,11 @@ impl Family {
     pub(crate) fn step(&mut self, index: usize, fate: Fate) -> Option<Outcome> {
         let Task { id, path, doing } = self.tasks.remove(index);
         let (doing, outcome) = match doing {
-            Doing::Create { request, asking, told } => self.step_create(&path, (request, asking, told), fate),
+            Doing::Create { request, asking, answered } => {
+                self.step_create(&path, request, asking, answered, fate)
+            }
             Doing::Read { request, pending, fetched } => {
-                self.step_read(&path, (request, pending, fetched), fate)
+                self.step_read(&path, request, pending, fetched, fate)
             }
             Doing::Effect { effect, ended } => (self.step_effect(&path, effect, ended, fate), None),
         };
@@ -297,28 +304,28 @@ impl Family {
             Doing::Effect { effect, ended } => ended.is_none() && *effect != Effect::NextTurn,
             Doing::Create { .. } => false,
         };
-        called.map(|(callee, _)| callee).or((!is_elsewhere).then(|| path.clone()))
+        called.map(|sent| sent.to).or((!is_elsewhere).then(|| path.clone()))
     }
 
     /// The call that the next step of a task makes, if it makes one.
-    pub(crate) fn next_call(&self, index: usize) -> Option<Call> {
+    pub(crate) fn next_call(&self, index: usize) -> Option<Sent> {
         match &self.tasks[index].doing {
-            Doing::Create { asking, told: None, .. } => Some((asking.path.clone(), asking.question.clone())),
+            Doing::Create { asking, answered: None, .. } => Some(sent_by(asking)),
             Doing::Read { pending, fetched, .. } => match pending.fetches.get(fetched.len())? {
-                Fetch::Inherit { path, ask } => Some((path.clone(), Question::Inherit(ask.clone()))),
+                Fetch::Inherit { path, ask } => {
+                    Some(Sent { to: path.clone(), call: Call::Inherit(ask.clone()) })
+                }
                 Fetch::Object { .. } | Fetch::Ending { .. } => None,
             },
-            Doing::Effect { effect: Effect::Release(releasing), ended: None } => {
-                Some((releasing.source().to_owned(), releasing.question()))
-            }
+            Doing::Effect { effect: Effect::Call(calling), ended: None } => Some(sent_by_driver(calling)),
             Doing::Create { .. } | Doing::Effect { .. } => None,
         }
     }
 
     /// A call that was held back arrives.
     pub(crate) fn deliver(&mut self, index: usize) {
-        let call = self.late.remove(index);
-        let _nobody_waits = self.answer(&call);
+        let sent = self.late.remove(index);
+        let _nobody_waits = self.answer(&sent);
     }
 
     /// The object loses its memory, and whatever it waited for; the calls that are on their way arrive some time, or
@@ -409,37 +416,37 @@ impl Family {
 
     // Calls.
 
-    fn call(&mut self, call: Call, fate: Fate) -> Result<Said, Failure> {
+    fn call(&mut self, sent: Sent, fate: Fate) -> Result<Said, Failure> {
         let lost = Failure::new("call", "it was lost");
         match fate {
-            Fate::Arrives => self.answer(&call),
+            Fate::Arrives => self.answer(&sent),
             Fate::Lost => Err(lost),
             Fate::Late => {
-                self.late.push(call);
+                self.late.push(sent);
                 Err(lost)
             }
-            Fate::Unanswered => self.answer(&call).and(Err(lost)),
+            Fate::Unanswered => self.answer(&sent).and(Err(lost)),
             Fate::Twice => {
-                let said = self.answer(&call);
-                self.late.push(call);
+                let said = self.answer(&sent);
+                self.late.push(sent);
                 said
             }
         }
     }
 
     /// What a stream says to another, in the form in which it crosses the platform.
-    fn answer(&mut self, (path, question): &Call) -> Result<Said, Failure> {
-        self.member(path);
-        let text = serde_json::to_string(question).unwrap();
-        let question: Question = serde_json::from_str(&text).unwrap();
-        let said = self.touch(path, |object, ports, now, path| object.answer(ports, path, &question, now));
-        let (mut told, bytes) = said?;
-        if let Told::InheritedEvents(InheritedEvents { next, .. }) = &told
+    fn answer(&mut self, Sent { to, call }: &Sent) -> Result<Said, Failure> {
+        self.member(to);
+        let call = Call::parse(&call.to_json());
+        let said =
+            self.touch(to, |object, ports, now, path| object.answer(ports, path, &call, &String::new, now));
+        let Said { mut answered, bytes } = said?;
+        if let Answered::InheritedEvents(InheritedEvents { next, .. }) = &answered
             && self.has_older_owners
         {
-            told = Told::Inherited(*next);
+            answered = Answered::Inherited(*next);
         }
-        Ok((serde_json::from_str(&serde_json::to_string(&told).unwrap()).unwrap(), bytes))
+        Ok(Said { answered: Answered::parse(&answered.to_json()), bytes })
     }
 
     // Tasks, as `src/cloudflare` carries them out.
@@ -447,18 +454,20 @@ impl Family {
     fn step_create(
         &mut self,
         path: &str,
-        (request, asking, told): (Box<Create<'static>>, Asking, Option<Result<Told, Failure>>),
+        request: Box<Create<'static>>,
+        asking: Asking,
+        answered: Option<Result<Answered, Failure>>,
         fate: Fate,
     ) -> (Option<Doing>, Option<Outcome>) {
-        let Some(told) = told else {
-            let call = (asking.path.clone(), asking.question.clone());
-            let told = Some(self.call(call, fate).map(|(told, _)| told));
-            return (Some(Doing::Create { request, asking, told }), None);
+        let Some(answered) = answered else {
+            let answered = Some(self.call(sent_by(&asking), fate).map(|said| said.answered));
+            return (Some(Doing::Create { request, asking, answered }), None);
         };
-        let confirmed = self
-            .touch(path, |object, ports, now, path| object.confirm(ports, path, &request, asking, told, now));
+        let confirmed = self.touch(path, |object, ports, now, path| {
+            object.confirm(ports, path, &request, asking, answered, now)
+        });
         match confirmed {
-            Ok(Answer::Ask(asking)) => (Some(Doing::Create { request, asking, told: None }), None),
+            Ok(Answer::Ask(asking)) => (Some(Doing::Create { request, asking, answered: None }), None),
             served => (None, Some(self.outcome(path, served))),
         }
     }
@@ -466,7 +475,9 @@ impl Family {
     fn step_read(
         &mut self,
         path: &str,
-        (request, pending, mut fetched): (Read, Box<PendingRead>, Vec<Fetched>),
+        request: Read,
+        pending: Box<PendingRead>,
+        mut fetched: Vec<Fetched>,
         fate: Fate,
     ) -> (Option<Doing>, Option<Outcome>) {
         if let Some(fetch) = pending.fetches.get(fetched.len()) {
@@ -499,16 +510,7 @@ impl Family {
             }
             Fetch::Object { .. } | Fetch::Ending { .. } => Ok(self.bucket.fetch(fetch)),
             Fetch::Inherit { path, ask } => {
-                match self.call((path.clone(), Question::Inherit(ask.clone())), fate)? {
-                    (Told::Inherited(next), body) => {
-                        Ok(Fetched::Chunk(Chunk { body, next, marks: Vec::new() }))
-                    }
-                    (Told::InheritedEvents(InheritedEvents { next, begins }), body) => {
-                        Ok(Fetched::Chunk(Chunk { body, next, marks: begins }))
-                    }
-                    (Told::Rotated(hot_from), _) => Ok(Fetched::Rotated(hot_from)),
-                    (told, _) => panic!("{told:?} is no answer"),
-                }
+                Fetched::of(self.call(Sent { to: path.clone(), call: Call::Inherit(ask.clone()) }, fate)?)
             }
         }
     }
@@ -521,12 +523,12 @@ impl Family {
                 let ended = Some(self.bucket.take(&effect));
                 return Some(Doing::Effect { effect, ended });
             }
-            (Effect::Release(releasing), None) => {
-                let call = (releasing.source().to_owned(), releasing.question());
-                let ended = self.call(call, fate).map_or_else(Ended::Failed, |(told, _)| Ended::Told(told));
+            (Effect::Call(calling), None) => {
+                let said = self.call(sent_by_driver(calling), fate);
+                let ended = said.map_or_else(Ended::Failed, |said| Ended::Answered(said.answered));
                 return Some(Doing::Effect { effect, ended: Some(ended) });
             }
-            (Effect::SetAlarm(_) | Effect::Log(_) | Effect::Index(_) | Effect::Report(_), None) => {
+            (Effect::SetAlarm(_) | Effect::Log(_) | Effect::Index(_), None) => {
                 panic!("{effect:?} is done at once, or there is nobody to tell")
             }
         };
@@ -600,6 +602,14 @@ fn pass_on(
         }
         _ => (fetched, None),
     }
+}
+
+fn sent_by(asking: &Asking) -> Sent {
+    Sent { to: asking.path.clone(), call: asking.call.clone() }
+}
+
+fn sent_by_driver(calling: &Calling) -> Sent {
+    Sent { to: calling.to.clone(), call: calling.call.clone() }
 }
 
 fn answered(reply: Reply) -> Begun {

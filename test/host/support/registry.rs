@@ -1,14 +1,13 @@
 //! The registry: an object of its own, which fails on demand, loses its memory, and is told things late.
 
 use ::http::Method;
-use durable_streams::object::effect::Outcome;
-use durable_streams::object::reports::Report;
+use durable_streams::object::effect::{Calling, Outcome};
 use durable_streams::object::{Answer, Object, Ports, Settings};
 use durable_streams::protocol::Millis;
+use durable_streams::protocol::call::{Answered, Call};
 use durable_streams::protocol::command::{Command, RequestHead};
-use durable_streams::protocol::listing::Ask;
+use durable_streams::protocol::listing::{ListQuery, ListedStreams};
 use durable_streams::storage::Failure;
-use durable_streams::storage::registry::Listed;
 use serde_json::Value;
 
 use super::sockets::HostSockets;
@@ -33,7 +32,7 @@ pub(crate) struct HostRegistry {
     settings: Settings,
     path: Option<String>,
     fault: Option<RegistryFault>,
-    late: Vec<Report>,
+    late: Vec<Calling>,
 }
 
 impl HostRegistry {
@@ -61,20 +60,21 @@ impl HostRegistry {
         self.object = Object::new(self.settings);
     }
 
-    /// Takes a report, and says whether it has.
-    pub(crate) fn take(&mut self, report: &Report, now: Millis) -> Outcome {
+    /// Takes a report: what it answers.
+    pub(crate) fn take(&mut self, calling: &Calling, now: Millis) -> Outcome {
         let fault = self.fault.take();
-        let taken = match fault {
-            None | Some(RegistryFault::FailsButRecorded) => self.record(report, now),
-            Some(RegistryFault::FailsAndArrivesLate) => {
-                self.late.push(report.clone());
-                Ok(())
-            }
-            Some(RegistryFault::Fails) => Ok(()),
-        };
+        let failed = Outcome::Failed(Failure::new("registry", "injected fault"));
         match fault {
-            None => taken.map_or_else(Outcome::Failed, |()| Outcome::Done),
-            Some(_) => Outcome::Failed(Failure::new("registry", "injected fault")),
+            None => self.record(calling, now),
+            Some(RegistryFault::FailsButRecorded) => {
+                let _lost = self.record(calling, now);
+                failed
+            }
+            Some(RegistryFault::FailsAndArrivesLate) => {
+                self.late.push(calling.clone());
+                failed
+            }
+            Some(RegistryFault::Fails) => failed,
         }
     }
 
@@ -88,21 +88,27 @@ impl HostRegistry {
         true
     }
 
-    fn record(&mut self, report: &Report, now: Millis) -> Result<(), Failure> {
-        self.record_words(&report.registry, &report.words, now)
+    fn record(&mut self, calling: &Calling, now: Millis) -> Outcome {
+        let answered = self.answer(&calling.to, &calling.call.to_json(), now);
+        answered.map_or_else(Outcome::Failed, Outcome::Answered)
     }
 
-    pub(crate) fn record_words(&mut self, path: &str, words: &[String], now: Millis) -> Result<(), Failure> {
+    /// What it answers to a call, in the form in which that crosses the platform.
+    pub(crate) fn answer(&mut self, path: &str, text: &str, now: Millis) -> Result<Answered, Failure> {
         let known = self.path.get_or_insert_with(|| path.to_owned());
         assert_eq!(known, path, "a stream is in one registry");
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        self.object.record(&ports, (path, &String::new), words, now)
+        let said = self.object.answer(&ports, path, &Call::parse(text), &String::new, now)?;
+        Ok(Answered::parse(&said.answered.to_json()))
     }
 
     /// What it is asked for a listing.
-    pub(crate) fn listed(&mut self, ask: &Ask) -> Listed {
-        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        self.object.listed(&ports, ask).unwrap()
+    pub(crate) fn listed(&mut self, query: &ListQuery) -> ListedStreams {
+        let path = self.path.clone().unwrap_or_default();
+        match self.answer(&path, &Call::List(query.clone()).to_json(), 0) {
+            Ok(Answered::Listed(listed)) => listed,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Its messages, as somebody reads them who asks for the whole of it; none before the first.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use durable_streams::object::driver::Rung;
-use durable_streams::object::effect::{Effect, Event, Outcome};
+use durable_streams::object::effect::{About, Calling, Effect, Event, Outcome};
 use durable_streams::object::pending::RETRY;
 use durable_streams::object::reports::REST_MAX;
 use durable_streams::object::{Object, Ports};
@@ -50,8 +50,7 @@ impl Shell {
                 | Effect::Put(_)
                 | Effect::Delete(_)
                 | Effect::Index(_)
-                | Effect::Report(_)
-                | Effect::Release(_) => {
+                | Effect::Call(_) => {
                     self.check_begun(&effect, now);
                     begun.push(effect);
                 }
@@ -155,21 +154,21 @@ fn lane(effect: &Effect) -> &'static str {
         Effect::NextTurn => "turns",
         Effect::Put(_) | Effect::Delete(_) => "bucket",
         Effect::Index(_) => "index",
-        Effect::Report(_) => "registry",
-        Effect::Release(_) => "links",
+        Effect::Call(Calling { about: About::Report(_), .. }) => "registry",
+        Effect::Call(Calling { about: About::Release(_), .. }) => "links",
     }
 }
 
 /// What rests when it has failed: all of a lane, but of the links only the one.
 fn what(effect: &Effect) -> String {
     match effect {
-        Effect::Release(releasing) => format!("{releasing:?}"),
+        Effect::Call(Calling { about: About::Release(link), .. }) => format!("{link:?}"),
         Effect::SetAlarm(_)
         | Effect::Log(_)
         | Effect::NextTurn
         | Effect::Put(_)
         | Effect::Delete(_)
         | Effect::Index(_)
-        | Effect::Report(_) => lane(effect).to_owned(),
+        | Effect::Call(_) => lane(effect).to_owned(),
     }
 }

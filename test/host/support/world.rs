@@ -7,13 +7,13 @@ use ::http::Method;
 use durable_streams::edge::access::EdgeSettings;
 use durable_streams::edge::admin::Admin;
 use durable_streams::edge::route::{Route, route, stream_path};
-use durable_streams::object::effect::{Effect, Outcome as Ended};
+use durable_streams::object::effect::{Calling, Effect, Outcome as Ended};
 use durable_streams::object::fetch::Fetched;
 use durable_streams::object::producers::ProducerLimits;
-use durable_streams::object::reports::Report;
 use durable_streams::object::segment_index::Delivery;
 use durable_streams::object::{Answer, Error, Object, Ports, Settings};
 use durable_streams::protocol::Millis;
+use durable_streams::protocol::call::{Answered, Call};
 use durable_streams::protocol::command::{Command, RequestHead};
 use durable_streams::protocol::names::header::STREAM_STRANGER;
 use durable_streams::protocol::refusal::Refusal;
@@ -243,11 +243,9 @@ impl World {
         match &self.under_way[index].0 {
             effect @ (Effect::Put(_) | Effect::Delete(_)) => self.bucket.take(effect),
             Effect::Index(delivery) => self.mirror.take(delivery),
-            Effect::Report(report) => self.registry.take(report, self.now),
+            Effect::Call(calling) => self.registry.take(calling, self.now),
             Effect::NextTurn => Ended::Done,
-            other @ (Effect::SetAlarm(_) | Effect::Log(_) | Effect::Release(_)) => {
-                panic!("{other:?} is done at once, or there is no other stream")
-            }
+            other @ (Effect::SetAlarm(_) | Effect::Log(_)) => panic!("{other:?} is done at once"),
         }
     }
 
@@ -257,8 +255,8 @@ impl World {
             Effect::NextTurn => self.announces,
             Effect::Put(_) | Effect::Delete(_) => self.rotates,
             Effect::Index(_) => self.tells_mirror,
-            Effect::Report(_) => self.reports,
-            Effect::SetAlarm(_) | Effect::Log(_) | Effect::Release(_) => true,
+            Effect::Call(_) => self.reports,
+            Effect::SetAlarm(_) | Effect::Log(_) => true,
         }) {
             let ended = self.carry_out(index);
             self.end(index, ended);
@@ -296,7 +294,7 @@ impl World {
     fn carry_out_all(&mut self, is: &dyn Fn(&Effect) -> bool) {
         while let Some(index) = self.next(is) {
             let ended = self.carry_out(index);
-            let is_done = ended == Ended::Done;
+            let is_done = !matches!(ended, Ended::Failed(_));
             self.end(index, ended);
             if !is_done {
                 break;
@@ -340,19 +338,20 @@ impl World {
 
     /// Reports all there is to report.
     pub(crate) fn report(&mut self) {
-        self.carry_out_all(&|effect| matches!(effect, Effect::Report(_)));
+        self.carry_out_all(&|effect| matches!(effect, Effect::Call(_)));
     }
 
     /// What there is to report.
-    pub(crate) fn next_report(&mut self) -> Option<Report> {
-        let index = self.next(&|effect| matches!(effect, Effect::Report(_)))?;
-        let Effect::Report(report) = &self.under_way[index].0 else { return None };
-        Some(report.clone())
+    pub(crate) fn next_report(&mut self) -> Option<Calling> {
+        let index = self.next(&|effect| matches!(effect, Effect::Call(_)))?;
+        let Effect::Call(calling) = &self.under_way[index].0 else { return None };
+        Some(calling.clone())
     }
 
     /// The registry has been told.
-    pub(crate) fn reported(&mut self, report: &Report) {
-        self.done(&Effect::Report(report.clone()));
+    pub(crate) fn reported(&mut self, calling: &Calling) {
+        let index = self.position(&|effect| matches!(effect, Effect::Call(other) if other == calling));
+        self.end(index.expect("it is under way"), Ended::Answered(Answered::Recorded));
     }
 
     /// The live readers are told, which is the first thing that happens in the next turn.
@@ -373,7 +372,7 @@ impl World {
     fn left_to_do(&self, settings: Settings) -> Vec<Effect> {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
         let mut object = Object::new(settings);
-        object.orphans(&ports, STREAM_PATH, Vec::new()).unwrap();
+        object.answer(&ports, STREAM_PATH, &NO_ORPHANS, &String::new, self.now).unwrap();
         let mut left = Vec::new();
         while let Some(effect) = object.poll(&ports, self.now) {
             match effect {
@@ -406,17 +405,19 @@ impl World {
     }
 
     /// Tells the registry something that the stream did not say.
-    pub(crate) fn record(&mut self, words: &[String]) -> Result<(), Failure> {
-        self.registry.record_words("__registry__", words, self.now)
+    pub(crate) fn record(&mut self, text: &str) -> Result<Answered, Failure> {
+        self.registry.answer("__registry__", text, self.now)
     }
 
     /// The stream as a listing shows it.
     pub(crate) fn described(&mut self) -> Option<String> {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        let described = self.object.described(&ports, STREAM_PATH, self.now).unwrap();
+        let described = self.object.answer(&ports, STREAM_PATH, &Call::Describe, &String::new, self.now);
+        let answered = Answered::parse(&described.unwrap().answered.to_json());
         self.drive();
         self.settle();
-        described
+        let Answered::Described(described) = answered else { panic!("{answered:?}") };
+        described.map(|described| serde_json::to_string(&described).unwrap())
     }
 
     /// The mirror has a row for each segment in the bucket, and no other.
@@ -439,14 +440,20 @@ impl World {
 
     /// Which of these keys the object does not know.
     pub(crate) fn orphans(&mut self, keys: &[String]) -> Result<Vec<String>, Failure> {
-        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        self.object.orphans(&ports, STREAM_PATH, keys.to_vec())
+        self.unknown_of(keys, false)
     }
 
     /// The same, before they are deleted; then comes [`World::swept`].
     pub(crate) fn sweep(&mut self, keys: &[String]) -> Result<Vec<String>, Failure> {
+        self.unknown_of(keys, true)
+    }
+
+    fn unknown_of(&mut self, keys: &[String], deletes: bool) -> Result<Vec<String>, Failure> {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        self.object.sweep(&ports, STREAM_PATH, keys.to_vec())
+        let call = Call::Orphans { keys: keys.to_vec(), deletes };
+        let said = self.object.answer(&ports, STREAM_PATH, &call, &String::new, self.now)?;
+        let Answered::Orphans(orphans) = said.answered else { panic!("{said:?}") };
+        Ok(orphans)
     }
 
     /// They are no longer in the bucket, or they are.
@@ -594,6 +601,9 @@ impl World {
         }
     }
 }
+
+/// Changes nothing, but has the object load the stream.
+const NO_ORPHANS: Call = Call::Orphans { keys: Vec::new(), deletes: false };
 
 fn is_work(effect: &Effect) -> bool {
     matches!(effect, Effect::Put(_) | Effect::Delete(_))

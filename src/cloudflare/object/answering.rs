@@ -1,0 +1,99 @@
+//! Answers calls: of other objects, and of the Worker.
+
+use std::rc::Rc;
+
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::future_to_promise;
+use web_sys::Response;
+
+use super::requester::RequestHeaders;
+use super::stream_object::{ObjectHost, StreamObject};
+use crate::cloudflare::budget::{self, Payer};
+use crate::cloudflare::{clock, reply, telemetry};
+use crate::object::Ports;
+use crate::object::said::Said;
+use crate::protocol::call::{Answered, Call};
+use crate::storage::Failure;
+
+/// Where a call is sent whose answer carries bytes (`calls.js`), and the header that has it.
+pub(super) const BYTES_URL: &str = "https://streams/inherited";
+const CALL: &str = "question";
+
+#[wasm_bindgen]
+impl StreamObject {
+    /// Answers a call: the answer, or the promise of it. Bytes come in a response only.
+    pub fn asked(&self, text: &str) -> Result<JsValue, JsValue> {
+        let inner = Rc::clone(&self.inner);
+        let call = Call::parse(text);
+        let deletes = matches!(call, Call::Orphans { deletes: true, .. });
+        let answered = inner.answer_call(call).map_err(|failure| inner.thrown(&failure))?.answered;
+        if deletes && let Answered::Orphans(orphans) = answered {
+            let deleted = async move {
+                let deleted = inner.delete_orphans(orphans).await;
+                deleted.map(|answered| answered.to_json().into()).map_err(|failure| inner.thrown(&failure))
+            };
+            return Ok(future_to_promise(deleted).into());
+        }
+        Ok(answered.to_json().into())
+    }
+}
+
+impl ObjectHost {
+    /// Answers a call with bytes.
+    pub(super) fn answer_with_bytes(self: &Rc<Self>, headers: &RequestHeaders) -> Result<Response, JsValue> {
+        let call = Call::parse(&headers.get(&CALL.into()).unwrap_or_default());
+        let Said { answered, bytes } = self.answer_call(call).map_err(|failure| self.thrown(&failure))?;
+        reply::answered(&answered.to_json(), &bytes, || Payer::of(&self.name(), String::new()))
+    }
+
+    fn answer_call(self: &Rc<Self>, mut call: Call) -> Result<Said, Failure> {
+        let _busy = telemetry::busy(|| self.name(), |counts| counts.object_requests += 1);
+        if matches!(call, Call::Orphans { .. }) && self.bucket.is_none() {
+            return Err(Failure::new("delete orphans", "there is no bucket"));
+        }
+        if let Call::Inherit(inherit) = &mut call {
+            // The fork knows what its own readers have not read yet, which may be in another isolate.
+            let payer = || Payer::of(&self.name(), String::new());
+            inherit.max_bytes = budget::chunk_bytes(inherit.max_bytes, payer);
+        }
+        let sockets = self.sockets();
+        let ports = Ports { sql: &self.sql, sockets: &sockets };
+        let path = self.name();
+        let mut object = self.object.borrow_mut();
+        let said = object.answer(&ports, &path, &call, &clock::random, clock::now());
+        self.log_work(event_of(&call));
+        self.follow_up(object);
+        said
+    }
+
+    /// One page of the bucket has fewer orphans than the platform deletes at once.
+    async fn delete_orphans(self: &Rc<Self>, orphans: Vec<String>) -> Result<Answered, Failure> {
+        let _busy = telemetry::busy(|| self.name(), |_| {});
+        let deleted = match &self.bucket {
+            Some(bucket) if !orphans.is_empty() => bucket.delete(orphans.clone()).await,
+            Some(_) | None => Ok(()),
+        };
+        let mut object = self.object.borrow_mut();
+        object.swept();
+        self.follow_up(object);
+        deleted.map(|()| Answered::Orphans(orphans))
+    }
+
+    /// A failure, as the caller gets it.
+    fn thrown(&self, failure: &Failure) -> JsValue {
+        telemetry::failure(&self.name(), failure);
+        js_sys::Error::new(&failure.to_string()).into()
+    }
+}
+
+/// What the debug line says that was done.
+fn event_of(call: &Call) -> &'static str {
+    match call {
+        Call::Refer(_) | Call::Release(_) | Call::Walk(_) | Call::Inherit(_) | Call::Unknown => "asked",
+        Call::Record(_) => "recorded",
+        Call::List(_) => "listed",
+        Call::Describe => "described",
+        Call::Orphans { deletes: false, .. } => "audited",
+        Call::Orphans { deletes: true, .. } => "swept",
+    }
+}

@@ -1,0 +1,246 @@
+//! The calls between objects, and of the Worker: during a deployment the other side is of the build before or the build
+//! after. So each text stays as it is, and what a text has more than this build knows is ignored.
+
+use durable_streams::protocol::call::{Answered, Call};
+use durable_streams::protocol::fork::{
+    ForkRefusal, Inherit, Inheritance, InheritedEvents, Owner, Reference, Referenced, Release, Walk, Walked,
+};
+use durable_streams::protocol::lifetime::Lifetime;
+use durable_streams::protocol::listing::{Described, ListQuery, ListedStreams};
+use durable_streams::protocol::offset::Offset;
+use durable_streams::protocol::registry::{Record, RegistryEvent};
+use durable_streams::protocol::sse::Mark;
+use serde_json::{Value, json};
+
+const START: Offset = Offset { segment: 3, position: 5 };
+const NEXT: Offset = Offset { segment: 3, position: 42 };
+/// The same, as JSON.
+const AT: &str = r#"{"read_seq":3,"position":5}"#;
+const TO: &str = r#"{"read_seq":3,"position":42}"#;
+
+/// The JSON of each call.
+fn calls() -> Vec<(Call, String)> {
+    let link = || "e".to_owned();
+    let reference = Reference {
+        link: link(),
+        fork: "b".into(),
+        offset: Some(START),
+        sub_offset: 2,
+        content_type: None,
+        valid_until: 7,
+    };
+    let inherit =
+        Inherit { incarnation: 1, from: START, until: NEXT, max_bytes: 9, any_size: true, events: false };
+    let events = Inherit { events: true, ..inherit.clone() };
+    let walk = Walk { incarnation: 1, from: START, until: NEXT, count: 4 };
+    let event = RegistryEvent { incarnation: 2, seq: 1, message: "{\"a\":1}".into() };
+    let query = ListQuery { prefix: "a/".into(), after: String::new(), limit: 40 };
+    vec![
+        (
+            Call::Refer(reference),
+            format!(
+                r#"{{"Refer":{{"edge":"e","fork":"b","offset":{AT},"sub_offset":2,"content_type":null,"valid_until":7}}}}"#
+            ),
+        ),
+        (
+            Call::Release(Release { link: link(), valid_until: 7 }),
+            r#"{"Release":{"edge":"e","valid_until":7}}"#.to_owned(),
+        ),
+        (
+            Call::Inherit(inherit),
+            format!(
+                r#"{{"Inherit":{{"incarnation":1,"from":{AT},"until":{TO},"max_bytes":9,"any_size":true}}}}"#
+            ),
+        ),
+        (
+            Call::Inherit(events),
+            format!(
+                r#"{{"Inherit":{{"incarnation":1,"from":{AT},"until":{TO},"max_bytes":9,"any_size":true,"events":true}}}}"#
+            ),
+        ),
+        (Call::Walk(walk), format!(r#"{{"Walk":{{"incarnation":1,"from":{AT},"until":{TO},"count":4}}}}"#)),
+        (
+            Call::Record(Record { path: "a/b".into(), events: vec![event] }),
+            r#"{"Record":{"path":"a/b","events":[{"incarnation":2,"seq":1,"message":"{\"a\":1}"}]}}"#
+                .to_owned(),
+        ),
+        (Call::List(query), r#"{"List":{"prefix":"a/","after":"","limit":40}}"#.to_owned()),
+        (Call::Describe, r#""Describe""#.to_owned()),
+        (
+            Call::Orphans { keys: vec!["YQ/1/0".into()], deletes: true },
+            r#"{"Orphans":{"keys":["YQ/1/0"],"deletes":true}}"#.to_owned(),
+        ),
+    ]
+}
+
+/// The JSON of each answer.
+fn answers() -> Vec<(Answered, String)> {
+    let refused = refusals().map(|(refusal, text)| {
+        let answer = Answered::Referenced(Referenced::Refused(refusal));
+        (answer, format!(r#"{{"Referenced":{{"Refused":{text}}}}}"#))
+    });
+    no_refusals().into_iter().chain(refused).collect()
+}
+
+fn no_refusals() -> Vec<(Answered, String)> {
+    let owner = Owner { path: "a".into(), incarnation: 1, shift: 2, until: NEXT, hot_from: 3 };
+    let granted = Inheritance {
+        content_type: "text/plain".into(),
+        lifetime: Lifetime::Ttl { seconds: 60 },
+        start: START,
+        anchor: NEXT,
+        until: None,
+        owners: vec![owner],
+    };
+    let described = Described {
+        path: "a".into(),
+        content_type: Some("text/plain".into()),
+        created_at: Some(5),
+        closed: Some(false),
+        tail: Some(NEXT),
+    };
+    let begins = vec![Mark { at: 1, offset: START }];
+    let listed =
+        |next: Option<&str>| ListedStreams { paths: vec!["a".into()], next: next.map(str::to_owned) };
+    vec![
+        (
+            Answered::Referenced(Referenced::Granted(Box::new(granted))),
+            format!(
+                r#"{{"Referenced":{{"Granted":{{"content_type":"text/plain","lifetime":{{"Ttl":{{"seconds":60}}}},"start":{AT},"anchor":{TO},"until":null,"owners":[{{"path":"a","incarnation":1,"shift":2,"until":{TO},"hot_from":3}}]}}}}}}"#
+            ),
+        ),
+        (Answered::Released, r#""Released""#.to_owned()),
+        (Answered::Inherited(NEXT), format!(r#"{{"Inherited":{TO}}}"#)),
+        (
+            Answered::InheritedEvents(InheritedEvents { next: NEXT, begins }),
+            format!(r#"{{"InheritedEvents":{{"next":{TO},"begins":[{{"at":1,"offset":{AT}}}]}}}}"#),
+        ),
+        (Answered::Rotated(4), r#"{"Rotated":4}"#.to_owned()),
+        (Answered::Walked(Walked { at: NEXT, left: 1 }), format!(r#"{{"Walked":{{"at":{TO},"left":1}}}}"#)),
+        (Answered::Recorded, r#""Recorded""#.to_owned()),
+        (Answered::Listed(listed(None)), r#"{"Listed":{"paths":["a"],"next":null}}"#.to_owned()),
+        (Answered::Listed(listed(Some("b"))), r#"{"Listed":{"paths":["a"],"next":"b"}}"#.to_owned()),
+        (
+            Answered::Described(Some(described)),
+            r#"{"Described":{"path":"a","contentType":"text/plain","createdAt":5,"closed":false,"tail":"0000000000000003_0000000000000042"}}"#
+                .to_owned(),
+        ),
+        (Answered::Described(None), r#"{"Described":null}"#.to_owned()),
+        (Answered::Orphans(vec!["YQ/1/0".into()]), r#"{"Orphans":["YQ/1/0"]}"#.to_owned()),
+        (Answered::Unknown, r#""Unknown""#.to_owned()),
+    ]
+}
+
+/// The JSON of each refusal of a fork.
+fn refusals() -> [(ForkRefusal, String); 7] {
+    [
+        (ForkRefusal::SourceNotFound, r#""SourceNotFound""#.to_owned()),
+        (ForkRefusal::SourceGone, r#""SourceGone""#.to_owned()),
+        (ForkRefusal::OffsetBeyond { tail: START }, format!(r#"{{"OffsetBeyond":{{"tail":{AT}}}}}"#)),
+        (ForkRefusal::OffsetBefore { start: START }, format!(r#"{{"OffsetBefore":{{"start":{AT}}}}}"#)),
+        (ForkRefusal::SubOffsetBeyond { max: 3 }, r#"{"SubOffsetBeyond":{"max":3}}"#.to_owned()),
+        (
+            ForkRefusal::ContentType { expected: "text/plain".into() },
+            r#"{"ContentType":{"expected":"text/plain"}}"#.to_owned(),
+        ),
+        (ForkRefusal::TooDeep, r#""TooDeep""#.to_owned()),
+    ]
+}
+
+#[test]
+fn texts() {
+    for (call, text) in calls() {
+        assert_eq!(call.to_json(), text);
+        assert_eq!(Call::parse(&text), call);
+    }
+    for (answer, text) in answers() {
+        assert_eq!(answer.to_json(), text);
+        assert_eq!(Answered::parse(&text), answer);
+    }
+}
+
+/// The build after may say more, anywhere.
+#[test]
+fn fields_of_the_build_after() {
+    let mut places = 0;
+    for (call, text) in calls() {
+        for text in with_one_field_more(&text) {
+            assert_eq!(Call::parse(&text), call, "{text}");
+            places += 1;
+        }
+    }
+    for (answer, text) in answers() {
+        for text in with_one_field_more(&text) {
+            assert_eq!(Answered::parse(&text), answer, "{text}");
+            places += 1;
+        }
+    }
+    assert!(places > 30, "{places}");
+}
+
+/// What this build cannot read is unknown, whatever is unknown about it, and never something else.
+#[test]
+fn what_is_unknown() {
+    let unreadable = [
+        "",
+        "null",
+        "{}",
+        "<html>",
+        r#""Later""#,
+        r#"{"Later":{"a":1}}"#,
+        r#"{"Later":[]}"#,
+        r#"{"Released":{"early":true}}"#,
+        r#"{"Referenced":"Later"}"#,
+        r#"{"Referenced":{"Refused":{"Later":{}}}}"#,
+        r#"{"Inherited":"0_0"}"#,
+        r#"{"Listed":{"next":null}}"#,
+        r#"{"Walk":{"incarnation":1}}"#,
+        r#"{"Orphans":{"keys":[]}}"#,
+    ];
+    for text in unreadable {
+        assert_eq!((Call::parse(text), Answered::parse(text)), (Call::Unknown, Answered::Unknown), "{text}");
+    }
+    // Each variant under a name of the build after.
+    for (_, text) in calls() {
+        assert_eq!(Call::parse(&renamed(&text)), Call::Unknown);
+    }
+    for (_, text) in answers() {
+        assert_eq!(Answered::parse(&renamed(&text)), Answered::Unknown);
+    }
+}
+
+/// The JSON with a field more in one of its objects, for each of them. An object with one field whose name begins with a
+/// capital is a variant of an enum, which has no other.
+fn with_one_field_more(text: &str) -> Vec<String> {
+    let value: Value = serde_json::from_str(text).expect("JSON");
+    let mut paths = Vec::new();
+    objects(&value, String::new(), &mut paths);
+    let extended = paths.iter().map(|path| {
+        let mut value = value.clone();
+        value.pointer_mut(path).expect("it was found there")["later"] = json!({ "a": [1] });
+        value.to_string()
+    });
+    extended.collect()
+}
+
+fn objects(value: &Value, path: String, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            let is_variant = fields.keys().all(|name| name.starts_with(char::is_uppercase));
+            if !is_variant {
+                found.push(path.clone());
+            }
+            fields.iter().for_each(|(name, value)| objects(value, format!("{path}/{name}"), found));
+        }
+        Value::Array(values) => {
+            let indexed = values.iter().enumerate();
+            indexed.for_each(|(at, value)| objects(value, format!("{path}/{at}"), found));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn renamed(text: &str) -> String {
+    let at = text.find(char::is_uppercase).expect("a variant");
+    format!("{}Later{}", &text[..at], &text[at..])
+}
