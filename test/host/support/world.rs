@@ -375,9 +375,10 @@ impl World {
         object.answer(&ports, STREAM_PATH, &NO_ORPHANS, &String::new, self.now).unwrap();
         let mut left = Vec::new();
         while let Some(effect) = object.poll(&ports, self.now) {
-            match effect {
-                Effect::NextTurn => object.done(&ports, effect, Ended::Done, self.now),
-                effect => left.push(effect),
+            if effect == Effect::NextTurn {
+                object.done(&ports, effect, Ended::Done, self.now);
+            } else {
+                left.push(effect);
             }
         }
         left
