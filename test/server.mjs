@@ -15,13 +15,15 @@ import { config, root } from "./deployed.mjs"
  * @param {object} [options.ratelimits] limits by their bindings
  * @param {(request: Request) => Response | Promise<Response>} [options.outboundService] the world outside
  * @param {string} [options.persistTo] a folder for what objects and buckets hold; in memory without it
+ * @param {string} [options.build] the folder of another build, to run that
  * @param {(line: LogLine) => void} [options.onLog] told of each line; without it, warnings and errors are printed
  * @returns {Promise<{ url: string, mf: Miniflare, dispose: () => Promise<void> }>}
  */
 export async function startServer(options = {}) {
-  const { vars = {}, registry = false, mirrors = false, ratelimits, outboundService, persistTo } = options
+  const { vars = {}, registry = false, mirrors = false, ratelimits, outboundService, persistTo, build } = options
   const { onLog = printTrouble } = options
-  const { workerOptions, main } = workerOptionsOf(config)
+  const { workerOptions, main: own } = workerOptionsOf(config)
+  const main = build ? join(build, "index.js") : own
   // Rules for finding modules are wrangler's own; the build is just these two files.
   const { modulesRules: _, d1Databases, ...bindingsAndDate } = workerOptions
   const mf = new Miniflare(
@@ -29,7 +31,7 @@ export async function startServer(options = {}) {
       ...bindingsAndDate,
       d1Databases: mirrors ? d1Databases : {},
       name: config.name,
-      rootPath: root,
+      rootPath: build ?? root,
       modules: [
         { type: "ESModule", path: main },
         { type: "CompiledWasm", path: join(dirname(main), "index_bg.wasm") },

@@ -10,7 +10,7 @@ use worker::{Bucket, Env};
 use super::{clock, telemetry};
 use crate::protocol::Millis;
 use crate::storage::Failure;
-use crate::storage::bucket_page::Listed;
+use crate::storage::bucket_page::BucketObject;
 
 const BINDING: &str = "SEGMENTS";
 
@@ -93,13 +93,17 @@ impl SegmentBucket {
     }
 
     /// Objects after a key, in the order of their keys, and whether those are the last.
-    pub(super) async fn list(&self, after: Option<&str>, max: u32) -> Result<(Vec<Listed>, bool), Failure> {
+    pub(super) async fn list(
+        &self,
+        after: Option<&str>,
+        max: u32,
+    ) -> Result<(Vec<BucketObject>, bool), Failure> {
         telemetry::count(|counts| counts.bucket_class_a += 1);
         let list = self.bucket.list().limit(max);
         let list = if let Some(after) = after { list.start_after(after) } else { list };
         let failed = |error| failure("list segments", after.unwrap_or_default(), &error);
         let found = list.execute().await.map_err(failed)?;
-        let listed = |object: worker::Object| Listed {
+        let listed = |object: worker::Object| BucketObject {
             key: object.key(),
             bytes: object.size(),
             uploaded: object.uploaded().as_millis(),

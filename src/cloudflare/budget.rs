@@ -7,10 +7,11 @@ use crate::object::read_size;
 
 #[wasm_bindgen(module = "/src/cloudflare/js/budget.js")]
 extern "C" {
-    type Hold;
+    #[wasm_bindgen(js_name = Hold)]
+    type JsHold;
 
     #[wasm_bindgen(js_name = holdForModule)]
-    fn hold_for_module(bytes: f64, tenant: &str, address: &str) -> Option<Hold>;
+    fn hold_for_module(bytes: f64, tenant: &str, address: &str) -> Option<JsHold>;
 
     #[wasm_bindgen(js_name = leastRoom)]
     fn least_room() -> f64;
@@ -19,13 +20,13 @@ extern "C" {
     fn room_for(tenant: &str, address: &str) -> f64;
 
     #[wasm_bindgen(method)]
-    fn resize(this: &Hold, bytes: f64) -> bool;
+    fn resize(this: &JsHold, bytes: f64) -> bool;
 
     #[wasm_bindgen(method)]
-    fn renew(this: &Hold);
+    fn renew(this: &JsHold);
 
     #[wasm_bindgen(method)]
-    fn release(this: &Hold);
+    fn release(this: &JsHold);
 }
 
 #[wasm_bindgen(module = "/src/cloudflare/js/sending.js")]
@@ -37,7 +38,7 @@ extern "C" {
 /// For whom something is buffered.
 #[derive(Clone, Default)]
 pub(super) struct Payer {
-    /// The project.
+    /// The project by its name.
     pub(super) tenant: String,
     /// The client's address, as far as it is known.
     pub(super) address: String,
@@ -68,7 +69,7 @@ impl Payer {
 
 /// Room in use; it is released when this is dropped.
 pub(super) struct Holding {
-    hold: Hold,
+    hold: JsHold,
 }
 
 impl Holding {

@@ -100,7 +100,6 @@ pub(super) struct Stalls {
     pub(super) reader: Millis,
 }
 
-/// Reads them.
 pub(super) fn stalls(env: &Env) -> Stalls {
     let seconds = |name: &str, default: u64| {
         let set = env.var(name).ok().and_then(|value| value.to_string().parse().ok());

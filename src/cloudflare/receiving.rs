@@ -9,7 +9,7 @@ use worker::Env;
 use super::config::stalls;
 use crate::object::read_size::BODY_SMALL_MAX_BYTES;
 use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_COMING};
-use crate::storage::messages::APPEND_MAX_BYTES;
+use crate::storage::message_row::APPEND_MAX_BYTES;
 
 #[wasm_bindgen(module = "/src/cloudflare/js/receiving.js")]
 extern "C" {
@@ -50,7 +50,6 @@ pub fn body_small_max_bytes() -> usize {
     BODY_SMALL_MAX_BYTES
 }
 
-/// The largest body.
 #[wasm_bindgen(js_name = bodyMaxBytes)]
 pub fn body_max_bytes() -> usize {
     APPEND_MAX_BYTES

@@ -4,7 +4,7 @@ use http::Method;
 
 use super::access::{EdgeSettings, Secret};
 use super::auth::bearer;
-use crate::protocol::orphans::Ask;
+use crate::protocol::orphans::OrphansQuery;
 use crate::protocol::refusal::Refusal;
 
 /// Who may look after the server. Without a token, or with one that could be guessed, nobody.
@@ -19,7 +19,12 @@ impl Admin {
     }
 
     /// Takes a request for orphans, if it comes with the token. Where there is no administrator there is nothing here.
-    pub fn orphans(&self, method: &Method, url: &str, authorization: Option<&str>) -> Result<Ask, Refusal> {
+    pub fn orphans(
+        &self,
+        method: &Method,
+        url: &str,
+        authorization: Option<&str>,
+    ) -> Result<OrphansQuery, Refusal> {
         let token = self.token.as_ref().ok_or(Refusal::UnknownRoute)?;
         if !authorization.and_then(bearer).is_some_and(|given| token.is(given)) {
             return Err(Refusal::Unauthorized { given: authorization.is_some() });
@@ -27,6 +32,6 @@ impl Admin {
         if method != Method::POST {
             return Err(Refusal::MethodNotAllowed { allow: "POST, OPTIONS" });
         }
-        Ask::parse(url)
+        OrphansQuery::parse(url)
     }
 }

@@ -8,7 +8,7 @@ use crate::protocol::offset::Offset;
 use crate::storage::messages::is_one_row;
 use crate::storage::segment_file::Writer;
 use crate::stream::Stream;
-use crate::stream::append::Content;
+use crate::stream::content::Content;
 
 /// How many bytes all objects of an isolate have encoded ahead; what would be more is left to be read.
 pub const AHEAD_MAX_BYTES: usize = 16 << 20;

@@ -287,6 +287,7 @@ impl Object {
         if let Some(stream) = self.load(sql)?.stored_mut() {
             stream.hot_from = segment.number + 1;
             stream.rotated_bytes = segment.bytes_through;
+            stream.rotated_messages = segment.messages_through();
         }
         self.index.renew();
         // In the same turn: the platform stores both changes or none.

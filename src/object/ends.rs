@@ -1,7 +1,8 @@
 //! Where a fork leaves its source (PROTOCOL.md 4.2): segments end where they end, and a sub-offset leads across them.
 
 use super::answer::Error;
-use crate::protocol::fork::{ForkRefusal, Walked};
+use crate::protocol::fork::Walked;
+use crate::protocol::fork_refusal::ForkRefusal;
 use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;
 use crate::storage::{Failure, Sql, messages, segments};

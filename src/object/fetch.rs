@@ -226,11 +226,13 @@ impl PendingRead {
             of_late.keep(key, &shape);
             learnt.add(key, shape);
         }
+        // Only indexes were fetched: the caller plans the read again with them.
         if self.parts.is_empty() {
             return Ok(Resumed::Learnt(learnt));
         }
         for (fetch, fetched) in self.fetches.iter().zip(fetched) {
             if let (Fetch::Inherit { path, ask }, Fetched::Rotated(hot_from)) = (fetch, fetched) {
+                // An answer that teaches nothing would have the read planned the same way again, without an end.
                 if *hot_from <= ask.from.segment {
                     return Err(Failure::new(
                         "read inherited part",
@@ -254,9 +256,11 @@ impl PendingRead {
         let room = |chunk: &Chunk| settings.chunk_max_bytes.saturating_sub(chunk.body.len());
         let mut whole = Chunk::empty(self.start);
         for ((part, fetch), fetched) in self.parts.iter().zip(&self.fetches).zip(fetched) {
+            // The part before this one gave less than was planned: what follows would leave a gap.
             if part.from() != whole.next || room(&whole) == 0 {
                 return Ok(whole);
             }
+            // The bytes never come here. It is the only part (`passes_on`), so the chunk is empty and only says where it ends.
             if let (Part::Hot { shift, .. }, Fetched::Passed(next)) = (part, fetched) {
                 return Ok(Chunk { next: next.shifted(*shift), ..whole });
             }
@@ -271,6 +275,8 @@ impl PendingRead {
                 return Ok(whole);
             }
         }
+        // What the stream has in SQLite is read last, and as it is now: it may have grown while the read waited. A segment that has
+        // rotated meanwhile is not there any more, so the answer ends before it.
         let is_own = whole.next >= stream.own_start() && whole.next.segment >= stream.hot_from;
         if is_own && whole.next < stream.tail && room(&whole) > 0 {
             let chunk = messages::read(sql, format, whole.next, stream.tail, room(&whole))?;
@@ -328,8 +334,8 @@ impl Segment {
         if fetched.len() as u64 != range.end - range.start {
             return Err(Failure::new("read segment", "it is cut off"));
         }
-        let fetched = (range.start, fetched.as_slice());
-        let mut chunk = self.shape.index.read(format, (self.from, self.until), fetched, max_bytes)?;
+        let index = &self.shape.index;
+        let mut chunk = index.read(format, self.from, self.until, range.start, fetched, max_bytes)?;
         if chunk.next == self.from {
             return Err(Failure::new("read segment", "it holds less than its row says"));
         }

@@ -12,9 +12,10 @@ use crate::protocol::Millis;
 use crate::protocol::call::{Answered, Call};
 use crate::protocol::command::Create;
 use crate::protocol::fork::{
-    ForkRefusal, ForkRequest, Inherit, Inheritance, InheritedEvents, OWNERS_MAX, REFERENCE_VALID, Reference,
-    Referenced, Release, Walk,
+    ForkRequest, Inherit, Inheritance, InheritedEvents, OWNERS_MAX, REFERENCE_VALID, Reference, Referenced,
+    Release, Walk,
 };
+use crate::protocol::fork_refusal::ForkRefusal;
 use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::sse::Events;
@@ -22,9 +23,10 @@ use crate::storage::Failure;
 use crate::storage::chunk::Chunk;
 use crate::storage::commit::{Change, Released};
 use crate::storage::forks::{self, Hold, Link};
-use crate::storage::messages::{self, ROW_MAX_BYTES};
+use crate::storage::message_row::ROW_MAX_BYTES;
+use crate::storage::messages;
 use crate::stream::create::{Creating, fork};
-use crate::stream::fork::{Step, Way, owners, owners_until};
+use crate::stream::fork::{Step, Way, owners_until};
 use crate::stream::{Life, Stream};
 
 /// The fork's end.
@@ -174,7 +176,7 @@ impl Object {
         }
         let anchor = asked.offset.unwrap_or(stream.tail);
         let until = Ends { sql: ports.sql, stream }.leave(anchor, asked.sub_offset)?;
-        let owners = owners_until(owners(stream, path), stream.start(), until.unwrap_or(stream.tail));
+        let owners = owners_until(stream.owners(path), stream.start(), until.unwrap_or(stream.tail));
         if owners.len() > OWNERS_MAX {
             return Err(Refusal::Fork(ForkRefusal::TooDeep).into());
         }

@@ -8,7 +8,7 @@ use super::live::Sockets;
 use super::ports::Ports;
 use super::state::Object;
 use crate::storage::segments::{self, parse_key};
-use crate::storage::{Failure, stream_row};
+use crate::storage::{Failure, schema};
 use crate::stream::Life;
 
 impl Object {
@@ -19,7 +19,7 @@ impl Object {
         path: &str,
         keys: &[String],
     ) -> Result<Vec<String>, Failure> {
-        let has_rows = stream_row::has_segments(ports.sql)?;
+        let has_rows = schema::has_table(ports.sql, schema::SEGMENTS)?;
         let life = self.load(ports.sql)?;
         let mut orphans = Vec::new();
         for key in keys {

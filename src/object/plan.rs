@@ -55,6 +55,7 @@ pub(super) fn plan(
     let (fetches, parts) = (Vec::new(), Vec::new());
     let mut plan = Plan { place, max_bytes, events, fetches, parts, from: place.start, bytes: 0 };
     while plan.has_room() {
+        // Inherited parts come before the stream's own, so the order of the parts is the order of the offsets.
         let goes_on = match place.stream.inherited().and_then(|fork| fork.owner_at(plan.from)) {
             Some(owner) => plan.inherited(owner, of_late, &learnt),
             None if plan.from.segment < place.stream.hot_from => plan.own(sql, of_late)?,
@@ -107,6 +108,8 @@ impl Plan<'_> {
     fn inherited(&mut self, owner: &Owner, of_late: &Shapes, learnt: &Shapes) -> bool {
         let from = self.from.shifted_back(owner.shift);
         let until = owner.until.shifted_back(owner.shift);
+        // `hot_from` is what the fork last learnt, and may be too low by now: the owner then answers that the segment has rotated,
+        // and the read is planned again.
         if from.segment >= owner.hot_from {
             let max_bytes = self.max_bytes - self.bytes;
             // One message may be as large as it is, but not one of each owner.
@@ -122,6 +125,8 @@ impl Plan<'_> {
         let key_of = |segment| segments::key(&owner.path, owner.incarnation, segment);
         let key = key_of(from.segment);
         let Some(shape) = learnt.find(&key).or_else(|| of_late.find(&key)) else {
+            // A fork has no rows for its owners' segments: the index at the end of each object is fetched first, and the read is
+            // planned again with it. An offset at position 0 needs nothing of its segment.
             let end = until.segment + u64::from(until.position > 0);
             self.endings(from.segment..owner.hot_from.min(end), key_of);
             return false;
@@ -138,6 +143,7 @@ impl Plan<'_> {
     /// How much there may be between two offsets of a hot log: what is behind it is not fetched in vain, or if so, then
     /// because it is little.
     fn about(&self, from: Offset, until: Offset) -> usize {
+        // Nobody but the owner knows how large its segments are: so plan nothing behind them.
         if from.segment < until.segment {
             return usize::MAX;
         }
@@ -150,6 +156,8 @@ impl Plan<'_> {
 
     /// The ends of the next segments. Where there is half a chunk already, it does without them, and the next has them.
     fn endings(&mut self, segments_found: Range<u64>, key_of: impl Fn(u64) -> String) {
+        // One more round trip to the bucket, for a full chunk, costs less than a small chunk and another request. The parts are
+        // planned again then, and none is fetched twice.
         if self.bytes < self.max_bytes / 2 {
             self.fetches.clear();
             self.parts.clear();

@@ -7,10 +7,10 @@
 use std::collections::HashMap;
 
 use crate::protocol::producer::Producer;
-use crate::storage::{Failure, Sql, messages, producers};
+use crate::storage::{Failure, Sql, messages, producers, schema};
 use crate::stream::Stream;
+use crate::stream::fill::Fill;
 use crate::stream::producer::ProducerState;
-use crate::stream::rotate::Fill;
 
 /// How many producers are kept. A stream has few that write at the same time; of those beyond, each append writes a row of
 /// the table, and each request reads one.
@@ -101,9 +101,10 @@ impl Producers {
         if let Some(has_table) = self.has_table {
             return Ok(has_table);
         }
-        let has_table = producers::any(sql)?;
+        let has_table = schema::has_table(sql, schema::PRODUCERS)?;
+        // All producers were stored at the last multiple, so only the rows after it can say more than the table.
         let stored_appends = stream.fill.appends - stream.fill.appends % self.limits.stored_each_appends;
-        let told = messages::producers_since(sql, stream.tail.segment, (stored_appends, stream.fill))?;
+        let told = messages::producers_since(sql, stream.tail.segment, stored_appends, stream.fill)?;
         for (id, state) in told {
             // Newer than the table, unless a version before this one has stored them more often.
             let stored = if has_table { producers::load(sql, &id)? } else { None };
@@ -124,6 +125,7 @@ impl Producers {
         fill: Fill,
         seals: bool,
     ) -> Result<Memo<'p>, Failure> {
+        // Only rows of the tail's segment are read back, so all producers are stored when it is sealed.
         let stores_all = seals || fill.appends.is_multiple_of(self.limits.stored_each_appends);
         if !stores_all && producer.is_none() {
             return Ok(Memo::NOTHING);
@@ -131,12 +133,14 @@ impl Producers {
         let has_table = self.load(sql, stream)?;
         let mut memo = Memo { in_row: None, stored: Vec::new(), makes_table: !has_table };
         if stores_all {
+            // The producer of this request is stored with its new state, below.
             let is_other = |id: &String| producer.is_none_or(|producer| producer.id != *id);
             let unstored = self.kept.iter().filter(|(id, kept)| !kept.is_stored && is_other(id));
             memo.stored.extend(unstored.map(|(id, kept)| (id.clone(), kept.state)));
             memo.stored.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         }
         if let Some(producer) = producer {
+            // A producer that is not in memory must be in the table, or the next request would read too little.
             if stores_all || self.are_listed || !self.has_room(&producer.id) {
                 memo.stored.push((producer.id.clone(), ProducerState::of(producer)));
             } else {
@@ -152,6 +156,7 @@ impl Producers {
             return true;
         }
         if self.kept.len() >= self.limits.kept_max {
+            // The table has these too. Of the others it has an older state, which would be taken for theirs.
             self.kept.retain(|_, kept| !kept.is_stored);
         }
         self.kept.len() < self.limits.kept_max

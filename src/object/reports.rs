@@ -3,7 +3,7 @@
 use super::pending::Pending;
 use crate::protocol::registry::{Record, Registries, RegistryEvent, event};
 use crate::protocol::{Millis, lifetime};
-use crate::storage::registry::{Mark, Unreported, unreported};
+use crate::storage::registry::{ReportMark, Unreported, unreported};
 use crate::storage::{Failure, Sql};
 use crate::stream::Life;
 
@@ -18,7 +18,7 @@ pub const REST_MAX: Millis = 3_600_000;
 /// How far the registry knows once it has taken what it is told, and since when it should.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Report {
-    pub(super) through: Mark,
+    pub(super) through: ReportMark,
     since: Millis,
 }
 

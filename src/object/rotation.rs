@@ -7,10 +7,11 @@ use crate::protocol::Millis;
 use crate::protocol::offset::Offset;
 use crate::storage::messages::Last;
 use crate::storage::scan::Scan;
+use crate::storage::schema::{SEGMENTS, has_table};
 use crate::storage::segment_file::Writer;
-use crate::storage::segments::{self, Segment};
+use crate::storage::segments::{self, SegmentRow};
 use crate::storage::{Failure, Sql, forks, messages, stream_row};
-use crate::stream::append::Content;
+use crate::stream::content::Content;
 use crate::stream::rotate::{SegmentLimits, due};
 use crate::stream::{Life, Stream};
 
@@ -23,7 +24,7 @@ pub struct Upload {
     pub key: String,
     /// The object; empty once it is on its way.
     pub pieces: Vec<Vec<u8>>,
-    pub(super) segment: Segment,
+    pub(super) segment: SegmentRow,
 }
 
 impl Upload {
@@ -219,7 +220,7 @@ fn upload(sql: &dyn Sql, stream: &Stream, encoding: Encoding) -> Result<Upload, 
     let Encoding { segment, last, writer, .. } = encoding;
     let file = writer.finish();
     let object_bytes = file.object_bytes();
-    let row = Segment {
+    let row = SegmentRow {
         number: segment,
         incarnation: stream.incarnation,
         end_position: last.next_position,
@@ -229,13 +230,14 @@ fn upload(sql: &dyn Sql, stream: &Stream, encoding: Encoding) -> Result<Upload, 
         bytes_through: stream.rotated_bytes + last.fill.bytes,
         written_at: last.written_at,
         stream_seq: last.stream_seq,
+        messages_before: stream.rotated_messages,
     };
     let key = segments::key(&stream_row::path(sql)?, stream.incarnation, segment);
     Ok(Upload { key, pieces: file.pieces, segment: row })
 }
 
 fn collection(sql: &dyn Sql, floor: u64) -> Result<Option<Collection>, Failure> {
-    if !stream_row::has_segments(sql)? {
+    if !has_table(sql, SEGMENTS)? {
         return Ok(None);
     }
     let garbage = segments::before(sql, floor, COLLECTED_AT_ONCE_MAX)?;

@@ -4,7 +4,7 @@
 use super::pending::Pending;
 use crate::protocol::{Millis, lifetime};
 use crate::storage::segments_admin::{Statement, statements};
-use crate::storage::{Failure, Sql, outbox, stream_row};
+use crate::storage::{Failure, Sql, outbox, schema, stream_row};
 use crate::stream::Life;
 
 /// How many notices are delivered at a time: with paths and content types at their longest some 300 kB, of which D1 takes
@@ -93,8 +93,8 @@ impl SegmentIndex {
             Life::Live(stream) | Life::Gone(stream) => stream.hot_from,
             Life::Ended(ended) => ended.next_segment,
         };
-        if !outbox::exists(sql)? {
-            if !stream_row::has_segments(sql)? {
+        if !schema::has_table(sql, schema::OUTBOX)? {
+            if !schema::has_table(sql, schema::SEGMENTS)? {
                 self.pending = Pending::Nothing;
                 return Ok(None);
             }

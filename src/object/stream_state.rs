@@ -2,7 +2,7 @@
 
 use super::producers::{ProducerLimits, Producers};
 use super::shapes::Shapes;
-use crate::storage::{Failure, Sql, stream_row};
+use crate::storage::{Failure, Sql, load};
 use crate::stream::{Life, Stream};
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl StreamState {
         if self.life.is_some() {
             return Ok(None);
         }
-        let stream_row::Loaded { mut life, has_links } = stream_row::load(sql)?;
+        let load::Loaded { mut life, has_links } = load::load(sql)?;
         if let Some(stream) = life.stored_mut() {
             stream.public &= !hides_public;
         }

@@ -13,13 +13,15 @@ use crate::protocol::producer::Producer;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::storage::Sql;
-use crate::storage::commit::{Change, tail_after};
-use crate::stream::append::{Appending, Content, append};
+use crate::storage::commit::{AppendChange, Change, tail_after};
+use crate::stream::append::{Appending, append};
 use crate::stream::close::{Closing, close};
+use crate::stream::content::Content;
 use crate::stream::create::{Creating, create};
+use crate::stream::fill::Fill;
 use crate::stream::producer::ProducerState;
 use crate::stream::reader_key;
-use crate::stream::rotate::{Fill, fills};
+use crate::stream::rotate::fills;
 use crate::stream::{Closure, Life, Stream};
 
 impl Object {
@@ -203,7 +205,7 @@ impl Object {
             }
             Some(_) | None => Memo::NOTHING,
         };
-        let change = Change::Append {
+        let change = Change::Append(AppendChange {
             stream: &stream,
             content,
             stream_seq: stream_seq.or(stream.stream_seq.as_deref()),
@@ -214,7 +216,7 @@ impl Object {
             now,
             lease_until,
             seals,
-        };
+        });
         self.commit(sql, &change)?;
         self.state.producers().remembered(memo);
         if let Some(content) = content {

@@ -24,18 +24,15 @@ pub const CLOSE_CATCH_UP: u16 = 4000;
 /// What a socket is for. Part of its tag.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BridgeKind {
-    /// An SSE response.
     Sse,
     /// An SSE response whose client's cursor was not behind the clock, so that it gets events of its own.
     SseAhead,
-    /// A parked long-poll.
     LongPoll,
 }
 
 /// All sockets of a kind on one life of the stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Channel {
-    /// What for.
     pub kind: BridgeKind,
     /// Which life: a socket of an earlier one never gets a later one's data.
     pub incarnation: u64,
@@ -56,7 +53,6 @@ impl Channel {
 /// What is kept with a socket while the object sleeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Attachment {
-    /// The client's cursor.
     pub cursor: Option<u64>,
     /// Where the reader asked to begin.
     pub place: Place,
@@ -75,12 +71,10 @@ pub enum Place {
     Start,
     /// `now`.
     Now,
-    /// An offset.
     Offset,
 }
 
 impl Place {
-    /// Of a request.
     pub fn of(from: ReadFrom) -> Place {
         match from {
             ReadFrom::Start => Place::Start,
@@ -90,7 +84,7 @@ impl Place {
     }
 }
 
-/// Begins a frame.
+/// The beginning of each frame: the offsets that it is between.
 pub fn frame_head(start: Offset, next: Offset) -> Vec<u8> {
     format!("{start}{next}").into_bytes()
 }
@@ -105,7 +99,6 @@ pub fn parse_frame_head(frame: &[u8]) -> Option<(Offset, Offset)> {
 /// The head of a reply that came over a socket.
 #[derive(PartialEq, Eq, Debug)]
 pub struct ReplyHead<'f> {
-    /// The status.
     pub status: u16,
     /// The headers as [`Reply::header_lines`] writes them.
     pub header_lines: &'f str,
@@ -122,7 +115,7 @@ pub fn header_in<'l>(header_lines: &'l str, name: &str) -> Option<&'l str> {
     None
 }
 
-/// A waiter's frame.
+/// The frame that answers a parked long-poll.
 pub fn reply_frame(start: Offset, next: Offset, reply: &Reply) -> Vec<u8> {
     let head = format!("{}\n{}", reply.status.as_u16(), reply.header_lines());
     let length = u32::try_from(head.len()).expect("headers are a few hundred bytes");

@@ -42,7 +42,6 @@ pub enum CachePolicy {
     /// A plain read that reached the tail: the next one may see more, so a cache must ask (the tag makes that
     /// cheap).
     Revalidate,
-    /// An SSE response.
     Live,
     /// Writes, metadata, `now`, timeouts, refusals and failures.
     Never,

@@ -58,7 +58,6 @@ pub struct Create<'a> {
     pub rekeys: bool,
     /// Of which stream it is a fork, if it is one.
     pub fork: Option<ForkRequest>,
-    /// Its initial content.
     pub body: Cow<'a, [u8]>,
 }
 
@@ -91,7 +90,6 @@ pub struct Append<'a> {
     pub stream_seq: Option<String>,
     /// The tail that the client expects.
     pub expected_offset: Option<Offset>,
-    /// Who appends.
     pub producer: Option<Producer>,
     /// Whether this is the end.
     pub closes: bool,
@@ -104,20 +102,16 @@ pub struct Append<'a> {
 pub struct Close {
     /// The tail that the client expects.
     pub expected_offset: Option<Offset>,
-    /// Who closes.
     pub producer: Option<Producer>,
 }
 
 /// GET (PROTOCOL.md 5.6 to 5.8).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Read {
-    /// Where to begin.
     pub from: ReadFrom,
     /// What to do at the tail.
     pub mode: ReadMode,
-    /// The echoed cursor.
     pub cursor: Option<u64>,
-    /// The reader key.
     pub reader_key: Option<String>,
     /// The tags the reader has.
     pub if_none_match: Option<String>,

@@ -67,7 +67,6 @@ impl ContentType {
         ContentType { text: DEFAULT.to_owned(), format: Format::Binary, inert: true }
     }
 
-    /// The header's value.
     pub fn as_str(&self) -> &str {
         &self.text
     }

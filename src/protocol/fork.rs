@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Millis;
+use super::fork_refusal::ForkRefusal;
 use super::lifetime::{Lifetime, whole_number};
 use super::names::header;
 use super::offset::Offset;
@@ -24,7 +25,6 @@ pub const REFERENCE_VALID: Millis = 30_000;
 /// What a PUT says of the fork that it asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ForkRequest {
-    /// The source's path.
     pub source: StreamPath,
     /// Where it leaves the source; at the tail if nothing is said.
     pub offset: Option<Offset>,
@@ -81,7 +81,7 @@ pub struct Reference {
     /// Its name; a source that knows it already knows no second one.
     #[serde(rename = "edge")]
     pub link: String,
-    /// The fork's path.
+    /// The path of the fork.
     pub fork: String,
     /// Where it leaves the source; at the tail if nothing is said.
     pub offset: Option<Offset>,
@@ -132,9 +132,7 @@ pub struct Inheritance {
 /// A stream of which a fork has inherited something.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Owner {
-    /// Its path.
     pub path: String,
-    /// Its life.
     pub incarnation: u64,
     /// How many segments the fork counts on from where the owner does.
     pub shift: u64,
@@ -147,13 +145,11 @@ pub struct Owner {
 /// Asked of an owner: bytes that are not in the bucket, as the owner counts.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Inherit {
-    /// Which life.
     pub incarnation: u64,
-    /// From where.
     pub from: Offset,
     /// Until where at most.
     pub until: Offset,
-    /// How many, about.
+    /// About how many bytes may come.
     pub max_bytes: usize,
     /// Whether a message comes that is larger than that.
     pub any_size: bool,
@@ -174,94 +170,16 @@ pub struct InheritedEvents {
 /// Asked of an owner: where so many messages (JSON) or bytes lead, as the owner counts.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Walk {
-    /// Which life.
     pub incarnation: u64,
-    /// From where.
     pub from: Offset,
     /// Until where at most.
     pub until: Offset,
-    /// How many.
     pub count: u64,
 }
 
-/// Where they lead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Walked {
-    /// There.
     pub at: Offset,
     /// How many are left, at the end.
     pub left: u64,
-}
-
-/// Why there can be no such fork (PROTOCOL.md 4.2, fork creation errors).
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum ForkRefusal {
-    /// There is no source.
-    SourceNotFound,
-    /// The source was deleted, and is only there for the forks it has.
-    SourceGone,
-    /// The offset is not one of the source's.
-    OffsetBeyond {
-        /// The source's tail.
-        tail: Offset,
-    },
-    /// What is before the source's first message has no forks.
-    OffsetBefore {
-        /// Where the source begins.
-        start: Offset,
-    },
-    /// The sub-offset leads beyond the tail.
-    SubOffsetBeyond {
-        /// The largest that there is.
-        max: u64,
-    },
-    /// The fork was to have another content type.
-    ContentType {
-        /// The source's.
-        expected: String,
-    },
-    /// The source is a fork of a fork, and so on, too often.
-    TooDeep,
-}
-
-impl ForkRefusal {
-    /// A word for programs, stable between versions.
-    pub fn code(&self) -> &'static str {
-        match self {
-            ForkRefusal::SourceNotFound => "source_not_found",
-            ForkRefusal::SourceGone => "source_gone",
-            ForkRefusal::OffsetBeyond { .. } => "fork_offset_beyond_tail",
-            ForkRefusal::OffsetBefore { .. } => "fork_offset_gone",
-            ForkRefusal::SubOffsetBeyond { .. } => "fork_sub_offset_beyond_tail",
-            ForkRefusal::ContentType { .. } => "content_type_mismatch",
-            ForkRefusal::TooDeep => "fork_too_deep",
-        }
-    }
-
-    /// A sentence for people: what to change.
-    pub fn message(&self) -> String {
-        match self {
-            ForkRefusal::SourceNotFound => "There is no stream at Stream-Forked-From.".into(),
-            ForkRefusal::SourceGone => {
-                "The stream at Stream-Forked-From was deleted: only the forks it has stay.".into()
-            }
-            ForkRefusal::OffsetBeyond { tail } => format!(
-                "Stream-Fork-Offset is none of the source's, whose tail is {tail}: use one that a response of it gave."
-            ),
-            ForkRefusal::OffsetBefore { start } => {
-                format!("The source's data at Stream-Fork-Offset is gone; it now begins at {start}.")
-            }
-            ForkRefusal::SubOffsetBeyond { max } => {
-                format!(
-                    "Stream-Fork-Sub-Offset leads beyond the source's tail: it can be at most {max} here."
-                )
-            }
-            ForkRefusal::ContentType { expected } => {
-                format!("The source's Content-Type is {expected}: send that, or none.")
-            }
-            ForkRefusal::TooDeep => {
-                "The source is a fork of forks of too many streams: copy it into a new stream first.".into()
-            }
-        }
-    }
 }

@@ -18,7 +18,6 @@ pub const LENGTHS_MAX: usize = 4096;
 pub struct Messages<'a> {
     /// The messages, joined by commas: the same bytes in the hot log, in segments and in every answer.
     pub joined: Cow<'a, [u8]>,
-    /// How many.
     pub count: u64,
     /// How long each one is, in bytes, so that no later step searches for their ends; empty where they are too many.
     pub lengths: Vec<u32>,

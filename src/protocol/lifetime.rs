@@ -12,14 +12,11 @@ pub const TTL_SECONDS_MAX: u64 = 3_153_600_000;
 /// When a stream ends by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Lifetime {
-    /// Never.
     Unlimited,
     /// When nobody read or wrote it for so many seconds.
     Ttl {
-        /// The window.
         seconds: u64,
     },
-    /// At an instant.
     ExpiresAt {
         /// Milliseconds since the Unix epoch.
         at: Millis,

@@ -10,6 +10,7 @@ pub mod cors;
 pub mod cursor;
 pub mod etag;
 pub mod fork;
+pub mod fork_refusal;
 pub mod json;
 pub mod lifetime;
 pub mod listing;

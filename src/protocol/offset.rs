@@ -11,7 +11,6 @@ const DIGITS: usize = 16;
 /// deleted stream is created again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
 pub struct Offset {
-    /// Which segment.
     #[serde(rename = "read_seq")]
     pub segment: u64,
     /// Where in the segment: messages in JSON streams, bytes in all others.

@@ -14,7 +14,7 @@ pub const KEY_MAX_BYTES: usize = 1024;
 
 /// What is asked of the bucket.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Ask {
+pub struct OrphansQuery {
     /// After which key; from the beginning without it. A key and not what the bucket calls a cursor, so that a page may
     /// end anywhere.
     pub after: Option<String>,
@@ -22,9 +22,9 @@ pub struct Ask {
     pub deletes: bool,
 }
 
-impl Ask {
+impl OrphansQuery {
     /// Reads a URL's query.
-    pub fn parse(url: &str) -> Result<Ask, Refusal> {
+    pub fn parse(url: &str) -> Result<OrphansQuery, Refusal> {
         let (mut after, mut deletes) = (None, None);
         for (name, value) in form_urlencoded::parse(query_of(url).as_bytes()) {
             let (slot, name) = match &*name {
@@ -41,8 +41,8 @@ impl Ask {
             return Err(Refusal::InvalidQuery { name: query::CURSOR, why });
         }
         match deletes.as_deref() {
-            None | Some("false") => Ok(Ask { after, deletes: false }),
-            Some(TRUE) => Ok(Ask { after, deletes: true }),
+            None | Some("false") => Ok(OrphansQuery { after, deletes: false }),
+            Some(TRUE) => Ok(OrphansQuery { after, deletes: true }),
             Some(_) => Err(Refusal::InvalidQuery { name: query::DELETE, why: "it must be true or false" }),
         }
     }
@@ -50,7 +50,7 @@ impl Ask {
 
 /// What is told of a page of the bucket.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct Page {
+pub struct OrphansPage {
     /// What no stream knows; where that was asked, it has been deleted.
     pub orphans: Vec<Stored>,
     /// What may be an orphan or not, because its stream did not answer.
@@ -67,13 +67,10 @@ pub struct Page {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stored {
-    /// Its key.
     pub key: String,
     /// The stream it is of.
     pub path: String,
-    /// Of which life.
     pub incarnation: u64,
-    /// Which.
     #[serde(rename = "readSeq")]
     pub segment: u64,
     /// How large it is.
@@ -87,7 +84,7 @@ fn as_rfc3339<S: serde::Serializer>(at: &Millis, serializer: S) -> Result<S::Ok,
     serializer.serialize_str(&rfc3339(*at))
 }
 
-impl Page {
+impl OrphansPage {
     /// Adds the segments of one stream, which has said which of their keys it does not know; or it has not answered.
     pub fn take(&mut self, segments: Vec<Stored>, unknown: Option<&[String]>) {
         let Some(unknown) = unknown else { return self.unchecked.extend(segments) };

@@ -61,7 +61,6 @@ impl StreamPath {
         Ok(StreamPath(path))
     }
 
-    /// The normalised text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -9,7 +9,6 @@ pub const PRODUCER_ID_MAX_BYTES: usize = 1024;
 /// One request of one life of a producer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Producer {
-    /// Who.
     pub id: String,
     /// Which life of it.
     pub epoch: u64,

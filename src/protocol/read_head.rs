@@ -7,7 +7,6 @@ use super::offset::Offset;
 /// The head of a read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReadHead {
-    /// The stream's type.
     pub content_type: ContentType,
     /// Where to read on.
     pub next: Offset,

@@ -1,6 +1,6 @@
 //! Every way the protocol says no. What went wrong on our side is a `Failure` (storage) and never one of these.
 
-use super::fork::ForkRefusal;
+use super::fork_refusal::ForkRefusal;
 use super::offset::Offset;
 
 /// A request that is answered with a 4xx, or with a 501 or 503 that is part of the contract. Its status stands
@@ -20,20 +20,15 @@ pub enum Refusal {
         allow: &'static str,
     },
     /// A part of the protocol that this server does not have yet.
-    NotImplemented {
-        /// Which part.
-        what: &'static str,
-    },
+    NotImplemented { what: &'static str },
     /// A header is malformed or contradicts another.
     InvalidHeader {
-        /// Which.
         name: &'static str,
         /// What it must be.
         why: &'static str,
     },
     /// A query parameter is malformed, missing or given twice.
     InvalidQuery {
-        /// Which.
         name: &'static str,
         /// What it must be.
         why: &'static str,
@@ -41,10 +36,7 @@ pub enum Refusal {
     /// The stream does not exist (any more).
     NotFound,
     /// PUT on a stream that is configured otherwise (PROTOCOL.md 5.1).
-    ExistsWithOtherConfig {
-        /// What differs.
-        what: &'static str,
-    },
+    ExistsWithOtherConfig { what: &'static str },
     /// The stream was deleted, and is only there for its forks (PROTOCOL.md 4.2).
     Gone,
     /// PUT where such a stream is.
@@ -69,34 +61,22 @@ pub enum Refusal {
     /// A body of which nothing more comes.
     BodyStalled,
     /// A body above the limit.
-    BodyTooLarge {
-        /// The limit.
-        max_bytes: u64,
-    },
+    BodyTooLarge { max_bytes: u64 },
     /// A body with a `Content-Encoding`.
     EncodedBody,
     /// An append without a content type.
     MissingContentType,
     /// An append of another type than the stream's.
-    ContentTypeMismatch {
-        /// The stream's type.
-        expected: String,
-    },
+    ContentTypeMismatch { expected: String },
     /// An append to a closed stream (PROTOCOL.md 5.2).
-    Closed {
-        /// Its final offset.
-        tail: Offset,
-    },
+    Closed { tail: Offset },
     /// `Stream-Seq` did not grow (PROTOCOL.md 5.2).
     StreamSeqRegression {
         /// The tail, from which the writer goes on.
         tail: Offset,
     },
     /// The tail is not the one that `Stream-Expected-Offset` names.
-    UnexpectedOffset {
-        /// The tail.
-        tail: Offset,
-    },
+    UnexpectedOffset { tail: Offset },
     /// A producer whose epoch is over (PROTOCOL.md 5.2.1).
     StaleEpoch {
         /// The epoch that holds.
@@ -112,10 +92,7 @@ pub enum Refusal {
         received: u64,
     },
     /// An offset that the stream has not reached.
-    OffsetBeyondTail {
-        /// The tail.
-        tail: Offset,
-    },
+    OffsetBeyondTail { tail: Offset },
     /// An offset of data that is no longer there: of an earlier life of this URL, or older than what is kept.
     OffsetGone {
         /// The first offset there is.
@@ -124,10 +101,7 @@ pub enum Refusal {
     /// The stream has as many live readers as it can hold.
     TooManyReaders,
     /// What is held for others leaves no room for this.
-    Busy {
-        /// What is held.
-        why: &'static str,
-    },
+    Busy { why: &'static str },
     /// A write to a stream that the server writes itself.
     ReadOnly,
     /// No token, or none that is valid, so it is not known who asks; whether there is a stream is not told.
@@ -148,10 +122,7 @@ pub enum Refusal {
     /// Whether the token is valid cannot be found out now.
     KeysUnavailable,
     /// Nobody has said who may do what, or it cannot be read.
-    NotConfigured {
-        /// What to set.
-        why: String,
-    },
+    NotConfigured { why: String },
 }
 
 const ENCODED_BODY: &str = "The body has a Content-Encoding, which the server does not decode: send it unencoded, without that header.";

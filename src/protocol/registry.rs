@@ -41,7 +41,6 @@ pub fn path_of(project: Option<&str>) -> String {
 /// What became of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Operation {
-    /// It was created.
     Insert,
     /// It was deleted, or has expired.
     Delete,

@@ -9,7 +9,7 @@ use super::browser::{COMMON, SAVED};
 use super::cache_policy::{Audience, CachePolicy};
 use super::content_type::ContentType;
 use super::cors::{EXPOSED, PREFLIGHT, allowed_headers};
-use super::fork::ForkRefusal;
+use super::fork_refusal::ForkRefusal;
 use super::lifetime::{Lifetime, rfc3339};
 use super::names::{TRUE, header};
 use super::offset::Offset;
@@ -24,7 +24,6 @@ pub(super) const RETRY_AFTER_SECONDS: &str = "5";
 /// A response, before any platform sees it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reply {
-    /// The status.
     pub status: StatusCode,
     /// Names (lower case) and values, each name once.
     pub headers: Vec<(&'static str, String)>,
@@ -60,10 +59,12 @@ impl Reply {
     pub const LATER: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
     /// What an object answers another one, with bytes.
     pub const ANSWERED: StatusCode = StatusCode::OK;
+    /// A read with its bytes.
+    pub const BYTES: StatusCode = StatusCode::OK;
     /// A long-poll for which nothing came.
     pub const NOTHING_NEW: StatusCode = StatusCode::NO_CONTENT;
 
-    /// What nobody keeps.
+    /// A reply that no cache keeps.
     pub(super) fn new(status: StatusCode) -> Reply {
         Reply::made(status, CachePolicy::Never.header(Audience::Everyone))
     }
@@ -134,7 +135,7 @@ impl Reply {
 
     /// Whether it is a read with its bytes.
     pub fn has_bytes(&self) -> bool {
-        self.status == StatusCode::OK
+        self.status == Reply::BYTES
     }
 
     /// The value of a header, by its lower-case name.

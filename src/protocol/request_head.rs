@@ -7,7 +7,6 @@ use super::refusal::Refusal;
 
 /// The head of a request.
 pub struct RequestHead<'a> {
-    /// The method.
     pub method: &'a Method,
     /// The URL as it came.
     pub url: &'a str,

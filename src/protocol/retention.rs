@@ -13,15 +13,9 @@ const BYTES: &str = "bytes=";
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Retention {
     /// Each segment, for so long after its last message.
-    Seconds {
-        /// The window.
-        seconds: u64,
-    },
+    Seconds { seconds: u64 },
     /// The newest segments that have so many bytes.
-    Bytes {
-        /// At least.
-        bytes: u64,
-    },
+    Bytes { bytes: u64 },
 }
 
 impl Retention {

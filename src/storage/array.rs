@@ -1,7 +1,7 @@
 //! A JSON array while it grows, row by row of the hot log.
 
 use super::chunk::{Chunk, Marks};
-use super::messages::{ROW_MAX_BYTES, Row};
+use super::message_row::{MessageRow, ROW_MAX_BYTES};
 use crate::protocol::json;
 use crate::protocol::offset::Offset;
 use crate::protocol::sse::Mark;
@@ -20,7 +20,7 @@ pub(super) struct Array {
 }
 
 impl Array {
-    pub(super) fn new((from, until): (Offset, u64), max_bytes: usize) -> Array {
+    pub(super) fn new(from: Offset, until: u64, max_bytes: usize) -> Array {
         Array {
             from,
             until,
@@ -55,7 +55,7 @@ impl Array {
         Chunk { body: self.body, next: Offset { position: self.next, ..self.from }, marks }
     }
 
-    pub(super) fn take(&mut self, row: &Row) {
+    pub(super) fn take(&mut self, row: &MessageRow) {
         self.is_full |= row.part == 0 && self.body.len() >= self.max_bytes || row.position >= self.until;
         if self.is_full {
             return;

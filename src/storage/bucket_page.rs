@@ -16,16 +16,12 @@ pub const PAGE_STREAMS_MAX: usize = 40;
 
 /// An object of the bucket.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Listed {
-    /// Its key.
+pub struct BucketObject {
     pub key: String,
-    /// How large it is.
     pub bytes: u64,
-    /// When it was put there.
     pub uploaded: Millis,
 }
 
-/// A page.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ByStream {
     /// The streams that the keys name, with their segments.
@@ -37,13 +33,13 @@ pub struct ByStream {
 }
 
 /// Sorts what was listed, in the bucket's order, up to as many streams as a page may have.
-pub fn by_stream(listed: Vec<Listed>, is_last: bool) -> Result<ByStream, Failure> {
+pub fn by_stream(listed: Vec<BucketObject>, is_last: bool) -> Result<ByStream, Failure> {
     if listed.is_empty() && !is_last {
         // To take it for the end would be to say that there is nothing more.
         return Err(Failure::new("list segments", "an empty page that is not the last"));
     }
     let (mut page, mut last) = (ByStream::default(), None);
-    for Listed { key, bytes, uploaded } in listed {
+    for BucketObject { key, bytes, uploaded } in listed {
         let Some((path, incarnation, segment)) = parse_key(&key) else {
             page.foreign.push(key.clone());
             last = Some(key);

@@ -1,6 +1,6 @@
 //! Part of a stream, ready to be sent, and where it may be taken apart: at the beginnings of stored messages.
 
-use super::messages::ROW_MAX_BYTES;
+use super::message_row::ROW_MAX_BYTES;
 use crate::protocol::content_type::Format;
 use crate::protocol::offset::Offset;
 use crate::protocol::sse::{GRAIN_BYTES, Mark};
@@ -18,7 +18,6 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// Nothing.
     pub fn empty(at: Offset) -> Chunk {
         Chunk { body: Vec::new(), next: at, marks: Vec::new() }
     }

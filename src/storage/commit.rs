@@ -3,14 +3,14 @@
 use super::forks::Link;
 use super::messages::{self, Written};
 use super::outbox::Event;
-use super::registry::Mark;
-use super::segments::{self, Segment};
+use super::registry::ReportMark;
+use super::segments::{self, SegmentRow};
 use super::{Failure, Sql, forks, outbox, producers, registry, schema, stream_row};
 use crate::protocol::Millis;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
 use crate::protocol::registry::Registries;
-use crate::stream::append::Content;
+use crate::stream::content::Content;
 use crate::stream::fork::Fork;
 use crate::stream::producer::ProducerState;
 use crate::stream::{Closure, Ended, Stream};
@@ -18,47 +18,25 @@ use crate::stream::{Closure, Ended, Stream};
 /// A decided change of one stream.
 #[derive(Debug)]
 pub enum Change<'a> {
+    /// What an older version has stored becomes what this one does.
+    Upgrade {
+        from: u64,
+    },
     /// A stream is born, with its initial content.
     Create {
-        /// The stream's normalised path.
         path: &'a str,
         /// The stream, before its content.
         stream: &'a Stream,
-        /// What it begins with.
         content: &'a Content<'a>,
         /// Whether the segment is full with it.
         seals: bool,
-        /// Who is to know of the lives before.
+        /// Who is to know of the incarnations before.
         registries: Registries,
     },
-    /// Something is appended, or the stream is closed, or both.
-    Append {
-        /// The stream as it was.
-        stream: &'a Stream,
-        /// The bytes, if any.
-        content: Option<&'a Content<'a>>,
-        /// The stream's last `Stream-Seq`, this append's included.
-        stream_seq: Option<&'a str>,
-        /// Whose it is, where its row has to tell that.
-        producer: Option<&'a Producer>,
-        /// What the table of producers is to tell from now on.
-        stored_producers: &'a [(String, ProducerState)],
-        /// Whether that table has to be made for it.
-        makes_table: bool,
-        /// How it is closed now.
-        closes: Option<Closure>,
-        /// When.
-        now: Millis,
-        /// Until when the stream lives at least, if that has to be stored.
-        lease_until: Option<Millis>,
-        /// Whether the segment is full with it.
-        seals: bool,
-    },
-    /// A segment is in the bucket.
+    Append(AppendChange<'a>),
+    /// A segment is in the bucket. `noted_at` says when, where the mirror is to be told; so it does below.
     Rotate {
-        /// The segment.
-        segment: &'a Segment,
-        /// When, where that is to be noted for the mirror.
+        segment: &'a SegmentRow,
         noted_at: Option<Millis>,
     },
     /// The oldest segments need not be kept any more.
@@ -70,121 +48,120 @@ pub enum Change<'a> {
     },
     /// Segments are no longer in the bucket.
     Forget {
-        /// The last of them.
         through_segment: u64,
-        /// When, where that is to be noted for the mirror.
         noted_at: Option<Millis>,
     },
     /// All segments are noted for the mirror, which knows of none.
     List {
         /// The first segment that may be in the bucket.
         floor: u64,
-        /// When.
         noted_at: Millis,
     },
     /// Notices have been delivered.
     Deliver {
-        /// The last of them.
         through_id: u64,
     },
-    /// The registry knows of the stream's lives.
+    /// The registry knows of the stream's incarnations.
     Report {
-        /// How far.
-        through: Mark,
-        /// Which registry.
+        through: ReportMark,
         registries: Registries,
     },
     /// The stream gets another reader key.
     Rekey {
-        /// Which.
         reader_key: &'a str,
     },
     /// A read slid the stream's TTL.
     Touch {
-        /// Until when it lives at least.
         lease_until: Millis,
     },
     /// The stream was deleted, or it expired.
     End {
         /// The stream as it was.
         stream: &'a Stream,
-        /// What remains.
         ended: Ended,
         /// A segment that may be on its way to the bucket.
         uploading: Option<u64>,
-        /// The last fork that held it, which lets it go.
+        /// The last fork that held it, which releases it.
         released: Option<Released<'a>>,
-        /// When.
         now: Millis,
     },
     /// The stream was deleted, or it expired, but has forks.
     Leave {
-        /// When.
         now: Millis,
     },
     /// A fork is to be created: its source may learn of it from now on.
     Intend {
-        /// What will hold the source.
         link: &'a Link,
     },
-    /// A source has let go, or never knew.
+    /// A source has released the fork, or never knew of it.
     Forgo {
-        /// The link's name.
         link: &'a str,
     },
     /// A fork holds the stream.
     Hold {
-        /// The link's name.
         link: &'a str,
         /// The fork's path.
         path: &'a str,
         /// The first segment that it needs.
         first_segment: u64,
     },
-    /// A fork lets the stream go.
+    /// A fork releases the stream.
     Release(Released<'a>),
     /// What a fork has inherited has gone to the bucket.
     Inherit {
-        /// The fork, as it is now.
         fork: &'a Fork,
     },
+}
+
+/// Something is appended, or the stream is closed, or both.
+#[derive(Debug)]
+pub struct AppendChange<'a> {
+    /// The stream as it was.
+    pub stream: &'a Stream,
+    pub content: Option<&'a Content<'a>>,
+    /// The stream's last `Stream-Seq`, this append's included.
+    pub stream_seq: Option<&'a str>,
+    /// Whose it is, where its row has to tell that.
+    pub producer: Option<&'a Producer>,
+    /// What the table of producers is to tell from now on.
+    pub stored_producers: &'a [(String, ProducerState)],
+    /// Whether that table has to be made for it.
+    pub makes_table: bool,
+    /// How it is closed now.
+    pub closes: Option<Closure>,
+    pub now: Millis,
+    /// Until when the stream lives at least, if that has to be stored.
+    pub lease_until: Option<Millis>,
+    /// Whether the segment is full with it.
+    pub seals: bool,
 }
 
 /// A link that is no more.
 #[derive(Clone, Copy, Debug)]
 pub struct Released<'a> {
-    /// Its name.
     pub link: &'a str,
     /// Until when that must be remembered.
     pub remember_until: Option<Millis>,
-    /// When.
     pub now: Millis,
 }
 
 /// Stores a change in one transaction.
 pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
     // What is written most is one statement, which needs no transaction around it.
-    if let Change::Append {
-        stream,
-        content: Some(content),
-        stream_seq,
-        producer,
-        stored_producers: [],
-        closes: None,
-        seals: false,
-        now,
-        ..
-    } = change
+    if let Change::Append(append) = change
+        && let AppendChange {
+            content: Some(content), stored_producers: [], closes: None, seals: false, ..
+        } = append
         && messages::is_one_row(content)
     {
-        let written = written(stream, content, (*stream_seq, *producer), *now);
-        return messages::insert_alone(sql, content, written);
+        return messages::insert_alone(sql, content, append.written(content));
     }
     sql.transaction(&mut || match change {
+        Change::Upgrade { from } => schema::upgrade(sql, *from),
         Change::Create { path, stream, content, seals, registries } => {
-            create(sql, path, (stream, content), (*seals, *registries))
+            create(sql, path, stream, content, *seals, *registries)
         }
-        Change::Append { .. } => append(sql, change),
+        Change::Append(change) => append(sql, change),
         Change::Rotate { segment, noted_at } => rotate(sql, segment, *noted_at),
         Change::Trim { stream, first_segment } => stream_row::trim(sql, stream, *first_segment),
         Change::Forget { through_segment, noted_at } => forget(sql, *through_segment, *noted_at),
@@ -210,39 +187,36 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
     })
 }
 
-fn append(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
-    let Change::Append {
-        stream,
-        content,
-        stream_seq,
-        producer,
-        stored_producers,
-        makes_table,
-        closes,
-        now,
-        lease_until,
-        seals,
-    } = change
-    else {
-        return Ok(());
-    };
-    if let Some(content) = content {
-        let written = written(stream, content, (*stream_seq, *producer), *now);
-        messages::insert(sql, stream.content_type.format(), content, written)?;
+impl<'a> AppendChange<'a> {
+    fn written(&self, content: &Content<'_>) -> Written<'a> {
+        Written {
+            at: self.stream.tail,
+            written_at: self.now,
+            stream_seq: self.stream_seq,
+            fill: self.stream.fill.with(content),
+            producer: self.producer,
+        }
     }
-    if !stored_producers.is_empty() && *makes_table {
+}
+
+fn append(sql: &dyn Sql, change: &AppendChange<'_>) -> Result<(), Failure> {
+    let AppendChange { stream, content, stored_producers, closes, .. } = change;
+    if let Some(content) = content {
+        messages::insert(sql, stream.content_type.format(), content, change.written(content))?;
+    }
+    if !stored_producers.is_empty() && change.makes_table {
         producers::make_table(sql)?;
     }
     stored_producers.iter().try_for_each(|(id, state)| producers::put(sql, id, *state))?;
-    if *seals {
+    if change.seals {
         let next = stream.tail.segment + 1;
         sql.run(&schema::create_messages(next), &[])?;
         stream_row::seal(sql, next)?;
     }
-    match (closes, lease_until) {
-        (Some(closure), lease) => stream_row::close(sql, closure, lease.unwrap_or(stream.lease_until)),
+    match closes {
+        Some(closure) => stream_row::close(sql, closure, change.lease_until.unwrap_or(stream.lease_until)),
         // An append's own row tells when the stream was touched.
-        (None, _) => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -253,24 +227,32 @@ fn release(sql: &dyn Sql, released: &Released<'_>) -> Result<(), Failure> {
 fn create(
     sql: &dyn Sql,
     path: &str,
-    (stream, content): (&Stream, &Content<'_>),
-    (seals, registries): (bool, Registries),
+    stream: &Stream,
+    content: &Content<'_>,
+    seals: bool,
+    registries: Registries,
 ) -> Result<(), Failure> {
     let segment = stream.tail.segment;
     let tail = if seals { segment + 1 } else { segment };
-    sql.run(schema::CREATE_STREAM, &[])?;
+    sql.run(stream_row::CREATE, &[])?;
     registry::keep(sql, registries)?;
     (segment..=tail).try_for_each(|segment| sql.run(&schema::create_messages(segment), &[]))?;
-    stream_row::put(sql, path, stream, tail)?;
+    stream_row::put(sql, stream, schema::SCHEMA_VERSION, path, tail)?;
     if content.span == 0 {
         return Ok(());
     }
-    let written = written(stream, content, (None, None), stream.created_at);
+    let written = Written {
+        at: stream.tail,
+        written_at: stream.created_at,
+        stream_seq: None,
+        fill: stream.fill.with(content),
+        producer: None,
+    };
     messages::insert(sql, stream.content_type.format(), content, written)
 }
 
-fn rotate(sql: &dyn Sql, segment: &Segment, noted_at: Option<Millis>) -> Result<(), Failure> {
-    let Segment { incarnation, number, .. } = *segment;
+fn rotate(sql: &dyn Sql, segment: &SegmentRow, noted_at: Option<Millis>) -> Result<(), Failure> {
+    let SegmentRow { incarnation, number, .. } = *segment;
     segments::put(sql, segment)?;
     sql.run(&schema::drop_messages(number), &[])?;
     outbox::note(sql, Event::Rotated { incarnation, segment: number }, noted_at)
@@ -285,19 +267,10 @@ fn drop_content(sql: &dyn Sql, stream: &Stream, uploading: Option<u64>) -> Resul
     sql.run(schema::DROP_PRODUCERS, &[])?;
     if let Some(segment) = uploading {
         // It is to be deleted in the bucket like those that have arrived there.
-        segments::put(sql, &Segment::unread(stream.incarnation, segment))?;
+        segments::put(sql, &SegmentRow::unread(stream.incarnation, segment))?;
     }
     (stream.hot_from..=stream.tail.segment)
         .try_for_each(|segment| sql.run(&schema::drop_messages(segment), &[]))
-}
-
-fn written<'w>(
-    stream: &Stream,
-    content: &Content<'_>,
-    (stream_seq, producer): (Option<&'w str>, Option<&'w Producer>),
-    written_at: Millis,
-) -> Written<'w> {
-    Written { at: stream.tail, written_at, stream_seq, fill: stream.fill.with(content), producer }
 }
 
 /// The tail after an append that does not seal its segment.

@@ -1,17 +1,15 @@
 //! What holds streams together: the links that a stream has to the sources of its lives, and the forks that hold it. Each
 //! link has a name of its own, so that whatever is said of it twice, or late, counts once.
 
+use super::schema::{FORKS, LINKS, has_table};
 use super::{Columns, Failure, Param, Sql, only_row, schema};
 use crate::protocol::Millis;
 
-const TABLE: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?";
-const EDGES: &str = "edges";
 const INTEND: &str = "INSERT INTO edges (id, source, valid_until) VALUES (?, ?, ?)";
 const NEXT_EDGE: &str =
     "SELECT id, source, valid_until FROM edges WHERE id <> ? AND id > ? ORDER BY id LIMIT 1";
 const FORGO: &str = "DELETE FROM edges WHERE id = ?";
 
-const FORKS: &str = "forks";
 // What came first was granted: if it comes again, the stream may have been trimmed, and the fork needs what it had.
 const HOLD: &str = "INSERT OR IGNORE INTO forks (edge, path, first_read_seq) VALUES (?, ?, ?)";
 const STATE: &str = "SELECT released_until FROM forks WHERE edge = ?";
@@ -24,16 +22,11 @@ const BURY: &str =
 /// A link of a stream to a source.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Link {
-    /// Its name.
     pub id: String,
     /// The source's path.
     pub source: String,
     /// Until when the source may still learn of it for the first time.
     pub valid_until: Millis,
-}
-
-fn exists(sql: &dyn Sql, table: &str) -> Result<bool, Failure> {
-    Ok(only_row(sql, TABLE, &[Param::Text(table)])?.is_some())
 }
 
 /// Notes a link before its source learns of it, so that whatever happens it can be let go.
@@ -45,7 +38,7 @@ pub(super) fn intend(sql: &dyn Sql, link: &Link) -> Result<(), Failure> {
 
 /// The first link after one, other than the one that is kept.
 pub fn next_link(sql: &dyn Sql, kept: &str, after: &str) -> Result<Option<Link>, Failure> {
-    if !exists(sql, EDGES)? {
+    if !has_table(sql, LINKS)? {
         return Ok(None);
     }
     let params = [Param::Text(kept), Param::Text(after)];
@@ -62,17 +55,14 @@ pub(super) fn forgo(sql: &dyn Sql, id: &str) -> Result<(), Failure> {
 /// What a source knows of a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Hold {
-    /// Nothing.
     Unknown,
-    /// A fork is held by it.
     Held,
-    /// It was let go.
     Released,
 }
 
 /// What the stream knows of a link.
 pub fn hold(sql: &dyn Sql, link: &str) -> Result<Hold, Failure> {
-    if !exists(sql, FORKS)? {
+    if !has_table(sql, FORKS)? {
         return Ok(Hold::Unknown);
     }
     let Some(row) = only_row(sql, STATE, &[Param::Text(link)])? else { return Ok(Hold::Unknown) };
@@ -82,12 +72,12 @@ pub fn hold(sql: &dyn Sql, link: &str) -> Result<Hold, Failure> {
 
 /// Whether forks hold the stream, by other links than this one.
 pub fn is_held(sql: &dyn Sql, besides: &str) -> Result<bool, Failure> {
-    Ok(exists(sql, FORKS)? && only_row(sql, HOLDS, &[Param::Text(besides)])?.is_some())
+    Ok(has_table(sql, FORKS)? && only_row(sql, HOLDS, &[Param::Text(besides)])?.is_some())
 }
 
 /// The first segment that a fork still needs.
 pub fn floor(sql: &dyn Sql) -> Result<Option<u64>, Failure> {
-    if !exists(sql, FORKS)? {
+    if !has_table(sql, FORKS)? {
         return Ok(None);
     }
     let Some(row) = only_row(sql, FLOOR, &[])? else { return Ok(None) };

@@ -1,29 +1,21 @@
-//! The hot log: one row for each append, whatever it holds, unless its size asks for more.
-//!
-//! A row's key is `position << 4 | part`: a row begins at a position, and only a single JSON message larger than
-//! a row goes on in further parts at the same position. A row's `span` is how far it moves the position; of a
-//! message in parts only the last part has one.
+//! The hot log: one row (`message_row.rs`) for each append, whatever it holds, unless its size asks for more.
 
 use std::collections::BTreeMap;
 
 use super::array::Array;
 use super::chunk::{Chunk, join};
+use super::message_row::{MessageRow, PART_BITS, ROW_MAX_BYTES};
 use super::run::Run;
-use super::{Column, Columns, Failure, Param, Sql, only_row};
+use super::{Columns, Failure, Param, Sql, only_row};
 use crate::protocol::Millis;
 use crate::protocol::content_type::Format;
 use crate::protocol::json;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
-use crate::stream::append::Content;
+use crate::stream::content::Content;
+use crate::stream::fill::Fill;
 use crate::stream::producer::ProducerState;
-use crate::stream::rotate::Fill;
 
-/// The largest body of a row. The platform's limit is 2 MB for the whole row.
-pub const ROW_MAX_BYTES: usize = 1 << 20;
-/// The largest append: as many parts as a key can tell apart.
-pub const APPEND_MAX_BYTES: usize = ROW_MAX_BYTES << PART_BITS;
-const PART_BITS: u32 = 4;
 /// Beyond every key.
 const KEYS_END: u64 = (1 << 53) - 1;
 
@@ -32,7 +24,6 @@ const KEYS_END: u64 = (1 << 53) - 1;
 pub struct Written<'a> {
     /// Where the append begins.
     pub at: Offset,
-    /// When.
     pub written_at: Millis,
     /// The stream's last `Stream-Seq`, this append's included.
     pub stream_seq: Option<&'a str>,
@@ -47,11 +38,8 @@ pub struct Written<'a> {
 pub struct Last {
     /// The position after it.
     pub next_position: u64,
-    /// When it was written.
     pub written_at: Millis,
-    /// The last `Stream-Seq`.
     pub stream_seq: Option<String>,
-    /// How full the segment is.
     pub fill: Fill,
 }
 
@@ -76,7 +64,8 @@ pub fn last(sql: &dyn Sql, segment: u64) -> Result<Option<Last>, Failure> {
 pub fn producers_since(
     sql: &dyn Sql,
     segment: u64,
-    (appends, fill): (u64, Fill),
+    appends: u64,
+    fill: Fill,
 ) -> Result<BTreeMap<String, ProducerState>, Failure> {
     let statement = format!(
         "SELECT key, appends, producer_id, producer_epoch, producer_seq FROM messages_{segment} WHERE key < ? \
@@ -238,8 +227,8 @@ pub fn read(
         if end.is_none_or(|end| from.position < end) {
             let part = match format {
                 // At least a bracket and a message.
-                Format::Json => read_json(sql, (from, last), left.max(2))?,
-                Format::Text | Format::Binary => read_bytes(sql, format, (from, last), left)?,
+                Format::Json => read_json(sql, from, last, left.max(2))?,
+                Format::Text | Format::Binary => read_bytes(sql, format, from, last, left)?,
             };
             if part.next <= from {
                 return Err(Failure::new("read messages", format_args!("there are none at {from}")));
@@ -284,15 +273,16 @@ fn rows_from(segment: u64, bound: &str) -> String {
 fn read_bytes(
     sql: &dyn Sql,
     format: Format,
-    (from, until): (Offset, u64),
+    from: Offset,
+    until: u64,
     max_bytes: usize,
 ) -> Result<Chunk, Failure> {
     let statement = rows_from(from.segment, "AND key < ? ORDER BY key LIMIT +?");
-    let mut run = Run::new(format, (from, until), max_bytes);
-    let until = key_of(until.min(from.position + max_bytes as u64));
-    let params = [key_of(from.position), until, Param::Integer(CHUNK_ROWS_MAX)];
+    let mut run = Run::new(format, from, until, max_bytes);
+    let end = key_of(until.min(from.position + max_bytes as u64));
+    let params = [key_of(from.position), end, Param::Integer(CHUNK_ROWS_MAX)];
     sql.query(&statement, &params, &mut |row| {
-        let Row { position, bytes, .. } = Row::decode(row)?;
+        let MessageRow { position, bytes, .. } = MessageRow::decode(row)?;
         run.take(position, &bytes);
         Ok(())
     })?;
@@ -307,17 +297,17 @@ pub const CHUNK_ROWS_MAX: u64 = 10_000;
 const PAGE_ROWS_MIN: u64 = 4;
 const PAGE_ROWS_MAX: u64 = 64;
 
-fn read_json(sql: &dyn Sql, (from, until): (Offset, u64), max_bytes: usize) -> Result<Chunk, Failure> {
+fn read_json(sql: &dyn Sql, from: Offset, until: u64, max_bytes: usize) -> Result<Chunk, Failure> {
     let first = rows_from(from.segment, "ORDER BY key LIMIT +?");
     let further =
         format!("SELECT key, span, body FROM messages_{} WHERE key > ? ORDER BY key LIMIT +?", from.segment);
-    let mut array = Array::new((from, until), max_bytes);
+    let mut array = Array::new(from, until, max_bytes);
     let (mut statement, mut key, mut limit) = (&first, from.position << PART_BITS, PAGE_ROWS_MIN);
     let (mut rows, mut is_whole) = (0, true);
     loop {
         let wanted = rows + limit;
         sql.query(statement, &[Param::Integer(key), Param::Integer(limit)], &mut |row| {
-            let row = Row::decode(row)?;
+            let row = MessageRow::decode(row)?;
             rows += 1;
             // Of a message in parts, only the last has a span.
             is_whole = row.span > 0;
@@ -334,29 +324,4 @@ fn read_json(sql: &dyn Sql, (from, until): (Offset, u64), max_bytes: usize) -> R
         array.reserve(limit as usize * row_bytes);
     }
     Ok(array.finish())
-}
-
-/// A row of the hot log.
-pub(super) struct Row {
-    pub(super) position: u64,
-    pub(super) part: u64,
-    pub(super) span: u64,
-    pub(super) bytes: Vec<u8>,
-}
-
-impl Row {
-    pub(super) fn key(&self) -> u64 {
-        self.position << PART_BITS | self.part
-    }
-
-    pub(super) fn decode(row: Vec<Column>) -> Result<Row, Failure> {
-        let mut columns = Columns::new("messages", row);
-        let key = columns.integer()?;
-        Ok(Row {
-            position: key >> PART_BITS,
-            part: key & ((1 << PART_BITS) - 1),
-            span: columns.integer()?,
-            bytes: columns.blob()?,
-        })
-    }
 }

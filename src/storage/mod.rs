@@ -6,6 +6,8 @@ mod bytes;
 pub mod chunk;
 pub mod commit;
 pub mod forks;
+pub mod load;
+pub mod message_row;
 pub mod messages;
 pub mod outbox;
 pub mod producers;
@@ -23,14 +25,11 @@ use std::fmt;
 /// We could not: the opposite of a `Refusal`, and never shown to clients in detail.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
-    /// What was attempted.
     pub operation: &'static str,
-    /// What the platform said.
     pub cause: String,
 }
 
 impl Failure {
-    /// A failure of an operation.
     pub fn new(operation: &'static str, cause: impl fmt::Display) -> Failure {
         Failure { operation, cause: cause.to_string() }
     }
@@ -45,11 +44,9 @@ impl fmt::Display for Failure {
 /// A value that goes into a statement.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Param<'a> {
-    /// NULL.
     Null,
     /// At most 2^53 - 1: integers cross the platform as doubles.
     Integer(u64),
-    /// TEXT.
     Text(&'a str),
     /// BLOB, at most 2 MB.
     Blob(&'a [u8]),
@@ -58,13 +55,9 @@ pub enum Param<'a> {
 /// A value that comes out of a row.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Column {
-    /// NULL.
     Null,
-    /// INTEGER.
     Integer(u64),
-    /// TEXT.
     Text(String),
-    /// BLOB.
     Blob(Vec<u8>),
 }
 
@@ -110,7 +103,6 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Begins at the first column.
     pub fn new(table: &'static str, row: Vec<Column>) -> Columns {
         Columns { table, values: row.into_iter() }
     }
@@ -119,7 +111,6 @@ impl Columns {
         Err(Failure::new("read row", format_args!("table {}: wanted {wanted}, found {found:?}", self.table)))
     }
 
-    /// The next column, an integer.
     pub fn integer(&mut self) -> Result<u64, Failure> {
         match self.values.next() {
             Some(Column::Integer(value)) => Ok(value),
@@ -127,7 +118,6 @@ impl Columns {
         }
     }
 
-    /// The next column, text.
     pub fn text(&mut self) -> Result<String, Failure> {
         match self.values.next() {
             Some(Column::Text(value)) => Ok(value),
@@ -135,7 +125,6 @@ impl Columns {
         }
     }
 
-    /// The next column, an integer or NULL.
     pub fn optional_integer(&mut self) -> Result<Option<u64>, Failure> {
         match self.values.next() {
             Some(Column::Integer(value)) => Ok(Some(value)),
@@ -144,7 +133,6 @@ impl Columns {
         }
     }
 
-    /// The next column, text or NULL.
     pub fn optional_text(&mut self) -> Result<Option<String>, Failure> {
         match self.values.next() {
             Some(Column::Text(value)) => Ok(Some(value)),
@@ -153,7 +141,6 @@ impl Columns {
         }
     }
 
-    /// The next column, bytes.
     pub fn blob(&mut self) -> Result<Vec<u8>, Failure> {
         match self.values.next() {
             Some(Column::Blob(value)) => Ok(value),

@@ -1,10 +1,9 @@
 //! The outbox: what others are to be told, noted in the very transaction of what it tells of, and forgotten once they
 //! know. So they learn of everything at least once, of nothing that did not happen, and in its order.
 
-use super::{Columns, Failure, Param, Sql, only_row, schema, segments, stream_row};
+use super::{Columns, Failure, Param, Sql, schema, segments, stream_row};
 use crate::protocol::Millis;
 
-const FIND: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'outbox'";
 const NEXT: &str = "SELECT id, noted_at, kind, notice FROM outbox ORDER BY id LIMIT +?";
 const DELETE: &str = "DELETE FROM outbox WHERE id <= ?";
 /// Of the present life only: what is left of an earlier one is about to be forgotten.
@@ -23,17 +22,9 @@ pub const LISTED_AT_ONCE_MAX: u64 = 1000;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
     /// A segment is in the bucket.
-    Rotated {
-        /// Of which life.
-        incarnation: u64,
-        /// Which.
-        segment: u64,
-    },
+    Rotated { incarnation: u64, segment: u64 },
     /// Segments are no longer in the bucket.
-    Forgotten {
-        /// The last of them.
-        through_segment: u64,
-    },
+    Forgotten { through_segment: u64 },
 }
 
 impl Event {
@@ -48,10 +39,8 @@ impl Event {
 
 /// What a notice is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// A segment is in the bucket.
+pub enum NoticeKind {
     Rotated,
-    /// Segments are no longer in the bucket.
     Forgotten,
 }
 
@@ -60,17 +49,10 @@ pub enum Kind {
 pub struct Notice {
     /// Later ones have larger ones.
     pub id: u64,
-    /// When it happened.
     pub noted_at: Millis,
-    /// What it is about.
-    pub kind: Kind,
-    /// What it says, a JSON object.
+    pub kind: NoticeKind,
+    /// What it says, a JSON object. Delivered by whatever version finds it, so its fields stay.
     pub text: String,
-}
-
-/// Whether there is an outbox.
-pub fn exists(sql: &dyn Sql) -> Result<bool, Failure> {
-    Ok(only_row(sql, FIND, &[])?.is_some())
 }
 
 /// The oldest notices.
@@ -80,8 +62,8 @@ pub fn next(sql: &dyn Sql, count_max: u64) -> Result<Vec<Notice>, Failure> {
         let mut columns = Columns::new("outbox", row);
         let (id, noted_at) = (columns.integer()?, columns.integer()?);
         let kind = match columns.text()?.as_str() {
-            "rotated" => Kind::Rotated,
-            "forgotten" => Kind::Forgotten,
+            "rotated" => NoticeKind::Rotated,
+            "forgotten" => NoticeKind::Forgotten,
             other => return Err(Failure::new("read notice", format_args!("its kind is {other:?}"))),
         };
         notices.push(Notice { id, noted_at, kind, text: columns.text()? });
@@ -96,12 +78,12 @@ pub(super) fn note(sql: &dyn Sql, event: Event, noted_at: Option<Millis>) -> Res
         // Whoever is told again one day has missed something, and begins anew.
         return sql.run(schema::DROP_OUTBOX, &[]);
     };
-    if !exists(sql)? {
+    if !schema::has_table(sql, schema::OUTBOX)? {
         return list(sql, event.floor(), noted_at);
     }
     match event {
         Event::Rotated { incarnation, segment } => {
-            rotated(sql, &stream_row::path(sql)?, (incarnation, segment), noted_at)
+            rotated(sql, &stream_row::path(sql)?, incarnation, segment, noted_at)
         }
         Event::Forgotten { through_segment } => forgotten(sql, through_segment, noted_at),
     }
@@ -118,7 +100,7 @@ pub(super) fn list(sql: &dyn Sql, floor: u64, noted_at: Millis) -> Result<(), Fa
     let path = stream_row::path(sql)?;
     while let Some((last, _)) = page.last().copied() {
         for (segment, incarnation) in page {
-            rotated(sql, &path, (incarnation, segment), noted_at)?;
+            rotated(sql, &path, incarnation, segment, noted_at)?;
         }
         page = segments::from(sql, last + 1, LISTED_AT_ONCE_MAX)?;
     }
@@ -133,7 +115,8 @@ pub(super) fn forget(sql: &dyn Sql, through_id: u64) -> Result<(), Failure> {
 fn rotated(
     sql: &dyn Sql,
     path: &str,
-    (incarnation, segment): (u64, u64),
+    incarnation: u64,
+    segment: u64,
     noted_at: Millis,
 ) -> Result<(), Failure> {
     let key = segments::key(path, incarnation, segment);

@@ -4,15 +4,9 @@
 use super::{Columns, Failure, Param, Sql, only_row, schema};
 use crate::stream::producer::ProducerState;
 
-const TABLE: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'producers'";
 const SELECT: &str = "SELECT epoch, seq FROM producers WHERE id = ?";
 // Not an upsert with a conflict clause: replacing the whole row of a WITHOUT ROWID table is one written row too.
 const PUT: &str = "INSERT OR REPLACE INTO producers (id, epoch, seq) VALUES (?, ?, ?)";
-
-/// Whether there is a table.
-pub fn any(sql: &dyn Sql) -> Result<bool, Failure> {
-    Ok(only_row(sql, TABLE, &[])?.is_some())
-}
 
 /// What the table tells of a producer, where there is one.
 pub fn load(sql: &dyn Sql, id: &str) -> Result<Option<ProducerState>, Failure> {
@@ -26,7 +20,6 @@ pub(super) fn put(sql: &dyn Sql, id: &str, state: ProducerState) -> Result<(), F
     sql.run(PUT, &[Param::Text(id), Param::Integer(state.epoch), Param::Integer(state.seq)])
 }
 
-/// Makes the table.
 pub(super) fn make_table(sql: &dyn Sql) -> Result<(), Failure> {
     sql.run(schema::CREATE_PRODUCERS, &[])
 }

@@ -1,7 +1,7 @@
 //! What a stream has reported of its lives to the registry: one number in its row, and rows only of those lives that
 //! ended before the registry had heard it. And what a registry knows: its producers are the streams.
 
-use super::{Columns, Failure, Param, Sql, only_row, producers, schema};
+use super::{Columns, Failure, Param, Sql, only_row, schema};
 use crate::protocol::Millis;
 use crate::protocol::listing::{ListQuery, ListedStreams};
 use crate::protocol::path::StreamPath;
@@ -14,7 +14,6 @@ const SELECT: &str =
     "SELECT path, incarnation, live, content_type, created_at, lease_until, reported FROM stream";
 const REPORTED: &str = "UPDATE stream SET reported = ?";
 const INCARNATION: &str = "SELECT incarnation FROM stream";
-const FIND: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'unreported'";
 const KEEP: &str = "INSERT OR REPLACE INTO unreported (incarnation, content_type, created_at) \
     SELECT incarnation, content_type, created_at FROM stream";
 const KEPT: &str = "SELECT incarnation, content_type, created_at FROM unreported WHERE incarnation >= ? \
@@ -23,43 +22,38 @@ const LISTED: &str = "SELECT id, seq FROM producers WHERE id >= ? AND id < ? ORD
 
 /// How far the registry knows a stream's lives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub struct Mark {
+pub struct ReportMark {
     /// The newest life that it knows; 0 where it knows none.
     pub incarnation: u64,
-    /// Whether it knows of its end.
     pub ended: bool,
 }
 
-impl Mark {
+impl ReportMark {
     /// Two low bits: the end, and which registry it was. Another one knows nothing.
     fn encode(self, registries: Registries) -> u64 {
         self.incarnation << 2 | u64::from(self.ended) << 1 | u64::from(registries == Registries::PerProject)
     }
 
-    fn decode(number: u64, registries: Registries) -> Mark {
+    fn decode(number: u64, registries: Registries) -> ReportMark {
         if (number & 1 == 1) != (registries == Registries::PerProject) {
-            return Mark::default();
+            return ReportMark::default();
         }
-        Mark { incarnation: number >> 2, ended: number & 2 == 2 }
+        ReportMark { incarnation: number >> 2, ended: number & 2 == 2 }
     }
 }
 
 /// A life, as a registry has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lived {
-    /// Which.
     pub incarnation: u64,
-    /// Its type.
     pub content_type: String,
-    /// When it began.
     pub created_at: Millis,
-    /// Whether it has ended.
     pub ended: bool,
 }
 
 impl Lived {
-    fn mark(&self) -> Mark {
-        Mark { incarnation: self.incarnation, ended: self.ended }
+    fn mark(&self) -> ReportMark {
+        ReportMark { incarnation: self.incarnation, ended: self.ended }
     }
 
     /// What became of it.
@@ -71,38 +65,35 @@ impl Lived {
 /// What is to be reported next.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unreported {
-    /// The stream.
     pub path: String,
-    /// The registry that it is in.
     pub registry: String,
-    /// The lives, in order.
     pub lives: Vec<Lived>,
     /// How far the registry knows them then.
-    pub through: Mark,
+    pub through: ReportMark,
     /// Since when it should know.
     pub since: Millis,
 }
 
 /// The stream's row, as far as it matters here.
-struct Row {
+struct LifeRow {
     path: String,
     current: Lived,
     ended_at: Millis,
-    mark: Mark,
+    mark: ReportMark,
 }
 
-impl Row {
-    fn load(sql: &dyn Sql, registries: Registries) -> Result<Option<Row>, Failure> {
+impl LifeRow {
+    fn load(sql: &dyn Sql, registries: Registries) -> Result<Option<LifeRow>, Failure> {
         let Some(row) = only_row(sql, SELECT, &[])? else { return Ok(None) };
         let mut columns = Columns::new("stream", row);
         let path = columns.text()?;
         let (incarnation, ended) = (columns.integer()?, columns.integer()? != 1);
         let (content_type, created_at) = (columns.text()?, columns.integer()?);
-        Ok(Some(Row {
+        Ok(Some(LifeRow {
             path,
             current: Lived { incarnation, content_type, created_at, ended },
             ended_at: columns.integer()?,
-            mark: Mark::decode(columns.integer()?, registries),
+            mark: ReportMark::decode(columns.integer()?, registries),
         }))
     }
 }
@@ -113,7 +104,9 @@ pub fn unreported(
     registries: Registries,
     lives_max: u64,
 ) -> Result<Option<Unreported>, Failure> {
-    let Some(Row { path, current, ended_at, mark }) = Row::load(sql, registries)? else { return Ok(None) };
+    let Some(LifeRow { path, current, ended_at, mark }) = LifeRow::load(sql, registries)? else {
+        return Ok(None);
+    };
     let invalid = |refusal| Failure::new("report stream", format_args!("{path}: {refusal:?}"));
     let Some(registry) = registries.path_for(&StreamPath::of_text(path.clone()).map_err(invalid)?) else {
         return Ok(None);
@@ -132,9 +125,9 @@ pub fn unreported(
 }
 
 /// Lives that have ended, from the first that is not known to the end.
-fn kept(sql: &dyn Sql, mark: Mark, lives_max: u64) -> Result<Vec<Lived>, Failure> {
+fn kept(sql: &dyn Sql, mark: ReportMark, lives_max: u64) -> Result<Vec<Lived>, Failure> {
     let mut lives = Vec::new();
-    if only_row(sql, FIND, &[])?.is_none() {
+    if !schema::has_table(sql, schema::UNREPORTED)? {
         return Ok(lives);
     }
     let from = Param::Integer(mark.incarnation + u64::from(mark.ended));
@@ -153,7 +146,7 @@ pub(super) fn keep(sql: &dyn Sql, registries: Registries) -> Result<(), Failure>
     if registries == Registries::Off {
         return Ok(());
     }
-    match Row::load(sql, registries)? {
+    match LifeRow::load(sql, registries)? {
         Some(row) if row.mark < row.current.mark() => {
             sql.run(schema::CREATE_UNREPORTED, &[])?;
             sql.run(KEEP, &[])
@@ -163,7 +156,7 @@ pub(super) fn keep(sql: &dyn Sql, registries: Registries) -> Result<(), Failure>
 }
 
 /// The registry knows so much. Once that includes the present life, no earlier one is to be kept.
-pub(super) fn reported(sql: &dyn Sql, through: Mark, registries: Registries) -> Result<(), Failure> {
+pub(super) fn reported(sql: &dyn Sql, through: ReportMark, registries: Registries) -> Result<(), Failure> {
     sql.run(REPORTED, &[Param::Integer(through.encode(registries))])?;
     let Some(row) = only_row(sql, INCARNATION, &[])? else { return Ok(()) };
     let is_first = through.incarnation == 1;
@@ -176,7 +169,7 @@ pub(super) fn reported(sql: &dyn Sql, through: Mark, registries: Registries) -> 
 /// Lists streams of a registry by its producers: the last sequence of one says whether it is there.
 pub fn listed(sql: &dyn Sql, query: &ListQuery) -> Result<ListedStreams, Failure> {
     let mut listed = ListedStreams::default();
-    if !producers::any(sql)? {
+    if !schema::has_table(sql, schema::PRODUCERS)? {
         return Ok(listed);
     }
     // What comes right after a text is the same with a NUL.

@@ -24,7 +24,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(format: Format, (from, until): (Offset, u64), max_bytes: usize) -> Run {
+    pub(super) fn new(format: Format, from: Offset, until: u64, max_bytes: usize) -> Run {
         let left = usize::try_from(until.saturating_sub(from.position)).unwrap_or(usize::MAX);
         Run {
             format,

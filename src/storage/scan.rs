@@ -1,7 +1,7 @@
 //! A segment of the hot log from its first message to its last, some rows at a time: whoever asks something meanwhile waits
 //! for some rows and not for all.
 
-use super::messages::Row;
+use super::message_row::MessageRow;
 use super::{Failure, Param, Sql};
 use crate::protocol::content_type::Format;
 use crate::protocol::json;
@@ -42,7 +42,7 @@ impl Scan {
         let Scan { statement, key, rows, parts } = self;
         let (mut taken_rows, mut taken_bytes) = (0, 0);
         sql.query(statement, &[Param::Integer(*key), Param::Integer(*rows)], &mut |row| {
-            let row = Row::decode(row)?;
+            let row = MessageRow::decode(row)?;
             *key = row.key() + 1;
             taken_rows += 1;
             taken_bytes += row.bytes.len() as u64;
@@ -55,7 +55,7 @@ impl Scan {
 }
 
 fn visit_row(
-    row: Row,
+    row: MessageRow,
     format: Format,
     parts: &mut Vec<u8>,
     visit: &mut dyn FnMut(&[u8], u64),

@@ -1,43 +1,62 @@
-//! The tables of one object. They are created by the first PUT and not before, so that asking for a stream that
-//! never was costs no storage.
+//! The tables of one object, and how those of older versions become those of the present one. They are created by the first PUT
+//! and not before, so that asking for a stream that never was costs no storage.
 //!
 //! No table has an index of its own and no key besides its b-tree's: each would be one more billed row a write.
+//!
+//! Stored data is for ever: this build reads everything that any build since version 7 has stored. A change of what is stored adds
+//! a step to [`UPGRADES`] (ARCHITECTURE.md, "How to add a column").
 
-/// The version of all that is stored; a row with another one is not read.
-pub const SCHEMA_VERSION: u64 = 7;
+use super::{Failure, Param, Sql, only_row};
 
-/// The one row that says what the stream is; `live` is 0 once it has ended, and 2 while it is only there for its forks.
-/// Of a fork, `fork` says what it has inherited; the tail is derived from its messages. Where none is left, because they were
-/// all trimmed, `tail_position`, `tail_written_at` and `tail_stream_seq` tell what they told.
-/// `reported` is how far the registry knows the lives of this URL, and 0 when another begins: what is not known of those
-/// before is kept apart. Of a life that has ended, `lease_until` is when it did.
-pub const CREATE_STREAM: &str = "CREATE TABLE IF NOT EXISTS stream (
-    id INTEGER PRIMARY KEY,
-    schema_version INTEGER NOT NULL,
-    incarnation INTEGER NOT NULL,
-    path TEXT NOT NULL,
-    live INTEGER NOT NULL,
-    read_seq INTEGER NOT NULL,
-    first_read_seq INTEGER NOT NULL,
-    content_type TEXT NOT NULL,
-    ttl_seconds INTEGER,
-    expires_at INTEGER,
-    retention_seconds INTEGER,
-    retention_bytes INTEGER,
-    created_at INTEGER NOT NULL,
-    lease_until INTEGER NOT NULL,
-    closed INTEGER NOT NULL,
-    closer_id TEXT,
-    closer_epoch INTEGER,
-    closer_seq INTEGER,
-    public INTEGER NOT NULL,
-    reader_key TEXT NOT NULL,
-    tail_position INTEGER NOT NULL,
-    tail_written_at INTEGER NOT NULL,
-    tail_stream_seq TEXT,
-    fork TEXT,
-    reported INTEGER NOT NULL
-)";
+/// The oldest version that can be read.
+pub const OLDEST_VERSION: u64 = 7;
+
+/// The version of all that is stored.
+pub const SCHEMA_VERSION: u64 = OLDEST_VERSION + UPGRADES.len() as u64;
+
+/// The steps from each version to the next, from [`OLDEST_VERSION`] on. Each sets the version in the statement by which it changes the
+/// stream's row, so that the row is billed once. Tables that are made when something is put into them (all but `stream`) may be
+/// missing. Those that an object without a stream may have (`edges`, `forks`) have no version at all, and cannot change: what is to
+/// be another one day gets a table of another name.
+const UPGRADES: [Step; 1] = [count_messages];
+type Step = fn(&dyn Sql) -> Result<(), Failure>;
+
+/// Takes all steps from the version that is stored to the present one; in one transaction, so there is no state between two.
+pub(super) fn upgrade(sql: &dyn Sql, from: u64) -> Result<(), Failure> {
+    let readable = OLDEST_VERSION..=SCHEMA_VERSION;
+    if !readable.contains(&from) {
+        let cause = format_args!("stored by schema version {from}, this build reads versions {readable:?}");
+        return Err(Failure::new("load stream", cause));
+    }
+    UPGRADES[(from - OLDEST_VERSION) as usize..].iter().try_for_each(|step| step(sql))
+}
+
+/// 7 to 8: segments say how many messages are before them ([`CREATE_SEGMENTS`]). The rows that are there stay as they are, however
+/// many: their sum in the stream's row is enough to count on from.
+fn count_messages(sql: &dyn Sql) -> Result<(), Failure> {
+    sql.run("ALTER TABLE stream ADD COLUMN rotated_messages INTEGER NOT NULL DEFAULT 0", &[])?;
+    if !has_table(sql, SEGMENTS)? {
+        return sql.run("UPDATE stream SET schema_version = 8", &[]);
+    }
+    sql.run("ALTER TABLE segments ADD COLUMN messages_before INTEGER", &[])?;
+    let counted = "UPDATE stream SET schema_version = 8, rotated_messages = (SELECT coalesce(sum(message_count), 0) \
+        FROM segments WHERE segments.incarnation = stream.incarnation)";
+    sql.run(counted, &[])
+}
+
+const TABLE: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?";
+pub const FORKS: &str = "forks";
+/// The table of links, by an older word for them.
+pub const LINKS: &str = "edges";
+pub const OUTBOX: &str = "outbox";
+pub const PRODUCERS: &str = "producers";
+pub const SEGMENTS: &str = "segments";
+pub const UNREPORTED: &str = "unreported";
+
+/// Whether a table is there that is made when something is put into it.
+pub fn has_table(sql: &dyn Sql, name: &str) -> Result<bool, Failure> {
+    Ok(only_row(sql, TABLE, &[Param::Text(name)])?.is_some())
+}
 
 /// Lives that ended before the registry knew of it, once another has taken the row; rare, so the first one makes the
 /// table.
@@ -86,8 +105,15 @@ pub fn drop_messages(segment: u64) -> String {
     format!("DROP TABLE IF EXISTS messages_{segment}")
 }
 
-/// The segments in the bucket, of all lives: those before the stream's first are still to be deleted there. Created
+/// The segments in the bucket, of all incarnations: those before the stream's first are still to be deleted there. Created
 /// by the first rotation. `bytes_through` counts the messages' bytes up to the segment's end; only differences mean anything.
+///
+/// `messages_before` is how many messages of its own the stream had before the segment, in this incarnation: those of the
+/// segments before it, trimmed or not, as `message_count` counts them. A JSON message is one, and so is an append of bytes; one
+/// of more than 1 MiB is one for each row that it takes. What a fork has inherited is not counted. It is NULL in rows that were
+/// stored before version 8; there it is that of the next segment, or the stream's `rotated_messages` where no later one has a
+/// number, less the `message_count` of the segments in between. A stream that had been trimmed when it was upgraded counts from the
+/// oldest segment that had a row then.
 pub const CREATE_SEGMENTS: &str = "CREATE TABLE IF NOT EXISTS segments (
     read_seq INTEGER PRIMARY KEY,
     incarnation INTEGER NOT NULL,
@@ -97,18 +123,19 @@ pub const CREATE_SEGMENTS: &str = "CREATE TABLE IF NOT EXISTS segments (
     blocks BLOB NOT NULL,
     bytes_through INTEGER NOT NULL,
     written_at INTEGER NOT NULL,
-    stream_seq TEXT
+    stream_seq TEXT,
+    messages_before INTEGER
 )";
 
-/// The edges to sources, of all lives: all but the present life's own are to be let go.
+/// The links to sources, of all incarnations: all but the present one's own are to be released.
 pub const CREATE_LINKS: &str = "CREATE TABLE IF NOT EXISTS edges (
     id TEXT PRIMARY KEY,
     source TEXT NOT NULL,
     valid_until INTEGER NOT NULL
 ) WITHOUT ROWID";
 
-/// The forks that hold the stream, by their edges, and the first segment that each needs; and, for as long as it may be
-/// asked for again, each that was let go early.
+/// The forks that hold the stream, by their links (`edge`), and the first segment that each needs; and, for as long as it may be
+/// requested again, each that was released early.
 pub const CREATE_FORKS: &str = "CREATE TABLE IF NOT EXISTS forks (
     edge TEXT PRIMARY KEY,
     path TEXT NOT NULL,

@@ -24,7 +24,8 @@ use crate::protocol::content_type::Format;
 use crate::protocol::offset::Offset;
 use crate::protocol::sse::Mark;
 
-/// What this code writes, and all it reads.
+/// What this code writes, and all it reads: no build since schema version 7 has written another. Whoever raises it reads this one,
+/// too, for ever.
 pub const VERSION: u8 = 2;
 /// From how many bytes on a block is full: what a reader in the middle of a segment fetches in vain is less.
 pub const BLOCK_BYTES: usize = 64 << 10;
@@ -56,7 +57,6 @@ pub struct Block {
 /// Where everything is in an object: kept with the segment's row, so that a read is one request to the bucket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Index {
-    /// In order.
     pub blocks: Vec<Block>,
     /// Where the last one ends.
     pub end_byte: u64,
@@ -65,9 +65,7 @@ pub struct Index {
 /// What an object says of itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Header {
-    /// The stream's content type.
     pub content_type: String,
-    /// Which segment.
     pub segment: u64,
     /// The position of its first message.
     pub first_position: u64,
@@ -88,7 +86,6 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// How large it is.
     pub fn object_bytes(&self) -> u64 {
         self.pieces.iter().map(|piece| piece.len() as u64).sum()
     }
@@ -154,7 +151,6 @@ impl Writer {
         self.pieces.push(block);
     }
 
-    /// The object.
     pub fn finish(mut self) -> Encoded {
         self.end_block();
         let header = &mut self.pieces[0];
@@ -235,12 +231,14 @@ impl Index {
     pub fn read(
         &self,
         format: Format,
-        (from, until): (Offset, u64),
-        (begins, bytes): (u64, &[u8]),
+        from: Offset,
+        until: u64,
+        begins: u64,
+        bytes: &[u8],
         max_bytes: usize,
     ) -> Result<Chunk, Failure> {
         if format != Format::Json {
-            let mut run = Run::new(format, (from, until), max_bytes);
+            let mut run = Run::new(format, from, until, max_bytes);
             self.each_message(format, begins, bytes, |position, message| run.take(position, message))?;
             return Ok(run.finish());
         }

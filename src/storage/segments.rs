@@ -10,9 +10,9 @@ use crate::protocol::{Millis, SAFE_INTEGER_MAX};
 use crate::stream::retain::Keep;
 
 const PUT: &str = "INSERT OR REPLACE INTO segments (read_seq, incarnation, end_position, message_count, object_bytes, \
-    blocks, bytes_through, written_at, stream_seq) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-const LAST: &str = "SELECT read_seq, incarnation, end_position, bytes_through, written_at, stream_seq FROM segments \
-    ORDER BY read_seq DESC LIMIT 1";
+    blocks, bytes_through, written_at, stream_seq, messages_before) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+const LAST: &str = "SELECT read_seq, incarnation, end_position, bytes_through, written_at, stream_seq, \
+    messages_before + message_count FROM segments ORDER BY read_seq DESC LIMIT 1";
 const FIND: &str = "SELECT end_position, blocks, written_at FROM segments WHERE read_seq = ?";
 const END: &str = "SELECT end_position FROM segments WHERE read_seq = ?";
 const FIRST_KEPT: &str = "SELECT read_seq, written_at FROM segments WHERE read_seq >= ? AND written_at >= ? \
@@ -26,18 +26,13 @@ const DELETE: &str = "DELETE FROM segments WHERE read_seq <= ?";
 
 /// A segment that has been put into the bucket.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Segment {
-    /// Which.
+pub struct SegmentRow {
     pub number: u64,
-    /// Of which life.
     pub incarnation: u64,
     /// The position after its last message.
     pub end_position: u64,
-    /// How many messages.
     pub message_count: u64,
-    /// How large the object is.
     pub object_bytes: u64,
-    /// Where everything is in it.
     pub index: Index,
     /// How many bytes the messages up to its end have, counted from some segment on.
     pub bytes_through: u64,
@@ -45,12 +40,14 @@ pub struct Segment {
     pub written_at: Millis,
     /// The stream's last `Stream-Seq` up to its end.
     pub stream_seq: Option<String>,
+    /// How many messages of its own the stream had before it (`schema.rs`).
+    pub messages_before: u64,
 }
 
-impl Segment {
+impl SegmentRow {
     /// One that will only be deleted.
-    pub fn unread(incarnation: u64, segment: u64) -> Segment {
-        Segment {
+    pub fn unread(incarnation: u64, segment: u64) -> SegmentRow {
+        SegmentRow {
             number: segment,
             incarnation,
             end_position: 0,
@@ -60,29 +57,31 @@ impl Segment {
             bytes_through: 0,
             written_at: 0,
             stream_seq: None,
+            messages_before: 0,
         }
+    }
+
+    /// How many messages of its own the stream had up to its end.
+    pub fn messages_through(&self) -> u64 {
+        self.messages_before + self.message_count
     }
 }
 
 /// What the newest segment says of the tail, where no message is in the hot log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LastSegment {
-    /// Which.
     pub number: u64,
-    /// Of which life.
     pub incarnation: u64,
-    /// The position after its last message.
     pub end_position: u64,
-    /// How many bytes the messages up to its end have, counted from some segment on.
     pub bytes_through: u64,
-    /// When that was written.
     pub written_at: Millis,
-    /// The last `Stream-Seq` up to there.
     pub stream_seq: Option<String>,
+    /// As [`SegmentRow::messages_through`]; a row from before version 8 does not say it.
+    pub messages_through: Option<u64>,
 }
 
-/// Where a segment is in the bucket. The path and the life are in it: what comes late from an old life cannot touch
-/// the new one.
+/// Where a segment is in the bucket. Path and incarnation are in it: what comes late from an old incarnation cannot touch the new
+/// one. Objects are found by it for ever, so it never changes.
 pub fn key(path: &str, incarnation: u64, segment: u64) -> String {
     format!("{}/{incarnation}/{segment:016}", URL_SAFE_NO_PAD.encode(path))
 }
@@ -102,7 +101,7 @@ pub fn parse_key(text: &str) -> Option<(StreamPath, u64, u64)> {
 }
 
 /// Stores that a segment is in the bucket.
-pub(super) fn put(sql: &dyn Sql, segment: &Segment) -> Result<(), Failure> {
+pub(super) fn put(sql: &dyn Sql, segment: &SegmentRow) -> Result<(), Failure> {
     sql.run(schema::CREATE_SEGMENTS, &[])?;
     let params = [
         Param::Integer(segment.number),
@@ -114,6 +113,7 @@ pub(super) fn put(sql: &dyn Sql, segment: &Segment) -> Result<(), Failure> {
         Param::Integer(segment.bytes_through),
         Param::Integer(segment.written_at),
         segment.stream_seq.as_deref().map_or(Param::Null, Param::Text),
+        Param::Integer(segment.messages_before),
     ];
     sql.run(PUT, &params)
 }
@@ -129,6 +129,7 @@ pub fn last(sql: &dyn Sql) -> Result<Option<LastSegment>, Failure> {
         bytes_through: columns.integer()?,
         written_at: columns.integer()?,
         stream_seq: columns.optional_text()?,
+        messages_through: columns.optional_integer()?,
     }))
 }
 
@@ -164,21 +165,19 @@ fn missing(segment: u64) -> Failure {
     Failure::new("read segment", format_args!("segment {segment} has no row"))
 }
 
-/// A segment that is kept.
+/// The oldest segment that retention keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Kept {
-    /// Which.
+pub struct OldestKept {
     pub number: u64,
-    /// When its last message was written.
     pub written_at: Millis,
 }
 
 /// The oldest segment that is kept. Only those before it are looked at: each of them is to be deleted.
-pub fn first_kept(sql: &dyn Sql, keep: &Keep) -> Result<Option<Kept>, Failure> {
+pub fn first_kept(sql: &dyn Sql, keep: &Keep) -> Result<Option<OldestKept>, Failure> {
     let params = [keep.from_segment, keep.written_from, keep.bytes_from].map(Param::Integer);
     let Some(row) = only_row(sql, FIRST_KEPT, &params)? else { return Ok(None) };
     let mut columns = Columns::new("segments", row);
-    Ok(Some(Kept { number: columns.integer()?, written_at: columns.integer()? }))
+    Ok(Some(OldestKept { number: columns.integer()?, written_at: columns.integer()? }))
 }
 
 /// The life that a segment is of, if it has a row.

@@ -1,7 +1,7 @@
 //! The statements that keep `migrations/0001_segments_admin.sql` in step with a stream's segments. Each of them says
 //! again what is so already when it is repeated, and changes nothing that is known better when it comes late.
 
-use super::outbox::{Kind, Notice};
+use super::outbox::{Notice, NoticeKind};
 
 const PUT: &str = "INSERT INTO segments_admin (path, incarnation, read_seq, object_key, content_type, end_position, \
     message_count, object_bytes, written_at) SELECT ?1, value ->> 'incarnation', value ->> 'read_seq', \
@@ -17,7 +17,6 @@ const DELETE: &str = "DELETE FROM segments_admin WHERE path = ?1 AND read_seq <=
 /// A statement for the index. It takes two parameters: the stream's path, and then this.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Statement {
-    /// The statement.
     pub text: &'static str,
     /// What it is about, a JSON array of notices.
     pub notices: String,
@@ -30,7 +29,7 @@ pub fn statements(notices: &[Notice]) -> Vec<Statement> {
             notices.iter().filter(|notice| notice.kind == kind).map(|notice| notice.text.as_str()).collect();
         (!texts.is_empty()).then(|| format!("[{}]", texts.join(",")))
     };
-    let (forgotten, rotated) = (of_kind(Kind::Forgotten), of_kind(Kind::Rotated));
+    let (forgotten, rotated) = (of_kind(NoticeKind::Forgotten), of_kind(NoticeKind::Rotated));
     // First what is forgotten, so that nothing is put only to be deleted.
     [(FORGET, &forgotten), (DELETE, &forgotten), (PUT, &rotated)]
         .into_iter()

@@ -1,132 +1,279 @@
-//! The stream's own row: what it is, not what it holds.
+//! The stream's own row: what the stream is, not what it holds. Its columns are listed once, in [`columns`]; the statement that
+//! makes the table, reading the row and writing it follow from that list.
 
-use super::schema::SCHEMA_VERSION;
-use super::segments::{self, LastSegment};
-use super::{Columns, Failure, Param, Sql, messages, only_row};
+use super::{Column, Columns, Failure, Param, Sql, only_row};
 use crate::protocol::content_type::ContentType;
 use crate::protocol::lifetime::Lifetime;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
 use crate::protocol::retention::Retention;
+use crate::stream::fill::Fill;
 use crate::stream::fork::Fork;
-use crate::stream::rotate::Fill;
-use crate::stream::{Closure, Ended, Life, Stream};
+use crate::stream::{Closure, Ended, Stream};
 
-const TABLES: &str =
-    "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('stream', 'segments', 'edges')";
-const SELECT: &str = "SELECT schema_version, incarnation, live, read_seq, first_read_seq, content_type, \
-    ttl_seconds, expires_at, retention_seconds, retention_bytes, created_at, lease_until, closed, closer_id, \
-    closer_epoch, closer_seq, public, reader_key, tail_position, tail_written_at, tail_stream_seq, \
-    fork FROM stream";
-const PUT: &str = "INSERT OR REPLACE INTO stream (id, schema_version, incarnation, path, live, read_seq, \
-    first_read_seq, content_type, ttl_seconds, expires_at, retention_seconds, retention_bytes, created_at, \
-    lease_until, closed, closer_id, closer_epoch, closer_seq, public, reader_key, tail_position, tail_written_at, \
-    fork, reported) VALUES (1, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, \
-    0)";
+/// Derives [`StreamRow`], [`CREATE`] and [`PUT`] from the columns. The table's key comes first and is always 1.
+macro_rules! columns {
+    ($($(#[$about:meta])* $name:ident: $type:ty = $sql:literal,)+) => {
+        /// The row, as it is stored.
+        #[derive(Debug)]
+        pub(super) struct StreamRow { $($(#[$about])* pub(super) $name: $type,)+ }
+
+        /// Makes the table.
+        pub const CREATE: &str = concat!(
+            "CREATE TABLE IF NOT EXISTS stream (id INTEGER PRIMARY KEY",
+            $(", ", stringify!($name), " ", $sql,)+
+            ")"
+        );
+        const PUT: &str = concat!(
+            "INSERT OR REPLACE INTO stream (id", $(", ", stringify!($name),)+ ") VALUES (1", $(parameter!($name),)+ ")"
+        );
+
+        impl StreamRow {
+            /// Reads what is behind the key.
+            fn decode(columns: &mut Columns) -> Result<StreamRow, Failure> {
+                Ok(StreamRow { $($name: Value::read(columns)?,)+ })
+            }
+
+            fn params(&self) -> Vec<Param<'_>> {
+                vec![$(self.$name.param(),)+]
+            }
+        }
+    };
+}
+
+macro_rules! parameter {
+    ($name:ident) => {
+        ", ?"
+    };
+}
+
+// In the order of the table. A column is added at the end, with what SQL needs to add it to a table that has a row (NULL or a default),
+// and by a step in `schema.rs`. None is ever removed, renamed or moved. `read_seq` is what offsets call the number of a segment.
+columns! {
+    schema_version: u64 = "INTEGER NOT NULL",
+    incarnation: u64 = "INTEGER NOT NULL",
+    path: String = "TEXT NOT NULL",
+    /// 1 while the stream is live, 2 while it is gone and only there for its forks, 0 once it has ended.
+    live: u64 = "INTEGER NOT NULL",
+    /// The tail's segment; of a stream that has ended, the one at which the next incarnation begins.
+    read_seq: u64 = "INTEGER NOT NULL",
+    first_read_seq: u64 = "INTEGER NOT NULL",
+    content_type: String = "TEXT NOT NULL",
+    ttl_seconds: Option<u64> = "INTEGER",
+    expires_at: Option<u64> = "INTEGER",
+    retention_seconds: Option<u64> = "INTEGER",
+    retention_bytes: Option<u64> = "INTEGER",
+    created_at: u64 = "INTEGER NOT NULL",
+    /// Until when a stream with a TTL lives at least; of one that has ended, when it did.
+    lease_until: u64 = "INTEGER NOT NULL",
+    closed: u64 = "INTEGER NOT NULL",
+    closer_id: Option<String> = "TEXT",
+    closer_epoch: Option<u64> = "INTEGER",
+    closer_seq: Option<u64> = "INTEGER",
+    public: u64 = "INTEGER NOT NULL",
+    reader_key: String = "TEXT NOT NULL",
+    /// What the last message said of the tail, where no message is left because all were trimmed. So are the next two.
+    tail_position: u64 = "INTEGER NOT NULL",
+    tail_written_at: u64 = "INTEGER NOT NULL",
+    tail_stream_seq: Option<String> = "TEXT",
+    /// What a fork has inherited, as JSON. Fields may be added to it if they have a default; unknown ones are ignored.
+    fork: Option<String> = "TEXT",
+    /// How far the registry knows the incarnations of this URL; 0 when another begins.
+    reported: u64 = "INTEGER NOT NULL",
+    /// How many messages were rotated when the stream was trimmed or upgraded last: what the newest segment tells where there is
+    /// one that says it (`schema.rs`).
+    rotated_messages: u64 = "INTEGER NOT NULL DEFAULT 0",
+}
+
+/// The type of a column.
+trait Value: Sized {
+    fn read(columns: &mut Columns) -> Result<Self, Failure>;
+    fn param(&self) -> Param<'_>;
+}
+
+impl Value for u64 {
+    fn read(columns: &mut Columns) -> Result<u64, Failure> {
+        columns.integer()
+    }
+
+    fn param(&self) -> Param<'_> {
+        Param::Integer(*self)
+    }
+}
+
+impl Value for Option<u64> {
+    fn read(columns: &mut Columns) -> Result<Option<u64>, Failure> {
+        columns.optional_integer()
+    }
+
+    fn param(&self) -> Param<'_> {
+        self.map_or(Param::Null, Param::Integer)
+    }
+}
+
+impl Value for String {
+    fn read(columns: &mut Columns) -> Result<String, Failure> {
+        columns.text()
+    }
+
+    fn param(&self) -> Param<'_> {
+        Param::Text(self)
+    }
+}
+
+impl Value for Option<String> {
+    fn read(columns: &mut Columns) -> Result<Option<String>, Failure> {
+        columns.optional_text()
+    }
+
+    fn param(&self) -> Param<'_> {
+        self.as_deref().map_or(Param::Null, Param::Text)
+    }
+}
+
+/// Not by name: a row of an older version lacks the newest columns, and has all others in this order.
+const SELECT: &str = "SELECT * FROM stream";
 const CLOSE: &str =
     "UPDATE stream SET closed = 1, closer_id = ?, closer_epoch = ?, closer_seq = ?, lease_until = ?";
 const REKEY: &str = "UPDATE stream SET reader_key = ?";
 const LEASE: &str = "UPDATE stream SET lease_until = ?";
 const SEAL: &str = "UPDATE stream SET read_seq = ?";
-const TRIM: &str =
-    "UPDATE stream SET first_read_seq = ?, tail_position = ?, tail_written_at = ?, tail_stream_seq = ?";
+const TRIM: &str = "UPDATE stream SET first_read_seq = ?, tail_position = ?, tail_written_at = ?, \
+    tail_stream_seq = ?, rotated_messages = ?";
 const PATH: &str = "SELECT path FROM stream";
 const INHERIT: &str = "UPDATE stream SET fork = ?";
 const LEAVE: &str = "UPDATE stream SET live = 2, lease_until = ?";
 const END: &str =
     "UPDATE stream SET live = 0, read_seq = ?, closed = 0, closer_id = NULL, lease_until = ?, fork = NULL";
 
-/// Everything that the object remembers.
-#[derive(Debug)]
-pub struct Loaded {
-    /// What it is.
-    pub life: Life,
-    /// Whether there may be edges to sources.
-    pub has_links: bool,
+/// The row of any version, which is not read further before the version is known.
+pub(super) struct StoredRow(Vec<Column>);
+
+/// The row of the table, which must be there.
+pub(super) fn find(sql: &dyn Sql) -> Result<Option<StoredRow>, Failure> {
+    Ok(only_row(sql, SELECT, &[])?.map(StoredRow))
 }
 
-/// Reads everything that the object remembers.
-pub fn load(sql: &dyn Sql) -> Result<Loaded, Failure> {
-    let tables = Tables::load(sql)?;
-    Ok(Loaded { life: life(sql, &tables)?, has_links: tables.links })
+impl StoredRow {
+    pub(super) fn version(&self) -> Result<u64, Failure> {
+        let [_, Column::Integer(version), ..] = self.0[..] else {
+            return Err(Failure::new("load stream", "its row has no version"));
+        };
+        Ok(version)
+    }
+
+    /// Reads a row of the present version.
+    pub(super) fn decode(self) -> Result<StreamRow, Failure> {
+        let mut columns = Columns::new("stream", self.0);
+        let _key = columns.integer()?;
+        StreamRow::decode(&mut columns)
+    }
 }
 
-fn life(sql: &dyn Sql, tables: &Tables) -> Result<Life, Failure> {
-    if !tables.stream {
-        return Ok(Life::Unborn);
-    }
-    let Some(row) = only_row(sql, SELECT, &[])? else { return Ok(Life::Unborn) };
-    let mut columns = Columns::new("stream", row);
-    let version = columns.integer()?;
-    if version != SCHEMA_VERSION {
-        let cause = format_args!("stored by schema version {version}, this is version {SCHEMA_VERSION}");
-        return Err(Failure::new("load stream", cause));
-    }
-    let incarnation = columns.integer()?;
-    let live = columns.integer()?;
-    let segment = columns.integer()?;
-    if live == 0 {
-        return Ok(Life::Ended(Ended { incarnation, next_segment: segment }));
-    }
-    let mut stream = decode(incarnation, segment, columns)?;
-    let rotated = if tables.segments { segments::last(sql)? } else { None };
-    find_tail(sql, &mut stream, rotated.filter(|last| last.incarnation == incarnation))?;
-    if let Lifetime::Ttl { seconds } = stream.lifetime {
-        // The lease may tell of a read later than the last write.
-        stream.touched_at = stream.touched_at.max(stream.lease_until.saturating_sub(seconds * 1000));
-    }
-    Ok(if live == 1 { Life::Live(Box::new(stream)) } else { Life::Gone(Box::new(stream)) })
-}
-
-/// Where the stream ends: in its last segment, whose last message may be in the hot log or in the bucket; or that
-/// segment is still empty, and what is known of the last message is with the one before; or all were trimmed, and the
-/// stream's own row tells.
-fn find_tail(sql: &dyn Sql, stream: &mut Stream, rotated: Option<LastSegment>) -> Result<(), Failure> {
-    let segment = stream.tail.segment;
-    stream.hot_from = rotated.as_ref().map_or(0, |last| last.number + 1).max(stream.first_segment);
-    stream.rotated_bytes = rotated.as_ref().map_or(0, |last| last.bytes_through);
-    let last = if stream.hot_from <= segment { messages::last(sql, segment)? } else { None };
-    let before =
-        if last.is_none() && stream.hot_from < segment { messages::last(sql, segment - 1)? } else { None };
-    if let Some(last) = &last {
-        stream.tail.position = last.next_position;
-        stream.fill = last.fill;
-    }
-    let newest = last.or(before).map(|last| (last.written_at, last.stream_seq));
-    let newest = newest.or_else(|| {
-        let rotated = rotated?;
-        if rotated.number == segment {
-            stream.tail.position = rotated.end_position;
+impl StreamRow {
+    /// The row of a new stream.
+    fn of(stream: &Stream, schema_version: u64, path: &str, tail_segment: u64) -> StreamRow {
+        let (ttl_seconds, expires_at) = match stream.lifetime {
+            Lifetime::Unlimited => (None, None),
+            Lifetime::Ttl { seconds } => (Some(seconds), None),
+            Lifetime::ExpiresAt { at } => (None, Some(at)),
+        };
+        let (retention_seconds, retention_bytes) = match stream.retention {
+            None => (None, None),
+            Some(Retention::Seconds { seconds }) => (Some(seconds), None),
+            Some(Retention::Bytes { bytes }) => (None, Some(bytes)),
+        };
+        let closer = match &stream.closure {
+            Closure::ClosedBy(producer) => Some(producer),
+            Closure::Open | Closure::Closed => None,
+        };
+        StreamRow {
+            schema_version,
+            incarnation: stream.incarnation,
+            path: path.to_owned(),
+            live: 1,
+            read_seq: tail_segment,
+            first_read_seq: stream.first_segment,
+            content_type: stream.content_type.as_str().to_owned(),
+            ttl_seconds,
+            expires_at,
+            retention_seconds,
+            retention_bytes,
+            created_at: stream.created_at,
+            lease_until: stream.lease_until,
+            closed: u64::from(stream.closure.is_closed()),
+            closer_id: closer.map(|closer| closer.id.clone()),
+            closer_epoch: closer.map(|closer| closer.epoch),
+            closer_seq: closer.map(|closer| closer.seq),
+            public: u64::from(stream.public),
+            reader_key: stream.reader_key.clone(),
+            tail_position: 0,
+            tail_written_at: stream.written_at,
+            tail_stream_seq: None,
+            fork: stream.fork.as_deref().map(encode_fork),
+            reported: 0,
+            rotated_messages: 0,
         }
-        Some((rotated.written_at, rotated.stream_seq))
-    });
-    if let Some((written_at, stream_seq)) = newest {
-        stream.stream_seq = stream_seq;
-        stream.written_at = written_at;
-        stream.touched_at = stream.touched_at.max(written_at);
     }
-    Ok(())
+
+    /// What a stream that has ended leaves.
+    pub(super) fn ended(&self) -> Ended {
+        Ended { incarnation: self.incarnation, next_segment: self.read_seq }
+    }
+
+    /// The stream, as far as its row alone tells.
+    pub(super) fn into_stream(self) -> Result<Stream, Failure> {
+        let lifetime = match (self.ttl_seconds, self.expires_at) {
+            (Some(seconds), _) => Lifetime::Ttl { seconds },
+            (None, Some(at)) => Lifetime::ExpiresAt { at },
+            (None, None) => Lifetime::Unlimited,
+        };
+        let retention = match (self.retention_seconds, self.retention_bytes) {
+            (Some(seconds), _) => Some(Retention::Seconds { seconds }),
+            (None, Some(bytes)) => Some(Retention::Bytes { bytes }),
+            (None, None) => None,
+        };
+        let closer = match (self.closer_id, self.closer_epoch, self.closer_seq) {
+            (Some(id), Some(epoch), Some(seq)) => Some(Producer { id, epoch, seq }),
+            _ => None,
+        };
+        let (first_segment, segment) = (self.first_read_seq, self.read_seq);
+        // A segment that is not trimmed tells by itself, if only by being empty.
+        let position = self.tail_position * u64::from(first_segment > segment);
+        let fork = decode_fork(self.fork.as_deref())?;
+        let own_start = fork.as_ref().map(|fork| fork.own_start).filter(|start| start.segment == segment);
+        Ok(Stream {
+            incarnation: self.incarnation,
+            content_type: ContentType::stored(&self.content_type)
+                .map_err(|refusal| Failure::new("load stream", refusal.message()))?,
+            lifetime,
+            public: self.public == 1,
+            reader_key: self.reader_key,
+            retention,
+            created_at: self.created_at,
+            first_segment,
+            hot_from: first_segment,
+            rotated_bytes: 0,
+            rotated_messages: self.rotated_messages,
+            // A fork's first segment begins where it left its source, and that is where it is while it is empty.
+            tail: own_start.filter(|_| position == 0).unwrap_or(Offset { segment, position }),
+            fill: Fill::default(),
+            stream_seq: self.tail_stream_seq,
+            closure: if self.closed == 1 { Closure::by(closer.as_ref()) } else { Closure::Open },
+            written_at: self.tail_written_at,
+            touched_at: self.tail_written_at,
+            lease_until: self.lease_until,
+            fork,
+        })
+    }
 }
 
-struct Tables {
-    stream: bool,
-    segments: bool,
-    links: bool,
+fn decode_fork(text: Option<&str>) -> Result<Option<Box<Fork>>, Failure> {
+    text.map(serde_json::from_str).transpose().map_err(|error| Failure::new("load fork", error))
 }
 
-impl Tables {
-    fn load(sql: &dyn Sql) -> Result<Tables, Failure> {
-        let mut tables = Tables { stream: false, segments: false, links: false };
-        sql.query(TABLES, &[], &mut |row| {
-            match Columns::new("sqlite_master", row).text()?.as_str() {
-                "stream" => tables.stream = true,
-                "edges" => tables.links = true,
-                _ => tables.segments = true,
-            }
-            Ok(())
-        })?;
-        Ok(tables)
-    }
+fn encode_fork(fork: &Fork) -> String {
+    serde_json::to_string(fork).expect("it has text and numbers only")
 }
 
 /// The stream's path, which its segments' keys begin with.
@@ -135,9 +282,15 @@ pub fn path(sql: &dyn Sql) -> Result<String, Failure> {
     Columns::new("stream", only_row(sql, PATH, &[])?.ok_or_else(missing)?).text()
 }
 
-/// Whether segments were ever put into the bucket.
-pub fn has_segments(sql: &dyn Sql) -> Result<bool, Failure> {
-    Ok(Tables::load(sql)?.segments)
+/// Writes a new stream's row, over the one of an earlier incarnation.
+pub(super) fn put(
+    sql: &dyn Sql,
+    stream: &Stream,
+    schema_version: u64,
+    path: &str,
+    tail_segment: u64,
+) -> Result<(), Failure> {
+    sql.run(PUT, &StreamRow::of(stream, schema_version, path, tail_segment).params())
 }
 
 /// Stores that the tail has moved on to the next segment.
@@ -152,114 +305,19 @@ pub(super) fn trim(sql: &dyn Sql, stream: &Stream, first_segment: u64) -> Result
         Param::Integer(stream.tail.position),
         Param::Integer(stream.written_at),
         stream.stream_seq.as_deref().map_or(Param::Null, Param::Text),
+        Param::Integer(stream.rotated_messages),
     ];
     sql.run(TRIM, &params)
 }
 
-fn decode(incarnation: u64, segment: u64, mut columns: Columns) -> Result<Stream, Failure> {
-    let first_segment = columns.integer()?;
-    let content_type = columns.text()?;
-    let lifetime = match (columns.optional_integer()?, columns.optional_integer()?) {
-        (Some(seconds), _) => Lifetime::Ttl { seconds },
-        (None, Some(at)) => Lifetime::ExpiresAt { at },
-        (None, None) => Lifetime::Unlimited,
-    };
-    let retention = match (columns.optional_integer()?, columns.optional_integer()?) {
-        (Some(seconds), _) => Some(Retention::Seconds { seconds }),
-        (None, Some(bytes)) => Some(Retention::Bytes { bytes }),
-        (None, None) => None,
-    };
-    let created_at = columns.integer()?;
-    let lease_until = columns.integer()?;
-    let closed = columns.integer()? == 1;
-    let closer = match (columns.optional_text()?, columns.optional_integer()?, columns.optional_integer()?) {
-        (Some(id), Some(epoch), Some(seq)) => Some(Producer { id, epoch, seq }),
-        _ => None,
-    };
-    let public = columns.integer()? == 1;
-    let reader_key = columns.text()?;
-    // A segment that is not trimmed tells by itself, if only by being empty.
-    let position = columns.integer()? * u64::from(first_segment > segment);
-    let written_at = columns.integer()?;
-    let stream_seq = columns.optional_text()?;
-    let fork = decode_fork(columns.optional_text()?.as_deref())?;
-    let own_start = fork.as_ref().map(|fork| fork.own_start).filter(|start| start.segment == segment);
-    Ok(Stream {
-        incarnation,
-        content_type: ContentType::stored(&content_type)
-            .map_err(|refusal| Failure::new("load stream", refusal.message()))?,
-        lifetime,
-        public,
-        reader_key,
-        retention,
-        created_at,
-        first_segment,
-        hot_from: first_segment,
-        rotated_bytes: 0,
-        // A fork's first segment begins where it left its source, and that is where it is while it is empty.
-        tail: own_start.filter(|_| position == 0).unwrap_or(Offset { segment, position }),
-        fill: Fill::default(),
-        stream_seq,
-        closure: if closed { Closure::by(closer.as_ref()) } else { Closure::Open },
-        written_at,
-        touched_at: written_at,
-        lease_until,
-        fork,
-    })
-}
-
-fn decode_fork(text: Option<&str>) -> Result<Option<Box<Fork>>, Failure> {
-    text.map(serde_json::from_str).transpose().map_err(|error| Failure::new("load fork", error))
-}
-
-fn encode_fork(fork: &Fork) -> String {
-    serde_json::to_string(fork).expect("it has text and numbers only")
-}
-
-/// Writes a new stream's row, over the one of an earlier life.
-pub(super) fn put(sql: &dyn Sql, path: &str, stream: &Stream, segment: u64) -> Result<(), Failure> {
-    let (ttl, expires_at) = match stream.lifetime {
-        Lifetime::Unlimited => (Param::Null, Param::Null),
-        Lifetime::Ttl { seconds } => (Param::Integer(seconds), Param::Null),
-        Lifetime::ExpiresAt { at } => (Param::Null, Param::Integer(at)),
-    };
-    let (retention_seconds, retention_bytes) = match stream.retention {
-        None => (Param::Null, Param::Null),
-        Some(Retention::Seconds { seconds }) => (Param::Integer(seconds), Param::Null),
-        Some(Retention::Bytes { bytes }) => (Param::Null, Param::Integer(bytes)),
-    };
-    let [closer_id, closer_epoch, closer_seq] = closer(&stream.closure);
-    let fork = stream.fork.as_deref().map(encode_fork);
-    sql.run(
-        PUT,
-        &[
-            Param::Integer(SCHEMA_VERSION),
-            Param::Integer(stream.incarnation),
-            Param::Text(path),
-            Param::Integer(segment),
-            Param::Integer(stream.first_segment),
-            Param::Text(stream.content_type.as_str()),
-            ttl,
-            expires_at,
-            retention_seconds,
-            retention_bytes,
-            Param::Integer(stream.created_at),
-            Param::Integer(stream.lease_until),
-            Param::Integer(u64::from(stream.closure.is_closed())),
-            closer_id,
-            closer_epoch,
-            closer_seq,
-            Param::Integer(u64::from(stream.public)),
-            Param::Text(&stream.reader_key),
-            Param::Integer(stream.written_at),
-            fork.as_deref().map_or(Param::Null, Param::Text),
-        ],
-    )
-}
-
 /// Marks the stream closed.
 pub(super) fn close(sql: &dyn Sql, closure: &Closure, lease_until: u64) -> Result<(), Failure> {
-    let [id, epoch, seq] = closer(closure);
+    let [id, epoch, seq] = match closure {
+        Closure::ClosedBy(Producer { id, epoch, seq }) => {
+            [Param::Text(id), Param::Integer(*epoch), Param::Integer(*seq)]
+        }
+        Closure::Open | Closure::Closed => [Param::Null, Param::Null, Param::Null],
+    };
     sql.run(CLOSE, &[id, epoch, seq, Param::Integer(lease_until)])
 }
 
@@ -286,13 +344,4 @@ pub(super) fn leave(sql: &dyn Sql, now: u64) -> Result<(), Failure> {
 /// Leaves of the stream only what keeps its offsets from coming back.
 pub(super) fn end(sql: &dyn Sql, ended: Ended, now: u64) -> Result<(), Failure> {
     sql.run(END, &[Param::Integer(ended.next_segment), Param::Integer(now)])
-}
-
-fn closer(closure: &Closure) -> [Param<'_>; 3] {
-    match closure {
-        Closure::ClosedBy(Producer { id, epoch, seq }) => {
-            [Param::Text(id), Param::Integer(*epoch), Param::Integer(*seq)]
-        }
-        Closure::Open | Closure::Closed => [Param::Null, Param::Null, Param::Null],
-    }
 }

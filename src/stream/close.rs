@@ -8,7 +8,6 @@ use crate::protocol::refusal::Refusal;
 /// What becomes of a close.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Closing {
-    /// Close it.
     Close,
     /// It is closed, which is all that was asked.
     AlreadyClosed,
@@ -16,7 +15,6 @@ pub enum Closing {
     Duplicate(ProducerState),
 }
 
-/// Decides a close.
 pub fn close(stream: &Stream, known: Option<ProducerState>, request: &Close) -> Result<Closing, Refusal> {
     match (&stream.closure, &request.producer) {
         (Closure::Open, producer) => {

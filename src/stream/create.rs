@@ -1,14 +1,15 @@
 //! Create: PUT (PROTOCOL.md 5.1), and what becomes of one that asks for a fork (4.2).
 
-use super::append::Content;
+use super::content::Content;
+use super::fill::Fill;
 use super::fork::Fork;
 use super::reader_key;
-use super::rotate::Fill;
 use super::{Closure, Ended, Life, Stream};
 use crate::protocol::Millis;
 use crate::protocol::command::Create;
 use crate::protocol::content_type::ContentType;
-use crate::protocol::fork::{ForkRefusal, ForkRequest, Inheritance};
+use crate::protocol::fork::{ForkRequest, Inheritance};
+use crate::protocol::fork_refusal::ForkRefusal;
 use crate::protocol::lifetime::Lifetime;
 use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;
@@ -38,7 +39,7 @@ pub fn create<'a>(life: &Life, request: &'a Create<'_>, now: Millis) -> Result<C
     }
     let content_type = request.content_type.clone().unwrap_or_else(ContentType::unnamed);
     let content = Content::of_body(content_type.format(), &request.body)?;
-    let stream = born(request, next, (content_type, request.lifetime), now);
+    let stream = born(request, next, content_type, request.lifetime, now);
     Ok(Creating::Create(Box::new(stream), content))
 }
 
@@ -61,9 +62,9 @@ pub fn fork<'a>(
     let content = Content::of_body(content_type.format(), &request.body)?;
     let own_lifetime = request.lifetime != Lifetime::Unlimited;
     let lifetime = if own_lifetime { request.lifetime } else { granted.lifetime };
-    let fork = Fork::of(asked, (granted, until), next.segment, own_lifetime);
+    let fork = Fork::of(asked, granted, until, next.segment, own_lifetime);
     let own_start = fork.own_start;
-    let mut stream = born(request, next, (content_type, lifetime), now);
+    let mut stream = born(request, next, content_type, lifetime, now);
     stream.fork = Some(Box::new(fork));
     stream.tail = own_start;
     stream.first_segment = own_start.segment;
@@ -95,7 +96,8 @@ impl Next {
 fn born(
     request: &Create<'_>,
     next: Next,
-    (content_type, lifetime): (ContentType, Lifetime),
+    content_type: ContentType,
+    lifetime: Lifetime,
     now: Millis,
 ) -> Stream {
     let lease_until = match lifetime {
@@ -113,6 +115,7 @@ fn born(
         first_segment: next.segment,
         hot_from: next.segment,
         rotated_bytes: 0,
+        rotated_messages: 0,
         tail: Offset::segment_start(next.segment),
         fill: Fill::default(),
         stream_seq: None,

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Stream;
-use crate::protocol::fork::{ForkRefusal, ForkRequest, Inheritance, Owner, Walk, Walked};
+use crate::protocol::fork::{ForkRequest, Inheritance, Owner, Walk, Walked};
+use crate::protocol::fork_refusal::ForkRefusal;
 use crate::protocol::offset::Offset;
 
 /// What a stream that is a fork knows of its source; all offsets but the anchor are as the fork counts.
@@ -12,11 +12,11 @@ pub struct Fork {
     /// The name of what holds the source.
     #[serde(rename = "edge")]
     pub link: String,
-    /// The source's path.
+    /// The path of the source.
     pub source: String,
     /// The offset at which it was asked for, as the source counts.
     pub anchor: Offset,
-    /// How much further.
+    /// How many messages (JSON) or bytes further.
     pub sub_offset: u64,
     /// Whether its lifetime was asked for, and is not the source's.
     pub own_lifetime: bool,
@@ -33,7 +33,8 @@ impl Fork {
     /// become one of this.
     pub fn of(
         request: &ForkRequest,
-        (granted, until): (&Inheritance, Offset),
+        granted: &Inheritance,
+        until: Offset,
         next_segment: u64,
         own_lifetime: bool,
     ) -> Fork {
@@ -75,17 +76,7 @@ impl Fork {
     }
 }
 
-/// Whose the bytes of a stream are, in order; what is empty is left out.
-pub fn owners(stream: &Stream, path: &str) -> Vec<Owner> {
-    let mut owners = stream.inherited().map_or_else(Vec::new, |fork| fork.owners.clone());
-    if stream.own_start() < stream.tail {
-        let Stream { incarnation, hot_from, tail, .. } = *stream;
-        owners.push(Owner { path: path.to_owned(), incarnation, shift: 0, until: tail, hot_from });
-    }
-    owners
-}
-
-/// Whose those before an offset are.
+/// Those of some owners' parts that are before an offset.
 pub fn owners_until(owners: Vec<Owner>, start: Offset, until: Offset) -> Vec<Owner> {
     let mut begins = start;
     let mut clipped = Vec::with_capacity(owners.len());
@@ -111,7 +102,6 @@ pub struct Way {
 /// The next step on it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
-    /// It leads there.
     There(Box<Inheritance>),
     /// Somebody has to be asked: which stream, and what.
     Ask(String, Walk),
@@ -123,7 +113,6 @@ impl Way {
         Way { at: granted.anchor, granted, left: sub_offset, asked: sub_offset }
     }
 
-    /// The next step.
     pub fn step(&self) -> Result<Step, ForkRefusal> {
         let granted = &self.granted;
         if let Some(until) = granted.until {

@@ -2,8 +2,10 @@
 
 pub mod append;
 pub mod close;
+pub mod content;
 pub mod create;
 pub mod delete;
+pub mod fill;
 pub mod fork;
 pub mod one_past;
 pub mod producer;
@@ -13,14 +15,15 @@ pub mod retain;
 pub mod rotate;
 
 use crate::protocol::content_type::ContentType;
+use crate::protocol::fork::Owner;
 use crate::protocol::lifetime::Lifetime;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::retention::Retention;
 use crate::protocol::{Millis, cursor};
+use fill::Fill;
 use fork::Fork;
-use rotate::Fill;
 
 /// A touch that is not stored may be lost with the object's memory, and each stored one is a billed row. So a
 /// stored touch reaches this fraction of the TTL further than the read that caused it: at most 16 rows for each
@@ -50,12 +53,10 @@ pub struct Ended {
     pub next_segment: u64,
 }
 
-/// A stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stream {
     /// Which life of the URL, from 1.
     pub incarnation: u64,
-    /// Its content type.
     pub content_type: ContentType,
     /// How long it lives.
     pub lifetime: Lifetime,
@@ -73,6 +74,8 @@ pub struct Stream {
     pub hot_from: u64,
     /// How many bytes have gone to the bucket, counted from some segment on.
     pub rotated_bytes: u64,
+    /// How many messages of its own have gone to the bucket (`storage/schema.rs`, `messages_before`).
+    pub rotated_messages: u64,
     /// The offset after its last message.
     pub tail: Offset,
     /// How full the tail's segment is.
@@ -94,7 +97,6 @@ pub struct Stream {
 /// Open, or closed and by whom.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Closure {
-    /// Takes appends.
     Open,
     /// Closed without producer headers.
     Closed,
@@ -180,6 +182,16 @@ impl Stream {
     /// What it has inherited and still has: that goes with the first segment of its own.
     pub fn inherited(&self) -> Option<&Fork> {
         self.fork.as_deref().filter(|fork| fork.own_start.segment == self.first_segment)
+    }
+
+    /// Whose its bytes are, in order; an empty part is left out.
+    pub fn owners(&self, path: &str) -> Vec<Owner> {
+        let mut owners = self.inherited().map_or_else(Vec::new, |fork| fork.owners.clone());
+        if self.own_start() < self.tail {
+            let Stream { incarnation, hot_from, tail, .. } = *self;
+            owners.push(Owner { path: path.to_owned(), incarnation, shift: 0, until: tail, hot_from });
+        }
+        owners
     }
 
     /// When it ends if nobody touches it.

@@ -8,7 +8,6 @@ use crate::protocol::refusal::Refusal;
 /// The later state of a producer is the greater one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct ProducerState {
-    /// Its newest epoch.
     pub epoch: u64,
     /// The highest sequence accepted in it.
     pub seq: u64,

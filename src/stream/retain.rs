@@ -8,7 +8,6 @@ use crate::protocol::retention::Retention;
 /// What a deployment keeps of streams that do not say themselves. Where it says both, either drops.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RetentionDefaults {
-    /// So many segments.
     pub segments: Option<u64>,
     /// Each segment for so long after its last message.
     pub seconds: Option<u64>,

@@ -5,7 +5,8 @@
 //! last segment is sealed as it is, and stays in the hot log if it is too small to be worth its way.
 
 use super::Stream;
-use super::append::Content;
+use super::content::Content;
+use super::fill::Fill;
 
 /// How large a segment gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,30 +19,13 @@ pub struct SegmentLimits {
     pub closed_bytes_min: u64,
 }
 
-/// How full a segment is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Fill {
-    /// Appends: a batch is one, for what it costs to keep and to read is that of one row.
-    pub appends: u64,
-    /// Their bytes.
-    pub bytes: u64,
-}
-
-impl Fill {
-    /// With one more append.
-    pub fn with(self, content: &Content<'_>) -> Fill {
-        let appends = self.appends + u64::from(content.span > 0);
-        Fill { appends, bytes: self.bytes + content.bytes.len() as u64 }
-    }
-
-    fn is_full(self, limits: SegmentLimits) -> bool {
-        self.appends >= limits.appends_max || self.bytes >= limits.bytes_max
-    }
-}
-
 /// Whether the tail's segment is full with what is added to it, and so sealed.
 pub fn fills(stream: &Stream, content: &Content<'_>, limits: SegmentLimits) -> bool {
-    content.span > 0 && stream.fill.with(content).is_full(limits)
+    content.span > 0 && is_full(stream.fill.with(content), limits)
+}
+
+fn is_full(fill: Fill, limits: SegmentLimits) -> bool {
+    fill.appends >= limits.appends_max || fill.bytes >= limits.bytes_max
 }
 
 /// The segment that is due: the oldest in the hot log, if it is sealed.

@@ -15,13 +15,13 @@ pub struct Counts {
     pub rows_written: u64,
     pub sockets_opened: u64,
     pub socket_closes_received: u64,
-    /// Not billed.
+    /// Cloudflare does not bill these.
     pub socket_messages_sent: u64,
     /// Writes and lists of the bucket; deletes are free.
     pub bucket_class_a: u64,
     /// Reads of the bucket.
     pub bucket_class_b: u64,
-    /// Look-ups of projects.
+    /// Each look-up of a project is one.
     pub kv_reads: u64,
     pub mirror_rows_written: u64,
 }

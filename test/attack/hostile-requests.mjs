@@ -1,7 +1,7 @@
 // A seeded generator of hostile requests: a valid request, and what an attacker changes about it.
 
 import * as hostile from "./hostile-values.mjs"
-import { Random } from "./random.mjs"
+import { Random } from "../random.mjs"
 
 /** Few enough streams that the objects themselves do not decide how much memory the server takes. */
 const POOL = 40

@@ -8,9 +8,9 @@ use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::reply::Reply;
 use durable_streams::protocol::sse::{Control, Events};
 use durable_streams::protocol::{cursor, etag, lifetime};
-use durable_streams::storage::messages::{APPEND_MAX_BYTES, ROW_MAX_BYTES};
+use durable_streams::storage::message_row::{APPEND_MAX_BYTES, ROW_MAX_BYTES};
 use durable_streams::storage::segment_file::{self, Encoded, Header, Index, Writer};
-use durable_streams::storage::{Failure, schema, segments};
+use durable_streams::storage::{Failure, schema, segments, stream_row};
 use durable_streams::stream::rotate::SegmentLimits;
 
 use crate::support::mirror::rows;
@@ -113,6 +113,9 @@ fn tags_attachments_and_codes() {
         let attachment = Attachment { cursor, place, keyed: cursor == Some(8), renews: cursor == Some(9) };
         assert_eq!(serde_json::to_string(&attachment).unwrap(), text);
         assert_eq!(serde_json::from_str::<Attachment>(text).unwrap(), attachment);
+        // A later version may say more.
+        let later = text.replacen('{', "{\"later\":[1],", 1);
+        assert_eq!(serde_json::from_str::<Attachment>(&later).unwrap(), attachment);
     }
     assert_eq!((bridge::CLOSE_DONE, bridge::CLOSE_CATCH_UP), (1000, 4000));
 }
@@ -145,21 +148,24 @@ fn instants() {
 
 #[test]
 fn schema_text() {
-    assert_eq!(schema::SCHEMA_VERSION, 7);
+    assert_eq!((schema::OLDEST_VERSION, schema::SCHEMA_VERSION), (7, 8));
     let stream = "CREATE TABLE IF NOT EXISTS stream ( id INTEGER PRIMARY KEY, schema_version INTEGER NOT NULL, \
         incarnation INTEGER NOT NULL, path TEXT NOT NULL, live INTEGER NOT NULL, read_seq INTEGER NOT NULL, \
         first_read_seq INTEGER NOT NULL, content_type TEXT NOT NULL, ttl_seconds INTEGER, expires_at INTEGER, \
         retention_seconds INTEGER, retention_bytes INTEGER, created_at INTEGER NOT NULL, lease_until INTEGER NOT NULL, \
         closed INTEGER NOT NULL, closer_id TEXT, closer_epoch INTEGER, closer_seq INTEGER, public INTEGER NOT NULL, \
         reader_key TEXT NOT NULL, tail_position INTEGER NOT NULL, tail_written_at INTEGER NOT NULL, tail_stream_seq TEXT, \
-        fork TEXT, reported INTEGER NOT NULL )";
+        fork TEXT, reported INTEGER NOT NULL, rotated_messages INTEGER NOT NULL DEFAULT 0 )";
     let producers = "CREATE TABLE IF NOT EXISTS producers ( id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, \
         seq INTEGER NOT NULL ) WITHOUT ROWID";
     let messages = "CREATE TABLE IF NOT EXISTS messages_7 ( key INTEGER PRIMARY KEY, span INTEGER NOT NULL, \
         written_at INTEGER NOT NULL, stream_seq TEXT, appends INTEGER NOT NULL, bytes INTEGER NOT NULL, \
         producer_id TEXT, producer_epoch INTEGER, producer_seq INTEGER, body BLOB NOT NULL )";
-    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert_eq!(one_line(schema::CREATE_STREAM), one_line(stream));
+    let one_line = |text: &str| {
+        let text = text.replacen('(', "( ", 1).replace("DEFAULT 0)", "DEFAULT 0 )");
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(one_line(stream_row::CREATE), one_line(stream));
     assert_eq!(one_line(schema::CREATE_PRODUCERS), one_line(producers));
     assert_eq!(one_line(&schema::create_messages(7)), one_line(messages));
     let unreported = "CREATE TABLE IF NOT EXISTS unreported ( incarnation INTEGER PRIMARY KEY, \
@@ -167,7 +173,7 @@ fn schema_text() {
     assert_eq!(one_line(schema::CREATE_UNREPORTED), one_line(unreported));
     let segments = "CREATE TABLE IF NOT EXISTS segments ( read_seq INTEGER PRIMARY KEY, incarnation INTEGER NOT NULL, \
         end_position INTEGER NOT NULL, message_count INTEGER NOT NULL, object_bytes INTEGER NOT NULL, \
-        blocks BLOB NOT NULL, bytes_through INTEGER NOT NULL, written_at INTEGER NOT NULL, stream_seq TEXT )";
+        blocks BLOB NOT NULL, bytes_through INTEGER NOT NULL, written_at INTEGER NOT NULL, stream_seq TEXT, messages_before INTEGER )";
     assert_eq!(one_line(schema::CREATE_SEGMENTS), one_line(segments));
     let links = "CREATE TABLE IF NOT EXISTS edges ( id TEXT PRIMARY KEY, source TEXT NOT NULL, \
         valid_until INTEGER NOT NULL ) WITHOUT ROWID";
@@ -201,10 +207,10 @@ fn stored_rows() {
     );
     world.send_answered(&last.body(format!("\"{}\"", "x".repeat(ROW_MAX_BYTES)))).assert_is("200");
     let rows = |query: &str| rows_of(&world, query);
-    let stream = "[Integer(1), Integer(7), Integer(2), Text(\"chat/42\"), Integer(1), Integer(1), Integer(1), \
+    let stream = "[Integer(1), Integer(8), Integer(2), Text(\"chat/42\"), Integer(1), Integer(1), Integer(1), \
         Text(\"application/json\"), Null, Integer(1924992000000), Null, Null, Integer(1893456000000), Integer(0), \
         Integer(1), Text(\"p\"), Integer(4), Integer(1), Integer(0), Text(\"h.key-1893456000000\"), Integer(0), \
-        Integer(1893456000000), Null, Null, Integer(0)]";
+        Integer(1893456000000), Null, Null, Integer(0), Integer(0)]";
     assert_eq!(rows("SELECT * FROM stream"), [stream]);
     let messages = [
         "[Integer(0), Integer(2), Text(\"\\\"a\\\",2\"), Integer(1893456000000), Null, Integer(1), Integer(5), \
@@ -300,6 +306,11 @@ fn segment_keys() {
         ("\u{ff}?>", 2, 9_999_999_999_999_999, "w78_Pg/2/9999999999999999"),
     ] {
         assert_eq!(segments::key(path, incarnation, segment), key);
+        let found = segments::parse_key(key);
+        let found =
+            found.as_ref().map(|(path, incarnation, segment)| (path.as_str(), *incarnation, *segment));
+        // No stream has the last of these paths.
+        assert_eq!(found, path.is_ascii().then_some((path, incarnation, segment)));
     }
 }
 
@@ -382,11 +393,11 @@ fn stored_segments() {
     let arrived = row(
         0,
         &format!(
-            "Integer(2), Integer(2), Integer(113), Text(\"{blocks}\"), Integer(4), Integer(1893456000005), Text(\"s1\")"
+            "Integer(2), Integer(2), Integer(113), Text(\"{blocks}\"), Integer(4), Integer(1893456000005), Text(\"s1\"), Integer(0)"
         ),
     );
     let query = "SELECT read_seq, incarnation, end_position, message_count, object_bytes, lower(hex(blocks)), \
-        bytes_through, written_at, stream_seq FROM segments ORDER BY read_seq";
+        bytes_through, written_at, stream_seq, messages_before FROM segments ORDER BY read_seq";
     assert_eq!(rows_of(&world, query), std::slice::from_ref(&arrived));
     assert_eq!(hex(&world.bucket.objects["Y2hhdC80Mg/1/0000000000000000"]), JSON_SEGMENT.concat());
     world.rotates = false;
@@ -394,7 +405,8 @@ fn stored_segments() {
     world.run(&[batch, batch, "DELETE"]);
     let unread = row(
         1,
-        "Integer(0), Integer(0), Integer(0), Text(\"020000000000000000\"), Integer(0), Integer(0), Null",
+        "Integer(0), Integer(0), Integer(0), Text(\"020000000000000000\"), Integer(0), Integer(0), Null, \
+         Integer(0)",
     );
     assert_eq!(rows_of(&world, query), [arrived, unread]);
 }
@@ -498,4 +510,10 @@ fn stored_fork() {
             owner("b", 2, 0, at(1, 5), 1)
         )
     );
+    // What a later version adds to it is ignored.
+    let before = family.ask("GET /v1/stream/c");
+    let later = "UPDATE stream SET fork = replace(fork, '{', '{\"later\":{\"a\":[1]},')";
+    family.member("c").sql.raw().execute_batch(later).unwrap();
+    family.run(&["CRASH c"]);
+    assert_eq!(family.ask("GET /v1/stream/c"), before);
 }

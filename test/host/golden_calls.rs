@@ -3,8 +3,9 @@
 
 use durable_streams::protocol::call::{Answered, Call};
 use durable_streams::protocol::fork::{
-    ForkRefusal, Inherit, Inheritance, InheritedEvents, Owner, Reference, Referenced, Release, Walk, Walked,
+    Inherit, Inheritance, InheritedEvents, Owner, Reference, Referenced, Release, Walk, Walked,
 };
+use durable_streams::protocol::fork_refusal::ForkRefusal;
 use durable_streams::protocol::lifetime::Lifetime;
 use durable_streams::protocol::listing::{Described, ListQuery, ListedStreams};
 use durable_streams::protocol::offset::Offset;

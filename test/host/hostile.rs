@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use durable_streams::protocol::bridge::FRAME_HEAD_BYTES;
 use durable_streams::protocol::sse::AROUND_DATA;
-use durable_streams::storage::messages::ROW_MAX_BYTES;
+use durable_streams::storage::message_row::ROW_MAX_BYTES;
 use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;
 use proptest::prelude::*;

@@ -27,3 +27,5 @@ mod support;
 mod telemetry;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod versions;

@@ -12,7 +12,7 @@ use durable_streams::protocol::sse::{Control, Events};
 use durable_streams::protocol::text::may_part;
 use durable_streams::storage::segment_file::{BLOCK_BYTES, Encoded, Writer};
 use durable_streams::storage::segments::{key, parse_key};
-use durable_streams::stream::append::Content;
+use durable_streams::stream::content::Content;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -375,7 +375,7 @@ proptest! {
             let (last_at, last) = found.last().unwrap();
             let from = Offset { segment: 3, position: position as u64 };
             let chunk =
-                file.index.read(Format::Binary, (from, until), (range.start, fetched), max_bytes).unwrap();
+                file.index.read(Format::Binary, from, until, range.start, fetched, max_bytes).unwrap();
             let begin = if is_one_inside(&messages, until, position) { position - 1 } else { position };
             let end = (begin + max_bytes).min(*last_at as usize + last.len()).min(until as usize);
             let end = match is_one_inside(&messages, until, end) {
@@ -408,7 +408,7 @@ proptest! {
             let found = all_messages(&file.index, Format::Json, range.start, fetched).unwrap();
             let from = Offset { segment: 3, position: position as u64 };
             let chunk =
-                file.index.read(Format::Json, (from, until as u64), (range.start, fetched), max_bytes).unwrap();
+                file.index.read(Format::Json, from, until as u64, range.start, fetched, max_bytes).unwrap();
             let end = chunk.next.position as usize;
             prop_assert!(end > position && end <= until && chunk.next.segment == 3);
             let array = |end: usize| format!("[{}]", messages[position..end].join(","));

@@ -369,7 +369,11 @@ impl Simulation {
         let told = self.world.sockets.told();
         let response = self.ask(request);
         if request.method != "DELETE" && response.status != 404 {
-            assert_eq!(self.world.sockets.told(), told, "readers are told in a later turn, of what is stored");
+            assert_eq!(
+                self.world.sockets.told(),
+                told,
+                "readers are told in a later turn, of what is stored"
+            );
         }
         if self.world.sql.disarm()
             && let Some(before) = before

@@ -3,7 +3,7 @@
 import { setTimeout } from "node:timers/promises"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest"
 import { budget } from "../../src/cloudflare/js/budget.js"
-import { abandon, collapse } from "../../src/cloudflare/js/collapse.js"
+import { abandon, collapse, setKinds } from "../../src/cloudflare/js/collapse.js"
 import { AUTH_TOKEN, bearer, inSeconds, makeToken, secretKey } from "../tokens.mjs"
 import { BYTES, JSON_TYPE, PATIENT, SOON_MS, START, numbers, start, unique, within } from "./support.mjs"
 
@@ -241,6 +241,7 @@ describe("who leads is gone without a word", () => {
   const text = async (answer) => (await within(SOON_MS, "an answer", answer)).text()
 
   beforeEach(() => {
+    setKinds(200, 204)
     vi.stubGlobal("scheduler", { wait: (millis) => setTimeout(millis, undefined, { ref: false }) })
     vi.useFakeTimers({ toFake: ["Date"] })
   })

@@ -51,6 +51,7 @@ export class Budget {
     return Math.max(0, this.#max - RESERVED_BYTES - 3 * this.#used)
   }
 
+  /** @param {string} tenant */
   #smallRoom(tenant) {
     return this.#max - this.#used - (this.#tenants.get(tenant)?.small ?? 0)
   }
@@ -67,7 +68,10 @@ export class Budget {
     return hold.resize(bytes) ? hold : undefined
   }
 
-  /** @returns {boolean} whether there is room; without it nothing changes */
+  /**
+   * @param {Hold} hold @param {number} bytes @param {boolean} small
+   * @returns {boolean} whether there is room; without it nothing changes
+   */
   take(hold, bytes, small) {
     this.#expire()
     if (bytes > (small ? this.#smallRoom(hold.tenant) : this.room(hold.tenant, hold.address))) return false
@@ -75,6 +79,7 @@ export class Budget {
     return true
   }
 
+  /** @param {Hold} hold @param {number} bytes @param {boolean} small */
   add(hold, bytes, small) {
     let tenant = this.#tenants.get(hold.tenant)
     if (tenant === undefined) this.#tenants.set(hold.tenant, (tenant = { large: 0, small: 0, addresses: new Map() }))
@@ -89,23 +94,24 @@ export class Budget {
     this.#holds.add(hold)
   }
 
+  /** @param {Hold} hold @param {number} bytes @param {boolean} small */
   remove(hold, bytes, small) {
-    if (!this.#holds.delete(hold)) return
     const tenant = this.#tenants.get(hold.tenant)
+    if (!this.#holds.delete(hold) || tenant === undefined) return
     this.#used -= bytes
     if (small) {
       this.#small -= bytes
       tenant.small -= bytes
     } else {
       tenant.large -= bytes
-      const left = tenant.addresses.get(hold.address) - bytes
+      const left = (tenant.addresses.get(hold.address) ?? 0) - bytes
       if (left > 0) tenant.addresses.set(hold.address, left)
       else tenant.addresses.delete(hold.address)
     }
     if (tenant.large === 0 && tenant.small === 0) this.#tenants.delete(hold.tenant)
   }
 
-  /** Keeps a hold that is still there. */
+  /** Keeps a hold that is still there. @param {Hold} hold */
   renew(hold) {
     if (this.#holds.delete(hold)) this.#holds.add(hold)
   }
@@ -127,6 +133,7 @@ class Hold {
   address
   renewedAt = Date.now()
 
+  /** @param {Budget} budget @param {string} tenant @param {string} address */
   constructor(budget, tenant, address) {
     this.#budget = budget
     this.tenant = tenant
@@ -180,7 +187,7 @@ export const budget = new Budget()
 /** @type {Set<Hold>} those of the module, which are gone with its memory */
 const ofModule = new Set()
 
-/** Takes room for the module. */
+/** Takes room for the module. @param {number} bytes @param {string} tenant @param {string} address */
 export function holdForModule(bytes, tenant, address) {
   const hold = budget.hold(bytes, tenant, address)
   if (hold !== undefined) ofModule.add(hold)

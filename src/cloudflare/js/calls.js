@@ -10,7 +10,7 @@ const CALL_MAX_MS = 30_000
 
 /**
  * Calls an object. A stub of its own for each call: a broken one stays broken.
- * @param {DurableObjectNamespace} namespace
+ * @param {Streams} namespace
  * @param {string} path
  * @param {string} text the JSON of a `Call`
  * @returns {Promise<string>} that of an `Answered`
@@ -27,7 +27,7 @@ export async function call(namespace, path, text) {
 
 /**
  * Calls several objects at the same time. Resolves with what each answers, or with the error.
- * @param {DurableObjectNamespace} namespace
+ * @param {Streams} namespace
  * @param {string[]} paths
  * @param {string[]} texts for each path one
  * @returns {Promise<(string | Error)[]>}
@@ -38,7 +38,7 @@ export const callAll = (namespace, paths, texts) =>
       try {
         return await call(namespace, path, texts[at])
       } catch (error) {
-        return error
+        return /** @type {Error} */ (error)
       }
     }),
   )
@@ -47,7 +47,7 @@ export const callAll = (namespace, paths, texts) =>
  * Calls an object that answers with bytes, which may be passed on without being looked at. This is a request, because a body
  * that comes with an RPC call takes half as long again. The Worker forwards what begins with `/v1/stream/`, so no client's
  * request has this URL.
- * @param {DurableObjectNamespace} namespace
+ * @param {Streams} namespace
  * @param {string} path
  * @param {string} text
  * @returns {Promise<Response>}
@@ -66,7 +66,7 @@ export async function callForBytes(namespace, path, text) {
 
 /**
  * Calls for bytes, and has the module answer its reader with them.
- * @param {DurableObjectNamespace} namespace
+ * @param {Streams} namespace
  * @param {string} path
  * @param {string} text
  * @param {import("./index.js").Inheriting} inheriting
@@ -85,9 +85,13 @@ export async function passOn(namespace, path, text, inheriting) {
 // Builds of before 2026-11-30 have a method of its own for each of four calls. Needed while one of them may still run, which
 // is five minutes after the deployment of this build; it may go in 0.2.0, with the four methods in worker.js.
 
-/** An object of such a build says that it does not know a call by throwing this. */
+/** An object of such a build says that it does not know a call by throwing this. @param {any} error */
 const isOfEarlierBuild = (error) => `${error?.message}`.startsWith("read question: unknown variant")
 
+/**
+ * @param {StreamStub} stub
+ * @param {any} call
+ */
 async function callEarlier(stub, call) {
   const { List: list, Orphans: orphans, Record: record } = call
   const answered = async () => {
@@ -98,7 +102,8 @@ async function callEarlier(stub, call) {
     }
     if (orphans) return { Orphans: await stub.orphans(orphans.keys, orphans.deletes) }
     if (!record) return "Unknown"
-    await stub.record([record.path, ...record.events.flatMap(({ incarnation, seq, message }) => [`${incarnation}`, `${seq}`, message])])
+    const events = record.events.map((/** @type {any} */ { incarnation, seq, message }) => [`${incarnation}`, `${seq}`, message])
+    await stub.record([record.path, ...events.flat()])
     return "Recorded"
   }
   return JSON.stringify(await answered())
@@ -106,7 +111,7 @@ async function callEarlier(stub, call) {
 
 /**
  * What such a build calls, as calls of the object.
- * @type {Record<string, (object: { asked(text: string): Promise<string> }, ...given: any[]) => Promise<unknown>>}
+ * @type {Record<string, (object: { asked(text: string): Promise<string> }, ...given: any[]) => Promise<any>>}
  */
 export const earlier = {
   async record(object, [path, ...words]) {

@@ -9,7 +9,7 @@
 export async function fetchText(url, maxBytes, millis) {
   const signal = AbortSignal.timeout(millis)
   const response = await fetch(url, { redirect: "manual", signal, headers: { accept: "application/json" } })
-  if (response.status !== 200) {
+  if (!response.ok) {
     await response.body?.cancel()
     throw new Error(`status ${response.status}`)
   }

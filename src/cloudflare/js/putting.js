@@ -43,6 +43,7 @@ export class Putting {
   /**
    * A bucket that refuses may leave the rest of the object unread: the upload fails with what the bucket said, and does not wait
    * for it to read on. A part that takes too long ends the upload.
+   * @param {Promise<void>} written
    */
   async #unlessRefused(written) {
     written.catch(() => {})

@@ -49,7 +49,7 @@ export class SmallBodies {
     return new Promise((resolve) => {
       const one = {
         since: Date.now(),
-        end: (received) => {
+        end: (/** @type {ArrayBuffer | number} */ received) => {
           this.#coming.delete(one)
           hold.release()
           resolve(received)
@@ -61,6 +61,7 @@ export class SmallBodies {
     })
   }
 
+  /** @param {number} millis */
   #watch(millis) {
     if (this.#isWatched) return
     this.#isWatched = true
@@ -120,7 +121,7 @@ export async function receiveLarge(request, maxBytes, tenant, address) {
     hold.release()
   }
   cancel(reader)
-  return refusal
+  return refusal ?? BROKEN
 }
 
 /** What is drained, apart from all else: whoever is refused takes no room from those who are not. By the client's address. */
@@ -157,6 +158,7 @@ export async function drain(request) {
   cancel(reader)
 }
 
+/** @param {ReadableStreamBYOBReader} reader */
 function cancel(reader) {
   reader.cancel().catch(() => {})
 }

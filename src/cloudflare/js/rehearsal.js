@@ -12,28 +12,29 @@ const NOTHING = new Uint8Array(0)
 /** Storage that forgets; it has one message for whoever reads messages. */
 const storage = {
   sql: {
-    exec: (statement) => ({ raw: () => (statement.startsWith("SELECT key") ? [[0, 1, body.buffer]] : []) }),
+    exec: (/** @type {string} */ statement) => ({ raw: () => (statement.startsWith("SELECT key") ? [[0, 1, body.buffer]] : []) }),
   },
-  transactionSync: (change) => change(),
+  transactionSync: (/** @type {() => void} */ change) => change(),
   setAlarm() {},
 }
 
 export function rehearse() {
   const { Response } = globalThis
   // The platform makes none before the first request, and no random numbers.
-  globalThis.Response = class {}
+  globalThis.Response = /** @type {any} */ (class {})
   crypto.randomUUID = () => ""
   try {
     play()
   } finally {
     globalThis.Response = Response
-    delete crypto.randomUUID
+    delete (/** @type {{ randomUUID?: unknown }} */ (crypto).randomUUID)
   }
 }
 
 function play() {
   const object = new StreamObject({ storage, getWebSockets: () => [] }, {})
   const json = { "content-type": "application/json" }
+  /** @param {string} method @param {string} query @param {Record<string, string>} [headers] @param {Uint8Array} [sent] */
   const serve = (method, query, headers, sent = NOTHING) =>
     object.serve({ headers: new Headers(headers) }, method, url + query, sent)
   const edge = new Edge({ ALLOW_OPEN: "1" })

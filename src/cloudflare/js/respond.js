@@ -6,8 +6,8 @@ import { sent } from "./sending.js"
 /**
  * @param {number} status
  * @param {string} headerLines names and values in turn, each followed by a line feed
- * @param {Uint8Array | ReadableStream | undefined} body
- * @param {WebSocket | undefined} webSocket
+ * @param {Uint8Array<ArrayBuffer> | ReadableStream} [body]
+ * @param {WebSocket} [webSocket]
  */
 export function respond(status, headerLines, body, webSocket) {
   return new Response(body, { status, headers: headersOf(status, headerLines), webSocket })
@@ -15,6 +15,8 @@ export function respond(status, headerLines, body, webSocket) {
 
 /**
  * The same, of a body that counts until the client has read it; without room for it there is none.
+ * @param {number} status
+ * @param {string} headerLines as above
  * @param {Uint8Array} body that does not change
  * @param {string} tenant
  * @param {string} address
@@ -31,7 +33,10 @@ const KINDS_MAX = 64
 /** @type {Map<number, { headers: Headers, lines: string[] }>} the headers of the last response of each kind */
 const last = new Map()
 
-/** Headers for one response, which copies them: one like the last of its kind differs in an offset or two. */
+/**
+ * Headers for one response, which copies them: one like the last of its kind differs in an offset or two.
+ * @param {number} status @param {string} headerLines
+ */
 function headersOf(status, headerLines) {
   const lines = headerLines.split("\n")
   const kind = status * 100 + lines.length

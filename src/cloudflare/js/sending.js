@@ -20,6 +20,7 @@ export function sent(bytes, hold) {
   return { readable, written: write(bytes, writable.getWriter(), hold) }
 }
 
+/** @param {Uint8Array} bytes @param {WritableStreamDefaultWriter} writer @param {{ renew: () => void, release: () => void }} hold */
 async function write(bytes, writer, hold) {
   try {
     for (let at = 0; at < bytes.byteLength; at += PART_BYTES) {
@@ -76,6 +77,6 @@ export const tenantOf = (path) => {
 
 /** And where from, as far as that is known; in IPv6 a network is enough. @param {Request} request */
 export function addressOf({ headers, cf }) {
-  const address = headers.get("cf-connecting-ip") ?? cf?.clientIp ?? ""
+  const address = headers.get("cf-connecting-ip") ?? /** @type {string | undefined} */ (cf?.clientIp) ?? ""
   return address.includes(".") ? address.replace(/:\d+$/, "") : address.split(":").slice(0, 4).join(":")
 }

@@ -10,7 +10,7 @@
  */
 export function firstFrame(socket, client, millis) {
   return new Promise((resolve) => {
-    const end = (result) => {
+    const end = (/** @type {ArrayBuffer | number | undefined} */ result = undefined) => {
       clearTimeout(timer)
       client.onabort = null
       resolve(result)

@@ -22,7 +22,7 @@ let life = 0
 const NO_BODY = new Uint8Array(0)
 const BODY_SMALL_MAX_BYTES = wasm.bodySmallMaxBytes()
 const BODY_MAX_BYTES = wasm.bodyMaxBytes()
-const APPENDS = { names: wasm.appendHeaders(), refusedBody: (why) => edge.refusedBody(why) }
+const APPENDS = { names: wasm.appendHeaders(), refusedBody: (/** @type {number} */ why) => edge.refusedBody(why) }
 
 /** Gives the module new memory if its last one was left in the middle of something. */
 function revive() {
@@ -34,7 +34,7 @@ function revive() {
   releaseAllOfModule()
 }
 
-/** A trap that was no panic, such as a stack that is too deep, ends a life, too. */
+/** A trap that was no panic, such as a stack that is too deep, ends a life, too. @param {unknown} error */
 function noticed(error) {
   if (error instanceof WebAssembly.RuntimeError) state.criticalError = true
   return error
@@ -46,8 +46,14 @@ if (!COUNTERS) rehearse()
 // What runs later than the call that began it ends here.
 addEventListener("error", ({ error }) => noticed(error))
 
-/** Who may do what, read once in each life of the module, and what of it is asked for each request. */
-let edge, edgeLife, decisiveHeader, choosesOrigins, hasEdgeCache
+/** @type {wasm.Edge} who may do what, read once in each life of the module */
+let edge
+/** @type {number | undefined} */
+let edgeLife
+/** @type {string | undefined} */
+let decisiveHeader
+let choosesOrigins = false
+let hasEdgeCache = false
 
 /** How many URLs' paths are known. */
 const PATHS_MAX = 1000
@@ -57,6 +63,7 @@ const URL_MAX_CHARS = 1024
 /** @type {Map<string, string>} where POSTs go, by their URLs, if nothing else decides it */
 const paths = new Map()
 
+/** @param {Env} env */
 function configure(env) {
   edge = new wasm.Edge(env)
   edgeLife = life
@@ -66,7 +73,10 @@ function configure(env) {
   paths.clear()
 }
 
-/** The path of the stream whose object answers a request alone. */
+/**
+ * The path of the stream whose object answers a request alone.
+ * @param {string} method @param {string} url @param {Request} request
+ */
 function passedOnTo(method, url, request) {
   if (decisiveHeader !== undefined) return edge.passedOnTo(method, url, request.headers.get(decisiveHeader) ?? undefined)
   // A build that counts has each request come by.
@@ -81,13 +91,14 @@ function passedOnTo(method, url, request) {
   return path
 }
 
-/** Looks before the module is called: most requests are not. */
+/** Looks before the module is called: most requests are not. @param {Request} request */
 const mayBeShared = ({ method, url, headers }) =>
   method === "GET" && url.includes("offset=") && !headers.has("if-none-match")
 
-/** The last `Host` that was right: most requests have the same. */
+/** @type {string | undefined} the last `Host` that was right: most requests have the same */
 let knownHost
 
+/** @param {Request} request */
 function hasHost({ headers }) {
   const host = headers.get("host")
   if (host === knownHost || host === null) return true
@@ -96,7 +107,10 @@ function hasHost({ headers }) {
   return true
 }
 
-/** Accepts each form of a stream's URL, and passes on the first; `Location` echoes the form that the client used. */
+/**
+ * Accepts each form of a stream's URL, and passes on the first; `Location` echoes the form that the client used.
+ * @param {Request} request @param {Env} env @param {ExecutionContext} context
+ */
 function respond(request, env, context) {
   const { method, url } = request
   // Most URLs have the first form, and need no call into the module. No request can be made of a wrong `Host`.
@@ -106,11 +120,13 @@ function respond(request, env, context) {
   return method === "PUT" ? responded.then((response) => withLocation(response, url)) : responded
 }
 
+/** @param {Response} response @param {string} url */
 function withLocation(response, url) {
   if (!response.headers.has("location")) return response
   return withHeaders(response, `location\n${url.split("?")[0]}\n`)
 }
 
+/** @param {Request} request @param {Env} env @param {ExecutionContext} context @returns {Promise<Response>} */
 function respondTo(request, env, context) {
   const { method, url } = request
   const path = hasHost(request) ? passedOnTo(method, url, request) : undefined
@@ -122,6 +138,7 @@ function respondTo(request, env, context) {
   })
 }
 
+/** @param {string} path @param {Request} request @param {Env} env @param {ExecutionContext} context */
 function answered(path, request, env, context) {
   if (request.method === "POST") return append({ request, context }, env.STREAMS, path, APPENDS)
   const ask = () => env.STREAMS.getByName(path).fetch(request)
@@ -130,19 +147,26 @@ function answered(path, request, env, context) {
   return collapse(key, "readers", context, { signal: request.signal, request, path }, ask)
 }
 
-/** With what a script of its site may see of it. */
+/**
+ * With what a script of its site may see of it.
+ * @param {Request} request @param {Env} env @param {string} origin @param {Promise<Response>} responded
+ */
 async function withOrigin(request, env, origin, responded) {
   const response = await responded
   if (edgeLife !== life) configure(env)
   return withHeaders(response, edge.originLines(request.method, request.url, origin))
 }
 
+/** @param {unknown} error @returns {never} */
 const rethrow = (error) => {
   throw noticed(error)
 }
 
 export default {
-  // No `async`: each one is two promises more for every request that is only passed on.
+  /**
+   * No `async`: each one is two promises more for every request that is only passed on.
+   * @param {Request} request @param {Env} env @param {ExecutionContext} context
+   */
   fetch(request, env, context) {
     revive()
     try {
@@ -158,15 +182,18 @@ export default {
 
 /** One stream. */
 export class StreamObject extends DurableObject {
+  /** @type {number | undefined} */
   #life
+  /** @type {wasm.StreamObject | undefined} */
   #object
+  /** @type {string | undefined} */
   #tenant
   #smallBodies = new SmallBodies()
 
   /** Its Rust side, which lives no longer than the module's memory. */
   #alive() {
     revive()
-    if (this.#life !== life) {
+    if (this.#object === undefined || this.#life !== life) {
       this.#object = new wasm.StreamObject(this.ctx, this.env)
       if (this.#life !== undefined) this.#object.lostMemory()
       this.#life = life
@@ -174,6 +201,7 @@ export class StreamObject extends DurableObject {
     return this.#object
   }
 
+  /** @param {Request} request @returns {Response | Promise<Response>} */
   fetch(request) {
     try {
       const length = request.headers.get("content-length")
@@ -184,14 +212,16 @@ export class StreamObject extends DurableObject {
     }
   }
 
+  /** @param {Request} request @param {Uint8Array} body */
   #serve(request, body) {
     return this.#alive().serve(request, request.method, request.url, body)
   }
 
+  /** @param {Request} request @param {string | null} length */
   #receive(request, length) {
     this.#tenant ??= tenantOf(this.ctx.id.name ?? "")
     const received =
-      length === null || length > BODY_SMALL_MAX_BYTES
+      length === null || Number(length) > BODY_SMALL_MAX_BYTES
         ? receiveLarge(request, BODY_MAX_BYTES, this.#tenant, addressOf(request))
         : this.#smallBodies.receive(request, Number(length), this.#tenant)
     return received.then((body) => {
@@ -205,10 +235,14 @@ export class StreamObject extends DurableObject {
     })
   }
 
-  /** Called by the edge: appends that came at the same time, in their order. */
+  /**
+   * Called by the edge: appends that came at the same time, in their order.
+   * @param {string} url @param {string[]} headers @param {number[]} lengths @param {Uint8Array} bodies
+   * @returns {Promise<wasm.Answer[]>}
+   */
   async appendAll(url, headers, lengths, bodies) {
     let from = 0
-    const answers = lengths.map((length, at) => {
+    const answers = lengths.map(/** @returns {wasm.Answer} */ (length, at) => {
       const body = bodies.subarray(from, from + length)
       from += length
       try {
@@ -222,7 +256,7 @@ export class StreamObject extends DurableObject {
     return answers
   }
 
-  /** The one method for calls (calls.js), of objects and of the Worker. */
+  /** The one method for calls (calls.js), of objects and of the Worker. @param {string} call */
   async asked(call) {
     try {
       return await this.#alive().asked(call)
@@ -232,9 +266,12 @@ export class StreamObject extends DurableObject {
   }
 
   // Called by builds of before 2026-11-30 (calls.js): they may go in 0.2.0.
+  /** @param {string[]} words */
   record(words) { return earlier.record(this, words) }
+  /** @param {string} prefix @param {string} after @param {string} limit */
   listed(prefix, after, limit) { return earlier.listed(this, prefix, after, limit) }
   described() { return earlier.described(this) }
+  /** @param {string[]} keys @param {boolean} deletes */
   orphans(keys, deletes) { return earlier.orphans(this, keys, deletes) }
 
   async alarm() {

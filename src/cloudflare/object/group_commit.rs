@@ -23,6 +23,7 @@ pub fn append_headers() -> Vec<String> {
 #[wasm_bindgen]
 impl StreamObject {
     /// Serves one of them, with its headers as [`Reply::header_lines`] writes them: status, headers and body.
+    #[wasm_bindgen(unchecked_return_type = "[number, string, Uint8Array<ArrayBuffer> | undefined]")]
     pub fn append(&self, url: &str, header_lines: &str, body: &[u8]) -> Vec<JsValue> {
         let reply = self.inner.append(url, header_lines, body);
         let body = (!reply.body.is_empty()).then(|| Uint8Array::from(&*reply.body));

@@ -10,6 +10,7 @@ use worker::Context;
 
 use crate::edge::collapse::Reader;
 use crate::protocol::Millis;
+use crate::protocol::reply::Reply;
 
 #[wasm_bindgen(module = "/src/cloudflare/js/collapse.js")]
 extern "C" {
@@ -21,6 +22,14 @@ extern "C" {
         client: &Object,
         ask: &Closure<dyn FnMut(AbortSignal) -> Promise>,
     ) -> Promise;
+
+    #[wasm_bindgen(js_name = setKinds)]
+    fn set_kinds(whole: u16, nothing_new: u16);
+}
+
+/// Tells `collapse.js` which answers others may have.
+pub(super) fn configure() {
+    set_kinds(Reply::BYTES.as_u16(), Reply::NOTHING_NEW.as_u16());
 }
 
 /// Who asks, and until when.
@@ -50,7 +59,8 @@ impl Client {
 pub(super) async fn read<F>(
     key: &str,
     group: &str,
-    (context, client): (&Context, &Client),
+    context: &Context,
+    client: &Client,
     ask: impl Fn(AbortSignal) -> F + 'static,
 ) -> Result<Response, JsValue>
 where

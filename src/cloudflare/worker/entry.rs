@@ -10,6 +10,7 @@ use web_sys::{Request, Response};
 use worker::{Context, Env};
 
 use super::caller::{Caller, is_host};
+use super::collapse;
 use super::forward::{Forward, Kind};
 use super::key_lookup::Lookups;
 use super::listing;
@@ -68,6 +69,7 @@ impl Edge {
         }
         let settings = settings(&env);
         receiving::configure(&env);
+        collapse::configure();
         let inner = EdgeState {
             config: Config::of(&env),
             access: Access::of(&settings),

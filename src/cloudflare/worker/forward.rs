@@ -111,7 +111,7 @@ impl Forward {
                 async move { read(kind, &upstream, &asked, deadline).await }
             };
             let group = collapse::group(self.reader);
-            let answered = collapse::read(&key, group, (context, &client), ask).await;
+            let answered = collapse::read(&key, group, context, &client, ask).await;
             // An answer that is shared is read to its end, which may not come.
             return self.kept(answered.or_else(|error| upstream.unavailable(&unreached(&error)))?);
         }

@@ -6,14 +6,14 @@ use worker::Env;
 use crate::cloudflare::calls::{self, BINDING, unreached};
 use crate::cloudflare::{bucket, telemetry};
 use crate::protocol::call::{Answered, Call};
-use crate::protocol::orphans::{Ask, Page};
+use crate::protocol::orphans::{OrphansPage, OrphansQuery};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 use crate::storage::bucket_page::{PAGE_KEYS_MAX, by_stream};
 
 /// Answers what the administrator asks.
-pub(super) async fn answer(env: &Env, ask: &Ask) -> Reply {
+pub(super) async fn answer(env: &Env, ask: &OrphansQuery) -> Reply {
     let Some(bucket) = bucket::of(env) else {
         return Reply::refused(&Refusal::NotImplemented { what: "a bucket for segments, bound as SEGMENTS" });
     };
@@ -26,7 +26,7 @@ pub(super) async fn answer(env: &Env, ask: &Ask) -> Reply {
     }
 }
 
-async fn page(env: &Env, bucket: &bucket::SegmentBucket, ask: &Ask) -> Result<Page, Failure> {
+async fn page(env: &Env, bucket: &bucket::SegmentBucket, ask: &OrphansQuery) -> Result<OrphansPage, Failure> {
     let (listed, is_last) = bucket.list(ask.after.as_deref(), PAGE_KEYS_MAX).await?;
     let listed = by_stream(listed, is_last)?;
     let namespace = js_sys::Reflect::get(env, &BINDING.into()).map_err(|error| unreached(&error))?;
@@ -35,7 +35,7 @@ async fn page(env: &Env, bucket: &bucket::SegmentBucket, ask: &Ask) -> Result<Pa
         (path.as_str().to_owned(), Call::Orphans { keys, deletes: ask.deletes })
     });
     let answers = calls::call_all(&namespace, &audits.collect::<Vec<_>>()).await?;
-    let mut page = Page { foreign: listed.foreign, cursor: listed.next, ..Page::default() };
+    let mut page = OrphansPage { foreign: listed.foreign, cursor: listed.next, ..OrphansPage::default() };
     for ((path, segments), answer) in listed.streams.into_iter().zip(answers) {
         match answer {
             Ok(Answered::Orphans(unknown)) => page.take(segments, Some(&unknown)),

@@ -3,7 +3,7 @@
 use durable_streams::protocol::cache_policy::{Audience, CachePolicy};
 use durable_streams::protocol::command::STREAM_METHODS;
 use durable_streams::protocol::content_type::ContentType;
-use durable_streams::protocol::fork::ForkRefusal;
+use durable_streams::protocol::fork_refusal::ForkRefusal;
 use durable_streams::protocol::lifetime::Lifetime;
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::producer::Producer;

@@ -16,6 +16,7 @@ mod json;
 mod lifetime;
 mod listing;
 mod long_poll;
+mod message_counts;
 mod mirror;
 mod offsets;
 mod one_past;

@@ -11,10 +11,12 @@ use durable_streams::edge::access::EdgeSettings;
 use durable_streams::edge::admin::Admin;
 use durable_streams::object::effect::Outcome;
 use durable_streams::protocol::SAFE_INTEGER_MAX;
-use durable_streams::protocol::orphans::{Ask, KEY_MAX_BYTES, Page, Stored};
+use durable_streams::protocol::orphans::{KEY_MAX_BYTES, OrphansPage, OrphansQuery, Stored};
 use durable_streams::protocol::refusal::Refusal;
 use durable_streams::protocol::reply::Reply;
-use durable_streams::storage::bucket_page::{ByStream, Listed, PAGE_KEYS_MAX, PAGE_STREAMS_MAX, by_stream};
+use durable_streams::storage::bucket_page::{
+    BucketObject, ByStream, PAGE_KEYS_MAX, PAGE_STREAMS_MAX, by_stream,
+};
 use durable_streams::storage::segments::{key, parse_key};
 
 const TTL: &str = "PUT | content-type: text/plain | stream-ttl: 60";
@@ -24,7 +26,7 @@ const TTL: &str = "PUT | content-type: text/plain | stream-ttl: 60";
 const URL: &str = "https://streams.test/v1/admin/orphans";
 const TOKEN: &str = "sixteen-letters-";
 
-fn asked(token: Option<&str>, method: &Method, authorization: Option<&str>) -> Result<Ask, Refusal> {
+fn asked(token: Option<&str>, method: &Method, authorization: Option<&str>) -> Result<OrphansQuery, Refusal> {
     let settings = EdgeSettings { admin_token: token.map(str::to_owned), ..EdgeSettings::default() };
     Admin::of(&settings).orphans(method, URL, authorization)
 }
@@ -51,7 +53,7 @@ fn only_the_token_lets_in() {
     }
     assert_eq!(post(Some(TOKEN), None), Err(Refusal::Unauthorized { given: false }));
     for authorization in ["Bearer sixteen-letters-", "bearer   sixteen-letters-"] {
-        assert_eq!(post(Some(TOKEN), Some(authorization)), Ok(Ask::default()));
+        assert_eq!(post(Some(TOKEN), Some(authorization)), Ok(OrphansQuery::default()));
     }
     // Without a token there is nothing here, and with one that could be guessed or sent by nobody neither.
     for token in
@@ -71,7 +73,7 @@ fn other_tokens_are_for_other_things() {
     let sent = Some("Bearer sixteen-letters-");
     assert_eq!(Admin::of(&settings).orphans(&Method::POST, URL, sent), Err(Refusal::UnknownRoute));
     let settings = EdgeSettings { admin_token: Some(TOKEN.to_owned()), ..settings };
-    assert_eq!(Admin::of(&settings).orphans(&Method::POST, URL, sent), Ok(Ask::default()));
+    assert_eq!(Admin::of(&settings).orphans(&Method::POST, URL, sent), Ok(OrphansQuery::default()));
     let settings = EdgeSettings { admin_token: Some("another-token-of-it".to_owned()), ..settings };
     assert_eq!(
         Admin::of(&settings).orphans(&Method::POST, URL, sent),
@@ -91,7 +93,7 @@ fn it_is_a_post() {
 
 #[test]
 fn what_is_asked() {
-    let ask = |after: Option<&str>, deletes| Ask { after: after.map(str::to_owned), deletes };
+    let ask = |after: Option<&str>, deletes| OrphansQuery { after: after.map(str::to_owned), deletes };
     let long = "x".repeat(KEY_MAX_BYTES);
     let too_long = format!("?cursor={long}x");
     let table = [
@@ -113,7 +115,7 @@ fn what_is_asked() {
         (&too_long, Err("cursor")),
     ];
     for (query, expected) in table {
-        let asked = Ask::parse(&format!("{URL}{query}"));
+        let asked = OrphansQuery::parse(&format!("{URL}{query}"));
         match (asked, expected) {
             (Ok(asked), Ok(expected)) => assert_eq!(asked, expected, "{query}"),
             (Err(Refusal::InvalidQuery { name, .. }), Err(expected)) => assert_eq!(name, expected, "{query}"),
@@ -121,7 +123,7 @@ fn what_is_asked() {
         }
     }
     let longest = format!("{URL}?cursor={long}");
-    assert_eq!(Ask::parse(&longest), Ok(ask(Some(&long), false)));
+    assert_eq!(OrphansQuery::parse(&longest), Ok(ask(Some(&long), false)));
 }
 
 // What keys say.
@@ -195,8 +197,8 @@ fn keys_of_nothing_of_ours() {
 
 // Pages.
 
-fn listed(key: &str) -> Listed {
-    Listed { key: key.to_owned(), bytes: 7, uploaded: 1_893_456_000_000 }
+fn listed(key: &str) -> BucketObject {
+    BucketObject { key: key.to_owned(), bytes: 7, uploaded: 1_893_456_000_000 }
 }
 
 fn stored(path: &str, segment: u64) -> Stored {
@@ -239,7 +241,7 @@ fn pages_leave_nothing_out() {
         loop {
             let rest = keys.iter().filter(|key| after.as_ref().is_none_or(|after| *key > after));
             let rest: Vec<&String> = rest.collect();
-            let shown: Vec<Listed> = rest.iter().take(keys_max).map(|key| listed(key)).collect();
+            let shown: Vec<BucketObject> = rest.iter().take(keys_max).map(|key| listed(key)).collect();
             let page = by_stream(shown, rest.len() <= keys_max).unwrap();
             assert!(page.streams.len() <= PAGE_STREAMS_MAX);
             seen.extend(page.foreign);
@@ -263,7 +265,11 @@ fn an_empty_page_is_not_the_end() {
 
 #[test]
 fn what_is_told() {
-    let mut page = Page { foreign: vec!["x\"".to_owned()], cursor: Some("x".to_owned()), ..Page::default() };
+    let mut page = OrphansPage {
+        foreign: vec!["x\"".to_owned()],
+        cursor: Some("x".to_owned()),
+        ..OrphansPage::default()
+    };
     page.take(vec![stored("a", 0), stored("a", 1), stored("a", 2)], Some(&[key("a", 1, 1)]));
     page.take(vec![stored("b", 0)], Some(&[]));
     page.take(vec![stored("c", 0)], None);
@@ -275,7 +281,7 @@ fn what_is_told() {
     );
     Response::of_reply(Reply::page(&page))
         .assert_is(&format!("200 | content-type: application/json | cache-control: no-store << {body}"));
-    let last = Response::of_reply(Reply::page(&Page::default()));
+    let last = Response::of_reply(Reply::page(&OrphansPage::default()));
     last.assert_is(r#"200 << {"checked":0,"cursor":null,"foreign":[],"orphans":[],"unchecked":[]}"#);
 }
 

@@ -261,9 +261,10 @@ impl Sql for HostSql {
         let params: Vec<HostParam<'_>> = params.iter().copied().map(HostParam).collect();
         let mut statement = self.connection.prepare_cached(statement).map_err(failure)?;
         assert!(statement.readonly(), "a query must not write");
-        let columns = statement.column_count();
         let mut rows = statement.query(rusqlite::params_from_iter(params)).map_err(failure)?;
         while let Some(row) = rows.next().map_err(failure)? {
+            // Only now: a statement that is older than the table's newest column has been prepared again.
+            let columns = row.as_ref().column_count();
             visit(
                 (0..columns)
                     .map(|at| to_column(row.get_ref(at).map_err(failure)?))

@@ -20,7 +20,7 @@ use durable_streams::protocol::refusal::Refusal;
 use durable_streams::protocol::registry::Registries;
 use durable_streams::protocol::reply::Reply;
 use durable_streams::storage::Failure;
-use durable_streams::storage::messages::APPEND_MAX_BYTES;
+use durable_streams::storage::message_row::APPEND_MAX_BYTES;
 use durable_streams::storage::segment_file;
 use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;

@@ -1,0 +1,47 @@
+// What wasm-bindgen makes of src/cloudflare, as far as JavaScript calls it. `pnpm build` holds it against what was made.
+
+/** Sees every request first. */
+export class Edge {
+  constructor(env: unknown)
+  free(): void
+  answer(request: Request, context: ExecutionContext): Promise<Response>
+  choosesOrigins(): boolean
+  collapseKey(url: string): string | undefined
+  decisiveHeader(): string | undefined
+  hasEdgeCache(): boolean
+  inFirstForm(url: string): string | undefined
+  isAuthority(host: string): boolean
+  originLines(method: string, url: string, origin: string): string
+  passedOnTo(method: string, url: string, decisive?: string): string | undefined
+  refusedBody(why: number): Response
+  unreached(method: string, path: string, error: unknown): Response | undefined
+}
+
+/** The Rust side of one stream's object. */
+export class StreamObject {
+  constructor(state: unknown, env: unknown)
+  free(): void
+  append(url: string, headerLines: string, body: Uint8Array): Answer
+  appendedTogether(count: number): void
+  asked(call: string): string | Promise<string>
+  lostMemory(): void
+  readerLeft(): void
+  refuseBody(request: Request, why: number): Response
+  ring(): Promise<void>
+  serve(request: unknown, method: string, url: string, body: Uint8Array): Response | Promise<Response>
+  serveParts(request: Request, method: string, url: string, parts: Uint8Array[]): Response | Promise<Response>
+}
+
+/** One append's answer; with the status 0 a failure, and what it says. */
+export type Answer = [status: number, headerLines: string, body?: Uint8Array<ArrayBuffer>]
+
+/** A read that waits for another stream's object. */
+export interface Inheriting {
+  answer(response: Response): Response | Promise<Response>
+  failed(error: unknown): Response | Promise<Response>
+}
+
+export function __wbg_reset_state(): void
+export function appendHeaders(): string[]
+export function bodyMaxBytes(): number
+export function bodySmallMaxBytes(): number

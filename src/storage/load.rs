@@ -1,0 +1,112 @@
+//! What the object remembers, read from storage when it begins. What an older version has stored is upgraded first, so all other
+//! code knows the present version only.
+
+use super::commit::{Change, commit};
+use super::schema::{self, SCHEMA_VERSION};
+use super::segments::{self, LastSegment};
+use super::stream_row::{self, StreamRow};
+use super::{Columns, Failure, Sql, messages};
+use crate::protocol::lifetime::Lifetime;
+use crate::stream::{Life, Stream};
+
+/// Everything that the object remembers.
+#[derive(Debug)]
+pub struct Loaded {
+    pub life: Life,
+    /// Whether there may be links to sources.
+    pub has_links: bool,
+}
+
+/// Reads everything that the object remembers.
+pub fn load(sql: &dyn Sql) -> Result<Loaded, Failure> {
+    let tables = Tables::load(sql)?;
+    let row = if tables.stream { row(sql)? } else { None };
+    let life = row.map_or(Ok(Life::Unborn), |row| life(sql, row, &tables))?;
+    Ok(Loaded { life, has_links: tables.links })
+}
+
+/// The stream's row, in its present form. An object without one has nothing to upgrade.
+fn row(sql: &dyn Sql) -> Result<Option<StreamRow>, Failure> {
+    let Some(mut found) = stream_row::find(sql)? else { return Ok(None) };
+    let version = found.version()?;
+    if version != SCHEMA_VERSION {
+        // Once it is stored nothing is left of the older version; if it fails, everything is.
+        commit(sql, &Change::Upgrade { from: version })?;
+        let lost = || Failure::new("load stream", "an upgrade has left no row");
+        found = stream_row::find(sql)?.ok_or_else(lost)?;
+    }
+    found.decode().map(Some)
+}
+
+fn life(sql: &dyn Sql, row: StreamRow, tables: &Tables) -> Result<Life, Failure> {
+    let live = row.live;
+    if live == 0 {
+        return Ok(Life::Ended(row.ended()));
+    }
+    let mut stream = row.into_stream()?;
+    let rotated = if tables.segments { segments::last(sql)? } else { None };
+    let incarnation = stream.incarnation;
+    find_tail(sql, &mut stream, rotated.filter(|last| last.incarnation == incarnation))?;
+    if let Lifetime::Ttl { seconds } = stream.lifetime {
+        // The lease may tell of a read later than the last write.
+        stream.touched_at = stream.touched_at.max(stream.lease_until.saturating_sub(seconds * 1000));
+    }
+    Ok(if live == 1 { Life::Live(Box::new(stream)) } else { Life::Gone(Box::new(stream)) })
+}
+
+/// Where the stream ends: in its last segment, whose last message may be in the hot log or in the bucket; or that
+/// segment is still empty, and what is known of the last message is with the one before; or all were trimmed, and the
+/// stream's own row tells.
+fn find_tail(sql: &dyn Sql, stream: &mut Stream, rotated: Option<LastSegment>) -> Result<(), Failure> {
+    let segment = stream.tail.segment;
+    stream.hot_from = rotated.as_ref().map_or(0, |last| last.number + 1).max(stream.first_segment);
+    stream.rotated_bytes = rotated.as_ref().map_or(0, |last| last.bytes_through);
+    if let Some(messages) = rotated.as_ref().and_then(|last| last.messages_through) {
+        stream.rotated_messages = messages;
+    }
+    let last = if stream.hot_from <= segment { messages::last(sql, segment)? } else { None };
+    let before =
+        if last.is_none() && stream.hot_from < segment { messages::last(sql, segment - 1)? } else { None };
+    if let Some(last) = &last {
+        stream.tail.position = last.next_position;
+        stream.fill = last.fill;
+    }
+    let newest = last.or(before).map(|last| (last.written_at, last.stream_seq));
+    let newest = newest.or_else(|| {
+        let rotated = rotated?;
+        if rotated.number == segment {
+            stream.tail.position = rotated.end_position;
+        }
+        Some((rotated.written_at, rotated.stream_seq))
+    });
+    if let Some((written_at, stream_seq)) = newest {
+        stream.stream_seq = stream_seq;
+        stream.written_at = written_at;
+        stream.touched_at = stream.touched_at.max(written_at);
+    }
+    Ok(())
+}
+
+const TABLES: &str =
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('stream', 'segments', 'edges')";
+
+struct Tables {
+    stream: bool,
+    segments: bool,
+    links: bool,
+}
+
+impl Tables {
+    fn load(sql: &dyn Sql) -> Result<Tables, Failure> {
+        let mut tables = Tables { stream: false, segments: false, links: false };
+        sql.query(TABLES, &[], &mut |row| {
+            match Columns::new("sqlite_master", row).text()?.as_str() {
+                "stream" => tables.stream = true,
+                schema::LINKS => tables.links = true,
+                _ => tables.segments = true,
+            }
+            Ok(())
+        })?;
+        Ok(tables)
+    }
+}

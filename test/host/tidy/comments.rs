@@ -1,0 +1,97 @@
+//! Comments say something: a doc comment more than its name, and a hint to the compiler its reason.
+
+use std::collections::BTreeMap;
+
+use super::{File, assert_fewer_each_time, planted, sources};
+
+/// How many each file still has. It only gets shorter.
+const HINTS_LEFT: [(&str, usize); 3] =
+    [("src/object/mod.rs", 2), ("src/object/read.rs", 1), ("src/object/write.rs", 4)];
+
+/// How many each folder still has. It only gets shorter.
+const SHORT_DOCS_LEFT: [(&str, usize); 7] = [
+    ("src/cloudflare", 1),
+    ("src/cloudflare/object", 10),
+    ("src/cloudflare/worker", 7),
+    ("src/edge", 33),
+    ("src/object", 26),
+    ("src/protocol", 3),
+    ("src/storage", 50),
+];
+
+/// As many words say nothing that the name does not say.
+const WORDS_MIN: usize = 4;
+
+/// `#[inline(never)]` without a reason above or behind it.
+fn hints_without_reason(file: &File) -> Vec<String> {
+    let lines: Vec<&str> = file.text.lines().map(str::trim).collect();
+    let is_reason = |line: &str| line.starts_with("//") && !line.starts_with("///");
+    let hints = lines.iter().enumerate().filter(|(_, line)| line.starts_with("#[inline(never)]"));
+    let bare = hints.filter(|(at, line)| {
+        let above = at.checked_sub(1).is_some_and(|above| is_reason(lines[above]));
+        !above && !line.split_once(']').is_some_and(|(_, behind)| behind.trim_start().starts_with("//"))
+    });
+    bare.map(|(at, _)| format!("{}:{}", file.path, at + 1)).collect()
+}
+
+/// Doc comments of too few words, unless they name a unit, a literal, or a section of some document.
+fn short_docs(file: &File) -> Vec<String> {
+    let (mut found, mut doc) = (Vec::new(), String::new());
+    let lines = file.text.lines().chain([""]).map(str::trim);
+    for (at, line) in lines.enumerate() {
+        if let Some(text) = line.strip_prefix("///") {
+            doc = format!("{doc} {}", text.trim());
+            continue;
+        }
+        let words = doc.split_whitespace().count();
+        let names_something =
+            doc.starts_with(" In ") || doc.contains(|c: char| c == '`' || c.is_ascii_digit());
+        if (1..WORDS_MIN).contains(&words) && !names_something {
+            found.push(format!("{}:{at}: {}", file.path, doc.trim()));
+        }
+        doc.clear();
+    }
+    found
+}
+
+fn by<'f>(
+    files: &'f [File],
+    place: impl Fn(&'f File) -> String,
+    found: impl Fn(&File) -> Vec<String>,
+) -> BTreeMap<String, Vec<String>> {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in files {
+        places.entry(place(file)).or_default().extend(found(file));
+    }
+    places
+}
+
+fn folder(file: &File) -> String {
+    file.path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned()
+}
+
+#[test]
+fn tidy_hints_have_a_reason() {
+    let found = by(&sources(), |file| file.path.clone(), hints_without_reason);
+    assert_fewer_each_time(&found, &HINTS_LEFT, "a comment above or behind #[inline(never)] says why");
+}
+
+#[test]
+fn tidy_doc_comments_say_something() {
+    let found = by(&sources(), folder, short_docs);
+    assert_fewer_each_time(&found, &SHORT_DOCS_LEFT, "a doc comment says more than its name, or is left out");
+}
+
+#[test]
+fn tidy_bare_hints_are_found() {
+    let text = "// Why.\n#[inline(never)]\nfn a() {}\n/// What.\n#[inline(never)]\nfn b() {}\n    #[inline(never)] // why\nfn c() {}\n#[inline(never)]\n// late\n";
+    let files = planted(&[("src/a.rs", text)]);
+    assert_eq!(hints_without_reason(&files[0]), ["src/a.rs:5", "src/a.rs:9"]);
+}
+
+#[test]
+fn tidy_short_docs_are_found() {
+    let text = "/// Which.\na: u8,\n/// In bytes.\nb: u8,\n/// RFC 9110, 5.\nd: u8,\n/// `Stream-Closed`.\ne: u8,\n/// Two words\n/// and two.\nc: u8,\n// Why.\n/// Not at all.";
+    let files = planted(&[("src/a.rs", text)]);
+    assert_eq!(short_docs(&files[0]), ["src/a.rs:1: Which.", "src/a.rs:13: Not at all."]);
+}

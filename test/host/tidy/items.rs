@@ -1,0 +1,167 @@
+//! Types have names of their own, and no tuple stands for two parameters.
+
+use std::collections::BTreeMap;
+
+use super::tokens::{Token, closing, tokens};
+use super::{File, assert_fewer_each_time, assert_none, planted, sources};
+
+/// Names that more than one type still has. It only gets shorter.
+const SHARED_NAMES_LEFT: [&str; 11] =
+    ["Client", "Ended", "Ends", "Kept", "Kind", "Listed", "Mark", "Place", "Row", "Segment", "Work"];
+
+/// How many tuples each file still has. It only gets shorter.
+const TUPLES_LEFT: [(&str, usize); 21] = [
+    ("src/cloudflare/object/stream_object.rs", 1),
+    ("src/cloudflare/worker/collapse.rs", 1),
+    ("src/cloudflare/worker/entry.rs", 6),
+    ("src/cloudflare/worker/long_poll.rs", 2),
+    ("src/cloudflare/worker/sse_client.rs", 1),
+    ("src/edge/auth.rs", 1),
+    ("src/edge/passed_on.rs", 2),
+    ("src/object/fetch.rs", 3),
+    ("src/object/forks.rs", 5),
+    ("src/object/live.rs", 1),
+    ("src/object/plan.rs", 1),
+    ("src/object/producers.rs", 1),
+    ("src/object/read.rs", 8),
+    ("src/object/registry.rs", 1),
+    ("src/object/write.rs", 3),
+    ("src/storage/array.rs", 1),
+    ("src/storage/commit.rs", 3),
+    ("src/storage/messages.rs", 3),
+    ("src/storage/outbox.rs", 1),
+    ("src/storage/run.rs", 1),
+    ("src/storage/segment_file.rs", 2),
+];
+
+/// The names of the types that a file defines; those that belong to a trait are not its own.
+fn types<'t>(tokens: &[Token<'t>]) -> Vec<&'t str> {
+    let (mut found, mut blocks, mut belongs) = (Vec::new(), Vec::new(), false);
+    for (at, token) in tokens.iter().enumerate() {
+        if ["struct", "enum", "trait", "union", "type"].iter().any(|keyword| token.is(keyword)) {
+            let is_of_a_trait = token.is("type") && blocks.contains(&true);
+            let name = tokens.get(at + 1).and_then(|token| token.word());
+            found.extend(name.filter(|_| !is_of_a_trait));
+        }
+        if token.is("impl") || token.is("trait") {
+            belongs = true;
+        } else if token.is("{") {
+            blocks.push(std::mem::take(&mut belongs));
+        } else if token.is("}") {
+            blocks.pop();
+            belongs = false;
+        } else if token.is(";") {
+            belongs = false;
+        }
+    }
+    found
+}
+
+fn shared_names(files: &[File], left: &[&str]) -> Vec<String> {
+    let mut defined: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for file in files {
+        for name in types(&tokens(&file.code())) {
+            defined.entry(name.to_owned()).or_default().push(&file.path);
+        }
+    }
+    let is_shared = |name: &str| defined.get(name).is_some_and(|files| files.len() > 1);
+    let new = defined.iter().filter(|(name, _)| is_shared(name) && !left.contains(&name.as_str()));
+    let new = new.map(|(name, files)| format!("{name}: {}", files.join(", ")));
+    let gone = left.iter().filter(|name| !is_shared(name));
+    new.chain(gone.map(|name| format!("{name}: take it off SHARED_NAMES_LEFT"))).collect()
+}
+
+/// The functions of which a parameter is a tuple, by its pattern or by its type.
+fn tuple_parameters(tokens: &[Token<'_>]) -> Vec<String> {
+    let mut found = Vec::new();
+    for at in (0..tokens.len()).filter(|at| tokens[*at].is("fn")) {
+        let Some(name) = tokens.get(at + 1).and_then(|token| token.word()) else { continue };
+        let mut open = at + 2;
+        if tokens[open].is("<") {
+            open = closing(tokens, open) + 1;
+        }
+        let close = closing(tokens, open);
+        let parameters = split(&tokens[open + 1..close]);
+        let tuples = parameters.iter().filter(|parameter| is_tuple(parameter)).count();
+        found.extend(std::iter::repeat_n(format!("fn {name}"), tuples));
+    }
+    found
+}
+
+/// What stands between the commas.
+fn split<'p, 't>(tokens: &'p [Token<'t>]) -> Vec<&'p [Token<'t>]> {
+    let (mut parts, mut begin, mut at) = (Vec::new(), 0, 0);
+    while at < tokens.len() {
+        if ["(", "[", "{", "<"].iter().any(|sign| tokens[at].is(sign)) {
+            at = closing(tokens, at);
+        } else if tokens[at].is(",") {
+            parts.push(&tokens[begin..at]);
+            begin = at + 1;
+        }
+        at += 1;
+    }
+    parts.push(tokens.get(begin..).unwrap_or_default());
+    parts
+}
+
+fn is_tuple(parameter: &[Token<'_>]) -> bool {
+    let colon = parameter.iter().position(|token| token.is(":"));
+    let kind = &parameter[colon.map_or(0, |at| at + 1)..];
+    // `&'a mut (A, B)` is one as well.
+    let open = kind.iter().position(|token| token.is("("));
+    let plain =
+        |token: &Token<'_>| token.is("&") || token.is("'") || token.is("mut") || token.word().is_some();
+    let is_first = |open: &usize| {
+        let before = &kind[..*open];
+        let is_lifetime = before.len() < 3 || before[1].is("'");
+        before.iter().all(plain) && is_lifetime && !before.iter().any(|token| is_callable(*token))
+    };
+    let kind_is =
+        open.filter(is_first).is_some_and(|open| split(&kind[open + 1..closing(kind, open)]).len() > 1);
+    let pattern_is = colon.is_some() && parameter[0].is("(");
+    kind_is || pattern_is
+}
+
+fn is_callable(token: Token<'_>) -> bool {
+    ["Fn", "FnMut", "FnOnce", "fn", "impl", "dyn"].iter().any(|word| token.is(word))
+}
+
+fn tuples_by_file(files: &[File]) -> BTreeMap<String, Vec<String>> {
+    let of = |file: &File| {
+        let found = tuple_parameters(&tokens(&file.code())).into_iter();
+        (file.path.clone(), found.map(|name| format!("{}: {name}", file.path)).collect())
+    };
+    files.iter().map(of).collect()
+}
+
+#[test]
+fn tidy_types_have_names_of_their_own() {
+    assert_none(&shared_names(&sources(), &SHARED_NAMES_LEFT), "no two types of src have the same name");
+}
+
+#[test]
+fn tidy_no_tuple_stands_for_two_parameters() {
+    assert_fewer_each_time(&tuples_by_file(&sources()), &TUPLES_LEFT, "no parameter is a tuple");
+}
+
+#[test]
+fn tidy_shared_names_are_found() {
+    let files = planted(&[
+        ("src/a.rs", "struct One; enum Two { A } impl Port for One { type Socket = u8; }"),
+        ("src/b.rs", "extern \"C\" { type One; } trait Port { type Socket; fn f() {} } type Socket = u8;"),
+        ("src/c.rs", "fn f(one: impl Fn()) { let two = 1; } type Two = u8; // struct Three\nstruct Three;"),
+    ]);
+    assert_eq!(shared_names(&files, &[]), ["One: src/a.rs, src/b.rs", "Two: src/a.rs, src/c.rs"]);
+    let left = ["One", "Two", "Three"];
+    assert_eq!(shared_names(&files, &left), ["Three: take it off SHARED_NAMES_LEFT"]);
+}
+
+#[test]
+fn tidy_tuple_parameters_are_found() {
+    let text = "fn a((x, y): (u8, u8), z: u8) {}
+        fn b<F: Fn((u8, u8)) -> u8>(&self, pair: &'a mut (u8, u8), f: F) {}
+        fn c(f: impl Fn(u8, u8), none: (), list: &[(u8, u8)], g: &(dyn Fn() + 'a)) -> (u8, u8) { |(x, y)| x }
+        fn d(Named { x, y }: Named, f: fn(u8, u8), v: Vec<(u8, u8)>, p: crate::Pair<u8, u8>) {}
+        fn e((x, y): Pair, p: (u8, u8)) {}";
+    assert_eq!(tuple_parameters(&tokens(text)), ["fn a", "fn b", "fn e", "fn e"]);
+}
