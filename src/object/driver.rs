@@ -40,19 +40,17 @@
 //! be set is logged; it is set with whatever wants it next, and where it was ringing, the platform rings it again.
 
 use super::alarm::Alarm;
-use super::answer::Error;
-use super::effect::{About, Calling, Effect, Event, Outcome};
+use super::effect::{About, Calling, Effect, LogEvent, Outcome};
 use super::lanes::{LANES, Lane};
 use super::live::Sockets;
 use super::pending::RETRY;
 use super::ports::Ports;
-use super::reports::{Report, ToReport};
+use super::reports::Report;
 use super::rotation::{Collection, Upload, Work};
 use super::segment_index::IndexWork;
-use super::state::{Object, is_read_live};
+use super::state::Object;
 use crate::protocol::Millis;
-use crate::protocol::call::{Answered, Call};
-use crate::protocol::fork::Release;
+use crate::protocol::call::Answered;
 use crate::storage::commit::Change;
 use crate::storage::forks::Link;
 use crate::storage::{Failure, Sql};
@@ -69,7 +67,7 @@ pub enum Rung {
 }
 
 /// What there is to do in a lane.
-enum Next {
+enum NextInLane {
     Effect(Effect),
     /// It goes on in a later turn.
     LaterTurn,
@@ -86,9 +84,9 @@ impl Object {
             }
             let Some(lane) = self.lanes.begin() else { break };
             match self.next(lane, ports.sql, now) {
-                Ok(Next::Effect(effect)) => return Some(effect),
-                Ok(Next::LaterTurn) => self.lanes.over(lane),
-                Ok(Next::Nothing) => self.is_done(lane, ports.sql, now),
+                Ok(NextInLane::Effect(effect)) => return Some(effect),
+                Ok(NextInLane::LaterTurn) => self.lanes.over(lane),
+                Ok(NextInLane::Nothing) => self.is_done(lane, ports.sql, now),
                 Err(failure) => self.has_failed(lane, failure, now + RETRY, ports.sql, now),
             }
         }
@@ -96,7 +94,7 @@ impl Object {
         let has_rearmed = std::mem::take(&mut self.lanes.has_rearmed);
         if let Some(at) = self.alarm.take() {
             if has_rearmed {
-                self.lanes.log(Event::Rearmed);
+                self.lanes.log(LogEvent::Rearmed);
             }
             return Some(Effect::SetAlarm(at));
         }
@@ -115,7 +113,7 @@ impl Object {
             Effect::SetAlarm(_) => {
                 if let Outcome::Failed(failure) = outcome {
                     self.alarm = Alarm::lost();
-                    self.lanes.log(Event::Failed(failure));
+                    self.lanes.log(LogEvent::Failed(failure));
                 }
             }
             Effect::NextTurn => self.turn(ports, now),
@@ -130,7 +128,7 @@ impl Object {
             Effect::Index(delivery) => match outcome.result() {
                 Ok(()) => {
                     let done = self.commit(sql, &Change::Deliver { through_id: delivery.through_id });
-                    self.goes_on(Lane::Index, done.map(|()| Event::Indexed), now + RETRY, sql, now);
+                    self.goes_on(Lane::Index, done.map(|()| LogEvent::Indexed), now + RETRY, sql, now);
                 }
                 Err(failure) => {
                     let failure = delivery.failure(&failure.cause);
@@ -150,11 +148,11 @@ impl Object {
     pub fn ring<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) {
         self.lanes.is_ringing = true;
         match self.reclaim(ports, now) {
-            Ok(true) => self.lanes.log(Event::Reclaimed),
+            Ok(true) => self.lanes.log(LogEvent::Reclaimed),
             Ok(false) => {}
             Err(failure) => {
                 self.alarm = Alarm::lost();
-                self.lanes.log(Event::Failed(failure));
+                self.lanes.log(LogEvent::Failed(failure));
             }
         }
         // It is set once all has been done: until then the platform would ring it again.
@@ -173,28 +171,11 @@ impl Object {
         }
     }
 
-    /// Whether the stream has ended.
-    fn reclaim<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<bool, Failure> {
-        let was_live = matches!(self.load(ports.sql)?, Life::Live(_));
-        self.alarm.rang();
-        self.links.give_up(now);
-        match self.stream(ports, now) {
-            Ok(stream) => {
-                if is_read_live(stream, ports.sockets) {
-                    self.touch(ports.sql, now)?;
-                }
-                Ok(false)
-            }
-            Err(Error::Refused(_)) => Ok(was_live),
-            Err(Error::Failed(failure)) => Err(failure),
-        }
-    }
-
     /// The later turn has come.
     fn turn<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) {
         self.lanes.awaits_turn = false;
         if let Err(failure) = self.announce(ports, now) {
-            self.lanes.log(Event::Failed(failure));
+            self.lanes.log(LogEvent::Failed(failure));
         }
         self.begin_what_is_due(now);
     }
@@ -238,16 +219,18 @@ impl Object {
         }
     }
 
-    fn next(&mut self, lane: Lane, sql: &dyn Sql, now: Millis) -> Result<Next, Failure> {
+    fn next(&mut self, lane: Lane, sql: &dyn Sql, now: Millis) -> Result<NextInLane, Failure> {
         self.load(sql)?;
         let effect = match (lane, self.settings.segments) {
             _ if !self.may_begin(lane, now) => None,
-            (Lane::Registry, _) => self.reports.next(sql, self.settings.registries)?.map(to_report),
+            (Lane::Registry, _) => {
+                self.reports.next(sql, self.settings.registries)?.map(Calling::report).map(Effect::Call)
+            }
             (Lane::Bucket, None) => None,
             (Lane::Bucket, Some(limits)) => {
                 let life = self.state.life().expect("it was loaded above");
                 match self.rotation.next(sql, life, limits)? {
-                    Some(Work::Encode) => return Ok(Next::LaterTurn),
+                    Some(Work::Encode) => return Ok(NextInLane::LaterTurn),
                     Some(Work::Upload(upload)) => Some(Effect::Put(upload)),
                     Some(Work::Collect(collection)) => Some(Effect::Delete(collection)),
                     None => None,
@@ -257,10 +240,10 @@ impl Object {
             (Lane::Links, _) => {
                 let fork = self.state.life().and_then(Life::stored).and_then(|stream| stream.fork.as_ref());
                 let own = fork.map_or("", |fork| fork.link.as_str());
-                self.links.next(sql, own)?.map(to_release)
+                self.links.next(sql, own)?.map(Calling::release).map(Effect::Call)
             }
         };
-        Ok(effect.map_or(Next::Nothing, Next::Effect))
+        Ok(effect.map_or(NextInLane::Nothing, NextInLane::Effect))
     }
 
     fn next_delivery(&mut self, sql: &dyn Sql, now: Millis) -> Result<Option<Effect>, Failure> {
@@ -277,9 +260,9 @@ impl Object {
     }
 
     /// A segment has arrived in the bucket: if the stream still has it in the hot log, it is dropped there.
-    fn has_put(&mut self, sql: &dyn Sql, upload: &Upload, now: Millis) -> Result<Event, Failure> {
+    fn has_put(&mut self, sql: &dyn Sql, upload: &Upload, now: Millis) -> Result<LogEvent, Failure> {
         let (segment, limits) = (&upload.segment, self.settings.segments);
-        let event = Event::Rotated { segment: segment.number };
+        let event = LogEvent::Rotated { segment: segment.number };
         if !self.load(sql)?.stored().is_some_and(|stream| upload.is_due(stream, limits)) {
             return Ok(event);
         }
@@ -298,11 +281,16 @@ impl Object {
     }
 
     /// Objects are no longer in the bucket.
-    fn has_deleted(&mut self, sql: &dyn Sql, collection: &Collection, now: Millis) -> Result<Event, Failure> {
+    fn has_deleted(
+        &mut self,
+        sql: &dyn Sql,
+        collection: &Collection,
+        now: Millis,
+    ) -> Result<LogEvent, Failure> {
         let through_segment = collection.through_segment;
         self.commit(sql, &Change::Forget { through_segment, noted_at: self.noted_at(now) })?;
         self.index.renew();
-        Ok(Event::Collected { through_segment })
+        Ok(LogEvent::Collected { through_segment })
     }
 
     /// When it is now, if what happens is to be noted for the index.
@@ -314,7 +302,7 @@ impl Object {
     fn has_reported(&mut self, sql: &dyn Sql, report: &Report, outcome: &Outcome, now: Millis) {
         if *outcome == Outcome::Answered(Answered::Recorded) {
             let change = Change::Report { through: report.through, registries: self.settings.registries };
-            let done = self.commit(sql, &change).map(|()| Event::Reported);
+            let done = self.commit(sql, &change).map(|()| LogEvent::Reported);
             return self.goes_on(Lane::Registry, done, now + RETRY, sql, now);
         }
         let failure = report.failure(&format!("{outcome:?}"));
@@ -325,11 +313,11 @@ impl Object {
     fn has_asked(&mut self, sql: &dyn Sql, link: &Link, outcome: &Outcome, now: Millis) {
         if *outcome == Outcome::Answered(Answered::Released) {
             let forgone = self.commit(sql, &Change::Forgo { link: &link.id });
-            return self.goes_on(Lane::Links, forgone.map(|()| Event::Released), now + RETRY, sql, now);
+            return self.goes_on(Lane::Links, forgone.map(|()| LogEvent::Released), now + RETRY, sql, now);
         }
         if self.links.failed(link) {
             let failure = Failure::new("release source", format_args!("{outcome:?}"));
-            self.lanes.log(Event::Failed(failure));
+            self.lanes.log(LogEvent::Failed(failure));
         }
         self.lanes.next(Lane::Links);
     }
@@ -337,7 +325,7 @@ impl Object {
     fn goes_on(
         &mut self,
         lane: Lane,
-        done: Result<Event, Failure>,
+        done: Result<LogEvent, Failure>,
         again_at: Millis,
         sql: &dyn Sql,
         now: Millis,
@@ -352,7 +340,7 @@ impl Object {
     }
 
     fn has_failed(&mut self, lane: Lane, failure: Failure, again_at: Millis, sql: &dyn Sql, now: Millis) {
-        self.lanes.log(Event::Failed(failure));
+        self.lanes.log(LogEvent::Failed(failure));
         self.rests(lane, again_at, sql, now);
     }
 
@@ -400,22 +388,9 @@ impl Object {
                 self.arm(now);
             }
             Err(failure) => {
-                self.lanes.log(Event::Failed(failure));
+                self.lanes.log(LogEvent::Failed(failure));
                 self.alarm.want(now + RETRY, now);
             }
         }
     }
-}
-
-fn to_report(ToReport { registry, record, report }: ToReport) -> Effect {
-    Effect::Call(Calling { to: registry, call: Call::Record(record), about: About::Report(report) })
-}
-
-fn to_release(link: Link) -> Effect {
-    let release = Release { link: link.id.clone(), valid_until: link.valid_until };
-    Effect::Call(Calling {
-        to: link.source.clone(),
-        call: Call::Release(release),
-        about: About::Release(link),
-    })
 }

@@ -1,10 +1,11 @@
 //! What the driver (`driver.rs`) has a shell do, and how that ended.
 
-use super::reports::Report;
+use super::reports::{Report, ToReport};
 use super::rotation::{Collection, Upload};
 use super::segment_index::Delivery;
 use crate::protocol::Millis;
 use crate::protocol::call::{Answered, Call};
+use crate::protocol::fork::Release;
 use crate::storage::Failure;
 use crate::storage::forks::Link;
 
@@ -24,7 +25,7 @@ pub enum Effect {
     /// Call another object.
     Call(Calling),
     /// Log it, at once.
-    Log(Event),
+    Log(LogEvent),
 }
 
 /// A call that nobody waits for.
@@ -34,6 +35,17 @@ pub struct Calling {
     pub to: String,
     pub call: Call,
     pub about: About,
+}
+
+impl Calling {
+    pub(super) fn report(ToReport { registry, record, report }: ToReport) -> Calling {
+        Calling { to: registry, call: Call::Record(record), about: About::Report(report) }
+    }
+
+    pub(super) fn release(link: Link) -> Calling {
+        let release = Release { link: link.id.clone(), valid_until: link.valid_until };
+        Calling { to: link.source.clone(), call: Call::Release(release), about: About::Release(link) }
+    }
 }
 
 /// What a call is for.
@@ -57,7 +69,7 @@ pub enum Outcome {
 
 /// Something that happened in an object's own time.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Event {
+pub enum LogEvent {
     Failed(Failure),
     /// The stream had expired, and is gone.
     Reclaimed,

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::effect::Event;
+use super::effect::LogEvent;
 
 /// One kind of work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,7 +17,7 @@ pub(super) enum Lane {
 pub(super) const LANES: [Lane; 4] = [Lane::Registry, Lane::Bucket, Lane::Index, Lane::Links];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Step {
+enum LaneStep {
     #[default]
     Idle,
     /// The next thing is to begin now.
@@ -27,7 +27,7 @@ enum Step {
 
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    steps: [Step; LANES.len()],
+    steps: [LaneStep; LANES.len()],
     /// A later turn has been asked for.
     pub(super) awaits_turn: bool,
     /// The alarm has rung, and not everything has been done that it rang for.
@@ -35,38 +35,38 @@ pub(super) struct Lanes {
     /// The alarm was wanted by the driver, and not by a request.
     pub(super) has_rearmed: bool,
     /// What the shell has yet to log.
-    log: VecDeque<Event>,
+    log: VecDeque<LogEvent>,
 }
 
 impl Lanes {
     pub(super) fn is_idle(&self, lane: Lane) -> bool {
-        self.steps[lane as usize] == Step::Idle
+        self.steps[lane as usize] == LaneStep::Idle
     }
 
     /// The first lane in which something is to begin now; it is under way then, unless it is said to be [`Lanes::over`].
     pub(super) fn begin(&mut self) -> Option<Lane> {
-        let lane = LANES.into_iter().find(|lane| self.steps[*lane as usize] == Step::Next)?;
-        self.steps[lane as usize] = Step::UnderWay;
+        let lane = LANES.into_iter().find(|lane| self.steps[*lane as usize] == LaneStep::Next)?;
+        self.steps[lane as usize] = LaneStep::UnderWay;
         Some(lane)
     }
 
     pub(super) fn next(&mut self, lane: Lane) {
-        self.steps[lane as usize] = Step::Next;
+        self.steps[lane as usize] = LaneStep::Next;
     }
 
     pub(super) fn over(&mut self, lane: Lane) {
-        self.steps[lane as usize] = Step::Idle;
+        self.steps[lane as usize] = LaneStep::Idle;
     }
 
     pub(super) fn are_all_idle(&self) -> bool {
         LANES.into_iter().all(|lane| self.is_idle(lane))
     }
 
-    pub(super) fn log(&mut self, event: Event) {
+    pub(super) fn log(&mut self, event: LogEvent) {
         self.log.push_back(event);
     }
 
-    pub(super) fn next_to_log(&mut self) -> Option<Event> {
+    pub(super) fn next_to_log(&mut self) -> Option<LogEvent> {
         self.log.pop_front()
     }
 }

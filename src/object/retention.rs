@@ -9,7 +9,7 @@ use crate::stream::retain::{keep, window};
 
 /// When segments may have to be dropped next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) enum Retention {
+pub(super) enum DropsNext {
     /// That was not looked at yet.
     #[default]
     Unknown,
@@ -22,23 +22,23 @@ pub(super) enum Retention {
 /// The first segment that is kept, and when to look again.
 pub(super) struct Kept {
     pub(super) first_segment: u64,
-    pub(super) then: Retention,
+    pub(super) then: DropsNext,
 }
 
-impl Retention {
+impl DropsNext {
     pub(super) fn is_due(self, now: Millis) -> bool {
         match self {
-            Retention::Unknown => true,
-            Retention::DropsAt(at) => now >= at,
-            Retention::NextRotation => false,
+            DropsNext::Unknown => true,
+            DropsNext::DropsAt(at) => now >= at,
+            DropsNext::NextRotation => false,
         }
     }
 
     /// What the alarm has to ring for.
     pub(super) fn alarm_at(self) -> Option<Millis> {
         match self {
-            Retention::DropsAt(at) => Some(at),
-            Retention::Unknown | Retention::NextRotation => None,
+            DropsNext::DropsAt(at) => Some(at),
+            DropsNext::Unknown | DropsNext::NextRotation => None,
         }
     }
 }
@@ -56,6 +56,6 @@ pub(super) fn kept(
     let oldest_until = first.zip(window(stream, retention)).map(|(first, window)| first.written_at + window);
     Ok(Some(Kept {
         first_segment: first.map_or(stream.hot_from, |first| first.number),
-        then: oldest_until.map_or(Retention::NextRotation, Retention::DropsAt),
+        then: oldest_until.map_or(DropsNext::NextRotation, DropsNext::DropsAt),
     }))
 }

@@ -10,7 +10,7 @@ use super::live::{self, LiveReaders, Sockets};
 use super::pending::RETRY;
 use super::ports::{Ports, Settings};
 use super::reports::Reports;
-use super::retention::{self, Kept, Retention};
+use super::retention::{self, DropsNext, Kept};
 use super::rotation::Rotation;
 use super::segment_index::SegmentIndex;
 use super::stream_state::StreamState;
@@ -34,7 +34,7 @@ pub struct Object {
     pub(super) settings: Settings,
     pub(super) state: StreamState,
     pub(super) rotation: Rotation,
-    pub(super) retention: Retention,
+    pub(super) retention: DropsNext,
     pub(super) links: ForkLinks,
     pub(super) reports: Reports,
     pub(super) index: SegmentIndex,
@@ -50,7 +50,7 @@ impl Object {
             settings,
             state: StreamState::unknown(settings.producers),
             rotation: Rotation::default(),
-            retention: Retention::default(),
+            retention: DropsNext::default(),
             links: ForkLinks::unknown(),
             reports: Reports::default(),
             index: SegmentIndex::default(),
@@ -135,8 +135,25 @@ impl Object {
         Ok(())
     }
 
-    /// Ends the stream that is live, and its readers with it. One that has forks stays for them. Not a part of the functions
-    /// that find it expired, because most never do.
+    /// The alarm has rung: ends the stream if its time has come; whether it has ended.
+    pub(super) fn reclaim<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<bool, Failure> {
+        let was_live = matches!(self.load(ports.sql)?, Life::Live(_));
+        self.alarm.rang();
+        self.links.give_up(now);
+        match self.stream(ports, now) {
+            Ok(stream) => {
+                if is_read_live(stream, ports.sockets) {
+                    self.touch(ports.sql, now)?;
+                }
+                Ok(false)
+            }
+            Err(Error::Refused(_)) => Ok(was_live),
+            Err(Error::Failed(failure)) => Err(failure),
+        }
+    }
+
+    /// Ends the stream that is live, and its readers with it. One that has forks stays for them.
+    // Not a part of the functions that find it expired, because most never do.
     #[inline(never)]
     pub(super) fn end<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<(), Failure> {
         if !holds::is_held(ports.sql, "")? {
@@ -204,21 +221,21 @@ impl Object {
     fn has_ended(&mut self) {
         self.readers.ended();
         self.state.forget_producers(self.settings.producers);
-        self.retention = Retention::NextRotation;
+        self.retention = DropsNext::NextRotation;
         self.rotation.ended();
     }
 
     /// Drops what need not be kept any more, and finds out when to look again.
     pub(super) fn trim(&mut self, sql: &dyn Sql, now: Millis) -> Result<(), Failure> {
         // If this fails, so that it is tried again.
-        self.retention = Retention::Unknown;
+        self.retention = DropsNext::Unknown;
         self.load(sql)?;
         let kept = match self.state.live() {
             Some(stream) => retention::kept(sql, stream, self.settings, now)?,
             None => None,
         };
         let Some(Kept { first_segment, then }) = kept else {
-            self.retention = Retention::NextRotation;
+            self.retention = DropsNext::NextRotation;
             return Ok(());
         };
         if self.state.live().is_some_and(|stream| first_segment != stream.first_segment)
@@ -272,6 +289,6 @@ impl Object {
     }
 }
 
-pub(super) fn is_read_live<S: Sockets>(stream: &Stream, sockets: &S) -> bool {
+fn is_read_live<S: Sockets>(stream: &Stream, sockets: &S) -> bool {
     matches!(stream.lifetime, Lifetime::Ttl { .. }) && sockets.count() > 0
 }

@@ -13,7 +13,7 @@ pub(super) struct StreamState {
 }
 
 /// What was learnt besides, when the stream was loaded.
-pub(super) struct Loaded {
+pub(super) struct JustLoaded {
     pub(super) has_links: bool,
 }
 
@@ -23,7 +23,7 @@ impl StreamState {
     }
 
     /// Reads it, if it was not read yet.
-    pub(super) fn load(&mut self, sql: &dyn Sql, hides_public: bool) -> Result<Option<Loaded>, Failure> {
+    pub(super) fn load(&mut self, sql: &dyn Sql, hides_public: bool) -> Result<Option<JustLoaded>, Failure> {
         if self.life.is_some() {
             return Ok(None);
         }
@@ -32,7 +32,7 @@ impl StreamState {
             stream.public &= !hides_public;
         }
         self.life = Some(life);
-        Ok(Some(Loaded { has_links }))
+        Ok(Some(JustLoaded { has_links }))
     }
 
     pub(super) fn life(&self) -> Option<&Life> {

@@ -11,7 +11,7 @@ use super::stream_object::ObjectHost;
 use crate::cloudflare::clock::{self, Timer};
 use crate::cloudflare::{calls, telemetry};
 use crate::object::driver::Rung;
-use crate::object::effect::{Calling, Effect, Event, Outcome};
+use crate::object::effect::{Calling, Effect, LogEvent, Outcome};
 use crate::object::{Object, Ports};
 use crate::storage::Failure;
 use crate::telemetry::counts::RowCounts;
@@ -146,16 +146,16 @@ impl ObjectHost {
         }
     }
 
-    fn log(&self, event: &Event, rows: RowCounts) {
+    fn log(&self, event: &LogEvent, rows: RowCounts) {
         let (name, segment) = match event {
-            Event::Failed(failure) => return telemetry::failure(&self.name(), failure),
-            Event::Reclaimed => return self.debug("reclaimed"),
-            Event::Rearmed => return self.debug("rearmed"),
-            Event::Rotated { segment } => ("rotated", Some(*segment)),
-            Event::Collected { through_segment } => ("collected", Some(*through_segment)),
-            Event::Indexed => ("mirrored", None),
-            Event::Reported => ("reported", None),
-            Event::Released => ("released", None),
+            LogEvent::Failed(failure) => return telemetry::failure(&self.name(), failure),
+            LogEvent::Reclaimed => return self.debug("reclaimed"),
+            LogEvent::Rearmed => return self.debug("rearmed"),
+            LogEvent::Rotated { segment } => ("rotated", Some(*segment)),
+            LogEvent::Collected { through_segment } => ("collected", Some(*through_segment)),
+            LogEvent::Indexed => ("mirrored", None),
+            LogEvent::Reported => ("reported", None),
+            LogEvent::Released => ("released", None),
         };
         if self.config.debug {
             telemetry::worked(&self.name(), name, segment, rows);

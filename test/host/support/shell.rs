@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use durable_streams::object::driver::Rung;
-use durable_streams::object::effect::{About, Calling, Effect, Event, Outcome};
+use durable_streams::object::effect::{About, Calling, Effect, LogEvent, Outcome};
 use durable_streams::object::pending::RETRY;
 use durable_streams::object::reports::REST_MAX;
 use durable_streams::object::{Object, Ports};
@@ -21,7 +21,7 @@ pub(crate) struct Shell {
     pub(crate) alarms_set: u64,
     /// Whether the alarm can be set; where it cannot, nothing of it is held against the driver until it can.
     pub(crate) refuses_alarms: bool,
-    pub(crate) logged: Vec<Event>,
+    pub(crate) logged: Vec<LogEvent>,
     is_ringing: bool,
     alarm_was_refused: bool,
     /// What is under way, by its lane.
