@@ -10,7 +10,7 @@ import { config, root } from "./deployed.mjs"
  *
  * @param {object} [options]
  * @param {Record<string, string>} [options.vars] variables that replace those of wrangler.toml
- * @param {boolean} [options.registry] whether there is a KV namespace of projects
+ * @param {boolean | string} [options.registry] whether there is a KV namespace of projects, or the name of its binding
  * @param {boolean} [options.mirrors] whether the index of segments is bound; its tables are for the test to make
  * @param {object} [options.ratelimits] limits by their bindings
  * @param {(request: Request) => Response | Promise<Response>} [options.outboundService] the world outside
@@ -39,7 +39,7 @@ export async function startServer(options = {}) {
       // Tests say for themselves who may do what; those that do not are open, whatever name they ask for. A `.dev.vars` is the
       // developer's own.
       bindings: { ...config.vars, ...(registry ? {} : openUnless(vars)), ...vars },
-      kvNamespaces: registry ? { PROJECTS: "projects" } : undefined,
+      kvNamespaces: registry ? { [registry === true ? "PROJECTS" : registry]: "projects" } : undefined,
       ratelimits,
       outboundService,
       host: "127.0.0.1",

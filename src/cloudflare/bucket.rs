@@ -14,11 +14,11 @@ use crate::storage::bucket_page::BucketObject;
 
 const BINDING: &str = "SEGMENTS";
 
-/// How R2 ends its words for a range that begins after the object's end.
+/// How R2's error ends for a range that begins after the end of the object.
 const NOT_SATISFIABLE: &str = "(10039)";
 
-/// How much is on its way to the bucket at a time, at most; mostly it is a block. Requests are served in between, and
-/// handing over more at once would stop them for milliseconds.
+/// The most bytes that are handed over to the bucket at once; mostly it is a block. Requests are served in between: more at
+/// once would stop them for milliseconds.
 const PART_BYTES: usize = 256 << 10;
 
 /// How long the bucket may take to delete a page of objects.

@@ -35,7 +35,7 @@ extern "C" {
     pub(super) fn address_of(request: &Request) -> String;
 }
 
-/// For whom something is buffered.
+/// The client that something is buffered for.
 #[derive(Clone, Default)]
 pub(super) struct Payer {
     /// The project by its name.
@@ -44,7 +44,7 @@ pub(super) struct Payer {
     pub(super) address: String,
 }
 
-/// How much a read may give now. Most of the time there is room for everyone, and who pays does not matter.
+/// How much a read may give now. `payer` is only called if there is not room for all.
 pub(super) fn chunk_bytes(max_bytes: usize, payer: impl FnOnce() -> Payer) -> usize {
     let bytes = read_size::chunk_bytes(max_bytes, least_room() as usize);
     if bytes == max_bytes {

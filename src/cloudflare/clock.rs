@@ -21,7 +21,7 @@ extern "C" {
     fn random_uuid() -> String;
 }
 
-/// What nobody can guess: 122 random bits.
+/// A random text that cannot be guessed: 122 bits.
 pub(super) fn random() -> String {
     random_uuid()
 }
@@ -62,12 +62,12 @@ pub(super) async fn within<T>(millis: Millis, future: impl Future<Output = T>) -
     }
 }
 
-/// Now, as far as the platform lets on: it stands still between two waits.
+/// The platform's clock, which stands still between two waits.
 pub(super) fn now() -> Millis {
     js_sys::Date::now() as Millis
 }
 
-/// A duration shortened by up to a tenth, so that what began together does not end together.
+/// A duration shortened by up to a tenth, so that waits that began at the same time end at different times.
 pub(super) fn jittered(millis: Millis) -> Millis {
     (millis as f64 * (1.0 - js_sys::Math::random() / 10.0)) as Millis
 }

@@ -4,8 +4,8 @@ use js_sys::Reflect;
 use wasm_bindgen::JsValue;
 use worker::Env;
 
-use crate::edge::access::EdgeSettings;
 use crate::edge::cpu::CPU_LIMIT_MS;
+use crate::edge::settings::EdgeSettings;
 use crate::object::Settings;
 use crate::object::producers::ProducerLimits;
 use crate::protocol::Millis;
@@ -21,13 +21,13 @@ const SSE_LIFETIME_SECONDS: u64 = 3600;
 
 /// The default of `CHUNK_MAX_BYTES`: a segment. A chunk is two billed requests, a fork's one more and one in R2 another, so few
 /// and large ones are cheap, and up to 2 MiB faster (1 MiB reads at four fifths of that speed); but it holds up the object for
-/// two milliseconds a MiB, and whoever breaks off receives all of it again.
+/// two milliseconds a MiB, and a client that disconnects reads all of it again.
 const CHUNK_BYTES: u64 = 4 << 20;
 
-/// The smallest chunk: a read must get on.
+/// The smallest chunk: a read must make progress.
 const CHUNK_MIN_BYTES: u64 = 1 << 10;
 
-/// The default of `SEGMENT_MIN_BYTES`. A segment's way costs $9.50 a million: the put $4.50, rows at $1 for itself, the
+/// The default of `SEGMENT_MIN_BYTES`. To rotate a segment costs $9.50 a million: the put $4.50, rows at $1 for itself, the
 /// table of a stream's first two, the alarm, and its end. A GB-month costs $0.20 in the object and $0.015 in the bucket, so
 /// 16 KiB cost $3.03 a million and month more where they are: what is smaller would take more than three months.
 const SEGMENT_MIN_BYTES: u64 = 16 << 10;
@@ -35,14 +35,14 @@ const SEGMENT_MIN_BYTES: u64 = 16 << 10;
 /// The largest `SEGMENT_MAX_BYTES`: a segment is in memory while it is put into the bucket.
 const SEGMENT_LIMIT_BYTES: u64 = 16 << 20;
 
-/// What a deployment chooses.
+/// What the variables of a deployment say.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Config {
-    /// When an SSE response ends, so that its client asks again.
+    /// How long an SSE response lasts; its client then reconnects.
     pub(super) sse_lifetime: Millis,
     /// How much CPU time the platform gives a request.
     pub(super) cpu_limit: Millis,
-    /// Bounds of one stream.
+    /// What an object needs to know.
     pub(super) settings: Settings,
     /// Whether reads are shared within a data centre.
     pub(super) edge_cache: bool,
@@ -137,7 +137,7 @@ impl Renamed {
     }
 }
 
-/// What is set under an old name, and its present one.
+/// The old names that are in use, each with the present one.
 pub(super) fn renamed(env: &Env) -> impl Iterator<Item = (&'static str, &'static str)> {
     let by_old_name = [SEGMENT_MAX_APPENDS, PROJECTS].into_iter().filter(|one| one.is_set_by_old_name(env));
     by_old_name.map(|one| (one.old, one.new))
@@ -148,7 +148,7 @@ pub(super) fn projects(env: &Env) -> Option<JsValue> {
     binding(env, PROJECTS.name_in(env))
 }
 
-/// What says who may do what; parts of it are secrets.
+/// The configuration of access control; parts of it are secrets.
 pub(super) fn settings(env: &Env) -> EdgeSettings {
     // What is set, but not as text, must not count as not set.
     let text = |name: &str| {

@@ -10,29 +10,11 @@ use subtle::ConstantTimeEq as _;
 
 use super::cors::Cors;
 use super::project::{Project, parse_all};
+use super::settings::EdgeSettings;
 use crate::protocol::refusal::Refusal;
 
 /// The shortest `AUTH_TOKEN` or `ADMIN_TOKEN`: what is shorter can be guessed.
 const TOKEN_MIN_CHARS: usize = 16;
-
-/// What a deployment sets.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct EdgeSettings {
-    /// `ALLOW_OPEN`.
-    pub allow_open: Option<String>,
-    /// `AUTH_TOKEN`.
-    pub auth_token: Option<String>,
-    /// `ADMIN_TOKEN`.
-    pub admin_token: Option<String>,
-    /// `PROJECT_KEYS`.
-    pub project_keys: Option<String>,
-    /// Whether there is a KV namespace `PROJECTS`.
-    pub has_registry: bool,
-    /// `CORS_ORIGINS`.
-    pub cors_origins: Option<String>,
-    /// `CORS_CREDENTIALS`.
-    pub cors_credentials: Option<String>,
-}
 
 /// The mode, with what it needs.
 pub enum Access {
@@ -121,7 +103,6 @@ impl Access {
         }
     }
 
-    /// The mode's name.
     pub fn mode(&self) -> &'static str {
         match self {
             Access::Locked { .. } => "locked",

@@ -2,8 +2,9 @@
 
 use http::Method;
 
-use super::access::{EdgeSettings, Secret};
+use super::access::Secret;
 use super::auth::bearer;
+use super::settings::EdgeSettings;
 use crate::protocol::orphans::OrphansQuery;
 use crate::protocol::refusal::Refusal;
 

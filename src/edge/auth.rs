@@ -1,4 +1,4 @@
-//! Who asks: the token of a request, wherever it is, and what it is worth.
+//! Who asks: the token of a request, wherever it is, and what it is worth. `admit.rs` decides what it allows.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -8,17 +8,13 @@ use super::access::{Access, is_token};
 use super::grant::Grant;
 use super::keyring::{Check, Keyring};
 use crate::protocol::Millis;
-use crate::protocol::command::Query;
 use crate::protocol::names::{TOKEN_COOKIE, query};
-use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
 
 /// Where a request's token was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Source {
-    /// Nowhere.
     None,
-    /// In `Authorization`.
     Header,
     /// In the query: the URL is a secret.
     Query,
@@ -26,27 +22,11 @@ pub enum Source {
     Cookie,
 }
 
-/// A request's token.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Credential {
-    /// Where it was.
     pub source: Source,
     /// The token itself, if it could be one.
     pub token: Option<String>,
-}
-
-/// What becomes of a request.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Verdict {
-    /// It goes on.
-    Admitted {
-        /// When what it is allowed ends.
-        until: Option<Millis>,
-    },
-    /// It does not; a read may still be of a public stream.
-    Refused(Refusal),
-    /// Keys have to be found first.
-    Pending(Check),
 }
 
 impl Credential {
@@ -56,7 +36,7 @@ impl Credential {
     }
 
     /// Of a listing, which shows what may be deleted: neither a URL nor a cookie will do.
-    pub fn of_listing(authorization: Option<&str>) -> Credential {
+    pub(super) fn of_listing(authorization: Option<&str>) -> Credential {
         match authorization {
             None => Credential::none(),
             Some(value) => Credential { source: Source::Header, token: bearer(value).map(str::to_owned) },
@@ -67,17 +47,17 @@ impl Credential {
     /// another site can make a browser write, too.
     pub fn of(
         method: &Method,
-        url: &str,
+        in_query: Option<&str>,
         authorization: Option<&str>,
         cookie: Option<&str>,
     ) -> Result<Credential, Refusal> {
-        let in_query = if may_have_token(url) { Query::parse(url)?.token } else { None };
         let refused = |why| Err(Refusal::InvalidQuery { name: query::TOKEN, why });
         match (authorization, in_query) {
             (Some(_), Some(_)) => refused("there is a token in Authorization, too"),
             (None, Some(_)) if !method.is_safe() => refused("it is for GET and HEAD: use Authorization"),
             (None, Some(token)) => {
-                Ok(Credential { source: Source::Query, token: Some(token).filter(|token| is_token(token)) })
+                let token = Some(token).filter(|token| is_token(token)).map(str::to_owned);
+                Ok(Credential { source: Source::Query, token })
             }
             (Some(value), None) => {
                 Ok(Credential { source: Source::Header, token: bearer(value).map(str::to_owned) })
@@ -123,42 +103,17 @@ pub fn network_of_client(connecting_ip: Option<&str>, peer: Option<&str>) -> Str
     seen.or_else(peer).unwrap_or_default()
 }
 
-/// Whether the query has to be read: most have no token, and an escape may hide one.
-pub fn may_have_token(url: &str) -> bool {
-    url.split_once('?').is_some_and(|(_, query)| query.contains(query::TOKEN) || query.contains('%'))
-}
-
 /// What comes of weighing a token.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Weighed {
-    /// It allows this.
+pub(super) enum Weighed {
     Granted(Grant),
-    /// It is worth nothing.
     Refused(Refusal),
     /// Keys have to be found first.
     Pending(Check),
 }
 
-/// Decides a request, of which is known what its path is once it is normalised.
-pub fn judge(
-    access: &Access,
-    keyring: &Keyring,
-    (method, path): (&Method, &StreamPath),
-    credential: &Credential,
-    now: Millis,
-) -> Verdict {
-    match weigh(access, keyring, credential, now) {
-        Weighed::Granted(grant) => match grant.allow(method, path) {
-            Ok(()) => Verdict::Admitted { until: grant.expires_at },
-            Err(refusal) => Verdict::Refused(refusal),
-        },
-        Weighed::Refused(refusal) => Verdict::Refused(refusal),
-        Weighed::Pending(check) => Verdict::Pending(check),
-    }
-}
-
 /// Says what a token is worth, whatever is asked with it.
-pub fn weigh(access: &Access, keyring: &Keyring, credential: &Credential, now: Millis) -> Weighed {
+pub(super) fn weigh(access: &Access, keyring: &Keyring, credential: &Credential, now: Millis) -> Weighed {
     let given = credential.source != Source::None;
     match (access, credential.token.as_deref()) {
         (Access::Open { .. }, _) => Weighed::Granted(Grant::of_everything()),

@@ -3,7 +3,7 @@
 
 use http::Method;
 
-use super::access::EdgeSettings;
+use super::settings::EdgeSettings;
 use crate::protocol::cors::EXPOSED;
 use crate::protocol::names::header;
 

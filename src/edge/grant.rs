@@ -27,7 +27,6 @@ impl Scope {
         }
     }
 
-    /// Its word in a token.
     pub fn name(self) -> &'static str {
         match self {
             Scope::Read => "read",
@@ -40,11 +39,9 @@ impl Scope {
 /// Which streams of its project a token is for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Streams {
-    /// All of them.
     All,
     /// Those whose path begins like this, which ends with a slash.
     Under(String),
-    /// One.
     Only(String),
 }
 
@@ -67,21 +64,17 @@ impl Streams {
     }
 }
 
-/// What a token allows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Grant {
     /// The project it is for; `None` is all of them.
     pub project: Option<String>,
     /// What it allows there.
     pub scopes: Vec<Scope>,
-    /// Where.
     pub streams: Streams,
-    /// When it ends.
     pub expires_at: Option<Millis>,
 }
 
 impl Grant {
-    /// Everything, for ever.
     pub fn of_everything() -> Grant {
         let scopes = vec![Scope::Read, Scope::Write, Scope::Manage];
         Grant { project: None, scopes, streams: Streams::All, expires_at: None }

@@ -37,12 +37,10 @@ impl<V> Kept<V> {
         self.values.insert(name.to_owned(), (value, now));
     }
 
-    /// Forgets a value.
     pub fn forget(&mut self, name: &str) {
         self.values.remove(name);
     }
 
-    /// How many there are.
     pub fn count(&self) -> usize {
         self.values.len()
     }

@@ -45,7 +45,6 @@ pub const TOKEN_REJECTED_KEPT: Millis = 10_000;
 pub enum Check {
     /// It is valid, and allows this.
     Granted(Grant),
-    /// It is not.
     Invalid,
     /// The project has to be looked up.
     NeedsProject(String),
@@ -57,18 +56,13 @@ pub enum Check {
     Unavailable,
 }
 
-/// What came of looking something up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Learnt<T> {
-    /// This.
     Found(T),
-    /// There is none.
     Nothing,
-    /// It could not be looked up.
     Failed,
 }
 
-/// What an isolate knows.
 pub struct Keyring {
     has_registry: bool,
     projects: Kept<Rc<Project>>,
@@ -82,7 +76,6 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Knows nothing yet.
     pub fn new(has_registry: bool) -> Keyring {
         Keyring {
             has_registry,

@@ -33,7 +33,6 @@ pub enum Algorithm {
     Rs256,
     /// ECDSA on P-256 with SHA-256.
     Es256,
-    /// Ed25519.
     EdDsa,
 }
 
@@ -49,7 +48,6 @@ impl Algorithm {
         }
     }
 
-    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Algorithm::Hs256 => "HS256",
@@ -68,7 +66,6 @@ pub struct Key {
     pub material: Material,
 }
 
-/// The key itself.
 pub enum Material {
     /// Signs, too.
     Secret(Hs256Key),
@@ -76,7 +73,6 @@ pub enum Material {
     Public {
         /// The one algorithm it is for.
         algorithm: Algorithm,
-        /// The key.
         jwk: String,
     },
 }
@@ -91,7 +87,6 @@ impl Key {
     }
 }
 
-/// A project.
 pub struct Project {
     /// The keys it has itself.
     pub keys: Vec<Rc<Key>>,
@@ -161,7 +156,6 @@ pub fn parse_all(text: &str) -> Result<HashMap<String, Rc<Project>>, String> {
 }
 
 impl Project {
-    /// Reads one project.
     pub fn parse(text: &str) -> Result<Project, String> {
         let shape = "it must have keys (JSON Web Keys) or jwks_url, and may have issuer, audience and cors";
         // What a parser says may quote what it read.

@@ -61,7 +61,6 @@ impl Strangers {
         Ok(())
     }
 
-    /// How many addresses are counted.
     pub fn count(&self) -> usize {
         self.addresses.count()
     }

@@ -68,7 +68,6 @@ impl Words {
     }
 }
 
-/// One, or several.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Audiences {
@@ -84,13 +83,10 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Res
 /// A signature that somebody else has to verify.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Signed {
-    /// How it was made.
     pub algorithm: Algorithm,
     /// The key, as a JSON Web Key.
     pub jwk: String,
-    /// What was signed.
     pub message: String,
-    /// The signature.
     pub signature: Vec<u8>,
     /// What the token allows if it is right.
     pub grant: Grant,
@@ -98,9 +94,7 @@ pub struct Signed {
 
 /// What a key says of a token.
 pub enum Seal {
-    /// It is right.
     Whole,
-    /// It is not.
     Broken,
     /// It cannot be seen here.
     Unseen(Signed),

@@ -1,9 +1,9 @@
-//! The socket behind one live response: its frames, tags and close codes. Edge and object of one deployment
-//! speak it; a deploy drops all sockets, so it needs no versions.
+//! The socket behind one live response: its frames, tags and close codes. A deployment drops all sockets, so edge and object
+//! are of one version and the format needs no number.
 //!
-//! A frame is `<start offset><next offset><payload>`: both offsets as text, so that the edge can hold what it
-//! passes on against what it has passed on without looking at the payload. The payload of an SSE bridge is
-//! event text; that of a waiter is a whole reply: 4 bytes length (big-endian), that much head, the body. The head
+//! A frame is `<start offset><next offset><payload>`: both offsets as text, so that the edge can compare a
+//! frame with what it has already sent, without looking at the payload. The payload of an SSE bridge is
+//! event text; that of a waiter is a whole reply: the length of the head (4 bytes, big-endian), the head, the body. The head
 //! is lines: the status, then the name and the value of each header.
 
 use std::str;
@@ -18,7 +18,7 @@ pub const FRAME_HEAD_BYTES: usize = 2 * Offset::TEXT_BYTES;
 
 /// Close code: the response is complete.
 pub const CLOSE_DONE: u16 = 1000;
-/// Close code: what comes next is too large for a frame; ask for it from where you are.
+/// Close code: the next data is too large for a frame; the edge reads it from where the response stands.
 pub const CLOSE_CATCH_UP: u16 = 4000;
 
 /// What a socket is for. Part of its tag.
@@ -30,11 +30,11 @@ pub enum BridgeKind {
     LongPoll,
 }
 
-/// All sockets of a kind on one life of the stream.
+/// All sockets of a kind on one incarnation of the stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Channel {
     pub kind: BridgeKind,
-    /// Which life: a socket of an earlier one never gets a later one's data.
+    /// A socket of an earlier incarnation never gets data of a later one.
     pub incarnation: u64,
 }
 
@@ -50,20 +50,20 @@ impl Channel {
     }
 }
 
-/// What is kept with a socket while the object sleeps.
+/// What the platform stores with a socket while the object hibernates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Attachment {
     pub cursor: Option<u64>,
     /// Where the reader asked to begin.
     pub place: Place,
-    /// Whether it asked with a reader key of the stream that is valid.
+    /// Whether the reader sent a valid reader key of the stream.
     pub keyed: bool,
-    /// Whether it asked with one that is not, and so gets one that is.
+    /// Whether the reader sent a key that is not valid, so that its answer carries one that is.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub renews: bool,
 }
 
-/// What a reader's URL says of where it begins.
+/// Where a read begins, by its URL.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {

@@ -8,7 +8,7 @@ const MAX_AGE_SECONDS: u64 = 60;
 /// The protocol's window for serving stale while asking again.
 const STALE_SECONDS: u64 = 300;
 
-/// For whom a response is.
+/// Who may see a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Audience {
     /// Everybody, and the scripts of every site: there is no access control.
@@ -20,7 +20,7 @@ pub enum Audience {
 }
 
 impl Audience {
-    /// Of the reads of one stream. What was asked for with the reader key may be kept: nobody finds it without.
+    /// The audience of one stream's reads. A read with the reader key may be cached publicly: its URL cannot be guessed.
     pub fn of(guarded: bool, public: bool, keyed: bool) -> Audience {
         match (guarded, public || keyed) {
             (false, _) => Audience::Everyone,
@@ -30,11 +30,11 @@ impl Audience {
     }
 }
 
-/// The kinds of response, as far as caches are concerned.
+/// What caches may do with a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CachePolicy {
-    /// Bytes below the tail, a live answer under its own cursor, or that a stream is closed at its end: they never change
-    /// while the stream lives.
+    /// Data before the tail, a live answer under its own cursor, or the end of a closed stream: none of it changes while
+    /// the stream lives.
     Immutable {
         /// How long the stream still lives at least, if that is bounded.
         remaining: Option<Millis>,
@@ -47,19 +47,19 @@ pub enum CachePolicy {
     Never,
 }
 
-/// What goes with a secret in its URL or a cookie: kept by nobody.
+/// For requests with a secret in the URL or in a cookie: no cache keeps the response.
 pub const SECRET: &str = "private, no-store";
 /// The same for an SSE response.
 pub const SECRET_EVENTS: &str = "private, no-store, no-transform";
 
 impl CachePolicy {
-    /// Whether caches may keep it for many readers.
+    /// Whether a shared cache may serve it to many readers.
     pub fn is_shared(self, audience: Audience) -> bool {
         matches!(self, CachePolicy::Immutable { .. }) && audience != Audience::Holders
     }
 
-    /// The value of `Cache-Control`. What is for holders of a token stays out of shared caches, and a browser asks
-    /// again before it shows it: its next user may have another token.
+    /// The value of `Cache-Control`. A response for holders of a token stays out of shared caches, and a
+    /// browser revalidates it before it shows it: its next user may have another token.
     pub fn header(self, audience: Audience) -> String {
         match (self, audience) {
             (CachePolicy::Never, _) => "no-store".to_owned(),

@@ -39,7 +39,6 @@ pub enum Call {
     Unknown,
 }
 
-/// What it answers.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Answered {
     Referenced(Referenced),

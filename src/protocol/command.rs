@@ -1,4 +1,4 @@
-//! Requests, read: all checks of methods, headers and query parameters that need no stream.
+//! Parses requests: all checks of methods, headers and query parameters that do not need the stream.
 
 use std::borrow::Cow;
 
@@ -17,10 +17,10 @@ use super::retention::Retention;
 
 /// The methods of a stream's URL.
 pub const STREAM_METHODS: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
-/// The longest `Stream-Seq`, in bytes; every stored append repeats it.
+/// The longest `Stream-Seq`, in bytes: every stored append has a copy.
 pub const STREAM_SEQ_MAX_BYTES: usize = 1024;
 
-/// What a request asks of one stream.
+/// A request to one stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command<'a> {
     /// PUT (PROTOCOL.md 5.1).
@@ -42,27 +42,27 @@ pub enum Command<'a> {
 pub struct Create<'a> {
     /// The stream's URL, for `Location`.
     pub location: Cow<'a, str>,
-    /// The stream's type, if it is named.
+    /// The stream's type, if the request names one.
     pub content_type: Option<ContentType>,
     /// How long it lives.
     pub lifetime: Lifetime,
-    /// How much of it is kept, if it says so itself.
+    /// The stream's own retention, if the request sets one.
     pub retention: Option<Retention>,
-    /// Whether it is born closed.
+    /// Whether it is created closed.
     pub closed: bool,
     /// Whether everybody may read it.
     pub public: bool,
-    /// A reader key that nobody has had, for a new stream or instead of the one it has.
+    /// A new random secret for reader keys: for a new stream, or to replace the one it has.
     pub reader_key: String,
-    /// Whether a stream that is there already gets it.
+    /// Whether an existing stream gets the new secret.
     pub rekeys: bool,
-    /// Of which stream it is a fork, if it is one.
+    /// Set if the stream is to be a fork.
     pub fork: Option<ForkRequest>,
     pub body: Cow<'a, [u8]>,
 }
 
 impl Create<'_> {
-    /// The same, for whoever has to wait.
+    /// The same without borrowed data, for a request that has to wait.
     pub fn into_owned(self) -> Create<'static> {
         let Create { location, content_type, lifetime, retention, closed, public, .. } = self;
         let Create { reader_key, rekeys, fork, body, .. } = self;
@@ -84,14 +84,14 @@ impl Create<'_> {
 /// POST with a body (PROTOCOL.md 5.2).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Append<'a> {
-    /// The request's type; whether it must be there depends on the stream.
+    /// Whether the type may be missing depends on the stream.
     pub content_type: Option<String>,
     /// The writer's own sequence.
     pub stream_seq: Option<String>,
     /// The tail that the client expects.
     pub expected_offset: Option<Offset>,
     pub producer: Option<Producer>,
-    /// Whether this is the end.
+    /// Whether the append also closes the stream.
     pub closes: bool,
     /// At least one byte.
     pub body: &'a [u8],
@@ -113,7 +113,7 @@ pub struct Read {
     pub mode: ReadMode,
     pub cursor: Option<u64>,
     pub reader_key: Option<String>,
-    /// The tags the reader has.
+    /// The entity tags of the reader's copies (`If-None-Match`).
     pub if_none_match: Option<String>,
 }
 
@@ -160,7 +160,7 @@ fn parse_create<'a>(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Create<'a>
     })
 }
 
-/// The headers that a POST may have and that decide its answer.
+/// The headers that decide the answer to a POST.
 pub const APPEND_HEADERS: [&str; 8] = [
     header::CONTENT_ENCODING,
     header::CONTENT_TYPE,
@@ -241,7 +241,7 @@ fn parse_read(head: &RequestHead<'_>) -> Result<Read, Refusal> {
     })
 }
 
-/// Whether a PUT asks for another reader key.
+/// Whether a PUT asks for a new secret for reader keys.
 fn parse_rekeys(value: Option<&str>) -> Result<bool, Refusal> {
     match value {
         None => Ok(false),

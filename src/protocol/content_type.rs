@@ -29,7 +29,7 @@ const INERT: [&str; 4] = ["application/json", "text/plain", "application/octet-s
 /// What a stream is created with when the request names nothing (PROTOCOL.md 5.1).
 const DEFAULT: &str = "application/octet-stream";
 
-/// The longest: it stands in each segment of the stream.
+/// The longest type, in bytes: every segment of the stream has a copy.
 pub const CONTENT_TYPE_MAX_BYTES: usize = 1024;
 
 /// White space around the parts of a header (RFC 9110, 5.6.3).
@@ -62,7 +62,7 @@ impl ContentType {
         Ok(ContentType { text, format, inert })
     }
 
-    /// Of a stream whose creator names none.
+    /// The type of a stream whose PUT names none.
     pub fn unnamed() -> ContentType {
         ContentType { text: DEFAULT.to_owned(), format: Format::Binary, inert: true }
     }
@@ -71,12 +71,12 @@ impl ContentType {
         &self.text
     }
 
-    /// How the content is cut.
+    /// How the content is cut into messages.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// Whether no browser runs anything of the content.
+    /// Whether browsers cannot run the content as a script.
     pub fn is_inert(&self) -> bool {
         self.inert
     }

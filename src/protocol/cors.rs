@@ -1,15 +1,15 @@
-//! What browsers are told of the scripts of other sites, where those may ask.
+//! CORS headers: what browsers let scripts of other sites send and see, where those sites are allowed.
 
 use super::content_type::is_token;
 use super::names::header;
 
-/// What scripts of other sites see.
+/// The response headers that scripts of other sites see.
 pub const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, stream-public, stream-ttl, \
      stream-expires-at, stream-retention, stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq, \
      producer-received-seq, stream-reader-key, x-cache, etag, location, retry-after, allow, accept-encoding, \
      www-authenticate";
 
-/// What a browser's preflight is told besides.
+/// The other headers of the answer to a preflight.
 pub(super) const PREFLIGHT: [(&str, &str); 3] = [
     ("access-control-allow-methods", "GET, HEAD, PUT, POST, DELETE, OPTIONS"),
     // The longest that browsers honour (Chromium: two hours).
@@ -24,7 +24,7 @@ const ALLOWED: &str = "authorization, content-type, if-none-match, last-event-id
      stream-fork-offset, stream-fork-sub-offset, producer-id, producer-epoch, producer-seq, cache-control, pragma, \
      x-requested-with, traceparent, tracestate, baggage, sentry-trace";
 
-/// How long a list of headers may be that a preflight asks for; a longer one is not looked at.
+/// The longest list of headers of a preflight, in bytes; a longer one is ignored.
 pub const REQUESTED_MAX_BYTES: usize = 2048;
 
 /// The request headers that a preflight allows: those above, and what it asks for, if that is a list of names.

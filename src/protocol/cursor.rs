@@ -1,9 +1,9 @@
 //! `Stream-Cursor`: lets a cache collapse live readers and keeps them out of cache cycles (PROTOCOL.md 10.1).
 //!
-//! It depends on the clock and on the last write, and on the client only where these two would not lead it on. So all who
-//! have read the same get the same cursor, whenever they came and by whatever way, and ask for the same URL next. The
-//! protocol's random jitter would give each reader a URL of its own, and then a cache in front of the server answers
-//! nobody.
+//! It depends on the clock and on the last write, and on the client only where these two would not lead it on. So all
+//! readers that have read the same get the same cursor, whenever they connected, and request the same URL next. The
+//! protocol's random jitter would give each reader a URL of its own, and a cache in front of the server could not collapse
+//! them.
 
 use super::Millis;
 

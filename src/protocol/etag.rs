@@ -1,4 +1,4 @@
-//! Entity tags: which bytes a read gave, and whether they ended the stream (PROTOCOL.md 5.6, 10.1).
+//! Entity tags: which bytes a response has, and whether it says that the stream is closed (PROTOCOL.md 5.6, 10.1).
 
 use super::offset::Offset;
 

@@ -12,30 +12,30 @@ use super::refusal::Refusal;
 use super::request_head::{RequestHead, check_plain};
 use super::sse::Mark;
 
-/// How many streams a fork may have inherited parts of, its source and that one's sources; each is known by every fork
-/// behind it.
+/// How many streams a fork may have inherited parts of: its source, the source's source, and so on. Every later fork has a
+/// copy of the list.
 pub const OWNERS_MAX: usize = 256;
 
-/// The largest sub-offset: what one append can have of messages or bytes, and more than enough to count.
+/// The largest sub-offset: as many messages or bytes as one append can have.
 const SUB_OFFSET_MAX: u64 = 16 << 20;
 
-/// How long a source may grant what a fork asked it for. What comes later is refused, whatever kept it.
+/// How long after the fork's intent a source may grant a reference. A reference that arrives later is refused.
 pub const REFERENCE_VALID: Millis = 30_000;
 
-/// What a PUT says of the fork that it asks for.
+/// The fork that a PUT asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ForkRequest {
     pub source: StreamPath,
-    /// Where it leaves the source; at the tail if nothing is said.
+    /// Where it leaves the source; at the tail if absent.
     pub offset: Option<Offset>,
     /// How many messages (JSON) or bytes further.
     pub sub_offset: u64,
-    /// The name of what would hold the source, which nothing else has.
+    /// The link's name, which is unique: no other link ever has it.
     pub link: String,
 }
 
 impl ForkRequest {
-    /// Reads the three headers; `None` where a PUT asks for no fork.
+    /// Parses the three headers; `None` where a PUT asks for no fork.
     pub fn parse(head: &RequestHead<'_>) -> Result<Option<ForkRequest>, Refusal> {
         let source = (head.header)(header::STREAM_FORKED_FROM);
         let offset = head.text(header::STREAM_FORK_OFFSET)?;
@@ -75,40 +75,39 @@ pub fn source_path(text: &str) -> Result<StreamPath, Refusal> {
     if path.is_reserved() { Err(refused("streams of the server itself have no forks")) } else { Ok(path) }
 }
 
-/// Asked of a source: to be there for a fork as long as that is there.
+/// Asks a source to keep its data for a fork, as long as the fork exists.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Reference {
-    /// Its name; a source that knows it already knows no second one.
+    /// The link's name. If the source has stored it already, it stores no second one.
     #[serde(rename = "edge")]
     pub link: String,
     /// The path of the fork.
     pub fork: String,
-    /// Where it leaves the source; at the tail if nothing is said.
+    /// Where it leaves the source; at the tail if absent.
     pub offset: Option<Offset>,
     /// How many messages (JSON) or bytes further.
     pub sub_offset: u64,
-    /// The content type that the fork is to have, if that is said.
+    /// The content type that the PUT names, if any.
     pub content_type: Option<String>,
-    /// Until when this may be granted.
+    /// Until when the source may grant this.
     pub valid_until: Millis,
 }
 
 /// What the source answers.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Referenced {
-    /// It is there for the fork from now on.
+    /// The source keeps its data for the fork from now on.
     Granted(Box<Inheritance>),
     /// There can be no such fork.
     Refused(ForkRefusal),
 }
 
-/// Asked of a source: not to be there for a fork any more.
+/// Tells a source that a fork does not need it any more.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Release {
-    /// The name of what held it.
     #[serde(rename = "edge")]
     pub link: String,
-    /// Until when the source may still be asked to be held by it.
+    /// Until when a late reference by this link might still be granted.
     pub valid_until: Millis,
 }
 
@@ -123,56 +122,56 @@ pub struct Inheritance {
     pub start: Offset,
     /// The offset that was asked for.
     pub anchor: Offset,
-    /// Where the fork leaves the source, if it is known: what the source has inherited itself, only its owners can count.
+    /// Where the fork leaves the source, if the source knows it: only the owners can count in what the source has inherited.
     pub until: Option<Offset>,
-    /// Whose the bytes up to there are, in order, or else up to the source's tail; what is empty is left out.
+    /// The owners of the bytes up to `until`, or else up to the source's tail, in order; empty parts are left out.
     pub owners: Vec<Owner>,
 }
 
-/// A stream of which a fork has inherited something.
+/// A stream that owns a part of what a fork has inherited.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Owner {
     pub path: String,
     pub incarnation: u64,
-    /// How many segments the fork counts on from where the owner does.
+    /// By how much the fork's segment numbers are higher than the owner's.
     pub shift: u64,
-    /// Where its part ends, as the fork counts.
+    /// Where its part ends, in the fork's offsets.
     pub until: Offset,
-    /// Its segments before this one are in the bucket, as the owner counts.
+    /// Its segments before this one are in the bucket, by the owner's numbers.
     pub hot_from: u64,
 }
 
-/// Asked of an owner: bytes that are not in the bucket, as the owner counts.
+/// Asks an owner for bytes that are not in the bucket. The offsets are the owner's.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Inherit {
     pub incarnation: u64,
     pub from: Offset,
-    /// Until where at most.
+    /// Where to stop at the latest.
     pub until: Offset,
     /// About how many bytes may come.
     pub max_bytes: usize,
-    /// Whether a message comes that is larger than that.
+    /// Whether the first message comes even if it is larger than that.
     pub any_size: bool,
-    /// Whether they become events. An owner of an older version does not look at this, and those events stay in one piece.
+    /// Whether the bytes become SSE events. An owner of an older version ignores this, and those events stay in one piece.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub events: bool,
 }
 
-/// Bytes that become events.
+/// Bytes that become SSE events.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct InheritedEvents {
     /// Where to read on.
     pub next: Offset,
-    /// Where each event begins, if they are not made larger.
+    /// Where an event may begin.
     pub begins: Vec<Mark>,
 }
 
-/// Asked of an owner: where so many messages (JSON) or bytes lead, as the owner counts.
+/// Asks an owner where so many messages (JSON) or bytes lead. The offsets are the owner's.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Walk {
     pub incarnation: u64,
     pub from: Offset,
-    /// Until where at most.
+    /// Where to stop at the latest.
     pub until: Offset,
     pub count: u64,
 }
@@ -180,6 +179,6 @@ pub struct Walk {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Walked {
     pub at: Offset,
-    /// How many are left, at the end.
+    /// How many are left where the owner's part ends.
     pub left: u64,
 }

@@ -1,4 +1,4 @@
-//! Why there can be no such fork (PROTOCOL.md 4.2, fork creation errors): what a source says, and its fork to the client.
+//! Why a fork cannot be created (PROTOCOL.md 4.2, fork creation errors). The source's object decides, the fork's object answers.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,11 +8,11 @@ use super::offset::Offset;
 pub enum ForkRefusal {
     /// There is no source.
     SourceNotFound,
-    /// The source was deleted, and is only there for the forks it has.
+    /// The source was deleted, and only its forks can still be read.
     SourceGone,
     /// The offset is not one of the source's.
     OffsetBeyond { tail: Offset },
-    /// What is before the source's first message has no forks.
+    /// The offset is before the source's first message that is still there.
     OffsetBefore {
         /// Where the source begins.
         start: Offset,
@@ -22,9 +22,9 @@ pub enum ForkRefusal {
         /// The largest that there is.
         max: u64,
     },
-    /// The fork was to have another content type.
+    /// The PUT names another content type than the source's.
     ContentType { expected: String },
-    /// The source is a fork of a fork, and so on, too often.
+    /// The fork would inherit from too many streams.
     TooDeep,
 }
 

@@ -103,7 +103,7 @@ pub fn after(joined: &[u8], skip: u64) -> &[u8] {
     if skip == 0 { joined } else { joined.get(end_of_messages(joined, skip) + 1..).unwrap_or_default() }
 }
 
-/// The first messages of `joined`, so many.
+/// The first `count` messages of `joined`.
 pub fn first(joined: &[u8], count: u64) -> &[u8] {
     if count == 0 { &[] } else { &joined[..end_of_messages(joined, count)] }
 }

@@ -13,7 +13,7 @@ pub const TTL_SECONDS_MAX: u64 = 3_153_600_000;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Lifetime {
     Unlimited,
-    /// When nobody read or wrote it for so many seconds.
+    /// When nobody has read or written it for so many seconds.
     Ttl {
         seconds: u64,
     },
@@ -24,7 +24,7 @@ pub enum Lifetime {
 }
 
 impl Lifetime {
-    /// Reads `Stream-TTL` and `Stream-Expires-At`; having both is refused.
+    /// Parses `Stream-TTL` and `Stream-Expires-At`; both at once are refused.
     pub fn parse(ttl: Option<&str>, expires_at: Option<&str>) -> Result<Lifetime, Refusal> {
         match (ttl, expires_at) {
             (None, None) => Ok(Lifetime::Unlimited),
@@ -63,7 +63,7 @@ pub fn rfc3339(at: Millis) -> String {
         .unwrap_or_default()
 }
 
-/// Reads digits without leading zeros.
+/// Parses digits without leading zeros.
 pub(super) fn whole_number(text: &str, max: u64) -> Option<u64> {
     let canonical = text == "0" || !text.starts_with('0');
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

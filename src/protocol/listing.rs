@@ -1,4 +1,4 @@
-//! The listing of streams: what is asked, page by page, and what a page tells.
+//! The listing of streams, page by page: the query, and what a page has.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,20 +9,19 @@ use super::offset::Offset;
 use super::path::PATH_MAX_BYTES;
 use super::refusal::Refusal;
 
-/// How many streams a page has where nobody says: each is a request to its object, and the platform's smallest plan
-/// allows 50 in one request.
+/// The default size of a page: each stream is a request to its object, and the platform's smallest plan allows 50 in one
+/// request.
 pub const LIMIT_DEFAULT: u64 = 40;
-/// How many at most.
 pub const LIMIT_MAX: u64 = 100;
 
-/// What is asked, of the Worker and then of a registry.
+/// The query, as the Worker receives it and as it passes it to a registry.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ListQuery {
-    /// How the paths begin that are wanted.
+    /// What the paths must begin with.
     pub prefix: String,
     /// After which path; empty for the first page.
     pub after: String,
-    /// How many at most.
+    /// How many streams at most.
     pub limit: u64,
 }
 
@@ -68,10 +67,10 @@ impl ListQuery {
 /// A page of the streams there are.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Page {
-    /// What the registry names, in the order of their paths, without those that have ended meanwhile.
+    /// The streams that the registry names, in the order of their paths, without those that have ended meanwhile.
     pub streams: Vec<Described>,
-    /// Where the next page begins; null on the last. A page may have fewer streams than were asked for, or none, and not be
-    /// the last.
+    /// Where the next page begins; null on the last. A page that is not the last may have fewer streams than the
+    /// limit, or none.
     pub next: Option<String>,
 }
 

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 const DIGITS: usize = 16;
 
-/// One point in a stream, for all its lives: segments are counted and the count never goes back, not even when a
+/// One point in a stream, over all incarnations of its URL: the number of a segment never comes again, not even when a
 /// deleted stream is created again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
 pub struct Offset {
     #[serde(rename = "read_seq")]
     pub segment: u64,
-    /// Where in the segment: messages in JSON streams, bytes in all others.
+    /// The place in the segment: messages in JSON streams, bytes in all others.
     pub position: u64,
 }
 
@@ -26,7 +26,7 @@ impl Offset {
         Offset { segment, position: 0 }
     }
 
-    /// The same place, where segments are counted on from so many.
+    /// The same place where segment numbers are higher by so many.
     pub const fn shifted(self, segments: u64) -> Offset {
         Offset { segment: self.segment + segments, position: self.position }
     }
@@ -36,7 +36,7 @@ impl Offset {
         Offset { segment: self.segment.saturating_sub(segments), position: self.position }
     }
 
-    /// Reads the text form; `None` for anything else.
+    /// Parses the text form; `None` for anything else.
     pub fn parse(text: &str) -> Option<Offset> {
         let bytes = text.as_bytes();
         if bytes.len() != Self::TEXT_BYTES || bytes[DIGITS] != b'_' {

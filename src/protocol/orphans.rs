@@ -1,5 +1,5 @@
-//! Orphans: what the administrator asks of the bucket, page by page, and is told. An orphan is an object that looks like
-//! a stream's segment and that this stream does not know.
+//! Orphans, page by page: the administrator's query, and what a page has. An orphan is an object of the bucket whose key is
+//! that of a stream's segment, but which the stream does not know.
 
 use serde::Serialize;
 
@@ -12,11 +12,10 @@ use super::refusal::Refusal;
 /// The longest key of the bucket, and so the longest cursor.
 pub const KEY_MAX_BYTES: usize = 1024;
 
-/// What is asked of the bucket.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OrphansQuery {
-    /// After which key; from the beginning without it. A key and not what the bucket calls a cursor, so that a page may
-    /// end anywhere.
+    /// The key to begin after; absent for the first page. It is a key and not a cursor of the bucket, so that a page may end
+    /// anywhere.
     pub after: Option<String>,
     /// Whether orphans are deleted.
     pub deletes: bool,
@@ -48,16 +47,16 @@ impl OrphansQuery {
     }
 }
 
-/// What is told of a page of the bucket.
+/// What one page of the bucket has.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct OrphansPage {
-    /// What no stream knows; where that was asked, it has been deleted.
+    /// Segments that their streams do not know. If the query deletes, they have been deleted.
     pub orphans: Vec<Stored>,
-    /// What may be an orphan or not, because its stream did not answer.
+    /// Segments whose streams did not answer: they may be orphans.
     pub unchecked: Vec<Stored>,
-    /// The keys of what never was a segment. Nobody deletes those.
+    /// Keys that are not of a segment. The server never deletes those.
     pub foreign: Vec<String>,
-    /// How many segments were looked at, orphans among them.
+    /// How many segments were checked, including orphans.
     pub checked: usize,
     /// Where the next page begins; `None` on the last.
     pub cursor: Option<String>,
@@ -85,7 +84,7 @@ fn as_rfc3339<S: serde::Serializer>(at: &Millis, serializer: S) -> Result<S::Ok,
 }
 
 impl OrphansPage {
-    /// Adds the segments of one stream, which has said which of their keys it does not know; or it has not answered.
+    /// Adds the segments of one stream. `unknown` are the keys that the stream does not know; `None` if it did not answer.
     pub fn take(&mut self, segments: Vec<Stored>, unknown: Option<&[String]>) {
         let Some(unknown) = unknown else { return self.unchecked.extend(segments) };
         self.checked += segments.len();

@@ -65,13 +65,12 @@ impl StreamPath {
         &self.0
     }
 
-    /// Its first segment: whose stream it is.
+    /// The first segment: the project that the stream belongs to.
     pub fn project(&self) -> &str {
         self.0.split('/').next().unwrap_or_default()
     }
 
-    /// Whether the path belongs to the server, which has nothing there: neither a stream of applications nor a registry
-    /// (PROTOCOL.md 6).
+    /// Whether the path is reserved and unused: it can have neither an application's stream nor a registry (PROTOCOL.md 6).
     pub fn is_reserved(&self) -> bool {
         self.is_outside_projects() || self.is_protocols()
     }

@@ -6,18 +6,18 @@ use super::refusal::Refusal;
 /// The longest Producer-Id, in bytes; it is a key in storage.
 pub const PRODUCER_ID_MAX_BYTES: usize = 1024;
 
-/// One request of one life of a producer.
+/// One request of a producer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Producer {
     pub id: String,
-    /// Which life of it.
+    /// The producer's incarnation: a new epoch fences older ones.
     pub epoch: u64,
-    /// Which request of that life.
+    /// The number of the request in its epoch, from 0.
     pub seq: u64,
 }
 
 impl Producer {
-    /// All three headers, or none of them.
+    /// Parses the three headers: all of them, or none.
     pub fn parse(
         id: Option<String>,
         epoch: Option<String>,

@@ -1,4 +1,4 @@
-//! What a read's reply shows besides its bytes.
+//! What the reply to a read has besides its bytes.
 
 use super::cache_policy::{Audience, CachePolicy};
 use super::content_type::ContentType;

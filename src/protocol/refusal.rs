@@ -7,7 +7,7 @@ use super::offset::Offset;
 /// in `reply.rs`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// The URL is none of ours.
+    /// No part of the server has this URL.
     UnknownRoute,
     /// The stream path is malformed.
     InvalidPath {
@@ -37,11 +37,11 @@ pub enum Refusal {
     NotFound,
     /// PUT on a stream that is configured otherwise (PROTOCOL.md 5.1).
     ExistsWithOtherConfig { what: &'static str },
-    /// The stream was deleted, and is only there for its forks (PROTOCOL.md 4.2).
+    /// The stream was deleted, and only its forks can still be read (PROTOCOL.md 4.2).
     Gone,
-    /// PUT where such a stream is.
+    /// PUT at the URL of such a stream.
     HeldByForks,
-    /// PUT of a fork that there cannot be.
+    /// PUT of a fork that cannot be created.
     Fork(ForkRefusal),
     /// The stream is being created as a fork too many times at once.
     TooManyForks,
@@ -58,7 +58,7 @@ pub enum Refusal {
     },
     /// A body that ends before it should: its sender went away.
     BrokenBody,
-    /// A body of which nothing more comes.
+    /// A body whose sender makes no progress.
     BodyStalled,
     /// A body above the limit.
     BodyTooLarge { max_bytes: u64 },
@@ -77,9 +77,9 @@ pub enum Refusal {
     },
     /// The tail is not the one that `Stream-Expected-Offset` names.
     UnexpectedOffset { tail: Offset },
-    /// A producer whose epoch is over (PROTOCOL.md 5.2.1).
+    /// A producer with a stale epoch (PROTOCOL.md 5.2.1).
     StaleEpoch {
-        /// The epoch that holds.
+        /// The current epoch of the producer.
         current: u64,
     },
     /// A new epoch that does not begin at sequence 0.
@@ -93,25 +93,25 @@ pub enum Refusal {
     },
     /// An offset that the stream has not reached.
     OffsetBeyondTail { tail: Offset },
-    /// An offset of data that is no longer there: of an earlier life of this URL, or older than what is kept.
+    /// An offset of data that is no longer there: of an earlier incarnation of this URL, or older than the retention keeps.
     OffsetGone {
         /// The first offset there is.
         earliest: Offset,
     },
     /// The stream has as many live readers as it can hold.
     TooManyReaders,
-    /// What is held for others leaves no room for this.
+    /// Data buffered for other clients leaves no room for this.
     Busy { why: &'static str },
     /// A write to a stream that the server writes itself.
     ReadOnly,
-    /// No token, or none that is valid, so it is not known who asks; whether there is a stream is not told.
+    /// No token, or none that is valid. The answer does not say whether there is a stream.
     Unauthorized {
         /// Whether there was one.
         given: bool,
     },
     /// A token that does not allow this.
     Forbidden {
-        /// The scope that would, if it were for this stream.
+        /// The scope that would allow it, in a token for this stream.
         needs: &'static str,
     },
     /// More requests than a token, or more streams than a project, may make in a while.
@@ -119,9 +119,9 @@ pub enum Refusal {
         /// When to try again, in seconds.
         after_seconds: u64,
     },
-    /// Whether the token is valid cannot be found out now.
+    /// The server cannot check the token at the moment.
     KeysUnavailable,
-    /// Nobody has said who may do what, or it cannot be read.
+    /// Access control is not configured, or its configuration cannot be read.
     NotConfigured { why: String },
 }
 

@@ -1,5 +1,5 @@
-//! Registries: the server's own streams, which say what streams there are. Each life of a stream is one insert and, once it
-//! has ended, one delete.
+//! Registries: streams of the server itself that list all streams. Each incarnation of a stream is one insert and, once it has
+//! ended, one delete.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,11 +10,11 @@ use super::path::StreamPath;
 /// Which registries there are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Registries {
-    /// None: nobody is told anything.
+    /// None: streams report to nobody.
     Off,
-    /// One, of all streams.
+    /// One registry of all streams.
     One,
-    /// One of each project.
+    /// One registry for each project.
     PerProject,
 }
 
@@ -38,7 +38,7 @@ pub fn path_of(project: Option<&str>) -> String {
     }
 }
 
-/// What became of a stream.
+/// What happened to a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Operation {
     Insert,
@@ -47,7 +47,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Which event of a life it is: the producer sequence of what is appended to the registry.
+    /// The event's producer sequence in the registry: 0 or 1 for each incarnation.
     pub fn seq(self) -> u64 {
         match self {
             Operation::Insert => 0,
@@ -63,7 +63,7 @@ impl Operation {
     }
 }
 
-/// What a stream reports to its registry: its lives, as events in their order.
+/// What a stream reports to its registry: its incarnations, as events in order.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Record {
     /// The path of the stream, which is the producer of its events.
@@ -74,7 +74,7 @@ pub struct Record {
 /// An event, as its producer appends it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RegistryEvent {
-    /// Which life: the producer's epoch.
+    /// The incarnation, which is the producer's epoch.
     pub incarnation: u64,
     /// [`Operation::seq`].
     pub seq: u64,

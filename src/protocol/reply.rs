@@ -48,7 +48,7 @@ impl Reply {
     pub const SWITCHING: StatusCode = StatusCode::SWITCHING_PROTOCOLS;
     /// An SSE response, whatever its source.
     pub const EVENTS: StatusCode = StatusCode::OK;
-    /// Nobody whom the object knows.
+    /// The client has no access, as far as the object knows.
     pub const UNKNOWN: StatusCode = StatusCode::UNAUTHORIZED;
     /// Whether a request of this status was refused for what it asks.
     pub fn is_refusal(status: u16) -> bool {

@@ -12,7 +12,7 @@ pub struct RequestHead<'a> {
     pub url: &'a str,
     /// Looks a header up by its lower-case name.
     pub header: &'a dyn Fn(&str) -> Option<String>,
-    /// Makes a random text that no client can guess.
+    /// Returns a random text that no client can guess.
     pub random: &'a dyn Fn() -> String,
 }
 

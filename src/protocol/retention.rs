@@ -1,5 +1,5 @@
-//! How much of a stream is kept, where not all of it is: by age, or by size. The protocol leaves it to the server
-//! (PROTOCOL.md 4), and so the header is this server's own.
+//! Retention: how much of a stream is kept, by age or by size. The protocol leaves it to the server (PROTOCOL.md 4), so the
+//! header is this server's own.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 
 const BYTES: &str = "bytes=";
 
-/// What a stream keeps of itself.
+/// The retention that a stream sets for itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Retention {
     /// Each segment, for so long after its last message.
@@ -19,7 +19,7 @@ pub enum Retention {
 }
 
 impl Retention {
-    /// Reads `Stream-Retention`: `86400`, or `bytes=1048576`.
+    /// Parses `Stream-Retention`: `86400`, or `bytes=1048576`.
     pub fn parse(text: &str) -> Result<Retention, Refusal> {
         let parsed = match text.strip_prefix(BYTES) {
             Some(bytes) => {

@@ -30,9 +30,9 @@ pub struct Control {
     pub next: Offset,
     /// The cursor to echo; left out when the stream is closed.
     pub cursor: u64,
-    /// Nothing more is there at this moment.
+    /// The response has reached the tail.
     pub up_to_date: bool,
-    /// Nothing more will ever be.
+    /// The stream is closed and this is its end.
     pub closed: bool,
 }
 
@@ -60,7 +60,7 @@ pub const EVENTS_MAX_BYTES: usize = 6 << 20;
 /// How much a line end adds, at most: a field name, and a space before another one.
 const LINE_GROWTH_MAX: usize = BARE_DATA.len() + 1;
 
-/// What becomes of some bytes that are no UTF-8.
+/// The length of what replaces bytes that are not UTF-8.
 const REPLACEMENT_BYTES: usize = char::REPLACEMENT_CHARACTER.len_utf8();
 
 /// A place in the data of a response where a message begins and an event may.

@@ -7,11 +7,11 @@ use super::{Closure, Stream};
 use crate::protocol::command::Append;
 use crate::protocol::refusal::Refusal;
 
-/// What becomes of an append.
+/// The decision about an append.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Appending<'a> {
     Append(Content<'a>),
-    /// It is stored already.
+    /// It was stored before: answer again, store nothing.
     Duplicate(ProducerState),
 }
 
@@ -45,7 +45,7 @@ pub fn append<'a>(
     Ok(Appending::Append(content))
 }
 
-/// Only the request that closed the stream is answered again.
+/// Of appends to a closed stream, only the one that closed it gets its answer again.
 fn closed<'a>(stream: &Stream, request: &Append<'a>) -> Result<Appending<'a>, Refusal> {
     match (&stream.closure, &request.producer) {
         (Closure::ClosedBy(closer), Some(producer)) if closer == producer => {

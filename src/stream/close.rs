@@ -5,11 +5,11 @@ use super::{Closure, Stream};
 use crate::protocol::command::Close;
 use crate::protocol::refusal::Refusal;
 
-/// What becomes of a close.
+/// The decision about a close.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Closing {
     Close,
-    /// It is closed, which is all that was asked.
+    /// It is closed already, which is all that the request wants.
     AlreadyClosed,
     /// The producer's request was accepted before.
     Duplicate(ProducerState),

@@ -12,12 +12,12 @@ pub struct Content<'a> {
     pub bytes: Cow<'a, [u8]>,
     /// How many positions they take: messages in JSON streams, bytes in all others.
     pub span: u64,
-    /// How long each message of a JSON batch is, where that is known.
+    /// The length of each message of a JSON batch, where it is known.
     lengths: Vec<u32>,
 }
 
 impl<'a> Content<'a> {
-    /// Reads a body; an empty one (or an empty JSON batch) has no content.
+    /// Parses a body; an empty one (or an empty JSON batch) has no content.
     pub fn of_body(format: Format, body: &'a [u8]) -> Result<Content<'a>, Refusal> {
         match format {
             Format::Json if !body.is_empty() => {

@@ -1,4 +1,4 @@
-//! Create: PUT (PROTOCOL.md 5.1), and what becomes of one that asks for a fork (4.2).
+//! Create: PUT (PROTOCOL.md 5.1), also of forks (4.2).
 
 use super::content::Content;
 use super::fill::Fill;
@@ -14,25 +14,25 @@ use crate::protocol::lifetime::Lifetime;
 use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;
 
-/// What becomes of a create.
+/// The decision about a create.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Creating<'a> {
     /// Make this stream, still empty, and append its initial content.
     Create(Box<Stream>, Content<'a>),
-    /// It is there as it was asked for.
+    /// The stream exists, with the configuration that the request names.
     Exists,
     /// Ask its source first; then decide [`fork`].
     Fork(&'a ForkRequest),
 }
 
-/// Decides a create. A URL that had a stream before gets its next life, whose segments count on from the old
-/// one's: no offset of the old one is ever one of the new.
+/// Decides a create. At a URL that had a stream before, the new incarnation continues the old one's segment numbers: no offset
+/// of the old one is ever one of the new.
 pub fn create<'a>(life: &Life, request: &'a Create<'_>, now: Millis) -> Result<Creating<'a>, Refusal> {
     request.lifetime.check(now)?;
     let Some(next) = Next::of(life)? else { return exists(life, request) };
     if let Some(fork) = &request.fork {
         if let Some(content_type) = &request.content_type {
-            // What is refused in any case need not be asked for.
+            // A PUT that is refused in any case needs no call to the source.
             Content::of_body(content_type.format(), &request.body)?;
         }
         return Ok(Creating::Fork(fork));
@@ -43,14 +43,14 @@ pub fn create<'a>(life: &Life, request: &'a Create<'_>, now: Millis) -> Result<C
     Ok(Creating::Create(Box::new(stream), content))
 }
 
-/// Decides the create of a fork, which its source has granted.
+/// Decides the create of a fork that its source has granted.
 pub fn fork<'a>(
     life: &Life,
     request: &'a Create<'_>,
     granted: &Inheritance,
     now: Millis,
 ) -> Result<Creating<'a>, Refusal> {
-    // Somebody else may have been faster.
+    // Another PUT may have created the stream meanwhile.
     let Some(next) = Next::of(life)? else { return exists(life, request) };
     let (Some(asked), Some(until)) = (&request.fork, granted.until) else {
         return Err(Refusal::Fork(ForkRefusal::SourceNotFound));
@@ -72,7 +72,7 @@ pub fn fork<'a>(
     Ok(Creating::Create(Box::new(stream), content))
 }
 
-/// The life that comes next.
+/// The incarnation that comes next.
 #[derive(Clone, Copy)]
 struct Next {
     incarnation: u64,
@@ -138,7 +138,7 @@ fn exists<'a>(life: &Life, request: &Create<'_>) -> Result<Creating<'a>, Refusal
     if !is_same_fork {
         return differs("source (Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset)");
     }
-    // What a fork has from its source is not asked for.
+    // A fork may inherit the type from its source: then the PUT need not name it.
     let unnamed = request.fork.is_none().then(ContentType::unnamed);
     let content_type = request.content_type.as_ref().or(unnamed.as_ref());
     if content_type.is_some_and(|asked| !stream.content_type.matches(asked.as_str())) {
@@ -153,7 +153,7 @@ fn exists<'a>(life: &Life, request: &Create<'_>) -> Result<Creating<'a>, Refusal
     if stream.lifetime != asked {
         return differs("lifetime (Stream-TTL, Stream-Expires-At)");
     }
-    // As with the lifetime, none is another one than some: what a deployment keeps by default may change.
+    // As with the lifetime, no retention differs from any: the deployment's default may change.
     if stream.retention != request.retention {
         return differs("retention (Stream-Retention)");
     }

@@ -2,7 +2,7 @@
 
 use super::{Ended, Stream};
 
-/// What remains of a stream that is deleted or has expired.
+/// What is left of a stream that was deleted or has expired.
 pub fn delete(stream: &Stream) -> Ended {
     Ended { incarnation: stream.incarnation, next_segment: stream.tail.segment + 1 }
 }

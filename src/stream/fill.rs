@@ -4,7 +4,7 @@ use super::content::Content;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Fill {
-    /// Appends: a batch is one, for what it costs to keep and to read is that of one row.
+    /// A batch counts as one append: it is stored and read as one row.
     pub appends: u64,
     pub bytes: u64,
 }

@@ -1,4 +1,4 @@
-//! Forks (PROTOCOL.md 4.2): what a stream inherits, and what a fork of it would.
+//! Forks (PROTOCOL.md 4.2): what a fork inherits, and the walk to where it leaves its source.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,31 +6,31 @@ use crate::protocol::fork::{ForkRequest, Inheritance, Owner, Walk, Walked};
 use crate::protocol::fork_refusal::ForkRefusal;
 use crate::protocol::offset::Offset;
 
-/// What a stream that is a fork knows of its source; all offsets but the anchor are as the fork counts.
+/// What a fork knows of its source. All offsets are the fork's own, except the anchor.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Fork {
-    /// The name of what holds the source.
+    /// The name of the link to the source.
     #[serde(rename = "edge")]
     pub link: String,
     /// The path of the source.
     pub source: String,
-    /// The offset at which it was asked for, as the source counts.
+    /// The offset that the PUT named, in the source's offsets.
     pub anchor: Offset,
     /// How many messages (JSON) or bytes further.
     pub sub_offset: u64,
-    /// Whether its lifetime was asked for, and is not the source's.
+    /// Whether the PUT set the lifetime; else it is the source's.
     pub own_lifetime: bool,
     /// Where its inherited part begins.
     pub start: Offset,
     /// Where its own part begins.
     pub own_start: Offset,
-    /// Whose the bytes in between are, in order.
+    /// The owners of the bytes in between, in order.
     pub owners: Vec<Owner>,
 }
 
 impl Fork {
-    /// Of what a source grants. A URL that had a stream before counts its segments on: an offset of that stream must never
-    /// become one of this.
+    /// The fork of a source that has granted it. At a URL that had a stream before, segment numbers continue the old ones: an
+    /// offset of that stream must never become one of this.
     pub fn of(
         request: &ForkRequest,
         granted: &Inheritance,
@@ -56,21 +56,21 @@ impl Fork {
         }
     }
 
-    /// Whether a PUT asks for this fork. Whoever names no offset takes the one there is.
+    /// Whether a PUT asks for this fork. A PUT without an offset accepts any.
     pub fn is_asked_for_by(&self, request: &ForkRequest) -> bool {
         self.source == request.source.as_str()
             && self.sub_offset == request.sub_offset
             && request.offset.is_none_or(|offset| offset == self.anchor)
     }
 
-    /// An owner's segments before this one have gone to the bucket.
+    /// Notes that an owner's segments before this one have gone to the bucket.
     pub fn owner_rotated(&mut self, path: &str, hot_from: u64) {
         for owner in self.owners.iter_mut().filter(|owner| owner.path == path) {
             owner.hot_from = owner.hot_from.max(hot_from);
         }
     }
 
-    /// The owner of what is at an offset of the inherited part.
+    /// The owner of the bytes at an offset of the inherited part.
     pub fn owner_at(&self, offset: Offset) -> Option<&Owner> {
         self.owners.iter().find(|owner| offset < owner.until)
     }
@@ -90,7 +90,7 @@ pub fn owners_until(owners: Vec<Owner>, start: Offset, until: Offset) -> Vec<Own
     clipped
 }
 
-/// The way from where a fork was asked for to where it leaves its source, through what others own.
+/// The way from the offset that a PUT named to where the fork leaves its source, through parts of other owners.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Way {
     granted: Box<Inheritance>,
@@ -103,12 +103,12 @@ pub struct Way {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
     There(Box<Inheritance>),
-    /// Somebody has to be asked: which stream, and what.
+    /// An owner has to be asked: the path of its stream, and the call.
     Ask(String, Walk),
 }
 
 impl Way {
-    /// Begins where the fork was asked for.
+    /// Begins at the offset that the PUT named.
     pub fn of(granted: Box<Inheritance>, sub_offset: u64) -> Way {
         Way { at: granted.anchor, granted, left: sub_offset, asked: sub_offset }
     }
@@ -130,7 +130,7 @@ impl Way {
         Ok(Step::Ask(owner.path.clone(), walk))
     }
 
-    /// Goes on from where an owner says that it leads.
+    /// Continues from the place that an owner answers.
     pub fn walked(&mut self, walked: Walked) {
         let shift = self.owner().map_or(0, |owner| owner.shift);
         self.at = walked.at.shifted(shift);

@@ -25,37 +25,36 @@ use crate::protocol::{Millis, cursor};
 use fill::Fill;
 use fork::Fork;
 
-/// A touch that is not stored may be lost with the object's memory, and each stored one is a billed row. So a
-/// stored touch reaches this fraction of the TTL further than the read that caused it: at most 16 rows for each
-/// TTL however many reads there are, and a stream may outlive its last read by 1/16 of its TTL, but never dies
-/// early.
+/// A touch that is only in memory may be lost, and each stored one is a billed row. So a stored touch extends the lease by
+/// this fraction of the TTL more than the read asks for: at most 16 rows for each TTL, however many reads there are. A
+/// stream may outlive its last read by 1/16 of its TTL, but never expires early.
 const LEASE_SLACK_DIVISOR: u64 = 16;
 
-/// Everything that a URL's object remembers.
+/// The state of a URL's object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Life {
     /// Nothing was ever stored.
     Unborn,
-    /// The stream was deleted or expired; what remains keeps its offsets from coming back.
+    /// The stream was deleted or expired. What is left keeps its offsets from being used again.
     Ended(Ended),
     /// The stream is there.
     Live(Box<Stream>),
-    /// The stream was deleted or expired, and is only there for its forks.
+    /// The stream was deleted or expired, and is only kept for its forks.
     Gone(Box<Stream>),
 }
 
-/// What remains of a stream that ended.
+/// What is left of a stream that ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ended {
-    /// The life that ended.
+    /// The incarnation that ended.
     pub incarnation: u64,
-    /// The segment at which the next life begins.
+    /// The first segment of the next incarnation.
     pub next_segment: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stream {
-    /// Which life of the URL, from 1.
+    /// Counts the streams that this URL has had, from 1.
     pub incarnation: u64,
     pub content_type: ContentType,
     /// How long it lives.
@@ -64,7 +63,7 @@ pub struct Stream {
     pub public: bool,
     /// The secret of which its reader keys are made (`reader_key.rs`).
     pub reader_key: String,
-    /// How much of it is kept, if it says so itself.
+    /// Its own retention, if it has one.
     pub retention: Option<Retention>,
     /// When it was created.
     pub created_at: Millis,
@@ -72,7 +71,7 @@ pub struct Stream {
     pub first_segment: u64,
     /// The first segment that is still in the hot log; those before it are in the bucket.
     pub hot_from: u64,
-    /// How many bytes have gone to the bucket, counted from some segment on.
+    /// How many bytes have gone to the bucket, counted from some segment of this incarnation on.
     pub rotated_bytes: u64,
     /// How many messages of its own have gone to the bucket (`storage/schema.rs`, `messages_before`).
     pub rotated_messages: u64,
@@ -88,7 +87,7 @@ pub struct Stream {
     pub written_at: Millis,
     /// The last read or write, as far as it is known.
     pub touched_at: Millis,
-    /// Until when storage says that a stream with a TTL lives.
+    /// Until when a stream with a TTL lives, as far as storage knows.
     pub lease_until: Millis,
     /// What it has inherited, if it is a fork.
     pub fork: Option<Box<Fork>>,
@@ -100,7 +99,7 @@ pub enum Closure {
     Open,
     /// Closed without producer headers.
     Closed,
-    /// Closed by this very request of a producer.
+    /// Closed by this request of a producer, which may be repeated.
     ClosedBy(Producer),
 }
 
@@ -110,7 +109,7 @@ impl Closure {
         !matches!(self, Closure::Open)
     }
 
-    /// How the stream is closed by a request.
+    /// The closure that a request causes.
     pub fn by(producer: Option<&Producer>) -> Closure {
         producer.map_or(Closure::Closed, |producer| Closure::ClosedBy(producer.clone()))
     }
@@ -126,7 +125,7 @@ impl Life {
         }
     }
 
-    /// The stream, if anybody can read it: itself, or as a part of its forks.
+    /// The stream, if it can be read: itself, or as a part of its forks.
     pub fn stored(&self) -> Option<&Stream> {
         match self {
             Life::Live(stream) | Life::Gone(stream) => Some(stream),
@@ -149,12 +148,12 @@ impl Stream {
         cursor::next(now, self.written_at, client)
     }
 
-    /// The reader key of this hour, where it says anything: of a stream that not everybody may read.
+    /// The reader key of this hour; `None` for a stream that everybody may read.
     pub fn reader_key(&self, guarded: bool, now: Millis) -> Option<String> {
         if guarded && !self.public { reader_key::current(&self.reader_key, now) } else { None }
     }
 
-    /// Compares the tail that a client expects. Each place has one offset, so that equality decides.
+    /// Compares the tail that a client expects. Each place has one offset, so equal offsets are the same place.
     pub fn expect_tail(&self, expected: Option<Offset>) -> Result<(), Refusal> {
         match expected {
             Some(expected) if expected != self.tail => Err(Refusal::UnexpectedOffset { tail: self.tail }),
@@ -162,13 +161,13 @@ impl Stream {
         }
     }
 
-    /// The offset of its first message that is still there. A closed stream's last segment may be gone, too: then it is
-    /// the tail.
+    /// The offset of its first message that is still there; the tail, if nothing is (also a closed stream's last segment may be
+    /// dropped).
     pub fn start(&self) -> Offset {
         self.inherited().map_or(self.own_start(), |fork| fork.start)
     }
 
-    /// The offset of the first message that is still there and its own.
+    /// The same of the messages that are its own, and not inherited.
     pub fn own_start(&self) -> Offset {
         self.segment_start(self.first_segment).min(self.tail)
     }
@@ -179,12 +178,12 @@ impl Stream {
         own_start.filter(|start| start.segment == segment).unwrap_or(Offset::segment_start(segment))
     }
 
-    /// What it has inherited and still has: that goes with the first segment of its own.
+    /// What it has inherited and still has: retention drops that with the first segment of its own.
     pub fn inherited(&self) -> Option<&Fork> {
         self.fork.as_deref().filter(|fork| fork.own_start.segment == self.first_segment)
     }
 
-    /// Whose its bytes are, in order; an empty part is left out.
+    /// The owners of its bytes, in order; empty parts are left out.
     pub fn owners(&self, path: &str) -> Vec<Owner> {
         let mut owners = self.inherited().map_or_else(Vec::new, |fork| fork.owners.clone());
         if self.own_start() < self.tail {
@@ -194,7 +193,7 @@ impl Stream {
         owners
     }
 
-    /// When it ends if nobody touches it.
+    /// When it expires if no request comes before.
     pub fn expires_at(&self) -> Option<Millis> {
         match self.lifetime {
             Lifetime::Unlimited => None,
@@ -203,7 +202,7 @@ impl Stream {
         }
     }
 
-    /// Slides a TTL on a read or write. When storage has to learn of it, the new lease.
+    /// Slides the TTL on a read or write. Returns the new lease if it has to be stored.
     pub fn touch(&mut self, now: Millis) -> Option<Millis> {
         let Lifetime::Ttl { seconds } = self.lifetime else { return None };
         self.touched_at = self.touched_at.max(now);

@@ -23,14 +23,14 @@ impl ProducerState {
 /// Whether a producer's request is new.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fenced {
-    /// It is: append, and remember it.
+    /// New: append, and remember it.
     Fresh,
-    /// It was accepted before: answer again, store nothing.
+    /// Accepted before: answer again, store nothing.
     Duplicate(ProducerState),
 }
 
-/// Holds a request against what is known. A producer that is not known must begin at 0 like any new epoch; that
-/// is a gap and not a 400, so that pipelined batches that arrive in the wrong order heal.
+/// Compares a request with the known state. An unknown producer must begin at 0, like any new epoch. Otherwise the answer is a
+/// gap and not a 400, so that pipelined batches that arrive in the wrong order can be sent again.
 pub fn fence(known: Option<ProducerState>, request: &Producer) -> Result<Fenced, Refusal> {
     let Producer { epoch, seq, .. } = *request;
     let gap = |expected| Err(Refusal::ProducerGap { expected, received: seq });

@@ -1,4 +1,4 @@
-//! Reader keys: what a reader puts into its URL, so that caches may keep what it reads of a private stream. A key is made of
+//! Reader keys: a reader of a private stream puts the key into its URL, so that caches may keep the response. A key is made of
 //! the stream's secret and of the hour, and is valid in that hour and the next. The secret never leaves the object.
 
 use base64::Engine as _;
@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::protocol::Millis;
 
-/// How often keys change: all readers of an hour have the same, so that a cache answers them together.
+/// How often keys change. All readers of an hour have the same key, so a cache can answer them all.
 pub const KEY_PERIOD: Millis = 3_600_000;
 
 /// How much of the hash is the key: 128 bits, which cannot be guessed.
@@ -19,7 +19,7 @@ const KEY_BYTES: usize = 16;
 /// without this: it makes no keys, and the next PUT replaces it.
 const SECRET_PREFIX: &str = "h.";
 
-/// The secret of a stream, made of what cannot be guessed.
+/// The secret of a stream, made of a random text.
 pub fn secret(random: &str) -> String {
     format!("{SECRET_PREFIX}{random}")
 }

@@ -1,11 +1,11 @@
-//! Retention: which segments a stream has to keep (PROTOCOL.md 4). Only what is in the bucket is ever dropped, a segment at
-//! a time and the oldest first, so a stream always keeps its hot log, whatever else it keeps.
+//! Retention: which segments a stream has to keep (PROTOCOL.md 4). Only segments in the bucket are dropped, whole and the oldest
+//! first, so a stream always keeps its hot log.
 
 use super::Stream;
 use crate::protocol::Millis;
 use crate::protocol::retention::Retention;
 
-/// What a deployment keeps of streams that do not say themselves. Where it says both, either drops.
+/// The retention of streams that set none. If both are set, a segment is dropped as soon as one of them allows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RetentionDefaults {
     pub segments: Option<u64>,
@@ -13,7 +13,7 @@ pub struct RetentionDefaults {
     pub seconds: Option<u64>,
 }
 
-/// What a segment must be to be kept; all of it.
+/// The conditions for a segment to be kept; it must meet all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Keep {
     /// This one or later.
@@ -34,7 +34,7 @@ pub fn window(stream: &Stream, defaults: RetentionDefaults) -> Option<Millis> {
     seconds.map(|seconds| seconds * 1000)
 }
 
-/// What keeps a segment; `None` where all are kept.
+/// The conditions for keeping a segment; `None` where all are kept.
 pub fn keep(stream: &Stream, defaults: RetentionDefaults, now: Millis) -> Option<Keep> {
     let segments = defaults.segments.filter(|_| stream.retention.is_none());
     let bytes = match stream.retention {

@@ -1,8 +1,8 @@
 //! Rotation: when a segment is full, and which one is due for the bucket.
 //!
-//! What fills a segment, an append or a PUT's initial content, seals it: the tail is then the start of the next, so that
-//! each place has one offset. A sealed segment never changes, and goes to the bucket in its own time. A closed stream's
-//! last segment is sealed as it is, and stays in the hot log if it is too small to be worth its way.
+//! The append (or initial content) that fills a segment seals it: the tail is then the start of the next segment, so that each
+//! place has one offset. A sealed segment never changes, and goes to the bucket later. A closed stream's last segment is
+//! sealed as it is; if it is too small to be worth an object, it stays in the hot log.
 
 use super::Stream;
 use super::content::Content;
@@ -19,7 +19,7 @@ pub struct SegmentLimits {
     pub closed_bytes_min: u64,
 }
 
-/// Whether the tail's segment is full with what is added to it, and so sealed.
+/// Whether this content fills the tail's segment, which is sealed then.
 pub fn fills(stream: &Stream, content: &Content<'_>, limits: SegmentLimits) -> bool {
     content.span > 0 && is_full(stream.fill.with(content), limits)
 }
@@ -28,7 +28,7 @@ fn is_full(fill: Fill, limits: SegmentLimits) -> bool {
     fill.appends >= limits.appends_max || fill.bytes >= limits.bytes_max
 }
 
-/// The segment that is due: the oldest in the hot log, if it is sealed.
+/// The segment that is to be rotated next: the oldest in the hot log, if it is sealed.
 pub fn due(stream: &Stream, limits: SegmentLimits) -> Option<u64> {
     (stream.hot_from < sealed_until(stream, limits)).then_some(stream.hot_from)
 }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod admit;
+#[cfg(test)]
 mod family_model;
 #[cfg(test)]
 mod fork_simulation;

@@ -10,12 +10,13 @@ use std::thread;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use durable_streams::edge::live::sse::SseEnds;
 use durable_streams::object::effect::Effect;
 use durable_streams::object::live::Sockets as _;
 use durable_streams::object::producers::ProducerLimits;
-use durable_streams::protocol::cursor;
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::registry::Registries;
+use durable_streams::protocol::{Millis, cursor};
 use durable_streams::storage::segments::key;
 use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;
@@ -751,7 +752,10 @@ impl Simulation {
             None => request,
         };
         let fault = self.arm();
-        let connected = SseClient::connect(&mut self.world, request.clone());
+        let lifetime = [5_000, 60_000, Millis::from(u32::MAX)][self.random.usize(0..3)];
+        let deadline = self.world.now + lifetime;
+        let ends = SseEnds { deadline, until: deadline, stall: 60_000, cpu_limit: 30_000 };
+        let connected = SseClient::connect_within(&mut self.world, request.clone(), ends);
         let failed = self.world.sql.disarm() && fault.is_some();
         self.trace.push(format!("{} SSE {} {:?}", self.world.now, request.url, request.headers));
         self.is_damaged |= failed;
@@ -789,6 +793,7 @@ impl Simulation {
         }
         if reader.client.is_over() {
             let is_explained = reader.heard_the_end || self.is_damaged || self.ttl.is_some();
+            let is_explained = is_explained || self.world.now >= reader.client.deadline();
             let is_ended = self.model.current().is_none() || reader.life != self.model.newest();
             assert!(
                 is_explained || is_ended || self.is_gone((reader.life, reader.at)),
@@ -896,7 +901,7 @@ impl Simulation {
         match poll.poll.answer(&mut self.world) {
             Some(response) => self.take_answer((poll.life, poll.at), poll.cursor, &response),
             None if self.random.u32(0..4) == 0 => {
-                let response = poll.poll.time_out(&self.world);
+                let response = poll.poll.time_out(&mut self.world);
                 self.learn(response.next(), (poll.life, poll.at));
                 later_cursor(poll.cursor, response.header("stream-cursor"));
             }
@@ -1169,6 +1174,8 @@ impl Simulation {
     fn everybody_listens(&mut self, hears_all: bool) {
         for mut reader in std::mem::take(&mut self.readers) {
             while self.listen_once(&mut reader) {}
+            let is_due = self.world.now >= reader.client.deadline();
+            assert!(!is_due || reader.client.is_over(), "a response outlives its deadline");
             let is_current = self.model.current().is_some() && reader.life == self.model.newest();
             if is_current && hears_all && !reader.client.is_over() {
                 let life = self.model.life(reader.life);
@@ -1215,7 +1222,7 @@ impl Simulation {
             reader.client.disconnect(&self.world);
         }
         for poll in self.polls.drain(..) {
-            poll.poll.time_out(&self.world);
+            poll.poll.time_out(&mut self.world);
         }
         (self.world.rotates, self.world.tells_mirror, self.world.reports) = (true, true, true);
         self.world.announces = true;

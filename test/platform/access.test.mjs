@@ -576,6 +576,44 @@ describe("projects", () => {
   }, SOON_MS)
 })
 
+describe("names from before", () => {
+  const key = secretKey("k")
+  const hint = (old, name) => `${old} is now called ${name}: rename it; the old name still works`
+  const hints = (server) => server.log.matching({ operation: "configure", level: "warn" }).map(({ cause }) => cause).filter((cause) => cause.includes("is now called"))
+
+  /** Where two appends to a new stream of a project in KV lead. */
+  async function tail(server, binding) {
+    const projects = await server.mf.getKVNamespace(binding)
+    await projects.put("project:p", JSON.stringify({ keys: [key] }))
+    expect(await modeOf(server)).toBe("projects")
+    const stream = server.stream(`p/${unique()}`)
+    const headers = { ...JSON_TYPE, ...bearer(makeToken(key, { sub: "p" })) }
+    await stream.create(headers)
+    await stream.append("1", headers)
+    return (await stream.append("2", headers)).next
+  }
+
+  test("still work, and the log says what they are called now", async () => {
+    const server = await start({ vars: { SEGMENT_MAX_MESSAGES: "2" }, registry: "REGISTRY" })
+    try {
+      expect(await tail(server, "REGISTRY")).toBe("0000000000000001_0000000000000000")
+      expect(hints(server)).toEqual([hint("SEGMENT_MAX_MESSAGES", "SEGMENT_MAX_APPENDS"), hint("REGISTRY", "PROJECTS")])
+    } finally {
+      await server.dispose()
+    }
+  })
+
+  test("count for nothing next to the present ones", async () => {
+    const server = await start({ vars: { SEGMENT_MAX_MESSAGES: "1", SEGMENT_MAX_APPENDS: "2" }, registry: true })
+    try {
+      expect(await tail(server, "PROJECTS")).toBe("0000000000000001_0000000000000000")
+      expect(hints(server)).toEqual([])
+    } finally {
+      await server.dispose()
+    }
+  })
+})
+
 describe("limits", () => {
   /** The bindings of wrangler.toml's example, once it is no comment any more. */
   async function limitsOfExample() {

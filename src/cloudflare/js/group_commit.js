@@ -5,7 +5,7 @@
 import { budget } from "./budget.js"
 import { GroupCommit } from "./group_commit_decisions.js"
 import { BUSY, SmallBodies } from "./receiving.js"
-import { respond } from "./respond.js"
+import { headerLines, respond } from "./respond.js"
 import { tenantOf } from "./sending.js"
 
 /**
@@ -41,7 +41,7 @@ const ignore = () => {}
 export function append({ request, context }, streams, path, module) {
   const slot = commits.begin(path)
   if (slot !== undefined) return underWay(slot, streams.getByName(path).fetch(request))
-  const waiting = commits.mayWait(lengthOf(request)) ? enter(path, headersOf(request, module.names)) : undefined
+  const waiting = commits.mayWait(lengthOf(request)) ? enter(path, headerLines(request.headers, module.names)) : undefined
   if (waiting === undefined) return streams.getByName(path).fetch(request)
   const answered = wait(waiting, request, streams.getByName(path), module)
   // Those it takes along are not to suffer if its client breaks off.
@@ -57,16 +57,6 @@ function lengthOf({ body, headers }) {
   if (body === null) return 0
   const length = headers.get("content-length")
   return length === null ? Number.NaN : Number(length)
-}
-
-/** @param {Request} request @param {string[]} names @returns {string} header lines */
-function headersOf({ headers }, names) {
-  let lines = ""
-  for (const name of names) {
-    const value = headers.get(name)
-    if (value !== null) lines += `${name}\n${value}\n`
-  }
-  return lines
 }
 
 /**

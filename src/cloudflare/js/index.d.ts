@@ -21,15 +21,16 @@ export class Edge {
 export class StreamObject {
   constructor(state: unknown, env: unknown)
   free(): void
+  answer(request: unknown, method: string, url: string, body: Uint8Array): Response | Promise<Response>
+  answerParts(request: Request, method: string, url: string, parts: Uint8Array[]): Response | Promise<Response>
   append(url: string, headerLines: string, body: Uint8Array): Answer
+  appendParts(url: string, headerLines: string, parts: Uint8Array[]): Answer
   appendedTogether(count: number): void
   asked(call: string): string | Promise<string>
   lostMemory(): void
   readerLeft(): void
   refuseBody(request: Request, why: number): Response
   ring(): Promise<void>
-  serve(request: unknown, method: string, url: string, body: Uint8Array): Response | Promise<Response>
-  serveParts(request: Request, method: string, url: string, parts: Uint8Array[]): Response | Promise<Response>
 }
 
 /** One append's answer; with the status 0 a failure, and what it says. */

@@ -3,6 +3,7 @@
 // hands, and not of the first request.
 
 import { Edge, StreamObject } from "./index.js"
+import { respond } from "./respond.js"
 
 const url = "https://rehearsal/v1/stream/a"
 const body = new TextEncoder().encode('{"a":1}')
@@ -33,18 +34,20 @@ export function rehearse() {
 
 function play() {
   const object = new StreamObject({ storage, getWebSockets: () => [] }, {})
-  const json = { "content-type": "application/json" }
-  /** @param {string} method @param {string} query @param {Record<string, string>} [headers] @param {Uint8Array} [sent] */
-  const serve = (method, query, headers, sent = NOTHING) =>
-    object.serve({ headers: new Headers(headers) }, method, url + query, sent)
+  /** @param {string} method @param {string} query @param {Record<string, string>} [headers] */
+  const answer = (method, query, headers) =>
+    object.answer({ headers: new Headers(headers) }, method, url + query, NOTHING)
+  /** @param {string} lines */
+  const append = (lines) => respond(...object.append(url, lines, body))
   const edge = new Edge({ ALLOW_OPEN: "1" })
   edge.passedOnTo("PUT", url)
-  serve("PUT", "", json)
-  serve("POST", "", { ...json, "producer-id": "a", "producer-epoch": "0", "producer-seq": "0" }, body)
-  serve("POST", "", json, body)
-  serve("GET", "?offset=-1")
-  serve("GET", "?offset=now")
-  serve("HEAD", "")
+  const lines = "content-type\napplication/json\n"
+  answer("PUT", "", { "content-type": "application/json" })
+  append(`${lines}producer-id\na\nproducer-epoch\n0\nproducer-seq\n0\n`)
+  append(lines)
+  answer("GET", "?offset=-1")
+  answer("GET", "?offset=now")
+  answer("HEAD", "")
   edge.free()
   object.free()
 }

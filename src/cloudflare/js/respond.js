@@ -72,3 +72,17 @@ export function withHeaders(response, headerLines) {
   }
   return new Response(response.body, { status: response.status, headers })
 }
+
+/**
+ * Headers on their way into the module, in one call: names and values in turn, each followed by a line feed, which no value has.
+ * @param {Headers} headers
+ * @param {string[]} names of those that matter
+ */
+export function headerLines(headers, names) {
+  let lines = ""
+  for (const name of names) {
+    const value = headers.get(name)
+    if (value !== null) lines += `${name}\n${value}\n`
+  }
+  return lines
+}

@@ -5,7 +5,7 @@
 import { DurableObject } from "cloudflare:workers"
 import * as wasm from "./index.js"
 import { rehearse } from "./rehearsal.js"
-import { withHeaders } from "./respond.js"
+import { headerLines, respond as respondWith, withHeaders } from "./respond.js"
 import { abandon, collapse, gathersReads } from "./collapse.js"
 import { releaseAllOfModule } from "./budget.js"
 import { SmallBodies, receiveLarge } from "./receiving.js"
@@ -205,16 +205,28 @@ export class StreamObject extends DurableObject {
   fetch(request) {
     try {
       const length = request.headers.get("content-length")
-      if (length === null ? request.body === null : length === "0") return this.#serve(request, NO_BODY)
+      if (length === null ? request.body === null : length === "0") return this.#answer(request, NO_BODY)
       return this.#receive(request, length)
     } catch (error) {
       throw noticed(error)
     }
   }
 
-  /** @param {Request} request @param {Uint8Array} body */
-  #serve(request, body) {
-    return this.#alive().serve(request, request.method, request.url, body)
+  /**
+   * An append goes the same way whether it came alone or with others.
+   * @param {Request} request
+   * @param {Uint8Array | Uint8Array[]} body whole, or in parts
+   * @returns {Response | Promise<Response>}
+   */
+  #answer(request, body) {
+    const { method, url, headers } = request
+    const object = this.#alive()
+    const isWhole = body instanceof Uint8Array
+    if (method !== "POST") return isWhole ? object.answer(request, method, url, body) : object.answerParts(request, method, url, body)
+    const lines = headerLines(headers, APPENDS.names)
+    const answer = isWhole ? object.append(url, lines, body) : object.appendParts(url, lines, body)
+    if (COUNTERS) object.appendedTogether(1)
+    return respondWith(...answer)
   }
 
   /** @param {Request} request @param {string | null} length */
@@ -226,9 +238,8 @@ export class StreamObject extends DurableObject {
         : this.#smallBodies.receive(request, Number(length), this.#tenant)
     return received.then((body) => {
       try {
-        if (body instanceof ArrayBuffer) return this.#serve(request, new Uint8Array(body))
         if (typeof body === "number") return this.#alive().refuseBody(request, body)
-        return this.#alive().serveParts(request, request.method, request.url, body)
+        return this.#answer(request, body instanceof ArrayBuffer ? new Uint8Array(body) : body)
       } catch (error) {
         throw noticed(error)
       }

@@ -1,4 +1,5 @@
-//! Appends that came to the edge at the same time and come to the object in one call (`group_commit.js`).
+//! Appends: each is answered by one function, whether it came alone or, with others that came to the edge at the same time, in
+//! one call (`group_commit.js`).
 
 use std::rc::Rc;
 
@@ -7,7 +8,7 @@ use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 
 use super::requester::REQUESTER_HEADERS;
-use super::stream_object::{ObjectHost, StreamObject};
+use super::stream_object::{ObjectHost, StreamObject, joined};
 use crate::cloudflare::{clock, telemetry};
 use crate::object::Error;
 use crate::protocol::bridge;
@@ -22,7 +23,7 @@ pub fn append_headers() -> Vec<String> {
 
 #[wasm_bindgen]
 impl StreamObject {
-    /// Serves one of them, with its headers as [`Reply::header_lines`] writes them: status, headers and body.
+    /// Answers a POST, with its headers as [`Reply::header_lines`] writes them: status, headers and body.
     #[wasm_bindgen(unchecked_return_type = "[number, string, Uint8Array<ArrayBuffer> | undefined]")]
     pub fn append(&self, url: &str, header_lines: &str, body: &[u8]) -> Vec<JsValue> {
         let reply = self.inner.append(url, header_lines, body);
@@ -30,7 +31,16 @@ impl StreamObject {
         vec![reply.status.as_u16().into(), reply.header_lines().into(), body.into()]
     }
 
-    /// So many were served in one call.
+    /// The same, of a body that has been received in parts.
+    #[wasm_bindgen(
+        js_name = appendParts,
+        unchecked_return_type = "[number, string, Uint8Array<ArrayBuffer> | undefined]"
+    )]
+    pub fn append_parts(&self, url: &str, header_lines: &str, parts: Vec<Uint8Array>) -> Vec<JsValue> {
+        self.append(url, header_lines, &joined(&parts))
+    }
+
+    /// So many came in one request.
     #[wasm_bindgen(js_name = appendedTogether)]
     pub fn appended_together(&self, count: usize) {
         let _busy = telemetry::busy(|| self.inner.name(), |counts| counts.object_requests += 1);
@@ -41,13 +51,14 @@ impl StreamObject {
 }
 
 impl ObjectHost {
+    /// Each POST, whether it came alone or with others: from its headers to its command, and from that to the answer.
     fn append(self: &Rc<Self>, url: &str, header_lines: &str, body: &[u8]) -> Reply {
         let header = |name: &str| bridge::header_in(header_lines, name).map(str::to_owned);
         let requester = self.requester(url, &|name| bridge::header_in(header_lines, name).is_some());
         let head = RequestHead { method: &Method::POST, url, header: &header, random: &clock::random };
-        let served = Command::parse(&head, body).map_err(Error::Refused);
-        let served = served.and_then(|command| self.serve_now(&requester, &command));
-        let reply = self.settled(&requester, served).unwrap_or_else(|_park| Reply::failed());
+        let answered = Command::parse(&head, body).map_err(Error::Refused);
+        let answered = answered.and_then(|command| self.answer(&requester, &command));
+        let reply = self.settled(&requester, answered).unwrap_or_else(|_park| Reply::failed());
         self.debug_served(&requester.path, Method::POST.as_str());
         requester.seen(reply)
     }

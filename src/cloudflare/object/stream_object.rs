@@ -24,7 +24,7 @@ use crate::cloudflare::clock;
 use crate::cloudflare::config::Config;
 use crate::cloudflare::interned::Interned;
 use crate::cloudflare::{budget, receiving, reply, telemetry};
-use crate::edge::route::stream_path;
+use crate::edge::target::stream_path;
 use crate::object::live::Park;
 use crate::object::{Answer, Error, Object, Ports};
 use crate::protocol::command::{Command, RequestHead};
@@ -92,28 +92,27 @@ impl StreamObject {
         StreamObject { inner: Rc::new(inner) }
     }
 
-    /// Serves a request whose body has been received.
-    /// A response, or the promise of one.
-    pub fn serve(&self, request: &Request, method: &str, url: &str, body: &[u8]) -> Result<JsValue, JsValue> {
-        self.inner.serve_request(request, (method, url), body)
+    /// Answers a request other than a POST, whose body has been received: a response, or the promise of one.
+    pub fn answer(
+        &self,
+        request: &Request,
+        method: &str,
+        url: &str,
+        body: &[u8],
+    ) -> Result<JsValue, JsValue> {
+        self.inner.receive(request, method, url, body)
     }
 
-    /// Serves a request whose body has been received in parts.
-    #[wasm_bindgen(js_name = serveParts)]
-    pub fn serve_parts(
+    /// The same, of a body that has been received in parts.
+    #[wasm_bindgen(js_name = answerParts)]
+    pub fn answer_parts(
         &self,
         request: &Request,
         method: &str,
         url: &str,
         parts: Vec<Uint8Array>,
     ) -> Result<JsValue, JsValue> {
-        let mut body = Vec::with_capacity(parts.iter().map(|part| part.length() as usize).sum());
-        for part in parts {
-            let at = body.len();
-            body.resize(at + part.length() as usize, 0);
-            part.copy_to(&mut body[at..]);
-        }
-        self.inner.serve_request(request, (method, url), &body)
+        self.inner.receive(request, method, url, &joined(&parts))
     }
 
     /// Answers a request whose body was not received.
@@ -137,10 +136,12 @@ impl StreamObject {
 }
 
 impl ObjectHost {
-    fn serve_request(
+    /// From a request to its command.
+    fn receive(
         self: &Rc<Self>,
         request: &Request,
-        (method, url): (&str, &str),
+        method: &str,
+        url: &str,
         body: &[u8],
     ) -> Result<JsValue, JsValue> {
         let _busy = telemetry::busy(|| self.name(), |counts| counts.object_requests += 1);
@@ -154,7 +155,7 @@ impl ObjectHost {
         let header = |name: &str| self.header_names.with(name, |name| headers.get(name));
         let head = RequestHead { method: &method, url, header: &header, random: &clock::random };
         let response = match Command::parse(&head, body) {
-            Ok(command) => self.serve(&requester, &command),
+            Ok(command) => self.respond_or_promise(&requester, &command),
             Err(refusal) => requester.refuse(&refusal).map(JsValue::from),
         };
         self.debug_served(&requester.path, method.as_str());
@@ -187,10 +188,13 @@ impl ObjectHost {
         self.requester(&request.url(), &|name| self.has(&headers, name)).refuse(refusal)
     }
 
-    /// One request, from the state to the answer, without a wait in between; only what is in the bucket is promised.
-    fn serve(self: &Rc<Self>, requester: &Requester, command: &Command<'_>) -> Result<JsValue, JsValue> {
-        let served = self.serve_now(requester, command);
-        match (served, command) {
+    /// From a command to the response. Only what others have to be asked for is promised.
+    fn respond_or_promise(
+        self: &Rc<Self>,
+        requester: &Requester,
+        command: &Command<'_>,
+    ) -> Result<JsValue, JsValue> {
+        match (self.answer(requester, command), command) {
             (Ok(Answer::Fetch(pending)), Command::Read(read)) => {
                 let waiting = Waiting { requester: requester.clone(), read: read.clone(), pending };
                 Ok(self.promise_of_fetch(Box::new(waiting)).into())
@@ -198,11 +202,12 @@ impl ObjectHost {
             (Ok(Answer::Ask(asking)), Command::Create(create)) => {
                 Ok(self.promise_of_fork(requester.clone(), create.clone().into_owned(), asking).into())
             }
-            (served, _) => self.respond(requester, served).map(JsValue::from),
+            (answered, _) => self.respond(requester, answered).map(JsValue::from),
         }
     }
 
-    pub(super) fn serve_now(
+    /// From a command to its answer: one synchronous step, and then what follows it.
+    pub(super) fn answer(
         self: &Rc<Self>,
         requester: &Requester,
         command: &Command<'_>,
@@ -256,4 +261,15 @@ impl ObjectHost {
     pub(super) fn name(&self) -> String {
         self.state.id().name().unwrap_or_default()
     }
+}
+
+/// A body that came in parts.
+pub(super) fn joined(parts: &[Uint8Array]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(parts.iter().map(|part| part.length() as usize).sum());
+    for part in parts {
+        let at = body.len();
+        body.resize(at + part.length() as usize, 0);
+        part.copy_to(&mut body[at..]);
+    }
+    body
 }

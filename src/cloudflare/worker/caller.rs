@@ -13,7 +13,6 @@ use crate::edge::host;
 use crate::protocol::names::header;
 use crate::protocol::refusal::Refusal;
 
-/// Who sends a request.
 pub(super) struct Caller<'r> {
     env: &'r Env,
     request: &'r Request,
@@ -34,6 +33,10 @@ impl<'r> Caller<'r> {
         rate_limit::hold_address(self.env, &self.network()).await
     }
 
+    pub(super) fn header(&self, name: &str) -> Option<String> {
+        self.request.headers().get(name).ok().flatten()
+    }
+
     /// The other end of the connection, which workerd tells where it is not Cloudflare that runs it.
     pub(super) fn peer(&self) -> Option<String> {
         let cf = Reflect::get(self.request, &"cf".into()).ok()?;
@@ -42,7 +45,7 @@ impl<'r> Caller<'r> {
 
     /// By what it is counted.
     pub(super) fn network(&self) -> String {
-        let connecting_ip = self.request.headers().get(header::CONNECTING_IP).ok().flatten();
+        let connecting_ip = self.header(header::CONNECTING_IP);
         network_of_client(connecting_ip.as_deref(), self.peer().as_deref())
     }
 }

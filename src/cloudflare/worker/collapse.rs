@@ -32,11 +32,10 @@ pub(super) fn configure() {
     set_kinds(Reply::BYTES.as_u16(), Reply::NOTHING_NEW.as_u16());
 }
 
-/// Who asks, and until when.
+/// A client whose read may be shared.
 pub(super) struct Client {
-    /// What it asks with.
     pub(super) request: Request,
-    /// For which stream.
+    /// The stream's path.
     pub(super) path: String,
     /// When what its token allows ends: what somebody else has asked for is not waited for any longer.
     pub(super) until: Option<Millis>,

@@ -17,7 +17,6 @@ use crate::edge::keyring::{Check, Keyring, Learnt, digest};
 use crate::edge::project::{Key, Project, parse_public};
 use crate::edge::token::Signed;
 use crate::protocol::Millis;
-use crate::protocol::refusal::Refusal;
 use crate::storage::Failure;
 
 /// How many lookups are under way that other requests can wait for.
@@ -37,7 +36,6 @@ const KEY_PREFIX: &str = "project:";
 
 #[wasm_bindgen]
 extern "C" {
-    /// A KV namespace.
     type Namespace;
 
     #[wasm_bindgen(method, catch)]
@@ -66,17 +64,12 @@ impl Lookups {
     }
 
     /// Learns what has to be known for a token: afterwards the keyring knows it, or that it cannot be known now.
-    pub(super) async fn learn(
-        self: &Rc<Self>,
-        check: Check,
-        token: &str,
-        context: &Context,
-    ) -> Result<(), Refusal> {
+    pub(super) async fn learn(self: &Rc<Self>, check: Check, token: &str, context: &Context) {
         let name = match &check {
             Check::NeedsProject(name) => format!("project {name}"),
             Check::NeedsKeys(url) => format!("keys {url}"),
             Check::NeedsSignature(_) => format!("token {}", digest(token)),
-            Check::Unavailable | Check::Granted(_) | Check::Invalid => return Err(Refusal::KeysUnavailable),
+            Check::Unavailable | Check::Granted(_) | Check::Invalid => return,
         };
         let led = self.led(&name);
         if let Some(led) = led {
@@ -84,10 +77,9 @@ impl Lookups {
             let Either::Left((Ok(_), _)) = select(JsFuture::from(led), late.over()).await else {
                 // The request that began it is gone.
                 self.under_way.borrow_mut().forget(&name);
-                self.look_up(check, token).await;
-                return Ok(());
+                return self.look_up(check, token).await;
             };
-            return Ok(());
+            return;
         }
         let (lookups, token, of) = (Rc::clone(self), token.to_owned(), name.clone());
         let led = future_to_promise(async move {
@@ -102,7 +94,6 @@ impl Lookups {
             let _learnt = learnt.await;
         });
         let _learnt = JsFuture::from(led).await;
-        Ok(())
     }
 
     /// A lookup that is under way, unless it has been for so long that its request must be gone.

@@ -21,7 +21,6 @@ const PERIOD_SECONDS: u64 = 60;
 
 #[wasm_bindgen]
 extern "C" {
-    /// A rate limit.
     type Limit;
 
     #[wasm_bindgen(method, catch)]

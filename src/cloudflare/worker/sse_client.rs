@@ -1,187 +1,153 @@
-//! The client's end of an SSE response: events that wait until it has read them, and what writing them has cost.
+//! The client's end of an SSE response: writes what its state machine lets through, and tells it what the client does.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use futures_util::future::{Either, select};
-use js_sys::Uint8Array;
+use js_sys::{Function, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, WritableStreamDefaultWriter};
 
-use super::edge_socket::Finish;
+use super::edge_socket::Brought;
 use crate::cloudflare::budget::{Holding, Payer};
 use crate::cloudflare::clock::{self, Timer};
-use crate::edge::cpu::{CpuAllowance, Work};
-use crate::edge::gate::PENDING_MAX_BYTES;
+use crate::edge::live::Room;
+use crate::edge::live::sse::SseResponse;
 use crate::protocol::Millis;
-use crate::protocol::bridge::{CLOSE_CATCH_UP, CLOSE_DONE};
+use crate::protocol::bridge::FRAME_HEAD_BYTES;
 
-/// How much a client may be behind without being counted: the system's own buffer takes as much.
-const UNCOUNTED_BYTES: usize = 16 << 10;
+/// Room that is taken in the isolate's budget.
+pub(super) struct BudgetRoom {
+    payer: Payer,
+    holding: Option<Holding>,
+}
+
+impl BudgetRoom {
+    pub(super) fn new(payer: Payer) -> BudgetRoom {
+        BudgetRoom { payer, holding: None }
+    }
+}
+
+impl Room for BudgetRoom {
+    fn resize(&mut self, bytes: usize) -> bool {
+        if let Some(holding) = &self.holding {
+            return holding.resize(bytes);
+        }
+        self.holding = self.payer.hold(bytes as u64);
+        self.holding.is_some()
+    }
+
+    fn renew(&mut self) {
+        if let Some(holding) = &self.holding {
+            holding.renew();
+        }
+    }
+
+    fn release(&mut self) {
+        self.holding = None;
+    }
+}
+
+/// The state machine of a response, and what waits for it.
+pub(super) struct Running {
+    response: RefCell<SseResponse<BudgetRoom>>,
+    wake: Cell<Option<Function>>,
+}
+
+impl Running {
+    pub(super) fn new(response: SseResponse<BudgetRoom>) -> Rc<Running> {
+        Rc::new(Running { response: RefCell::new(response), wake: Cell::new(None) })
+    }
+
+    /// Tells the machine something, and ends the wait if there is something to do now.
+    pub(super) fn tell<T>(&self, tell: impl FnOnce(&mut SseResponse<BudgetRoom>) -> T) -> T {
+        let (told, is_waiting) = {
+            let mut response = self.response.borrow_mut();
+            (tell(&mut response), response.is_waiting())
+        };
+        if !is_waiting {
+            self.wake();
+        }
+        told
+    }
+
+    /// Waits until there is something to do, or until then.
+    pub(super) async fn wait(&self, until: Millis) {
+        let mut resolve = None;
+        let woken = Promise::new(&mut |resolve_woken, _| resolve = Some(resolve_woken));
+        self.wake.set(resolve);
+        let timer = Timer::new(until.saturating_sub(clock::now()));
+        select(JsFuture::from(woken), timer.over()).await;
+        // A promise that never settles would never free what waits for it.
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(wake) = self.wake.take() {
+            let _resolved = wake.call0(&JsValue::UNDEFINED);
+        }
+    }
+}
 
 /// The client's end of the response. It has two closures for all of its writes and outlives them: a closure for
 /// each write would not be freed, and one that is freed too early throws.
-pub(super) struct Client {
-    pub(super) signal: AbortSignal,
+pub(super) struct SseClient {
     pub(super) writer: WritableStreamDefaultWriter,
-    pub(super) payer: Payer,
-    /// What the response may still do.
-    allowance: Cell<CpuAllowance>,
-    /// Whether it makes no progress, or is behind by more than there is room for.
-    pub(super) is_too_slow: Cell<bool>,
-    /// How much room there was not, for what came when it had read all before.
-    pub(super) lacked_bytes: Cell<Option<usize>>,
-    pending: Rc<RefCell<Pending>>,
-    finish: Rc<RefCell<Option<Finish>>>,
+    signal: AbortSignal,
+    running: Rc<Running>,
     on_written: OnSettled,
     on_gone: OnSettled,
 }
 
 type OnSettled = Closure<dyn FnMut(JsValue) -> Result<JsValue, JsError>>;
 
-/// Events that the client has not read yet: at most [`PENDING_MAX_BYTES`].
-#[derive(Default)]
-struct Pending {
-    sizes: VecDeque<usize>,
-    bytes: usize,
-    holding: Option<Holding>,
-    /// Whether the client has read something since the last heartbeat, and the last heartbeat of which that was true.
-    has_progressed: bool,
-    progressed_at: Millis,
-}
-
-impl Pending {
-    /// Takes in a write, if there is room for it.
-    fn push(&mut self, size: usize, payer: &Payer) -> bool {
-        let bytes = self.bytes + size;
-        if self.bytes > 0 && bytes > PENDING_MAX_BYTES {
-            return false;
-        }
-        let fits = match &self.holding {
-            Some(holding) => holding.resize(bytes),
-            None if bytes <= UNCOUNTED_BYTES => true,
-            None => {
-                self.holding = payer.hold(bytes as u64);
-                self.holding.is_some()
-            }
-        };
-        if fits {
-            self.sizes.push_back(size);
-            self.bytes = bytes;
-        }
-        fits
-    }
-
-    /// The oldest write has been read.
-    fn pop(&mut self) {
-        self.bytes -= self.sizes.pop_front().unwrap_or_default();
-        self.has_progressed = true;
-        if self.bytes == 0 {
-            self.holding = None;
-        }
-    }
-
-    /// Whether the client has not read anything for so long of what was written.
-    fn has_stalled(&mut self, stall: Millis) -> bool {
-        if let Some(holding) = &self.holding {
-            holding.renew();
-        }
-        let now = clock::now();
-        if self.bytes == 0 || std::mem::take(&mut self.has_progressed) {
-            self.progressed_at = now;
-        }
-        now >= self.progressed_at + stall
-    }
-}
-
-impl Client {
+impl SseClient {
     pub(super) fn new(
         writer: WritableStreamDefaultWriter,
-        (signal, payer): (AbortSignal, Payer),
-        allowance: CpuAllowance,
-    ) -> Client {
-        let pending: Rc<RefCell<Pending>> = Rc::default();
-        let finish: Rc<RefCell<Option<Finish>>> = Rc::default();
-        let written = Rc::clone(&pending);
+        signal: AbortSignal,
+        running: Rc<Running>,
+    ) -> SseClient {
+        let told = Rc::clone(&running);
         let on_written: OnSettled = Closure::new(move |_| {
-            written.borrow_mut().pop();
+            told.tell(|response| response.read());
             Ok(JsValue::UNDEFINED)
         });
-        let gone = Rc::clone(&finish);
+        let told = Rc::clone(&running);
         let on_gone: OnSettled = Closure::new(move |_| {
-            finish_with(&gone, CLOSE_DONE);
+            told.tell(|response| response.left());
             Ok(JsValue::UNDEFINED)
         });
-        // A client that goes away while nothing is written is seen here.
+        // A client that goes away while nothing is written is seen by these two.
         let _settled = writer.closed().then_with_reject(&on_gone, &on_gone);
-        let is_too_slow = Cell::new(false);
-        let lacked_bytes = Cell::default();
-        let allowance = Cell::new(allowance);
-        Client {
-            signal,
-            writer,
-            payer,
-            allowance,
-            is_too_slow,
-            lacked_bytes,
-            pending,
-            finish,
-            on_written,
-            on_gone,
+        signal.set_onabort(Some(on_gone.as_ref().unchecked_ref()));
+        if signal.aborted() {
+            running.tell(|response| response.left());
+        }
+        SseClient { writer, signal, running, on_written, on_gone }
+    }
+
+    /// The socket has brought something. The events of a frame are written as they are.
+    pub(super) fn take(&self, brought: Brought) {
+        match brought {
+            Brought::Frame(frame) => {
+                let head = frame.subarray(0, FRAME_HEAD_BYTES as u32).to_vec();
+                let bytes = (frame.length() as usize).saturating_sub(FRAME_HEAD_BYTES);
+                if self.running.tell(|response| response.frame(&head, bytes)) {
+                    self.write(&frame.subarray(FRAME_HEAD_BYTES as u32, frame.length()));
+                }
+            }
+            Brought::End(code) => self.running.tell(|response| response.closed(code)),
         }
     }
 
-    /// What to end when the client is gone.
-    pub(super) fn on_gone_finish(&self, finish: Finish) {
-        *self.finish.borrow_mut() = Some(finish);
-    }
-
-    /// Counts work. `false`: the response has done as much as its CPU limit allows, and ends after the event it is at.
-    pub(super) fn may_go_on_after(&self, work: Work) -> bool {
-        let mut allowance = self.allowance.get();
-        allowance.spend(work);
-        self.allowance.set(allowance);
-        !allowance.is_spent()
-    }
-
-    /// Whether the client has not read anything for so long of what was written.
-    pub(super) fn has_stalled(&self, stall: Millis) -> bool {
-        let stalled = self.pending.borrow_mut().has_stalled(stall);
-        self.is_too_slow.set(stalled);
-        stalled
-    }
-
-    /// Writes without waiting. What does not fit is not written: a client that is behind resumes later, and for one that has
-    /// read all before it is asked again when there is room.
-    pub(super) fn write(&self, events: &Uint8Array) -> bool {
-        let bytes = events.length() as usize;
-        let (fits, is_behind) = {
-            let mut pending = self.pending.borrow_mut();
-            (pending.push(bytes, &self.payer), pending.bytes > 0)
-        };
-        if !fits && is_behind {
-            self.is_too_slow.set(true);
-            finish_with(&self.finish, CLOSE_DONE);
-        } else if !fits {
-            self.lacked_bytes.set(Some(bytes));
-            finish_with(&self.finish, CLOSE_CATCH_UP);
-        }
-        if !fits {
-            return false;
-        }
+    /// Writes without waiting.
+    pub(super) fn write(&self, events: &Uint8Array) {
         let _settled = self.writer.write_with_chunk(events).then_with_reject(&self.on_written, &self.on_gone);
-        if !self.may_go_on_after(Work::Write { bytes }) {
-            finish_with(&self.finish, CLOSE_DONE);
-        }
-        true
     }
 
-    /// Ends the response when what was written has been read, or else then; at once where there is no room for it. The
-    /// client resumes where it was.
+    /// Ends the response when what was written has been read, or else then.
     pub(super) async fn end(&self, until: Millis) {
-        let until = if self.is_too_slow.get() { 0 } else { until };
         let grace = Timer::new(until.saturating_sub(clock::now()));
         let closed = JsFuture::from(self.writer.close());
         if let Either::Right(_) = select(closed, grace.over()).await {
@@ -190,8 +156,8 @@ impl Client {
     }
 }
 
-fn finish_with(finish: &RefCell<Option<Finish>>, code: u16) {
-    if let Some(finish) = finish.borrow().as_ref() {
-        finish.with(code);
+impl Drop for SseClient {
+    fn drop(&mut self) {
+        self.signal.set_onabort(None);
     }
 }

@@ -3,13 +3,18 @@
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Headers, Request, RequestInit, Response};
+use web_sys::{AbortSignal, Headers, Request, RequestInit, Response};
 use worker::Env;
+use worker::worker_sys::ext::ResponseExt;
 
+use crate::cloudflare::budget::Payer;
 use crate::cloudflare::calls::{BINDING, unreached};
 use crate::cloudflare::{reply, telemetry};
 use crate::edge::collapse::Reader;
+use crate::edge::live::Answered;
+use crate::edge::target::LiveUrl;
 use crate::protocol::names::header;
+use crate::protocol::offset::ReadFrom;
 use crate::protocol::path::StreamPath;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
@@ -21,6 +26,27 @@ extern "C" {
 
     #[wasm_bindgen(method, catch)]
     fn fetch(this: &ObjectStub, request: &Request) -> Result<Promise, JsValue>;
+}
+
+/// What the object is asked.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub(super) url: String,
+    pub(super) headers: Headers,
+    pub(super) client: AbortSignal,
+    pub(super) payer: Payer,
+    /// Where a live read goes on, and where it began.
+    pub(super) live_url: LiveUrl,
+    pub(super) from: Option<ReadFrom>,
+}
+
+impl Asked {
+    pub(super) fn request(&self, method: &str) -> Result<Request, Failure> {
+        let init = RequestInit::new();
+        init.set_method(method);
+        init.set_headers(&self.headers);
+        Request::new_with_str_and_init(&self.url, &init).map_err(|error| unreached(&error))
+    }
 }
 
 /// The object of one stream.
@@ -36,7 +62,6 @@ impl Upstream {
         Upstream { env, path, reader }
     }
 
-    /// The stream's path.
     pub(super) fn path(&self) -> &str {
         self.path.as_str()
     }
@@ -76,6 +101,12 @@ impl Upstream {
             asked => asked,
         }
     }
+}
+
+/// What the object has answered a live read with.
+pub(super) fn answered(response: &Response) -> Answered {
+    let header = |name: &str| response.headers().get(name).ok().flatten();
+    Answered::of(response.status(), response.websocket().is_some(), &header)
 }
 
 /// The answer when the object could not be reached, so that its state is unknown. The scripts of every site see

@@ -1,6 +1,7 @@
 //! PROTOCOL.md 10: what caches may keep, and entity tags.
 
 use durable_streams::edge::collapse::{Reader, collapse_key};
+use durable_streams::edge::target::Target;
 use durable_streams::stream::reader_key::{self, KEY_PERIOD};
 
 use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
@@ -115,7 +116,7 @@ fn a_tag_names_life_range_and_closure() {
     distinct.dedup();
     assert_eq!(distinct.len(), tags.len(), "{tags:?}");
     assert!(tags.iter().all(|tag| tag.starts_with('"') && tag.ends_with('"')));
-    // Another life of the same length, with the same readSeq or not, is something else.
+    // Another incarnation of the same length, with the same segment number or not, has another tag.
     assert_eq!(World::after(&[TEXT, HELLO]).ask("GET ?offset=now").header("etag"), None);
 }
 
@@ -295,7 +296,7 @@ fn waiters_renew_their_reader_key() {
     let wait = |key: &str| format!("GET ?offset=@0_5&live=long-poll&rk={key}");
     let mut renews = LongPoll::park(&mut world, &wait(&old));
     let mut keyed = LongPoll::park(&mut world, &wait(&new));
-    let timeout = LongPoll::park(&mut world, &wait(&old)).time_out(&world);
+    let timeout = LongPoll::park(&mut world, &wait(&old)).time_out(&mut world);
     timeout.assert_is(&format!("204 | cache-control: no-store | stream-reader-key: {new}"));
     world.run(&["RESTART", HELLO]);
     let renewed = format!("200 | cache-control: {PRIVATE} | stream-reader-key: {new}");
@@ -375,6 +376,6 @@ fn collapse_keys() {
     ];
     for (reader, query, expected) in table {
         let url = format!("https://a.example/v1/stream/p/q?{query}");
-        assert_eq!(collapse_key(reader, &url), expected, "{reader:?} {query}");
+        assert_eq!(collapse_key(reader, &Target::of(&url)), expected, "{reader:?} {query}");
     }
 }

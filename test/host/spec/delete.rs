@@ -21,7 +21,7 @@ fn deletes() {
     }
 }
 
-/// The next life has another readSeq, so that no offset of the old one is one of its own.
+/// The next incarnation continues the segment numbers, so that no offset of the old one is one of its own.
 #[test]
 fn created_again() {
     let again = [TEXT, HELLO, "DELETE", JSON];

@@ -18,7 +18,7 @@ const FORK: &str = "PUT /v1/stream/b | stream-forked-from: /v1/stream/a";
 const FORK_OF_FORK: &str = "PUT /v1/stream/c | stream-forked-from: /v1/stream/b";
 
 /// Takes the steps, sends the request and holds the response against the expectation; then once more, with all memory lost
-/// before the request. Whatever it says, no stream is held for nobody.
+/// before the request. Whatever it says, no source is kept for a fork that does not exist.
 #[track_caller]
 fn check(state: &[&str], request: &str, expected: &str) {
     for crashes in [false, true] {

@@ -6,7 +6,8 @@ use crate::support::world::START;
 use crate::support::{Response, World};
 use durable_streams::edge::grant::{Grant, Scope, Streams};
 use durable_streams::edge::listing::Listing;
-use durable_streams::edge::route::{Route, project_named, route};
+use durable_streams::edge::route::{Route, route};
+use durable_streams::edge::target::Target;
 use durable_streams::protocol::call::{Answered, Call};
 use durable_streams::protocol::listing::{
     Described, LIMIT_DEFAULT, LIMIT_MAX, ListQuery, ListedStreams, Page,
@@ -41,7 +42,7 @@ fn where_it_is() {
         (Method::GET, "//", "400"),
         (Method::GET, "/a", "forward"),
     ] {
-        let found = match route(&method, &format!("{URL}{path}")) {
+        let found = match route(&method, &Target::of(&format!("{URL}{path}"))) {
             Route::Listing => "listing".to_owned(),
             Route::Preflight => "preflight".to_owned(),
             Route::Reply(reply) => reply.status.as_u16().to_string(),
@@ -102,7 +103,7 @@ fn whose_sites_may_see_it() {
         ("/v1/stream/a", Some("a")),
         ("/health", None),
     ] {
-        assert_eq!(project_named(&format!("https://x{url}")).as_deref(), project, "{url}");
+        assert_eq!(Target::of(&format!("https://x{url}")).project_named().as_deref(), project, "{url}");
     }
 }
 

@@ -52,7 +52,7 @@ fn waits_until_time_is_up() {
         let mut world = World::after(state);
         let mut poll = LongPoll::park(&mut world, &format!("GET ?offset={offset}&live=long-poll"));
         assert_eq!(poll.answer(&mut world), None);
-        poll.time_out(&world).assert_is(&format!(
+        poll.time_out(&mut world).assert_is(&format!(
             "204 | stream-next-offset: {next} | stream-up-to-date: true | stream-cursor: {NEXT_CURSOR} | !stream-closed | \
              cache-control: no-store <<"
         ));
@@ -164,7 +164,7 @@ fn cursors() {
         let mut poll = LongPoll::park(&mut world, &url);
         world.run(&["RESTART", HELLO]);
         poll.answer(&mut world).unwrap().assert_is(&expected);
-        let timed_out = LongPoll::park(&mut world, &url).time_out(&world);
+        let timed_out = LongPoll::park(&mut world, &url).time_out(&mut world);
         timed_out.assert_is(&format!("204 | stream-cursor: {when_time_is_up}"));
     }
     for (steps, cursor) in [
@@ -208,7 +208,7 @@ fn readers_converge() {
         world.run(&[wait]);
         polls.push(LongPoll::park(&mut world, &format!("GET {url}")));
     }
-    let timed_out = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll").time_out(&world);
+    let timed_out = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll").time_out(&mut world);
     timed_out.assert_is(&format!("204 | stream-cursor: {NEXT_CURSOR}"));
     let at = CURSOR + 14_301 + 2_000;
     world.run(&["WAIT 2s", HELLO]);

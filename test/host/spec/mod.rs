@@ -15,6 +15,7 @@ mod headers;
 mod json;
 mod lifetime;
 mod listing;
+mod live;
 mod long_poll;
 mod message_counts;
 mod mirror;

@@ -104,7 +104,7 @@ fn one_past_the_tail_is_the_tail() {
         );
         world.ask(&format!("GET ?offset={past}")).assert_is(&at_tail);
         let poll = LongPoll::park(&mut world, &format!("GET ?offset={past}&live=long-poll"));
-        poll.time_out(&world).assert_is(&format!("204 | stream-next-offset: {tail}"));
+        poll.time_out(&mut world).assert_is(&format!("204 | stream-next-offset: {tail}"));
         let client = SseClient::open(&mut world, &format!("GET ?offset={past}&live=sse"));
         assert!(client.data().is_empty());
         assert_eq!(client.events()[0].id, crate::support::http::with_offsets(tail));

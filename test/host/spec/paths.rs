@@ -1,7 +1,8 @@
 //! PROTOCOL.md 12.2: which URL is which stream, decided once.
 
 use ::http::Method;
-use durable_streams::edge::route::{Route, in_first_form, live_url_from, project_named, route, stream_path};
+use durable_streams::edge::route::{Route, route};
+use durable_streams::edge::target::{LiveUrl, Target, in_first_form, stream_path};
 use durable_streams::protocol::SAFE_INTEGER_MAX;
 use durable_streams::protocol::names::STREAM_PREFIXES;
 use durable_streams::protocol::offset::Offset;
@@ -13,7 +14,7 @@ use crate::support::check;
 /// The stream that a path names, or the status of the refusal.
 fn named(path: &str) -> Result<String, u16> {
     let url = format!("https://streams.test{path}");
-    match route(&Method::HEAD, &url) {
+    match route(&Method::HEAD, &Target::of(&url)) {
         Route::Forward(path) => {
             let first = in_first_form(&url).unwrap_or_else(|| url.clone());
             assert_eq!(stream_path(&first).as_deref(), Some(path.as_str()), "edge and object agree");
@@ -155,12 +156,12 @@ fn forms_of_one_url() {
 #[test]
 fn projects_in_each_form() {
     for prefix in STREAM_PREFIXES {
-        let project = project_named(&format!("https://streams.test{prefix}a%2Fb?x"));
+        let project = Target::of(&format!("https://streams.test{prefix}a%2Fb?x")).project_named();
         assert_eq!(project.as_deref(), Some("a"), "{prefix}");
     }
-    let listed = project_named("https://streams.test/v1/streams?prefix=a/b");
+    let listed = Target::of("https://streams.test/v1/streams?prefix=a/b").project_named();
     assert_eq!(listed.as_deref(), Some("a"));
-    assert_eq!(project_named("https://streams.test/v1/streams/"), None);
+    assert_eq!(Target::of("https://streams.test/v1/streams/").project_named(), None);
 }
 
 #[test]
@@ -254,7 +255,7 @@ fn health() {
 fn where_requests_go() {
     let kind = |method: &Method, query: &str| match route(
         method,
-        &format!("https://streams.test/v1/stream/a{query}"),
+        &Target::of(&format!("https://streams.test/v1/stream/a{query}")),
     ) {
         Route::Preflight => "preflight".to_owned(),
         Route::Health => "health".to_owned(),
@@ -286,7 +287,7 @@ fn where_requests_go() {
         assert_eq!(kind(&method, query), expected, "{method} {query}");
     }
     for method in [Method::POST, Method::GET, Method::PATCH] {
-        assert_eq!(route(&method, "https://streams.test/v1/admin/orphans?x=/y"), Route::Orphans);
+        assert_eq!(route(&method, &Target::of("https://streams.test/v1/admin/orphans?x=/y")), Route::Orphans);
     }
 }
 
@@ -315,7 +316,7 @@ fn every_path_has_a_preflight() {
         "*",
     ] {
         assert_eq!(
-            route(&Method::OPTIONS, &format!("https://streams.test{path}")),
+            route(&Method::OPTIONS, &Target::of(&format!("https://streams.test{path}"))),
             Route::Preflight,
             "{path}"
         );
@@ -350,7 +351,7 @@ fn a_url_names_a_project() {
         ("/nowhere", None),
     ];
     for (path, project) in table {
-        let named = project_named(&format!("https://streams.test{path}"));
+        let named = Target::of(&format!("https://streams.test{path}")).project_named();
         assert_eq!(named.as_deref(), project, "{path}");
     }
 }
@@ -367,6 +368,9 @@ fn live_reads_go_on_from_an_offset() {
             "?cursor=12&live=long-poll&offset=0000000000000003_0000000000000007",
         ),
     ] {
-        assert_eq!(live_url_from(&format!("{base}{query}"), from), format!("{base}{expected}"));
+        assert_eq!(
+            LiveUrl::of(&Target::of(&format!("{base}{query}"))).from(from),
+            format!("{base}{expected}")
+        );
     }
 }

@@ -159,7 +159,7 @@ fn preflight_allows_every_request_header() {
     }
 }
 
-/// The more is held for others the less is given, from a default of 4 MiB; never less than 64 KiB, which is not counted.
+/// The more is buffered for other clients the less is given, from a default of 4 MiB; never less than 64 KiB, which is not counted.
 #[test]
 fn a_read_gives_less_the_less_room_its_client_has_left() {
     const MIB: usize = 1 << 20;

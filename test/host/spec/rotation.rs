@@ -107,7 +107,7 @@ fn offsets_outlive_rotation() {
             assert!(pending == hot, "{content_type} in chunks of {chunk_max_bytes}");
             world.restart();
             assert!(contents(&mut world) == hot, "{content_type} in chunks of {chunk_max_bytes}, restarted");
-            // What the cold reads gave besides is of the same stream.
+            // The offsets that reads from the bucket gave are of the same stream.
             for offset in read_from(&mut world, "-1").1 {
                 let rest = read_from(&mut world, &offset).0;
                 assert!(hot[0].ends_with(&rest), "from {offset}");
@@ -226,7 +226,7 @@ fn a_put_that_fills_a_segment() {
 // Reads.
 
 #[test]
-fn cold_reads() {
+fn reads_from_the_bucket() {
     let five = text(&["a", "b", "c", "d", "e"]);
     let five: Vec<&str> = five.iter().map(String::as_str).collect();
     for (request, expected) in [

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use ::http::Method;
 use durable_streams::edge::route::{Route, route};
+use durable_streams::edge::target::Target;
 use durable_streams::object::effect::{Calling, Effect, Outcome as Ended};
 use durable_streams::object::fetch::{Fetch, Fetched, PendingRead};
 use durable_streams::object::links::Asking;
@@ -237,7 +238,7 @@ impl Family {
     /// Sends a request: the edge's part, and the object's up to where it waits.
     pub(crate) fn begin(&mut self, request: &Request) -> Begun {
         let method: Method = request.method.parse().unwrap();
-        let path = match route(&method, &request.url) {
+        let path = match route(&method, &Target::of(&request.url)) {
             Route::Forward(path) | Route::LongPoll(path) | Route::Sse(path) => path.as_str().to_owned(),
             Route::Reply(reply) => return answered(reply),
             Route::Preflight | Route::Health | Route::Orphans | Route::Listing => {

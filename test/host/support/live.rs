@@ -1,40 +1,112 @@
-//! Live readers: the edge's part in `src/cloudflare/worker/sse.rs` and `long_poll.rs`, without the platform, and the
-//! client behind it.
+//! Live readers: the edge's state machines (`src/edge/live/`) without the platform, and the client behind them.
 
-use durable_streams::edge::gate::{Bridge, Gate};
-use durable_streams::edge::route::live_url_from;
-use durable_streams::protocol::bridge::{CLOSE_CATCH_UP, FRAME_HEAD_BYTES};
-use durable_streams::protocol::offset::Offset;
+use std::cell::Cell;
+use std::rc::Rc;
+
+use durable_streams::edge::live::long_poll::{LongPoll as PollAtEdge, PollStep};
+use durable_streams::edge::live::sse::{SseEnds, SseResponse, SseStep};
+use durable_streams::edge::live::{Answered, Room};
+use durable_streams::edge::target::{LiveUrl, Target};
+use durable_streams::protocol::Millis;
+use durable_streams::protocol::bridge::FRAME_HEAD_BYTES;
+use durable_streams::protocol::sse::HEARTBEAT;
 
 use super::event_source::{self, Event};
 use super::http::{Request, Response};
 use super::sockets::SocketId;
 use super::world::{Outcome, World};
 
+/// Longer than any test takes.
+const FOR_EVER: Millis = 1 << 52;
+
+/// An SSE response that only its stream ends.
+const ENDLESS: SseEnds =
+    SseEnds { deadline: FOR_EVER, until: FOR_EVER, stall: FOR_EVER, cpu_limit: FOR_EVER / 1000 };
+
+/// The room that a client's unread events take, as far as the test leaves any.
+struct HostRoom {
+    left: Rc<Cell<usize>>,
+    taken: usize,
+}
+
+impl Room for HostRoom {
+    fn resize(&mut self, bytes: usize) -> bool {
+        let all = self.left.get() + self.taken;
+        if bytes <= all {
+            self.left.set(all - bytes);
+            self.taken = bytes;
+        }
+        bytes <= all
+    }
+
+    fn renew(&mut self) {}
+
+    fn release(&mut self) {
+        self.left.set(self.left.get() + self.taken);
+        self.taken = 0;
+    }
+}
+
 /// An SSE response and what has come through it.
 pub(crate) struct SseClient {
     request: Request,
-    bridge: Bridge,
-    source: Source,
+    /// `None`: the object's answer is all of it.
+    response: Option<SseResponse<HostRoom>>,
+    deadline: Millis,
     head: Response,
+    /// What the object answered last, if that was a part.
+    part: Option<Response>,
+    /// A socket, and how many of its frames were taken.
+    socket: Option<(SocketId, usize)>,
+    /// Until when the machine has it wait, if nothing happens.
+    waits: Option<Millis>,
+    /// Whether the client reads what is written.
+    pub(crate) reads: bool,
+    unread: usize,
+    /// What the isolate has left for unread events.
+    pub(crate) room: Rc<Cell<usize>>,
     /// What the client has received.
     pub(crate) text: Vec<u8>,
-}
-
-enum Source {
-    /// A bounded part of the catch-up, not passed on yet.
-    Part(Response),
-    /// A socket, and how many of its frames were taken.
-    Socket(SocketId, usize),
-    /// The response has ended.
-    Over,
 }
 
 impl SseClient {
     /// Connects; the answer, if it is no stream of events.
     pub(crate) fn connect(world: &mut World, request: Request) -> Result<SseClient, Response> {
-        let (source, head) = source(world, &request)?;
-        Ok(SseClient { request, bridge: Bridge::default(), source, head, text: Vec::new() })
+        SseClient::connect_within(world, request, ENDLESS)
+    }
+
+    /// Connects, for a response that ends.
+    pub(crate) fn connect_within(
+        world: &mut World,
+        request: Request,
+        ends: SseEnds,
+    ) -> Result<SseClient, Response> {
+        let (answered, source) = ask(world, &request);
+        let room = Rc::new(Cell::new(usize::MAX >> 1));
+        let taken = HostRoom { left: Rc::clone(&room), taken: 0 };
+        let (socket, part, head) = match source {
+            Outcome::Parked(socket, head) => (Some((socket, 0)), None, head),
+            Outcome::Answered(part) => (None, Some(part.clone()), part),
+        };
+        let response = SseResponse::begin(answered, ends, taken, world.now);
+        if response.is_none() && head.status != 200 {
+            return Err(head);
+        }
+        let (deadline, text) = (ends.deadline, Vec::new());
+        let (reads, unread) = (true, 0);
+        Ok(SseClient {
+            request,
+            response,
+            deadline,
+            head,
+            part,
+            socket,
+            waits: None,
+            reads,
+            unread,
+            room,
+            text,
+        })
     }
 
     /// Connects and takes all that is there.
@@ -50,77 +122,119 @@ impl SseClient {
         &self.head
     }
 
+    /// When the response ends, whatever happens.
+    pub(crate) fn deadline(&self) -> Millis {
+        self.deadline
+    }
+
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self.source, Source::Over)
+        self.response.as_ref().map_or(self.part.is_none(), SseResponse::is_over)
     }
 
     /// The socket it holds at this moment.
     pub(crate) fn socket(&self) -> Option<SocketId> {
-        match self.source {
-            Source::Socket(socket, _) => Some(socket),
-            Source::Part(_) | Source::Over => None,
-        }
+        self.socket.map(|(socket, _)| socket)
     }
 
-    /// Takes one part or frame; `false` when there is none.
+    /// Does one thing, and takes one part or frame at most; `false` when there is nothing to do now.
     pub(crate) fn step(&mut self, world: &mut World) -> bool {
-        match std::mem::replace(&mut self.source, Source::Over) {
-            Source::Over => false,
-            Source::Part(part) => {
-                self.text.extend_from_slice(&part.body);
-                self.bridge = Bridge { passed: Offset::parse(part.next()) };
-                if part.header("stream-closed").is_none() {
-                    self.ask_again(world);
+        let Some(response) = &mut self.response else {
+            let whole = self.part.take();
+            self.text.extend_from_slice(whole.as_ref().map_or(&[], |whole| &whole.body));
+            return whole.is_some();
+        };
+        // As the Worker does, it asks what is next only when it has waited or the machine waits no more.
+        let waits = self.waits.filter(|until| response.is_waiting() && world.now < *until);
+        let next = match (waits, self.socket) {
+            (Some(until), Some(_)) => SseStep::Listen(until),
+            (Some(until), None) => SseStep::Rest(until),
+            (None, _) => response.next(world.now),
+        };
+        self.waits = match next {
+            SseStep::Listen(until) | SseStep::Rest(until) => Some(until),
+            SseStep::Ask(_) | SseStep::PassOn | SseStep::Heartbeat | SseStep::End(_) => None,
+        };
+        match next {
+            SseStep::Ask(from) => {
+                self.let_go(world);
+                let mut request = self.request.clone();
+                if let Some(from) = from {
+                    request.headers.retain(|(name, _)| name != "last-event-id");
+                    request.url = LiveUrl::of(&Target::of(&request.url)).from(from);
                 }
+                let (answered, source) = ask(world, &request);
+                match source {
+                    Outcome::Parked(socket, _) => self.socket = Some((socket, 0)),
+                    Outcome::Answered(part) => self.part = Some(part),
+                }
+                self.tell(|response| response.answered(answered, world.now));
                 true
             }
-            Source::Socket(socket, taken) => match world.sockets.frame_at(socket, taken) {
-                Some(frame) => {
-                    self.source = Source::Socket(socket, taken + 1);
-                    self.take_frame(world, &frame);
-                    true
-                }
-                None => self.look_for_the_end(world, socket, taken),
-            },
-        }
-    }
-
-    fn take_frame(&mut self, world: &mut World, frame: &[u8]) {
-        match self.bridge.admit(&frame[..FRAME_HEAD_BYTES]) {
-            Gate::Pass => self.text.extend_from_slice(&frame[FRAME_HEAD_BYTES..]),
-            Gate::Skip => {}
-            Gate::Gap => {
-                self.disconnect(world);
-                self.ask_again(world);
+            SseStep::PassOn => {
+                let body = self.part.take().expect("the object answered with it").body;
+                self.text.extend_from_slice(&body);
+                let bytes = self.reads.then_some(body.len());
+                self.tell(|response| response.passed_on(bytes));
+                true
             }
-        }
-    }
-
-    fn look_for_the_end(&mut self, world: &mut World, socket: SocketId, taken: usize) -> bool {
-        match world.sockets.close_code(socket) {
-            None => {
-                self.source = Source::Socket(socket, taken);
+            SseStep::Listen(_) => self.listen(world),
+            SseStep::Heartbeat => {
+                self.write(HEARTBEAT);
+                true
+            }
+            SseStep::Rest(_) => {
+                self.let_go(world);
                 false
             }
-            Some(CLOSE_CATCH_UP) => {
-                world.sockets.drop_socket(socket);
-                self.ask_again(world);
-                true
-            }
-            Some(_) => {
-                world.sockets.drop_socket(socket);
-                true
+            SseStep::End(_) => {
+                self.let_go(world);
+                false
             }
         }
     }
 
-    fn ask_again(&mut self, world: &mut World) {
-        let Some(passed) = self.bridge.passed else { return };
-        let mut request = self.request.clone();
-        request.headers.retain(|(name, _)| name != "last-event-id");
-        request.url = live_url_from(&request.url, passed);
-        if let Ok((source, _)) = source(world, &request) {
-            self.source = source;
+    fn listen(&mut self, world: &World) -> bool {
+        let (socket, taken) = self.socket.expect("the object answered with one");
+        if let Some(frame) = world.sockets.frame_at(socket, taken) {
+            self.socket = Some((socket, taken + 1));
+            let (head, events) = frame.split_at(FRAME_HEAD_BYTES);
+            if self.tell(|response| response.frame(head, events.len())) {
+                self.write(events);
+            }
+        } else if let Some(code) = world.sockets.close_code(socket) {
+            self.tell(|response| response.closed(code));
+            self.let_go(world);
+        } else {
+            return false;
+        }
+        if self.is_over() {
+            self.let_go(world);
+        }
+        true
+    }
+
+    fn tell<T>(&mut self, tell: impl FnOnce(&mut SseResponse<HostRoom>) -> T) -> T {
+        tell(self.response.as_mut().expect("it goes on"))
+    }
+
+    fn write(&mut self, events: &[u8]) {
+        self.text.extend_from_slice(events);
+        self.unread += 1;
+        if self.reads {
+            self.read();
+        }
+    }
+
+    /// The client reads all that was written.
+    pub(crate) fn read(&mut self) {
+        for _ in 0..std::mem::take(&mut self.unread) {
+            self.tell(SseResponse::read);
+        }
+    }
+
+    fn let_go(&mut self, world: &World) {
+        if let Some((socket, _)) = self.socket.take() {
+            world.sockets.drop_socket(socket);
         }
     }
 
@@ -131,10 +245,10 @@ impl SseClient {
 
     /// The client goes away.
     pub(crate) fn disconnect(&mut self, world: &World) {
-        if let Some(socket) = self.socket() {
-            world.sockets.drop_socket(socket);
+        if let Some(response) = &mut self.response {
+            response.left();
         }
-        self.source = Source::Over;
+        self.let_go(world);
     }
 
     /// What was dispatched to the client so far.
@@ -162,33 +276,34 @@ impl SseClient {
     }
 }
 
-fn source(world: &mut World, request: &Request) -> Result<(Source, Response), Response> {
-    match world.send(request) {
-        Outcome::Parked(socket, head) => Ok((Source::Socket(socket, 0), head)),
-        Outcome::Answered(part) if part.status == 200 => Ok((Source::Part(part.clone()), part)),
-        Outcome::Answered(refused) => Err(refused),
-    }
+fn ask(world: &mut World, request: &Request) -> (Answered, Outcome) {
+    let outcome = world.send(request);
+    let (has_socket, head) = match &outcome {
+        Outcome::Parked(_, head) => (true, head),
+        Outcome::Answered(response) => (false, response),
+    };
+    let header = |name: &str| head.header(name).map(str::to_owned);
+    (Answered::of(head.status, has_socket, &header), outcome)
 }
 
 /// A long-poll that waits.
 pub(crate) struct LongPoll {
-    /// What the edge sends when a socket ends without the answer: the first request, from where it waits.
-    again: Request,
-    waits_at: Offset,
+    request: Request,
+    poll: PollAtEdge,
     socket: SocketId,
-    nothing_new: Response,
+    /// What the object answered last.
+    asked: Response,
 }
 
 impl LongPoll {
     /// Asks; the answer, if it comes at once.
     pub(crate) fn ask(world: &mut World, request: Request) -> Result<LongPoll, Response> {
-        match world.send(&request) {
-            Outcome::Answered(response) => Err(response),
-            Outcome::Parked(socket, nothing_new) => {
-                let waits_at = Offset::parse(nothing_new.next()).unwrap();
-                let again = Request { url: live_url_from(&request.url, waits_at), ..request };
-                Ok(LongPoll { again, waits_at, socket, nothing_new })
-            }
+        let (answered, source) = ask(world, &request);
+        let from = Target::of(&request.url).read_from();
+        match (PollAtEdge::begin(answered, from, FOR_EVER), source) {
+            (Some(poll), Outcome::Parked(socket, asked)) => Ok(LongPoll { request, poll, socket, asked }),
+            (_, Outcome::Answered(asked)) => Err(asked),
+            (None, Outcome::Parked(..)) => panic!("a socket comes with an offset"),
         }
     }
 
@@ -203,36 +318,53 @@ impl LongPoll {
     }
 
     pub(crate) fn waits_at(&self) -> String {
-        self.waits_at.to_string()
+        self.poll.waits_at().to_string()
     }
 
-    /// The answer, if it has come. A frame that does not begin where the client waits is no answer, and a socket
-    /// that ends without one makes the edge ask again.
+    /// The answer, if it has come.
     pub(crate) fn answer(&mut self, world: &mut World) -> Option<Response> {
-        let frame = world.sockets.frame_at(self.socket, 0);
-        let mut gate = Bridge { passed: Some(self.waits_at) };
-        if let Some(frame) = &frame
-            && gate.admit(&frame[..FRAME_HEAD_BYTES]) == Gate::Pass
-        {
-            world.sockets.drop_socket(self.socket);
-            return Some(Response::of_frame(frame));
-        }
-        if frame.is_none() {
-            world.sockets.close_code(self.socket)?;
-        }
-        world.sockets.drop_socket(self.socket);
-        match world.send(&self.again) {
-            Outcome::Answered(response) => Some(response),
-            Outcome::Parked(socket, nothing_new) => {
-                (self.socket, self.nothing_new) = (socket, nothing_new);
-                None
+        loop {
+            match self.poll.next() {
+                PollStep::Ask(offset) => {
+                    let url = LiveUrl::of(&Target::of(&self.request.url)).from(offset);
+                    let (answered, source) = ask(world, &Request { url, ..self.request.clone() });
+                    self.poll.answered(answered);
+                    self.asked = match source {
+                        Outcome::Parked(socket, head) => {
+                            self.socket = socket;
+                            head
+                        }
+                        Outcome::Answered(response) => response,
+                    };
+                }
+                PollStep::Wait(until) => {
+                    let frame = world.sockets.frame_at(self.socket, 0);
+                    let is_ended = frame.is_some() || world.sockets.close_code(self.socket).is_some();
+                    if !is_ended && until > world.now {
+                        return None;
+                    }
+                    world.sockets.drop_socket(self.socket);
+                    match frame {
+                        Some(frame) if self.poll.frame(&frame[..FRAME_HEAD_BYTES]) => {
+                            return Some(Response::of_frame(&frame));
+                        }
+                        Some(_) => {}
+                        None if is_ended => self.poll.ended(),
+                        None => self.poll.timed_out(),
+                    }
+                }
+                PollStep::Answer { .. } => return Some(self.asked.clone()),
+                PollStep::NothingNew => {
+                    return Some(Response { status: 204, ..self.asked.clone() });
+                }
             }
         }
     }
 
     /// Time is up.
-    pub(crate) fn time_out(self, world: &World) -> Response {
+    pub(crate) fn time_out(mut self, world: &mut World) -> Response {
         world.sockets.drop_socket(self.socket);
-        Response { status: 204, ..self.nothing_new }
+        self.poll.timed_out();
+        self.answer(world).unwrap()
     }
 }

@@ -4,9 +4,10 @@
 use std::path::Path;
 
 use ::http::Method;
-use durable_streams::edge::access::EdgeSettings;
 use durable_streams::edge::admin::Admin;
-use durable_streams::edge::route::{Route, route, stream_path};
+use durable_streams::edge::route::{Route, route};
+use durable_streams::edge::settings::EdgeSettings;
+use durable_streams::edge::target::{Target, stream_path};
 use durable_streams::object::effect::{Calling, Effect, Outcome as Ended};
 use durable_streams::object::fetch::Fetched;
 use durable_streams::object::producers::ProducerLimits;
@@ -490,7 +491,7 @@ impl World {
 
     fn send_unseen(&mut self, request: &Request) -> Outcome {
         let method: Method = request.method.parse().unwrap();
-        match route(&method, &request.url) {
+        match route(&method, &Target::of(&request.url)) {
             Route::Health => Outcome::Answered(Response::of_reply(Reply::health("open"))),
             Route::Preflight => {
                 let asked = request.headers.iter().find(|(name, _)| name == "access-control-request-headers");

@@ -15,10 +15,9 @@ const CYCLES_LEFT: [&[&str]; 5] = [
     &["src/edge/access.rs", "src/edge/cors.rs", "src/edge/project.rs"],
     &["src/storage/array.rs", "src/storage/chunk.rs", "src/storage/messages.rs", "src/storage/run.rs"],
     &[
+        "src/cloudflare/object/answering.rs",
         "src/cloudflare/object/chores.rs",
         "src/cloudflare/object/fetch.rs",
-        "src/cloudflare/object/forks.rs",
-        "src/cloudflare/object/inherit.rs",
         "src/cloudflare/object/mirror.rs",
         "src/cloudflare/object/sockets.rs",
         "src/cloudflare/object/stream_object.rs",
@@ -26,6 +25,7 @@ const CYCLES_LEFT: [&[&str]; 5] = [
     &[
         "src/object/ahead.rs",
         "src/object/alarm.rs",
+        "src/object/answering.rs",
         "src/object/ends.rs",
         "src/object/fetch.rs",
         "src/object/forks.rs",

@@ -264,11 +264,17 @@ fn tidy_status_codes_are_written_once() {
 /// against where the client is, or an announcement that was lost is a gap that nobody sees.
 #[test]
 fn tidy_live_readers_are_gated() {
-    for path in ["src/cloudflare/worker/sse.rs", "src/cloudflare/worker/long_poll.rs"] {
+    let gated = [
+        ("src/edge/live/sse.rs", ".admit("),
+        ("src/edge/live/long_poll.rs", ".admit("),
+        ("src/cloudflare/worker/sse_client.rs", "response.frame("),
+        ("src/cloudflare/worker/long_poll.rs", "poll.frame("),
+    ];
+    for (path, gate) in gated {
         let file = sources().into_iter().find(|file| file.path == path).unwrap();
         assert!(
-            file.code().contains(".admit("),
-            "{path} passes frames on without holding them against the gate"
+            file.code().contains(gate),
+            "{path} passes frames on without holding them against the gate: {gate}"
         );
     }
 }

@@ -1,0 +1,333 @@
+//! What becomes of a request, decided in one place: by its head, what the deployment chose, what is known of projects and
+//! keys, and the time. Who has to learn something first learns it and has the request decided again.
+
+use http::Method;
+
+use super::access::Access;
+use super::admin::Admin;
+use super::auth::{Credential, Source, Weighed, weigh};
+use super::collapse::Reader;
+use super::grant::Grant;
+use super::host;
+use super::keyring::{Check, Keyring};
+use super::listing::Listing;
+use super::route::{Route, route};
+use super::target::Target;
+use crate::protocol::Millis;
+use crate::protocol::fork::source_path;
+use crate::protocol::names::header;
+use crate::protocol::orphans::OrphansQuery;
+use crate::protocol::path::StreamPath;
+use crate::protocol::refusal::Refusal;
+use crate::protocol::reply::Reply;
+
+/// What a deployment chose.
+pub struct Rules {
+    pub access: Access,
+    pub admin: Admin,
+    /// Whether requests are counted.
+    pub is_limited: bool,
+    /// Whether strangers read nothing, not even public streams.
+    pub hides_public: bool,
+    /// Whether there are registries, and so listings.
+    pub lists: bool,
+}
+
+/// The head of a request.
+pub struct Head<'r> {
+    pub method: &'r Method,
+    pub target: &'r Target<'r>,
+    pub known: Known<'r>,
+}
+
+/// What is known of it besides.
+pub enum Known<'r> {
+    /// `Authorization`, and that its `Host` is right: enough for most requests, which must not cost more.
+    Authorization(Option<&'r str>),
+    All {
+        header: &'r dyn Fn(&str) -> Option<String>,
+        /// Whether a URL can be made of a `Host`.
+        is_host: &'r dyn Fn(&str) -> bool,
+        /// The other end of the connection.
+        peer: &'r dyn Fn() -> Option<String>,
+    },
+}
+
+/// What becomes of a request, and towards which limit it counts before that.
+pub struct Admission {
+    pub counts: Counts,
+    pub decision: Decision,
+}
+
+/// Towards which limit a request counts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Counts {
+    None,
+    /// That of its address: it has no valid token.
+    Address,
+    /// That of its token, which allows it.
+    Token(String),
+}
+
+/// What becomes of a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// It goes to its stream.
+    Forward(Forward),
+    /// It is answered on the spot.
+    Reply(Reply),
+    Listing(Listing),
+    Orphans(OrphansQuery),
+    /// Something has to be learnt first, perhaps for this token.
+    Learn {
+        check: Check,
+        token: String,
+    },
+    /// All of its head has to be known.
+    Look,
+}
+
+/// A request that goes to its stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Forward {
+    pub kind: ReadKind,
+    pub path: StreamPath,
+    /// Where its token was.
+    pub source: Source,
+    /// As whom it reads.
+    pub reader: Reader,
+    /// When what its token allows ends, and so whatever is live.
+    pub until: Option<Millis>,
+    /// Who may read public streams only, and what they are told about others.
+    pub stranger: Option<Refusal>,
+    /// Whether its token may not read the stream, so that it must not learn the reader key.
+    pub hides_key: bool,
+}
+
+impl Forward {
+    /// Whether the object gets the request as it came, and the client the answer as it comes.
+    pub fn is_as_it_came(&self) -> bool {
+        self.goes_as_it_came() && !self.hides_key
+    }
+
+    /// Whether the object gets the request as it came.
+    pub fn goes_as_it_came(&self) -> bool {
+        let is_plain = self.kind == ReadKind::Plain && self.stranger.is_none();
+        is_plain && matches!(self.source, Source::None | Source::Header)
+    }
+}
+
+/// How an answer comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadKind {
+    Plain,
+    LongPoll,
+    Sse,
+}
+
+impl Rules {
+    /// Decides a request. Without `may_learn`, what is not known counts as not to be had.
+    pub fn admit(&self, keyring: &Keyring, head: &Head<'_>, may_learn: bool, now: Millis) -> Admission {
+        let mut deciding = Deciding { rules: self, keyring, head, may_learn, now, counts: Counts::None };
+        let decision = deciding.decide().unwrap_or_else(|undecided| match undecided {
+            Undecided::Refused(refusal) => Decision::Reply(Reply::refused(&refusal)),
+            Undecided::Learn { check, token } => Decision::Learn { check, token },
+            Undecided::Look => Decision::Look,
+        });
+        Admission { counts: deciding.counts, decision }
+    }
+
+    /// As whom those read who are let in.
+    pub fn reader(&self) -> Reader {
+        if self.access.is_open() { Reader::Anyone } else { Reader::Holder }
+    }
+}
+
+/// Why a request is not let in, or not yet.
+enum Undecided {
+    Refused(Refusal),
+    Learn { check: Check, token: String },
+    Look,
+}
+
+impl From<Refusal> for Undecided {
+    fn from(refusal: Refusal) -> Undecided {
+        Undecided::Refused(refusal)
+    }
+}
+
+struct Deciding<'d> {
+    rules: &'d Rules,
+    keyring: &'d Keyring,
+    head: &'d Head<'d>,
+    may_learn: bool,
+    now: Millis,
+    counts: Counts,
+}
+
+impl Deciding<'_> {
+    fn decide(&mut self) -> Result<Decision, Undecided> {
+        // A page sees why its request is refused only if the preflight of it is not.
+        if *self.head.method == Method::OPTIONS {
+            let preflight = Decision::Reply(Reply::preflight(self.header(header::REQUEST_HEADERS)?));
+            return if self.serve().is_ok() { self.with_origins(preflight) } else { Ok(preflight) };
+        }
+        self.serve()?;
+        let decided = match self.route() {
+            Err(Undecided::Refused(refusal)) => Decision::Reply(Reply::refused(&refusal)),
+            decided => decided?,
+        };
+        let goes_on = matches!(&decided, Decision::Forward(forward) if forward.is_as_it_came());
+        if goes_on { Ok(decided) } else { self.with_origins(decided) }
+    }
+
+    /// Whether anything is answered. Only what nobody guards looks at where a request comes from.
+    fn serve(&self) -> Result<(), Undecided> {
+        if let Known::All { header, is_host, .. } = self.head.known {
+            host::check(header(header::HOST).as_deref(), is_host)?;
+        }
+        let access = &self.rules.access;
+        let (ray, peer) = match access {
+            Access::Open { everywhere: false } => (self.header(header::RAY)?, self.peer()?),
+            Access::Open { .. } | Access::Locked { .. } | Access::Token(_) | Access::Projects(_) => {
+                (None, None)
+            }
+        };
+        Ok(access.serve(self.head.target.url, ray.as_deref(), peer.as_deref())?)
+    }
+
+    fn route(&mut self) -> Result<Decision, Undecided> {
+        match route(self.head.method, self.head.target) {
+            Route::Preflight => Ok(Decision::Reply(Reply::preflight(self.header(header::REQUEST_HEADERS)?))),
+            Route::Health => Ok(Decision::Reply(Reply::health(self.rules.access.mode()))),
+            Route::Reply(answer) => Ok(Decision::Reply(answer)),
+            Route::Listing => self.listing(),
+            Route::Orphans => {
+                // The token may be a guess.
+                self.count(Counts::Address);
+                let authorization = self.header(header::AUTHORIZATION)?;
+                let Head { method, target, .. } = self.head;
+                let ask = self.rules.admin.orphans(method, target.url, authorization.as_deref())?;
+                Ok(Decision::Orphans(ask))
+            }
+            Route::Forward(path) => self.forward(ReadKind::Plain, path),
+            Route::LongPoll(path) => self.forward(ReadKind::LongPoll, path),
+            Route::Sse(path) => self.forward(ReadKind::Sse, path),
+        }
+    }
+
+    /// A page of the streams there are, for whoever may list them.
+    fn listing(&mut self) -> Result<Decision, Undecided> {
+        let authorization =
+            if self.rules.access.is_open() { None } else { self.header(header::AUTHORIZATION)? };
+        let credential = Credential::of_listing(authorization.as_deref());
+        let granted = self.weigh(&credential)?;
+        self.count_by(&granted, &credential);
+        let listing = Listing::of(&granted?, self.head.target.url)?;
+        if !self.rules.lists {
+            let what = "a registry, with REGISTRY_STREAM off,";
+            return Err(Refusal::NotImplemented { what }.into());
+        }
+        Ok(Decision::Listing(listing))
+    }
+
+    fn forward(&mut self, kind: ReadKind, path: StreamPath) -> Result<Decision, Undecided> {
+        let method = self.head.method;
+        let credential = self.credential()?;
+        let granted = self.weigh(&credential)?;
+        let granted = granted.and_then(|grant| grant.allow(method, &path).map(|()| grant));
+        self.count_by(&granted, &credential);
+        let source = credential.source;
+        let grant = match granted {
+            Ok(grant) => grant,
+            Err(refusal) if method.is_safe() && !self.rules.hides_public => {
+                let (reader, stranger) = (Reader::Stranger, Some(refusal));
+                let until = None;
+                let stranger = Forward { kind, path, source, reader, until, stranger, hides_key: false };
+                return Ok(Decision::Forward(stranger));
+            }
+            Err(refusal) => return Err(refusal.into()),
+        };
+        let mut hides_key = false;
+        if *method == Method::PUT && grant.project.is_some() {
+            if let Some(source) = self.header(header::STREAM_FORKED_FROM)? {
+                // Whoever forks a stream reads it.
+                grant.allow(&Method::GET, &source_path(&source)?)?;
+            }
+            hides_key = grant.allow(&Method::GET, &path).is_err();
+        }
+        let (reader, until) = (self.rules.reader(), grant.expires_at);
+        Ok(Decision::Forward(Forward { kind, path, source, reader, until, stranger: None, hides_key }))
+    }
+
+    /// A request's token. In open mode none matters; one in the URL still keeps the answer out of caches.
+    fn credential(&self) -> Result<Credential, Undecided> {
+        let Head { method, target, .. } = self.head;
+        let is_open = self.rules.access.is_open();
+        if is_open && !method.is_safe() {
+            return Ok(Credential::none());
+        }
+        let authorization = if is_open { None } else { self.header(header::AUTHORIZATION)? };
+        let in_query = target.token()?;
+        // It is looked at for reads without another token alone.
+        let may_be_cookie = !is_open && method.is_safe() && authorization.is_none() && in_query.is_none();
+        let cookie = if may_be_cookie { self.header(header::COOKIE)? } else { None };
+        Ok(Credential::of(method, in_query, authorization.as_deref(), cookie.as_deref())?)
+    }
+
+    /// What a token is worth, if that is known.
+    fn weigh(&self, credential: &Credential) -> Result<Result<Grant, Refusal>, Undecided> {
+        match weigh(&self.rules.access, self.keyring, credential, self.now) {
+            Weighed::Granted(grant) => Ok(Ok(grant)),
+            Weighed::Refused(refusal) => Ok(Err(refusal)),
+            Weighed::Pending(Check::Unavailable) => Ok(Err(Refusal::KeysUnavailable)),
+            Weighed::Pending(_) if !self.may_learn => Ok(Err(Refusal::KeysUnavailable)),
+            Weighed::Pending(check) => {
+                let token = credential.token.clone().unwrap_or_default();
+                Err(Undecided::Learn { check, token })
+            }
+        }
+    }
+
+    /// The same, once it is known which sites' scripts may see the answer. What goes as it came does not wait for that.
+    fn with_origins(&self, decided: Decision) -> Result<Decision, Undecided> {
+        let Access::Projects(projects) = &self.rules.access else { return Ok(decided) };
+        let Some(project) = self.head.target.project_named().filter(|_| self.may_learn) else {
+            return Ok(decided);
+        };
+        if let Err(check @ Check::NeedsProject(_)) = self.keyring.project(projects, &project, self.now)
+            && self.header(header::ORIGIN)?.is_some()
+        {
+            return Err(Undecided::Learn { check, token: String::new() });
+        }
+        Ok(decided)
+    }
+
+    /// Counts a request by its token, if that is valid and allows it, or else by its address. In open mode no token says
+    /// anything.
+    fn count_by(&mut self, granted: &Result<Grant, Refusal>, credential: &Credential) {
+        let token = credential.token.as_ref().filter(|_| granted.is_ok() && !self.rules.access.is_open());
+        self.count(token.map_or(Counts::Address, |token| Counts::Token(token.clone())));
+    }
+
+    fn count(&mut self, counts: Counts) {
+        if self.rules.is_limited {
+            self.counts = counts;
+        }
+    }
+
+    fn header(&self, name: &str) -> Result<Option<String>, Undecided> {
+        match self.head.known {
+            Known::All { header, .. } => Ok(header(name)),
+            Known::Authorization(given) if name == header::AUTHORIZATION => Ok(given.map(str::to_owned)),
+            Known::Authorization(_) => Err(Undecided::Look),
+        }
+    }
+
+    fn peer(&self) -> Result<Option<String>, Undecided> {
+        match self.head.known {
+            Known::All { peer, .. } => Ok(peer()),
+            Known::Authorization(_) => Err(Undecided::Look),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What a deployment sets of who may do what, as text.
+
+/// The variables, secrets and bindings of a deployment by their names.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct EdgeSettings {
+    /// `ALLOW_OPEN`.
+    pub allow_open: Option<String>,
+    /// `AUTH_TOKEN`.
+    pub auth_token: Option<String>,
+    /// `ADMIN_TOKEN`.
+    pub admin_token: Option<String>,
+    /// `PROJECT_KEYS`.
+    pub project_keys: Option<String>,
+    /// Whether there is a KV namespace `PROJECTS`.
+    pub has_registry: bool,
+    /// `CORS_ORIGINS`.
+    pub cors_origins: Option<String>,
+    /// `CORS_CREDENTIALS`.
+    pub cors_credentials: Option<String>,
+}

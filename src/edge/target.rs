@@ -1,0 +1,135 @@
+//! A request's URL, taken apart once. The path that is checked here is the path that is served.
+
+use crate::protocol::command::Query;
+use crate::protocol::listing::ListQuery;
+use crate::protocol::names::{LISTING_PATH, STREAM_PREFIX, query};
+use crate::protocol::offset::{Offset, ReadFrom};
+use crate::protocol::path::StreamPath;
+use crate::protocol::refusal::Refusal;
+
+/// An absolute URL, with its query read.
+pub struct Target<'u> {
+    pub url: &'u str,
+    /// Its path, escapes and all.
+    pub path: &'u str,
+    query: Result<Query, Refusal>,
+}
+
+impl<'u> Target<'u> {
+    pub fn of(url: &'u str) -> Target<'u> {
+        Target { url, path: path_of(url), query: Query::parse(url) }
+    }
+
+    /// Its parameters; it is refused if one is given twice.
+    pub fn query(&self) -> Result<&Query, Refusal> {
+        self.query.as_ref().map_err(Clone::clone)
+    }
+
+    /// The token in its query. Other parameters than a read's are not looked at where there can be none.
+    pub fn token(&self) -> Result<Option<&str>, Refusal> {
+        let may_have_token = self
+            .url
+            .split_once('?')
+            .is_some_and(|(_, query)| query.contains(query::TOKEN) || query.contains('%'));
+        if may_have_token { Ok(self.query()?.token.as_deref()) } else { Ok(None) }
+    }
+
+    /// Where a read begins, if it says so.
+    pub fn read_from(&self) -> Option<ReadFrom> {
+        ReadFrom::parse(self.query.as_ref().ok()?.offset.as_deref()?)
+    }
+
+    /// The URL before its query.
+    pub(super) fn base(&self) -> &'u str {
+        self.url.split(['?', '#']).next().unwrap_or(self.url)
+    }
+
+    /// The URL without its token: that is the edge's, and would be a secret in whatever repeats the URL.
+    pub fn url_without_token(&self) -> String {
+        let Some((base, all)) = self.url.split_once('?') else { return self.url.to_owned() };
+        let all = all.split('#').next().unwrap_or_default();
+        let others = form_urlencoded::parse(all.as_bytes()).filter(|(name, _)| name != query::TOKEN);
+        with_query(base, |parameters| {
+            parameters.extend_pairs(others);
+        })
+    }
+
+    /// The project that it names, if it names one: by a stream's path, whatever is wrong with the rest of that, or by what
+    /// is listed.
+    pub fn project_named(&self) -> Option<String> {
+        if self.path == LISTING_PATH {
+            // The beginning of a name is no project's.
+            let prefix = ListQuery::parse(self.url).ok()?.prefix;
+            return prefix.split_once('/').map(|(project, _)| project.to_owned());
+        }
+        let path = StreamPath::in_url(self.path)?;
+        let parsed = StreamPath::parse(path)
+            .or_else(|_| StreamPath::parse(path.split('/').next().unwrap_or_default()));
+        parsed.ok().map(|path| path.project().to_owned())
+    }
+}
+
+/// The URL at which a live read goes on, when it does so in another request to the object.
+#[derive(Clone)]
+pub struct LiveUrl {
+    base: String,
+    query: Query,
+}
+
+impl LiveUrl {
+    pub fn of(target: &Target<'_>) -> LiveUrl {
+        LiveUrl { base: target.base().to_owned(), query: target.query().cloned().unwrap_or_default() }
+    }
+
+    /// From an offset, not from `now`, which has moved.
+    pub fn from(&self, from: Offset) -> String {
+        let Query { live, cursor, reader_key, .. } = &self.query;
+        let given = [
+            (query::CURSOR, cursor.as_deref()),
+            (query::LIVE, live.as_deref()),
+            (query::OFFSET, Some(&*from.to_string())),
+            (query::READER_KEY, reader_key.as_deref()),
+        ];
+        with_query(&self.base, |parameters| {
+            parameters.extend_pairs(given.iter().filter_map(|(name, value)| Some((name, value.as_ref()?))));
+        })
+    }
+}
+
+/// A URL with these parameters.
+pub(super) fn with_query(
+    base: &str,
+    fill: impl FnOnce(&mut form_urlencoded::Serializer<'static, String>),
+) -> String {
+    let mut parameters = form_urlencoded::Serializer::for_suffix(format!("{base}?"), base.len() + 1);
+    fill(&mut parameters);
+    parameters.finish()
+}
+
+/// The normalised path of the stream that a URL names, if it names one.
+pub fn stream_path(url: &str) -> Option<String> {
+    let path = StreamPath::parse(StreamPath::in_url(path_of(url))?).ok()?;
+    Some(path.as_str().to_owned())
+}
+
+/// The same URL in the first form of a stream's, if it has another one. Objects see the first form only, since one of the
+/// build before would take a URL in another for that of no stream. What names no stream stays as it is, to be refused.
+pub fn in_first_form(url: &str) -> Option<String> {
+    let (origin, target) = split_at_path(url);
+    if target.starts_with(STREAM_PREFIX) {
+        return None;
+    }
+    stream_path(url)?;
+    Some(format!("{origin}{STREAM_PREFIX}{}", StreamPath::in_url(target)?))
+}
+
+fn path_of(url: &str) -> &str {
+    let (_, target) = split_at_path(url);
+    target.split(['?', '#']).next().filter(|path| !path.is_empty()).unwrap_or("/")
+}
+
+/// The scheme and host of an absolute URL, and all that follows.
+fn split_at_path(url: &str) -> (&str, &str) {
+    let host_at = url.find("://").map_or(0, |at| at + "://".len());
+    url.split_at(url[host_at..].find('/').map_or(url.len(), |at| host_at + at))
+}

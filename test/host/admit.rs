@@ -1,0 +1,198 @@
+//! What becomes of a request at the edge, by all of its head and by the little of it that the fast path knows.
+
+use std::rc::Rc;
+
+use ::http::Method;
+use durable_streams::edge::access::Access;
+use durable_streams::edge::admin::Admin;
+use durable_streams::edge::admit::{Admission, Counts, Decision, Head, Known, ReadKind, Rules};
+use durable_streams::edge::auth::Source;
+use durable_streams::edge::host::is_authority;
+use durable_streams::edge::keyring::{Keyring, Learnt};
+use durable_streams::edge::project::Project;
+use durable_streams::edge::settings::EdgeSettings;
+use durable_streams::edge::target::Target;
+use durable_streams::protocol::Millis;
+
+const NOW: Millis = 1_893_456_000_000;
+const TOKEN: &str = "a-token-of-32-characters-and-so-";
+const PROJECT: &str = r#"{ "keys": [{ "kty": "oct", "k": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }] }"#;
+
+fn rules(mode: &str) -> Rules {
+    let some = |text: &str| Some(text.to_owned());
+    let none = EdgeSettings { admin_token: some(TOKEN), ..EdgeSettings::default() };
+    let settings = match mode {
+        "open" => EdgeSettings { allow_open: some("1"), ..none },
+        "local" => none,
+        "token" => EdgeSettings { auth_token: some(TOKEN), ..none },
+        "projects" => EdgeSettings { has_registry: true, ..none },
+        _ => EdgeSettings { allow_open: some("perhaps"), ..none },
+    };
+    let (access, admin) = (Access::of(&settings), Admin::of(&settings));
+    Rules { access, admin, is_limited: false, hides_public: true, lists: true }
+}
+
+/// A request as `GET <url> | name: value | ...`, held against all of its head.
+fn admit(rules: &Rules, keyring: &Keyring, request: &str) -> Admission {
+    let (method, target, headers) = parts(request);
+    let header =
+        |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let known = Known::All { header: &header, is_host: &is_authority, peer: &|| header("peer") };
+    rules.admit(keyring, &Head { method: &method, target: &Target::of(target), known }, true, NOW)
+}
+
+fn parts(request: &str) -> (Method, &str, Vec<(&str, &str)>) {
+    let mut parts = request.split(" | ");
+    let (method, url) = parts.next().unwrap().split_once(' ').unwrap();
+    (method.parse().unwrap(), url, parts.map(|line| line.split_once(": ").unwrap()).collect())
+}
+
+/// In a word, or the status of the answer.
+fn word(decision: &Decision) -> String {
+    match decision {
+        Decision::Forward(forward) if forward.is_as_it_came() => "as it came".to_owned(),
+        Decision::Forward(forward) if forward.stranger.is_some() => "as a stranger's".to_owned(),
+        Decision::Forward(forward) => match (forward.kind, forward.source) {
+            (ReadKind::Plain, source) => format!("plain, token in {source:?}"),
+            (kind, Source::None | Source::Header) => format!("{kind:?}"),
+            (kind, source) => format!("{kind:?}, token in {source:?}"),
+        },
+        Decision::Reply(reply) => reply.status.as_u16().to_string(),
+        Decision::Listing(_) => "listing".to_owned(),
+        Decision::Orphans(_) => "orphans".to_owned(),
+        Decision::Learn { .. } => "learn".to_owned(),
+        Decision::Look => "look".to_owned(),
+    }
+}
+
+/// Mode, request, decision, and whether the fast path comes to the same.
+const REQUESTS: [(&str, &str, &str, bool); 39] = [
+    ("open", "POST http://x/v1/stream/a", "as it came", true),
+    ("open", "GET http://x/v1/stream/a?offset=%30", "as it came", true),
+    ("open", "GET http://x/v1/stream/a | cookie: stream-token=t", "as it came", true),
+    ("open", "GET http://x/v1/stream/a?token=t", "plain, token in Query", true),
+    ("open", "GET http://x/v1/stream/a?offset=now&live=sse", "Sse", true),
+    ("open", "GET http://x/v1/stream/a?offset=now&live=long-poll", "LongPoll", true),
+    ("open", "GET http://x/v1/stream/a | host: a b", "400", false),
+    ("open", "OPTIONS http://x/v1/stream/a | host: a b", "204", false),
+    ("open", "PATCH http://x/v1/stream/a", "405", true),
+    ("open", "GET http://x/health", "200", true),
+    ("open", "GET http://x/v1/streams", "listing", true),
+    ("open", "GET http://x/v1/streams?limit=x", "400", true),
+    ("open", "GET http://x/nowhere", "404", true),
+    ("local", "POST http://localhost/v1/stream/a", "as it came", false),
+    ("local", "POST http://localhost/v1/stream/a | peer: 192.0.2.1:1", "503", false),
+    ("local", "POST http://localhost/v1/stream/a | cf-ray: 1", "503", false),
+    ("local", "POST http://x/v1/stream/a", "503", false),
+    ("locked", "POST http://x/v1/stream/a", "503", true),
+    ("locked", "GET http://x/health", "503", true),
+    ("locked", "OPTIONS http://x/health", "204", false),
+    ("token", "POST http://x/v1/stream/a | {bearer}", "as it came", true),
+    ("token", "PUT http://x/v1/stream/a | {bearer} | stream-forked-from: /v1/stream/b", "as it came", true),
+    ("token", "POST http://x/v1/stream/a", "401", true),
+    ("token", "GET http://x/v1/stream/a", "401", false),
+    ("token", "GET http://x/v1/stream/a | cookie: stream-token={token}", "plain, token in Cookie", false),
+    ("token", "POST http://x/v1/stream/a | cookie: stream-token={token}", "401", true),
+    ("token", "GET http://x/v1/stream/a?token={token}", "plain, token in Query", true),
+    ("token", "GET http://x/v1/stream/a?token={token} | {bearer}", "400", true),
+    ("token", "POST http://x/v1/stream/a?token={token}", "400", true),
+    ("token", "GET http://x/v1/stream/a?offset=now&live=sse&token={token}", "Sse, token in Query", true),
+    ("token", "GET http://x/v1/streams | {bearer}", "listing", true),
+    ("token", "GET http://x/v1/streams?token={token}", "401", true),
+    ("token", "POST http://x/v1/admin/orphans | {bearer}", "orphans", true),
+    ("token", "POST http://x/v1/admin/orphans", "401", true),
+    // Whose scripts may see an answer has to be known, but for one that goes as it came.
+    ("projects", "POST http://x/v1/stream/a/b", "401", true),
+    ("projects", "POST http://x/v1/stream/a/b | origin: https://app.example", "learn", false),
+    ("projects", "OPTIONS http://x/v1/stream/a/b | origin: https://app.example", "learn", false),
+    ("projects", "OPTIONS http://x/v1/stream/a/b | host: a b | origin: https://app.example", "204", false),
+    ("projects", "GET http://x/health | origin: https://app.example", "200", true),
+];
+
+#[test]
+fn what_becomes_of_requests() {
+    let bearer = format!("authorization: Bearer {TOKEN}");
+    let mut agree = 0;
+    for (mode, request, expected, is_fast) in REQUESTS {
+        let request = request.replace("{bearer}", &bearer).replace("{token}", TOKEN);
+        let (rules, keyring) = (rules(mode), Keyring::new(mode == "projects"));
+        let Admission { counts, decision } = admit(&rules, &keyring, &request);
+        assert_eq!((word(&decision), counts), (expected.to_owned(), Counts::None), "{mode}: {request}");
+        let (method, target, headers) = parts(&request);
+        let authorization =
+            headers.iter().find(|(name, _)| *name == "authorization").map(|(_, value)| *value);
+        let known = Known::Authorization(authorization);
+        let head = Head { method: &method, target: &Target::of(target), known };
+        let fast = rules.admit(&keyring, &head, true, NOW).decision;
+        let is_same = fast == decision;
+        if is_fast && mode != "projects" {
+            assert!(is_same, "{mode}: {request}: {fast:?}");
+        } else if fast != Decision::Look {
+            // What the fast path does not look at never makes it let more through.
+            assert!(
+                is_same || headers.iter().any(|(name, _)| *name == "host"),
+                "{mode}: {request}: {fast:?}"
+            );
+        }
+        agree += usize::from(is_same);
+    }
+    assert!(agree > 20, "the fast path decides most: {agree}");
+}
+
+/// Each request counts once: by its token if that allows it, else by its address.
+#[test]
+fn what_counts() {
+    let bearer = format!("authorization: Bearer {TOKEN}");
+    let by_token = Counts::Token(TOKEN.to_owned());
+    for (mode, request, expected) in [
+        ("open", format!("POST http://x/v1/stream/a | {bearer}"), Counts::Address),
+        ("token", format!("POST http://x/v1/stream/a | {bearer}"), by_token.clone()),
+        ("token", format!("GET http://x/v1/streams | {bearer}"), by_token.clone()),
+        ("token", format!("GET http://x/v1/streams?limit=x | {bearer}"), by_token),
+        ("token", "POST http://x/v1/stream/a | authorization: Bearer guess".to_owned(), Counts::Address),
+        ("token", format!("POST http://x/v1/admin/orphans | {bearer}"), Counts::Address),
+        ("token", "POST http://x/v1/admin/orphans".to_owned(), Counts::Address),
+        ("token", "GET http://x/health".to_owned(), Counts::None),
+        ("token", "OPTIONS http://x/v1/stream/a".to_owned(), Counts::None),
+        ("token", "GET http://x/v1/stream/a//b".to_owned(), Counts::None),
+    ] {
+        let rules = Rules { is_limited: true, ..rules(mode) };
+        assert_eq!(admit(&rules, &Keyring::new(false), &request).counts, expected, "{mode}: {request}");
+    }
+}
+
+/// Where strangers may read public streams, a read without a token that is worth anything goes on as theirs; a write does not.
+#[test]
+fn strangers_read() {
+    let rules = Rules { hides_public: false, ..rules("token") };
+    for (request, expected) in [
+        ("GET http://x/v1/stream/a", "as a stranger's"),
+        ("HEAD http://x/v1/stream/a | authorization: Bearer guess", "as a stranger's"),
+        ("GET http://x/v1/stream/a?offset=now&live=sse", "as a stranger's"),
+        ("POST http://x/v1/stream/a", "401"),
+    ] {
+        assert_eq!(word(&admit(&rules, &Keyring::new(false), request).decision), expected, "{request}");
+    }
+}
+
+/// What is learnt once is known, and what cannot be learnt is not asked for for ever.
+#[test]
+fn learning_ends() {
+    let rules = rules("projects");
+    let request = "POST http://x/v1/stream/a/b | origin: https://app.example";
+    let mut keyring = Keyring::new(true);
+    assert_eq!(word(&admit(&rules, &keyring, request).decision), "learn");
+    keyring.learn_project("a", Learnt::Failed, NOW);
+    assert_eq!(word(&admit(&rules, &keyring, request).decision), "401");
+    let mut keyring = Keyring::new(true);
+    keyring.learn_project("a", Learnt::Found(Rc::new(Project::parse(PROJECT).unwrap())), NOW);
+    assert_eq!(word(&admit(&rules, &keyring, request).decision), "401");
+    // Without a place to learn from, nothing is known.
+    let (method, url, headers) = parts(request);
+    let header =
+        |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let known = Known::All { header: &header, is_host: &is_authority, peer: &|| None };
+    let head = Head { method: &method, target: &Target::of(url), known };
+    let decision = rules.admit(&Keyring::new(true), &head, false, NOW).decision;
+    assert_eq!(word(&decision), "401");
+}
