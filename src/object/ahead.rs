@@ -3,13 +3,12 @@
 
 use std::cell::Cell;
 
-use super::Object;
 use crate::protocol::content_type::Format;
 use crate::protocol::offset::Offset;
 use crate::storage::messages::is_one_row;
 use crate::storage::segment_file::Writer;
+use crate::stream::Stream;
 use crate::stream::content::Content;
-use crate::stream::{Life, Stream};
 
 /// How many bytes all objects of an isolate have encoded ahead; what would be more is left to be read.
 pub const AHEAD_MAX_BYTES: usize = 16 << 20;
@@ -20,7 +19,7 @@ thread_local! {
 
 /// A segment from its first message to some other. Its offsets are no other life's.
 #[derive(Debug)]
-pub(super) struct Ahead {
+struct Ahead {
     /// Where the next message belongs.
     next: Offset,
     writer: Writer,
@@ -57,26 +56,24 @@ impl Ahead {
         true
     }
 
-    /// Takes the one of a segment that ends there, if it has all of it, and drops what is older.
-    pub(super) fn take_whole(known: [&mut Option<Ahead>; 2], end: Offset) -> Option<Writer> {
-        let due =
-            known.into_iter().filter_map(|one| one.take_if(|one| one.next.segment <= end.segment)).last()?;
-        (due.next == end).then(|| due.into_writer())
-    }
-
     fn into_writer(mut self) -> Writer {
         std::mem::take(&mut self.writer)
     }
 }
 
-impl Object {
-    /// An append was stored.
-    pub(super) fn encode_ahead(&mut self, at: Offset, content: &Content<'_>) {
-        let Some(Life::Live(stream)) = &self.life else { return };
-        if self.settings.segments.is_none() || content.span == 0 {
-            return;
-        }
-        let known = self.ahead.take().filter(|known| known.next == at);
+/// What is encoded of one stream.
+#[derive(Debug, Default)]
+pub(super) struct EncodedAhead {
+    /// Of the tail's segment.
+    tail: Option<Ahead>,
+    /// Of the oldest that is sealed; the next ones, which are sealed before the first is on its way, are read.
+    sealed: Option<Ahead>,
+}
+
+impl EncodedAhead {
+    /// Follows an append that was stored.
+    pub(super) fn follow(&mut self, stream: &Stream, at: Offset, content: &Content<'_>) {
+        let known = self.tail.take().filter(|known| known.next == at);
         let begun =
             known.or_else(|| (at == stream.segment_start(at.segment)).then(|| Ahead::new(stream, at)));
         let format = stream.content_type.format();
@@ -84,10 +81,17 @@ impl Object {
             return;
         };
         if stream.tail.segment == at.segment {
-            self.ahead = Some(ahead);
-        } else if self.sealed_ahead.is_none() {
-            // Those that are sealed before the first is on its way are read.
-            self.sealed_ahead = Some(ahead);
+            self.tail = Some(ahead);
+        } else if self.sealed.is_none() {
+            self.sealed = Some(ahead);
         }
+    }
+
+    /// Gives away the segment that ends there, if all of it is here, and drops what is older.
+    pub(super) fn take_whole(&mut self, end: Offset) -> Option<Writer> {
+        let known = [&mut self.sealed, &mut self.tail];
+        let due =
+            known.into_iter().filter_map(|one| one.take_if(|one| one.next.segment <= end.segment)).last()?;
+        (due.next == end).then(|| due.into_writer())
     }
 }

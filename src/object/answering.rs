@@ -1,23 +1,12 @@
 //! What an object answers to the calls of other objects and of the Worker. Each answer is one synchronous step.
 
 use super::live::Sockets;
-use super::{Object, Ports};
+use super::ports::Ports;
+use super::said::Said;
+use super::state::Object;
 use crate::protocol::Millis;
 use crate::protocol::call::{Answered, Call};
 use crate::storage::Failure;
-
-/// What an object answers, and the bytes that come along.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Said {
-    pub answered: Answered,
-    pub bytes: Vec<u8>,
-}
-
-impl From<Answered> for Said {
-    fn from(answered: Answered) -> Said {
-        Said { answered, bytes: Vec::new() }
-    }
-}
 
 impl Object {
     /// Answers a call to the stream at `path`. Orphans that are to be deleted are deleted by the one who calls this, and then

@@ -1,6 +1,6 @@
 //! Where a fork leaves its source (PROTOCOL.md 4.2): segments end where they end, and a sub-offset leads across them.
 
-use super::Error;
+use super::answer::Error;
 use crate::protocol::fork::Walked;
 use crate::protocol::fork_refusal::ForkRefusal;
 use crate::protocol::offset::Offset;

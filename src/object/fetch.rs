@@ -5,9 +5,9 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::Settings;
-use super::answering::Said;
-use super::plan::Shapes;
+use super::ports::Settings;
+use super::said::Said;
+use super::shapes::Shapes;
 use crate::protocol::Millis;
 use crate::protocol::call::Answered;
 use crate::protocol::command::ReadMode;
@@ -210,7 +210,8 @@ impl PendingRead {
         &self,
         sql: &dyn Sql,
         stream: &Stream,
-        (fetched, of_late): (&[Fetched], &mut Shapes),
+        fetched: &[Fetched],
+        of_late: &mut Shapes,
         settings: Settings,
     ) -> Result<Resumed, Failure> {
         for fetched in fetched {
@@ -263,7 +264,7 @@ impl PendingRead {
             if let (Part::Hot { shift, .. }, Fetched::Passed(next)) = (part, fetched) {
                 return Ok(Chunk { next: next.shifted(*shift), ..whole });
             }
-            let chunk = part.chunk(format, (fetch, fetched), room(&whole))?;
+            let chunk = part.chunk(format, fetch, fetched, room(&whole))?;
             if chunk.next == part.from() {
                 // Too large for what is left of this answer; alone it would have come.
                 let stands_still = whole.next == self.start;
@@ -296,12 +297,13 @@ impl Part {
     fn chunk(
         &self,
         format: Format,
-        (fetch, fetched): (&Fetch, &Fetched),
+        fetch: &Fetch,
+        fetched: &Fetched,
         max_bytes: usize,
     ) -> Result<Chunk, Failure> {
         match (self, fetch, fetched) {
             (Part::Segment(segment), Fetch::Object { key, range }, fetched) => {
-                segment.chunk(format, (range, fetched), max_bytes).map_err(|failure| named(key, &failure))
+                segment.chunk(format, range, fetched, max_bytes).map_err(|failure| named(key, &failure))
             }
             (Part::Hot { shift, .. }, Fetch::Inherit { .. }, Fetched::Chunk(Chunk { body, next, marks })) => {
                 let shifted = |mark: &Mark| Mark { offset: mark.offset.shifted(*shift), ..*mark };
@@ -319,7 +321,8 @@ impl Segment {
     fn chunk(
         &self,
         format: Format,
-        (range, fetched): (&Range<u64>, &Fetched),
+        range: &Range<u64>,
+        fetched: &Fetched,
         max_bytes: usize,
     ) -> Result<Chunk, Failure> {
         if self.from.position >= self.until {

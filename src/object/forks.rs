@@ -1,10 +1,13 @@
 //! Forks (PROTOCOL.md 4.2): the two ends of what holds a source for its fork. Every step is one transaction; between two of
 //! them anything may be lost, come late or come twice (ARCHITECTURE.md, "The life of a fork").
 
-use super::answering::Said;
+use super::answer::{Answer, Error};
 use super::ends::Ends;
+use super::links::Asking;
 use super::live::Sockets;
-use super::{Answer, Error, Object, Ports};
+use super::ports::Ports;
+use super::said::Said;
+use super::state::Object;
 use crate::protocol::Millis;
 use crate::protocol::call::{Answered, Call};
 use crate::protocol::command::Create;
@@ -18,38 +21,13 @@ use crate::protocol::refusal::Refusal;
 use crate::protocol::sse::Events;
 use crate::storage::Failure;
 use crate::storage::chunk::Chunk;
-use crate::storage::commit::{Change, Released, commit};
+use crate::storage::commit::{Change, Released};
 use crate::storage::forks::{self, Hold, Link};
 use crate::storage::message_row::ROW_MAX_BYTES;
 use crate::storage::messages;
 use crate::stream::create::{Creating, fork};
 use crate::stream::fork::{Step, Way, owners_until};
 use crate::stream::{Life, Stream};
-
-/// How many creations of one fork may wait for their source at the same time.
-pub const FORKS_ASKED_MAX: usize = 16;
-
-/// How many links are kept whose sources have refused them.
-pub const REFUSED_KEPT_MAX: usize = 16;
-
-/// Whether links to sources are to be let go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Links {
-    Unknown,
-    Nothing,
-}
-
-/// Somebody to be asked about a fork that is to be created; then [`Object::confirm`].
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Asking {
-    /// Which stream.
-    pub path: String,
-    /// What; [`Object::answer`] answers.
-    pub call: Call,
-    link: String,
-    /// What the source has granted, once it has, and how far it is from there.
-    way: Option<Way>,
-}
 
 /// The fork's end.
 impl Object {
@@ -66,15 +44,14 @@ impl Object {
         if source == path {
             return Err(Refusal::Fork(ForkRefusal::SourceNotFound).into());
         }
-        self.give_up_asking(now);
-        if self.asking.len() >= FORKS_ASKED_MAX {
+        self.links.give_up(now);
+        if self.links.is_asking_many() {
             return Err(Refusal::TooManyForks.into());
         }
         let valid_until = now + REFERENCE_VALID;
         let link = Link { id: asked.link.clone(), source: source.to_owned(), valid_until };
-        commit(ports.sql, &Change::Intend { link: &link })?;
-        self.asking.push(link.clone());
-        self.links = Links::Unknown;
+        self.commit(ports.sql, &Change::Intend { link: &link })?;
+        self.links.ask(&link);
         self.arm(now);
         let reference = Reference {
             link: link.id.clone(),
@@ -101,12 +78,7 @@ impl Object {
         let link = asking.link.clone();
         let confirmed = self.decide(ports, path, request, asking, answered, now);
         if !matches!(confirmed, Ok(Answer::Ask(_))) {
-            // Unless it has become the stream's own, it is to be let go.
-            self.asking.retain(|asked| asked.id != link);
-            self.links = Links::Unknown;
-        }
-        if let Err(Error::Failed(_)) = confirmed {
-            self.forget();
+            self.links.asked(&link);
         }
         confirmed
     }
@@ -127,7 +99,7 @@ impl Object {
         let way = match (way, answered) {
             (None, Answered::Referenced(Referenced::Granted(granted))) => Way::of(granted, asked.sub_offset),
             (None, Answered::Referenced(Referenced::Refused(refusal))) => {
-                self.keep_refused(&link);
+                self.links.keep_refused(&link);
                 return Err(Refusal::Fork(refusal).into());
             }
             (Some(mut way), Answered::Walked(walked)) => {
@@ -153,70 +125,14 @@ impl Object {
         match fork(self.load(ports.sql)?, request, &granted, now)? {
             Creating::Create(stream, content) => {
                 // That it is still noted says nothing: its source may be let go at this moment.
-                if !self.asking.iter().any(|asked| asked.id == link) {
+                if !self.links.is_asking(&link) {
                     return Err(Failure::new("create fork", "its source was given up").into());
                 }
-                self.born(ports, (path, request), (stream, &content), now)
+                self.born(ports, path, request, stream, &content, now)
             }
             Creating::Exists => self.found(ports, request, now),
             Creating::Fork(_) => Err(Failure::new("create fork", "its source has granted it").into()),
         }
-    }
-
-    /// Should the same question arrive once more, it may be granted: so the link stays until nothing grants it any more, and
-    /// its source has nothing to remember then. Where there are too many, the oldest is let go at once.
-    fn keep_refused(&mut self, link: &str) {
-        let Some(refused) = self.asking.iter().find(|asked| asked.id == link) else { return };
-        if self.refused.len() == REFUSED_KEPT_MAX {
-            self.refused.remove(0);
-        }
-        self.refused.push(refused.clone());
-    }
-
-    /// Whoever waited for an answer so long may be gone: an answer that comes after all is none. What was refused is granted
-    /// by nobody any more, and let go like all else; the alarm rings for it.
-    pub(super) fn give_up_asking(&mut self, now: Millis) {
-        self.asking.retain(|asked| now < asked.valid_until + REFERENCE_VALID);
-        let count = self.refused.len();
-        self.refused.retain(|refused| now <= refused.valid_until);
-        if self.refused.len() < count {
-            self.links = Links::Unknown;
-        }
-    }
-
-    /// Whether there may be sources to let go.
-    pub fn may_have_releases(&self) -> bool {
-        self.links == Links::Unknown
-    }
-
-    /// The next source to let go, after one that cannot be now if there was one; then [`Object::let_go`].
-    pub fn next_release<S: Sockets>(
-        &mut self,
-        ports: &Ports<'_, S>,
-        failed: Option<&Link>,
-    ) -> Result<Option<Link>, Failure> {
-        let kept = self.load(ports.sql)?.stored().and_then(|stream| stream.fork.as_ref());
-        let kept = kept.map_or(String::new(), |fork| fork.link.clone());
-        let mut after = failed.map_or(String::new(), |failed| failed.id.clone());
-        while let Some(link) = forks::next_link(ports.sql, &kept, &after)? {
-            if !self.asking.contains(&link) && !self.refused.contains(&link) {
-                return Ok(Some(link));
-            }
-            after = link.id;
-        }
-        if self.asking.is_empty() && failed.is_none() {
-            self.links = Links::Nothing;
-        }
-        Ok(None)
-    }
-
-    /// A source knows that it is let go.
-    pub fn let_go<S: Sockets>(&mut self, ports: &Ports<'_, S>, link: &Link) -> Result<(), Failure> {
-        let forgone = commit(ports.sql, &Change::Forgo { link: &link.id });
-        if forgone.is_err() {
-            self.forget();
-        }
-        forgone
     }
 }
 
@@ -236,10 +152,7 @@ impl Object {
             Err(Error::Refused(Refusal::Fork(refusal))) => Ok(Referenced::Refused(refusal)),
             Err(Error::Refused(Refusal::Gone)) => Ok(Referenced::Refused(ForkRefusal::SourceGone)),
             Err(Error::Refused(_)) => Ok(Referenced::Refused(ForkRefusal::SourceNotFound)),
-            Err(Error::Failed(failure)) => {
-                self.forget();
-                Err(failure)
-            }
+            Err(Error::Failed(failure)) => Err(failure),
         }
     }
 
@@ -276,7 +189,7 @@ impl Object {
             owners,
         };
         let change = Change::Hold { link, path: &asked.fork, first_segment: stream.first_segment };
-        commit(ports.sql, &change)?;
+        self.commit(ports.sql, &change)?;
         Ok(granted)
     }
 
@@ -296,13 +209,14 @@ impl Object {
         }
         let knows = forks::hold(ports.sql, link)? != Hold::Unknown;
         if knows || released.remember_until.is_some() {
-            let committed = commit(ports.sql, &Change::Release(released));
-            if committed.is_err() {
-                self.forget();
-            }
-            committed?;
+            self.commit(ports.sql, &Change::Release(released))?;
         }
-        self.garbage_was_freed(now);
+        // What was kept for the fork in the bucket may be kept for nobody now.
+        self.rotation.has_garbage();
+        let life = self.state.life();
+        if self.rotation.alarm_at(life, self.settings.segments, now).is_some() {
+            self.arm(now);
+        }
         Ok(())
     }
 

@@ -4,8 +4,8 @@
 //! told the same. Frames carry the offsets they lead from and to; the edge holds these against what it has
 //! passed on, so that even after a crash no reader sees a gap or a duplicate.
 
-use super::read::{nothing_more, policy, read_head};
-use super::{Announced, Object, Ports};
+use super::ports::Ports;
+use super::response_head::{Seen, policy};
 use crate::protocol::Millis;
 use crate::protocol::bridge::{self, Attachment, BridgeKind, CLOSE_CATCH_UP, CLOSE_DONE, Channel, Place};
 use crate::protocol::cache_policy::Audience;
@@ -17,7 +17,7 @@ use crate::protocol::sse::{Control, Events};
 use crate::storage::Failure;
 use crate::storage::chunk::Chunk;
 use crate::storage::messages;
-use crate::stream::{Life, Stream};
+use crate::stream::Stream;
 
 /// How many live readers a stream holds; the platform allows 32,768 sockets an object.
 pub const LIVE_READERS_MAX: usize = 30_000;
@@ -31,12 +31,10 @@ pub const FRAMES_KEPT_MAX: usize = 16;
 
 /// The port to the object's sockets: hibernatable WebSockets, and on the host a list.
 pub trait Sockets {
-    /// One socket.
     type Socket;
     /// A frame that many sockets can be sent.
     type Frame;
 
-    /// How many there are, of all kinds.
     fn count(&self) -> usize;
     /// Those of a channel that are open.
     fn connected(&self, channel: Channel) -> Vec<Self::Socket>;
@@ -46,14 +44,12 @@ pub trait Sockets {
     fn frame(&self, bytes: &[u8]) -> Self::Frame;
     /// Sends without waiting; a socket that is gone is no failure.
     fn send(&self, socket: &Self::Socket, frame: &Self::Frame);
-    /// Ends a socket.
     fn close(&self, socket: &Self::Socket, code: u16);
 }
 
 /// A live reader that is to be registered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Park {
-    /// Where.
     pub channel: Channel,
     /// What must be known when it is told something.
     pub attachment: Attachment,
@@ -63,18 +59,53 @@ pub struct Park {
     pub first_frame: Option<Vec<u8>>,
 }
 
-impl Object {
-    /// Whether somebody may have to be told something.
-    pub fn has_news(&self) -> bool {
-        match &self.life {
-            Some(Life::Live(stream)) => self.announced != Some(Announced::all_of(stream)),
-            _ => false,
+/// How far the live readers that are connected have been told; `None` before the stream is loaded, and once it has ended.
+#[derive(Debug, Default)]
+pub(super) struct LiveReaders {
+    announced: Option<Announced>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Announced {
+    incarnation: u64,
+    through: Offset,
+    closed: bool,
+}
+
+impl Announced {
+    fn all_of(stream: &Stream) -> Announced {
+        Announced {
+            incarnation: stream.incarnation,
+            through: stream.tail,
+            closed: stream.closure.is_closed(),
         }
+    }
+}
+
+impl LiveReaders {
+    /// There is nobody whom this is news to: the stream is new, or it was loaded, and then whoever is connected was told before
+    /// the object went to sleep. Where that is not so (it died between commit and announcement), the edge sees the gap in the
+    /// next frame and asks again.
+    pub(super) fn know_all_of(&mut self, stream: &Stream) {
+        self.announced = Some(Announced::all_of(stream));
+    }
+
+    pub(super) fn ended(&mut self) {
+        self.announced = None;
+    }
+
+    pub(super) fn has_news(&self, stream: &Stream) -> bool {
+        self.announced != Some(Announced::all_of(stream))
     }
 
     /// Tells all live readers what they have not been told yet.
-    pub fn announce<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<(), Failure> {
-        let Some(Life::Live(stream)) = &self.life else { return Ok(()) };
+    pub(super) fn announce<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        stream: &Stream,
+        guarded: bool,
+        now: Millis,
+    ) -> Result<(), Failure> {
         let news = Announced::all_of(stream);
         let Some(told) = self.announced.replace(news) else { return Ok(()) };
         let reader_count = ports.sockets.count();
@@ -93,24 +124,16 @@ impl Object {
         } else {
             Ok(Chunk::empty(start))
         };
-        match chunk {
-            Ok(chunk) => {
-                let guarded = self.settings.guarded;
-                let telling = Telling { sockets, stream, guarded, start, chunk, now };
-                if telling.is_pushed(reader_count) {
-                    telling.tell_bridges();
-                    telling.tell_waiters();
-                } else {
-                    send_away(sockets, stream.incarnation);
-                }
-                Ok(())
-            }
-            Err(failure) => {
-                // They ask for themselves what they could not be told.
-                send_away(sockets, stream.incarnation);
-                Err(failure)
-            }
+        // What could not be read, they ask for themselves.
+        let chunk = chunk.inspect_err(|_| send_away(sockets, stream.incarnation))?;
+        let telling = Telling { sockets, stream, guarded, start, chunk, now };
+        if telling.is_pushed(reader_count) {
+            telling.tell_bridges();
+            telling.tell_waiters();
+        } else {
+            send_away(sockets, stream.incarnation);
         }
+        Ok(())
     }
 }
 
@@ -124,12 +147,8 @@ pub(super) fn send_away<S: Sockets>(sockets: &S, incarnation: u64) {
 }
 
 /// Ends all live readers of a life that is over.
-pub(super) fn dismiss<S: Sockets>(
-    sockets: &S,
-    (audience, refusal): (Audience, &Refusal),
-    incarnation: u64,
-    tail: Offset,
-) {
+pub(super) fn dismiss<S: Sockets>(sockets: &S, audience: Audience, refusal: &Refusal, stream: &Stream) {
+    let Stream { incarnation, tail, .. } = *stream;
     for kind in [BridgeKind::Sse, BridgeKind::SseAhead] {
         for socket in sockets.connected(Channel { kind, incarnation }) {
             sockets.close(&socket, CLOSE_DONE);
@@ -211,10 +230,11 @@ impl<S: Sockets> Telling<'_, S> {
     }
 
     fn waiter_reply(&self, audience: Audience, cursor: u64, place: Place) -> Reply {
+        let seen = Seen { stream: self.stream, audience, now: self.now, kept_until: None };
         if self.chunk.next == self.start {
-            return nothing_more((self.stream, audience), place, self.now);
+            return seen.nothing_more(place);
         }
-        let head = read_head((self.stream, audience), self.start, &self.chunk, (self.now, None));
+        let head = seen.head(self.start, &self.chunk);
         let cache = policy(place, head.cache);
         Reply::read(ReadHead { cursor: Some(cursor), cache, ..head }, self.chunk.body.clone())
     }

@@ -4,8 +4,9 @@
 //! at this moment. A segment number never comes again, so what is an orphan stays one, unless somebody took the stream's
 //! storage away or brought an older one back. Hence nothing goes to the bucket while orphans are deleted there.
 
-use super::{Object, Ports};
-use crate::object::live::Sockets;
+use super::live::Sockets;
+use super::ports::Ports;
+use super::state::Object;
 use crate::storage::segments::{self, parse_key};
 use crate::storage::{Failure, schema};
 use crate::stream::Life;
@@ -41,13 +42,13 @@ impl Object {
         keys: &[String],
     ) -> Result<Vec<String>, Failure> {
         let orphans = self.orphans(ports, path, keys)?;
-        self.sweeps += 1;
+        self.rotation.sweep();
         Ok(orphans)
     }
 
     /// They have been deleted, or that has failed.
     pub fn swept(&mut self) {
-        self.sweeps = self.sweeps.saturating_sub(1);
+        self.rotation.swept();
     }
 }
 

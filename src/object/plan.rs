@@ -4,18 +4,16 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::fetch::{Bound, Fetch, Part, PendingRead, Segment};
+use super::shapes::Shapes;
 use crate::protocol::content_type::Format;
 use crate::protocol::fork::{Inherit, Owner};
 use crate::protocol::offset::Offset;
-use crate::storage::segments::{self, Shape};
+use crate::storage::segments;
 use crate::storage::{Failure, Sql};
 use crate::stream::Stream;
 
 /// How many parts one read fetches. Segments of the default size fill a chunk with one or two.
 pub const COLD_PARTS_MAX: usize = 32;
-
-/// How many shapes of segments are kept: a reader comes back for its next chunk.
-pub const SHAPES_KEPT_MAX: usize = 8;
 
 /// How large a JSON message is taken to be that nobody has seen.
 const MESSAGE_BYTES: usize = 128;
@@ -25,30 +23,6 @@ pub const HOT_OWNERS_MAX: usize = 8;
 
 /// The ends of how many segments are fetched at a time: a reader goes on with the next ones.
 pub const ENDINGS_AT_ONCE: usize = 4;
-
-/// The shapes of segments, by their keys.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Shapes(Vec<(String, Rc<Shape>)>);
-
-impl Shapes {
-    fn find(&self, key: &str) -> Option<&Rc<Shape>> {
-        self.0.iter().find(|(kept, _)| kept == key).map(|(_, shape)| shape)
-    }
-
-    /// One that was fetched for a read, which needs all of these.
-    pub(super) fn add(&mut self, key: &str, shape: Rc<Shape>) {
-        self.0.push((key.to_owned(), shape));
-    }
-
-    /// One of late.
-    pub(super) fn keep(&mut self, key: &str, shape: &Rc<Shape>) {
-        self.0.retain(|(kept, _)| kept != key);
-        if self.0.len() == SHAPES_KEPT_MAX {
-            self.0.remove(0);
-        }
-        self.0.push((key.to_owned(), Rc::clone(shape)));
-    }
-}
 
 /// What is being read.
 #[derive(Clone, Copy)]
@@ -73,7 +47,8 @@ struct Plan<'p> {
 pub(super) fn plan(
     sql: &dyn Sql,
     place: Place<'_>,
-    (of_late, learnt): (&mut Shapes, Shapes),
+    of_late: &mut Shapes,
+    learnt: Shapes,
     bound: Bound,
 ) -> Result<PendingRead, Failure> {
     let Bound { max_bytes, events, .. } = bound;

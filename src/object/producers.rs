@@ -122,7 +122,8 @@ impl Producers {
         sql: &dyn Sql,
         stream: &Stream,
         producer: Option<&'p Producer>,
-        (fill, seals): (Fill, bool),
+        fill: Fill,
+        seals: bool,
     ) -> Result<Memo<'p>, Failure> {
         // Only rows of the tail's segment are read back, so all producers are stored when it is sealed.
         let stores_all = seals || fill.appends.is_multiple_of(self.limits.stored_each_appends);

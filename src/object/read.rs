@@ -1,9 +1,13 @@
 //! Reads: one bounded chunk, and at the tail whatever the mode asks for.
 
+use super::answer::{Answer, Error};
 use super::fetch::{Bound, Fetched, PendingRead, Resumed};
 use super::live::{FRAME_MAX_BYTES, LIVE_READERS_MAX, Park, Sockets};
-use super::plan::{self, Shapes};
-use super::{Answer, Error, Object, Ports, Settings, touch};
+use super::plan;
+use super::ports::{Ports, Settings};
+use super::response_head::{Seen, policy};
+use super::shapes::Shapes;
+use super::state::Object;
 use crate::protocol::bridge::{Attachment, BridgeKind, Channel, Place};
 use crate::protocol::cache_policy::{Audience, CachePolicy};
 use crate::protocol::command::{Read, ReadMode};
@@ -15,12 +19,12 @@ use crate::protocol::reply::Reply;
 use crate::protocol::sse::{Control, Events, RETRY};
 use crate::protocol::{Millis, bridge, etag};
 use crate::storage::chunk::Chunk;
-use crate::storage::commit::{Change, commit};
-use crate::storage::messages;
+use crate::storage::commit::Change;
+use crate::storage::{Failure, Sql, messages};
+use crate::stream::Stream;
 use crate::stream::read::begin;
 use crate::stream::reader_key;
 use crate::stream::retain::window;
-use crate::stream::{Life, Stream};
 
 impl Object {
     #[inline(never)]
@@ -36,14 +40,14 @@ impl Object {
             self.announce(ports, now)?;
         }
         let settings = self.settings;
-        let stream = self.stream(ports, now)?;
-        let start = begin(stream, request.from)?;
-        touch(ports.sql, stream, now)?;
+        let start = begin(self.stream(ports, now)?, request.from)?;
+        self.touch(ports.sql, now)?;
+        let stream = self.state.live().ok_or(Refusal::NotFound)?;
         let max_bytes = settings.chunk_max_bytes;
         let is_elsewhere = start < stream.own_start() || start.segment < stream.hot_from;
         if is_elsewhere && start != stream.tail {
             let bound = Bound::of_chunk(max_bytes, request.mode);
-            return self.plan(ports, (path, start), Shapes::default(), bound).map(Answer::Fetch);
+            return self.plan(ports, path, start, Shapes::default(), bound).map(Answer::Fetch);
         }
         let format = stream.content_type.format();
         let mut chunk = messages::read(ports.sql, format, start, stream.tail, max_bytes)?;
@@ -59,13 +63,14 @@ impl Object {
     fn plan<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
-        (path, start): (&str, Offset),
+        path: &str,
+        start: Offset,
         learnt: Shapes,
         bound: Bound,
     ) -> Result<PendingRead, Error> {
-        let Some(Life::Live(stream)) = &self.life else { return Err(Refusal::NotFound.into()) };
+        let (stream, of_late) = self.state.stream_and_shapes().ok_or(Refusal::NotFound)?;
         let place = plan::Place { stream, path, start };
-        Ok(plan::plan(ports.sql, place, (&mut self.shapes, learnt), bound)?)
+        Ok(plan::plan(ports.sql, place, of_late, learnt, bound)?)
     }
 
     /// Answers a read with what it needed from elsewhere, if the stream is still as it was; else it may need other bytes.
@@ -73,24 +78,26 @@ impl Object {
         &mut self,
         ports: &Ports<'_, S>,
         request: &Read,
-        (pending, fetched): (&PendingRead, &[Fetched]),
+        pending: &PendingRead,
+        fetched: &[Fetched],
         now: Millis,
     ) -> Result<Answer, Error> {
         if fetched.contains(&Fetched::Busy) {
             return Err(Refusal::Busy { why: TOO_MUCH_IS_HELD }.into());
         }
         let given = std::mem::replace(&mut self.settings.chunk_max_bytes, pending.bound.max_bytes);
-        let answer = self.thaw_as_planned(ports, request, (pending, fetched), now);
+        let answer = self.resume_as_planned(ports, request, pending, fetched, now);
         // What this read gives says nothing of the next one's.
         self.give_at_most(given);
         answer
     }
 
-    fn thaw_as_planned<S: Sockets>(
+    fn resume_as_planned<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
         request: &Read,
-        (pending, fetched): (&PendingRead, &[Fetched]),
+        pending: &PendingRead,
+        fetched: &[Fetched],
         now: Millis,
     ) -> Result<Answer, Error> {
         let settings = self.settings;
@@ -103,7 +110,7 @@ impl Object {
         if !is_same_life || pending.start < earliest {
             return Err(Refusal::OffsetGone { earliest }.into());
         }
-        let chunk = match self.take_apart(ports, (pending, fetched))? {
+        let chunk = match self.take_apart(ports, pending, fetched)? {
             Ok(chunk) => chunk,
             Err(other) => return Ok(Answer::Fetch(other)),
         };
@@ -115,10 +122,8 @@ impl Object {
         if !pending.bound.is_cut
             && let Some(fewer) = fewer_bytes(request, format, &chunk, settings.chunk_max_bytes)
         {
-            let place = (pending.path.as_str(), pending.start);
-            return self
-                .plan(ports, place, pending.learnt.clone(), Bound::of_events(fewer))
-                .map(Answer::Fetch);
+            let (learnt, bound) = (pending.learnt.clone(), Bound::of_events(fewer));
+            return self.plan(ports, &pending.path, pending.start, learnt, bound).map(Answer::Fetch);
         }
         // What goes first bounds the whole of it.
         let oldest = pending.oldest_written_at().zip(window(stream, settings.retention));
@@ -137,27 +142,30 @@ impl Object {
     fn take_apart<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
-        (pending, fetched): (&PendingRead, &[Fetched]),
+        pending: &PendingRead,
+        fetched: &[Fetched],
     ) -> Result<Result<Chunk, PendingRead>, Error> {
         let settings = self.settings;
-        let Some(Life::Live(stream)) = &mut self.life else { return Err(Refusal::NotFound.into()) };
-        let learnt = match pending.resume(ports.sql, stream, (fetched, &mut self.shapes), settings)? {
+        let (stream, of_late) = self.state.stream_and_shapes().ok_or(Refusal::NotFound)?;
+        let learnt = match pending.resume(ports.sql, stream, fetched, of_late, settings)? {
             Resumed::Chunk(chunk) => return Ok(Ok(chunk)),
             Resumed::Learnt(learnt) => learnt,
             Resumed::Rotated(owner, hot_from) => {
-                if let Some(fork) = stream.fork.as_deref_mut() {
-                    fork.owner_rotated(&owner, hot_from);
-                    // Once for each segment, so that whoever asks next need not ask its owner.
-                    let committed = commit(ports.sql, &Change::Inherit { fork });
-                    if committed.is_err() {
-                        self.forget();
-                    }
-                    committed?;
-                }
+                self.owner_has_rotated(ports.sql, &owner, hot_from)?;
                 Shapes::default()
             }
         };
-        self.plan(ports, (&pending.path, pending.start), learnt, pending.bound).map(Err)
+        self.plan(ports, &pending.path, pending.start, learnt, pending.bound).map(Err)
+    }
+
+    /// Stores it, once for each segment, so that whoever asks next need not ask its owner.
+    fn owner_has_rotated(&mut self, sql: &dyn Sql, owner: &str, hot_from: u64) -> Result<(), Failure> {
+        let Some(fork) = self.state.live_mut().and_then(|stream| stream.fork.as_deref_mut()) else {
+            return Ok(());
+        };
+        fork.owner_rotated(owner, hot_from);
+        let fork = fork.clone();
+        self.commit(sql, &Change::Inherit { fork: &fork })
     }
 
     fn admit<S: Sockets>(&self, ports: &Ports<'_, S>, answer: Answer) -> Result<Answer, Error> {
@@ -188,6 +196,11 @@ fn is_keyed(stream: &Stream, request: &Read, settings: Settings, now: Millis) ->
 impl Reading<'_> {
     fn audience(&self) -> Audience {
         Audience::of(self.settings.guarded, self.stream.public, self.keyed)
+    }
+
+    fn seen(&self) -> Seen<'_> {
+        let Reading { stream, now, kept_until, .. } = *self;
+        Seen { stream, audience: self.audience(), now, kept_until }
     }
 
     /// What its URL says of where it begins. One past the tail is another place as soon as there is more: like `now`, it says
@@ -225,8 +238,7 @@ impl Reading<'_> {
         if chunk.body.is_empty() && self.stream.content_type.format() == Format::Json {
             chunk.body = b"[]".to_vec();
         }
-        let audience = (self.stream, self.audience());
-        let mut head = read_head(audience, self.start, &chunk, (self.now, self.kept_until));
+        let mut head = self.seen().head(self.start, &chunk);
         if self.request.from == ReadFrom::Now {
             head.etag = None;
         }
@@ -243,16 +255,14 @@ impl Reading<'_> {
     fn long_poll(&self, chunk: Chunk) -> Answer {
         if self.start < self.stream.tail {
             let cursor = self.stream.cursor(self.now, self.request.cursor);
-            let audience = (self.stream, self.audience());
-            let head = read_head(audience, self.start, &chunk, (self.now, self.kept_until));
+            let head = self.seen().head(self.start, &chunk);
             let cache = policy(self.place(), head.cache);
             let head = ReadHead { cursor: Some(cursor), cache, ..head };
             return Answer::Reply(self.renewed(self.unless_known(head, chunk.body)));
         }
         if self.stream.closure.is_closed() {
-            let place = self.place();
-            let nothing_more = nothing_more((self.stream, self.audience()), place, self.now);
-            return Answer::Reply(self.renewed(nothing_more));
+            let seen = Seen { kept_until: None, ..self.seen() };
+            return Answer::Reply(self.renewed(seen.nothing_more(self.place())));
         }
         // It is sent when time is up, by the edge, and whoever waits until then is to get the same.
         let cursor = self.stream.cursor(self.now + self.settings.long_poll_timeout, self.request.cursor);
@@ -306,52 +316,9 @@ impl Reading<'_> {
     }
 }
 
-/// What caches may do, given where the reader asked to begin. `now` is another place for each request, and the start
-/// is another for each life of the URL: neither may be answered with what another request was given.
-pub(super) fn policy(place: Place, otherwise: CachePolicy) -> CachePolicy {
-    match place {
-        Place::Now => CachePolicy::Never,
-        Place::Start => CachePolicy::Revalidate,
-        Place::Offset => otherwise,
-    }
-}
-
 /// How much of the stream a read takes instead of a chunk whose events would be too large.
 fn fewer_bytes(request: &Read, format: Format, chunk: &Chunk, max_bytes: usize) -> Option<usize> {
     let is_events = request.mode == ReadMode::Sse;
     let events = is_events.then(|| Events::of(format, &chunk.body, &chunk.marks));
     events.and_then(|events| events.fewer_bytes(max_bytes))
-}
-
-/// What a response says of the bytes from `start`; it may be kept, unless the caller knows better.
-pub(super) fn read_head(
-    (stream, audience): (&Stream, Audience),
-    start: Offset,
-    chunk: &Chunk,
-    (now, kept_until): (Millis, Option<Millis>),
-) -> ReadHead {
-    let up_to_date = chunk.next == stream.tail;
-    let closed = up_to_date && stream.closure.is_closed();
-    ReadHead {
-        content_type: stream.content_type.clone(),
-        next: chunk.next,
-        up_to_date,
-        closed,
-        cursor: None,
-        etag: Some(etag::of_range(stream.incarnation, start, chunk.next, closed)),
-        cache: while_it_lives(stream, (now, kept_until)),
-        audience,
-    }
-}
-
-/// What a long-poll at the end of a closed stream is told. It stays true, and may be kept: of many who wait for one
-/// answer, a cache would otherwise send one after the other to ask.
-pub(super) fn nothing_more((stream, audience): (&Stream, Audience), place: Place, now: Millis) -> Reply {
-    let cache = policy(place, while_it_lives(stream, (now, None)));
-    Reply::nothing_new(audience, stream.tail, cache, None)
-}
-
-fn while_it_lives(stream: &Stream, (now, kept_until): (Millis, Option<Millis>)) -> CachePolicy {
-    let gone_at = [stream.expires_at(), kept_until].into_iter().flatten().min();
-    CachePolicy::Immutable { remaining: gone_at.map(|at| at.saturating_sub(now)) }
 }

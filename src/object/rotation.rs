@@ -1,182 +1,182 @@
-//! Rotation: what goes to the bucket and what is deleted there. Each step is decided here, done by whoever can wait, and
-//! committed here if things are still as they were; after a crash it begins again where storage says.
+//! Rotation: what goes to the bucket and what is deleted there, one thing after the other. Each is decided here, done by
+//! whoever can wait, and committed if things are still as they were; after a crash it begins again where storage says.
 
-use super::ahead::Ahead;
-use super::{Object, Ports};
-use crate::object::live::Sockets;
-use crate::object::mirror::Outbox;
+use super::ahead::EncodedAhead;
+use super::pending::Pending;
 use crate::protocol::Millis;
 use crate::protocol::offset::Offset;
-use crate::storage::commit::{Change, commit};
 use crate::storage::messages::Last;
 use crate::storage::scan::Scan;
 use crate::storage::schema::{SEGMENTS, has_table};
 use crate::storage::segment_file::Writer;
 use crate::storage::segments::{self, SegmentRow};
 use crate::storage::{Failure, Sql, forks, messages, stream_row};
-use crate::stream::rotate::due;
+use crate::stream::content::Content;
+use crate::stream::rotate::{SegmentLimits, due};
 use crate::stream::{Life, Stream};
 
 /// How many objects of the bucket are deleted at a time; the platform takes 1,000.
 pub const COLLECTED_AT_ONCE_MAX: u64 = 100;
 
-/// Whether objects of the bucket are to be deleted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Garbage {
-    Unknown,
-    Nothing,
-}
-
-/// What there is to do in the bucket.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Work {
-    /// Go on in a later turn: a segment is encoded some rows at a time, so that no request waits for all of it.
-    Encode,
-    /// Put an object; then [`Object::uploaded`].
-    Upload(Upload),
-    /// Delete objects; then [`Object::collected`].
-    Collect(Collection),
-}
-
 /// A segment for the bucket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Upload {
-    /// Where.
     pub key: String,
-    /// The object.
+    /// The object; empty once it is on its way.
     pub pieces: Vec<Vec<u8>>,
-    segment: SegmentRow,
+    pub(super) segment: SegmentRow,
 }
 
 impl Upload {
-    /// Which segment.
-    pub fn segment(&self) -> u64 {
-        self.segment.number
+    /// Whether the stream still has the segment in the hot log, and that is to go next.
+    pub(super) fn is_due(&self, stream: &Stream, limits: Option<SegmentLimits>) -> bool {
+        let due = limits.and_then(|limits| due(stream, limits));
+        stream.incarnation == self.segment.incarnation && due == Some(self.segment.number)
     }
 }
 
 /// Segments that nobody can read any more.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Collection {
-    /// Where they are.
     pub keys: Vec<String>,
     /// The last of them.
     pub through_segment: u64,
 }
 
-impl Object {
-    /// Whether there may be something to do now: nothing goes to the bucket while it is swept.
-    pub fn may_have_work(&self) -> bool {
-        self.sweeps == 0 && self.has_work()
+/// What there is to do in the bucket.
+pub(super) enum Work {
+    /// A segment is encoded some rows in each turn, so that no request waits for all of it.
+    Encode,
+    Upload(Upload),
+    Collect(Collection),
+}
+
+/// A stream's way to the bucket.
+#[derive(Debug, Default)]
+pub(super) struct Rotation {
+    /// Whether objects are to be deleted, and whether the bucket rests after a failure, for deletions and uploads alike.
+    pending: Pending,
+    encoding: Option<Encoding>,
+    ahead: EncodedAhead,
+    /// How many sweeps are under way: nothing goes to the bucket then.
+    sweeps: u32,
+}
+
+impl Rotation {
+    /// The same after memory was lost. What rests goes on resting, and sweeps go on.
+    pub(super) fn forgotten(&self) -> Rotation {
+        let mut pending = self.pending;
+        pending.renew();
+        Rotation { pending, sweeps: self.sweeps, ..Rotation::default() }
     }
 
-    /// Whether there may be something to do.
-    pub(super) fn has_work(&self) -> bool {
-        self.settings.segments.is_some_and(|limits| match &self.life {
+    /// Whether something may begin now.
+    pub(super) fn may_begin(&self, life: Option<&Life>, limits: Option<SegmentLimits>, now: Millis) -> bool {
+        self.sweeps == 0 && self.pending.rests_until(now).is_none() && self.has_work(life, limits)
+    }
+
+    /// When the alarm has to ring for it, if there may be something to do.
+    pub(super) fn alarm_at(
+        &self,
+        life: Option<&Life>,
+        limits: Option<SegmentLimits>,
+        now: Millis,
+    ) -> Option<Millis> {
+        self.has_work(life, limits).then(|| self.pending.alarm_at(now))
+    }
+
+    fn has_work(&self, life: Option<&Life>, limits: Option<SegmentLimits>) -> bool {
+        limits.is_some_and(|limits| match life {
             // What begins with the first segment of all leaves none behind.
             Some(Life::Live(stream) | Life::Gone(stream)) => {
                 due(stream, limits).is_some()
-                    || (self.garbage == Garbage::Unknown && stream.first_segment > 0)
+                    || (self.pending != Pending::Nothing && stream.first_segment > 0)
             }
-            Some(Life::Ended(_)) => self.garbage == Garbage::Unknown,
+            Some(Life::Ended(_)) => self.pending != Pending::Nothing,
             Some(Life::Unborn) | None => false,
         })
     }
 
+    /// There may be objects to delete.
+    pub(super) fn has_garbage(&mut self) {
+        self.pending.renew();
+    }
+
+    pub(super) fn rest_until(&mut self, at: Millis) {
+        self.pending = Pending::RestsUntil(at);
+    }
+
+    pub(super) fn sweep(&mut self) {
+        self.sweeps += 1;
+    }
+
+    pub(super) fn swept(&mut self) {
+        self.sweeps = self.sweeps.saturating_sub(1);
+    }
+
+    /// Encodes what was appended, while it is at hand.
+    pub(super) fn encode_ahead(&mut self, stream: &Stream, at: Offset, content: &Content<'_>) {
+        if content.span > 0 {
+            self.ahead.follow(stream, at, content);
+        }
+    }
+
+    /// The stream has ended: what may still rotate of it is read.
+    pub(super) fn ended(&mut self) {
+        self.ahead = EncodedAhead::default();
+    }
+
     /// The next thing to do.
-    pub fn next_work<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> Result<Option<Work>, Failure> {
-        let Some(limits) = self.settings.segments.filter(|_| self.sweeps == 0) else { return Ok(None) };
-        let (garbage, begun) = (self.garbage, self.encoding.take());
-        self.load(ports.sql)?;
-        let floor = match self.life.as_ref().expect("it was loaded above") {
+    pub(super) fn next(
+        &mut self,
+        sql: &dyn Sql,
+        life: &Life,
+        limits: SegmentLimits,
+    ) -> Result<Option<Work>, Failure> {
+        let begun = self.encoding.take();
+        let floor = match life {
             Life::Unborn => return Ok(None),
             Life::Live(stream) | Life::Gone(stream) => {
                 if let Some(segment) = due(stream, limits) {
-                    let begun = begun.filter(|begun| begun.is_of(stream, segment));
-                    let mut encoding = match begun {
-                        Some(begun) => begun,
-                        None => {
-                            let known = [&mut self.sealed_ahead, &mut self.ahead];
-                            Encoding::new(ports.sql, stream, segment, known)?
-                        }
-                    };
-                    if encoding.go_on(ports.sql, stream)? {
-                        return upload(ports.sql, stream, encoding).map(|upload| Some(Work::Upload(upload)));
-                    }
-                    self.encoding = Some(encoding);
-                    return Ok(Some(Work::Encode));
+                    return self.encode(sql, stream, segment, begun).map(Some);
                 }
                 stream.first_segment
             }
             Life::Ended(ended) => ended.next_segment,
         };
-        if garbage == Garbage::Nothing {
+        if self.pending == Pending::Nothing {
             return Ok(None);
         }
         // What was trimmed may be a fork's.
-        let floor = forks::floor(ports.sql)?.map_or(floor, |needed| needed.min(floor));
-        let collection = collection(ports.sql, floor)?;
-        if collection.is_none() {
-            self.garbage = Garbage::Nothing;
-        }
+        let floor = forks::floor(sql)?.map_or(floor, |needed| needed.min(floor));
+        let collection = collection(sql, floor)?;
+        // After a rest there is no need for another one, whatever comes of it.
+        self.pending = if collection.is_some() { Pending::Maybe } else { Pending::Nothing };
         Ok(collection.map(Work::Collect))
     }
 
-    /// A segment has arrived in the bucket: if the stream still has it in the hot log, it is dropped there.
-    pub fn uploaded<S: Sockets>(
+    fn encode(
         &mut self,
-        ports: &Ports<'_, S>,
-        upload: &Upload,
-        now: Millis,
-    ) -> Result<(), Failure> {
-        let segment = &upload.segment;
-        let (limits, noted_at) = (self.settings.segments, self.noted_at(now));
-        let Some(stream) = self.load(ports.sql)?.stored_mut() else { return Ok(()) };
-        let due = limits.and_then(|limits| due(stream, limits));
-        if stream.incarnation != segment.incarnation || due != Some(segment.number) {
-            return Ok(());
+        sql: &dyn Sql,
+        stream: &Stream,
+        segment: u64,
+        begun: Option<Encoding>,
+    ) -> Result<Work, Failure> {
+        let mut encoding = match begun.filter(|begun| begun.is_of(stream, segment)) {
+            Some(begun) => begun,
+            None => Encoding::new(sql, stream, segment, &mut self.ahead)?,
+        };
+        if encoding.go_on(sql, stream)? {
+            return upload(sql, stream, encoding).map(Work::Upload);
         }
-        let committed = commit(ports.sql, &Change::Rotate { segment, noted_at });
-        if committed.is_err() {
-            self.forget();
-            return committed;
-        }
-        stream.hot_from = segment.number + 1;
-        stream.rotated_bytes = segment.bytes_through;
-        stream.rotated_messages = segment.messages_through();
-        self.outbox = Outbox::Unknown;
-        // In the same turn: the platform stores both changes or none.
-        self.trim(ports.sql, now)
-    }
-
-    /// A fork needs what was kept for it no more.
-    pub(super) fn garbage_was_freed(&mut self, now: Millis) {
-        self.garbage = Garbage::Unknown;
-        if self.has_work() {
-            self.arm(now);
-        }
-    }
-
-    /// Objects are no longer in the bucket.
-    pub fn collected<S: Sockets>(
-        &mut self,
-        ports: &Ports<'_, S>,
-        collection: &Collection,
-        now: Millis,
-    ) -> Result<(), Failure> {
-        let (through_segment, noted_at) = (collection.through_segment, self.noted_at(now));
-        let forgotten = commit(ports.sql, &Change::Forget { through_segment, noted_at });
-        match forgotten {
-            Ok(()) => self.outbox = Outbox::Unknown,
-            Err(_) => self.forget(),
-        }
-        forgotten
+        self.encoding = Some(encoding);
+        Ok(Work::Encode)
     }
 }
 
 /// A segment that is being encoded. It is sealed, so it stays as it is between two turns; its stream may end.
 #[derive(Debug)]
-pub(super) struct Encoding {
+struct Encoding {
     incarnation: u64,
     segment: u64,
     last: Last,
@@ -190,12 +190,12 @@ impl Encoding {
         sql: &dyn Sql,
         stream: &Stream,
         segment: u64,
-        known: [&mut Option<Ahead>; 2],
+        known: &mut EncodedAhead,
     ) -> Result<Encoding, Failure> {
         let lost = || Failure::new("rotate", format_args!("segment {segment} has no messages"));
         let last = messages::last(sql, segment)?.ok_or_else(lost)?;
         let end = Offset { segment, position: last.next_position };
-        let (scan, writer) = match Ahead::take_whole(known, end) {
+        let (scan, writer) = match known.take_whole(end) {
             Some(writer) => (None, writer),
             None => {
                 let first = stream.segment_start(segment).position;

@@ -1,9 +1,10 @@
 //! Writes: decide, commit, answer; announcing comes after the answer. No function here may be `async`.
 
+use super::answer::{Answer, Error};
 use super::live::{Sockets, send_away};
-use super::producers::{Memo, Producers};
-use super::registry::Reported;
-use super::{Announced, Answer, Error, Object, Ports, Settings, touch};
+use super::ports::{Ports, Settings};
+use super::producers::Memo;
+use super::state::Object;
 use crate::protocol::Millis;
 use crate::protocol::command::{Append, Close, Create};
 use crate::protocol::content_type::ContentType;
@@ -12,7 +13,7 @@ use crate::protocol::producer::Producer;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::storage::Sql;
-use crate::storage::commit::{AppendChange, Change, commit, tail_after};
+use crate::storage::commit::{AppendChange, Change, tail_after};
 use crate::stream::append::{Appending, append};
 use crate::stream::close::{Closing, close};
 use crate::stream::content::Content;
@@ -41,13 +42,13 @@ impl Object {
             return Err(Refusal::InvalidHeader { name: "Stream-Public", why }.into());
         }
         match self.stream(ports, now) {
-            Ok(stream) => touch(ports.sql, stream, now)?,
+            Ok(_) => self.touch(ports.sql, now)?,
             Err(Error::Refused(_)) => {}
             Err(failed) => return Err(failed),
         }
         match create(self.load(ports.sql)?, request, now)? {
             Creating::Exists => self.found(ports, request, now),
-            Creating::Create(stream, content) => self.born(ports, (path, request), (stream, &content), now),
+            Creating::Create(stream, content) => self.born(ports, path, request, stream, &content, now),
             Creating::Fork(asked) => {
                 let content_type = request.content_type.as_ref().map(ContentType::as_str);
                 self.intend(ports, path, content_type, asked, now)
@@ -66,11 +67,14 @@ impl Object {
         let Life::Live(stream) = self.load(ports.sql)? else { return Err(Refusal::NotFound.into()) };
         if request.rekeys || guarded && !reader_key::is_secret(&stream.reader_key) {
             let secret = reader_key::secret(&request.reader_key);
-            commit(ports.sql, &Change::Rekey { reader_key: &secret })?;
-            stream.reader_key = secret;
-            // Those who wait have asked with the old one; what they get must not be kept under it.
-            send_away(ports.sockets, stream.incarnation);
+            self.commit(ports.sql, &Change::Rekey { reader_key: &secret })?;
+            if let Some(stream) = self.state.live_mut() {
+                stream.reader_key = secret;
+                // Those who wait have asked with the old one; what they get must not be kept under it.
+                send_away(ports.sockets, stream.incarnation);
+            }
         }
+        let Life::Live(stream) = self.load(ports.sql)? else { return Err(Refusal::NotFound.into()) };
         let closed = stream.closure.is_closed();
         let reply = Reply::exists(&stream.content_type, stream.tail, closed);
         let reply = reply.with_retention(stream.retention);
@@ -81,22 +85,24 @@ impl Object {
     pub(super) fn born<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
-        (path, request): (&str, &Create<'_>),
-        (mut stream, content): (Box<Stream>, &Content<'_>),
+        path: &str,
+        request: &Create<'_>,
+        mut stream: Box<Stream>,
+        content: &Content<'_>,
         now: Millis,
     ) -> Result<Answer, Error> {
         let guarded = self.settings.guarded;
         let seals = self.settings.segments.is_some_and(|limits| fills(&stream, content, limits));
         let registries = self.settings.registries;
-        commit(ports.sql, &Change::Create { path, stream: &stream, content, seals, registries })?;
+        self.commit(ports.sql, &Change::Create { path, stream: &stream, content, seals, registries })?;
         follow(&mut stream, content, seals);
         let reply = Reply::created(&request.location, &stream.content_type, stream.tail, request.closed)
             .with_retention(stream.retention)
             .with_reader_key(stream.reader_key(guarded, now));
         let ends_by_itself = stream.expires_at().is_some();
-        self.announced = Some(Announced::all_of(&stream));
-        self.reported = Reported::Unknown;
-        self.life = Some(Life::Live(stream));
+        self.readers.know_all_of(&stream);
+        self.reports.renew();
+        self.state.put_life(Life::Live(stream));
         if ends_by_itself {
             self.arm(now);
         }
@@ -111,11 +117,12 @@ impl Object {
         request: &Append<'_>,
         now: Millis,
     ) -> Result<Answer, Error> {
-        let settings = self.settings;
-        let (stream, producers) = self.stream_and_producers(ports, now)?;
+        self.stream(ports, now)?;
+        let found = self.state.stream_and_producers();
+        let (stream, producers) = found.ok_or(Refusal::NotFound)?;
         let known = producers.known(ports.sql, stream, request.producer.as_ref())?;
         match append(stream, known, request)? {
-            Appending::Duplicate(state) => duplicate(ports.sql, stream, state, now),
+            Appending::Duplicate(state) => self.duplicate(ports.sql, state, now),
             Appending::Append(content) => {
                 let closes = request.closes.then(|| Closure::by(request.producer.as_ref()));
                 let writing = Writing {
@@ -125,11 +132,12 @@ impl Object {
                     closes,
                 };
                 let at = stream.tail;
-                writing.store(ports.sql, stream, producers, (now, settings))?;
-                let reply = Reply::appended(stream.tail, request.closes, request.producer.as_ref());
-                self.encode_ahead(at, &content);
+                let tail = self.store(ports.sql, writing, now)?;
+                if let (Some(stream), Some(_)) = (self.state.live(), self.settings.segments) {
+                    self.rotation.encode_ahead(stream, at, &content);
+                }
                 self.arm_for_rotation(now);
-                Ok(reply.into())
+                Ok(Reply::appended(tail, request.closes, request.producer.as_ref()).into())
             }
         }
     }
@@ -141,27 +149,24 @@ impl Object {
         request: &Close,
         now: Millis,
     ) -> Result<Answer, Error> {
-        let settings = self.settings;
-        let (stream, producers) = self.stream_and_producers(ports, now)?;
+        self.stream(ports, now)?;
+        let found = self.state.stream_and_producers();
+        let (stream, producers) = found.ok_or(Refusal::NotFound)?;
         let producer = request.producer.as_ref();
         let known = producers.known(ports.sql, stream, producer)?;
         match close(stream, known, request)? {
             Closing::AlreadyClosed => {
-                touch(ports.sql, stream, now)?;
-                Ok(Reply::closed(stream.tail, None).into())
+                let tail = stream.tail;
+                self.touch(ports.sql, now)?;
+                Ok(Reply::closed(tail, None).into())
             }
-            Closing::Duplicate(state) => duplicate(ports.sql, stream, state, now),
+            Closing::Duplicate(state) => self.duplicate(ports.sql, state, now),
             Closing::Close => {
                 let closes = Some(Closure::by(producer));
-                Writing { content: None, stream_seq: None, producer, closes }.store(
-                    ports.sql,
-                    stream,
-                    producers,
-                    (now, settings),
-                )?;
-                let reply = Reply::closed(stream.tail, producer);
+                let writing = Writing { content: None, stream_seq: None, producer, closes };
+                let tail = self.store(ports.sql, writing, now)?;
                 self.arm_for_rotation(now);
-                Ok(reply.into())
+                Ok(Reply::closed(tail, producer).into())
             }
         }
     }
@@ -182,30 +187,28 @@ struct Writing<'a> {
     closes: Option<Closure>,
 }
 
-impl Writing<'_> {
-    /// Commits, and then lets memory follow storage.
-    fn store(
-        self,
-        sql: &dyn Sql,
-        stream: &mut Stream,
-        producers: &mut Producers,
-        (now, settings): (Millis, Settings),
-    ) -> Result<(), Error> {
+impl Object {
+    /// Commits, and then lets memory follow storage; where the tail is then.
+    fn store(&mut self, sql: &dyn Sql, writing: Writing<'_>, now: Millis) -> Result<Offset, Error> {
+        let Settings { segments, .. } = self.settings;
+        let Some(Life::Live(mut stream)) = self.state.take_life() else {
+            return Err(Refusal::NotFound.into());
+        };
         let lease_until = stream.touch(now);
-        let Writing { content, stream_seq, producer, closes } = self;
-        let seals = content
-            .is_some_and(|content| settings.segments.is_some_and(|limits| fills(stream, content, limits)));
-        let seq = stream_seq.or(stream.stream_seq.as_deref());
+        let Writing { content, stream_seq, producer, closes } = writing;
+        let seals =
+            content.is_some_and(|content| segments.is_some_and(|limits| fills(&stream, content, limits)));
         let memo = match content {
             Some(content) if closes.is_none() => {
-                producers.memo(sql, stream, producer, (stream.fill.with(content), seals))?
+                let fill = stream.fill.with(content);
+                self.state.producers().memo(sql, &stream, producer, fill, seals)?
             }
             Some(_) | None => Memo::NOTHING,
         };
         let change = Change::Append(AppendChange {
-            stream,
+            stream: &stream,
             content,
-            stream_seq: seq,
+            stream_seq: stream_seq.or(stream.stream_seq.as_deref()),
             producer: memo.in_row,
             stored_producers: &memo.stored,
             makes_table: memo.makes_table,
@@ -214,12 +217,10 @@ impl Writing<'_> {
             lease_until,
             seals,
         });
-        commit(sql, &change)?;
-        producers.remembered(memo);
+        self.commit(sql, &change)?;
+        self.state.producers().remembered(memo);
         if let Some(content) = content {
-            follow(stream, content, seals);
-        }
-        if content.is_some() {
+            follow(&mut stream, content, seals);
             stream.written_at = now;
         }
         if let Some(seq) = stream_seq {
@@ -229,7 +230,15 @@ impl Writing<'_> {
             stream.closure = closure;
             stream.lease_until = lease_until.unwrap_or(stream.lease_until);
         }
-        Ok(())
+        let tail = stream.tail;
+        self.state.put_life(Life::Live(stream));
+        Ok(tail)
+    }
+
+    fn duplicate(&mut self, sql: &dyn Sql, state: ProducerState, now: Millis) -> Result<Answer, Error> {
+        self.touch(sql, now)?;
+        let stream = self.state.live().ok_or(Refusal::NotFound)?;
+        Ok(Reply::duplicate(stream.tail, stream.closure.is_closed(), state.epoch, state.seq).into())
     }
 }
 
@@ -242,9 +251,4 @@ fn follow(stream: &mut Stream, content: &Content<'_>, seals: bool) {
         stream.fill = stream.fill.with(content);
         stream.tail = tail_after(stream, content);
     }
-}
-
-fn duplicate(sql: &dyn Sql, stream: &mut Stream, state: ProducerState, now: Millis) -> Result<Answer, Error> {
-    touch(sql, stream, now)?;
-    Ok(Reply::duplicate(stream.tail, stream.closure.is_closed(), state.epoch, state.seq).into())
 }

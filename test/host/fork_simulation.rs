@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use durable_streams::object::forks::FORKS_ASKED_MAX;
+use durable_streams::object::effect::Effect;
+use durable_streams::object::links::FORKS_ASKED_MAX;
 use durable_streams::protocol::call::Call;
 use durable_streams::protocol::lifetime::{Lifetime, rfc3339};
 use durable_streams::protocol::offset::Offset;
@@ -636,7 +637,10 @@ impl Simulation {
     }
 
     fn arm_bucket(&mut self, index: usize) {
-        let is_work = matches!(self.family.tasks[index].doing, Doing::Work { work: Some(_), done: None });
+        let is_work = matches!(
+            self.family.tasks[index].doing,
+            Doing::Effect { effect: Effect::Put(_) | Effect::Delete(_), ended: None }
+        );
         if is_work && self.has_faults && self.random.u32(0..4) == 0 {
             let faults = [BucketFault::Fails, BucketFault::FailsButStored];
             self.family.bucket.arm(faults[self.random.usize(0..2)]);

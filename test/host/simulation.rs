@@ -11,11 +11,9 @@ use std::thread;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use durable_streams::edge::live::sse::SseEnds;
+use durable_streams::object::effect::Effect;
 use durable_streams::object::live::Sockets as _;
-use durable_streams::object::mirror::Delivery;
 use durable_streams::object::producers::ProducerLimits;
-use durable_streams::object::registry::Report;
-use durable_streams::object::rotation::Work;
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::registry::Registries;
 use durable_streams::protocol::{Millis, cursor};
@@ -110,14 +108,8 @@ struct Simulation {
     has_faults: bool,
     /// Something is written and not announced.
     has_news: bool,
-    /// Something is on its way to the bucket; whether it has arrived.
-    working: Option<(Work, bool)>,
-    /// Something is on its way to the mirror; whether it has arrived.
-    telling: Option<(Delivery, bool)>,
     /// Whether there is a mirror: always, never, or as it comes.
     mirrors: Option<bool>,
-    /// Something is on its way to the registry; whether it has arrived.
-    reporting: Option<(Report, bool)>,
     /// Whether there is a registry: always, never, or as it comes.
     registers: Option<bool>,
     /// What is being deleted in the bucket because the object does not know it.
@@ -214,10 +206,7 @@ impl Simulation {
             chunk_max_bytes,
             has_faults: random.bool(),
             has_news: false,
-            working: None,
-            telling: None,
             mirrors,
-            reporting: None,
             registers,
             sweeping: None,
             is_damaged: false,
@@ -240,7 +229,7 @@ impl Simulation {
             }
         }
         let had_faults = std::mem::replace(&mut self.has_faults, false);
-        self.come_to_rest();
+        self.come_to_rest(had_faults);
         // What a fault left behind is found when somebody asks.
         if !had_faults {
             self.rest_in_peace();
@@ -248,6 +237,7 @@ impl Simulation {
     }
 
     fn step(&mut self) {
+        self.world.shell.refuses_alarms = self.has_faults && self.random.u32(0..30) == 0;
         self.let_time_pass();
         if self.keeps_little() && self.random.bool() {
             // Only what has arrived in the bucket is ever dropped.
@@ -255,9 +245,9 @@ impl Simulation {
         }
         self.world.meanwhile = match self.random.u32(0..6) {
             // What is on its way already cannot be begun again.
-            0 if self.working.is_none() => Meanwhile::Rotation,
-            1 if !self.has_news && self.working.is_none() => Meanwhile::LostMemory,
-            2 if self.ttl.is_none() && self.working.is_none() => Meanwhile::Alarm(self.random.u64(1..4_000)),
+            0 if !self.is_in_bucket() => Meanwhile::Rotation,
+            1 if !self.has_news && !self.is_in_bucket() => Meanwhile::LostMemory,
+            2 if self.ttl.is_none() && !self.is_in_bucket() => Meanwhile::Alarm(self.random.u64(1..4_000)),
             _ => Meanwhile::Nothing,
         };
         if self.model.current().is_none() && self.random.bool() {
@@ -279,12 +269,17 @@ impl Simulation {
             95 => self.sweep(),
             96..=97 => self.restart(),
             98..=99 => self.look_at_head(),
-            100..=106 => self.tell_mirror(),
+            100..=106 => self.go_on(&|effect| matches!(effect, Effect::Index(_))),
             107..=114 => self.report(),
             115 => self.world.registry.restart(),
             116 => drop(self.world.registry.let_one_arrive(&mut self.random, self.world.now)),
             _ => drop(self.world.mirror.let_one_arrive(&mut self.random)),
         }
+    }
+
+    /// Whether something is on its way to the bucket.
+    fn is_in_bucket(&self) -> bool {
+        self.world.under_way.iter().any(|(effect, _)| is_in_bucket(effect))
     }
 
     fn keeps_little(&self) -> bool {
@@ -302,7 +297,7 @@ impl Simulation {
             self.announce();
         }
         self.world.now += time;
-        if self.world.alarm_at.is_some_and(|at| at <= self.world.now) && self.random.bool() {
+        if self.world.alarm_at().is_some_and(|at| at <= self.world.now) && self.random.bool() {
             self.trace.push(format!("{} alarm", self.world.now));
             self.model.may_touch(self.world.now);
             self.world.ring();
@@ -372,7 +367,15 @@ impl Simulation {
         let fault = self.arm();
         let before = fault.map(|_| self.model.clone());
         let expected = apply(&mut self.model, self.world.now);
+        let told = self.world.sockets.told();
         let response = self.ask(request);
+        if request.method != "DELETE" && response.status != 404 {
+            assert_eq!(
+                self.world.sockets.told(),
+                told,
+                "readers are told in a later turn, of what is stored"
+            );
+        }
         if self.world.sql.disarm()
             && let Some(before) = before
         {
@@ -935,7 +938,7 @@ impl Simulation {
 
     fn announce(&mut self) {
         let fault = self.arm();
-        self.world.announce();
+        self.world.next_turn();
         self.is_damaged |= self.world.sql.disarm() && fault.is_some();
         self.has_news = false;
     }
@@ -943,9 +946,12 @@ impl Simulation {
     fn restart(&mut self) {
         self.trace.push(format!("{} restart", self.world.now));
         self.is_damaged |= self.has_news;
-        self.working = None;
-        self.telling = None;
-        self.reporting = None;
+        for (effect, ended) in std::mem::take(&mut self.world.under_way) {
+            // It may arrive all the same, but nobody is told.
+            if self.has_faults && ended.is_none() && is_in_bucket(&effect) && self.random.bool() {
+                self.world.bucket.carry_out(&effect);
+            }
+        }
         let registers = self.registers.unwrap_or_else(|| self.random.bool());
         self.world.limit_registries(registries(registers));
         let mirrors = self.mirrors.unwrap_or_else(|| self.random.bool());
@@ -980,79 +986,77 @@ impl Simulation {
         self.sweeping = Some(orphans);
     }
 
-    /// One step of what there is to do in the bucket: it is begun, it arrives, or it is known to have arrived.
+    /// What is under way in some lane takes a step: it is carried out, unless it fails, or the object learns how it has ended.
+    fn go_on(&mut self, is: &dyn Fn(&Effect) -> bool) {
+        let Some(index) = self.world.under_way.iter().position(|(effect, _)| is(effect)) else { return };
+        let Some(ended) = self.world.under_way[index].1.take() else {
+            if self.has_faults {
+                self.strike(index);
+            }
+            let ended = self.world.carry_out(index);
+            self.world.registry.sql.disarm();
+            self.note(index, &format!("{ended:?}"));
+            self.world.under_way[index].1 = Some(ended);
+            return;
+        };
+        let fault = self.arm();
+        self.note(index, &format!("is known, {fault:?}"));
+        self.world.end(index, ended);
+        self.is_damaged |= self.world.sql.disarm() && fault.is_some() && self.has_news;
+    }
+
+    fn note(&mut self, index: usize, what: &str) {
+        let effect = &self.world.under_way[index].0;
+        self.trace.push(format!("{} {effect:.80?}: {what}", self.world.now));
+    }
+
+    /// Perhaps what is to be carried out fails, before or after it is done.
+    fn strike(&mut self, index: usize) {
+        let (world, strikes) = (&mut self.world, self.random.u32(0..3) == 0);
+        match &world.under_way[index].0 {
+            Effect::Put(_) | Effect::Delete(_) if strikes => {
+                let faults = [BucketFault::Fails, BucketFault::FailsButStored];
+                world.bucket.arm(faults[self.random.usize(0..2)]);
+            }
+            Effect::Index(_) if strikes => {
+                let faults =
+                    [MirrorFault::Fails, MirrorFault::FailsButStored, MirrorFault::FailsAndArrivesLate];
+                world.mirror.arm(faults[self.random.usize(0..3)]);
+            }
+            Effect::Call(_) => self.strike_registry(),
+            Effect::Put(_)
+            | Effect::Delete(_)
+            | Effect::Index(_)
+            | Effect::NextTurn
+            | Effect::SetAlarm(_)
+            | Effect::Log(_) => {}
+        }
+    }
+
     fn work(&mut self) {
-        match self.working.take() {
-            None => self.working = self.world.next_work().map(|work| (work, false)),
-            Some((work, false)) => {
-                let strikes = self.has_faults && self.random.u32(0..3) == 0;
-                if strikes {
-                    let faults = [BucketFault::Fails, BucketFault::FailsButStored];
-                    self.world.bucket.arm(faults[self.random.usize(0..2)]);
-                }
-                if self.world.bucket.take(&work) {
-                    self.working = Some((work, true));
-                } else {
-                    self.world.rearm();
-                }
-            }
-            Some((work, true)) => {
-                let fault = self.arm();
-                self.trace.push(format!("{} {work:.80?} {fault:?}", self.world.now));
-                self.world.done(&work);
-                self.world.rearm();
-                self.is_damaged |= self.world.sql.disarm() && fault.is_some() && self.has_news;
-            }
-        }
+        self.go_on(&is_in_bucket);
     }
 
-    /// One step of what there is to tell the mirror: it is sent, it arrives, or it is known to have arrived.
-    fn tell_mirror(&mut self) {
-        match self.telling.take() {
-            None => self.telling = self.world.next_delivery().map(|delivery| (delivery, false)),
-            Some((delivery, false)) => {
-                let strikes = self.has_faults && self.random.u32(0..3) == 0;
-                if strikes {
-                    let faults =
-                        [MirrorFault::Fails, MirrorFault::FailsButStored, MirrorFault::FailsAndArrivesLate];
-                    self.world.mirror.arm(faults[self.random.usize(0..3)]);
-                }
-                let has_arrived = self.world.mirror.take(&delivery);
-                self.telling = has_arrived.then_some((delivery, true));
-            }
-            Some((delivery, true)) => {
-                let fault = self.arm();
-                self.trace.push(format!("{} {delivery:.80?} {fault:?}", self.world.now));
-                self.world.delivered(&delivery);
-                self.is_damaged |= self.world.sql.disarm() && fault.is_some() && self.has_news;
-            }
-        }
-    }
-
-    /// One step of what there is to report: it is sent, it arrives, or it is known to have arrived.
     fn report(&mut self) {
-        match self.reporting.take() {
-            None => self.reporting = self.world.next_report().map(|report| (report, false)),
-            Some((report, false)) => {
-                if self.has_faults {
-                    self.strike_registry();
-                }
-                let has_arrived = self.world.registry.take(&report, self.world.now);
-                self.world.registry.sql.disarm();
-                self.trace.push(format!("{} {:?}: {has_arrived}", self.world.now, report.record));
-                if !has_arrived {
-                    let (_logged, again_at) = report.failed("it failed", self.world.now);
-                    self.world.rearm_for(None, Some(again_at));
-                }
-                self.reporting = has_arrived.then_some((report, true));
-            }
-            Some((report, true)) => {
-                let fault = self.arm();
-                self.world.reported(&report);
-                self.is_damaged |= self.world.sql.disarm() && fault.is_some() && self.has_news;
-            }
-        }
+        self.go_on(&|effect| matches!(effect, Effect::Call(_)));
         self.the_registry_is_in_order();
+    }
+
+    /// Everything comes to its end: what is under way, what the object finds to do after that, and once its rest is over what
+    /// has failed.
+    fn everything_is_done(&mut self, has_failed: bool) {
+        self.world.shell.refuses_alarms = false;
+        let rests: &[u64] = if has_failed { &[0, 60_001, 3_600_001, 3_600_001] } else { &[0] };
+        for rest in rests {
+            self.world.now += rest;
+            self.settle();
+            self.world.wake();
+            while let Some((_, ended)) = self.world.under_way.first() {
+                let ended = ended.clone().unwrap_or_else(|| self.world.carry_out(0));
+                self.world.end(0, ended);
+            }
+            self.has_news = false;
+        }
     }
 
     fn strike_registry(&mut self) {
@@ -1090,12 +1094,7 @@ impl Simulation {
         if self.registers == Some(false) {
             return assert!(self.world.registry.sql.tables().is_empty());
         }
-        while self.reporting.is_some() || {
-            self.report();
-            self.reporting.is_some()
-        } {
-            self.report();
-        }
+        self.everything_is_done(false);
         while self.world.registry.let_one_arrive(&mut self.random, self.world.now) {}
         self.the_registry_knows_all();
     }
@@ -1117,7 +1116,7 @@ impl Simulation {
     }
 
     /// Nothing fails any more: whoever listens hears everything, and everything can be read.
-    fn come_to_rest(&mut self) {
+    fn come_to_rest(&mut self, had_faults: bool) {
         self.trace.push("comes to rest".to_owned());
         self.world.meanwhile = Meanwhile::Nothing;
         self.settle();
@@ -1149,12 +1148,7 @@ impl Simulation {
         for _ in 0..if self.sweeping.is_some() { 3 } else { 2 } {
             self.sweep();
         }
-        while self.working.is_some() || {
-            self.work();
-            self.working.is_some()
-        } {
-            self.work();
-        }
+        self.everything_is_done(had_faults);
         self.everything_can_be_read();
         self.world.assert_bucket_is_tidy();
         self.the_mirror_is_true();
@@ -1172,12 +1166,7 @@ impl Simulation {
             assert!(!self.world.sql.tables().contains(&"outbox".to_owned()));
             return assert!(self.world.mirror.rows().is_empty());
         }
-        while self.telling.is_some() || {
-            self.tell_mirror();
-            self.telling.is_some()
-        } {
-            self.tell_mirror();
-        }
+        self.everything_is_done(false);
         while self.world.mirror.let_one_arrive(&mut self.random) {}
         self.world.assert_mirror_is_true();
     }
@@ -1236,9 +1225,10 @@ impl Simulation {
             poll.poll.time_out(&mut self.world);
         }
         (self.world.rotates, self.world.tells_mirror, self.world.reports) = (true, true, true);
+        self.world.announces = true;
         self.restart();
         let mut rings = 0;
-        while let Some(at) = self.world.alarm_at {
+        while let Some(at) = self.world.alarm_at() {
             self.world.now = self.world.now.max(at);
             self.world.ring();
             rings += 1;
@@ -1260,6 +1250,10 @@ impl Simulation {
             self.everything_can_be_read();
         }
     }
+}
+
+fn is_in_bucket(effect: &Effect) -> bool {
+    matches!(effect, Effect::Put(_) | Effect::Delete(_))
 }
 
 fn registries(registers: bool) -> Registries {

@@ -11,7 +11,7 @@ use super::stream_object::{ObjectHost, StreamObject};
 use crate::cloudflare::budget::{self, Payer};
 use crate::cloudflare::{clock, reply, telemetry};
 use crate::object::Ports;
-use crate::object::answering::Said;
+use crate::object::said::Said;
 use crate::protocol::call::{Answered, Call};
 use crate::storage::Failure;
 
@@ -62,7 +62,7 @@ impl ObjectHost {
         let mut object = self.object.borrow_mut();
         let said = object.answer(&ports, &path, &call, &clock::random, clock::now());
         self.log_work(event_of(&call));
-        self.follow_up(&path, object);
+        self.follow_up(object);
         said
     }
 
@@ -75,9 +75,7 @@ impl ObjectHost {
         };
         let mut object = self.object.borrow_mut();
         object.swept();
-        if object.may_have_work() {
-            self.work_soon();
-        }
+        self.follow_up(object);
         deleted.map(|()| Answered::Orphans(orphans))
     }
 

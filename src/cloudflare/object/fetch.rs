@@ -82,8 +82,8 @@ impl ObjectHost {
         let (mut object, now) = (self.object.borrow_mut(), clock::now());
         // It may be another stream by now.
         let admitted = requester.admit(&mut object, &ports, &Command::Read(read.clone()), now);
-        let served = admitted.and_then(|()| object.resume(&ports, read, (pending, fetched), now));
-        self.follow_up(&requester.path, object);
+        let served = admitted.and_then(|()| object.resume(&ports, read, pending, fetched, now));
+        self.follow_up(object);
         served
     }
 

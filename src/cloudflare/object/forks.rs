@@ -6,18 +6,12 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
-use super::chores::Done;
 use super::requester::Requester;
 use super::stream_object::ObjectHost;
 use crate::cloudflare::{calls, clock, telemetry};
-use crate::object::alarm::RETRY;
-use crate::object::forks::Asking;
+use crate::object::links::Asking;
 use crate::object::{Answer, Ports};
-use crate::protocol::call::{Answered, Call};
 use crate::protocol::command::Create;
-use crate::protocol::fork::Release;
-use crate::storage::Failure;
-use crate::storage::forks::Link;
 
 impl ObjectHost {
     /// Creates a fork, which others have to be asked for.
@@ -41,7 +35,7 @@ impl ObjectHost {
                 let mut object = inner.object.borrow_mut();
                 let path = requester.path.as_str();
                 let confirmed = object.confirm(&ports, path, &request, asking, answered, clock::now());
-                inner.follow_up(&requester.path, object);
+                inner.follow_up(object);
                 if inner.config.debug {
                     telemetry::worked(&requester.path, "confirmed", None, inner.sql.take_row_counts());
                 }
@@ -52,34 +46,5 @@ impl ObjectHost {
             };
             inner.respond(&requester, served).map(JsValue::from)
         })
-    }
-
-    /// Lets sources go.
-    pub(super) async fn release(&self) -> Done {
-        self.release_all().await.map_err(|failure| (failure, clock::now() + RETRY))
-    }
-
-    async fn release_all(&self) -> Result<(), Failure> {
-        let sockets = self.sockets();
-        let ports = Ports { sql: &self.sql, sockets: &sockets };
-        let (mut failed, mut failure): (Option<Link>, Option<Failure>) = (None, None);
-        loop {
-            let next = self.object.borrow_mut().next_release(&ports, failed.as_ref());
-            let before = self.sql.take_row_counts();
-            let Some(link) = next? else { return failure.map_or(Ok(()), Err) };
-            let call = Call::Release(Release { link: link.id.clone(), valid_until: link.valid_until });
-            let answered = calls::call(&self.namespace, &link.source, &call).await;
-            if answered != Ok(Answered::Released) {
-                // Whoever does not answer holds up no other.
-                failure = failure.or(Some(Failure::new("release source", format_args!("{answered:?}"))));
-                failed = Some(link);
-                continue;
-            }
-            self.object.borrow_mut().let_go(&ports, &link)?;
-            if self.config.debug {
-                let after = self.sql.take_row_counts();
-                telemetry::worked(&self.name(), "released", None, before + after);
-            }
-        }
     }
 }

@@ -5,13 +5,11 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::Env;
 
-use super::chores::Done;
-use super::stream_object::ObjectHost;
 use crate::cloudflare::config::binding;
 use crate::cloudflare::{clock, telemetry};
-use crate::object::Ports;
-use crate::object::mirror::{Delivery, REST_MIN};
+use crate::object::segment_index::Delivery;
 use crate::protocol::Millis;
+use crate::storage::Failure;
 
 const BINDING: &str = "ADMIN_DB";
 
@@ -52,7 +50,12 @@ impl Mirror {
         self.database.is_some()
     }
 
-    async fn tell(&self, delivery: &Delivery) -> Result<(), JsValue> {
+    pub(super) async fn tell(&self, delivery: &Delivery) -> Result<(), Failure> {
+        let failed = |error| Failure::new("mirror segments", format_args!("{error:?}"));
+        self.carry_out(delivery).await.map_err(failed)
+    }
+
+    async fn carry_out(&self, delivery: &Delivery) -> Result<(), JsValue> {
         let Some(database) = &self.database else { return Err("there is no database".into()) };
         let statements = Array::new();
         for statement in &delivery.statements {
@@ -64,27 +67,6 @@ impl Mirror {
         let results = clock::within(BATCH_MAX, batch).await.ok_or_else(late)??;
         telemetry::count(|counts| counts.mirror_rows_written += rows_written(&results));
         Ok(())
-    }
-}
-
-impl ObjectHost {
-    /// Tells the mirror what it does not know yet.
-    pub(super) async fn mirror(&self) -> Done {
-        let sockets = self.sockets();
-        let ports = Ports { sql: &self.sql, sockets: &sockets };
-        let soon = |failure| (failure, clock::now() + REST_MIN);
-        loop {
-            let next = self.object.borrow_mut().next_delivery(&ports, clock::now());
-            let before = self.sql.take_row_counts();
-            let Some(delivery) = next.map_err(soon)? else { return Ok(()) };
-            let told = self.mirror.tell(&delivery).await;
-            told.map_err(|error| delivery.failed(&format!("{error:?}"), clock::now()))?;
-            self.object.borrow_mut().delivered(&ports, &delivery).map_err(soon)?;
-            if self.config.debug {
-                let after = self.sql.take_row_counts();
-                telemetry::worked(&self.name(), "mirrored", None, before + after);
-            }
-        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The object side: one Durable Object a stream.
 
 mod answering;
-mod chores;
 mod debug;
 mod fetch;
 mod forks;
@@ -9,9 +8,8 @@ mod forks;
 mod group_commit;
 mod inherit;
 mod mirror;
-mod registry;
 mod requester;
+mod shell;
 mod sockets;
 mod sql;
 mod stream_object;
-mod work;

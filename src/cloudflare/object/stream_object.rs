@@ -1,8 +1,9 @@
 //! The Durable Object: what `worker.js` calls for each of its events. Serves a request in one synchronous step, and
 //! announces afterwards.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::task::Waker;
 
 use http::Method;
 use js_sys::Uint8Array;
@@ -12,7 +13,6 @@ use worker::worker_sys::DurableObjectState;
 use worker::{Env, State};
 
 use super::answering::BYTES_URL;
-use super::chores::{Chore, Chores};
 use super::fetch::Waiting;
 use super::mirror::Mirror;
 use super::requester::{RequestHeaders, Requester};
@@ -20,15 +20,13 @@ use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
 use crate::cloudflare::bucket::{self, SegmentBucket};
 use crate::cloudflare::calls::BINDING;
-use crate::cloudflare::clock::{self, Timer};
+use crate::cloudflare::clock;
 use crate::cloudflare::config::Config;
 use crate::cloudflare::interned::Interned;
 use crate::cloudflare::{budget, receiving, reply, telemetry};
 use crate::edge::target::stream_path;
-use crate::object::alarm::{RETRY, Rung};
-use crate::object::live::{Park, Sockets};
+use crate::object::live::Park;
 use crate::object::{Answer, Error, Object, Ports};
-use crate::protocol::Millis;
 use crate::protocol::command::{Command, RequestHead};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::registry::Registries;
@@ -51,17 +49,12 @@ pub(super) struct ObjectHost {
     pub(super) object: RefCell<Object>,
     /// Whether any socket may be there.
     may_be_read_live: Cell<bool>,
-    /// Whether an announcement is already on its way.
-    announcing: Cell<bool>,
     pub(super) bucket: Option<SegmentBucket>,
-    /// Whether something is being done in the bucket, or soon will be: never two things at once.
-    pub(super) working: Cell<bool>,
-    /// When the bucket is tried again after it failed; the alarm rings then.
-    pub(super) rests_until: Cell<Millis>,
     pub(super) mirror: Mirror,
     /// All streams, for what they ask each other.
     pub(super) namespace: JsValue,
-    pub(super) chores: Chores,
+    /// The alarm, which waits for all that it has begun.
+    pub(super) rings: RefCell<Option<Waker>>,
 }
 
 #[wasm_bindgen]
@@ -91,13 +84,10 @@ impl StreamObject {
             named: RefCell::default(),
             object: RefCell::new(Object::new(config.settings)),
             may_be_read_live: Cell::new(true),
-            announcing: Cell::new(false),
             bucket,
-            working: Cell::new(false),
-            rests_until: Cell::new(0),
             mirror,
             namespace,
-            chores: Chores::default(),
+            rings: RefCell::default(),
         };
         StreamObject { inner: Rc::new(inner) }
     }
@@ -134,16 +124,7 @@ impl StreamObject {
     /// The alarm rings.
     pub async fn ring(&self) -> Result<(), JsValue> {
         let inner = Rc::clone(&self.inner);
-        let rung = inner.ring();
-        // First of all: what is not known yet has an alarm wherever one is set.
-        inner.chore_now(Chore::Report).await;
-        if !inner.working.replace(true) {
-            inner.work().await;
-        }
-        inner.chore_now(Chore::Mirror).await;
-        inner.chore_now(Chore::Release).await;
-        let rearmed = rung.and_then(|()| inner.rearm()).or_else(|failure| inner.ring_again(&failure));
-        rearmed.map_err(|failure| failure.to_string().into())
+        inner.ring().await.map_err(|failure| failure.to_string().into())
     }
 
     /// A live reader's socket closed or broke.
@@ -207,45 +188,6 @@ impl ObjectHost {
         self.requester(&request.url(), &|name| self.has(&headers, name)).refuse(refusal)
     }
 
-    fn ring(&self) -> Result<(), Failure> {
-        let _busy = telemetry::busy(|| self.name(), |counts| counts.alarms_rung += 1);
-        let sockets = self.sockets();
-        let ports = Ports { sql: &self.sql, sockets: &sockets };
-        match self.object.borrow_mut().ring(&ports, clock::now())? {
-            Rung::Reclaimed => self.debug("reclaimed"),
-            Rung::Nothing => {}
-        }
-        Ok(())
-    }
-
-    /// Sees to it that what is left to happen by itself has an alarm.
-    fn rearm(&self) -> Result<(), Failure> {
-        let sockets = self.sockets();
-        let ports = Ports { sql: &self.sql, sockets: &sockets };
-        let (mut object, now) = (self.object.borrow_mut(), clock::now());
-        let (mirror_at, registry_at) =
-            (self.chores.rests_until(Chore::Mirror, now), self.chores.rests_until(Chore::Report, now));
-        object.rearm(&ports, mirror_at, registry_at, now)?;
-        let Some(at) = object.take_alarm() else { return Ok(()) };
-        let rearmed = self.sql.set_alarm(at);
-        // It is no part of the next request.
-        let _rows = self.sql.take_row_counts();
-        self.debug("rearmed");
-        rearmed
-    }
-
-    pub(super) fn rearm_or_log(&self) {
-        if let Err(failure) = self.rearm().or_else(|failure| self.ring_again(&failure)) {
-            telemetry::failure(&self.name(), &failure);
-        }
-    }
-
-    /// The platform gives up after six failures, and then nobody would reclaim the stream.
-    fn ring_again(&self, failure: &Failure) -> Result<(), Failure> {
-        telemetry::failure(&self.name(), failure);
-        self.sql.set_alarm(clock::now() + RETRY)
-    }
-
     /// From a command to the response. Only what others have to be asked for is promised.
     fn respond_or_promise(
         self: &Rc<Self>,
@@ -284,37 +226,8 @@ impl ObjectHost {
         let now = clock::now();
         let admitted = requester.admit(&mut object, &ports, command, now);
         let served = admitted.and_then(|()| object.serve(&ports, path, command, now));
-        self.follow_up(path, object);
+        self.follow_up(object);
         served
-    }
-
-    /// What follows whatever may have changed the stream: the alarm in the same turn, all else in later ones.
-    pub(super) fn follow_up(self: &Rc<Self>, path: &str, mut object: RefMut<'_, Object>) {
-        self.set_alarm(path, object.take_alarm());
-        let sockets = self.sockets();
-        if object.has_news() {
-            if sockets.count() == 0 {
-                // Nobody to tell: only remembers that it was told.
-                let ports = Ports { sql: &self.sql, sockets: &sockets };
-                let _nobody = object.announce(&ports, clock::now());
-            } else {
-                self.announce_soon(path);
-            }
-        }
-        if object.may_have_work() {
-            self.work_soon();
-        }
-        drop(object);
-        self.chores_soon();
-    }
-
-    fn set_alarm(&self, path: &str, alarm_at: Option<Millis>) {
-        if let Some(at) = alarm_at
-            && let Err(failure) = self.sql.set_alarm(at)
-        {
-            // What the request changed is stored, and whatever is left to be done is done on access all the same.
-            telemetry::failure(path, &failure);
-        }
     }
 
     pub(super) fn respond(
@@ -343,26 +256,6 @@ impl ObjectHost {
         };
         telemetry::failure(&requester.path, &failure);
         Ok(Reply::failed())
-    }
-
-    /// Announces in a later turn: the writer's answer does not wait for the readers.
-    fn announce_soon(self: &Rc<Self>, path: &str) {
-        if self.announcing.replace(true) {
-            return;
-        }
-        let (inner, path) = (Rc::clone(self), path.to_owned());
-        let busy = telemetry::busy(|| self.name(), |_| {});
-        self.state.wait_until(async move {
-            let _busy = busy;
-            let _next_turn = Timer::new(0).over().await;
-            inner.announcing.set(false);
-            let sockets = inner.sockets();
-            let ports = Ports { sql: &inner.sql, sockets: &sockets };
-            let told = inner.object.borrow_mut().announce(&ports, clock::now());
-            if let Err(failure) = told {
-                telemetry::failure(&path, &failure);
-            }
-        });
     }
 
     pub(super) fn name(&self) -> String {

@@ -7,8 +7,8 @@ use crate::support::bucket::BucketFault;
 use crate::support::mirror::MirrorFault;
 use crate::support::sql::Fault;
 use crate::support::world::START;
-use durable_streams::object::alarm::RETRY;
-use durable_streams::object::mirror::REST_MIN;
+use durable_streams::object::pending::RETRY;
+use durable_streams::object::segment_index::REST_MIN;
 
 const TTL: &str = "PUT | content-type: text/plain | stream-ttl: 3600";
 const TTL_MS: u64 = 3_600_000;
@@ -29,7 +29,7 @@ fn world_that_died(steps: &[&str]) -> World {
 /// Nobody asks any more: the alarm rings for as long as there is one.
 fn rings(world: &mut World) -> u32 {
     let mut rings = 0;
-    while let Some(at) = world.alarm_at {
+    while let Some(at) = world.alarm_at() {
         world.now = world.now.max(at);
         world.ring();
         rings += 1;
@@ -50,14 +50,14 @@ fn what_a_write_sealed_arrives_without_a_request() {
         (&[TEXT, HELLO, HELLO, "WAIT 10s", HELLO, HELLO], 2),
     ] {
         let mut world = world_that_died(steps);
-        assert_eq!(world.alarm_at, Some(START + RETRY), "{steps:?}");
-        assert_eq!(world.alarms_set, 1);
+        assert_eq!(world.alarm_at(), Some(START + RETRY), "{steps:?}");
+        assert_eq!(world.alarms_set(), 1);
         assert_eq!(rings(&mut world), 1);
         assert_eq!(world.bucket.objects.len(), segments, "{steps:?}");
         world.assert_bucket_is_tidy();
     }
     for steps in [&[TEXT][..], &[TEXT, HELLO], &[TEXT, CLOSE], &[TEXT, HELLO, "DELETE"]] {
-        assert_eq!(world_that_died(steps).alarm_at, None, "{steps:?}");
+        assert_eq!(world_that_died(steps).alarm_at(), None, "{steps:?}");
     }
 }
 
@@ -68,7 +68,7 @@ fn what_a_delete_left_goes_without_a_request() {
     world.rotates = false;
     world.run(&["DELETE", "RESTART"]);
     world.rotates = true;
-    assert_eq!(world.alarm_at, Some(world.now + RETRY));
+    assert_eq!(world.alarm_at(), Some(world.now + RETRY));
     rings(&mut world);
     assert!(world.bucket.objects.is_empty());
     world.assert_bucket_is_tidy();
@@ -76,7 +76,7 @@ fn what_a_delete_left_goes_without_a_request() {
     let mut world = world_after(2, &[SOON, HELLO, HELLO, "WAIT 31s"]);
     world.rotates = false;
     world.ask("GET").assert_is("404");
-    assert_eq!(world.alarm_at, Some(world.now + RETRY));
+    assert_eq!(world.alarm_at(), Some(world.now + RETRY));
     world.restart();
     world.rotates = true;
     rings(&mut world);
@@ -87,18 +87,18 @@ fn what_a_delete_left_goes_without_a_request() {
 #[test]
 fn one_alarm_for_two_purposes() {
     let mut world = world_that_died(&[TTL, HELLO, HELLO]);
-    assert_eq!((world.alarm_at, world.alarms_set), (Some(START + TTL_MS), 1));
+    assert_eq!((world.alarm_at(), world.alarms_set()), (Some(START + TTL_MS), 1));
     for _ in 0..10 {
         world.run(&["WAIT 1s", HELLO, HELLO, "RESTART", HELLO, HELLO]);
     }
     assert_eq!(world.bucket.objects.len(), 21);
-    assert_eq!((world.alarm_at, world.alarms_set), (Some(START + TTL_MS), 1));
+    assert_eq!((world.alarm_at(), world.alarms_set()), (Some(START + TTL_MS), 1));
     // It was used, so the alarm rings again; what was left is done at the first.
     let mut world = world_that_died(&[TTL, "WAIT 100s", HELLO, HELLO]);
     world.now = START + TTL_MS;
     world.ring();
     assert_eq!(world.bucket.objects.len(), 1);
-    assert_eq!(world.alarm_at, Some(START + TTL_MS + 100_000));
+    assert_eq!(world.alarm_at(), Some(START + TTL_MS + 100_000));
     assert_eq!(rings(&mut world), 1);
     assert!(world.bucket.objects.is_empty());
     world.ask("HEAD").assert_is("404");
@@ -112,7 +112,7 @@ fn what_comes_first_has_the_alarm() {
             let mut world = world_after(2, &[put, HELLO]);
             world.bucket.arm(fault);
             world.run(&[HELLO]);
-            assert_eq!(world.alarm_at, Some(START + RETRY.min(ends_at)));
+            assert_eq!(world.alarm_at(), Some(START + RETRY.min(ends_at)));
             rings(&mut world);
             assert!(world.bucket.objects.is_empty());
             world.assert_bucket_is_tidy();
@@ -124,14 +124,14 @@ fn what_comes_first_has_the_alarm() {
         let mut world = world_of(2, &["a", "b"], &[]);
         world.rotates = false;
         world.run(&["DELETE", put]);
-        assert_eq!(world.alarm_at, Some(START + RETRY.min(ends_at)));
+        assert_eq!(world.alarm_at(), Some(START + RETRY.min(ends_at)));
         world.restart();
         world.rotates = true;
-        world.now = world.alarm_at.unwrap();
+        world.now = world.alarm_at().unwrap();
         world.ring();
         assert!(world.bucket.objects.is_empty());
         let still_to_come = (ends_at > RETRY).then_some(START + ends_at);
-        assert_eq!(world.alarm_at, still_to_come);
+        assert_eq!(world.alarm_at(), still_to_come);
     }
 }
 
@@ -142,7 +142,7 @@ fn a_bucket_that_fails_is_tried_again() {
     world.bucket.arm(BucketFault::Fails);
     world.run(&[HELLO]);
     for tries in 1..5 {
-        assert_eq!(world.alarm_at, Some(START + tries * RETRY));
+        assert_eq!(world.alarm_at(), Some(START + tries * RETRY));
         world.now += RETRY;
         world.bucket.arm(BucketFault::Fails);
         world.ring();
@@ -160,12 +160,12 @@ fn a_mirror_that_fails_is_told_again() {
     world.limit_mirror(true);
     world.mirror.arm(MirrorFault::Fails);
     world.run(&[TEXT, HELLO]);
-    assert_eq!(world.alarm_at, Some(START + RETRY));
+    assert_eq!(world.alarm_at(), Some(START + RETRY));
     for rests in [REST_MIN, 2 * REST_MIN, 4 * REST_MIN] {
-        world.now = world.alarm_at.unwrap();
+        world.now = world.alarm_at().unwrap();
         world.mirror.arm(MirrorFault::Fails);
         world.ring();
-        assert_eq!(world.alarm_at, Some(world.now + rests));
+        assert_eq!(world.alarm_at(), Some(world.now + rests));
     }
     assert_eq!(rings(&mut world), 1);
     world.assert_mirror_is_true();
@@ -174,7 +174,7 @@ fn a_mirror_that_fails_is_told_again() {
     world.limit_mirror(true);
     world.mirror.arm(MirrorFault::Fails);
     world.run(&[SOON, HELLO]);
-    assert_eq!(world.alarm_at, Some(START + 30_000));
+    assert_eq!(world.alarm_at(), Some(START + 30_000));
     rings(&mut world);
     world.assert_mirror_is_true();
 }
@@ -185,19 +185,19 @@ fn a_busy_stream_sets_it_once_a_minute() {
     let mut world = world_after(2, &[TEXT]);
     for _ in 0..600 {
         world.run(&["WAIT 1s", HELLO]);
-        if world.alarm_at.is_some_and(|at| at <= world.now) {
+        if world.alarm_at().is_some_and(|at| at <= world.now) {
             world.ring();
         }
     }
     assert_eq!(world.bucket.objects.len(), 300);
-    assert!((8..=10).contains(&world.alarms_set), "{}", world.alarms_set);
+    assert!((8..=10).contains(&world.alarms_set()), "{}", world.alarms_set());
     // One segment in a long time sets it once.
     world.run(&["WAIT 1000s"]);
     rings(&mut world);
-    let before = world.alarms_set;
+    let before = world.alarms_set();
     world.run(&[HELLO, "WAIT 100s", HELLO]);
     rings(&mut world);
-    assert_eq!(world.alarms_set, before + 1);
+    assert_eq!(world.alarms_set(), before + 1);
 }
 
 /// What the alarm began may fail, and then memory does not know that it has rung: a stream that ends by itself has one again.
@@ -205,11 +205,15 @@ fn a_busy_stream_sets_it_once_a_minute() {
 fn storage_fails_while_the_alarm_rings() {
     for fault in [Fault::Commit, Fault::CommitButStored] {
         let mut world = world_that_died(&[TTL, HELLO, HELLO]);
-        world.now = world.alarm_at.unwrap();
+        world.now = world.alarm_at().unwrap();
         world.sql.arm(fault);
         world.ring();
         assert!(world.sql.disarm(), "it struck");
-        assert!(world.alarm_at.is_some_and(|at| at <= world.now + RETRY), "{fault:?}: {:?}", world.alarm_at);
+        assert!(
+            world.alarm_at().is_some_and(|at| at <= world.now + RETRY),
+            "{fault:?}: {:?}",
+            world.alarm_at()
+        );
         rings(&mut world);
         world.assert_bucket_is_tidy();
         assert!(world.bucket.objects.is_empty(), "it has ended");
@@ -223,7 +227,7 @@ fn a_creation_that_failed_but_is_stored() {
     world.sql.arm(Fault::CommitButStored);
     world.ask(TTL).assert_is("500");
     world.run(&[HELLO, HELLO]);
-    assert!(world.alarm_at.is_some());
+    assert!(world.alarm_at().is_some());
     rings(&mut world);
     assert!(world.bucket.objects.is_empty(), "it has ended");
 }

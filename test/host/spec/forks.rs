@@ -1,6 +1,6 @@
 //! PROTOCOL.md 4.2: forks, by its sections.
 
-use durable_streams::object::forks::FORKS_ASKED_MAX;
+use durable_streams::object::links::FORKS_ASKED_MAX;
 use durable_streams::protocol::fork::OWNERS_MAX;
 use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;
@@ -567,7 +567,7 @@ fn a_fork_dies_while_it_is_created() {
         }
         assert!(family.crash("b", arrives_late).contains(&id));
         assert_eq!(family.member("b").sql.links().len(), 1);
-        let at = family.member("b").alarm_at.expect("it was set with the intent");
+        let at = family.member("b").alarm_at().expect("it was set with the intent");
         family.now = at;
         family.run(&["RING b"]);
         while !family.late.is_empty() {
@@ -615,7 +615,7 @@ fn an_answer_that_comes_too_late() {
         let mut family = after(&[A]);
         let id = begin(&mut family, FORK);
         family.advance(id, Fate::Arrives);
-        while let Some(at) = family.member("b").alarm_at.filter(|_| family.now < START + 61_000) {
+        while let Some(at) = family.member("b").alarm_at().filter(|_| family.now < START + 61_000) {
             family.now = at + 1_000;
             family.ring("b");
         }
@@ -672,7 +672,7 @@ fn a_release_that_is_lost() {
             assert_eq!(family.member("b").sql.links().len(), 1, "{fate:?}");
         }
         family.crash("b", false);
-        family.now = family.member("b").alarm_at.expect("there is something left to do");
+        family.now = family.member("b").alarm_at().expect("there is something left to do");
         family.run(&["RING b"]);
         while !family.late.is_empty() {
             family.deliver(0);

@@ -7,9 +7,10 @@ use crate::support::registry::RegistryFault;
 use crate::support::sql::Fault;
 use crate::support::world::START;
 use crate::support::{World, check};
-use durable_streams::object::alarm::RETRY;
-use durable_streams::object::registry::{LIVES_AT_ONCE_MAX, REST_MAX, REST_MIN};
-use durable_streams::protocol::call::Answered;
+use durable_streams::object::effect::{About, Outcome};
+use durable_streams::object::pending::RETRY;
+use durable_streams::object::reports::{LIVES_AT_ONCE_MAX, REST_MAX, REST_MIN};
+use durable_streams::protocol::call::{Answered, Call};
 use durable_streams::protocol::path::StreamPath;
 use durable_streams::protocol::registry::{Registries, path_of};
 use durable_streams::stream::rotate::SegmentLimits;
@@ -156,7 +157,7 @@ fn turned_on_later() {
     assert_eq!(events(&mut world), ["insert application/json 0"]);
     world.limit_registries(Registries::Off);
     world.run(&["DELETE"]);
-    assert_eq!((world.alarm_at, events(&mut world).len()), (None, 1));
+    assert_eq!((world.alarm_at(), events(&mut world).len()), (None, 1));
     world.limit_registries(Registries::One);
     world.ask("GET").assert_is("404");
     assert_eq!(events(&mut world), ["insert application/json 0", "delete application/json 0"]);
@@ -193,10 +194,12 @@ fn more_lives_than_are_reported_at_once() {
     for _ in 0..=2 * LIVES_AT_ONCE_MAX {
         world.run(&[TEXT, "DELETE"]);
     }
+    world.restart();
     let mut reports = 0;
     while let Some(report) = world.next_report() {
-        assert!(report.record.events.len() as u64 <= 2 * LIVES_AT_ONCE_MAX);
-        assert!(world.registry.take(&report, world.now));
+        let Call::Record(record) = &report.call else { panic!("{report:?}") };
+        assert!(record.events.len() as u64 <= 2 * LIVES_AT_ONCE_MAX);
+        assert_eq!(world.registry.take(&report, world.now), Outcome::Answered(Answered::Recorded));
         world.reported(&report);
         reports += 1;
     }
@@ -212,14 +215,14 @@ fn overtaken_by_the_next_life() {
     let mut world = silent_after(&[TEXT]);
     let first = world.next_report().unwrap();
     world.run(&["DELETE", JSON]);
-    assert!(world.registry.take(&first, world.now));
+    assert_eq!(world.registry.take(&first, world.now), Outcome::Answered(Answered::Recorded));
     world.reported(&first);
     assert!(world.sql.tables().contains(&"unreported".to_owned()), "the end is not known");
     world.report();
     let expected = ["insert text/plain 0", "delete text/plain 0", "insert application/json 0"];
     assert_eq!(events(&mut world), expected);
     // An old report that was on its way for long is nothing new.
-    assert!(world.registry.take(&first, world.now));
+    assert_eq!(world.registry.take(&first, world.now), Outcome::Answered(Answered::Recorded));
     assert_eq!(events(&mut world), expected);
 }
 
@@ -293,9 +296,9 @@ fn what_is_no_report() {
 fn rows_of_reports() {
     let mut world = silent_after(&[]);
     let cost = |world: &mut World, step: &str| {
-        let alarms = world.alarms_set;
+        let alarms = world.alarms_set();
         world.run(&[step]);
-        let own = world.sql.take_rows_written() + world.alarms_set - alarms;
+        let own = world.sql.take_rows_written() + world.alarms_set() - alarms;
         world.report();
         (own, world.sql.take_rows_written(), world.registry.sql.take_rows_written())
     };
@@ -319,7 +322,7 @@ fn what_is_not_reported_costs_nothing() {
         world.limit_registries(registries);
         world.reports = false;
         world.run(&[TEXT, HELLO, CLOSE, "DELETE"]);
-        (world.sql.take_rows_written(), world.alarms_set, world.next_report().is_some())
+        (world.sql.take_rows_written(), world.alarms_set(), world.next_report().is_some())
     });
     assert_eq!(rows, [(4, 0, false), (4, 1, true)]);
 }
@@ -328,24 +331,24 @@ fn what_is_not_reported_costs_nothing() {
 #[test]
 fn after_a_crash() {
     let mut world = silent_after(&[TEXT, "RESTART"]);
-    assert_eq!((world.alarm_at, world.alarms_set), (None, 0));
+    assert_eq!((world.alarm_at(), world.alarms_set()), (None, 0));
     world.reports = true;
     world.ask("HEAD").assert_is("200");
     assert_eq!(events(&mut world), ["insert text/plain 0"]);
 
     let mut world = silent_after(&[TEXT, "DELETE"]);
-    assert_eq!((world.alarm_at, world.alarms_set), (Some(START + RETRY), 1));
+    assert_eq!((world.alarm_at(), world.alarms_set()), (Some(START + RETRY), 1));
     world.assert_no_end_is_forgotten();
     world.restart();
     world.reports = true;
     world.now += RETRY;
     world.ring();
     assert_eq!(events(&mut world), ["insert text/plain 0", "delete text/plain 0"]);
-    assert_eq!((world.alarm_at, world.alarms_set), (None, 1));
+    assert_eq!((world.alarm_at(), world.alarms_set()), (None, 1));
 
     // One that ends by itself has its alarm already, and does not need another.
     let mut world = world_after(&[SOON, "WAIT 31s", "RING"]);
-    assert_eq!((world.alarm_at, world.alarms_set, events(&mut world).len()), (None, 1, 2));
+    assert_eq!((world.alarm_at(), world.alarms_set(), events(&mut world).len()), (None, 1, 2));
 }
 
 /// Whoever lists a stream that is no more makes it say so.
@@ -363,29 +366,30 @@ fn a_registry_that_fails_is_left_alone() {
     for rest in [REST_MIN, REST_MIN, 2 * REST_MIN, 4 * REST_MIN] {
         world.registry.arm(RegistryFault::Fails);
         world.report();
-        assert_eq!(world.alarm_at, Some(world.now + rest));
+        assert_eq!(world.alarm_at(), Some(world.now + rest));
         world.now += rest;
         world.restart();
-        world.alarm_at = None;
+        world.shell.alarm_at = None;
     }
     world.now += 10 * REST_MAX;
     world.registry.arm(RegistryFault::Fails);
     world.report();
-    assert_eq!(world.alarm_at, Some(world.now + REST_MAX));
+    assert_eq!(world.alarm_at(), Some(world.now + REST_MAX));
     // What is to be known of a stream that was long there is its end.
     let mut world = world_after(&[TEXT, "WAIT 9000s"]);
     world.reports = false;
     world.run(&["DELETE", "RESTART"]);
     world.registry.arm(RegistryFault::Fails);
     world.report();
-    let (_, again_at) = world.next_report().unwrap().failed("", world.now);
-    assert_eq!(again_at, world.now + REST_MIN);
+    assert_eq!(world.alarm_at(), Some(world.now + REST_MIN));
     // A stream that is there rests in the same way.
     let mut world = silent_after(&[TEXT, "WAIT 600s"]);
     world.registry.arm(RegistryFault::Fails);
     world.report();
-    assert_eq!(world.alarm_at, Some(world.now + 10 * REST_MIN));
-    let (logged, _) = world.next_report().unwrap().failed("no answer", world.now);
+    assert_eq!(world.alarm_at(), Some(world.now + 10 * REST_MIN));
+    let about = silent_after(&[TEXT, "WAIT 600s"]).next_report().map(|calling| calling.about);
+    let Some(About::Report(report)) = about else { panic!("{about:?}") };
+    let logged = report.failure("no answer");
     assert_eq!(logged.to_string(), "report stream: what happened 2030-01-01T00:00:00Z: no answer");
 }
 
@@ -397,13 +401,13 @@ fn one_alarm_for_bucket_and_registry() {
     world.limit_registries(Registries::One);
     world.run(&[TEXT, HELLO, "WAIT 100s"]);
     (world.reports, world.rotates) = (false, false);
-    let before = world.alarms_set;
+    let before = world.alarms_set();
     world.run(&["DELETE"]);
-    assert_eq!((world.alarm_at, world.alarms_set), (Some(world.now + RETRY), before + 1));
+    assert_eq!((world.alarm_at(), world.alarms_set()), (Some(world.now + RETRY), before + 1));
     (world.reports, world.rotates) = (true, true);
     world.now += RETRY;
     world.ring();
-    assert_eq!((world.alarm_at, world.alarms_set), (None, before + 1));
+    assert_eq!((world.alarm_at(), world.alarms_set()), (None, before + 1));
     assert_eq!(events(&mut world).len(), 2);
 }
 

@@ -8,7 +8,7 @@ use crate::support::http::with_offsets;
 use crate::support::world::Meanwhile;
 use crate::support::{LongPoll, SseClient, World};
 use durable_streams::object::ahead::AHEAD_MAX_BYTES;
-use durable_streams::object::rotation::Work;
+use durable_streams::object::effect::{Effect, Outcome};
 use durable_streams::protocol::json::LENGTHS_MAX;
 use durable_streams::stream::rotate::SegmentLimits;
 use serde_json::Value;
@@ -281,20 +281,26 @@ fn half_encoded() -> (World, String) {
     for letter in &letters {
         world.run(&[&post("text/plain", letter)]);
     }
+    world.announces = false;
     world.restart();
-    assert_eq!(world.next_work(), Some(Work::Encode));
+    world.wake();
+    assert!(world.next_turn() && world.position(&is_put).is_none());
     (world, letters.concat())
+}
+
+fn is_put(effect: &Effect) -> bool {
+    matches!(effect, Effect::Put(_))
 }
 
 /// Whether the segment of 17 appends of that size is there without being read.
 fn is_encoded_ahead(append_bytes: usize) -> bool {
     let mut world = world_of(17, &[], &[]);
-    world.rotates = false;
+    (world.rotates, world.announces) = (false, false);
     let append = post("text/plain", &"x".repeat(append_bytes));
     for _ in 0..17 {
         world.run(&[&append]);
     }
-    matches!(world.next_work(), Some(Work::Upload(_)))
+    world.next_turn() && world.position(&is_put).is_some()
 }
 
 #[test]
@@ -329,10 +335,8 @@ fn a_segment_is_the_same_whether_it_was_encoded_ahead_or_read() {
                 world.run(&[&post(content_type, body)]);
             }
             while let Some(work) = world.next_work() {
-                if work != Work::Encode {
-                    assert!(world.bucket.take(&work));
-                    world.done(&work);
-                }
+                assert_eq!(world.bucket.take(&work), Outcome::Done);
+                world.done(&work);
             }
             world.assert_bucket_is_tidy();
             world.bucket.objects.into_values().collect::<Vec<_>>()
@@ -352,15 +356,14 @@ fn a_large_segment_is_encoded_in_several_turns() {
     world.run(&[&post("text/plain", "!")]);
     world.ask("GET").assert_is(&format!("200 << {content}!"));
     let mut turns = 1;
-    let upload = loop {
-        match world.next_work() {
-            Some(Work::Encode) => turns += 1,
-            Some(work) => break work,
-            None => panic!("it is due"),
-        }
+    while world.position(&is_put).is_none() {
+        assert!(world.next_turn(), "it is due");
+        turns += 1;
         assert!(turns < 40);
-    };
-    assert!(world.bucket.take(&upload));
+    }
+    assert!(turns > 1);
+    let upload = world.next_work().unwrap();
+    assert_eq!(world.bucket.take(&upload), Outcome::Done);
     world.done(&upload);
     world.assert_bucket_is_tidy();
     assert_eq!(world.next_work(), None);
@@ -405,7 +408,7 @@ fn reads_that_are_overtaken() {
                 world.run(&[&post("text/plain", body)]);
             }
             let first = world.next_work().unwrap();
-            assert!(world.bucket.take(&first));
+            assert_eq!(world.bucket.take(&first), Outcome::Done);
             world.done(&first);
             if closes {
                 world.run(&[CLOSE]);

@@ -9,9 +9,11 @@ use crate::support::sql::Fault;
 use crate::support::world::CHUNK_MAX_BYTES;
 use crate::support::{Outcome, Request, SseClient, World};
 use ::http::Method;
+use durable_streams::object::effect::{Effect, Outcome as Ended};
 use durable_streams::object::fetch::{Fetch, Fetched};
+use durable_streams::object::pending::RETRY;
 use durable_streams::object::producers::ProducerLimits;
-use durable_streams::object::rotation::{COLLECTED_AT_ONCE_MAX, Work};
+use durable_streams::object::rotation::COLLECTED_AT_ONCE_MAX;
 use durable_streams::object::{Answer, Error, Object, Ports, Settings};
 use durable_streams::protocol::command::{Command, RequestHead};
 use durable_streams::protocol::registry::Registries;
@@ -171,19 +173,18 @@ fn failures_name_the_object() {
         (Fetched::Bytes(sound[..3].to_vec()), "it is cut off"),
         (Fetched::Bytes(flipped), "a block's checksum is wrong"),
     ] {
-        let Err(Error::Failed(failure)) = object.resume(&ports, read, (&pending, &[fetched]), world.now)
-        else {
+        let Err(Error::Failed(failure)) = object.resume(&ports, read, &pending, &[fetched], world.now) else {
             panic!("{why}: it did not fail");
         };
         assert_eq!(failure.to_string(), format!("read segment: {KEY}: {why}"));
     }
     let sound = [Fetched::Bytes(sound)];
-    assert!(object.resume(&ports, read, (&pending, &sound), world.now).is_ok());
+    assert!(object.resume(&ports, read, &pending, &sound, world.now).is_ok());
     // The stream ended while its bytes were fetched: they are not given to anybody.
     world.run(&["DELETE", TEXT]);
     let ports = Ports { sql: &world.sql, sockets: &world.sockets };
     object.forget();
-    let stopped = object.resume(&ports, read, (&pending, &sound), world.now);
+    let stopped = object.resume(&ports, read, &pending, &sound, world.now);
     assert!(matches!(stopped, Err(Error::Refused(_))), "{stopped:?}");
 }
 
@@ -229,9 +230,9 @@ fn many_segments_are_collected_in_batches() {
         world.run(&["DELETE"]);
         let mut batches = Vec::new();
         while let Some(work) = world.next_work() {
-            let Work::Collect(collection) = &work else { panic!("{work:?}") };
+            let Effect::Delete(collection) = &work else { panic!("{work:?}") };
             batches.push(collection.keys.len() as u64);
-            assert!(world.bucket.take(&work));
+            assert_eq!(world.bucket.take(&work), Ended::Done);
             if restarts && batches.len() == 2 {
                 // Done, but it is not known: it is done again.
                 world.restart();
@@ -256,6 +257,10 @@ fn failed_uploads_and_deletes_are_tried_again() {
             let again = |world: &mut World| {
                 if restarts {
                     world.restart();
+                } else {
+                    world.ask("HEAD");
+                    assert!(world.under_way.is_empty(), "it rests");
+                    world.now += RETRY;
                 }
                 world.ask("HEAD")
             };
@@ -289,6 +294,7 @@ fn what_may_have_arrived_is_deleted() {
                 world.restart();
             }
             world.run(&["DELETE"]);
+            world.now += RETRY;
             world.work();
             assert!(world.bucket.objects.is_empty());
             world.assert_bucket_is_tidy();
@@ -308,13 +314,14 @@ fn rows_that_fail_are_tried_again() {
         for step in ["HEAD", "DELETE"] {
             world.ask(step);
             let work = world.next_work().unwrap();
-            assert!(world.bucket.take(&work));
+            assert_eq!(world.bucket.take(&work), Ended::Done);
             world.sql.arm(fault);
             world.done(&work);
             world.sql.disarm();
             if step == "HEAD" {
                 world.ask("GET").assert_is("200 | stream-next-offset: @1_0 << ab");
             }
+            world.now += RETRY;
             world.work();
             world.assert_bucket_is_tidy();
         }

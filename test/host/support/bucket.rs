@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use durable_streams::object::effect::{Effect, Outcome};
 use durable_streams::object::fetch::{Fetch, Fetched};
-use durable_streams::object::rotation::Work;
 use durable_streams::protocol::content_type::Format;
 use durable_streams::storage::Failure;
 use durable_streams::storage::segment_file::{ENDING_BYTES, Index};
@@ -30,24 +30,32 @@ impl HostBucket {
         self.fault = Some(fault);
     }
 
-    /// Does what is to be done; whether it says that it has.
-    pub(crate) fn take(&mut self, work: &Work) -> bool {
+    /// Does what is to be done, and says whether it has.
+    pub(crate) fn take(&mut self, effect: &Effect) -> Outcome {
         let fault = self.fault.take();
+        let failed = Outcome::Failed(Failure::new("bucket", "injected fault"));
         if fault == Some(BucketFault::Fails) {
-            return false;
+            return failed;
         }
-        match work {
-            Work::Encode => {}
-            Work::Upload(upload) => {
+        self.carry_out(effect);
+        if fault.is_none() { Outcome::Done } else { failed }
+    }
+
+    /// Does it, whether or not anybody is told.
+    pub(crate) fn carry_out(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Put(upload) => {
                 self.objects.insert(upload.key.clone(), upload.pieces.concat());
             }
-            Work::Collect(collection) => {
+            Effect::Delete(collection) => {
                 for key in &collection.keys {
                     self.objects.remove(key);
                 }
             }
+            Effect::SetAlarm(_) | Effect::NextTurn | Effect::Index(_) | Effect::Call(_) | Effect::Log(_) => {
+                panic!("{effect:?} is not for the bucket")
+            }
         }
-        fault.is_none()
     }
 
     /// What a read needs of it.

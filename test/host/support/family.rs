@@ -9,29 +9,28 @@ use std::rc::Rc;
 use ::http::Method;
 use durable_streams::edge::route::{Route, route};
 use durable_streams::edge::target::Target;
-use durable_streams::object::alarm::RETRY;
-use durable_streams::object::answering::Said;
+use durable_streams::object::effect::{Calling, Effect, Outcome as Ended};
 use durable_streams::object::fetch::{Fetch, Fetched, PendingRead};
-use durable_streams::object::forks::Asking;
+use durable_streams::object::links::Asking;
 use durable_streams::object::producers::ProducerLimits;
-use durable_streams::object::rotation::Work;
+use durable_streams::object::said::Said;
 use durable_streams::object::{Answer, Error, Object, Ports, Settings};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::call::{Answered, Call};
 use durable_streams::protocol::command::{Command, Create, Read, RequestHead};
-use durable_streams::protocol::fork::{InheritedEvents, Release};
+use durable_streams::protocol::fork::InheritedEvents;
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::registry::Registries;
 use durable_streams::protocol::reply::Reply;
 use durable_streams::storage::Failure;
 use durable_streams::storage::chunk::Chunk;
-use durable_streams::storage::forks::Link;
 use durable_streams::storage::segment_file;
 use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;
 
 use super::bucket::HostBucket;
 use super::http::{Request, Response};
+use super::shell::Shell;
 use super::sockets::HostSockets;
 use super::sql::HostSql;
 use super::world::{CHUNK_MAX_BYTES, Outcome, START, millis};
@@ -59,12 +58,15 @@ pub(crate) struct Family {
 pub(crate) struct Member {
     pub(crate) sql: HostSql,
     pub(crate) sockets: HostSockets,
-    pub(crate) alarm_at: Option<Millis>,
+    pub(crate) shell: Shell,
     object: Object,
-    /// The alarm is ringing until what it began has ended; whether the object could say what it rang for.
-    ringing: Option<bool>,
-    works_rest_until: Millis,
-    releases_rest_until: Millis,
+}
+
+impl Member {
+    /// When the alarm rings.
+    pub(crate) fn alarm_at(&self) -> Option<Millis> {
+        self.shell.alarm_at
+    }
 }
 
 /// A call from one object to another, at the path of that one.
@@ -91,10 +93,8 @@ pub(crate) enum Doing {
     Create { request: Box<Create<'static>>, asking: Asking, answered: Option<Result<Answered, Failure>> },
     /// Something is read that is elsewhere.
     Read { request: Read, pending: Box<PendingRead>, fetched: Vec<Fetched> },
-    /// Sources are let go.
-    Release { link: Option<Link>, answered: Option<Result<Answered, Failure>> },
-    /// Something is done in the bucket; whether it says that it was done.
-    Work { work: Option<Work>, done: Option<bool> },
+    /// What a driver has begun; how it has ended, if it has.
+    Effect { effect: Effect, ended: Option<Ended> },
 }
 
 /// What becomes of a call.
@@ -158,11 +158,8 @@ impl Family {
         self.members.entry(path.to_owned()).or_insert_with(|| Member {
             sql: HostSql::in_memory(),
             sockets: HostSockets::default(),
-            alarm_at: None,
+            shell: Shell::default(),
             object: Object::new(settings),
-            ringing: None,
-            works_rest_until: 0,
-            releases_rest_until: 0,
         })
     }
 
@@ -291,12 +288,10 @@ impl Family {
             Doing::Read { request, pending, fetched } => {
                 self.step_read(&path, request, pending, fetched, fate)
             }
-            Doing::Release { link, answered } => (self.step_release(&path, link, answered, fate), None),
-            Doing::Work { work, done } => (self.step_work(&path, (work, done)), None),
+            Doing::Effect { effect, ended } => (self.step_effect(&path, effect, ended, fate), None),
         };
-        match doing {
-            Some(doing) => self.tasks.insert(index, Task { id, path, doing }),
-            None => self.rang(&path),
+        if let Some(doing) = doing {
+            self.tasks.insert(index, Task { id, path, doing });
         }
         outcome
     }
@@ -307,9 +302,8 @@ impl Family {
         let called = self.next_call(index);
         let is_elsewhere = match doing {
             Doing::Read { pending, fetched, .. } => fetched.len() < pending.fetches.len(),
-            Doing::Work { work: Some(Work::Upload(_) | Work::Collect(_)), done } => done.is_none(),
-            Doing::Work { .. } => false,
-            Doing::Create { .. } | Doing::Release { .. } => false,
+            Doing::Effect { effect, ended } => ended.is_none() && *effect != Effect::NextTurn,
+            Doing::Create { .. } => false,
         };
         called.map(|sent| sent.to).or((!is_elsewhere).then(|| path.clone()))
     }
@@ -324,8 +318,8 @@ impl Family {
                 }
                 Fetch::Object { .. } | Fetch::Ending { .. } => None,
             },
-            Doing::Release { link: Some(link), answered: None } => Some(release_of(link)),
-            Doing::Create { .. } | Doing::Release { .. } | Doing::Work { .. } => None,
+            Doing::Effect { effect: Effect::Call(calling), ended: None } => Some(sent_by_driver(calling)),
+            Doing::Create { .. } | Doing::Effect { .. } => None,
         }
     }
 
@@ -349,11 +343,7 @@ impl Family {
         let (settings, now) = (self.settings, self.now);
         let member = self.member(path);
         member.object = Object::new(settings);
-        (member.works_rest_until, member.releases_rest_until) = (0, 0);
-        if member.ringing.take().is_some() {
-            // The platform rings one again that has not come to its end.
-            member.alarm_at = Some(now);
-        }
+        member.shell.lost_memory(now);
         dropped
     }
 
@@ -361,14 +351,9 @@ impl Family {
     pub(crate) fn ring(&mut self, path: &str) {
         let now = self.now;
         let member = self.member(path);
-        member.alarm_at = None;
         let ports = Ports { sql: &member.sql, sockets: &member.sockets };
-        member.ringing = Some(member.object.ring(&ports, now).is_ok());
-        if !self.does(path, is_work) {
-            self.wait(path, Doing::Work { work: None, done: None });
-        }
-        self.release_soon(path);
-        self.rang(path);
+        let begun = member.shell.ring(&mut member.object, &ports, now);
+        self.begun(path, begun);
     }
 
     /// All alarms ring, each in its time, until none is left; nobody asks for anything.
@@ -385,34 +370,12 @@ impl Family {
 
     /// When the next alarm rings, and whose it is.
     pub(crate) fn next_alarm(&self) -> Option<(Millis, String)> {
-        let alarms = self.members.iter().filter_map(|(path, member)| Some((member.alarm_at?, path.clone())));
+        let alarms =
+            self.members.iter().filter_map(|(path, member)| Some((member.shell.alarm_at?, path.clone())));
         alarms.min()
     }
 
-    /// What the alarm began has ended, or not yet: then it is set for what comes next.
-    fn rang(&mut self, path: &str) {
-        if self.does(path, |doing| is_work(doing) || is_release(doing)) {
-            return;
-        }
-        match self.member(path).ringing.take() {
-            None => {}
-            Some(true) => self.rearm(path),
-            Some(false) => self.member(path).alarm_at = Some(self.now + RETRY),
-        }
-    }
-
-    fn rearm(&mut self, path: &str) {
-        let now = self.now;
-        let member = self.member(path);
-        let ports = Ports { sql: &member.sql, sockets: &member.sockets };
-        if member.object.rearm(&ports, None, None, now).is_err() {
-            member.alarm_at = Some(now + RETRY);
-        } else if let Some(at) = member.object.take_alarm() {
-            member.alarm_at = Some(at);
-        }
-    }
-
-    /// The object does something, and then what follows.
+    /// The object does something, and then its driver goes on.
     fn touch<T>(
         &mut self,
         path: &str,
@@ -422,30 +385,15 @@ impl Family {
         let member = self.members.get_mut(path).expect("it was asked for");
         let ports = Ports { sql: &member.sql, sockets: &member.sockets };
         let done = act(&mut member.object, &ports, now, path);
-        if let Some(at) = member.object.take_alarm() {
-            member.alarm_at = Some(at);
-        }
-        if member.object.has_news() {
-            let _logged = member.object.announce(&ports, now);
-        }
-        if member.object.may_have_work() && now >= member.works_rest_until && !self.does(path, is_work) {
-            self.wait(path, Doing::Work { work: None, done: None });
-        }
-        self.release_soon(path);
+        let begun = member.shell.drive(&mut member.object, &ports, now);
+        self.begun(path, begun);
         done
     }
 
-    fn release_soon(&mut self, path: &str) {
-        let now = self.now;
-        let member = self.member(path);
-        let may_release = member.object.may_have_releases() && now >= member.releases_rest_until;
-        if may_release && !self.does(path, is_release) {
-            self.wait(path, Doing::Release { link: None, answered: None });
+    fn begun(&mut self, path: &str, effects: Vec<Effect>) {
+        for effect in effects {
+            self.wait(path, Doing::Effect { effect, ended: None });
         }
-    }
-
-    fn does(&self, path: &str, what: impl Fn(&Doing) -> bool) -> bool {
-        self.tasks.iter().any(|task| task.path == path && what(&task.doing))
     }
 
     fn wait(&mut self, path: &str, doing: Doing) -> TaskId {
@@ -538,8 +486,8 @@ impl Family {
             return (Some(Doing::Read { request, pending, fetched }), None);
         }
         let (fetched, passed) = pass_on(&pending, &request, fetched);
-        let thawed = self
-            .touch(path, |object, ports, now, _| object.resume(ports, &request, (&pending, &fetched), now));
+        let thawed =
+            self.touch(path, |object, ports, now, _| object.resume(ports, &request, &pending, &fetched, now));
         let served = thawed.map(|answer| match answer {
             Answer::Reply(reply) => {
                 let passed = passed.filter(|(next, _)| pending.has_bytes_of(*next, &reply));
@@ -568,65 +516,29 @@ impl Family {
         }
     }
 
-    fn step_release(
-        &mut self,
-        path: &str,
-        link: Option<Link>,
-        answered: Option<Result<Answered, Failure>>,
-        fate: Fate,
-    ) -> Option<Doing> {
-        let now = self.now;
-        let released = match (link, answered) {
-            (None, _) => {
-                let member = self.member(path);
-                let ports = Ports { sql: &member.sql, sockets: &member.sockets };
-                member.object.next_release(&ports, None)
+    fn step_effect(&mut self, path: &str, effect: Effect, ended: Option<Ended>, fate: Fate) -> Option<Doing> {
+        let ended = match (&effect, ended) {
+            (_, Some(ended)) => ended,
+            (Effect::NextTurn, None) => Ended::Done,
+            (Effect::Put(_) | Effect::Delete(_), None) => {
+                let ended = Some(self.bucket.take(&effect));
+                return Some(Doing::Effect { effect, ended });
             }
-            (Some(link), None) => {
-                let answered = Some(self.call(release_of(&link), fate).map(|said| said.answered));
-                return Some(Doing::Release { link: Some(link), answered });
+            (Effect::Call(calling), None) => {
+                let said = self.call(sent_by_driver(calling), fate);
+                let ended = said.map_or_else(Ended::Failed, |said| Ended::Answered(said.answered));
+                return Some(Doing::Effect { effect, ended: Some(ended) });
             }
-            (Some(link), Some(answered)) => answered.and_then(|answered| {
-                assert_eq!(answered, Answered::Released);
-                let member = self.member(path);
-                let ports = Ports { sql: &member.sql, sockets: &member.sockets };
-                member.object.let_go(&ports, &link)?;
-                member.object.next_release(&ports, None)
-            }),
+            (Effect::SetAlarm(_) | Effect::Log(_) | Effect::Index(_), None) => {
+                panic!("{effect:?} is done at once, or there is nobody to tell")
+            }
         };
-        match released {
-            Ok(link) => link.map(|link| Doing::Release { link: Some(link), answered: None }),
-            Err(_) => {
-                self.member(path).releases_rest_until = now + RETRY;
-                self.rearm(path);
-                None
-            }
-        }
-    }
-
-    fn step_work(&mut self, path: &str, (work, done): (Option<Work>, Option<bool>)) -> Option<Doing> {
         let now = self.now;
-        if let (Some(work @ (Work::Upload(_) | Work::Collect(_))), None) = (work.as_ref(), done) {
-            let done = Some(self.bucket.take(work));
-            return Some(Doing::Work { work: work.clone().into(), done });
-        }
         let member = self.member(path);
         let ports = Ports { sql: &member.sql, sockets: &member.sockets };
-        let worked = match (&work, done) {
-            (Some(_), Some(false)) => Err(Failure::new("bucket", "it failed")),
-            (Some(Work::Upload(upload)), _) => member.object.uploaded(&ports, upload, now),
-            (Some(Work::Collect(collection)), _) => member.object.collected(&ports, collection, now),
-            (Some(Work::Encode) | None, _) => Ok(()),
-        };
-        let next = worked.and_then(|()| member.object.next_work(&ports));
-        member.works_rest_until = if next.is_err() { now + RETRY } else { 0 };
-        match next {
-            Ok(Some(work)) => Some(Doing::Work { work: Some(work), done: None }),
-            Ok(None) | Err(_) => {
-                self.rearm(path);
-                None
-            }
-        }
+        let begun = member.shell.done(&mut member.object, &ports, effect, ended, now);
+        self.begun(path, begun);
+        None
     }
 
     // What must be so.
@@ -697,19 +609,10 @@ fn sent_by(asking: &Asking) -> Sent {
     Sent { to: asking.path.clone(), call: asking.call.clone() }
 }
 
-fn release_of(link: &Link) -> Sent {
-    let release = Release { link: link.id.clone(), valid_until: link.valid_until };
-    Sent { to: link.source.clone(), call: Call::Release(release) }
+fn sent_by_driver(calling: &Calling) -> Sent {
+    Sent { to: calling.to.clone(), call: calling.call.clone() }
 }
 
 fn answered(reply: Reply) -> Begun {
     Begun::Done(Outcome::Answered(Response::of_reply(reply)))
-}
-
-fn is_work(doing: &Doing) -> bool {
-    matches!(doing, Doing::Work { .. })
-}
-
-fn is_release(doing: &Doing) -> bool {
-    matches!(doing, Doing::Release { .. })
 }

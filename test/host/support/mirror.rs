@@ -1,6 +1,8 @@
 //! The mirror: the tables of `migrations/` in a real SQLite, which fails on demand.
 
-use durable_streams::object::mirror::Delivery;
+use durable_streams::object::effect::Outcome;
+use durable_streams::object::segment_index::Delivery;
+use durable_streams::storage::Failure;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
@@ -38,15 +40,19 @@ impl HostMirror {
         self.fault = Some(fault);
     }
 
-    /// Carries a delivery out; whether it says that it has.
-    pub(crate) fn take(&mut self, delivery: &Delivery) -> bool {
+    /// Carries a delivery out, and says whether it has.
+    pub(crate) fn take(&mut self, delivery: &Delivery) -> Outcome {
         let fault = self.fault.take();
         match fault {
             None | Some(MirrorFault::FailsButStored) => self.carry_out(delivery),
             Some(MirrorFault::FailsAndArrivesLate) => self.late.push(delivery.clone()),
             Some(MirrorFault::Fails) => {}
         }
-        fault.is_none()
+        if fault.is_none() {
+            Outcome::Done
+        } else {
+            Outcome::Failed(Failure::new("mirror", "injected fault"))
+        }
     }
 
     /// One of the deliveries that failed arrives after all; whether there was one.

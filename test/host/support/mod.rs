@@ -8,6 +8,7 @@ pub(crate) mod http;
 pub(crate) mod live;
 pub(crate) mod mirror;
 pub(crate) mod registry;
+pub(crate) mod shell;
 pub(crate) mod sockets;
 pub(crate) mod sql;
 pub(crate) mod world;

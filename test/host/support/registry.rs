@@ -1,7 +1,7 @@
 //! The registry: an object of its own, which fails on demand, loses its memory, and is told things late.
 
 use ::http::Method;
-use durable_streams::object::registry::Report;
+use durable_streams::object::effect::{Calling, Outcome};
 use durable_streams::object::{Answer, Object, Ports, Settings};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::call::{Answered, Call};
@@ -32,7 +32,7 @@ pub(crate) struct HostRegistry {
     settings: Settings,
     path: Option<String>,
     fault: Option<RegistryFault>,
-    late: Vec<Report>,
+    late: Vec<Calling>,
 }
 
 impl HostRegistry {
@@ -60,16 +60,21 @@ impl HostRegistry {
         self.object = Object::new(self.settings);
     }
 
-    /// Takes a report; whether it says that it has.
-    pub(crate) fn take(&mut self, report: &Report, now: Millis) -> bool {
+    /// Takes a report: what it answers.
+    pub(crate) fn take(&mut self, calling: &Calling, now: Millis) -> Outcome {
         let fault = self.fault.take();
+        let failed = Outcome::Failed(Failure::new("registry", "injected fault"));
         match fault {
-            None | Some(RegistryFault::FailsButRecorded) => self.record(report, now) && fault.is_none(),
-            Some(RegistryFault::FailsAndArrivesLate) => {
-                self.late.push(report.clone());
-                false
+            None => self.record(calling, now),
+            Some(RegistryFault::FailsButRecorded) => {
+                let _lost = self.record(calling, now);
+                failed
             }
-            Some(RegistryFault::Fails) => false,
+            Some(RegistryFault::FailsAndArrivesLate) => {
+                self.late.push(calling.clone());
+                failed
+            }
+            Some(RegistryFault::Fails) => failed,
         }
     }
 
@@ -79,13 +84,13 @@ impl HostRegistry {
             return false;
         }
         let report = self.late.swap_remove(random.usize(0..self.late.len()));
-        self.record(&report, now);
+        let _nobody_waits = self.record(&report, now);
         true
     }
 
-    fn record(&mut self, report: &Report, now: Millis) -> bool {
-        let text = Call::Record(report.record.clone()).to_json();
-        self.answer(&report.registry, &text, now) == Ok(Answered::Recorded)
+    fn record(&mut self, calling: &Calling, now: Millis) -> Outcome {
+        let answered = self.answer(&calling.to, &calling.call.to_json(), now);
+        answered.map_or_else(Outcome::Failed, Outcome::Answered)
     }
 
     /// What it answers to a call, in the form in which that crosses the platform.

@@ -15,6 +15,8 @@ pub(crate) struct SocketId(usize);
 pub(crate) struct HostSockets {
     sockets: RefCell<Vec<HostSocket>>,
     frames_made: Cell<usize>,
+    /// How often any of them was sent or closed.
+    told: Cell<usize>,
     /// Sockets that are only counted, to reach the limit cheaply.
     pub(crate) crowd: Cell<usize>,
 }
@@ -62,6 +64,11 @@ impl HostSockets {
         self.frames_made.take()
     }
 
+    /// How often the object has told any reader anything, or ended it.
+    pub(crate) fn told(&self) -> usize {
+        self.told.get()
+    }
+
     fn open(&self, mut wanted: impl FnMut(&HostSocket) -> bool) -> Vec<SocketId> {
         let sockets = self.sockets.borrow();
         let open = sockets.iter().enumerate().filter(|(_, socket)| !socket.gone && socket.closed.is_none());
@@ -92,6 +99,7 @@ impl Sockets for HostSockets {
     }
 
     fn send(&self, socket: &SocketId, frame: &Rc<[u8]>) {
+        self.told.set(self.told.get() + 1);
         let mut sockets = self.sockets.borrow_mut();
         let socket = &mut sockets[socket.0];
         assert!(socket.closed.is_none(), "sent over a closed socket");
@@ -99,6 +107,7 @@ impl Sockets for HostSockets {
     }
 
     fn close(&self, socket: &SocketId, code: u16) {
+        self.told.set(self.told.get() + 1);
         self.sockets.borrow_mut()[socket.0].closed = Some(code);
     }
 }

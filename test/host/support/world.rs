@@ -8,11 +8,10 @@ use durable_streams::edge::admin::Admin;
 use durable_streams::edge::route::{Route, route};
 use durable_streams::edge::settings::EdgeSettings;
 use durable_streams::edge::target::{Target, stream_path};
+use durable_streams::object::effect::{Calling, Effect, Outcome as Ended};
 use durable_streams::object::fetch::Fetched;
-use durable_streams::object::mirror::Delivery;
 use durable_streams::object::producers::ProducerLimits;
-use durable_streams::object::registry::Report;
-use durable_streams::object::rotation::Work;
+use durable_streams::object::segment_index::Delivery;
 use durable_streams::object::{Answer, Error, Object, Ports, Settings};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::call::{Answered, Call};
@@ -31,6 +30,7 @@ use super::bucket::HostBucket;
 use super::http::{Request, Response, STREAM_PATH};
 use super::mirror::HostMirror;
 use super::registry::HostRegistry;
+use super::shell::Shell;
 use super::sockets::{HostSockets, SocketId};
 use super::sql::HostSql;
 
@@ -44,24 +44,24 @@ pub(crate) struct World {
     pub(crate) sql: HostSql,
     pub(crate) sockets: HostSockets,
     pub(crate) now: Millis,
-    pub(crate) alarm_at: Option<Millis>,
-    /// How often the alarm was set: billed as a row each.
-    pub(crate) alarms_set: u64,
-    /// Whether announcements follow each write at once; else the test calls [`World::announce`].
+    pub(crate) shell: Shell,
+    /// What the driver has begun, the oldest first; how it has ended, if it has and the object does not know that yet.
+    pub(crate) under_way: Vec<(Effect, Option<Ended>)>,
+    /// Whether the next turn comes after each request; else the test calls [`World::announce`].
     pub(crate) announces: bool,
     /// What the object has put into the bucket.
     pub(crate) bucket: HostBucket,
     /// What happens while a read waits for the bucket.
     pub(crate) meanwhile: Meanwhile,
-    /// Whether what there is to do in the bucket is done after each request; else the test calls [`World::work`].
+    /// Whether the bucket does at once what it is to do; else the test calls [`World::work`].
     pub(crate) rotates: bool,
     /// The index of the stream's segments, which it tells if [`World::limit_mirror`] says so.
     pub(crate) mirror: HostMirror,
-    /// Whether that is told after each request; else the test calls [`World::tell_mirror`].
+    /// Whether that is told at once; else the test calls [`World::tell_mirror`].
     pub(crate) tells_mirror: bool,
     /// The registry, to which the stream reports if [`World::limit_registries`] says so.
     pub(crate) registry: HostRegistry,
-    /// Whether it does after each request; else the test calls [`World::report`].
+    /// Whether it does at once; else the test calls [`World::report`].
     pub(crate) reports: bool,
     object: Object,
     settings: Settings,
@@ -119,8 +119,8 @@ impl World {
             sql,
             sockets: HostSockets::default(),
             now: START,
-            alarm_at: None,
-            alarms_set: 0,
+            shell: Shell::default(),
+            under_way: Vec::new(),
             announces: true,
             bucket: HostBucket::default(),
             meanwhile: Meanwhile::Nothing,
@@ -161,6 +161,8 @@ impl World {
     /// The object loses its memory; storage and sockets stay.
     pub(crate) fn restart(&mut self) {
         self.object = Object::new(self.settings);
+        self.under_way.clear();
+        self.shell.lost_memory(self.now);
     }
 
     /// Other bounds from now on.
@@ -211,104 +213,192 @@ impl World {
         self.restart();
     }
 
-    /// Does all there is to do in the bucket.
-    pub(crate) fn work(&mut self) {
-        while let Some(work) = self.next_work() {
-            if !self.bucket.take(&work) {
+    // What the object does in its own time.
+
+    /// When the alarm rings.
+    pub(crate) fn alarm_at(&self) -> Option<Millis> {
+        self.shell.alarm_at
+    }
+
+    pub(crate) fn alarms_set(&self) -> u64 {
+        self.shell.alarms_set
+    }
+
+    /// Has the driver go on with the object, after something was asked of it.
+    fn drive(&mut self) {
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        let begun = self.shell.drive(&mut self.object, &ports, self.now);
+        self.under_way.extend(begun.into_iter().map(|effect| (effect, None)));
+    }
+
+    /// The object learns how one of the effects that are under way has ended.
+    pub(crate) fn end(&mut self, index: usize, ended: Ended) {
+        let (effect, _) = self.under_way.remove(index);
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        let begun = self.shell.done(&mut self.object, &ports, effect, ended, self.now);
+        self.under_way.extend(begun.into_iter().map(|effect| (effect, None)));
+    }
+
+    /// Carries out one of the effects that are under way: how it ends.
+    pub(crate) fn carry_out(&mut self, index: usize) -> Ended {
+        match &self.under_way[index].0 {
+            effect @ (Effect::Put(_) | Effect::Delete(_)) => self.bucket.take(effect),
+            Effect::Index(delivery) => self.mirror.take(delivery),
+            Effect::Call(calling) => self.registry.take(calling, self.now),
+            Effect::NextTurn => Ended::Done,
+            other @ (Effect::SetAlarm(_) | Effect::Log(_)) => panic!("{other:?} is done at once"),
+        }
+    }
+
+    /// Carries out what is under way and not held back by the test, and what follows from it.
+    fn settle(&mut self) {
+        while let Some(index) = self.position(&|effect| match effect {
+            Effect::NextTurn => self.announces,
+            Effect::Put(_) | Effect::Delete(_) => self.rotates,
+            Effect::Index(_) => self.tells_mirror,
+            Effect::Call(_) => self.reports,
+            Effect::SetAlarm(_) | Effect::Log(_) => true,
+        }) {
+            let ended = self.carry_out(index);
+            self.end(index, ended);
+        }
+    }
+
+    pub(crate) fn position(&self, is: &dyn Fn(&Effect) -> bool) -> Option<usize> {
+        self.under_way.iter().position(|(effect, ended)| ended.is_none() && is(effect))
+    }
+
+    /// The next effect of some kind, in a later turn if need be.
+    fn next(&mut self, is: &dyn Fn(&Effect) -> bool) -> Option<usize> {
+        self.wake();
+        loop {
+            let found = self.position(is);
+            if found.is_some() || !self.next_turn() {
+                return found;
+            }
+        }
+    }
+
+    /// Asks something of the object that changes nothing, so that it is loaded and its driver goes on.
+    pub(crate) fn wake(&mut self) {
+        let _no_keys = self.orphans(&[]);
+        self.drive();
+    }
+
+    /// The next turn comes, if the driver waits for one.
+    pub(crate) fn next_turn(&mut self) -> bool {
+        let turn = self.position(&|effect| *effect == Effect::NextTurn);
+        turn.map(|turn| self.end(turn, Ended::Done)).is_some()
+    }
+
+    /// Carries out all effects of some kind, one after the other, until one fails.
+    fn carry_out_all(&mut self, is: &dyn Fn(&Effect) -> bool) {
+        while let Some(index) = self.next(is) {
+            let ended = self.carry_out(index);
+            let is_done = !matches!(ended, Ended::Failed(_));
+            self.end(index, ended);
+            if !is_done {
                 break;
             }
-            self.done(&work);
         }
-        self.rearm();
+        self.settle();
     }
 
-    /// What follows work in the bucket, done or not.
-    pub(crate) fn rearm(&mut self) {
-        self.rearm_for(None, None);
+    /// Does all there is to do in the bucket.
+    pub(crate) fn work(&mut self) {
+        self.carry_out_all(&is_work);
     }
 
-    pub(crate) fn rearm_for(&mut self, mirror_at: Option<Millis>, registry_at: Option<Millis>) {
+    /// What there is to do in the bucket.
+    pub(crate) fn next_work(&mut self) -> Option<Effect> {
+        self.next(&is_work).map(|index| self.under_way[index].0.clone())
+    }
+
+    /// It has been done.
+    pub(crate) fn done(&mut self, work: &Effect) {
+        let index = self.position(&|effect| effect == work).expect("it is under way");
+        self.end(index, Ended::Done);
+    }
+
+    /// Tells the mirror all there is to tell.
+    pub(crate) fn tell_mirror(&mut self) {
+        self.carry_out_all(&|effect| matches!(effect, Effect::Index(_)));
+    }
+
+    /// What there is to tell the mirror.
+    pub(crate) fn next_delivery(&mut self) -> Option<Delivery> {
+        let index = self.next(&|effect| matches!(effect, Effect::Index(_)))?;
+        let Effect::Index(delivery) = &self.under_way[index].0 else { return None };
+        Some(delivery.clone())
+    }
+
+    /// The mirror has been told.
+    pub(crate) fn delivered(&mut self, delivery: &Delivery) {
+        self.done(&Effect::Index(delivery.clone()));
+    }
+
+    /// Reports all there is to report.
+    pub(crate) fn report(&mut self) {
+        self.carry_out_all(&|effect| matches!(effect, Effect::Call(_)));
+    }
+
+    /// What there is to report.
+    pub(crate) fn next_report(&mut self) -> Option<Calling> {
+        let index = self.next(&|effect| matches!(effect, Effect::Call(_)))?;
+        let Effect::Call(calling) = &self.under_way[index].0 else { return None };
+        Some(calling.clone())
+    }
+
+    /// The registry has been told.
+    pub(crate) fn reported(&mut self, calling: &Calling) {
+        let index = self.position(&|effect| matches!(effect, Effect::Call(other) if other == calling));
+        self.end(index.expect("it is under way"), Ended::Answered(Answered::Recorded));
+    }
+
+    /// The live readers are told, which is the first thing that happens in the next turn.
+    pub(crate) fn announce(&mut self) {
+        self.next_turn();
+        self.settle();
+    }
+
+    /// The alarm rings, whether or not it is time.
+    pub(crate) fn ring(&mut self) {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        if self.object.rearm(&ports, mirror_at, registry_at, self.now).is_err() {
-            self.alarm_at = Some(self.now);
-        }
-        self.set_alarm();
+        let begun = self.shell.ring(&mut self.object, &ports, self.now);
+        self.under_way.extend(begun.into_iter().map(|effect| (effect, None)));
+        self.settle();
     }
 
-    fn set_alarm(&mut self) {
-        if let Some(at) = self.object.take_alarm() {
-            self.alarm_at = Some(at);
-            self.alarms_set += 1;
+    /// What another object would find left to do that knew only what is stored. Nothing of it is carried out.
+    fn left_to_do(&self, settings: Settings) -> Vec<Effect> {
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        let mut object = Object::new(settings);
+        object.answer(&ports, STREAM_PATH, &NO_ORPHANS, &String::new, self.now).unwrap();
+        let mut left = Vec::new();
+        while let Some(effect) = object.poll(&ports, self.now) {
+            if effect == Effect::NextTurn {
+                object.done(&ports, effect, Ended::Done, self.now);
+            } else {
+                left.push(effect);
+            }
         }
+        left
     }
 
     /// Whatever is left to be done in the bucket is done some day, even if nobody ever asks again and memory is lost now.
     #[track_caller]
     pub(crate) fn assert_nothing_is_forgotten(&self) {
-        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        let work = Object::new(self.settings).next_work(&ports).unwrap();
-        assert!(work.is_none() || self.alarm_at.is_some(), "no alarm for {work:?}");
+        let settings = Settings { mirrors: false, registries: Registries::Off, ..self.settings };
+        let work = self.left_to_do(settings);
+        assert!(work.is_empty() || self.shell.has_alarm(), "no alarm for {work:?}");
     }
 
     /// The same of an end that the registry does not know.
     #[track_caller]
     pub(crate) fn assert_no_end_is_forgotten(&self) {
-        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        let report = Object::new(self.settings).next_report(&ports).unwrap();
-        let is_end = report.is_some() && self.sql.has_ended();
-        assert!(!is_end || self.alarm_at.is_some(), "no alarm for the end");
-    }
-
-    /// What there is to do in the bucket, unless storage fails.
-    pub(crate) fn next_work(&mut self) -> Option<Work> {
-        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        self.object.next_work(&ports).ok().flatten()
-    }
-
-    /// Tells the mirror all there is to tell.
-    pub(crate) fn tell_mirror(&mut self) {
-        while let Some(delivery) = self.next_delivery() {
-            if !self.mirror.take(&delivery) {
-                let (_logged, again_at) = delivery.failed("it failed", self.now);
-                return self.rearm_for(Some(again_at), None);
-            }
-            self.delivered(&delivery);
-        }
-    }
-
-    /// What there is to tell the mirror, unless storage fails.
-    pub(crate) fn next_delivery(&mut self) -> Option<Delivery> {
-        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        self.object.next_delivery(&ports, self.now).ok().flatten()
-    }
-
-    /// The mirror has been told.
-    pub(crate) fn delivered(&mut self, delivery: &Delivery) {
-        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        let _logged = self.object.delivered(&ports, delivery);
-    }
-
-    /// Reports all there is to report.
-    pub(crate) fn report(&mut self) {
-        while let Some(report) = self.next_report() {
-            if !self.registry.take(&report, self.now) {
-                let (_logged, again_at) = report.failed("it failed", self.now);
-                return self.rearm_for(None, Some(again_at));
-            }
-            self.reported(&report);
-        }
-    }
-
-    /// What there is to report, unless storage fails.
-    pub(crate) fn next_report(&mut self) -> Option<Report> {
-        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        self.object.next_report(&ports).ok().flatten()
-    }
-
-    /// The registry has been told.
-    pub(crate) fn reported(&mut self, report: &Report) {
-        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        let _logged = self.object.reported(&ports, report);
+        let settings = Settings { mirrors: false, segments: None, ..self.settings };
+        let is_end = !self.left_to_do(settings).is_empty() && self.sql.has_ended();
+        assert!(!is_end || self.shell.has_alarm(), "no alarm for the end");
     }
 
     /// Bounds of the object.
@@ -326,8 +416,8 @@ impl World {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
         let described = self.object.answer(&ports, STREAM_PATH, &Call::Describe, &String::new, self.now);
         let answered = Answered::parse(&described.unwrap().answered.to_json());
-        self.set_alarm();
-        self.do_what_follows();
+        self.drive();
+        self.settle();
         let Answered::Described(described) = answered else { panic!("{answered:?}") };
         described.map(|described| serde_json::to_string(&described).unwrap())
     }
@@ -348,12 +438,6 @@ impl World {
         for (key, object) in &self.bucket.objects {
             segment_file::parse(object).unwrap_or_else(|failure| panic!("{key}: {failure:?}"));
         }
-    }
-
-    /// It has been done.
-    pub(crate) fn done(&mut self, work: &Work) {
-        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        let _logged = done(&mut self.object, &ports, work, self.now);
     }
 
     /// Which of these keys the object does not know.
@@ -377,6 +461,7 @@ impl World {
     /// They are no longer in the bucket, or they are.
     pub(crate) fn swept(&mut self) {
         self.object.swept();
+        self.drive();
     }
 
     /// Sends a request that must be answered and not parked.
@@ -457,10 +542,10 @@ impl World {
             self.happen(meanwhile, path, &request.url);
             meanwhile = Meanwhile::Nothing;
             served = self.ask_object(is_stranger, &command, |object, ports, now| {
-                object.resume(ports, read, (pending, &fetched), now)
+                object.resume(ports, read, pending, &fetched, now)
             });
         }
-        self.do_what_follows();
+        self.settle();
         self.outcome(served)
     }
 
@@ -475,7 +560,7 @@ impl World {
         let (object, now) = (&mut self.object, self.now);
         let admitted = if is_stranger { object.admit_stranger(&ports, command, now) } else { Ok(()) };
         let served = admitted.and_then(|()| serve(object, &ports, now));
-        self.set_alarm();
+        self.drive();
         served
     }
 
@@ -490,22 +575,6 @@ impl World {
             }
             Err(Error::Refused(refusal)) => Outcome::Answered(Response::of_reply(Reply::refused(&refusal))),
             Err(Error::Failed(_)) => Outcome::Answered(Response::of_reply(Reply::failed())),
-        }
-    }
-
-    /// What does not hold up an answer.
-    fn do_what_follows(&mut self) {
-        if self.rotates && self.object.may_have_work() {
-            self.work();
-        }
-        if self.tells_mirror && self.object.may_have_notices() {
-            self.tell_mirror();
-        }
-        if self.reports && self.object.may_have_reports() {
-            self.report();
-        }
-        if self.announces {
-            self.announce();
         }
     }
 
@@ -529,50 +598,17 @@ impl World {
                     let put = Command::parse(&put, b"other").unwrap();
                     self.object.serve(&ports, path, &put, self.now).unwrap();
                 }
+                self.drive();
             }
-        }
-    }
-
-    /// Tells the live readers, if there is anything to tell. A failure is logged and nothing else.
-    pub(crate) fn announce(&mut self) {
-        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        if self.object.has_news() {
-            let _logged = self.object.announce(&ports, self.now);
-        }
-    }
-
-    /// The alarm rings, whether or not it is time; the platform rings a failed one again.
-    pub(crate) fn ring(&mut self) {
-        self.alarm_at = None;
-        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
-        let rung = self.object.ring(&ports, self.now);
-        if self.reports {
-            self.report();
-        }
-        if self.rotates {
-            self.work();
-        }
-        if self.tells_mirror {
-            self.tell_mirror();
-        }
-        match rung {
-            Ok(_) => self.rearm(),
-            Err(_) => self.alarm_at = Some(self.now),
         }
     }
 }
 
-fn done(
-    object: &mut Object,
-    ports: &Ports<'_, HostSockets>,
-    work: &Work,
-    now: Millis,
-) -> Result<(), Failure> {
-    match work {
-        Work::Encode => Ok(()),
-        Work::Upload(upload) => object.uploaded(ports, upload, now),
-        Work::Collect(collection) => object.collected(ports, collection, now),
-    }
+/// Changes nothing, but has the object load the stream.
+const NO_ORPHANS: Call = Call::Orphans { keys: Vec::new(), deletes: false };
+
+fn is_work(effect: &Effect) -> bool {
+    matches!(effect, Effect::Put(_) | Effect::Delete(_))
 }
 
 /// Takes the steps, sends the request and holds the response against the expectation; then once more, with the

@@ -1,0 +1,164 @@
+//! The shell of an object's driver (`src/object/driver.rs`): carries out what it asks for, and says how that has ended. What is
+//! done when, and what is tried again, is decided there.
+
+use std::cell::RefMut;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use super::sockets::ObjectSockets;
+use super::stream_object::ObjectHost;
+use crate::cloudflare::clock::{self, Timer};
+use crate::cloudflare::{calls, telemetry};
+use crate::object::driver::Rung;
+use crate::object::effect::{Calling, Effect, LogEvent, Outcome};
+use crate::object::{Object, Ports};
+use crate::storage::Failure;
+use crate::telemetry::counts::RowCounts;
+
+/// An effect that is under way. One that is dropped before it has ended has failed.
+struct UnderWay {
+    host: Rc<ObjectHost>,
+    effect: Option<Effect>,
+    outcome: Outcome,
+    /// What finding it has read and written.
+    rows: RowCounts,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let Some(effect) = self.effect.take() else { return };
+        let outcome = std::mem::replace(&mut self.outcome, Outcome::Done);
+        let host = &self.host;
+        host.in_own_time(std::mem::take(&mut self.rows), |object, ports| {
+            object.done(ports, effect, outcome, clock::now());
+        });
+    }
+}
+
+impl ObjectHost {
+    /// The alarm rings: what it begins, and whatever follows from that, is done when this ends.
+    pub(super) async fn ring(self: &Rc<Self>) -> Result<(), Failure> {
+        {
+            let _busy = telemetry::busy(|| self.name(), |counts| counts.alarms_rung += 1);
+            self.in_own_time(RowCounts::default(), |object, ports| object.ring(ports, clock::now()));
+        }
+        let rung = poll_fn(|context| match self.object.borrow().rung() {
+            Rung::NotYet => {
+                *self.rings.borrow_mut() = Some(context.waker().clone());
+                Poll::Pending
+            }
+            rung @ (Rung::Done | Rung::Again) => Poll::Ready(rung),
+        });
+        match rung.await {
+            Rung::Again => Err(Failure::new("set alarm", "it failed, and is to ring again")),
+            Rung::NotYet | Rung::Done => Ok(()),
+        }
+    }
+
+    /// What follows whatever may have changed the stream. The alarm is set in the same turn; its row is the request's.
+    pub(super) fn follow_up(self: &Rc<Self>, mut object: RefMut<'_, Object>) {
+        let sockets = self.sockets();
+        let ports = Ports { sql: &self.sql, sockets: &sockets };
+        let now = clock::now();
+        while let Some(effect) = object.poll(&ports, now) {
+            self.carry_out(&mut object, &ports, effect, &mut RowCounts::default());
+        }
+    }
+
+    /// The same of what the object does in its own time. The rows of that are no part of the next request.
+    fn in_own_time(
+        self: &Rc<Self>,
+        mut rows: RowCounts,
+        act: impl FnOnce(&mut Object, &Ports<'_, ObjectSockets<'_>>),
+    ) {
+        let sockets = self.sockets();
+        let ports = Ports { sql: &self.sql, sockets: &sockets };
+        let mut object = self.object.borrow_mut();
+        act(&mut object, &ports);
+        let now = clock::now();
+        loop {
+            let next = object.poll(&ports, now);
+            rows = rows + self.sql.take_row_counts();
+            let Some(effect) = next else { break };
+            self.carry_out(&mut object, &ports, effect, &mut rows);
+        }
+        drop(object);
+        self.rings.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Carries out an effect that is done at once, or begins it.
+    fn carry_out(
+        self: &Rc<Self>,
+        object: &mut Object,
+        ports: &Ports<'_, ObjectSockets<'_>>,
+        effect: Effect,
+        rows: &mut RowCounts,
+    ) {
+        let set = match &effect {
+            Effect::SetAlarm(at) => self.sql.set_alarm(*at),
+            Effect::Log(event) => return self.log(event, std::mem::take(rows)),
+            Effect::NextTurn | Effect::Put(_) | Effect::Delete(_) | Effect::Index(_) | Effect::Call(_) => {
+                return self.begin(effect, std::mem::take(rows));
+            }
+        };
+        object.done(ports, effect, set.into(), clock::now());
+    }
+
+    fn begin(self: &Rc<Self>, effect: Effect, rows: RowCounts) {
+        let host = Rc::clone(self);
+        let busy = telemetry::busy(|| self.name(), |_| {});
+        let outcome = Outcome::Failed(Failure::new("carry out", "it was given up"));
+        let mut under_way = UnderWay { host, effect: Some(effect), outcome, rows };
+        self.state.wait_until(async move {
+            let _busy = busy;
+            if let UnderWay { host, effect: Some(effect), .. } = &mut under_way {
+                under_way.outcome = host.outcome_of(effect).await;
+            }
+            drop(under_way);
+        });
+    }
+
+    async fn outcome_of(&self, effect: &mut Effect) -> Outcome {
+        let none = || Failure::new("carry out", "there is no bucket");
+        match effect {
+            Effect::NextTurn => Timer::new(0).over().await.map(drop).map_err(|_| none()).into(),
+            Effect::Put(upload) => {
+                let pieces = std::mem::take(&mut upload.pieces);
+                match &self.bucket {
+                    Some(bucket) => bucket.put(&upload.key, pieces).await.into(),
+                    None => Outcome::Failed(none()),
+                }
+            }
+            Effect::Delete(collection) => {
+                let keys = std::mem::take(&mut collection.keys);
+                match &self.bucket {
+                    Some(bucket) => bucket.delete(keys).await.into(),
+                    None => Outcome::Failed(none()),
+                }
+            }
+            Effect::Index(delivery) => self.mirror.tell(delivery).await.into(),
+            Effect::Call(Calling { to, call, .. }) => {
+                let answered = calls::call(&self.namespace, to, call).await;
+                answered.map_or_else(Outcome::Failed, Outcome::Answered)
+            }
+            Effect::SetAlarm(_) | Effect::Log(_) => Outcome::Done,
+        }
+    }
+
+    fn log(&self, event: &LogEvent, rows: RowCounts) {
+        let (name, segment) = match event {
+            LogEvent::Failed(failure) => return telemetry::failure(&self.name(), failure),
+            LogEvent::Reclaimed => return self.debug("reclaimed"),
+            LogEvent::Rearmed => return self.debug("rearmed"),
+            LogEvent::Rotated { segment } => ("rotated", Some(*segment)),
+            LogEvent::Collected { through_segment } => ("collected", Some(*through_segment)),
+            LogEvent::Indexed => ("mirrored", None),
+            LogEvent::Reported => ("reported", None),
+            LogEvent::Released => ("released", None),
+        };
+        if self.config.debug {
+            telemetry::worked(&self.name(), name, segment, rows);
+        }
+    }
+}

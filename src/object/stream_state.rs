@@ -1,0 +1,92 @@
+//! What storage says of the stream, in memory once it was read.
+
+use super::producers::{ProducerLimits, Producers};
+use super::shapes::Shapes;
+use crate::storage::{Failure, Sql, load};
+use crate::stream::{Life, Stream};
+
+#[derive(Debug)]
+pub(super) struct StreamState {
+    life: Option<Life>,
+    producers: Producers,
+    shapes: Shapes,
+}
+
+/// What was learnt besides, when the stream was loaded.
+pub(super) struct JustLoaded {
+    pub(super) has_links: bool,
+}
+
+impl StreamState {
+    pub(super) fn unknown(producers: ProducerLimits) -> StreamState {
+        StreamState { life: None, producers: Producers::new(producers), shapes: Shapes::default() }
+    }
+
+    /// Reads it, if it was not read yet.
+    pub(super) fn load(&mut self, sql: &dyn Sql, hides_public: bool) -> Result<Option<JustLoaded>, Failure> {
+        if self.life.is_some() {
+            return Ok(None);
+        }
+        let load::Loaded { mut life, has_links } = load::load(sql)?;
+        if let Some(stream) = life.stored_mut() {
+            stream.public &= !hides_public;
+        }
+        self.life = Some(life);
+        Ok(Some(JustLoaded { has_links }))
+    }
+
+    pub(super) fn life(&self) -> Option<&Life> {
+        self.life.as_ref()
+    }
+
+    pub(super) fn life_mut(&mut self) -> Option<&mut Life> {
+        self.life.as_mut()
+    }
+
+    pub(super) fn live(&self) -> Option<&Stream> {
+        match &self.life {
+            Some(Life::Live(stream)) => Some(stream),
+            Some(Life::Unborn | Life::Ended(_) | Life::Gone(_)) | None => None,
+        }
+    }
+
+    pub(super) fn live_mut(&mut self) -> Option<&mut Stream> {
+        match &mut self.life {
+            Some(Life::Live(stream)) => Some(stream),
+            Some(Life::Unborn | Life::Ended(_) | Life::Gone(_)) | None => None,
+        }
+    }
+
+    /// Takes the life out of memory, for a change that is made of it. It is put back once that is committed: until then
+    /// nobody knows what storage says.
+    pub(super) fn take_life(&mut self) -> Option<Life> {
+        self.life.take()
+    }
+
+    pub(super) fn put_life(&mut self, life: Life) {
+        self.life = Some(life);
+    }
+
+    pub(super) fn producers(&mut self) -> &mut Producers {
+        &mut self.producers
+    }
+
+    pub(super) fn stream_and_producers(&mut self) -> Option<(&mut Stream, &mut Producers)> {
+        match &mut self.life {
+            Some(Life::Live(stream)) => Some((stream, &mut self.producers)),
+            Some(Life::Unborn | Life::Ended(_) | Life::Gone(_)) | None => None,
+        }
+    }
+
+    pub(super) fn stream_and_shapes(&mut self) -> Option<(&Stream, &mut Shapes)> {
+        match &self.life {
+            Some(Life::Live(stream)) => Some((stream, &mut self.shapes)),
+            Some(Life::Unborn | Life::Ended(_) | Life::Gone(_)) | None => None,
+        }
+    }
+
+    /// Its producers matter to nobody any more.
+    pub(super) fn forget_producers(&mut self, limits: ProducerLimits) {
+        self.producers = Producers::new(limits);
+    }
+}
