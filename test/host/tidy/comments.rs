@@ -11,10 +11,10 @@ const HINTS_LEFT: [(&str, usize); 2] = [("src/object/read.rs", 1), ("src/object/
 const SHORT_DOCS_LEFT: [(&str, usize); 6] = [
     ("src/cloudflare", 1),
     ("src/cloudflare/object", 6),
-    ("src/cloudflare/worker", 7),
-    ("src/edge", 33),
+    ("src/cloudflare/worker", 2),
+    ("src/edge", 6),
     ("src/object", 13),
-    ("src/storage", 49),
+    ("src/storage", 6),
 ];
 
 /// As many words say nothing that the name does not say.
