@@ -6,8 +6,8 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 use web_sys::Response;
 
+use super::host::ObjectHost;
 use super::requester::RequestHeaders;
-use super::stream_object::{ObjectHost, StreamObject};
 use crate::cloudflare::budget::{self, Payer};
 use crate::cloudflare::{clock, reply, telemetry};
 use crate::object::Ports;
@@ -19,26 +19,23 @@ use crate::storage::Failure;
 pub(super) const BYTES_URL: &str = "https://streams/inherited";
 const CALL: &str = "question";
 
-#[wasm_bindgen]
-impl StreamObject {
+impl ObjectHost {
     /// Answers a call: the answer, or the promise of it. Bytes come in a response only.
-    pub fn asked(&self, text: &str) -> Result<JsValue, JsValue> {
-        let inner = Rc::clone(&self.inner);
+    pub(super) fn asked(self: &Rc<Self>, text: &str) -> Result<JsValue, JsValue> {
+        let host = Rc::clone(self);
         let call = Call::parse(text);
         let deletes = matches!(call, Call::Orphans { deletes: true, .. });
-        let answered = inner.answer_call(call).map_err(|failure| inner.thrown(&failure))?.answered;
+        let answered = host.answer_call(call).map_err(|failure| host.thrown(&failure))?.answered;
         if deletes && let Answered::Orphans(orphans) = answered {
             let deleted = async move {
-                let deleted = inner.delete_orphans(orphans).await;
-                deleted.map(|answered| answered.to_json().into()).map_err(|failure| inner.thrown(&failure))
+                let deleted = host.delete_orphans(orphans).await;
+                deleted.map(|answered| answered.to_json().into()).map_err(|failure| host.thrown(&failure))
             };
             return Ok(future_to_promise(deleted).into());
         }
         Ok(answered.to_json().into())
     }
-}
 
-impl ObjectHost {
     /// Answers a call with bytes.
     pub(super) fn answer_with_bytes(self: &Rc<Self>, headers: &RequestHeaders) -> Result<Response, JsValue> {
         let call = Call::parse(&headers.get(&CALL.into()).unwrap_or_default());

@@ -1,6 +1,6 @@
 //! Debug lines of one object: what happened, and which rows that read and wrote.
 
-use super::stream_object::ObjectHost;
+use super::host::ObjectHost;
 use crate::cloudflare::telemetry;
 
 impl ObjectHost {

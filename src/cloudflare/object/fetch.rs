@@ -8,8 +8,8 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 use web_sys::Response;
 
+use super::host::ObjectHost;
 use super::requester::Requester;
-use super::stream_object::ObjectHost;
 use crate::cloudflare::{clock, telemetry};
 use crate::object::fetch::{Fetch, Fetched, PendingRead};
 use crate::object::{Answer, Error, Ports};

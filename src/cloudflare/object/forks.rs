@@ -6,8 +6,8 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
+use super::host::ObjectHost;
 use super::requester::Requester;
-use super::stream_object::ObjectHost;
 use crate::cloudflare::{calls, clock, telemetry};
 use crate::object::links::Asking;
 use crate::object::{Answer, Ports};

@@ -7,8 +7,9 @@ use http::Method;
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 
+use super::host::ObjectHost;
 use super::requester::REQUESTER_HEADERS;
-use super::stream_object::{ObjectHost, StreamObject, joined};
+use super::stream_object::{StreamObject, joined};
 use crate::cloudflare::{clock, telemetry};
 use crate::object::Error;
 use crate::protocol::bridge;

@@ -9,7 +9,7 @@ use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_sys::Response;
 
 use super::fetch::Waiting;
-use super::stream_object::ObjectHost;
+use super::host::ObjectHost;
 use crate::cloudflare::calls::{self, unreached};
 use crate::cloudflare::reply;
 use crate::cloudflare::telemetry::{self, Busy};

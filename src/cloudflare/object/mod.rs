@@ -6,6 +6,7 @@ mod fetch;
 mod forks;
 #[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]
 mod group_commit;
+mod host;
 mod inherit;
 mod mirror;
 mod requester;

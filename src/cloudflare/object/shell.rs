@@ -6,8 +6,8 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use super::host::ObjectHost;
 use super::sockets::ObjectSockets;
-use super::stream_object::ObjectHost;
 use crate::cloudflare::clock::{self, Timer};
 use crate::cloudflare::{calls, telemetry};
 use crate::object::driver::Rung;

@@ -6,10 +6,9 @@ use js_sys::{Array, Uint8Array};
 use wasm_bindgen::prelude::*;
 use worker::{State, WebSocket, WebSocketPair};
 
-use super::stream_object::StreamObject;
 use crate::cloudflare::telemetry;
 use crate::object::live::{Park, Sockets};
-use crate::protocol::bridge::{Attachment, CLOSE_CATCH_UP, Channel, Place};
+use crate::protocol::bridge::{Attachment, Channel, Place};
 
 #[wasm_bindgen]
 extern "C" {
@@ -18,18 +17,6 @@ extern "C" {
 
     #[wasm_bindgen(method, js_name = getWebSockets)]
     fn web_sockets(this: &DurableState) -> Array;
-}
-
-#[wasm_bindgen]
-impl StreamObject {
-    /// The object was loaded before, and the module has lost its memory since: what its live readers were sent is not known. They
-    /// ask for what there is.
-    #[wasm_bindgen(js_name = lostMemory)]
-    pub fn lost_memory(&self) {
-        for socket in self.inner.state.get_websockets() {
-            let _gone = socket.as_ref().close_with_code(CLOSE_CATCH_UP);
-        }
-    }
 }
 
 /// The object's sockets.

@@ -1,0 +1,157 @@
+//! What stands around one object on the platform: its storage, its sockets, its bucket, and the other objects. It has the object
+//! answer commands, one synchronous step each.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::Waker;
+
+use wasm_bindgen::prelude::*;
+use web_sys::Response;
+use worker::worker_sys::DurableObjectState;
+use worker::{Env, State};
+
+use super::mirror::Mirror;
+use super::requester::{RequestHeaders, Requester};
+use super::sockets::ObjectSockets;
+use super::sql::ObjectSql;
+use crate::cloudflare::bucket::{self, SegmentBucket};
+use crate::cloudflare::calls::BINDING;
+use crate::cloudflare::clock;
+use crate::cloudflare::config::Config;
+use crate::cloudflare::interned::Interned;
+use crate::cloudflare::{budget, receiving, reply, telemetry};
+use crate::edge::target::stream_path;
+use crate::object::live::Park;
+use crate::object::{Answer, Error, Object, Ports};
+use crate::protocol::command::Command;
+use crate::protocol::registry::Registries;
+use crate::protocol::reply::Reply;
+use crate::storage::Failure;
+
+pub(super) struct ObjectHost {
+    pub(super) state: State,
+    pub(super) sql: ObjectSql,
+    pub(super) config: Config,
+    pub(super) header_names: Interned,
+    /// A URL without its query, and the path it names: it is nearly always the same.
+    named: RefCell<(String, String)>,
+    pub(super) object: RefCell<Object>,
+    /// Whether any socket may be there.
+    may_be_read_live: Cell<bool>,
+    pub(super) bucket: Option<SegmentBucket>,
+    pub(super) mirror: Mirror,
+    /// All streams, for what they ask each other.
+    pub(super) namespace: JsValue,
+    /// The alarm, which waits for all that it has begun.
+    pub(super) rings: RefCell<Option<Waker>>,
+}
+
+impl ObjectHost {
+    /// Makes a host whose object has read nothing yet.
+    pub(super) fn new(state: DurableObjectState, env: &Env) -> ObjectHost {
+        let state = State::from(state);
+        let mut config = Config::of(env);
+        receiving::configure(env);
+        let sql = ObjectSql::new(&state, config.debug);
+        let bucket = bucket::of(env);
+        if bucket.is_none() {
+            config.settings.segments = None;
+        }
+        let namespace = js_sys::Reflect::get(env, &BINDING.into()).unwrap_or_default();
+        let mirror = Mirror::of(env);
+        config.settings.mirrors = mirror.is_there();
+        if namespace.is_undefined() {
+            config.settings.registries = Registries::Off;
+        }
+        ObjectHost {
+            state,
+            sql,
+            config,
+            header_names: Interned::default(),
+            named: RefCell::default(),
+            object: RefCell::new(Object::new(config.settings)),
+            may_be_read_live: Cell::new(true),
+            bucket,
+            mirror,
+            namespace,
+            rings: RefCell::default(),
+        }
+    }
+
+    pub(super) fn has(&self, headers: &RequestHeaders, name: &str) -> bool {
+        self.header_names.with(name, |name| headers.has(name))
+    }
+
+    pub(super) fn requester(&self, url: &str, has: &dyn Fn(&str) -> bool) -> Requester {
+        Requester::of(self.path_in(url), self.config.settings.guarded, has)
+    }
+
+    fn path_in(&self, url: &str) -> String {
+        let plain = url.split('?').next().unwrap_or_default();
+        let mut named = self.named.borrow_mut();
+        if named.0 != plain {
+            *named = (plain.to_owned(), stream_path(plain).unwrap_or_default());
+        }
+        named.1.clone()
+    }
+
+    pub(super) fn sockets(&self) -> ObjectSockets<'_> {
+        ObjectSockets::new(&self.state, &self.may_be_read_live)
+    }
+
+    /// From a command to its answer: one synchronous step, and then what follows it.
+    pub(super) fn answer(
+        self: &Rc<Self>,
+        requester: &Requester,
+        command: &Command<'_>,
+    ) -> Result<Answer, Error> {
+        let path = requester.path.as_str();
+        let sockets = self.sockets();
+        let ports = Ports { sql: &self.sql, sockets: &sockets };
+        let mut object = self.object.borrow_mut();
+        if !object.is_loaded() {
+            self.debug("loaded");
+        }
+        if matches!(command, Command::Read(_)) {
+            let max_bytes = self.config.settings.chunk_max_bytes;
+            object.give_at_most(budget::chunk_bytes(max_bytes, || requester.payer()));
+        }
+        let now = clock::now();
+        let admitted = requester.admit(&mut object, &ports, command, now);
+        let served = admitted.and_then(|()| object.serve(&ports, path, command, now));
+        self.follow_up(object);
+        served
+    }
+
+    pub(super) fn respond(
+        &self,
+        requester: &Requester,
+        served: Result<Answer, Error>,
+    ) -> Result<Response, JsValue> {
+        match self.settled(requester, served) {
+            Ok(reply) => requester.answer(reply),
+            Err(park) => reply::switching(&park.head, &self.sockets().accept(&park)?),
+        }
+    }
+
+    /// What is answered, if that is no socket.
+    pub(super) fn settled(
+        &self,
+        requester: &Requester,
+        served: Result<Answer, Error>,
+    ) -> Result<Reply, Box<Park>> {
+        let failure = match served {
+            Ok(Answer::Reply(reply)) => return Ok(reply),
+            Ok(Answer::Park(park)) => return Err(Box::new(park)),
+            Ok(Answer::Fetch(_) | Answer::Ask(_)) => Failure::new("answer", "others were asked for nothing"),
+            Err(Error::Refused(refusal)) => return Ok(Reply::refused(&refusal)),
+            Err(Error::Failed(failure)) => failure,
+        };
+        telemetry::failure(&requester.path, &failure);
+        Ok(Reply::failed())
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.state.id().name().unwrap_or_default()
+    }
+}
