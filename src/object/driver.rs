@@ -46,7 +46,7 @@ use super::live::Sockets;
 use super::pending::RETRY;
 use super::ports::Ports;
 use super::reports::Report;
-use super::rotation::{Collection, Upload, Work};
+use super::rotation::{BucketWork, Collection, Upload};
 use super::segment_index::IndexWork;
 use super::state::Object;
 use crate::protocol::Millis;
@@ -230,9 +230,9 @@ impl Object {
             (Lane::Bucket, Some(limits)) => {
                 let life = self.state.life().expect("it was loaded above");
                 match self.rotation.next(sql, life, limits)? {
-                    Some(Work::Encode) => return Ok(NextInLane::LaterTurn),
-                    Some(Work::Upload(upload)) => Some(Effect::Put(upload)),
-                    Some(Work::Collect(collection)) => Some(Effect::Delete(collection)),
+                    Some(BucketWork::Encode) => return Ok(NextInLane::LaterTurn),
+                    Some(BucketWork::Upload(upload)) => Some(Effect::Put(upload)),
+                    Some(BucketWork::Collect(collection)) => Some(Effect::Delete(collection)),
                     None => None,
                 }
             }

@@ -26,7 +26,7 @@ pub const ENDINGS_AT_ONCE: usize = 4;
 
 /// What is being read.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'p> {
+pub(super) struct ReadPlace<'p> {
     pub(super) stream: &'p Stream,
     pub(super) path: &'p str,
     pub(super) start: Offset,
@@ -34,7 +34,7 @@ pub(super) struct Place<'p> {
 
 /// A plan while it grows.
 struct Plan<'p> {
-    place: Place<'p>,
+    place: ReadPlace<'p>,
     max_bytes: usize,
     events: bool,
     fetches: Vec<Fetch>,
@@ -46,7 +46,7 @@ struct Plan<'p> {
 /// Plans a read that begins before the stream's own hot log. `learnt` are shapes that were fetched for it.
 pub(super) fn plan(
     sql: &dyn Sql,
-    place: Place<'_>,
+    place: ReadPlace<'_>,
     of_late: &mut Shapes,
     learnt: Shapes,
     bound: Bound,
@@ -85,7 +85,7 @@ impl Plan<'_> {
 
     /// The rest of one of the stream's own segments.
     fn own(&mut self, sql: &dyn Sql, of_late: &mut Shapes) -> Result<bool, Failure> {
-        let Place { stream, path, .. } = self.place;
+        let ReadPlace { stream, path, .. } = self.place;
         let segment = self.from.segment;
         let key = segments::key(path, stream.incarnation, segment);
         let shape = match of_late.find(&key) {

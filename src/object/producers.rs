@@ -24,7 +24,7 @@ pub const STORED_EACH_APPENDS: u64 = 256;
 #[derive(Debug)]
 pub struct Producers {
     limits: ProducerLimits,
-    kept: HashMap<String, Kept>,
+    kept: HashMap<String, KnownProducer>,
     /// Whether there is a table, once that was asked. Whatever only rows tell is then in `kept`.
     has_table: Option<bool>,
     /// Whether somebody lists them, so that each is in the table at once.
@@ -47,7 +47,7 @@ impl ProducerLimits {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Kept {
+struct KnownProducer {
     state: ProducerState,
     /// Whether the table tells it.
     is_stored: bool,
@@ -109,7 +109,7 @@ impl Producers {
             // Newer than the table, unless a version before this one has stored them more often.
             let stored = if has_table { producers::load(sql, &id)? } else { None };
             if stored < Some(state) {
-                self.kept.insert(id, Kept { state, is_stored: false });
+                self.kept.insert(id, KnownProducer { state, is_stored: false });
             }
         }
         self.has_table = Some(has_table);
@@ -168,7 +168,7 @@ impl Producers {
             self.has_table = Some(true);
         }
         if let Some(producer) = memo.in_row {
-            let kept = Kept { state: ProducerState::of(producer), is_stored: false };
+            let kept = KnownProducer { state: ProducerState::of(producer), is_stored: false };
             match self.kept.get_mut(&producer.id) {
                 Some(known) => *known = kept,
                 None => drop(self.kept.insert(producer.id.clone(), kept)),
@@ -176,7 +176,7 @@ impl Producers {
         }
         for (id, state) in memo.stored {
             if self.has_room(&id) {
-                self.kept.insert(id, Kept { state, is_stored: true });
+                self.kept.insert(id, KnownProducer { state, is_stored: true });
             }
         }
     }

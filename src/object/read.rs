@@ -27,6 +27,7 @@ use crate::stream::reader_key;
 use crate::stream::retain::window;
 
 impl Object {
+    // V8 compiles a function when it is first called: so a first request compiles only what it runs.
     #[inline(never)]
     pub(super) fn read<S: Sockets>(
         &mut self,
@@ -69,7 +70,7 @@ impl Object {
         bound: Bound,
     ) -> Result<PendingRead, Error> {
         let (stream, of_late) = self.state.stream_and_shapes().ok_or(Refusal::NotFound)?;
-        let place = plan::Place { stream, path, start };
+        let place = plan::ReadPlace { stream, path, start };
         Ok(plan::plan(ports.sql, place, of_late, learnt, bound)?)
     }
 

@@ -20,7 +20,7 @@ pub(super) enum DropsNext {
 }
 
 /// The first segment that is kept, and when to look again.
-pub(super) struct Kept {
+pub(super) struct Retained {
     pub(super) first_segment: u64,
     pub(super) then: DropsNext,
 }
@@ -49,12 +49,12 @@ pub(super) fn kept(
     stream: &Stream,
     settings: Settings,
     now: Millis,
-) -> Result<Option<Kept>, Failure> {
+) -> Result<Option<Retained>, Failure> {
     let Settings { retention, segments: Some(_), .. } = settings else { return Ok(None) };
     let Some(keep) = keep(stream, retention, now) else { return Ok(None) };
     let first = segments::first_kept(sql, &keep)?;
     let oldest_until = first.zip(window(stream, retention)).map(|(first, window)| first.written_at + window);
-    Ok(Some(Kept {
+    Ok(Some(Retained {
         first_segment: first.map_or(stream.hot_from, |first| first.number),
         then: oldest_until.map_or(DropsNext::NextRotation, DropsNext::DropsAt),
     }))

@@ -44,7 +44,7 @@ pub struct Collection {
 }
 
 /// What there is to do in the bucket.
-pub(super) enum Work {
+pub(super) enum BucketWork {
     /// A segment is encoded some rows in each turn, so that no request waits for all of it.
     Encode,
     Upload(Upload),
@@ -132,7 +132,7 @@ impl Rotation {
         sql: &dyn Sql,
         life: &Life,
         limits: SegmentLimits,
-    ) -> Result<Option<Work>, Failure> {
+    ) -> Result<Option<BucketWork>, Failure> {
         let begun = self.encoding.take();
         let floor = match life {
             Life::Unborn => return Ok(None),
@@ -152,7 +152,7 @@ impl Rotation {
         let collection = collection(sql, floor)?;
         // After a rest there is no need for another one, whatever comes of it.
         self.pending = if collection.is_some() { Pending::Maybe } else { Pending::Nothing };
-        Ok(collection.map(Work::Collect))
+        Ok(collection.map(BucketWork::Collect))
     }
 
     fn encode(
@@ -161,16 +161,16 @@ impl Rotation {
         stream: &Stream,
         segment: u64,
         begun: Option<Encoding>,
-    ) -> Result<Work, Failure> {
+    ) -> Result<BucketWork, Failure> {
         let mut encoding = match begun.filter(|begun| begun.is_of(stream, segment)) {
             Some(begun) => begun,
             None => Encoding::new(sql, stream, segment, &mut self.ahead)?,
         };
         if encoding.go_on(sql, stream)? {
-            return upload(sql, stream, encoding).map(Work::Upload);
+            return upload(sql, stream, encoding).map(BucketWork::Upload);
         }
         self.encoding = Some(encoding);
-        Ok(Work::Encode)
+        Ok(BucketWork::Encode)
     }
 }
 

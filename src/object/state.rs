@@ -10,7 +10,7 @@ use super::live::{self, LiveReaders, Sockets};
 use super::pending::RETRY;
 use super::ports::{Ports, Settings};
 use super::reports::Reports;
-use super::retention::{self, DropsNext, Kept};
+use super::retention::{self, DropsNext, Retained};
 use super::rotation::Rotation;
 use super::segment_index::SegmentIndex;
 use super::stream_state::StreamState;
@@ -234,7 +234,7 @@ impl Object {
             Some(stream) => retention::kept(sql, stream, self.settings, now)?,
             None => None,
         };
-        let Some(Kept { first_segment, then }) = kept else {
+        let Some(Retained { first_segment, then }) = kept else {
             self.retention = DropsNext::NextRotation;
             return Ok(());
         };

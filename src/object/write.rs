@@ -25,6 +25,7 @@ use crate::stream::rotate::fills;
 use crate::stream::{Closure, Life, Stream};
 
 impl Object {
+    // V8 compiles a function when it is first called: so a first request compiles only what it runs.
     #[inline(never)]
     pub(super) fn create<S: Sockets>(
         &mut self,
@@ -110,6 +111,7 @@ impl Object {
         Ok(reply.into())
     }
 
+    // V8 compiles a function when it is first called: so a first request compiles only what it runs.
     #[inline(never)]
     pub(super) fn append<S: Sockets>(
         &mut self,
@@ -142,6 +144,7 @@ impl Object {
         }
     }
 
+    // V8 compiles a function when it is first called: so a first request compiles only what it runs.
     #[inline(never)]
     pub(super) fn close<S: Sockets>(
         &mut self,
@@ -171,6 +174,7 @@ impl Object {
         }
     }
 
+    // V8 compiles a function when it is first called: so a first request compiles only what it runs.
     #[inline(never)]
     pub(super) fn delete<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Answer, Error> {
         self.stream(ports, now)?;

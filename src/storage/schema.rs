@@ -18,8 +18,8 @@ pub const SCHEMA_VERSION: u64 = OLDEST_VERSION + UPGRADES.len() as u64;
 /// stream's row, so that the row is billed once. Tables that are made when something is put into them (all but `stream`) may be
 /// missing. Those that an object without a stream may have (`edges`, `forks`) have no version at all, and cannot change: what is to
 /// be another one day gets a table of another name.
-const UPGRADES: [Step; 1] = [count_messages];
-type Step = fn(&dyn Sql) -> Result<(), Failure>;
+const UPGRADES: [UpgradeStep; 1] = [count_messages];
+type UpgradeStep = fn(&dyn Sql) -> Result<(), Failure>;
 
 /// Takes all steps from the version that is stored to the present one; in one transaction, so there is no state between two.
 pub(super) fn upgrade(sql: &dyn Sql, from: u64) -> Result<(), Failure> {
