@@ -26,8 +26,8 @@
 //!
 //! The alarm is set for whatever comes first as soon as there is something that this object might not live to do
 //! ([`Object::arm`]), and again when a lane has failed, when the bucket has nothing to do any more, and when all has ended that
-//! an alarm began. So if the object dies at any point, an alarm is set that makes a new one go on. The platform rings an alarm
-//! again that has not come to its end.
+//! an alarm began, or has taken [`RINGS_MAX`]. So if the object dies at any point, an alarm is set that makes a new one go on.
+//! The platform rings an alarm again that has not come to its end.
 //!
 //! # What may go wrong
 //!
@@ -43,7 +43,7 @@ use super::alarm::Alarm;
 use super::effect::{About, Calling, Effect, LogEvent, Outcome};
 use super::lanes::{LANES, Lane};
 use super::live::Sockets;
-use super::pending::RETRY;
+use super::pending::{RETRY, RINGS_MAX};
 use super::ports::Ports;
 use super::reports::Report;
 use super::rotation::{BucketWork, Collection, Upload};
@@ -149,7 +149,7 @@ impl Object {
 
     /// The alarm rings: the stream ends if its time has come, and all lanes begin.
     pub fn ring<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) {
-        self.lanes.is_ringing = true;
+        self.lanes.rings_since = Some(now);
         match self.reclaim(ports, now) {
             Ok(true) => self.lanes.log(LogEvent::Reclaimed),
             Ok(false) => {}
@@ -165,7 +165,7 @@ impl Object {
 
     /// Whether all has been done that the alarm rang for.
     pub fn rung(&self) -> Rung {
-        if self.lanes.is_ringing {
+        if self.lanes.rings_since.is_some() {
             Rung::NotYet
         } else if self.alarm.is_lost() {
             Rung::Again
@@ -370,18 +370,19 @@ impl Object {
         self.rearm(sql, now);
     }
 
-    /// Once all has been done that the alarm rang for, it is set for what comes next.
+    /// Once all has been done that the alarm rang for, or that took too long, it is set for what comes next.
     fn end_ringing(&mut self, sql: &dyn Sql, now: Millis) {
-        let is_over = || self.lanes.are_all_idle() && !self.lanes.awaits_turn && !self.is_any_due(now);
-        if self.lanes.is_ringing && is_over() {
-            self.lanes.is_ringing = false;
+        let Some(since) = self.lanes.rings_since else { return };
+        let is_done = || self.lanes.are_all_idle() && !self.lanes.awaits_turn && !self.is_any_due(now);
+        if now >= since + RINGS_MAX || is_done() {
+            self.lanes.rings_since = None;
             self.rearm(sql, now);
         }
     }
 
     /// Sees to it that whatever is left to happen by itself has an alarm.
     fn rearm(&mut self, sql: &dyn Sql, now: Millis) {
-        if self.lanes.is_ringing {
+        if self.lanes.rings_since.is_some() {
             return;
         }
         self.lanes.has_rearmed = true;

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::effect::LogEvent;
+use crate::protocol::Millis;
 
 /// One kind of work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,8 +31,8 @@ pub(super) struct Lanes {
     steps: [LaneStep; LANES.len()],
     /// A later turn has been asked for.
     pub(super) awaits_turn: bool,
-    /// The alarm has rung, and not everything has been done that it rang for.
-    pub(super) is_ringing: bool,
+    /// When the alarm has rung, if not everything has been done that it rang for.
+    pub(super) rings_since: Option<Millis>,
     /// The alarm was wanted by the driver, and not by a request.
     pub(super) has_rearmed: bool,
     /// What the shell has yet to log.

@@ -5,6 +5,10 @@ use crate::protocol::Millis;
 /// When what failed is tried again, and when the alarm rings for what an object might not live to do.
 pub const RETRY: Millis = 60_000;
 
+/// How long an alarm waits for what is under way: where appends fill segments as fast as the bucket takes them, that never
+/// ends. The platform ends an alarm, and the object with it, after 15 minutes.
+pub const RINGS_MAX: Millis = 300_000;
+
 /// A part begins with `Maybe`, and so does it after memory was lost: storage has to be asked then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum Pending {

@@ -7,7 +7,8 @@ use crate::support::bucket::BucketFault;
 use crate::support::mirror::MirrorFault;
 use crate::support::sql::Fault;
 use crate::support::world::START;
-use durable_streams::object::pending::RETRY;
+use durable_streams::object::effect::Outcome;
+use durable_streams::object::pending::{RETRY, RINGS_MAX};
 use durable_streams::object::segment_index::REST_MIN;
 
 const TTL: &str = "PUT | content-type: text/plain | stream-ttl: 3600";
@@ -230,4 +231,23 @@ fn a_creation_that_failed_but_is_stored() {
     assert!(world.alarm_at().is_some());
     rings(&mut world);
     assert!(world.bucket.objects.is_empty(), "it has ended");
+}
+
+/// The platform ends an alarm after 15 minutes, and the object with it.
+#[test]
+fn an_alarm_ends_although_there_always_is_more_to_do() {
+    let mut world = world_after(2, &[TEXT]);
+    world.rotates = false;
+    world.run(&[HELLO, HELLO, "WAIT 60s"]);
+    world.ring();
+    let rang_at = world.now;
+    while world.shell.is_ringing() {
+        assert!(world.now < rang_at + RINGS_MAX, "it still rings after {} ms", world.now - rang_at);
+        // The next segment is full before the last one has arrived.
+        world.run(&["WAIT 1s", HELLO, HELLO]);
+        let work = world.next_work().unwrap();
+        assert_eq!(world.bucket.take(&work), Outcome::Done);
+        world.done(&work);
+    }
+    assert!(world.alarm_at().is_some_and(|at| at <= world.now + RETRY), "for what is under way");
 }

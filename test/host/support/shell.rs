@@ -115,6 +115,11 @@ impl Shell {
         self.alarm_at.is_some() || self.is_ringing
     }
 
+    /// Whether an alarm has rung and not come to its end.
+    pub(crate) fn is_ringing(&self) -> bool {
+        self.is_ringing
+    }
+
     fn set_alarm(&mut self, at: Millis) -> Outcome {
         self.alarm_was_refused = self.refuses_alarms;
         if self.refuses_alarms {
