@@ -304,7 +304,7 @@ impl Deciding<'_> {
         Ok(decided)
     }
 
-    /// CountsAgainst a request by its token, if that is valid and allows it, or else by its address. In open mode no token says
+    /// Counts a request by its token, if that is valid and allows it, or else by its address. In open mode no token says
     /// anything.
     fn count_by(&mut self, granted: &Result<Grant, Refusal>, credential: &Credential) {
         let token = credential.token.as_ref().filter(|_| granted.is_ok() && !self.rules.access.is_open());

@@ -53,7 +53,7 @@ async fn hold_one(env: &Env, name: &str, key: &str) -> Result<(), Refusal> {
         Ok(true) => Ok(()),
         Ok(false) => Err(Refusal::TooManyRequests { after_seconds: PERIOD_SECONDS }),
         Err(error) => {
-            // Settings are for the cost; what they fail at must not cost the service.
+            // Limits are for the cost; what they fail at must not cost the service.
             telemetry::failure("", &Failure::new("hold limit", format_args!("{name}: {error:?}")));
             Ok(())
         }
