@@ -23,8 +23,8 @@ pub(in crate::cloudflare) fn event(stream: &str, event: &str) {
     console_debug!("{}", json!({ "level": "debug", "event": event, "stream": stream }));
 }
 
-/// A segment was `rotated`, or all up to one `collected`; orphans were looked for (`audited`) or deleted (`swept`); the mirror was
-/// `mirrored`, and so on: with what that read and wrote in SQLite.
+/// A segment was `rotated`, or all up to one `collected`; orphans were looked for (`audited`) or deleted (`swept`); the
+/// segment index was brought up to date (`mirrored`), and so on: with what that read and wrote in SQLite.
 pub(in crate::cloudflare) fn worked(stream: &str, event: &str, segment: Option<u64>, rows: RowCounts) {
     let line = json!({
         "level": "debug", "event": event, "stream": stream, "segment": segment,

@@ -567,7 +567,7 @@ impl World {
     fn outcome(&mut self, served: Result<Answer, Error>) -> Outcome {
         match served {
             Ok(Answer::Reply(reply)) => Outcome::Answered(Response::of_reply(reply)),
-            Ok(Answer::Fetch(_)) => panic!("only reads are cold, and they were thawed"),
+            Ok(Answer::Fetch(_)) => panic!("only reads fetch, and they were resumed"),
             Ok(Answer::Ask(asking)) => panic!("there is no other stream: {asking:?}"),
             Ok(Answer::Park(park)) => {
                 let head = Response::of_reply(park.head.clone());
