@@ -27,6 +27,8 @@ pub(super) const REQUEST_LIMIT: &str = "REQUEST_LIMIT";
 pub(super) const CREATE_LIMIT: &str = "CREATE_LIMIT";
 /// The KV namespace of projects.
 const PROJECTS: Renamed = Renamed { old: "REGISTRY", new: "PROJECTS" };
+/// The variable with the sites whose scripts may see answers; what is wrong in it is logged by this name.
+pub(super) const CORS_ORIGINS: &str = "CORS_ORIGINS";
 /// The variable that says how many appends a segment takes. All other variables and secrets are named where they are read below.
 const SEGMENT_MAX_APPENDS: Renamed = Renamed { old: "SEGMENT_MAX_MESSAGES", new: "SEGMENT_MAX_APPENDS" };
 
@@ -171,7 +173,7 @@ pub(super) fn settings(env: &Env) -> EdgeSettings {
         admin_token: text("ADMIN_TOKEN"),
         project_keys: text("PROJECT_KEYS"),
         has_registry: projects(env).is_some(),
-        cors_origins: text("CORS_ORIGINS"),
+        cors_origins: text(CORS_ORIGINS),
         cors_credentials: text("CORS_CREDENTIALS"),
     }
 }

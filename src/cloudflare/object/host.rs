@@ -11,7 +11,7 @@ use worker::worker_sys::DurableObjectState;
 use worker::{Env, State};
 
 use super::requester::{RequestHeaders, Requester};
-use super::segment_index::SegmentIndex;
+use super::segment_index::IndexDatabase;
 use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
 use crate::cloudflare::bucket::{self, SegmentBucket};
@@ -38,7 +38,7 @@ pub(super) struct ObjectHost {
     /// Whether any socket may be there.
     may_be_read_live: Cell<bool>,
     pub(super) bucket: Option<SegmentBucket>,
-    pub(super) segment_index: SegmentIndex,
+    pub(super) segment_index: IndexDatabase,
     /// All streams, for what they ask each other.
     pub(super) namespace: JsValue,
     /// The alarm, which waits for all that it has begun.
@@ -57,7 +57,7 @@ impl ObjectHost {
             config.settings.segments = None;
         }
         let namespace = js_sys::Reflect::get(env, &STREAMS.into()).unwrap_or_default();
-        let segment_index = SegmentIndex::of(env);
+        let segment_index = IndexDatabase::of(env);
         config.settings.mirrors = segment_index.is_there();
         if namespace.is_undefined() {
             config.settings.registries = Registries::Off;

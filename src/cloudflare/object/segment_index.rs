@@ -32,16 +32,16 @@ extern "C" {
     fn bind(this: &Prepared, path: &str, notices: &str) -> Result<Prepared, JsValue>;
 }
 
-/// The segment index, as one object writes to it.
-pub(super) struct SegmentIndex {
+/// The database of the segment index, as one object writes to it.
+pub(super) struct IndexDatabase {
     /// `None` where no deployment bound one.
     database: Option<Database>,
 }
 
-impl SegmentIndex {
-    pub(super) fn of(env: &Env) -> SegmentIndex {
+impl IndexDatabase {
+    pub(super) fn of(env: &Env) -> IndexDatabase {
         let database = binding(env, ADMIN_DB).map(JsCast::unchecked_into);
-        SegmentIndex { database }
+        IndexDatabase { database }
     }
 
     pub(super) fn is_there(&self) -> bool {

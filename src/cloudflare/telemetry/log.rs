@@ -3,6 +3,7 @@
 use serde_json::json;
 use worker::{console_debug, console_error, console_warn};
 
+use crate::cloudflare::config::CORS_ORIGINS;
 use crate::edge::access::Access;
 use crate::edge::cors::Cors;
 use crate::storage::Failure;
@@ -49,7 +50,7 @@ pub(in crate::cloudflare) fn configured(access: &Access, cors: &Cors, is_limited
         }
         Access::Open { .. } | Access::Token(_) => {}
     }
-    misconfigured("configure", "CORS_ORIGINS", Some(cors));
+    misconfigured("configure", CORS_ORIGINS, Some(cors));
     if debug {
         console_debug!("{}", json!({ "level": "debug", "event": "configured", "mode": access.mode() }));
     }
