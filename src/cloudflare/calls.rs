@@ -25,7 +25,6 @@ extern "C" {
     fn pass_on_by_text(namespace: &JsValue, path: &str, text: &str, inheriting: JsValue) -> Promise;
 }
 
-/// Calls an object.
 pub(super) async fn call(namespace: &JsValue, path: &str, call: &Call) -> Result<Answered, Failure> {
     let answered = JsFuture::from(call_by_text(namespace, path, &call.to_json())).await;
     known(&answered.map_err(|error| unreached(&error))?)

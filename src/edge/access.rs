@@ -18,7 +18,7 @@ const TOKEN_MIN_CHARS: usize = 16;
 
 /// The mode, with what it needs.
 pub enum Access {
-    /// Nothing is answered.
+    /// Refuses everything, since nothing else is safe.
     Locked {
         /// Which variable to set; it is public, so it contains nothing of the configuration.
         why: String,

@@ -44,7 +44,7 @@ pub enum Work {
         /// How large it was.
         bytes: usize,
     },
-    /// Waits for room.
+    /// The client has not read what was written before.
     Wait,
 }
 

@@ -9,11 +9,11 @@ use crate::protocol::refusal::Refusal;
 /// One thing that a token may allow. None of them contains another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scope {
-    /// GET and HEAD.
+    /// Allows GET and HEAD.
     Read,
-    /// POST.
+    /// Allows POST, with and without a body.
     Write,
-    /// PUT and DELETE.
+    /// Allows PUT and DELETE.
     Manage,
 }
 

@@ -67,7 +67,6 @@ pub struct Key {
 }
 
 pub enum Material {
-    /// Signs, too.
     Secret(Hs256Key),
     /// Verifies only: the parts of a JSON Web Key that matter, as JSON.
     Public {

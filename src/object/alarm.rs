@@ -15,12 +15,25 @@ pub(super) struct Alarm {
     wanted_at: Option<Millis>,
     /// Something has failed: whether it was set, and for what, is not known.
     is_lost: bool,
+    /// It is to be set soon, whatever for.
+    is_wanted_soon: bool,
 }
 
 impl Alarm {
     /// After a failure: the alarm may just have rung, or was never set for what was stored all the same.
     pub(super) fn lost() -> Alarm {
         Alarm { is_lost: true, ..Alarm::default() }
+    }
+
+    /// After a commit that has failed but may have been stored all the same. The next object would take it that what is stored
+    /// has had its alarm from the beginning.
+    pub(super) fn after_failed_commit() -> Alarm {
+        Alarm { is_wanted_soon: true, ..Alarm::lost() }
+    }
+
+    /// Whether it is to be set soon; it is asked for once.
+    pub(super) fn take_wanted_soon(&mut self) -> bool {
+        std::mem::take(&mut self.is_wanted_soon)
     }
 
     pub(super) fn is_lost(&self) -> bool {

@@ -91,6 +91,9 @@ impl Object {
             }
         }
         self.end_ringing(ports.sql, now);
+        if self.alarm.take_wanted_soon() {
+            self.arm(now);
+        }
         let has_rearmed = std::mem::take(&mut self.lanes.has_rearmed);
         if let Some(at) = self.alarm.take() {
             if has_rearmed {

@@ -22,7 +22,6 @@ pub enum Effect {
     Delete(Collection),
     /// Have the segment index carry out all statements, or none.
     Index(Delivery),
-    /// Call another object.
     Call(Calling),
     /// Log it, at once.
     Log(LogEvent),

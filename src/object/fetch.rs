@@ -60,36 +60,24 @@ impl Bound {
     }
 }
 
-/// Something to fetch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fetch {
     /// Bytes of an object of the bucket.
     Object {
-        /// Which object.
         key: String,
         /// Which of its bytes.
         range: Range<u64>,
     },
     /// The end of an object of the bucket.
-    Ending {
-        /// Which object.
-        key: String,
-    },
+    Ending { key: String },
     /// What another stream still has in its hot log.
-    Inherit {
-        /// Which stream.
-        path: String,
-        /// What of it.
-        ask: Inherit,
-    },
+    Inherit { path: String, ask: Inherit },
 }
 
-/// What came.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fetched {
     /// The object is not there.
     Missing,
-    /// Bytes of it.
     Bytes(Vec<u8>),
     /// Bytes of its end, and how many it has.
     Ending(Vec<u8>, u64),
@@ -153,7 +141,6 @@ pub(super) struct Segment {
 
 /// What came of a fetch.
 pub(super) enum Resumed {
-    /// The bytes.
     Chunk(Chunk),
     /// What is needed for knowing which.
     Learnt(Shapes),

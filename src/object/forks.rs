@@ -29,7 +29,7 @@ use crate::stream::create::{Creating, fork};
 use crate::stream::fork::{Step, Way, owners_until};
 use crate::stream::{Life, Stream};
 
-/// The fork's end.
+/// What the object of a fork does.
 impl Object {
     /// Notes the link before anybody else knows of it. If this object dies, the alarm lets it go.
     pub(super) fn intend<S: Sockets>(
@@ -136,7 +136,7 @@ impl Object {
     }
 }
 
-/// The source's end.
+/// What the object of a source does.
 impl Object {
     /// A fork asks to hold this stream.
     pub(super) fn refer<S: Sockets>(

@@ -17,7 +17,6 @@ pub const REFUSED_KEPT_MAX: usize = 16;
 /// Somebody to be asked about a fork that is to be created; then `Object::confirm`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Asking {
-    /// Which stream.
     pub path: String,
     /// What; `Object::answer` answers.
     pub call: Call,

@@ -21,7 +21,6 @@ impl Shapes {
         self.0.push((key.to_owned(), shape));
     }
 
-    /// One of late.
     pub(super) fn keep(&mut self, key: &str, shape: &Rc<Shape>) {
         self.0.retain(|(kept, _)| kept != key);
         if self.0.len() == SHAPES_KEPT_MAX {

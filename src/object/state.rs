@@ -80,7 +80,10 @@ impl Object {
 
     /// Stores a change. If that fails, nobody knows what storage says: memory is dropped, and read again when it is needed.
     pub(super) fn commit(&mut self, sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
-        commit::commit(sql, change).inspect_err(|_| self.forget())
+        commit::commit(sql, change).inspect_err(|_| {
+            self.forget();
+            self.alarm = Alarm::after_failed_commit();
+        })
     }
 
     /// Reads the state, once in the object's life.

@@ -100,7 +100,6 @@ pub enum Change<'a> {
     /// A fork holds the stream.
     Hold {
         link: &'a str,
-        /// The fork's path.
         path: &'a str,
         /// The first segment that it needs.
         first_segment: u64,

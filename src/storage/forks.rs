@@ -23,7 +23,6 @@ const BURY: &str =
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Link {
     pub id: String,
-    /// The source's path.
     pub source: String,
     /// Until when the source may still learn of it for the first time.
     pub valid_until: Millis,

@@ -16,7 +16,7 @@ use crate::stream::content::Content;
 use crate::stream::fill::Fill;
 use crate::stream::producer::ProducerState;
 
-/// Beyond every key.
+/// Larger than every key there is.
 const KEYS_END: u64 = (1 << 53) - 1;
 
 /// What an append leaves besides its bytes.

@@ -55,7 +55,6 @@ pub struct Notice {
     pub text: String,
 }
 
-/// The oldest notices.
 pub fn next(sql: &dyn Sql, count_max: u64) -> Result<Vec<Notice>, Failure> {
     let mut notices = Vec::new();
     sql.query(NEXT, &[Param::Integer(count_max)], &mut |row| {

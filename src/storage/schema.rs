@@ -66,7 +66,7 @@ pub const CREATE_UNREPORTED: &str = "CREATE TABLE IF NOT EXISTS unreported (
     created_at INTEGER NOT NULL
 )";
 
-/// Ends them, unbilled.
+/// Dropping a table bills no rows.
 pub const DROP_UNREPORTED: &str = "DROP TABLE IF EXISTS unreported";
 
 /// What is known of each producer of the present life, but for what is newer in the rows of its messages.

@@ -18,7 +18,6 @@ macro_rules! columns {
         #[derive(Debug)]
         pub(super) struct StreamRow { $($(#[$about])* pub(super) $name: $type,)+ }
 
-        /// Makes the table.
         pub const CREATE: &str = concat!(
             "CREATE TABLE IF NOT EXISTS stream (id INTEGER PRIMARY KEY",
             $(", ", stringify!($name), " ", $sql,)+

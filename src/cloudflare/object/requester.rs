@@ -34,10 +34,8 @@ impl RequestHeaders {
 /// The headers that say who asks.
 pub(super) const REQUESTER_HEADERS: [&str; 2] = [header::STREAM_STRANGER, header::ORIGIN];
 
-/// Somebody who asks.
 #[derive(Clone)]
 pub(super) struct Requester {
-    /// For which stream.
     pub(super) path: String,
     /// Somebody who may read public streams only.
     is_stranger: bool,

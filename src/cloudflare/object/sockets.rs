@@ -19,7 +19,6 @@ extern "C" {
     fn web_sockets(this: &DurableState) -> Array;
 }
 
-/// The object's sockets.
 pub(super) struct ObjectSockets<'s> {
     state: &'s State,
     /// Whether there may be any. Where there was none there is none until one is accepted, and each append counts them.

@@ -69,7 +69,6 @@ const NULL: f64 = -1.0;
 const TEXT: f64 = -2.0;
 const BLOB: f64 = -3.0;
 
-/// The object's SQLite.
 pub(super) struct ObjectSql {
     storage: DurableStorage,
     sql: SqlStorage,

@@ -20,7 +20,6 @@ use crate::protocol::bridge::CLOSE_CATCH_UP;
 use crate::protocol::command::{Command, RequestHead};
 use crate::protocol::refusal::Refusal;
 
-/// One stream.
 #[wasm_bindgen]
 pub struct StreamObject {
     pub(super) inner: Rc<ObjectHost>,
@@ -63,7 +62,6 @@ impl StreamObject {
         self.inner.refuse(request, &receiving::refusal(why))
     }
 
-    /// The alarm rings.
     pub async fn ring(&self) -> Result<(), JsValue> {
         let inner = Rc::clone(&self.inner);
         inner.ring().await.map_err(|failure| failure.to_string().into())

@@ -35,7 +35,6 @@ pub(super) fn configure() {
 /// A client whose read may be shared.
 pub(super) struct Client {
     pub(super) request: Request,
-    /// The stream's path.
     pub(super) path: String,
     /// When what its token allows ends: what somebody else has asked for is not waited for any longer.
     pub(super) until: Option<Millis>,

@@ -141,7 +141,7 @@ impl SseClient {
         }
     }
 
-    /// Writes without waiting.
+    /// Writes, and waits for nothing.
     pub(super) fn write(&self, events: &Uint8Array) {
         let _settled = self.writer.write_with_chunk(events).then_with_reject(&self.on_written, &self.on_gone);
     }

@@ -3,13 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::tokens::{Token, closing, tokens};
-use super::{File, assert_fewer_each_time, assert_none, planted, sources};
-
-/// Names that more than one type still has. It only gets shorter.
-const SHARED_NAMES_LEFT: [&str; 0] = [];
-
-/// How many tuples each file still has. It only gets shorter.
-const TUPLES_LEFT: [(&str, usize); 0] = [];
+use super::{File, assert_none, planted, sources};
 
 /// The names of the types that a file defines; those that belong to a trait are not its own.
 fn types<'t>(tokens: &[Token<'t>]) -> Vec<&'t str> {
@@ -34,18 +28,15 @@ fn types<'t>(tokens: &[Token<'t>]) -> Vec<&'t str> {
     found
 }
 
-fn shared_names(files: &[File], left: &[&str]) -> Vec<String> {
+fn shared_names(files: &[File]) -> Vec<String> {
     let mut defined: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for file in files {
         for name in types(&tokens(&file.code())) {
             defined.entry(name.to_owned()).or_default().push(&file.path);
         }
     }
-    let is_shared = |name: &str| defined.get(name).is_some_and(|files| files.len() > 1);
-    let new = defined.iter().filter(|(name, _)| is_shared(name) && !left.contains(&name.as_str()));
-    let new = new.map(|(name, files)| format!("{name}: {}", files.join(", ")));
-    let gone = left.iter().filter(|name| !is_shared(name));
-    new.chain(gone.map(|name| format!("{name}: take it off SHARED_NAMES_LEFT"))).collect()
+    defined.retain(|_, files| files.len() > 1);
+    defined.iter().map(|(name, files)| format!("{name}: {}", files.join(", "))).collect()
 }
 
 /// The functions of which a parameter is a tuple, by its pattern or by its type.
@@ -103,22 +94,20 @@ fn is_callable(token: Token<'_>) -> bool {
     ["Fn", "FnMut", "FnOnce", "fn", "impl", "dyn"].iter().any(|word| token.is(word))
 }
 
-fn tuples_by_file(files: &[File]) -> BTreeMap<String, Vec<String>> {
-    let of = |file: &File| {
-        let found = tuple_parameters(&tokens(&file.code())).into_iter();
-        (file.path.clone(), found.map(|name| format!("{}: {name}", file.path)).collect())
-    };
-    files.iter().map(of).collect()
+fn tuples_in(file: &File) -> Vec<String> {
+    let found = tuple_parameters(&tokens(&file.code())).into_iter();
+    found.map(|name| format!("{}: {name}", file.path)).collect()
 }
 
 #[test]
 fn tidy_types_have_names_of_their_own() {
-    assert_none(&shared_names(&sources(), &SHARED_NAMES_LEFT), "no two types of src have the same name");
+    assert_none(&shared_names(&sources()), "no two types of src have the same name");
 }
 
 #[test]
 fn tidy_no_tuple_stands_for_two_parameters() {
-    assert_fewer_each_time(&tuples_by_file(&sources()), &TUPLES_LEFT, "no parameter is a tuple");
+    let found: Vec<String> = sources().iter().flat_map(tuples_in).collect();
+    assert_none(&found, "no parameter is a tuple");
 }
 
 #[test]
@@ -128,9 +117,7 @@ fn tidy_shared_names_are_found() {
         ("src/b.rs", "extern \"C\" { type One; } trait Port { type Socket; fn f() {} } type Socket = u8;"),
         ("src/c.rs", "fn f(one: impl Fn()) { let two = 1; } type Two = u8; // struct Three\nstruct Three;"),
     ]);
-    assert_eq!(shared_names(&files, &[]), ["One: src/a.rs, src/b.rs", "Two: src/a.rs, src/c.rs"]);
-    let left = ["One", "Two", "Three"];
-    assert_eq!(shared_names(&files, &left), ["Three: take it off SHARED_NAMES_LEFT"]);
+    assert_eq!(shared_names(&files), ["One: src/a.rs, src/b.rs", "Two: src/a.rs, src/c.rs"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod items;
 mod js;
 mod tokens;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -105,25 +105,6 @@ pub(crate) fn words(code: &str) -> impl Iterator<Item = &str> {
 #[track_caller]
 pub(crate) fn assert_none(found: &[String], rule: &str) {
     assert!(found.is_empty(), "{rule}:\n  {}", found.join("\n  "));
-}
-
-/// The same where some is left from before: each place may have as many as its list says, and has them still, so that
-/// the list gets shorter with the code.
-#[track_caller]
-fn assert_fewer_each_time(found: &BTreeMap<String, Vec<String>>, left: &[(&str, usize)], rule: &str) {
-    let allowed = |place: &str| left.iter().find(|(own, _)| *own == place).map_or(0, |(_, count)| *count);
-    let mut wrong: Vec<String> = found
-        .iter()
-        .filter(|(place, found)| found.len() > allowed(place))
-        .flat_map(|(_, found)| found.clone())
-        .collect();
-    for (place, count) in left {
-        let now = found.get(*place).map_or(0, Vec::len);
-        if now < *count {
-            wrong.push(format!("{place} has {now} left, and not {count}: change the list"));
-        }
-    }
-    assert_none(&wrong, rule);
 }
 
 /// Sources that only a test of a rule has.
