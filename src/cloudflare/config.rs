@@ -92,7 +92,7 @@ impl Config {
                 }),
                 guarded,
                 hides_public: guarded && !public_streams,
-                mirrors: false,
+                has_index: false,
                 registries: match text("REGISTRY_STREAM").as_deref() {
                     Some("off") => Registries::Off,
                     _ if has_projects => Registries::PerProject,

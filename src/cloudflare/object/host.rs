@@ -58,7 +58,7 @@ impl ObjectHost {
         }
         let namespace = js_sys::Reflect::get(env, &STREAMS.into()).unwrap_or_default();
         let segment_index = IndexDatabase::of(env);
-        config.settings.mirrors = segment_index.is_there();
+        config.settings.has_index = segment_index.is_there();
         if namespace.is_undefined() {
             config.settings.registries = Registries::Off;
         }

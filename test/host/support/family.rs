@@ -134,7 +134,7 @@ impl Family {
             segments,
             guarded: false,
             hides_public: false,
-            mirrors: false,
+            has_index: false,
             registries: Registries::Off,
             producers: ProducerLimits::SERVED,
             retention,
