@@ -3,16 +3,16 @@
 //! The map, and the direction in which modules may name each other:
 //!
 //! ```text
-//! cloudflare/  entry points and the real implementations of the ports  -> everything
-//! edge/        sees every request first; stateless                     -> protocol
+//! cloudflare/  the platform: requests in, effects out                  -> everything
+//! edge/        sees every request first; pure                          -> protocol
 //! object/      serves one stream                                       -> storage, stream, protocol
-//! storage/     where bytes live, behind a port                         -> stream, protocol
+//! storage/     what an object stores; the port to its SQLite           -> stream, protocol
 //! stream/      the rules of one stream; pure                           -> protocol
 //! telemetry/   what is counted, as values; pure                        -> protocol
-//! protocol/    the wire; pure                                          -> nothing
+//! protocol/    the wire, and what objects say to each other; pure      -> nothing
 //! ```
 //!
-//! ARCHITECTURE.md tells the life of an append and of a read through these.
+//! ARCHITECTURE.md tells the life of an append and of a read through these, and where to add things.
 
 pub mod edge;
 pub mod object;

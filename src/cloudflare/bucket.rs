@@ -7,12 +7,11 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::{Bucket, Env};
 
+use super::config::SEGMENTS;
 use super::{clock, telemetry};
 use crate::protocol::Millis;
 use crate::storage::Failure;
 use crate::storage::bucket_page::BucketObject;
-
-const BINDING: &str = "SEGMENTS";
 
 /// How R2's error ends for a range that begins after the end of the object.
 const NOT_SATISFIABLE: &str = "(10039)";
@@ -42,7 +41,7 @@ extern "C" {
 
 /// The bucket; absent where no deployment bound one, and then nothing rotates.
 pub(super) fn of(env: &Env) -> Option<SegmentBucket> {
-    Some(SegmentBucket { bucket: env.bucket(BINDING).ok()? })
+    Some(SegmentBucket { bucket: env.bucket(SEGMENTS).ok()? })
 }
 
 /// Objects by their keys.

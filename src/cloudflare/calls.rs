@@ -10,9 +10,6 @@ use super::reply;
 use crate::protocol::call::{Answered, Call};
 use crate::storage::Failure;
 
-/// The binding of the streams' objects.
-pub(super) const BINDING: &str = "STREAMS";
-
 #[wasm_bindgen(module = "/src/cloudflare/js/calls.js")]
 extern "C" {
     #[wasm_bindgen(js_name = call)]

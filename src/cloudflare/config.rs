@@ -1,4 +1,5 @@
-//! Configuration: the `[vars]` of wrangler.toml.
+//! Configuration: the names of all variables, secrets and bindings, and what they mean. No other Rust file reads one by its
+//! name; JavaScript reads the binding `STREAMS` alone (`js/worker.js`). README.md ("Configuration") has the same names.
 
 use js_sys::Reflect;
 use wasm_bindgen::JsValue;
@@ -13,6 +14,23 @@ use crate::protocol::lifetime::TTL_SECONDS_MAX;
 use crate::protocol::registry::Registries;
 use crate::stream::retain::RetentionDefaults;
 use crate::stream::rotate::SegmentLimits;
+
+/// The Durable Object namespace of the streams' objects. The only binding that a server cannot do without.
+pub(super) const STREAMS: &str = "STREAMS";
+/// The R2 bucket of segments. Without it nothing rotates.
+pub(super) const SEGMENTS: &str = "SEGMENTS";
+/// The D1 database of the segment index. Without it there is no index.
+pub(super) const ADMIN_DB: &str = "ADMIN_DB";
+/// The rate limit of one token's requests, and of one network's without a valid token.
+pub(super) const REQUEST_LIMIT: &str = "REQUEST_LIMIT";
+/// The rate limit of one project's PUTs.
+pub(super) const CREATE_LIMIT: &str = "CREATE_LIMIT";
+/// The KV namespace of projects.
+const PROJECTS: Renamed = Renamed { old: "REGISTRY", new: "PROJECTS" };
+/// The variable with the sites whose scripts may see answers; what is wrong in it is logged by this name.
+pub(super) const CORS_ORIGINS: &str = "CORS_ORIGINS";
+/// The variable that says how many appends a segment takes. All other variables and secrets are named where they are read below.
+const SEGMENT_MAX_APPENDS: Renamed = Renamed { old: "SEGMENT_MAX_MESSAGES", new: "SEGMENT_MAX_APPENDS" };
 
 /// The default of `SSE_LIFETIME_SECONDS`. A reconnection is two billed requests, so a longer lifetime is cheaper; at an
 /// hour the CPU time of an idle response's heartbeats costs about as much. A response has to end at some time: its reader notices a
@@ -74,7 +92,7 @@ impl Config {
                 }),
                 guarded,
                 hides_public: guarded && !public_streams,
-                mirrors: false,
+                has_index: false,
                 registries: match text("REGISTRY_STREAM").as_deref() {
                     Some("off") => Registries::Off,
                     _ if has_projects => Registries::PerProject,
@@ -120,12 +138,6 @@ struct Renamed {
     new: &'static str,
 }
 
-/// How many appends a segment takes.
-const SEGMENT_MAX_APPENDS: Renamed = Renamed { old: "SEGMENT_MAX_MESSAGES", new: "SEGMENT_MAX_APPENDS" };
-
-/// The KV namespace of projects.
-const PROJECTS: Renamed = Renamed { old: "REGISTRY", new: "PROJECTS" };
-
 impl Renamed {
     /// The name under which it is set: the present one, unless only the old one is.
     fn name_in(&self, env: &Env) -> &'static str {
@@ -161,7 +173,7 @@ pub(super) fn settings(env: &Env) -> EdgeSettings {
         admin_token: text("ADMIN_TOKEN"),
         project_keys: text("PROJECT_KEYS"),
         has_registry: projects(env).is_some(),
-        cors_origins: text("CORS_ORIGINS"),
+        cors_origins: text(CORS_ORIGINS),
         cors_credentials: text("CORS_CREDENTIALS"),
     }
 }

@@ -61,6 +61,7 @@ fn try_route(method: &Method, target: &Target<'_>) -> Result<Route, Refusal> {
     let stream = StreamPath::parse(StreamPath::in_url(path).ok_or(Refusal::UnknownRoute)?)?;
     if stream.is_reserved() {
         return Err(if stream.is_protocols() {
+            // Where they would be: ARCHITECTURE.md, "Where to add things".
             Refusal::NotImplemented { what: "subscriptions" }
         } else {
             Refusal::InvalidPath { why: "__registry__ is the server's own, and nothing is below it" }

@@ -1,5 +1,7 @@
-//! The alarm: there is one, for all that is to happen without a request. It rings for what comes first, and is then set for
-//! what comes next. Setting it is a billed row.
+//! When the alarm rings next: there is one, for all that is to happen without a request. It rings for what comes first, and is
+//! then set for what comes next. Setting it is a billed row.
+//!
+//! What happens when it rings is in `driver.rs` (`Object::ring`), and what it is set for in `state.rs` (`Object::arm`).
 
 use crate::protocol::Millis;
 use crate::stream::Stream;

@@ -217,7 +217,7 @@ impl Object {
         match lane {
             Lane::Registry => self.reports.may_begin(life, self.settings.registries, now),
             Lane::Bucket => self.rotation.may_begin(life, self.settings.segments, now),
-            Lane::Index => self.settings.mirrors && self.index.may_begin(life, now),
+            Lane::Index => self.settings.has_index && self.index.may_begin(life, now),
             Lane::Links => self.links.may_begin(now),
         }
     }
@@ -298,7 +298,7 @@ impl Object {
 
     /// When it is now, if what happens is to be noted for the index.
     fn noted_at(&self, now: Millis) -> Option<Millis> {
-        self.settings.mirrors.then_some(now)
+        self.settings.has_index.then_some(now)
     }
 
     /// The registry was told of the stream's lives.

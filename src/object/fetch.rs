@@ -298,7 +298,7 @@ impl Part {
                 Ok(Chunk { body: body.clone(), next: next.shifted(*shift), marks })
             }
             (Part::Segment(_) | Part::Hot { .. }, _, _) => {
-                Err(Failure::new("read cold", format_args!("{fetched:?} came for {fetch:?}")))
+                Err(Failure::new("use fetched bytes", format_args!("{fetched:?} came for {fetch:?}")))
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::storage::{Failure, Sql};
 use crate::stream::Stream;
 
 /// How many parts one read fetches. Segments of the default size fill a chunk with one or two.
-pub const COLD_PARTS_MAX: usize = 32;
+pub const READ_PARTS_MAX: usize = 32;
 
 /// How large a JSON message is taken to be that nobody has seen.
 const MESSAGE_BYTES: usize = 128;
@@ -80,7 +80,7 @@ pub(super) fn plan(
 
 impl Plan<'_> {
     fn has_room(&self) -> bool {
-        self.bytes < self.max_bytes && self.fetches.len() < COLD_PARTS_MAX
+        self.bytes < self.max_bytes && self.fetches.len() < READ_PARTS_MAX
     }
 
     /// The rest of one of the stream's own segments.

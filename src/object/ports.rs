@@ -26,8 +26,8 @@ pub struct Settings {
     pub guarded: bool,
     /// Whether streams that were created as public are served as private ones.
     pub hides_public: bool,
-    /// Whether a mirror is to be told of them.
-    pub mirrors: bool,
+    /// Whether there is a segment index, to be told of them.
+    pub has_index: bool,
     /// Who is told that the stream is there, and that it is no more.
     pub registries: Registries,
     /// How many of its producers are remembered by rows of messages.

@@ -1,5 +1,17 @@
 //! What caches may keep, as one table (PROTOCOL.md 10). Every response has one of these: a cache in front of
 //! the server would otherwise choose for itself.
+//!
+//! These choose a row of the table:
+//! - `src/object/response_head.rs`: the end of the stream, or of the oldest segment that is read, shortens the time, and a read
+//!   from `now` or the start is never kept that long;
+//! - `src/object/read.rs` and `src/object/live.rs`: what reaches the tail is asked for again, and a timeout is not kept.
+//!
+//! These change the header afterwards, always to less:
+//! - `src/cloudflare/reply.rs` (`kept_by_nobody`): a request with a token in its URL or cookie;
+//! - `src/cloudflare/worker/long_poll.rs` (`uncached`): a long-poll that is answered later by a plain read;
+//! - `src/cloudflare/js/collapse.js` (`keptAt`): an answer from the edge's cache has the rest of its `max-age`.
+//!
+//! `Vary` does not change how long, but for whom: `Reply::to` (`reply.rs`) and `Cors::header_lines` (`src/edge/cors.rs`).
 
 use super::Millis;
 

@@ -3,7 +3,7 @@
 use super::content_type::is_token;
 use super::names::header;
 
-/// The response headers that scripts of other sites see.
+/// The response headers that scripts of other sites see. One text, because it goes out with every public read.
 pub const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, stream-public, stream-ttl, \
      stream-expires-at, stream-retention, stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq, \
      producer-received-seq, stream-reader-key, x-cache, etag, location, retry-after, allow, accept-encoding, \
@@ -19,20 +19,43 @@ pub(super) const PREFLIGHT: [(&str, &str); 3] = [
 
 /// The request headers that every preflight allows: the protocol's, and what browsers' tracing and HTTP libraries add. `*`
 /// would not contain `Authorization`, and is a name like others where cookies are sent.
-const ALLOWED: &str = "authorization, content-type, if-none-match, last-event-id, stream-seq, stream-expected-offset, \
-     stream-ttl, stream-expires-at, stream-retention, stream-closed, stream-public, stream-reader-key, stream-forked-from, \
-     stream-fork-offset, stream-fork-sub-offset, producer-id, producer-epoch, producer-seq, cache-control, pragma, \
-     x-requested-with, traceparent, tracestate, baggage, sentry-trace";
+pub const ALLOWED: [&str; 25] = [
+    header::AUTHORIZATION,
+    header::CONTENT_TYPE,
+    header::IF_NONE_MATCH,
+    header::LAST_EVENT_ID,
+    header::STREAM_SEQ,
+    header::STREAM_EXPECTED_OFFSET,
+    header::STREAM_TTL,
+    header::STREAM_EXPIRES_AT,
+    header::STREAM_RETENTION,
+    header::STREAM_CLOSED,
+    header::STREAM_PUBLIC,
+    header::STREAM_READER_KEY,
+    header::STREAM_FORKED_FROM,
+    header::STREAM_FORK_OFFSET,
+    header::STREAM_FORK_SUB_OFFSET,
+    header::PRODUCER_ID,
+    header::PRODUCER_EPOCH,
+    header::PRODUCER_SEQ,
+    header::CACHE_CONTROL,
+    "pragma",
+    "x-requested-with",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "sentry-trace",
+];
 
 /// The longest list of headers of a preflight, in bytes; a longer one is ignored.
 pub const REQUESTED_MAX_BYTES: usize = 2048;
 
 /// The request headers that a preflight allows: those above, and what it asks for, if that is a list of names.
 pub(super) fn allowed_headers(requested: Option<&str>) -> String {
-    let mut allowed = ALLOWED.to_owned();
+    let mut allowed = ALLOWED.join(", ");
     let requested = requested.filter(|list| list.len() <= REQUESTED_MAX_BYTES).unwrap_or_default();
     let is_new =
-        |name: &&str| is_token(name) && !ALLOWED.split(", ").any(|known| known.eq_ignore_ascii_case(name));
+        |name: &&str| is_token(name) && !ALLOWED.iter().any(|known| known.eq_ignore_ascii_case(name));
     for name in requested.split(',').map(str::trim).filter(is_new) {
         allowed.push_str(", ");
         allowed.push_str(name);

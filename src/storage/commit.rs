@@ -34,7 +34,7 @@ pub enum Change<'a> {
         registries: Registries,
     },
     Append(AppendChange<'a>),
-    /// A segment is in the bucket. `noted_at` says when, where the mirror is to be told; so it does below.
+    /// A segment is in the bucket. `noted_at` says when, where there is a segment index; so it does below.
     Rotate {
         segment: &'a SegmentRow,
         noted_at: Option<Millis>,
@@ -51,7 +51,7 @@ pub enum Change<'a> {
         through_segment: u64,
         noted_at: Option<Millis>,
     },
-    /// All segments are noted for the mirror, which knows of none.
+    /// All segments are noted for the segment index, which knows of none.
     List {
         /// The first segment that may be in the bucket.
         floor: u64,

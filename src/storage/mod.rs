@@ -1,4 +1,9 @@
-//! Where bytes live, behind a port. All of it is synchronous: nothing can come between two statements.
+//! What an object stores, and the port to its SQLite. All of it is synchronous: nothing can come between two statements.
+//!
+//! The port, [`Sql`], takes statements of SQLite. It exists so that tests run on the host; another database, or a log such as
+//! S2, does not fit behind it, because a commit is synchronous. The bucket is not behind it either: what goes there is an
+//! effect (`Effect::Put` and `Effect::Delete`, `src/object/effect.rs`), what comes from there is planned (`src/object/plan.rs`),
+//! and `src/cloudflare/bucket.rs` carries both out. Another store for old segments would take that file's place.
 
 mod array;
 pub mod bucket_page;

@@ -1,4 +1,6 @@
-//! Producers: fresh, duplicate, or refused (PROTOCOL.md 5.2.1).
+//! Producers: whether an append is fresh, a duplicate, or refused (PROTOCOL.md 5.2.1). [`fence`] decides that for open streams.
+//! On a closed one the only duplicate is the request that closed it: `append.rs` and `close.rs` compare it with
+//! [`Closure::ClosedBy`](super::Closure).
 
 use crate::protocol::producer::Producer;
 use crate::protocol::refusal::Refusal;

@@ -1,4 +1,5 @@
-//! What is counted, as values. Where counts go is up to `cloudflare/telemetry`.
+//! What is counted, as values. Something new to count is a field of `counts.rs`. Where counts go is up to
+//! `src/cloudflare/telemetry/mod.rs`.
 
 pub mod awake;
 pub mod counts;

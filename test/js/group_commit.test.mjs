@@ -6,7 +6,7 @@ import { test } from "node:test"
 import * as bounds from "../../src/cloudflare/js/group_commit_decisions.js"
 import { assertReproducible, eachSeed } from "./schedule.mjs"
 
-const { GroupCommit, UNDER_WAY_MAX, TOGETHER_MAX, WAITING_MAX, LINES_MAX } = bounds
+const { GroupCommit, UNDER_WAY_MAX, BATCH_APPENDS_MAX, WAITING_MAX, LINES_MAX } = bounds
 const { WAIT_MAX_MS, ANSWER_MAX_MS, STALE_MS, PLACE_MAX_MS } = bounds
 
 /** What becomes of a request, and how often. */
@@ -143,7 +143,7 @@ class World {
   assertTogether(client, { batch, slot }) {
     const clients = batch.map(({ load }) => load)
     assert.equal(clients[0], client, "who leads is not the first")
-    assert.ok(batch.length <= TOGETHER_MAX, `${batch.length} go together`)
+    assert.ok(batch.length <= BATCH_APPENDS_MAX, `${batch.length} go together`)
     assert.ok(clients.every(({ stream }) => stream === client.stream), "appends to other streams go along")
     const isInOrder = clients.every((one, at) => at < 2 || one.joined > clients[at - 1].joined)
     assert.ok(isInOrder && clients.every((one) => one.isGone || one.joinedAt >= client.joinedAt), "not in their order")

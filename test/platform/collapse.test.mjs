@@ -236,7 +236,7 @@ describe("who leads is gone without a word", () => {
   const ask = (answer) => vi.fn(async () => new Response(answer, { headers: { "cache-control": "public, max-age=60" } }))
   const never = () => Promise.withResolvers().promise
   const client = (signal = new AbortController().signal) => ({ signal, request: new Request("https://a.example"), path: "a" })
-  const read = (key, asker, who = client()) => collapse(`https://a.example/${key}`, "readers", context, who, asker)
+  const read = (key, upstream, who = client()) => collapse(`https://a.example/${key}`, "readers", context, who, upstream)
   /** What is told without waiting any longer. */
   const text = async (answer) => (await within(SOON_MS, "an answer", answer)).text()
 
@@ -262,8 +262,8 @@ describe("who leads is gone without a word", () => {
     for (const n of numbers(1000)) read(`gone/${n}`, never)
     // There is no room: both ask.
     const alone = [ask("1"), ask("2")]
-    for (const asker of alone) read("b", asker)
-    for (const asker of alone) expect(asker).toHaveBeenCalledOnce()
+    for (const upstream of alone) read("b", upstream)
+    for (const upstream of alone) expect(upstream).toHaveBeenCalledOnce()
     vi.setSystemTime(Date.now() + 30_000)
     const [leads, follows] = [ask("shared"), ask("own")]
     const answers = [read("b", leads), read("b", follows)]
@@ -274,11 +274,11 @@ describe("who leads is gone without a word", () => {
   test("who follows and leaves is done with, and asks for nothing", async () => {
     read("c", never)
     const leaves = new AbortController()
-    const asker = ask("own")
-    const follows = read("c", asker, client(leaves.signal))
+    const upstream = ask("own")
+    const follows = read("c", upstream, client(leaves.signal))
     leaves.abort()
     expect(await text(follows)).toBe("")
-    expect(asker).not.toHaveBeenCalled()
+    expect(upstream).not.toHaveBeenCalled()
   })
 
   test("who follows and leaves as the answer comes takes no room with it", async () => {

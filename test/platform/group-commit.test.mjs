@@ -9,7 +9,7 @@ const module = { names: ["content-type", "stream-seq"], refusedBody: () => "refu
 
 /** As many as are under way before the others wait, and as many as go together. */
 const UNDER_WAY_MAX = 4
-const TOGETHER_MAX = 64
+const BATCH_APPENDS_MAX = 64
 const APPEND_MAX_BYTES = 16 << 10
 const HEADERS_MAX_CHARS = 4 << 10
 const WAITING_MAX = 2000
@@ -83,13 +83,13 @@ describe("a line", () => {
 
   test("has as many under way as before while others wait", async () => {
     several(UNDER_WAY_MAX)
-    several(TOGETHER_MAX + 10)
+    several(BATCH_APPENDS_MAX + 10)
     await turn()
     calls[0].answer()
     await turn()
     calls[1].answer()
     await turn()
-    expect(calls.slice(UNDER_WAY_MAX).map(({ lengths }) => lengths.length)).toEqual([TOGETHER_MAX, 10])
+    expect(calls.slice(UNDER_WAY_MAX).map(({ lengths }) => lengths.length)).toEqual([BATCH_APPENDS_MAX, 10])
     const late = several(1, 1000)
     await turn()
     expect(calls).toHaveLength(UNDER_WAY_MAX + 2)

@@ -289,7 +289,7 @@ const HANGING_STORIES = {
     await rotated(stream)
     bucket.gives = new Promise(() => {})
     const answer = stream.ask("GET", { query: "?offset=-1" })
-    await hurried(stream, { operation: "fetch cold part" })
+    await hurried(stream, { operation: "fetch bytes" })
     expect((await answer).status).toBe(500)
     return { stream, left: ["bucket.get"] }
   },

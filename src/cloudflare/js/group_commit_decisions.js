@@ -8,7 +8,7 @@ export const WAIT_MAX_MS = 50
 /** When what is under way does not count any more: a client that leaves takes its request along without notice. */
 export const STALE_MS = 1000
 /** How many appends go together at most. */
-export const TOGETHER_MAX = 64
+export const BATCH_APPENDS_MAX = 64
 /** How large an append is that waits; what is larger goes by itself. */
 export const APPEND_MAX_BYTES = 16 << 10
 /** How large its headers are, of those that its object has to see. */
@@ -142,7 +142,7 @@ export class GroupCommit {
     // The object may be far away: all that wait go together, beside what is under way.
     if (line !== undefined && at >= 0) {
       line.waiting.splice(at, 1)
-      return lead([append, ...line.waiting.splice(0, TOGETHER_MAX - 1)], this.#start(line))
+      return lead([append, ...line.waiting.splice(0, BATCH_APPENDS_MAX - 1)], this.#start(line))
     }
     if (append.phase === "taken") {
       append.phase = "overdue"
@@ -167,7 +167,7 @@ export class GroupCommit {
       line.slots.splice(at, 1)
       return undefined
     }
-    const batch = line.waiting.splice(0, TOGETHER_MAX)
+    const batch = line.waiting.splice(0, BATCH_APPENDS_MAX)
     slot.since = this.#now()
     return { append: batch[0], turn: lead(batch, slot) }
   }

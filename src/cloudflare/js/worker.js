@@ -285,6 +285,7 @@ export class StreamObject extends DurableObject {
   /** @param {string[]} keys @param {boolean} deletes */
   orphans(keys, deletes) { return earlier.orphans(this, keys, deletes) }
 
+  /** What happens when it rings is decided in `src/object/driver.rs` (`Object::ring`). */
   async alarm() {
     try {
       await this.#alive().ring()

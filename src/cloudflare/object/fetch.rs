@@ -89,7 +89,7 @@ impl ObjectHost {
 
     async fn fetch_all(&self, pending: &PendingRead) -> Vec<Fetched> {
         let fetched = join_all(pending.fetches.iter().map(|fetch| self.fetch(fetch)));
-        let late = || Failure::new("fetch cold part", format_args!("nothing came within {FETCH_MAX} ms"));
+        let late = || Failure::new("fetch bytes", format_args!("nothing came within {FETCH_MAX} ms"));
         match clock::within(FETCH_MAX, fetched).await {
             Some(fetched) => {
                 fetched.into_iter().map(|fetched| fetched.unwrap_or_else(Fetched::Failed)).collect()

@@ -10,14 +10,13 @@ use web_sys::Response;
 use worker::worker_sys::DurableObjectState;
 use worker::{Env, State};
 
-use super::mirror::Mirror;
 use super::requester::{RequestHeaders, Requester};
+use super::segment_index::IndexDatabase;
 use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
 use crate::cloudflare::bucket::{self, SegmentBucket};
-use crate::cloudflare::calls::BINDING;
 use crate::cloudflare::clock;
-use crate::cloudflare::config::Config;
+use crate::cloudflare::config::{Config, STREAMS};
 use crate::cloudflare::interned::Interned;
 use crate::cloudflare::{budget, receiving, reply, telemetry};
 use crate::edge::target::stream_path;
@@ -39,7 +38,7 @@ pub(super) struct ObjectHost {
     /// Whether any socket may be there.
     may_be_read_live: Cell<bool>,
     pub(super) bucket: Option<SegmentBucket>,
-    pub(super) mirror: Mirror,
+    pub(super) segment_index: IndexDatabase,
     /// All streams, for what they ask each other.
     pub(super) namespace: JsValue,
     /// The alarm, which waits for all that it has begun.
@@ -57,9 +56,9 @@ impl ObjectHost {
         if bucket.is_none() {
             config.settings.segments = None;
         }
-        let namespace = js_sys::Reflect::get(env, &BINDING.into()).unwrap_or_default();
-        let mirror = Mirror::of(env);
-        config.settings.mirrors = mirror.is_there();
+        let namespace = js_sys::Reflect::get(env, &STREAMS.into()).unwrap_or_default();
+        let segment_index = IndexDatabase::of(env);
+        config.settings.has_index = segment_index.is_there();
         if namespace.is_undefined() {
             config.settings.registries = Registries::Off;
         }
@@ -72,7 +71,7 @@ impl ObjectHost {
             object: RefCell::new(Object::new(config.settings)),
             may_be_read_live: Cell::new(true),
             bucket,
-            mirror,
+            segment_index,
             namespace,
             rings: RefCell::default(),
         }

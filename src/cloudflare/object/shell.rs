@@ -137,7 +137,7 @@ impl ObjectHost {
                     None => Outcome::Failed(none()),
                 }
             }
-            Effect::Index(delivery) => self.mirror.tell(delivery).await.into(),
+            Effect::Index(delivery) => self.segment_index.deliver(delivery).await.into(),
             Effect::Call(Calling { to, call, .. }) => {
                 let answered = calls::call(&self.namespace, to, call).await;
                 answered.map_or_else(Outcome::Failed, Outcome::Answered)

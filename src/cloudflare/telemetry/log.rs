@@ -3,6 +3,7 @@
 use serde_json::json;
 use worker::{console_debug, console_error, console_warn};
 
+use crate::cloudflare::config::CORS_ORIGINS;
 use crate::edge::access::Access;
 use crate::edge::cors::Cors;
 use crate::storage::Failure;
@@ -23,8 +24,8 @@ pub(in crate::cloudflare) fn event(stream: &str, event: &str) {
     console_debug!("{}", json!({ "level": "debug", "event": event, "stream": stream }));
 }
 
-/// A segment was `rotated`, or all up to one `collected`; orphans were looked for (`audited`) or deleted (`swept`); the mirror was
-/// `mirrored`, and so on: with what that read and wrote in SQLite.
+/// A segment was `rotated`, or all up to one `collected`; orphans were looked for (`audited`) or deleted (`swept`); the
+/// segment index was brought up to date (`mirrored`), and so on: with what that read and wrote in SQLite.
 pub(in crate::cloudflare) fn worked(stream: &str, event: &str, segment: Option<u64>, rows: RowCounts) {
     let line = json!({
         "level": "debug", "event": event, "stream": stream, "segment": segment,
@@ -49,7 +50,7 @@ pub(in crate::cloudflare) fn configured(access: &Access, cors: &Cors, is_limited
         }
         Access::Open { .. } | Access::Token(_) => {}
     }
-    misconfigured("configure", "CORS_ORIGINS", Some(cors));
+    misconfigured("configure", CORS_ORIGINS, Some(cors));
     if debug {
         console_debug!("{}", json!({ "level": "debug", "event": "configured", "mode": access.mode() }));
     }

@@ -1,5 +1,9 @@
-//! What the server tells its operator: log lines always, counts where the build has a sink for them. Call sites do not know
-//! the sinks: a call that counts is compiled in every build, and without a sink it is empty.
+//! What the server tells its operator: log lines always (`log.rs`), counts where the build has a sink for them. Call sites do
+//! not know the sinks: a call that counts is compiled in every build, and without a sink it is empty.
+//!
+//! There is one sink, `counters.rs`, for builds with the feature `counters`; a deployed server has no metrics. Another sink,
+//! such as Analytics Engine, would be a file next to it that the functions below call, too. Appends and plain reads pass the
+//! edge without coming back to Rust (`js/worker.js`), so their responses can be counted in the object only.
 
 mod counters;
 mod log;

@@ -2,7 +2,8 @@
 
 use worker::Env;
 
-use crate::cloudflare::calls::{self, BINDING, unreached};
+use crate::cloudflare::calls::{self, unreached};
+use crate::cloudflare::config::STREAMS;
 use crate::cloudflare::telemetry;
 use crate::edge::listing::Listing;
 use crate::protocol::call::{Answered, Call};
@@ -22,7 +23,7 @@ pub(super) async fn answer(env: &Env, listing: &Listing) -> Reply {
 }
 
 async fn page(env: &Env, Listing { registry, query }: &Listing) -> Result<Page, Failure> {
-    let namespace = js_sys::Reflect::get(env, &BINDING.into()).map_err(|error| unreached(&error))?;
+    let namespace = js_sys::Reflect::get(env, &STREAMS.into()).map_err(|error| unreached(&error))?;
     let Answered::Listed(listed) = calls::call(&namespace, registry, &Call::List(query.clone())).await?
     else {
         return Err(Failure::new("list streams", "the registry answered what was not asked"));

@@ -3,7 +3,8 @@
 
 use worker::Env;
 
-use crate::cloudflare::calls::{self, BINDING, unreached};
+use crate::cloudflare::calls::{self, unreached};
+use crate::cloudflare::config::STREAMS;
 use crate::cloudflare::{bucket, telemetry};
 use crate::protocol::call::{Answered, Call};
 use crate::protocol::orphans::{OrphansPage, OrphansQuery};
@@ -29,7 +30,7 @@ pub(super) async fn answer(env: &Env, ask: &OrphansQuery) -> Reply {
 async fn page(env: &Env, bucket: &bucket::SegmentBucket, ask: &OrphansQuery) -> Result<OrphansPage, Failure> {
     let (listed, is_last) = bucket.list(ask.after.as_deref(), PAGE_KEYS_MAX).await?;
     let listed = by_stream(listed, is_last)?;
-    let namespace = js_sys::Reflect::get(env, &BINDING.into()).map_err(|error| unreached(&error))?;
+    let namespace = js_sys::Reflect::get(env, &STREAMS.into()).map_err(|error| unreached(&error))?;
     let audits = listed.streams.iter().map(|(path, segments)| {
         let keys = segments.iter().map(|stored| stored.key.clone()).collect();
         (path.as_str().to_owned(), Call::Orphans { keys, deletes: ask.deletes })

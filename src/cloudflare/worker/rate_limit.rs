@@ -5,16 +5,11 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::Env;
 
-use crate::cloudflare::config::binding;
+use crate::cloudflare::config::{CREATE_LIMIT, REQUEST_LIMIT, binding};
 use crate::cloudflare::telemetry;
 use crate::edge::keyring::counted_as;
 use crate::protocol::refusal::Refusal;
 use crate::storage::Failure;
-
-/// Requests of one token, or of one network without a valid one.
-const REQUEST_LIMIT: &str = "REQUEST_LIMIT";
-/// PUTs to streams of one project.
-const CREATE_LIMIT: &str = "CREATE_LIMIT";
 
 /// The longest period that a limit can have: the platform tells neither which one it has nor how much of it is left.
 const PERIOD_SECONDS: u64 = 60;

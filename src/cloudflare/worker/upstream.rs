@@ -8,7 +8,8 @@ use worker::Env;
 use worker::worker_sys::ext::ResponseExt;
 
 use crate::cloudflare::budget::Payer;
-use crate::cloudflare::calls::{BINDING, unreached};
+use crate::cloudflare::calls::unreached;
+use crate::cloudflare::config::STREAMS;
 use crate::cloudflare::{reply, telemetry};
 use crate::edge::collapse::Reader;
 use crate::edge::live::LiveAnswer;
@@ -74,7 +75,7 @@ impl Upstream {
     /// Asks the object. A stub of its own for each request: a broken one stays broken.
     pub(super) async fn ask(&self, request: &Request) -> Result<Response, Failure> {
         let namespace =
-            self.env.durable_object(BINDING).map_err(|error| Failure::new("find object", error))?;
+            self.env.durable_object(STREAMS).map_err(|error| Failure::new("find object", error))?;
         let stub = namespace.get_by_name(self.path()).map_err(|error| Failure::new("find object", error))?;
         let stub: ObjectStub = stub.into_rpc();
         let response = stub.fetch(request).map_err(|error| unreached(&error))?;

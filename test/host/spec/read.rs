@@ -1,9 +1,16 @@
 //! PROTOCOL.md 5.6: catch-up reads.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use http::Method;
+
 use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 use crate::support::{LongPoll, Request, SseClient, World, check};
 use durable_streams::object::read_size::chunk_bytes;
-use durable_streams::protocol::cors::REQUESTED_MAX_BYTES;
+use durable_streams::protocol::command::{Command, RequestHead};
+use durable_streams::protocol::cors::{ALLOWED, EXPOSED, REQUESTED_MAX_BYTES};
+use durable_streams::protocol::names::header;
 use durable_streams::protocol::reply::Reply;
 
 #[test]
@@ -95,7 +102,6 @@ fn methods() {
     );
 }
 
-/// Every header that a browser's client may send is allowed.
 /// What a page may send: the protocol's headers, what tracing adds, and what is asked for, if that is a list of names.
 #[test]
 fn preflight_allows_what_is_asked_for() {
@@ -125,28 +131,72 @@ fn preflight_allows_what_is_asked_for() {
     assert!(response.header("access-control-allow-headers").unwrap().ends_with(", x-mine"));
 }
 
+/// The values of all constants of `names::header`.
+fn header_names() -> Vec<&'static str> {
+    let names = include_str!("../../../src/protocol/names.rs");
+    let module = names.split("pub mod header {").nth(1).unwrap().split("\n}").next().unwrap();
+    let values = module.lines().filter_map(|line| line.trim().strip_prefix("pub const "));
+    values.map(|line| line.split('"').nth(1).unwrap()).collect()
+}
+
+/// Headers that no script of another site sends or sees: browsers, proxies and the edge do that by themselves.
+const NOT_FOR_SCRIPTS: [&str; 18] = [
+    header::CONTENT_ENCODING,
+    header::CONTENT_DISPOSITION,
+    header::X_ACCEL_BUFFERING,
+    header::CONTENT_LENGTH,
+    header::UPGRADE,
+    header::COOKIE,
+    header::ORIGIN,
+    header::VARY,
+    header::REQUEST_HEADERS,
+    header::ALLOW_HEADERS,
+    header::ALLOW_ORIGIN,
+    header::EXPOSE_HEADERS,
+    header::ALLOW_CREDENTIALS,
+    header::RESOURCE_POLICY,
+    header::HOST,
+    header::CONNECTING_IP,
+    header::RAY,
+    header::STREAM_STRANGER,
+];
+
+/// A header of the server's is in one of three lists: scripts send it, or see it, or neither.
+#[test]
+fn every_header_is_for_scripts_or_is_not() {
+    let names = header_names();
+    assert!(names.len() > 40, "{names:?}");
+    let exposed: Vec<&str> = EXPOSED.split(", ").collect();
+    for name in &names {
+        let is_for_scripts = ALLOWED.contains(name) || exposed.contains(name);
+        assert_ne!(is_for_scripts, NOT_FOR_SCRIPTS.contains(name), "{name}: see src/protocol/cors.rs");
+    }
+    let unknown: Vec<_> = exposed.into_iter().filter(|name| !names.contains(name)).collect();
+    assert!(unknown.is_empty(), "exposed, but not in src/protocol/names.rs: {unknown:?}");
+}
+
 #[test]
 fn preflight_allows_every_request_header() {
     let allowed = World::new().ask("OPTIONS").header("access-control-allow-headers").unwrap().to_owned();
-    for name in [
-        "content-type",
-        "authorization",
-        "if-none-match",
-        "last-event-id",
-        "stream-seq",
-        "stream-ttl",
-        "stream-expires-at",
-        "stream-closed",
-        "stream-forked-from",
-        "stream-fork-offset",
-        "stream-fork-sub-offset",
-        "producer-id",
-        "producer-epoch",
-        "producer-seq",
-        "stream-retention",
-        "stream-public",
-        "stream-reader-key",
-        "stream-expected-offset",
+    // All that a request is asked for, whatever it is.
+    let read = RefCell::new(BTreeSet::new());
+    for (method, url) in [
+        (Method::PUT, "/v1/stream/a"),
+        (Method::POST, "/v1/stream/a"),
+        (Method::GET, "/v1/stream/a?live=sse&offset=-1"),
+        (Method::HEAD, "/v1/stream/a"),
+        (Method::DELETE, "/v1/stream/a"),
+    ] {
+        let header = |name: &str| {
+            read.borrow_mut().insert(name.to_owned());
+            None
+        };
+        let head = RequestHead { method: &method, url, header: &header, random: &String::new };
+        let _ = Command::parse(&head, b"x");
+    }
+    let mut read = read.into_inner();
+    assert!(read.len() > 15 && read.remove(header::CONTENT_ENCODING), "{read:?}");
+    let by_libraries = [
         "cache-control",
         "pragma",
         "x-requested-with",
@@ -154,7 +204,8 @@ fn preflight_allows_every_request_header() {
         "tracestate",
         "baggage",
         "sentry-trace",
-    ] {
+    ];
+    for name in read.iter().map(String::as_str).chain(["authorization"]).chain(by_libraries) {
         assert!(allowed.split(", ").any(|found| found == name), "{name} is not in {allowed}");
     }
 }

@@ -152,7 +152,7 @@ fn failures_name_the_object() {
         segments,
         guarded: false,
         hides_public: false,
-        mirrors: false,
+        has_index: false,
         registries: Registries::Off,
         producers: ProducerLimits::SERVED,
         retention: RetentionDefaults::default(),

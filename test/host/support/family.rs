@@ -134,7 +134,7 @@ impl Family {
             segments,
             guarded: false,
             hides_public: false,
-            mirrors: false,
+            has_index: false,
             registries: Registries::Off,
             producers: ProducerLimits::SERVED,
             retention,
@@ -486,9 +486,9 @@ impl Family {
             return (Some(Doing::Read { request, pending, fetched }), None);
         }
         let (fetched, passed) = pass_on(&pending, &request, fetched);
-        let thawed =
+        let resumed =
             self.touch(path, |object, ports, now, _| object.resume(ports, &request, &pending, &fetched, now));
-        let served = thawed.map(|answer| match answer {
+        let served = resumed.map(|answer| match answer {
             Answer::Reply(reply) => {
                 let passed = passed.filter(|(next, _)| pending.has_bytes_of(*next, &reply));
                 let body = passed.map_or_else(|| reply.body.clone(), |(_, body)| body);

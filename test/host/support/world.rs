@@ -110,7 +110,7 @@ impl World {
             segments: None,
             guarded: false,
             hides_public: false,
-            mirrors: false,
+            has_index: false,
             registries: Registries::Off,
             producers: ProducerLimits::SERVED,
             retention: RetentionDefaults::default(),
@@ -191,7 +191,7 @@ impl World {
 
     /// Whether there is a mirror from now on.
     pub(crate) fn limit_mirror(&mut self, mirrors: bool) {
-        self.settings.mirrors = mirrors;
+        self.settings.has_index = mirrors;
         self.restart();
     }
 
@@ -388,7 +388,7 @@ impl World {
     /// Whatever is left to be done in the bucket is done some day, even if nobody ever asks again and memory is lost now.
     #[track_caller]
     pub(crate) fn assert_nothing_is_forgotten(&self) {
-        let settings = Settings { mirrors: false, registries: Registries::Off, ..self.settings };
+        let settings = Settings { has_index: false, registries: Registries::Off, ..self.settings };
         let work = self.left_to_do(settings);
         assert!(work.is_empty() || self.shell.has_alarm(), "no alarm for {work:?}");
     }
@@ -396,7 +396,7 @@ impl World {
     /// The same of an end that the registry does not know.
     #[track_caller]
     pub(crate) fn assert_no_end_is_forgotten(&self) {
-        let settings = Settings { mirrors: false, segments: None, ..self.settings };
+        let settings = Settings { has_index: false, segments: None, ..self.settings };
         let is_end = !self.left_to_do(settings).is_empty() && self.sql.has_ended();
         assert!(!is_end || self.shell.has_alarm(), "no alarm for the end");
     }
@@ -567,7 +567,7 @@ impl World {
     fn outcome(&mut self, served: Result<Answer, Error>) -> Outcome {
         match served {
             Ok(Answer::Reply(reply)) => Outcome::Answered(Response::of_reply(reply)),
-            Ok(Answer::Fetch(_)) => panic!("only reads are cold, and they were thawed"),
+            Ok(Answer::Fetch(_)) => panic!("only reads fetch, and they were resumed"),
             Ok(Answer::Ask(asking)) => panic!("there is no other stream: {asking:?}"),
             Ok(Answer::Park(park)) => {
                 let head = Response::of_reply(park.head.clone());

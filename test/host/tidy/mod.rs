@@ -395,6 +395,56 @@ fn tidy_names_in_documents_exist() {
     assert_none(&found, "a constant or variable in a document exists");
 }
 
+/// A name of a variable or binding.
+fn is_setting(word: &str) -> bool {
+    word.len() > 4
+        && word.contains(|c: char| c != '_')
+        && word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+}
+
+/// Variables and bindings are named in src/cloudflare/config.rs, in README.md's tables, and some in wrangler.toml.
+#[test]
+fn tidy_settings_are_named_in_one_place() {
+    let path = "src/cloudflare/config.rs";
+    let config = document(path);
+    let quoted_in = |text: &str| -> BTreeSet<String> {
+        text.split('"').skip(1).step_by(2).filter(|word| is_setting(word)).map(str::to_owned).collect()
+    };
+    // An old name still works, and is in no document.
+    let old = config.split("old: \"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+    let old: BTreeSet<String> = old.collect();
+    let code: Vec<&str> = config.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let named: BTreeSet<String> = quoted_in(&code.join("\n")).difference(&old).cloned().collect();
+    assert!(named.len() > 20 && named.contains("STREAMS"), "{path}: {named:?}");
+
+    let readme = document("README.md");
+    let section = readme.split("\n## Configuration\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+    let listed: BTreeSet<String> = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .filter(|word| is_setting(word))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(listed, named, "README.md, \"Configuration\" (left), names what {path} (right) does");
+
+    let wrangler = document("wrangler.toml");
+    let set = wrangler.lines().map(|line| line.trim_start_matches("# ")).filter_map(|line| {
+        let (name, value) = line.split_once(" = ")?;
+        Some(if matches!(name, "binding" | "name") { value.trim_matches('"') } else { name })
+    });
+    let mut found: Vec<String> = set
+        .filter(|name| is_setting(name) && !named.contains(*name))
+        .map(|name| format!("wrangler.toml: {name}"))
+        .collect();
+    for file in sources().iter().filter(|file| file.module() == "cloudflare" && file.path != path) {
+        let code: Vec<&str> = file.text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        found.extend(
+            quoted_in(&code.join("\n")).intersection(&named).map(|name| format!("{}: {name}", file.path)),
+        );
+    }
+    assert_none(&found, "variables and bindings are named in src/cloudflare/config.rs");
+}
+
 /// The scripts of package.json.
 fn scripts() -> BTreeSet<String> {
     let package: serde_json::Value = serde_json::from_str(&document("package.json")).unwrap();

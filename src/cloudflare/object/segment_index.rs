@@ -1,17 +1,15 @@
-//! The mirror of segments: D1. It is told in its own time, and rests when it fails, whatever the bucket does meanwhile.
+//! The segment index: D1. Carries out what `src/object/segment_index.rs` has gathered for it.
 
 use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use worker::Env;
 
-use crate::cloudflare::config::binding;
+use crate::cloudflare::config::{ADMIN_DB, binding};
 use crate::cloudflare::{clock, telemetry};
 use crate::object::segment_index::Delivery;
 use crate::protocol::Millis;
 use crate::storage::Failure;
-
-const BINDING: &str = "ADMIN_DB";
 
 /// How long the database may take. To carry out a batch twice changes nothing.
 const BATCH_MAX: Millis = 30_000;
@@ -34,23 +32,23 @@ extern "C" {
     fn bind(this: &Prepared, path: &str, notices: &str) -> Result<Prepared, JsValue>;
 }
 
-/// The mirror of one object.
-pub(super) struct Mirror {
-    /// Where no deployment bound one, nobody is told anything.
+/// The database of the segment index, as one object writes to it.
+pub(super) struct IndexDatabase {
+    /// `None` where no deployment bound one.
     database: Option<Database>,
 }
 
-impl Mirror {
-    pub(super) fn of(env: &Env) -> Mirror {
-        let database = binding(env, BINDING).map(JsCast::unchecked_into);
-        Mirror { database }
+impl IndexDatabase {
+    pub(super) fn of(env: &Env) -> IndexDatabase {
+        let database = binding(env, ADMIN_DB).map(JsCast::unchecked_into);
+        IndexDatabase { database }
     }
 
     pub(super) fn is_there(&self) -> bool {
         self.database.is_some()
     }
 
-    pub(super) async fn tell(&self, delivery: &Delivery) -> Result<(), Failure> {
+    pub(super) async fn deliver(&self, delivery: &Delivery) -> Result<(), Failure> {
         let failed = |error| Failure::new("mirror segments", format_args!("{error:?}"));
         self.carry_out(delivery).await.map_err(failed)
     }
