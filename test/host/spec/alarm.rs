@@ -233,6 +233,24 @@ fn a_creation_that_failed_but_is_stored() {
     assert!(world.bucket.objects.is_empty(), "it has ended");
 }
 
+/// The same where the object dies at once: the next one takes it that what is stored has had its alarm from the beginning.
+#[test]
+fn a_creation_that_failed_but_is_stored_and_an_object_that_died() {
+    for fault in [Fault::Commit, Fault::CommitButStored] {
+        let mut world = world_after(2, &[]);
+        world.sql.arm(fault);
+        world.ask(TTL).assert_is("500");
+        assert!(world.alarm_at().is_some_and(|at| at <= world.now + RETRY), "{fault:?}");
+        world.restart();
+        rings(&mut world);
+        assert_eq!(
+            world.sql.has_ended(),
+            fault == Fault::CommitButStored,
+            "{fault:?}: what was stored has ended, unasked"
+        );
+    }
+}
+
 /// The platform ends an alarm after 15 minutes, and the object with it.
 #[test]
 fn an_alarm_ends_although_there_always_is_more_to_do() {
