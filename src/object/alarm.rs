@@ -15,6 +15,8 @@ pub(super) struct Alarm {
     wanted_at: Option<Millis>,
     /// Something has failed: whether it was set, and for what, is not known.
     is_lost: bool,
+    /// It rang, was set or was lost in this object's life: what storage says of the stream no longer tells of it.
+    is_known: bool,
     /// It is to be set soon, whatever for.
     is_wanted_soon: bool,
 }
@@ -22,7 +24,7 @@ pub(super) struct Alarm {
 impl Alarm {
     /// After a failure: the alarm may just have rung, or was never set for what was stored all the same.
     pub(super) fn lost() -> Alarm {
-        Alarm { is_lost: true, ..Alarm::default() }
+        Alarm { is_lost: true, is_known: true, ..Alarm::default() }
     }
 
     /// After a commit that has failed but may have been stored all the same. The next object would take it that what is stored
@@ -40,16 +42,16 @@ impl Alarm {
         self.is_lost
     }
 
-    /// What is known without asking: a stream that ends by itself has had an alarm from its creation on.
+    /// What a new object knows without asking: a stream that ends by itself has had an alarm from its creation on.
     pub(super) fn load(&mut self, stream: Option<&Stream>) {
-        if !self.is_lost {
+        if !std::mem::replace(&mut self.is_known, true) {
             self.rings_at = stream.and_then(Stream::expires_at);
         }
     }
 
     /// It has rung: there is none.
     pub(super) fn rang(&mut self) {
-        *self = Alarm::default();
+        *self = Alarm { is_known: true, ..Alarm::default() };
     }
 
     /// What it was wanted for may have been done since.

@@ -195,20 +195,20 @@ impl Object {
     /// Commits, and then lets memory follow storage; where the tail is then.
     fn store(&mut self, sql: &dyn Sql, writing: Writing<'_>, now: Millis) -> Result<Offset, Error> {
         let Settings { segments, .. } = self.settings;
+        let Writing { content, stream_seq, producer, closes } = writing;
+        let (stream, producers) = self.state.stream_and_producers().ok_or(Refusal::NotFound)?;
+        let seals =
+            content.is_some_and(|content| segments.is_some_and(|limits| fills(stream, content, limits)));
+        let memo = match content {
+            Some(content) if closes.is_none() => {
+                producers.memo(sql, stream, producer, stream.fill.with(content), seals)?
+            }
+            Some(_) | None => Memo::NOTHING,
+        };
         let Some(Life::Live(mut stream)) = self.state.take_life() else {
             return Err(Refusal::NotFound.into());
         };
         let lease_until = stream.touch(now);
-        let Writing { content, stream_seq, producer, closes } = writing;
-        let seals =
-            content.is_some_and(|content| segments.is_some_and(|limits| fills(&stream, content, limits)));
-        let memo = match content {
-            Some(content) if closes.is_none() => {
-                let fill = stream.fill.with(content);
-                self.state.producers().memo(sql, &stream, producer, fill, seals)?
-            }
-            Some(_) | None => Memo::NOTHING,
-        };
         let change = Change::Append(AppendChange {
             stream: &stream,
             content,

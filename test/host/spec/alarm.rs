@@ -251,6 +251,27 @@ fn a_creation_that_failed_but_is_stored_and_an_object_that_died() {
     }
 }
 
+/// What is read again of the stream says nothing of the alarm: it has rung, and is not set until all has ended that it began.
+#[test]
+fn the_stream_is_read_again_while_its_alarm_rings() {
+    let mut world = world_after(2, &[SOON]);
+    world.rotates = false;
+    world.run(&[HELLO, HELLO, HELLO, "WAIT 10s", "RESTART"]);
+    world.ring();
+    let work = world.next_work().unwrap();
+    // To fill a segment it reads the producers first, and cannot.
+    world.sql.arm(Fault::Statement(0));
+    world.ask(HELLO).assert_is("500");
+    world.bucket.arm(BucketFault::Fails);
+    let index = world.position(&|effect| *effect == work).unwrap();
+    let failed = world.carry_out(index);
+    world.end(index, failed);
+    assert!(world.alarm_at().is_some_and(|at| at <= world.now + RETRY), "{:?}", world.alarm_at());
+    world.rotates = true;
+    rings(&mut world);
+    world.ask("HEAD").assert_is("404");
+}
+
 /// The platform ends an alarm after 15 minutes, and the object with it.
 #[test]
 fn an_alarm_ends_although_there_always_is_more_to_do() {
