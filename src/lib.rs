@@ -19,6 +19,7 @@ pub mod object;
 pub mod protocol;
 pub mod storage;
 pub mod stream;
+pub mod subscription;
 pub mod telemetry;
 
 #[cfg(target_arch = "wasm32")]

@@ -27,6 +27,7 @@ pub mod reply;
 pub mod request_head;
 pub mod retention;
 pub mod sse;
+pub mod subscription;
 pub mod text;
 
 /// Milliseconds since the Unix epoch, UTC.

@@ -1,0 +1,204 @@
+//! The configuration of a subscription: the body of its PUT, normalised (PROTOCOL.md 6.2).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+
+use super::SubscriptionName;
+use super::glob::Pattern;
+use super::refusal::SubscriptionRefusal;
+use super::webhook_url::UrlRules;
+use crate::protocol::Millis;
+use crate::protocol::path::StreamPath;
+
+/// The largest body of a request to the subscription API, in bytes.
+pub const REQUEST_MAX_BYTES: usize = 1 << 20;
+/// The most explicit streams of a subscription.
+pub const STREAMS_MAX: usize = 10_000;
+/// The longest description, in bytes.
+pub const DESCRIPTION_MAX_BYTES: usize = 1024;
+/// The shortest and the longest lease, and that of a subscription that names none (PROTOCOL.md 6.2).
+pub const LEASE_TTL_MIN: Millis = 1_000;
+pub const LEASE_TTL_MAX: Millis = 600_000;
+pub const LEASE_TTL_DEFAULT: Millis = 30_000;
+
+/// How a subscription wakes its workers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Channel {
+    /// The server calls a URL.
+    Webhook { url: String },
+    /// The server appends to a stream, from which workers claim. Its whole path.
+    PullWake { wake_stream: String },
+}
+
+/// A normalised configuration: two requests mean the same if these are equal.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Config {
+    pub channel: Channel,
+    /// Relative to the root.
+    pub pattern: Option<String>,
+    /// Whole paths, sorted, each once.
+    pub streams: Vec<String>,
+    pub lease_ttl_ms: Millis,
+    pub description: Option<String>,
+}
+
+/// What PATCH changes (an extension).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Patch {
+    pub url: Option<String>,
+    pub lease_ttl_ms: Option<Millis>,
+    /// `Some(None)` removes it.
+    pub description: Option<Option<String>>,
+}
+
+impl Config {
+    /// Parses the body of a PUT.
+    pub fn parse(
+        name: &SubscriptionName,
+        body: &[u8],
+        rules: &UrlRules,
+    ) -> Result<Config, SubscriptionRefusal> {
+        let body = object(body)?;
+        let pattern = text(&body, "pattern")?.filter(|pattern| !pattern.is_empty());
+        if let Some(pattern) = &pattern {
+            Pattern::parse(pattern).map_err(|why| SubscriptionRefusal::invalid(format!("pattern: {why}")))?;
+        }
+        let streams = streams(name, &body)?.unwrap_or_default();
+        if pattern.is_none() && streams.is_empty() {
+            return Err(SubscriptionRefusal::invalid("it needs a pattern, or streams"));
+        }
+        Ok(Config {
+            channel: channel(name, &body, rules)?,
+            pattern: pattern.map(|pattern| pattern.trim_matches('/').to_owned()),
+            streams,
+            lease_ttl_ms: lease_ttl(&body)?.unwrap_or(LEASE_TTL_DEFAULT),
+            description: description(&body)?,
+        })
+    }
+
+    /// The hash of the configuration, in hexadecimal (PROTOCOL.md 6.2).
+    pub fn hash(&self) -> String {
+        let text = serde_json::to_string(self).expect("it has neither maps nor floats");
+        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The pattern over whole paths.
+    pub fn whole_pattern(&self, name: &SubscriptionName) -> Option<String> {
+        self.pattern.as_deref().map(|pattern| name.whole_path(pattern))
+    }
+}
+
+impl Patch {
+    /// Parses the body of a PATCH.
+    pub fn parse(body: &[u8], rules: &UrlRules) -> Result<Patch, SubscriptionRefusal> {
+        let body = object(body)?;
+        let known = ["webhook", "lease_ttl_ms", "description"];
+        if let Some(other) = body.keys().find(|key| !known.contains(&key.as_str())) {
+            let why = format!("{other:.80} cannot be changed: only webhook.url, lease_ttl_ms and description can");
+            return Err(SubscriptionRefusal::invalid(why));
+        }
+        let url = if body.contains_key("webhook") { Some(webhook_url(&body, rules)?) } else { None };
+        let described = body.contains_key("description").then(|| description(&body)).transpose()?;
+        Ok(Patch { url, lease_ttl_ms: lease_ttl(&body)?, description: described })
+    }
+}
+
+/// Parses a body that must be a JSON object.
+pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, SubscriptionRefusal> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(SubscriptionRefusal::invalid("the body must be a JSON object")),
+        Err(error) => Err(SubscriptionRefusal::invalid(format!("the body is not JSON ({error})"))),
+    }
+}
+
+/// A member that must be a string; `null` counts as absent.
+pub(super) fn text(body: &Map<String, Value>, name: &str) -> Result<Option<String>, SubscriptionRefusal> {
+    match body.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(SubscriptionRefusal::invalid(format!("{name} must be a string"))),
+    }
+}
+
+/// The member `streams`, as whole paths, sorted, each once.
+pub(super) fn streams(
+    name: &SubscriptionName,
+    body: &Map<String, Value>,
+) -> Result<Option<Vec<String>>, SubscriptionRefusal> {
+    let refused = |why: &str| Err(SubscriptionRefusal::invalid(why));
+    let named = match body.get("streams") {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Array(named)) => named,
+        Some(_) => return refused("streams must be an array of stream paths"),
+    };
+    if named.len() > STREAMS_MAX {
+        return Err(SubscriptionRefusal::TooManyStreams);
+    }
+    let mut streams = Vec::with_capacity(named.len());
+    for named in named {
+        let Value::String(named) = named else { return refused("streams must be an array of stream paths") };
+        match name.stream(named) {
+            Some(path) => streams.push(path),
+            None => {
+                let why = format!("{named:.200} in streams is not the path of a stream");
+                return Err(SubscriptionRefusal::invalid(why));
+            }
+        }
+    }
+    streams.sort_unstable();
+    streams.dedup();
+    Ok(Some(streams))
+}
+
+fn channel(
+    name: &SubscriptionName,
+    body: &Map<String, Value>,
+    rules: &UrlRules,
+) -> Result<Channel, SubscriptionRefusal> {
+    match text(body, "type")?.as_deref() {
+        Some("webhook") => Ok(Channel::Webhook { url: webhook_url(body, rules)? }),
+        Some("pull-wake") => {
+            let named = text(body, "wake_stream")?;
+            let wake_stream = named.as_deref().and_then(|named| name.stream(named));
+            wake_stream
+                .filter(|path| StreamPath::of_text(path.clone()).is_ok_and(|path| !path.is_registry()))
+                .map(|wake_stream| Channel::PullWake { wake_stream })
+                .ok_or_else(|| SubscriptionRefusal::invalid("wake_stream must be the path of a stream"))
+        }
+        _ => Err(SubscriptionRefusal::invalid("type must be webhook or pull-wake")),
+    }
+}
+
+
+fn webhook_url(body: &Map<String, Value>, rules: &UrlRules) -> Result<String, SubscriptionRefusal> {
+    let url = match body.get("webhook") {
+        Some(Value::Object(webhook)) => text(webhook, "url")?,
+        _ => None,
+    };
+    let url = url.ok_or_else(|| SubscriptionRefusal::invalid("webhook.url must be a URL"))?;
+    match rules.check(&url) {
+        Ok(()) => Ok(url),
+        Err(why) => Err(SubscriptionRefusal::WebhookUrlRejected { why: why.to_owned() }),
+    }
+}
+
+fn lease_ttl(body: &Map<String, Value>) -> Result<Option<Millis>, SubscriptionRefusal> {
+    match body.get("lease_ttl_ms") {
+        None | Some(Value::Null) => Ok(None),
+        Some(ttl) => match ttl.as_u64() {
+            Some(ttl @ LEASE_TTL_MIN..=LEASE_TTL_MAX) => Ok(Some(ttl)),
+            _ => Err(SubscriptionRefusal::invalid("lease_ttl_ms must be a whole number from 1000 to 600000")),
+        },
+    }
+}
+
+fn description(body: &Map<String, Value>) -> Result<Option<String>, SubscriptionRefusal> {
+    let description = text(body, "description")?;
+    if description.as_ref().is_some_and(|text| text.len() > DESCRIPTION_MAX_BYTES) {
+        return Err(SubscriptionRefusal::invalid("description is longer than 1,024 bytes"));
+    }
+    Ok(description)
+}

@@ -1,0 +1,91 @@
+//! Patterns of a subscription (PROTOCOL.md 6.2). A pattern matches whole paths, segment by segment: `*` matches one
+//! segment, `**` matches zero or more, and any other segment matches itself.
+
+/// The longest pattern, in bytes: as long as the longest stream path.
+pub const PATTERN_MAX_BYTES: usize = crate::protocol::path::PATH_MAX_BYTES;
+
+/// The most segments of a pattern. Matching takes at most this many steps for each segment of the path.
+pub const PATTERN_MAX_SEGMENTS: usize = 64;
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pattern {
+    segments: Vec<Segment>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Segment {
+    /// `*`
+    One,
+    /// `**`
+    Any,
+    Literal(String),
+}
+
+impl Pattern {
+    /// Parses a pattern. Slashes at its ends and empty segments do not count. `%2A` stands for a literal asterisk.
+    pub fn parse(text: &str) -> Result<Pattern, &'static str> {
+        if text.len() > PATTERN_MAX_BYTES {
+            return Err("it is longer than 741 bytes");
+        }
+        let segments = text.split('/').filter(|segment| !segment.is_empty()).map(|segment| match segment {
+            "*" => Segment::One,
+            "**" => Segment::Any,
+            literal => Segment::Literal(literal.replace("%2A", "*").replace("%2a", "*")),
+        });
+        let mut segments: Vec<Segment> = segments.collect();
+        // Adjacent `**` match what one does.
+        segments.dedup_by(|one, other| *one == Segment::Any && *other == Segment::Any);
+        match segments.len() {
+            0 => Err("it has no segment"),
+            1..=PATTERN_MAX_SEGMENTS => Ok(Pattern { segments }),
+            _ => Err("it has more than 64 segments"),
+        }
+    }
+
+    /// Whether the whole path matches.
+    pub fn matches(&self, path: &str) -> bool {
+        // `reached[i]`: the first `i` segments of the pattern match the part of the path that was looked at.
+        let count = self.segments.len();
+        let mut reached = vec![false; count + 1];
+        reached[0] = true;
+        self.skip_any(&mut reached);
+        for part in path.split('/') {
+            let mut next = vec![false; count + 1];
+            for (at, segment) in self.segments.iter().enumerate().filter(|(at, _)| reached[*at]) {
+                match segment {
+                    Segment::One => next[at + 1] = true,
+                    Segment::Any => next[at] = true,
+                    Segment::Literal(literal) => next[at + 1] |= literal == part,
+                }
+            }
+            self.skip_any(&mut next);
+            reached = next;
+        }
+        reached[count]
+    }
+
+    /// `**` matches nothing, too.
+    fn skip_any(&self, reached: &mut [bool]) {
+        for (at, segment) in self.segments.iter().enumerate() {
+            if reached[at] && *segment == Segment::Any {
+                reached[at + 1] = true;
+            }
+        }
+    }
+
+    /// The beginning that all matching paths share, up to the first wildcard: with a slash at its end, unless the
+    /// pattern has no wildcard.
+    pub fn literal_prefix(&self) -> String {
+        let mut prefix = String::new();
+        for (at, segment) in self.segments.iter().enumerate() {
+            let Segment::Literal(literal) = segment else { break };
+            prefix.push_str(literal);
+            // What follows may be `**`, which also matches the path without the slash.
+            match self.segments.get(at + 1) {
+                None | Some(Segment::Any) => break,
+                Some(Segment::One | Segment::Literal(_)) => prefix.push('/'),
+            }
+        }
+        prefix
+    }
+}

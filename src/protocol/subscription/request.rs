@@ -1,0 +1,117 @@
+//! Requests to a subscription, as the Worker has parsed them and its object gets them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::SubscriptionName;
+use super::config::{Config, Patch, object, streams, text};
+use super::refusal::SubscriptionRefusal;
+use crate::protocol::offset::Offset;
+
+/// The most acks in one request.
+pub const ACKS_MAX: usize = 1_000;
+/// The longest name of a worker, in bytes.
+pub const WORKER_MAX_BYTES: usize = 256;
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum SubscriptionRequest {
+    Put {
+        config: Config,
+        /// The URL of the control root, `<stream root>/__ds`, by which the client has reached the server.
+        base: String,
+    },
+    Get,
+    Delete,
+    /// Whole paths.
+    AddStreams(Vec<String>),
+    RemoveStream(String),
+    Claim { worker: String },
+    /// A webhook's callback.
+    Callback(WakeRequest),
+    /// A pull-wake worker's ack.
+    Ack(WakeRequest),
+    Release(WakeRequest),
+    Patch(Patch),
+    /// Ends parking (an extension).
+    Resume,
+}
+
+/// What the holder of a wake says.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WakeRequest {
+    /// The bearer token; empty if there was none.
+    pub token: String,
+    pub wake_id: String,
+    pub generation: u64,
+    pub acks: Vec<Ack>,
+    pub done: bool,
+}
+
+/// The last processed offset of a stream, inclusive (PROTOCOL.md 7).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Ack {
+    /// The whole path.
+    pub path: String,
+    /// `None` if the text is no offset of a response.
+    pub offset: Option<Offset>,
+}
+
+impl WakeRequest {
+    /// Parses the body of a callback, an ack or a release.
+    pub fn parse(
+        name: &SubscriptionName,
+        token: Option<&str>,
+        body: &[u8],
+    ) -> Result<WakeRequest, SubscriptionRefusal> {
+        let body = object(body)?;
+        let wake_id = text(&body, "wake_id")?.ok_or_else(|| SubscriptionRefusal::invalid("wake_id is missing"))?;
+        let generation = body.get("generation").and_then(Value::as_u64);
+        let generation =
+            generation.ok_or_else(|| SubscriptionRefusal::invalid("generation must be a whole number"))?;
+        let done = match body.get("done") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(done)) => *done,
+            Some(_) => return Err(SubscriptionRefusal::invalid("done must be true or false")),
+        };
+        let acks = acks(name, &body)?;
+        Ok(WakeRequest { token: token.unwrap_or_default().to_owned(), wake_id, generation, acks, done })
+    }
+}
+
+fn acks(name: &SubscriptionName, body: &Map<String, Value>) -> Result<Vec<Ack>, SubscriptionRefusal> {
+    let refused = || SubscriptionRefusal::invalid("acks must be an array of {\"stream\", \"offset\"}");
+    let given = match body.get("acks") {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Array(given)) => given,
+        Some(_) => return Err(refused()),
+    };
+    if given.len() > ACKS_MAX {
+        return Err(SubscriptionRefusal::invalid("a request has 1,000 acks at most"));
+    }
+    let ack = |given: &Value| {
+        let Value::Object(given) = given else { return Err(refused()) };
+        let path = text(given, "stream")?.or(text(given, "path")?).ok_or_else(refused)?;
+        let offset = text(given, "offset")?.ok_or_else(refused)?;
+        Ok(Ack { path: name.whole_path(path.trim_matches('/')), offset: Offset::parse(&offset) })
+    };
+    given.iter().map(ack).collect()
+}
+
+impl SubscriptionRequest {
+    /// Parses the body of `POST .../claim`.
+    pub fn claim(body: &[u8]) -> Result<SubscriptionRequest, SubscriptionRefusal> {
+        let worker = text(&object(body)?, "worker")?.filter(|worker| (1..=WORKER_MAX_BYTES).contains(&worker.len()));
+        let worker = worker.ok_or_else(|| SubscriptionRefusal::invalid("worker must be a name of 1 to 256 bytes"))?;
+        Ok(SubscriptionRequest::Claim { worker })
+    }
+
+    /// Parses the body of `POST .../streams`.
+    pub fn add_streams(
+        name: &SubscriptionName,
+        body: &[u8],
+    ) -> Result<SubscriptionRequest, SubscriptionRefusal> {
+        let streams = streams(name, &object(body)?)?;
+        let streams = streams.ok_or_else(|| SubscriptionRefusal::invalid("streams must be an array of stream paths"))?;
+        Ok(SubscriptionRequest::AddStreams(streams))
+    }
+}

@@ -1,0 +1,186 @@
+//! What the holder of a wake may do: claim, ack, release (PROTOCOL.md 7.1 to 7.3). Everything is checked before anything
+//! changes.
+
+use super::Subscription;
+use super::token::{TOKEN_VALID, WakeClaims};
+use super::wake::WakeStep;
+use crate::protocol::Millis;
+use crate::protocol::subscription::answer::Claimed;
+use crate::protocol::subscription::refusal::SubscriptionRefusal;
+use crate::protocol::subscription::request::{Ack, WakeRequest};
+use crate::protocol::subscription::watch::Progress;
+
+/// What comes of a claim.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Claiming {
+    Claimed(Claimed),
+    /// Nothing is known to be pending: the streams have to be called.
+    Look,
+}
+
+/// What comes of a valid ack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Acking {
+    /// The lease is extended.
+    Extended,
+    /// The wake is over: now the next one may begin.
+    Over,
+}
+
+/// Why an ack is not applied.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NotAcked {
+    Refused(SubscriptionRefusal),
+    /// It is beyond the tails that are known: these streams have to be called.
+    Look(Vec<String>),
+}
+
+impl From<SubscriptionRefusal> for NotAcked {
+    fn from(refusal: SubscriptionRefusal) -> NotAcked {
+        NotAcked::Refused(refusal)
+    }
+}
+
+impl Subscription {
+    /// A worker claims the subscription. Without a wake in flight, the claim begins one.
+    pub fn claim(&mut self, worker: &str, now: Millis) -> Result<Claiming, SubscriptionRefusal> {
+        if self.is_webhook() {
+            return Err(SubscriptionRefusal::invalid("only a subscription of type pull-wake can be claimed"));
+        }
+        if let Some(wake) = &self.state.wake
+            && let Some(holder) = &wake.holder
+            && wake.lease_until.is_some_and(|until| now < until)
+        {
+            let (current_holder, generation) = (holder.clone(), wake.generation);
+            return Err(SubscriptionRefusal::AlreadyClaimed { current_holder, generation });
+        }
+        self.expire(now);
+        if !self.has_pending() || !self.is_awake() {
+            return Ok(Claiming::Look);
+        }
+        if self.state.wake.is_none() {
+            self.begin_wake(WakeStep::Delivered, now);
+        }
+        let streams = self.snapshot();
+        let lease_until = now + self.config.lease_ttl_ms;
+        self.state.unclaimed_events = 0;
+        self.state.not_before = None;
+        if let Some(wake) = &mut self.state.wake {
+            wake.step = WakeStep::Delivered;
+            wake.streams = streams;
+            wake.holder = Some(worker.to_owned());
+            wake.lease_until = Some(lease_until);
+            wake.unclaimed_until = None;
+        }
+        Ok(Claiming::Claimed(self.claimed(now)))
+    }
+
+    fn claimed(&self, now: Millis) -> Claimed {
+        Claimed {
+            wake_id: self.state.wake.as_ref().map(|wake| wake.id.clone()).unwrap_or_default(),
+            generation: self.state.generation,
+            token: self.token(now),
+            streams: self.woken(),
+            lease_ttl_ms: self.config.lease_ttl_ms,
+        }
+    }
+
+    /// The token of the wake in flight.
+    pub fn token(&self, now: Millis) -> String {
+        let claims = WakeClaims {
+            subscription: self.name.object(),
+            incarnation: self.state.incarnation,
+            generation: self.state.generation,
+            expires_at: now + TOKEN_VALID,
+        };
+        claims.sign(&self.state.token_key)
+    }
+
+    /// Whether a request is the present holder's (PROTOCOL.md 7.3).
+    pub fn fence(&self, request: &WakeRequest, now: Millis) -> Result<(), SubscriptionRefusal> {
+        let claims = WakeClaims::verify(&self.state.token_key, &request.token);
+        let claims = claims.filter(|claims| claims.subscription == self.name.object());
+        let claims = claims.ok_or(SubscriptionRefusal::TokenInvalid)?;
+        if now >= claims.expires_at {
+            return Err(SubscriptionRefusal::TokenExpired);
+        }
+        let wake = self.state.wake.as_ref().filter(|wake| {
+            claims.incarnation == self.state.incarnation
+                && claims.generation == wake.generation
+                && request.generation == wake.generation
+                && request.wake_id == wake.id
+                && wake.lease_until.is_some_and(|until| now < until)
+        });
+        wake.map(|_| ()).ok_or(SubscriptionRefusal::Fenced)
+    }
+
+    /// A callback or an ack. With `may_look`, an offset beyond the known tails has the streams called first.
+    pub fn ack(&mut self, request: &WakeRequest, may_look: bool, now: Millis) -> Result<Acking, NotAcked> {
+        self.fence(request, now)?;
+        let acks = self.valid(&request.acks, may_look)?;
+        let makes_progress = !acks.is_empty();
+        for (path, acked) in acks {
+            if let Some(link) = self.links.get_mut(&path) {
+                link.ack(acked);
+            }
+        }
+        if makes_progress {
+            self.state.idle_wakes = 0;
+        }
+        if !request.done {
+            let until = now + self.config.lease_ttl_ms;
+            if let Some(wake) = &mut self.state.wake {
+                wake.lease_until = Some(until);
+                wake.step = WakeStep::Delivered;
+            }
+            return Ok(Acking::Extended);
+        }
+        self.end_wake();
+        if !makes_progress && self.has_pending() {
+            self.wait_after_idle_wake(now);
+        }
+        Ok(Acking::Over)
+    }
+
+    /// The holder gives the wake back.
+    pub fn release(&mut self, request: &WakeRequest, now: Millis) -> Result<(), SubscriptionRefusal> {
+        self.fence(request, now)?;
+        self.end_wake();
+        self.wait_after_idle_wake(now);
+        Ok(())
+    }
+
+    /// The acks, if all are valid.
+    fn valid(&self, acks: &[Ack], may_look: bool) -> Result<Vec<(String, Progress)>, NotAcked> {
+        let mut valid = Vec::with_capacity(acks.len());
+        let mut beyond = Vec::new();
+        for Ack { path, offset } in acks {
+            let shown = self.name.relative_path(path);
+            let refused = |why: &str| {
+                let why = format!("{shown:.200}: {why}");
+                NotAcked::Refused(SubscriptionRefusal::InvalidOffset { why })
+            };
+            let link = self.links.get(path).ok_or_else(|| refused("the stream is not linked"))?;
+            let cursor = link.acked.ok_or_else(|| refused("the stream is not linked yet"))?;
+            let offset = offset.ok_or_else(|| refused("the offset is not one of a response"))?;
+            if offset < cursor.offset {
+                return Err(refused("the offset is before the cursor"));
+            }
+            let tail = link.tail.unwrap_or(cursor).max(cursor);
+            if offset > tail.offset {
+                beyond.push(path.clone());
+            }
+            // Whoever has reached the tail of a closed stream knows that it is closed.
+            let closed = if offset == tail.offset { tail.closed } else { cursor.closed && offset == cursor.offset };
+            valid.push((path.clone(), Progress { offset, closed }));
+        }
+        match beyond.first() {
+            None => Ok(valid),
+            Some(_) if may_look => Err(NotAcked::Look(beyond)),
+            Some(path) => {
+                let why = format!("{:.200}: the offset is beyond the tail", self.name.relative_path(path));
+                Err(SubscriptionRefusal::InvalidOffset { why }.into())
+            }
+        }
+    }
+}

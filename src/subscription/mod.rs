@@ -1,0 +1,205 @@
+//! The rules of a subscription (PROTOCOL.md 6 and 7): state and event in, new state out. Pure: no storage, no clock, no
+//! waiting, no randomness of its own.
+//!
+//! A subscription is idle, or one wake is in flight. A wake has a generation, which only grows, and an id. Every request of
+//! its holder must name both, so whatever comes late changes nothing.
+
+pub mod lease;
+pub mod link;
+pub mod report;
+pub mod retry;
+pub mod show;
+pub mod token;
+pub mod wake;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::Millis;
+use crate::protocol::subscription::SubscriptionName;
+use crate::protocol::subscription::config::{Channel, Config};
+use link::Link;
+use report::SubscriptionEvent;
+use wake::Wake;
+
+/// A subscription, with those of its links that are in memory: all with something to do, and the latest others.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Subscription {
+    pub name: SubscriptionName,
+    pub config: Config,
+    pub state: State,
+    /// By the whole paths of the streams. A link that is not here is in storage, and settled.
+    pub links: BTreeMap<String, Link>,
+}
+
+/// All that changes in a subscription's life, but for its links. It is stored as JSON: a field is never removed or renamed,
+/// and a new one has a default.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct State {
+    /// Counts the subscriptions that had this name, from 1.
+    pub incarnation: u64,
+    pub created_at: Millis,
+    pub phase: Phase,
+    /// The URL of the control root, by which the client that created it has reached the server.
+    pub base: String,
+    /// The generation of the last wake, over all incarnations.
+    pub generation: u64,
+    pub wake: Option<Wake>,
+    /// No wake begins and no delivery is tried before that.
+    #[serde(default)]
+    pub not_before: Option<Millis>,
+    /// Deliveries that have failed in a row.
+    #[serde(default)]
+    pub failures: u64,
+    /// When the first of them failed.
+    #[serde(default)]
+    pub failing_since: Option<Millis>,
+    /// Wakes in a row that ended without progress.
+    #[serde(default)]
+    pub idle_wakes: u64,
+    /// Wake events in a row that nobody has claimed.
+    #[serde(default)]
+    pub unclaimed_events: u64,
+    #[serde(default)]
+    pub last_error: Option<StoredError>,
+    /// What its wake tokens are signed with.
+    pub token_key: String,
+    /// Whether the registry knows its pattern.
+    #[serde(default)]
+    pub enlisted: bool,
+    /// Whether links in storage beyond those of the row may have something to do.
+    #[serde(default)]
+    pub spilled: bool,
+    /// What the registry has not been sent yet.
+    #[serde(default)]
+    pub unreported: Vec<SubscriptionEvent>,
+    /// How many events the registry was to be sent, over all incarnations.
+    #[serde(default)]
+    pub events: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Phase {
+    /// Streams are being linked that existed when it was created.
+    Linking {
+        /// The last path of the registry's list that was linked.
+        after: String,
+        /// Whether the registry's list has been read to its end.
+        is_listed: bool,
+    },
+    Active,
+    /// Deliveries have failed for too long. Nothing happens until somebody resumes it.
+    Parked,
+    /// It was deleted. What is left keeps generations from being used again.
+    Ended,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StoredError {
+    pub at: Millis,
+    pub message: String,
+}
+
+/// What a new subscription takes over from the one that had its name before.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Predecessor {
+    pub incarnation: u64,
+    pub generation: u64,
+    pub events: u64,
+}
+
+impl Subscription {
+    /// A subscription that is to be stored.
+    pub fn new(
+        name: SubscriptionName,
+        config: Config,
+        base: String,
+        token_key: String,
+        before: Predecessor,
+        now: Millis,
+    ) -> Subscription {
+        let links = config.streams.iter().map(|path| (path.clone(), Link::explicit())).collect();
+        let state = State {
+            incarnation: before.incarnation + 1,
+            created_at: now,
+            phase: Phase::Linking { after: String::new(), is_listed: config.pattern.is_none() },
+            base,
+            generation: before.generation,
+            wake: None,
+            not_before: None,
+            failures: 0,
+            failing_since: None,
+            idle_wakes: 0,
+            unclaimed_events: 0,
+            last_error: None,
+            token_key,
+            enlisted: false,
+            spilled: false,
+            unreported: Vec::new(),
+            events: before.events,
+        };
+        let mut subscription = Subscription { name, config, state, links };
+        subscription.report(report::Transition::Created, now);
+        subscription
+    }
+
+    /// What the next subscription of this name takes over.
+    pub fn as_predecessor(&self) -> Predecessor {
+        let State { incarnation, generation, events, .. } = self.state;
+        Predecessor { incarnation, generation, events }
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.state.phase == Phase::Ended
+    }
+
+    /// Whether wakes may begin.
+    pub fn is_awake(&self) -> bool {
+        matches!(self.state.phase, Phase::Active | Phase::Linking { .. })
+    }
+
+    pub fn is_webhook(&self) -> bool {
+        matches!(self.config.channel, Channel::Webhook { .. })
+    }
+
+    /// Whether a link that is in memory has something after its cursor.
+    pub fn has_pending(&self) -> bool {
+        self.links.values().any(Link::is_pending)
+    }
+
+    /// Ends it: no wake, and no request but that of a new PUT changes anything any more.
+    pub fn end(&mut self, now: Millis) {
+        self.state.phase = Phase::Ended;
+        self.state.wake = None;
+        self.state.not_before = None;
+        self.report(report::Transition::Deleted, now);
+    }
+
+    /// Links are complete: whatever comes now is an append.
+    pub fn is_linked(&self) -> bool {
+        !matches!(self.state.phase, Phase::Linking { .. })
+    }
+
+    /// Ends linking, if nothing is left to be linked.
+    pub fn finish_linking(&mut self) -> bool {
+        let is_listed = matches!(self.state.phase, Phase::Linking { is_listed: true, .. });
+        let is_done = is_listed && self.links.values().all(|link| link.acked.is_some());
+        if is_done {
+            self.state.phase = Phase::Active;
+        }
+        is_done
+    }
+
+    /// When something is due that no request brings about.
+    pub fn due_at(&self) -> Option<Millis> {
+        if !self.is_awake() {
+            return None;
+        }
+        match &self.state.wake {
+            Some(wake) => wake.due_at(self.state.not_before),
+            None if self.has_pending() => Some(self.state.not_before.unwrap_or(0)),
+            None => None,
+        }
+    }
+}
