@@ -54,7 +54,7 @@ pub fn by_stream(listed: Vec<BucketObject>, is_last: bool) -> Result<ByStream, F
             }
             page.streams.push((path.clone(), Vec::new()));
         }
-        let (_, segments) = page.streams.last_mut().expect("it was added above");
+        let (_, segments) = page.streams.last_mut().expect("a stream was added above");
         last = Some(key.clone());
         segments.push(Stored { key, path: path.into(), incarnation, segment, bytes, uploaded });
     }

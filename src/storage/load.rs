@@ -32,7 +32,7 @@ fn row(sql: &dyn Sql) -> Result<Option<StreamRow>, Failure> {
     if version != SCHEMA_VERSION {
         // The upgrade is one transaction: if it fails, the older version is intact.
         commit(sql, &Change::Upgrade { from: version })?;
-        let lost = || Failure::new("load stream", "an upgrade has left no row");
+        let lost = || Failure::new("load stream", "the upgrade left no row");
         found = stream_row::find(sql)?.ok_or_else(lost)?;
     }
     found.decode().map(Some)

@@ -233,7 +233,7 @@ pub fn read(
                 Format::Text | Format::Binary => read_bytes(sql, format, from, last, left)?,
             };
             if part.next <= from {
-                return Err(Failure::new("read messages", format_args!("there are none at {from}")));
+                return Err(Failure::new("read messages", format_args!("there are no messages at {from}")));
             }
             if !join(format, &mut whole, part, max_bytes) {
                 break;

@@ -117,7 +117,10 @@ impl Columns {
     }
 
     fn unexpected<T>(&self, wanted: &str, found: Option<Column>) -> Result<T, Failure> {
-        Err(Failure::new("read row", format_args!("table {}: wanted {wanted}, found {found:?}", self.table)))
+        Err(Failure::new(
+            "read row",
+            format_args!("table {}: expected {wanted}, found {found:?}", self.table),
+        ))
     }
 
     pub fn integer(&mut self) -> Result<u64, Failure> {

@@ -64,7 +64,7 @@ pub fn next(sql: &dyn Sql, count_max: u64) -> Result<Vec<Notice>, Failure> {
         let kind = match columns.text()?.as_str() {
             "rotated" => NoticeKind::Rotated,
             "forgotten" => NoticeKind::Forgotten,
-            other => return Err(Failure::new("read notice", format_args!("its kind is {other:?}"))),
+            other => return Err(Failure::new("read notice", format_args!("unknown kind {other:?}"))),
         };
         notices.push(Notice { id, noted_at, kind, text: columns.text()? });
         Ok(())

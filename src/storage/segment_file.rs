@@ -2,8 +2,8 @@
 //! verifies the checksum of each. Golden tests pin the format:
 //!
 //! ```text
-//! header   "DSSEG" | version u8 | content type: length u16, text | readSeq u64 | first position u64 | messages u32
-//!          | XXH64 of the above u64
+//! header   "DSSEG" | version u8 | content type: length u16, text | readSeq u64 | first position u64
+//!          | messages u32 | XXH64 of the header so far u64
 //! messages each: length u32 | bytes
 //! footer   blocks: first position u64 | begins at byte u64 | XXH64 of its bytes u64, each
 //! trailer  end position u64 | number of blocks u32 | XXH64 of footer and trailer up to here u64 | "DSEND"

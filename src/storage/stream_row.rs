@@ -275,7 +275,7 @@ fn decode_fork(text: Option<&str>) -> Result<Option<Box<Fork>>, Failure> {
 }
 
 fn encode_fork(fork: &Fork) -> String {
-    serde_json::to_string(fork).expect("it has text and numbers only")
+    serde_json::to_string(fork).expect("a fork has only text and numbers")
 }
 
 /// The stream's path, with which the keys of its segments begin. Fails if there is no row.
