@@ -66,7 +66,6 @@ impl Ahead {
 /// The segments of one stream that are encoded ahead.
 #[derive(Debug, Default)]
 pub(super) struct EncodedAhead {
-    /// The tail's segment.
     tail: Option<Ahead>,
     /// The oldest sealed segment. Segments sealed before its upload starts are read from the hot log.
     sealed: Option<Ahead>,

@@ -30,7 +30,7 @@ use crate::stream::create::{Creating, fork};
 use crate::stream::fork::{Step, Way, owners_until};
 use crate::stream::{Life, Stream};
 
-/// The fork's part.
+/// The part of a fork's object.
 impl Object {
     /// Stores the link before the source is called. If this object dies, the alarm releases the link.
     pub(super) fn intend<S: Sockets>(
@@ -137,7 +137,7 @@ impl Object {
     }
 }
 
-/// The source's part.
+/// The part of a source's object.
 impl Object {
     /// Lets a fork reference this stream, or refuses it.
     pub(super) fn refer<S: Sockets>(

@@ -23,7 +23,6 @@ pub struct Report {
     since: Millis,
 }
 
-/// The next report.
 pub(super) struct ToReport {
     pub(super) registry: String,
     pub(super) record: Record,

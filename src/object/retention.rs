@@ -1,5 +1,5 @@
-//! Finds the segments that retention drops. Readers lose access to them at once. Their objects and rows are then
-//! deleted like those of a stream that has ended (`rotation.rs`).
+//! Finds the segments that retention drops. Readers lose access to them at once. Their objects and rows are
+//! then deleted like those of a stream that has ended (`rotation.rs`).
 
 use super::ports::Settings;
 use crate::protocol::Millis;

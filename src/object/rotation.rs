@@ -43,7 +43,7 @@ pub struct Collection {
     pub through_segment: u64,
 }
 
-/// The next operation.
+/// The next operation in the bucket lane.
 pub(super) enum BucketWork {
     /// The segment is encoded a few rows per turn, so that no request waits for the whole segment.
     Encode,

@@ -108,7 +108,7 @@ pub(super) fn list(sql: &dyn Sql, floor: u64, noted_at: Millis) -> Result<(), Fa
     Ok(())
 }
 
-/// Deletes delivered notices.
+/// Deletes notices up to `through_id`.
 pub(super) fn forget(sql: &dyn Sql, through_id: u64) -> Result<(), Failure> {
     sql.run(DELETE, &[Param::Integer(through_id)])
 }

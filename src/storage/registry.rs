@@ -64,7 +64,7 @@ impl Lived {
     }
 }
 
-/// The next report.
+/// The next report to the registry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unreported {
     pub path: String,
