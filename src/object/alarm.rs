@@ -9,7 +9,7 @@ use crate::stream::Stream;
 /// The state of the alarm as far as memory knows it.
 #[derive(Debug, Default)]
 pub(super) struct Alarm {
-    /// The alarm rings at this time or earlier; `None` if it may not be set.
+    /// The alarm rings at this time or earlier; `None` if it might not be set.
     rings_at: Option<Millis>,
     /// The time for which the alarm is yet to be set.
     wanted_at: Option<Millis>,

@@ -32,9 +32,9 @@ pub enum Answer {
     Reply(Reply),
     /// A socket that will carry the response, or the rest of it.
     Park(Park),
-    /// The read needs bytes from elsewhere first. [`Object::resume`] continues with them.
+    /// The read needs bytes from elsewhere first. `Object::resume` continues with them.
     Fetch(PendingRead),
-    /// Another stream must be called first. [`Object::confirm`] continues with its answer.
+    /// Another stream must be called first. `Object::confirm` continues with its answer.
     Ask(Asking),
 }
 

@@ -19,7 +19,7 @@
 //! once. A lane continues until it has no work. A segment from the hot log is encoded a few rows per turn.
 //! While orphans are deleted ([`Object::swept`]), the bucket lane does not start.
 //!
-//! After a failure, a lane backs off, and the alarm is set for the end of that. The bucket and links back off
+//! After a failure, a lane backs off, and the alarm is set for the end of it. The bucket and links back off
 //! for one minute; the registry and the index for as long as they are out of date, from one minute to one
 //! hour. Requests do not shorten a backoff. While the bucket fails, appends that fill a segment still
 //! succeed. Sealed segments stay readable in the hot log until they are uploaded.
@@ -378,7 +378,7 @@ impl Object {
         }
     }
 
-    /// Sets the alarm for the next work that no request will start.
+    /// Sets the alarm for the next background work.
     fn rearm(&mut self, sql: &dyn Sql, now: Millis) {
         if self.lanes.rings_since.is_some() {
             return;

@@ -52,7 +52,7 @@ impl Calling {
 pub enum About {
     /// Report the stream's incarnations to the registry.
     Report(Report),
-    /// Tell a source that a fork no longer needs it.
+    /// Notify a source that a fork no longer needs it.
     Release(Link),
 }
 

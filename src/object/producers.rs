@@ -106,8 +106,8 @@ impl Producers {
         let has_table = schema::has_table(sql, schema::PRODUCERS)?;
         // All producers were stored at the last multiple, so only later rows can be newer than the table.
         let stored_appends = stream.fill.appends - stream.fill.appends % self.limits.stored_each_appends;
-        let told = messages::producers_since(sql, stream.tail.segment, stored_appends, stream.fill)?;
-        for (id, state) in told {
+        let in_rows = messages::producers_since(sql, stream.tail.segment, stored_appends, stream.fill)?;
+        for (id, state) in in_rows {
             // An earlier version may have stored producers more often, so the table may be as new as the row.
             let stored = if has_table { producers::load(sql, &id)? } else { None };
             if stored < Some(state) {

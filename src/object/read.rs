@@ -127,7 +127,7 @@ impl Object {
             let (learnt, bound) = (pending.learnt.clone(), Bound::of_events(fewer));
             return self.plan(ports, &pending.path, pending.start, learnt, bound).map(Answer::Fetch);
         }
-        // The chunk is complete only until retention drops its first segment.
+        // The response is valid until retention drops its first segment.
         let oldest = pending.oldest_written_at().zip(window(stream, settings.retention));
         let kept_until = oldest.map(|(written_at, window)| written_at + window);
         let keyed = is_keyed(stream, request, settings, now);

@@ -5,10 +5,10 @@ use super::schema::{FORKS, LINKS, has_table};
 use super::{Columns, Failure, Param, Sql, only_row, schema};
 use crate::protocol::Millis;
 
-const INTEND: &str = "INSERT INTO edges (id, source, valid_until) VALUES (?, ?, ?)";
-const NEXT_EDGE: &str =
+const INSERT_LINK: &str = "INSERT INTO edges (id, source, valid_until) VALUES (?, ?, ?)";
+const NEXT_LINK: &str =
     "SELECT id, source, valid_until FROM edges WHERE id <> ? AND id > ? ORDER BY id LIMIT 1";
-const FORGO: &str = "DELETE FROM edges WHERE id = ?";
+const DELETE_LINK: &str = "DELETE FROM edges WHERE id = ?";
 
 // The first grant stands. If the request arrives again, the stream may have been trimmed since, but the fork
 // needs what it was granted.
@@ -17,7 +17,7 @@ const STATE: &str = "SELECT released_until FROM forks WHERE edge = ?";
 const HOLDS: &str = "SELECT 1 FROM forks WHERE released_until IS NULL AND edge <> ? LIMIT 1";
 const FLOOR: &str = "SELECT MIN(first_read_seq) FROM forks WHERE released_until IS NULL";
 const RELEASE: &str = "DELETE FROM forks WHERE edge = ? OR released_until < ?";
-const BURY: &str =
+const REMEMBER_RELEASE: &str =
     "INSERT OR REPLACE INTO forks (edge, path, first_read_seq, released_until) VALUES (?, '', 0, ?)";
 
 /// A link from this stream to a source.
@@ -33,7 +33,7 @@ pub struct Link {
 pub(super) fn intend(sql: &dyn Sql, link: &Link) -> Result<(), Failure> {
     sql.run(schema::CREATE_LINKS, &[])?;
     let params = [Param::Text(&link.id), Param::Text(&link.source), Param::Integer(link.valid_until)];
-    sql.run(INTEND, &params)
+    sql.run(INSERT_LINK, &params)
 }
 
 /// The first link whose id comes after `after`, skipping the link `kept`.
@@ -42,14 +42,14 @@ pub fn next_link(sql: &dyn Sql, kept: &str, after: &str) -> Result<Option<Link>,
         return Ok(None);
     }
     let params = [Param::Text(kept), Param::Text(after)];
-    let Some(row) = only_row(sql, NEXT_EDGE, &params)? else { return Ok(None) };
+    let Some(row) = only_row(sql, NEXT_LINK, &params)? else { return Ok(None) };
     let mut columns = Columns::new("edges", row);
     Ok(Some(Link { id: columns.text()?, source: columns.text()?, valid_until: columns.integer()? }))
 }
 
 /// Deletes a link that its source has released or never knew.
 pub(super) fn forgo(sql: &dyn Sql, id: &str) -> Result<(), Failure> {
-    sql.run(FORGO, &[Param::Text(id)])
+    sql.run(DELETE_LINK, &[Param::Text(id)])
 }
 
 /// The state of a link at its source.
@@ -100,7 +100,7 @@ pub(super) fn release(
     sql.run(schema::CREATE_FORKS, &[])?;
     sql.run(RELEASE, &[Param::Text(link), Param::Integer(now)])?;
     match remember_until {
-        Some(until) => sql.run(BURY, &[Param::Text(link), Param::Integer(until)]),
+        Some(until) => sql.run(REMEMBER_RELEASE, &[Param::Text(link), Param::Integer(until)]),
         None => Ok(()),
     }
 }

@@ -77,21 +77,21 @@ pub struct Unreported {
 }
 
 /// The columns of the stream's row that matter here.
-struct LifeRow {
+struct IncarnationRow {
     path: String,
     current: Lived,
     ended_at: Millis,
     mark: ReportMark,
 }
 
-impl LifeRow {
-    fn load(sql: &dyn Sql, registries: Registries) -> Result<Option<LifeRow>, Failure> {
+impl IncarnationRow {
+    fn load(sql: &dyn Sql, registries: Registries) -> Result<Option<IncarnationRow>, Failure> {
         let Some(row) = only_row(sql, SELECT, &[])? else { return Ok(None) };
         let mut columns = Columns::new("stream", row);
         let path = columns.text()?;
         let (incarnation, ended) = (columns.integer()?, columns.integer()? != 1);
         let (content_type, created_at) = (columns.text()?, columns.integer()?);
-        Ok(Some(LifeRow {
+        Ok(Some(IncarnationRow {
             path,
             current: Lived { incarnation, content_type, created_at, ended },
             ended_at: columns.integer()?,
@@ -106,7 +106,8 @@ pub fn unreported(
     registries: Registries,
     lives_max: u64,
 ) -> Result<Option<Unreported>, Failure> {
-    let Some(LifeRow { path, current, ended_at, mark }) = LifeRow::load(sql, registries)? else {
+    let Some(IncarnationRow { path, current, ended_at, mark }) = IncarnationRow::load(sql, registries)?
+    else {
         return Ok(None);
     };
     let invalid = |refusal| Failure::new("report stream", format_args!("{path}: {refusal:?}"));
@@ -148,7 +149,7 @@ pub(super) fn keep(sql: &dyn Sql, registries: Registries) -> Result<(), Failure>
     if registries == Registries::Off {
         return Ok(());
     }
-    match LifeRow::load(sql, registries)? {
+    match IncarnationRow::load(sql, registries)? {
         Some(row) if row.mark < row.current.mark() => {
             sql.run(schema::CREATE_UNREPORTED, &[])?;
             sql.run(KEEP, &[])

@@ -558,21 +558,21 @@ impl Family {
     /// deleted stream either has forks or is gone.
     #[track_caller]
     pub(crate) fn assert_edges_are_true(&self) {
-        let mut held = Vec::new();
-        let mut holding = Vec::new();
+        let mut at_sources = Vec::new();
+        let mut at_forks = Vec::new();
         for (path, member) in &self.members {
             let holders = member.sql.holders();
             let live = member.sql.presence().map_or(0, |stored| stored.live);
             assert!(live != 2 || !holders.is_empty(), "{path} is gone but has no forks");
             assert!(live != 0 || holders.is_empty(), "{path} has ended but has the forks {holders:?}");
-            held.extend(holders.into_iter().map(|(link, fork)| (link, path.clone(), fork)));
+            at_sources.extend(holders.into_iter().map(|(link, fork)| (link, path.clone(), fork)));
             let own = member.sql.fork().map(|fork| (fork.link, fork.source));
             assert_eq!(member.sql.links(), Vec::from_iter(own.clone()), "the links of {path}");
-            holding.extend(own.map(|(link, source)| (link, source, path.clone())));
+            at_forks.extend(own.map(|(link, source)| (link, source, path.clone())));
         }
-        held.sort_unstable();
-        holding.sort_unstable();
-        assert_eq!(held, holding, "links at sources (left) and at forks (right): link, source, fork");
+        at_sources.sort_unstable();
+        at_forks.sort_unstable();
+        assert_eq!(at_sources, at_forks, "links at sources (left) and at forks (right): link, source, fork");
     }
 
     /// Asserts that a stream that has ended retains only what prevents offsets from being reused, and that
