@@ -1,5 +1,5 @@
-//! The tail's segment, encoded while it grows: when it rotates, nothing of it has to be read again, and no append waits while
-//! that is done. It is a convenience: where it is missing, the segment is read from the hot log.
+//! Encodes the tail's segment as it grows, so that its rotation reads nothing from the hot log and no append
+//! waits for the encoding. This is an optimization: a segment that is not here is read from the hot log.
 
 use std::cell::Cell;
 
@@ -10,20 +10,22 @@ use crate::storage::segment_file::Writer;
 use crate::stream::Stream;
 use crate::stream::content::Content;
 
-/// How many bytes all objects of an isolate have encoded ahead; what would be more is left to be read.
+/// The most bytes that all objects of an isolate encode ahead together. Segments beyond that are read from
+/// the hot log.
 pub const AHEAD_MAX_BYTES: usize = 16 << 20;
 
 thread_local! {
     static AHEAD_BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A segment from its first message to some other. Its offsets are no other life's.
+/// A segment from its first message up to `next`. Segment numbers are unique over all incarnations, so its
+/// offsets identify it.
 #[derive(Debug)]
 struct Ahead {
-    /// Where the next message belongs.
+    /// The offset of the next message.
     next: Offset,
     writer: Writer,
-    /// What counts towards [`AHEAD_MAX_BYTES`].
+    /// The bytes that count towards [`AHEAD_MAX_BYTES`].
     counted: usize,
 }
 
@@ -40,7 +42,7 @@ impl Ahead {
         Ahead { next: start, writer, counted: 0 }
     }
 
-    /// Follows an append; whether it could.
+    /// Adds an append, and returns whether that was possible.
     fn takes(&mut self, format: Format, content: &Content<'_>) -> bool {
         if !is_one_row(content) || AHEAD_BYTES.get() + content.bytes.len() > AHEAD_MAX_BYTES {
             return false;
@@ -61,17 +63,16 @@ impl Ahead {
     }
 }
 
-/// What is encoded of one stream.
+/// The segments of one stream that are encoded ahead.
 #[derive(Debug, Default)]
 pub(super) struct EncodedAhead {
-    /// Of the tail's segment.
     tail: Option<Ahead>,
-    /// Of the oldest that is sealed; the next ones, which are sealed before the first is on its way, are read.
+    /// The oldest sealed segment. Segments sealed before its upload starts are read from the hot log.
     sealed: Option<Ahead>,
 }
 
 impl EncodedAhead {
-    /// Follows an append that was stored.
+    /// Adds an append after it was stored.
     pub(super) fn follow(&mut self, stream: &Stream, at: Offset, content: &Content<'_>) {
         let known = self.tail.take().filter(|known| known.next == at);
         let begun =
@@ -87,7 +88,7 @@ impl EncodedAhead {
         }
     }
 
-    /// Gives away the segment that ends there, if all of it is here, and drops what is older.
+    /// Takes the segment that ends at `end` if it is complete, and drops it and all older ones.
     pub(super) fn take_whole(&mut self, end: Offset) -> Option<Writer> {
         let known = [&mut self.sealed, &mut self.tail];
         let due =

@@ -1,39 +1,41 @@
-//! When the alarm rings next: there is one, for all that is to happen without a request. It rings for what comes first, and is
-//! then set for what comes next. Setting it is a billed row.
+//! Decides when the object's alarm rings. One alarm serves all background work: it rings for the earliest,
+//! and is then set for the next. Each time it is set bills one row.
 //!
-//! What happens when it rings is in `driver.rs` (`Object::ring`), and what it is set for in `state.rs` (`Object::arm`).
+//! `Object::ring` in `driver.rs` runs when it rings; `Object::arm` in `state.rs` decides what it is set for.
 
 use crate::protocol::Millis;
 use crate::stream::Stream;
 
-/// What memory knows of the alarm.
+/// The state of the alarm as far as memory knows it.
 #[derive(Debug, Default)]
 pub(super) struct Alarm {
-    /// It rings no later than that; `None` where it may not ring at all.
+    /// The alarm rings at this time or earlier; `None` if it might not be set.
     rings_at: Option<Millis>,
-    /// It has yet to be set for that.
+    /// The time for which the alarm is yet to be set.
     wanted_at: Option<Millis>,
-    /// Something has failed: whether it was set, and for what, is not known.
+    /// After a failure, it is unknown whether the alarm is set and for when.
     is_lost: bool,
-    /// It rang, was set or was lost in this object's life: what storage says of the stream no longer tells of it.
+    /// The alarm rang, was set or was lost since this object started, so the stream's row no longer implies
+    /// it.
     is_known: bool,
-    /// It is to be set soon, whatever for.
+    /// The alarm must be set soon, whatever it is for.
     is_wanted_soon: bool,
 }
 
 impl Alarm {
-    /// After a failure: the alarm may just have rung, or was never set for what was stored all the same.
+    /// The state after a failure. The alarm may just have rung, or may never have been set for a change that
+    /// was stored despite the failure.
     pub(super) fn lost() -> Alarm {
         Alarm { is_lost: true, is_known: true, ..Alarm::default() }
     }
 
-    /// After a commit that has failed but may have been stored all the same. The next object would take it that what is stored
-    /// has had its alarm from the beginning.
+    /// The state after a commit that failed but may have been stored. It needs an alarm soon, because the
+    /// next object would assume that the stored stream has had one since its creation.
     pub(super) fn after_failed_commit() -> Alarm {
         Alarm { is_wanted_soon: true, ..Alarm::lost() }
     }
 
-    /// Whether it is to be set soon; it is asked for once.
+    /// Whether the alarm must be set soon. Returns `true` once.
     pub(super) fn take_wanted_soon(&mut self) -> bool {
         std::mem::take(&mut self.is_wanted_soon)
     }
@@ -42,25 +44,26 @@ impl Alarm {
         self.is_lost
     }
 
-    /// What a new object knows without asking: a stream that ends by itself has had an alarm from its creation on.
+    /// Derives the alarm from the stream when the object loads it. A stream that expires has had an alarm
+    /// since its creation.
     pub(super) fn load(&mut self, stream: Option<&Stream>) {
         if !std::mem::replace(&mut self.is_known, true) {
             self.rings_at = stream.and_then(Stream::expires_at);
         }
     }
 
-    /// It has rung: there is none.
+    /// The alarm has rung, so none is set.
     pub(super) fn rang(&mut self) {
         *self = Alarm { is_known: true, ..Alarm::default() };
     }
 
-    /// What it was wanted for may have been done since.
+    /// Drops the wanted time, because its work may have been done since.
     pub(super) fn forgo(&mut self) {
         self.wanted_at = None;
     }
 
-    /// Wants it by then, unless it rings by then. One that is lost is set anew, and one that should have rung by now may have
-    /// failed to be set.
+    /// Requests an alarm by `at`, unless one rings by then. A lost alarm is set again. So is one whose time
+    /// has passed, because setting it may have failed.
     pub(super) fn want(&mut self, at: Millis, now: Millis) {
         self.is_lost = false;
         if self.rings_at.is_none_or(|rings_at| at < rings_at || rings_at < now) {
@@ -68,12 +71,12 @@ impl Alarm {
         }
     }
 
-    /// Whether there is none, nor soon will be.
+    /// Whether no alarm is set or wanted.
     pub(super) fn is_silent(&self) -> bool {
         self.rings_at.or(self.wanted_at).is_none()
     }
 
-    /// When it is to be set, if it is.
+    /// The time for which the alarm must be set now, if any.
     pub(super) fn take(&mut self) -> Option<Millis> {
         let wanted_at = self.wanted_at.take();
         self.rings_at = wanted_at.or(self.rings_at);

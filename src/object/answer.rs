@@ -1,4 +1,4 @@
-//! How a request to an object ends.
+//! The ways in which a request to an object ends.
 
 use super::fetch::PendingRead;
 use super::links::Asking;
@@ -7,7 +7,7 @@ use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 
-/// How a request ends when it does not end well: the protocol says no, or we could not.
+/// A request that did not succeed: refused by the protocol, or failed in the server.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Error {
     Refused(Refusal),
@@ -26,15 +26,15 @@ impl From<Failure> for Error {
     }
 }
 
-/// What a request gets.
+/// The result of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
     Reply(Reply),
-    /// A socket, over which the response will come or go on.
+    /// A socket that will carry the response, or the rest of it.
     Park(Park),
-    /// Bytes from elsewhere are needed first: [`Object::resume`] answers with them.
+    /// The read needs bytes from elsewhere first. `Object::resume` continues with them.
     Fetch(PendingRead),
-    /// Another stream is to be asked first: [`Object::confirm`] answers with what it says.
+    /// Another stream must be called first. `Object::confirm` continues with its answer.
     Ask(Asking),
 }
 

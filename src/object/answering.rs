@@ -1,4 +1,4 @@
-//! What an object answers to the calls of other objects and of the Worker. Each answer is one synchronous step.
+//! Answers calls from other objects and from the Worker. Each answer is one synchronous step.
 
 use super::live::Sockets;
 use super::ports::Ports;
@@ -9,8 +9,8 @@ use crate::protocol::call::{Answered, Call};
 use crate::storage::Failure;
 
 impl Object {
-    /// Answers a call to the stream at `path`. Orphans that are to be deleted are deleted by the one who calls this, and then
-    /// [`Object::swept`] is due.
+    /// Answers a call to the stream at `path`. If the call deletes orphans, the caller deletes them and then
+    /// calls [`Object::swept`].
     pub fn answer<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,

@@ -1,43 +1,43 @@
-//! The driver: decides what an object does in its own time, in which order, how long it rests after a failure, and when the
-//! alarm must ring. A shell (`src/cloudflare/object/shell.rs`, and in tests `test/host/support/shell.rs`) carries out what it
-//! asks for, and decides nothing.
+//! The driver decides what an object does in the background: in which order, how long it backs off after a
+//! failure, and when the alarm rings. A shell performs the effects and decides nothing
+//! (`src/cloudflare/object/shell.rs`, in tests `test/host/support/shell.rs`).
 //!
 //! # The order of calls
 //!
-//! 1. Something comes in: `serve`, `resume`, `confirm`, `answer`, `swept`, or the alarm: [`Object::ring`].
-//! 2. In the same turn the shell calls [`Object::poll`] until there is nothing more. [`Effect::SetAlarm`] and [`Effect::Log`]
-//!    it carries out at once; all others it begins, and nobody waits for them.
-//! 3. When an effect has ended, however it has, the shell calls [`Object::done`] with it, once, and polls again as in 2.
+//! 1. An event arrives: `serve`, `resume`, `confirm`, `answer`, `swept`, or the alarm ([`Object::ring`]).
+//! 2. In the same turn, the shell calls [`Object::poll`] until it returns `None`. It performs
+//!    [`Effect::SetAlarm`] and [`Effect::Log`] at once. It starts all other effects without waiting for them.
+//! 3. When an effect ends, the shell calls [`Object::done`] with it exactly once, and polls again.
 //!
-//! Between 2 and 3 anything may come in. No answer waits for an effect but the alarm's, which waits for [`Object::rung`].
+//! Events may arrive between steps 2 and 3. Only the alarm waits for effects, until [`Object::rung`].
 //!
-//! # What is begun when
+//! # When effects start
 //!
-//! There are four lanes: the registry, the bucket, the segment index, and links to release. In each there is one thing under
-//! way at most, so there never are two operations of the bucket at once. What a request leaves to do begins in a later turn
-//! ([`Effect::NextTurn`], one for all lanes), after the live readers have been told; what an alarm rings for begins at once.
-//! A lane goes on until there is nothing left to do in it. A segment that has to be read from the hot log is encoded some rows
-//! a turn. While orphans are deleted ([`Object::swept`]) nothing begins in the bucket.
+//! There are four lanes: the registry, the bucket, the segment index, and links to release. Each has at most
+//! one effect in flight, so bucket operations never overlap. A request's work starts in a later turn
+//! ([`Effect::NextTurn`], one for all lanes), after live readers are notified. The alarm's work starts at
+//! once. A lane continues until it has no work. A segment from the hot log is encoded a few rows per turn.
+//! While orphans are deleted ([`Object::swept`]), the bucket lane does not start.
 //!
-//! What failed rests, and the alarm is set for the end of the rest: a minute in the bucket and for links, as long as they have
-//! not known, from a minute to an hour, for registry and index. Requests do not shorten a rest. So an append that fills a
-//! segment while the bucket is failing is answered as any other; the segment stays in the hot log, where it is read, and all
-//! that are sealed until then go when the rest is over.
+//! After a failure, a lane backs off, and the alarm is set for the end of it. The bucket and links back off
+//! for one minute; the registry and the index for as long as they are out of date, from one minute to one
+//! hour. Requests do not shorten a backoff. While the bucket fails, appends that fill a segment still
+//! succeed. Sealed segments stay readable in the hot log until they are uploaded.
 //!
-//! The alarm is set for whatever comes first as soon as there is something that this object might not live to do
-//! ([`Object::arm`]), and again when a lane has failed, when the bucket has nothing to do any more, and when all has ended that
-//! an alarm began, or has taken [`RINGS_MAX`]. So if the object dies at any point, an alarm is set that makes a new one go on.
-//! The platform rings an alarm again that has not come to its end.
+//! [`Object::arm`] sets the alarm as soon as there is work that this object might not live to do. It is set
+//! again when a lane fails, when the bucket lane runs out of work, and when the work of an alarm has ended or
+//! taken [`RINGS_MAX`]. So if the object dies, an alarm makes the next one continue. The platform repeats an
+//! alarm that has not completed.
 //!
-//! # What may go wrong
+//! # Failures
 //!
-//! Memory of the stream may be lost (`forget`) while something is under way: lanes and rests stay, and whatever comes of the
-//! effect is held against what storage says by then. Where all of the module's memory is lost, the effects that are under way
-//! are so for nobody; the next object begins with what storage says, and each of them can be done twice.
+//! If memory of the stream is lost (`forget`), lanes and backoffs survive. The outcome of an effect is
+//! checked against storage. If the whole module is lost, so are outcomes: the next object may perform an
+//! effect again.
 //!
-//! An effect that is never said to have ended would keep its lane for as long as the object lives. So a shell gives each a
-//! limit in time, reports errors as [`Outcome::Failed`], and reports one that it drops as failed, too. An alarm that could not
-//! be set is logged; it is set with whatever wants it next, and where it was ringing, the platform rings it again.
+//! An effect that never ends would block its lane. So a shell limits each effect in time, and reports errors
+//! and dropped effects as [`Outcome::Failed`]. If the alarm cannot be set, that is logged, and the next
+//! request for an alarm sets it. If it was ringing, the platform repeats it.
 
 use super::alarm::Alarm;
 use super::effect::{About, Calling, Effect, LogEvent, Outcome};
@@ -56,29 +56,29 @@ use crate::storage::forks::Link;
 use crate::storage::{Failure, Sql};
 use crate::stream::Life;
 
-/// How it stands with an alarm that has rung.
+/// The state of an alarm that has rung.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rung {
-    /// Something that it began is under way.
+    /// Work that it started is in progress.
     NotYet,
     Done,
-    /// It could not be set for what comes next: the platform is to ring it again.
+    /// It could not be set for the next work, so the platform must repeat it.
     Again,
 }
 
-/// What there is to do in a lane.
+/// The next work in a lane.
 enum NextInLane {
     Effect(Effect),
-    /// It goes on in a later turn.
+    /// The lane continues in a later turn.
     LaterTurn,
     Nothing,
 }
 
 impl Object {
-    /// What is to be begun now, if there is anything.
+    /// The next effect to start, if any.
     pub fn poll<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Option<Effect> {
         loop {
-            // Before the next thing, so that the rows that are logged are those of this one.
+            // Log events come first, so that a log line has the row count of the work it describes.
             if let Some(event) = self.lanes.next_to_log() {
                 return Some(Effect::Log(event));
             }
@@ -86,8 +86,8 @@ impl Object {
             match self.next(lane, ports.sql, now) {
                 Ok(NextInLane::Effect(effect)) => return Some(effect),
                 Ok(NextInLane::LaterTurn) => self.lanes.over(lane),
-                Ok(NextInLane::Nothing) => self.is_done(lane, ports.sql, now),
-                Err(failure) => self.has_failed(lane, failure, now + RETRY, ports.sql, now),
+                Ok(NextInLane::Nothing) => self.finish_lane(lane, ports.sql, now),
+                Err(failure) => self.fail_lane(lane, failure, now + RETRY, ports.sql, now),
             }
         }
         self.end_ringing(ports.sql, now);
@@ -108,7 +108,7 @@ impl Object {
         self.lanes.next_to_log().map(Effect::Log)
     }
 
-    /// An effect has ended.
+    /// Records that an effect ended.
     pub fn done<S: Sockets>(&mut self, ports: &Ports<'_, S>, effect: Effect, outcome: Outcome, now: Millis) {
         let sql = ports.sql;
         match effect {
@@ -122,32 +122,32 @@ impl Object {
             Effect::NextTurn => self.turn(ports, now),
             Effect::Put(upload) => {
                 let done = outcome.result().and_then(|()| self.has_put(sql, &upload, now));
-                self.goes_on(Lane::Bucket, done, now + RETRY, sql, now);
+                self.go_on(Lane::Bucket, done, now + RETRY, sql, now);
             }
             Effect::Delete(collection) => {
                 let done = outcome.result().and_then(|()| self.has_deleted(sql, &collection, now));
-                self.goes_on(Lane::Bucket, done, now + RETRY, sql, now);
+                self.go_on(Lane::Bucket, done, now + RETRY, sql, now);
             }
             Effect::Index(delivery) => match outcome.result() {
                 Ok(()) => {
                     let done = self.commit(sql, &Change::Deliver { through_id: delivery.through_id });
-                    self.goes_on(Lane::Index, done.map(|()| LogEvent::Indexed), now + RETRY, sql, now);
+                    self.go_on(Lane::Index, done.map(|()| LogEvent::Indexed), now + RETRY, sql, now);
                 }
                 Err(failure) => {
                     let failure = delivery.failure(&failure.cause);
-                    self.has_failed(Lane::Index, failure, delivery.again_at(now), sql, now);
+                    self.fail_lane(Lane::Index, failure, delivery.again_at(now), sql, now);
                 }
             },
             Effect::Call(Calling { about: About::Report(report), .. }) => {
                 self.has_reported(sql, &report, &outcome, now);
             }
             Effect::Call(Calling { about: About::Release(link), .. }) => {
-                self.has_asked(sql, &link, &outcome, now);
+                self.released(sql, &link, &outcome, now);
             }
         }
     }
 
-    /// The alarm rings: the stream ends if its time has come, and all lanes begin.
+    /// Runs when the alarm rings: ends the stream if it has expired, and starts all lanes.
     pub fn ring<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) {
         self.lanes.rings_since = Some(now);
         match self.reclaim(ports, now) {
@@ -158,12 +158,12 @@ impl Object {
                 self.lanes.log(LogEvent::Failed(failure));
             }
         }
-        // It is set once all has been done: until then the platform would ring it again.
+        // The alarm is set after the work. Until then, the platform repeats this one if the object dies.
         self.alarm.forgo();
         self.begin_what_is_due(now);
     }
 
-    /// Whether all has been done that the alarm rang for.
+    /// Whether the work of the alarm is complete.
     pub fn rung(&self) -> Rung {
         if self.lanes.rings_since.is_some() {
             Rung::NotYet
@@ -174,7 +174,6 @@ impl Object {
         }
     }
 
-    /// The later turn has come.
     fn turn<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) {
         self.lanes.awaits_turn = false;
         if let Err(failure) = self.announce(ports, now) {
@@ -191,7 +190,7 @@ impl Object {
         }
     }
 
-    /// Whether somebody has to be told something. Where there is nobody, all are told.
+    /// Whether live readers must be notified. Without readers, everything counts as announced.
     fn has_news<S: Sockets>(&mut self, ports: &Ports<'_, S>) -> bool {
         let Some(stream) = self.state.live().filter(|stream| self.readers.has_news(stream)) else {
             return false;
@@ -211,7 +210,7 @@ impl Object {
         self.lanes.is_idle(lane) && self.may_begin(lane, now)
     }
 
-    /// Whether there may be something to do in a lane that does not rest.
+    /// Whether a lane may have work and is not backing off.
     fn may_begin(&self, lane: Lane, now: Millis) -> bool {
         let life = self.state.life();
         match lane {
@@ -231,7 +230,7 @@ impl Object {
             }
             (Lane::Bucket, None) => None,
             (Lane::Bucket, Some(limits)) => {
-                let life = self.state.life().expect("it was loaded above");
+                let life = self.state.life().expect("the state was loaded above");
                 match self.rotation.next(sql, life, limits)? {
                     Some(BucketWork::Encode) => return Ok(NextInLane::LaterTurn),
                     Some(BucketWork::Upload(upload)) => Some(Effect::Put(upload)),
@@ -252,7 +251,7 @@ impl Object {
     fn next_delivery(&mut self, sql: &dyn Sql, now: Millis) -> Result<Option<Effect>, Failure> {
         loop {
             self.load(sql)?;
-            match self.index.next(sql, self.state.life().expect("it was loaded above"))? {
+            match self.index.next(sql, self.state.life().expect("the state was loaded above"))? {
                 Some(IndexWork::List { floor }) => {
                     self.commit(sql, &Change::List { floor, noted_at: now })?;
                 }
@@ -262,7 +261,7 @@ impl Object {
         }
     }
 
-    /// A segment has arrived in the bucket: if the stream still has it in the hot log, it is dropped there.
+    /// Drops an uploaded segment from the hot log, if it is still there.
     fn has_put(&mut self, sql: &dyn Sql, upload: &Upload, now: Millis) -> Result<LogEvent, Failure> {
         let (segment, limits) = (&upload.segment, self.settings.segments);
         let event = LogEvent::Rotated { segment: segment.number };
@@ -276,14 +275,13 @@ impl Object {
             stream.rotated_messages = segment.messages_through();
         }
         self.index.renew();
-        // In the same turn: the platform stores both changes or none.
+        // In the same turn, so that the platform stores both changes or neither.
         self.trim(sql, now)?;
-        // What was trimmed is deleted next, and the alarm is set after that.
+        // Trimmed segments are deleted next, and the alarm is set after that.
         self.alarm.forgo();
         Ok(event)
     }
 
-    /// Objects are no longer in the bucket.
     fn has_deleted(
         &mut self,
         sql: &dyn Sql,
@@ -296,27 +294,27 @@ impl Object {
         Ok(LogEvent::Collected { through_segment })
     }
 
-    /// When it is now, if what happens is to be noted for the index.
+    /// The current time, if there is a segment index to note changes for.
     fn noted_at(&self, now: Millis) -> Option<Millis> {
         self.settings.has_index.then_some(now)
     }
 
-    /// The registry was told of the stream's lives.
+    /// Handles the registry's answer to a report.
     fn has_reported(&mut self, sql: &dyn Sql, report: &Report, outcome: &Outcome, now: Millis) {
         if *outcome == Outcome::Answered(Answered::Recorded) {
             let change = Change::Report { through: report.through, registries: self.settings.registries };
             let done = self.commit(sql, &change).map(|()| LogEvent::Reported);
-            return self.goes_on(Lane::Registry, done, now + RETRY, sql, now);
+            return self.go_on(Lane::Registry, done, now + RETRY, sql, now);
         }
         let failure = report.failure(&format!("{outcome:?}"));
-        self.has_failed(Lane::Registry, failure, report.again_at(now), sql, now);
+        self.fail_lane(Lane::Registry, failure, report.again_at(now), sql, now);
     }
 
-    /// A source was told that it is no longer needed. One that does not answer holds up no other.
-    fn has_asked(&mut self, sql: &dyn Sql, link: &Link, outcome: &Outcome, now: Millis) {
+    /// Handles a source's answer to a release. A source that does not answer does not delay the others.
+    fn released(&mut self, sql: &dyn Sql, link: &Link, outcome: &Outcome, now: Millis) {
         if *outcome == Outcome::Answered(Answered::Released) {
             let forgone = self.commit(sql, &Change::Forgo { link: &link.id });
-            return self.goes_on(Lane::Links, forgone.map(|()| LogEvent::Released), now + RETRY, sql, now);
+            return self.go_on(Lane::Links, forgone.map(|()| LogEvent::Released), now + RETRY, sql, now);
         }
         if self.links.failed(link) {
             let failure = Failure::new("release source", format_args!("{outcome:?}"));
@@ -325,7 +323,7 @@ impl Object {
         self.lanes.next(Lane::Links);
     }
 
-    fn goes_on(
+    fn go_on(
         &mut self,
         lane: Lane,
         done: Result<LogEvent, Failure>,
@@ -338,28 +336,28 @@ impl Object {
                 self.lanes.log(event);
                 self.lanes.next(lane);
             }
-            Err(failure) => self.has_failed(lane, failure, again_at, sql, now),
+            Err(failure) => self.fail_lane(lane, failure, again_at, sql, now),
         }
     }
 
-    fn has_failed(&mut self, lane: Lane, failure: Failure, again_at: Millis, sql: &dyn Sql, now: Millis) {
+    fn fail_lane(&mut self, lane: Lane, failure: Failure, again_at: Millis, sql: &dyn Sql, now: Millis) {
         self.lanes.log(LogEvent::Failed(failure));
-        self.rests(lane, again_at, sql, now);
+        self.back_off(lane, again_at, sql, now);
     }
 
-    /// There is nothing more to do in a lane.
-    fn is_done(&mut self, lane: Lane, sql: &dyn Sql, now: Millis) {
+    /// Handles a lane that has run out of work.
+    fn finish_lane(&mut self, lane: Lane, sql: &dyn Sql, now: Millis) {
         if lane == Lane::Links && self.links.take_failed() {
-            return self.rests(lane, now + RETRY, sql, now);
+            return self.back_off(lane, now + RETRY, sql, now);
         }
         self.lanes.over(lane);
         if lane == Lane::Bucket {
-            // What it did may have made another time the next one, such as that of a segment to be dropped.
+            // A rotation can change when retention next drops a segment.
             self.rearm(sql, now);
         }
     }
 
-    fn rests(&mut self, lane: Lane, until: Millis, sql: &dyn Sql, now: Millis) {
+    fn back_off(&mut self, lane: Lane, until: Millis, sql: &dyn Sql, now: Millis) {
         self.lanes.over(lane);
         match lane {
             Lane::Registry => self.reports.rest_until(until),
@@ -370,7 +368,7 @@ impl Object {
         self.rearm(sql, now);
     }
 
-    /// Once all has been done that the alarm rang for, or that took too long, it is set for what comes next.
+    /// Sets the alarm for the next work, once the work of the last alarm is complete or took too long.
     fn end_ringing(&mut self, sql: &dyn Sql, now: Millis) {
         let Some(since) = self.lanes.rings_since else { return };
         let is_done = || self.lanes.are_all_idle() && !self.lanes.awaits_turn && !self.is_any_due(now);
@@ -380,7 +378,7 @@ impl Object {
         }
     }
 
-    /// Sees to it that whatever is left to happen by itself has an alarm.
+    /// Sets the alarm for the next background work.
     fn rearm(&mut self, sql: &dyn Sql, now: Millis) {
         if self.lanes.rings_since.is_some() {
             return;

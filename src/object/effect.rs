@@ -1,4 +1,4 @@
-//! What the driver (`driver.rs`) has a shell do, and how that ended.
+//! The effects that the driver (`driver.rs`) requests from a shell, and their outcomes.
 
 use super::reports::{Report, ToReport};
 use super::rotation::{Collection, Upload};
@@ -9,28 +9,28 @@ use crate::protocol::fork::Release;
 use crate::storage::Failure;
 use crate::storage::forks::Link;
 
-/// Something to be done outside of the object.
+/// Work outside the object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// Set the alarm, at once and in this turn: so it is stored together with what the turn has committed.
+    /// Set the alarm at once in this turn, so that it is stored together with the turn's commits.
     SetAlarm(Millis),
-    /// Come back in a later turn, when the requests that wait now have been answered.
+    /// Continue in a later turn, after the requests that wait now are answered.
     NextTurn,
-    /// Put an object into the bucket.
+    /// Upload an object to the bucket.
     Put(Upload),
-    /// Delete objects of the bucket, whether or not they are there.
+    /// Delete objects from the bucket. A missing object is no failure.
     Delete(Collection),
-    /// Have the segment index carry out all statements, or none.
+    /// Run all statements in the segment index, or none.
     Index(Delivery),
     Call(Calling),
-    /// Log it, at once.
+    /// Log the event at once.
     Log(LogEvent),
 }
 
-/// A call that nobody waits for.
+/// A call whose answer no request waits for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Calling {
-    /// The path of the one who is called.
+    /// The path of the stream to call.
     pub to: String,
     pub call: Call,
     pub about: About,
@@ -47,32 +47,32 @@ impl Calling {
     }
 }
 
-/// What a call is for.
+/// The purpose of a call.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum About {
-    /// A registry is told of the stream's lives.
+    /// Report the stream's incarnations to the registry.
     Report(Report),
-    /// A source is told that a fork no longer needs it.
+    /// Notify a source that a fork no longer needs it.
     Release(Link),
 }
 
-/// How an effect ended.
+/// The outcome of an effect.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Outcome {
     Done,
-    /// It was a call.
+    /// The effect was a call.
     Answered(Answered),
-    /// It failed, or nobody knows what became of it.
+    /// The effect failed, or its outcome is unknown.
     Failed(Failure),
 }
 
-/// Something that happened in an object's own time.
+/// An event in the background that is logged.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LogEvent {
     Failed(Failure),
-    /// The stream had expired, and is gone.
+    /// The stream has expired and was ended.
     Reclaimed,
-    /// The alarm was set for what comes next.
+    /// The alarm was set for the next work.
     Rearmed,
     Rotated {
         segment: u64,
@@ -86,7 +86,7 @@ pub enum LogEvent {
 }
 
 impl Outcome {
-    /// Whether it was done, where there is no more to know.
+    /// Whether the effect succeeded, for effects without an answer.
     pub(super) fn result(&self) -> Result<(), Failure> {
         match self {
             Outcome::Done | Outcome::Answered(_) => Ok(()),

@@ -1,4 +1,5 @@
-//! Where a fork leaves its source (PROTOCOL.md 4.2): segments end where they end, and a sub-offset leads across them.
+//! Finds the offset at which a fork leaves its source (PROTOCOL.md 4.2). A sub-offset may lead across the
+//! ends of segments.
 
 use super::answer::Error;
 use crate::protocol::fork::Walked;
@@ -8,7 +9,7 @@ use crate::protocol::refusal::Refusal;
 use crate::storage::{Failure, Sql, messages, segments};
 use crate::stream::Stream;
 
-/// Where a stream's own segments end.
+/// Counts positions across a stream's own segments.
 pub(super) struct Ends<'e> {
     pub(super) sql: &'e dyn Sql,
     pub(super) stream: &'e Stream,
@@ -19,13 +20,13 @@ impl Ends<'_> {
         if segment < self.stream.hot_from {
             return segments::end_position(self.sql, segment);
         }
-        // One that is empty begins and ends at the same place.
+        // An empty segment ends where it begins.
         let begins = self.stream.segment_start(segment).position;
         Ok(messages::end_of(self.sql, segment)?.max(begins))
     }
 
-    /// Where a fork leaves that was asked for at an offset and so many messages or bytes further; `None` where only others
-    /// can count those.
+    /// The offset at which a fork leaves the stream: `sub_offset` messages or bytes after `anchor`. `None` if
+    /// only other streams can count those. Refuses offsets outside the stream.
     pub(super) fn leave(&self, anchor: Offset, sub_offset: u64) -> Result<Option<Offset>, Error> {
         let tail = self.stream.tail;
         let refused = |refusal| Err(Refusal::Fork(refusal).into());
@@ -38,7 +39,7 @@ impl Ends<'_> {
         if anchor < self.stream.own_start() {
             return Ok(None);
         }
-        // Of a closed stream that was trimmed as a whole only the tail is left, and no segment that it is in.
+        // A closed stream that was fully trimmed has a tail but no segment for it.
         if anchor < tail && anchor.position > self.end_of(anchor.segment)? {
             return refused(ForkRefusal::OffsetBeyond { tail });
         }

@@ -1,6 +1,6 @@
-//! Reads of what is not here: bytes of the bucket, and what a fork has inherited and its owner still has in its hot log. What
-//! to fetch is planned (`plan.rs`), fetched by whoever can wait, and put together here. Where that shows that other bytes are
-//! needed, the read is planned anew with what was learnt.
+//! Reads data that is not in this object: segments in the bucket, and inherited data in the hot log of its
+//! owner. A read is planned (`plan.rs`), its bytes are fetched asynchronously, and this module joins them. If
+//! they show that other bytes are needed, the read is planned again with what was learned.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -24,10 +24,10 @@ use crate::storage::segments::Shape;
 use crate::storage::{Failure, Sql};
 use crate::stream::Stream;
 
-/// A read that needs something from elsewhere.
+/// A read that needs bytes from elsewhere.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PendingRead {
-    /// What to fetch, in order.
+    /// The fetches, in order.
     pub fetches: Vec<Fetch>,
     pub(super) parts: Vec<Part>,
     pub(super) path: String,
@@ -36,17 +36,17 @@ pub struct PendingRead {
     pub(super) hot_from: u64,
     pub(super) tail: Offset,
     pub(super) bound: Bound,
-    /// The shapes of segments that were fetched for it.
+    /// The shapes of segments that were fetched for this read.
     pub(super) learnt: Shapes,
 }
 
-/// How much a read gives, about; other reads meanwhile may be given more or less.
+/// About how many bytes a read returns. Concurrent reads may have other bounds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Bound {
     pub(super) max_bytes: usize,
-    /// Whether it becomes events.
+    /// Whether the response is SSE.
     pub(super) events: bool,
-    /// Whether it is so low that all events fit: no lower one is tried then.
+    /// Whether the bound was lowered so that all events fit. It is lowered only once.
     pub(super) is_cut: bool,
 }
 
@@ -62,40 +62,36 @@ impl Bound {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fetch {
-    /// Bytes of an object of the bucket.
-    Object {
-        key: String,
-        /// Which of its bytes.
-        range: Range<u64>,
-    },
-    /// The end of an object of the bucket.
+    /// A range of an object in the bucket.
+    Object { key: String, range: Range<u64> },
+    /// The end of an object in the bucket.
     Ending { key: String },
-    /// What another stream still has in its hot log.
+    /// A range of another stream's hot log.
     Inherit { path: String, ask: Inherit },
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fetched {
-    /// The object is not there.
+    /// The object is not in the bucket.
     Missing,
     Bytes(Vec<u8>),
-    /// Bytes of its end, and how many it has.
+    /// The last bytes of an object, and the size of the object.
     Ending(Vec<u8>, u64),
-    /// Of a hot log.
+    /// A range of a hot log.
     Chunk(Chunk),
-    /// The same, but the bytes go to the reader without coming here, as [`PendingRead::passes_on`] allows; where to read on, as their
-    /// owner counts.
+    /// A range of a hot log whose bytes went to the reader directly, as [`PendingRead::passes_on`] allows.
+    /// The offset at which to continue, as the owner counts.
     Passed(Offset),
-    /// It has gone to the bucket: the first segment that has not.
+    /// The range is in the bucket by now. The number is the owner's first segment that is not.
     Rotated(u64),
-    /// Nobody could be asked. Whether that matters depends on what became of the stream meanwhile.
+    /// The fetch failed. The read fails only if the stream still needs the bytes.
     Failed(Failure),
-    /// Its owner has no room to send it.
+    /// The owner has no memory to send the range.
     Busy,
 }
 
 impl Fetched {
-    /// What an owner has answered.
+    /// Converts an owner's answer. Fails if it does not answer the call.
     pub fn of(Said { answered, bytes }: Said) -> Result<Fetched, Failure> {
         match answered {
             Answered::Inherited(next) => Ok(Fetched::Chunk(Chunk { body: bytes, next, marks: Vec::new() })),
@@ -111,50 +107,50 @@ impl Fetched {
             | Answered::Described(_)
             | Answered::Orphans(_)
             | Answered::Unknown => {
-                Err(Failure::new("read inherited part", "its owner answered something else"))
+                Err(Failure::new("read inherited part", "its owner's answer does not match the call"))
             }
         }
     }
 }
 
-/// What is read of what was fetched.
+/// The use of one fetch.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Part {
-    /// Messages of a segment.
+    /// Messages of a segment in the bucket.
     Segment(Segment),
-    /// Messages of an owner's hot log.
+    /// Messages in an owner's hot log.
     Hot { from: Offset, shift: u64, until: Offset },
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Segment {
-    /// As the reader counts.
+    /// The first offset, as the reader counts.
     pub(super) from: Offset,
-    /// How many segments the reader counts on from where its owner does.
+    /// How many segments the reader's offsets are ahead of the owner's.
     pub(super) shift: u64,
-    /// The position until which it is read.
+    /// The position at which the part ends.
     pub(super) until: u64,
-    /// Where to read on then.
+    /// The offset at which to continue after the part.
     pub(super) after: Offset,
     pub(super) shape: Rc<Shape>,
 }
 
-/// What came of a fetch.
+/// The result of the fetches.
 pub(super) enum Resumed {
     Chunk(Chunk),
-    /// What is needed for knowing which.
+    /// Shapes with which the read must be planned again.
     Learnt(Shapes),
-    /// An owner's segments before this one have gone to the bucket: of which stream.
+    /// The path of an owner that has rotated, and its first segment that is still hot.
     Rotated(String, u64),
 }
 
 impl PendingRead {
-    /// How many bytes come, about.
+    /// About how many bytes the fetches return together.
     pub fn bytes(&self) -> u64 {
         let bytes = |fetch: &Fetch| match fetch {
             Fetch::Object { range, .. } => range.end - range.start,
             Fetch::Ending { .. } => ENDING_BYTES,
-            // Each may give all of it, but together they give one chunk.
+            // Each may return a whole chunk, but together they return one.
             Fetch::Inherit { .. } => 0,
         };
         let inherits = self.fetches.iter().any(|fetch| matches!(fetch, Fetch::Inherit { .. }));
@@ -162,21 +158,23 @@ impl PendingRead {
         self.fetches.iter().map(bytes).sum::<u64>() + inherited
     }
 
-    /// Whether what an owner gave up to there, as it counts, is all of the answer: then nobody has to look at it.
+    /// Whether an owner's bytes up to `next`, as the owner counts, are the whole response. If so, they can go
+    /// to the reader directly.
     pub fn passes_on(&self, next: Offset, mode: ReadMode) -> bool {
         let [Part::Hot { shift, until, .. }] = &self.parts[..] else { return false };
         let next = next.shifted(*shift);
         mode != ReadMode::Sse && (next < *until || next == self.tail)
     }
 
-    /// Whether those bytes are an answer's: a read that begins elsewhere by now has others.
+    /// Whether the fetched bytes are the body of `answer`. A read that was started again at another offset
+    /// has other bytes.
     pub fn has_bytes_of(&self, next: Offset, answer: &Reply) -> bool {
         let [Part::Hot { shift, .. }] = &self.parts[..] else { return false };
         let next = next.shifted(*shift).to_string();
         answer.has_bytes() && answer.header(header::STREAM_NEXT_OFFSET) == Some(&next)
     }
 
-    /// When the last message of the segment was written that the read begins in, if it is the stream's own.
+    /// When the last message of the first segment was written, if the stream owns that segment.
     pub(super) fn oldest_written_at(&self) -> Option<Millis> {
         match self.parts.first() {
             Some(Part::Segment(segment)) => segment.shape.written_at,
@@ -184,21 +182,21 @@ impl PendingRead {
         }
     }
 
-    /// Whether what was to come from the hot log is in the bucket by now. Ending there would be right, but whoever reads
-    /// what there is with one request would miss it.
+    /// Whether the rest of the chunk has moved from the hot log to the bucket. The chunk may end there, but a
+    /// client that reads the stream with one request would miss the rest.
     pub(super) fn is_overtaken(&self, chunk: &Chunk, stream: &Stream, settings: Settings) -> bool {
         (self.hot_from..stream.hot_from).contains(&chunk.next.segment)
             && chunk.next < stream.tail
             && chunk.body.len() < settings.chunk_max_bytes
     }
 
-    /// Takes what was fetched apart, and reads on in the hot log if there is room.
+    /// Joins the fetched parts, and continues in the hot log if there is room. Fails if a fetch failed.
     pub(super) fn resume(
         &self,
         sql: &dyn Sql,
         stream: &Stream,
         fetched: &[Fetched],
-        of_late: &mut Shapes,
+        recent: &mut Shapes,
         settings: Settings,
     ) -> Result<Resumed, Failure> {
         for fetched in fetched {
@@ -210,20 +208,20 @@ impl PendingRead {
         for (fetch, fetched) in self.fetches.iter().zip(fetched) {
             let Fetch::Ending { key } = fetch else { continue };
             let shape = Rc::new(shape_of(fetched).map_err(|failure| named(key, &failure))?);
-            of_late.keep(key, &shape);
+            recent.keep(key, &shape);
             learnt.add(key, shape);
         }
-        // Only indexes were fetched: the caller plans the read again with them.
+        // Only indexes were fetched, so the caller plans the read again with them.
         if self.parts.is_empty() {
             return Ok(Resumed::Learnt(learnt));
         }
         for (fetch, fetched) in self.fetches.iter().zip(fetched) {
             if let (Fetch::Inherit { path, ask }, Fetched::Rotated(hot_from)) = (fetch, fetched) {
-                // An answer that teaches nothing would have the read planned the same way again, without an end.
+                // The segment was not rotated, so the same plan would follow again, without end.
                 if *hot_from <= ask.from.segment {
                     return Err(Failure::new(
                         "read inherited part",
-                        format_args!("{path} has not rotated it"),
+                        format_args!("{path} has not rotated the segment"),
                     ));
                 }
                 return Ok(Resumed::Rotated(path.clone(), *hot_from));
@@ -243,27 +241,31 @@ impl PendingRead {
         let room = |chunk: &Chunk| settings.chunk_max_bytes.saturating_sub(chunk.body.len());
         let mut whole = Chunk::empty(self.start);
         for ((part, fetch), fetched) in self.parts.iter().zip(&self.fetches).zip(fetched) {
-            // The part before this one gave less than was planned: what follows would leave a gap.
+            // The previous part returned less than planned, so this one would leave a gap.
             if part.from() != whole.next || room(&whole) == 0 {
                 return Ok(whole);
             }
-            // The bytes never come here. It is the only part (`passes_on`), so the chunk is empty and only says where it ends.
+            // The bytes went to the reader directly. This is the only part (`passes_on`), so the chunk is
+            // empty and says only where it ends.
             if let (Part::Hot { shift, .. }, Fetched::Passed(next)) = (part, fetched) {
                 return Ok(Chunk { next: next.shifted(*shift), ..whole });
             }
             let chunk = part.chunk(format, fetch, fetched, room(&whole))?;
             if chunk.next == part.from() {
-                // Too large for what is left of this answer; alone it would have come.
+                // The message is too large for the rest of this response. A response of its own would include
+                // it.
                 let stands_still = whole.next == self.start;
-                let less = || Failure::new("read inherited part", "its owner holds less than it was");
+                let less =
+                    || Failure::new("read inherited part", "its owner has less data than was inherited");
                 return if stands_still { Err(less()) } else { Ok(whole) };
             }
             if !join(format, &mut whole, chunk, settings.chunk_max_bytes) {
                 return Ok(whole);
             }
         }
-        // What the stream has in SQLite is read last, and as it is now: it may have grown while the read waited. A segment that has
-        // rotated meanwhile is not there any more, so the answer ends before it.
+        // The object's own hot log is read last and in its current state, because it may have grown during
+        // the fetches. A segment that was rotated meanwhile is no longer there, so the response ends before
+        // it.
         let is_own = whole.next >= stream.own_start() && whole.next.segment >= stream.hot_from;
         if is_own && whole.next < stream.tail && room(&whole) > 0 {
             let chunk = messages::read(sql, format, whole.next, stream.tail, room(&whole))?;
@@ -298,7 +300,7 @@ impl Part {
                 Ok(Chunk { body: body.clone(), next: next.shifted(*shift), marks })
             }
             (Part::Segment(_) | Part::Hot { .. }, _, _) => {
-                Err(Failure::new("use fetched bytes", format_args!("{fetched:?} came for {fetch:?}")))
+                Err(Failure::new("use fetched bytes", format_args!("{fetched:?} does not answer {fetch:?}")))
             }
         }
     }
@@ -324,7 +326,7 @@ impl Segment {
         let index = &self.shape.index;
         let mut chunk = index.read(format, self.from, self.until, range.start, fetched, max_bytes)?;
         if chunk.next == self.from {
-            return Err(Failure::new("read segment", "it holds less than its row says"));
+            return Err(Failure::new("read segment", "it has less data than its row says"));
         }
         if chunk.next.position >= self.until {
             chunk.next = self.after;
@@ -333,7 +335,7 @@ impl Segment {
     }
 }
 
-/// What the end of an object says of it.
+/// Decodes the end of an object. Fails if the object is missing or damaged.
 fn shape_of(fetched: &Fetched) -> Result<Shape, Failure> {
     let Fetched::Ending(ending, object_bytes) = fetched else {
         return Err(Failure::new("read segment", "it is not in the bucket"));

@@ -1,5 +1,6 @@
-//! Forks (PROTOCOL.md 4.2): the two ends of what holds a source for its fork. Every step is one transaction; between two of
-//! them anything may be lost, come late or come twice (ARCHITECTURE.md, "The life of a fork").
+//! Creates and releases forks (PROTOCOL.md 4.2): the fork's part and the source's. Each step is one
+//! transaction. Between two steps, any message may be lost, late or repeated (ARCHITECTURE.md, "The life of a
+//! fork").
 
 use super::answer::{Answer, Error};
 use super::ends::Ends;
@@ -29,9 +30,9 @@ use crate::stream::create::{Creating, fork};
 use crate::stream::fork::{Step, Way, owners_until};
 use crate::stream::{Life, Stream};
 
-/// What the object of a fork does.
+/// The part of a fork's object.
 impl Object {
-    /// Notes the link before anybody else knows of it. If this object dies, the alarm lets it go.
+    /// Stores the link before the source is called. If this object dies, the alarm releases the link.
     pub(super) fn intend<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -65,7 +66,7 @@ impl Object {
         Ok(Answer::Ask(Asking { path: source.to_owned(), call, link: link.id, way: None }))
     }
 
-    /// Whoever was asked has answered, or nobody knows what became of it.
+    /// Continues the creation with the answer of the stream that was called, or with the failure of the call.
     pub fn confirm<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -94,7 +95,7 @@ impl Object {
     ) -> Result<Answer, Error> {
         let Asking { link, way, .. } = asking;
         let asked = request.fork.as_ref().ok_or(Refusal::NotFound)?;
-        // It, or the network between, may only be unable to answer for now: so this is no verdict on the fork.
+        // The source or the network may be down for now, so the client may retry.
         let Ok(answered) = answered else { return Err(Refusal::SourceUnavailable.into()) };
         let way = match (way, answered) {
             (None, Answered::Referenced(Referenced::Granted(granted))) => Way::of(granted, asked.sub_offset),
@@ -110,7 +111,7 @@ impl Object {
                 return Err(Refusal::Fork(refusal).into());
             }
             (Some(_) | None, _) => {
-                return Err(Failure::new("create fork", "it was answered what was not asked").into());
+                return Err(Failure::new("create fork", "the answer does not match the call").into());
             }
         };
         let granted = match way.step().map_err(Refusal::Fork)? {
@@ -120,25 +121,25 @@ impl Object {
                 return Ok(Answer::Ask(Asking { path, call, link, way: Some(way) }));
             }
         };
-        // Somebody else may have been faster, and it may have expired since.
+        // Another request may have created the stream, and it may have expired since.
         let _there_or_not = self.stream(ports, now);
         match fork(self.load(ports.sql)?, request, &granted, now)? {
             Creating::Create(stream, content) => {
-                // That it is still noted says nothing: its source may be let go at this moment.
+                // A stored link is no proof: its release may be in progress.
                 if !self.links.is_asking(&link) {
-                    return Err(Failure::new("create fork", "its source was given up").into());
+                    return Err(Failure::new("create fork", "the call to its source was given up").into());
                 }
                 self.born(ports, path, request, stream, &content, now)
             }
             Creating::Exists => self.found(ports, request, now),
-            Creating::Fork(_) => Err(Failure::new("create fork", "its source has granted it").into()),
+            Creating::Fork(_) => Err(Failure::new("create fork", "its source was already granted").into()),
         }
     }
 }
 
-/// What the object of a source does.
+/// The part of a source's object.
 impl Object {
-    /// A fork asks to hold this stream.
+    /// Lets a fork reference this stream, or refuses it.
     pub(super) fn refer<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -165,7 +166,7 @@ impl Object {
     ) -> Result<Inheritance, Error> {
         let Reference { link, valid_until, .. } = asked;
         if now > *valid_until || forks::hold(ports.sql, link)? == Hold::Released {
-            return Err(Failure::new("grant fork", "it was asked for too long ago").into());
+            return Err(Failure::new("grant fork", "the request has expired").into());
         }
         let stream = self.stream(ports, now)?;
         if let Some(content_type) = &asked.content_type
@@ -193,7 +194,7 @@ impl Object {
         Ok(granted)
     }
 
-    /// A fork lets this stream go, perhaps not for the first time. Without forks, one that was deleted ends.
+    /// Removes a fork's reference, which may have been removed before. A deleted stream without forks ends.
     pub(super) fn release<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -202,7 +203,7 @@ impl Object {
     ) -> Result<(), Failure> {
         let (link, valid_until) = (release.link.as_str(), release.valid_until);
         let is_gone = matches!(self.load(ports.sql)?, Life::Gone(_));
-        // What is let go before it was asked for must not be granted when that comes.
+        // The fork's request may arrive after its release, and must then be refused.
         let released = Released { link, remember_until: (now <= valid_until).then_some(valid_until), now };
         if is_gone && !forks::is_held(ports.sql, link)? {
             return self.end_now(ports, Some(released), now);
@@ -211,7 +212,7 @@ impl Object {
         if knows || released.remember_until.is_some() {
             self.commit(ports.sql, &Change::Release(released))?;
         }
-        // What was kept for the fork in the bucket may be kept for nobody now.
+        // Segments in the bucket may have been retained only for this fork.
         self.rotation.has_garbage();
         let life = self.state.life();
         if self.rotation.alarm_at(life, self.settings.segments, now).is_some() {
@@ -220,7 +221,7 @@ impl Object {
         Ok(())
     }
 
-    /// What a fork has inherited and is still in the hot log.
+    /// Reads a range for a fork that inherited it, if it is still in the hot log.
     pub(super) fn inherited<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -230,7 +231,7 @@ impl Object {
         if ask.from.segment < stream.hot_from {
             return Ok(Answered::Rotated(stream.hot_from).into());
         }
-        // Offsets that nobody gave lead beyond a segment's end; what is not there was not inherited.
+        // A made-up offset may lie beyond its segment's end. Only existing data was inherited.
         let until = if ask.until.segment == stream.tail.segment {
             ask.until.min(stream.tail)
         } else {
@@ -246,12 +247,12 @@ impl Object {
         if !ask.events {
             return Ok(Said { answered: Answered::Inherited(next), bytes: body });
         }
-        // Fewer than there are marks: they go into a header.
+        // Only the beginnings of events are sent: they go into a header, and are fewer than the marks.
         let begins = Events::of(format, &body, &marks).begins().to_vec();
         Ok(Said { answered: Answered::InheritedEvents(InheritedEvents { next, begins }), bytes: body })
     }
 
-    /// Where so many messages or bytes lead, for a fork that is to leave there.
+    /// Counts messages or bytes from an offset, for a fork that leaves this stream's data there.
     pub(super) fn walk<S: Sockets>(&mut self, ports: &Ports<'_, S>, ask: &Walk) -> Result<Answered, Failure> {
         let stream = self.owned(ports, ask.incarnation)?;
         let ends = Ends { sql: ports.sql, stream };
@@ -264,7 +265,8 @@ impl Object {
 
     fn owned<S: Sockets>(&mut self, ports: &Ports<'_, S>, incarnation: u64) -> Result<&Stream, Failure> {
         let stream = self.load(ports.sql)?.stored().filter(|stream| stream.incarnation == incarnation);
-        let gone = || Failure::new("read inherited part", format_args!("life {incarnation} has ended"));
+        let gone =
+            || Failure::new("read inherited part", format_args!("incarnation {incarnation} has ended"));
         stream.ok_or_else(gone)
     }
 }

@@ -1,12 +1,12 @@
-//! What is under way outside of an object: one thing in each lane at most. This outlives the object's memory of its stream,
-//! because what is under way does so, too.
+//! Tracks the effects in flight: at most one in each lane. Lanes outlive the object's memory of its stream,
+//! because effects do.
 
 use std::collections::VecDeque;
 
 use super::effect::LogEvent;
 use crate::protocol::Millis;
 
-/// One kind of work.
+/// One kind of background work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Lane {
     Registry,
@@ -21,7 +21,7 @@ pub(super) const LANES: [Lane; 4] = [Lane::Registry, Lane::Bucket, Lane::Index, 
 enum LaneStep {
     #[default]
     Idle,
-    /// The next thing is to begin now.
+    /// The next effect must start now.
     Next,
     UnderWay,
 }
@@ -29,13 +29,13 @@ enum LaneStep {
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     steps: [LaneStep; LANES.len()],
-    /// A later turn has been asked for.
+    /// A later turn was requested.
     pub(super) awaits_turn: bool,
-    /// When the alarm has rung, if not everything has been done that it rang for.
+    /// When the alarm rang, while its work is incomplete.
     pub(super) rings_since: Option<Millis>,
-    /// The alarm was wanted by the driver, and not by a request.
+    /// The driver requested the alarm, not a request.
     pub(super) has_rearmed: bool,
-    /// What the shell has yet to log.
+    /// Events that the shell has not logged.
     log: VecDeque<LogEvent>,
 }
 
@@ -44,7 +44,7 @@ impl Lanes {
         self.steps[lane as usize] == LaneStep::Idle
     }
 
-    /// The first lane in which something is to begin now; it is under way then, unless it is said to be [`Lanes::over`].
+    /// Takes the first lane whose next effect must start. The lane counts as busy until [`Lanes::over`].
     pub(super) fn begin(&mut self) -> Option<Lane> {
         let lane = LANES.into_iter().find(|lane| self.steps[*lane as usize] == LaneStep::Next)?;
         self.steps[lane as usize] = LaneStep::UnderWay;

@@ -1,4 +1,5 @@
-//! A fork's links to its sources, in memory: which sources are being asked, which have refused, and which are to be released.
+//! Tracks a fork's links to its sources in memory: links whose source is being called, refused links, and
+//! links to release.
 
 use super::pending::Pending;
 use crate::protocol::Millis;
@@ -8,42 +9,42 @@ use crate::storage::forks::{self, Link};
 use crate::storage::{Failure, Sql};
 use crate::stream::fork::Way;
 
-/// How many creations of one fork may wait for their source at the same time.
+/// The most concurrent creations of one fork.
 pub const FORKS_ASKED_MAX: usize = 16;
 
-/// How many links are kept whose sources have refused them.
+/// The most refused links in memory.
 pub const REFUSED_KEPT_MAX: usize = 16;
 
-/// Somebody to be asked about a fork that is to be created; then `Object::confirm`.
+/// A call to another stream about a fork to be created. `Object::confirm` continues with the answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Asking {
     pub path: String,
-    /// What; `Object::answer` answers.
+    /// The call, which `Object::answer` answers.
     pub call: Call,
     pub(super) link: String,
-    /// What the source has granted, once it has, and how far it is from there.
+    /// What the source has granted, and the rest of the way from there.
     pub(super) way: Option<Way>,
 }
 
 #[derive(Debug)]
 pub(super) struct ForkLinks {
     pending: Pending,
-    /// Those whose sources are being asked.
+    /// Links whose sources are being called.
     asking: Vec<Link>,
-    /// Those that their sources have refused but might still grant.
+    /// Links that their sources refused but might still grant.
     refused: Vec<Link>,
-    /// The link of this run that could not be released; those before it were, or could not be either.
+    /// The last link whose release failed in this run. Every link before it was tried.
     failed: Option<String>,
 }
 
 impl ForkLinks {
-    /// Until the stream's row is read, there are none.
+    /// The state before the stream's row is read.
     pub(super) fn unknown() -> ForkLinks {
         let pending = Pending::Nothing;
         ForkLinks { pending, asking: Vec::new(), refused: Vec::new(), failed: None }
     }
 
-    /// The same after memory was lost. What is being asked is so all the same, and what rests goes on resting.
+    /// The state after memory is lost. Calls in flight continue, and so does a backoff.
     pub(super) fn forgotten(&mut self) -> ForkLinks {
         let pending = match self.pending {
             Pending::Maybe | Pending::Nothing => Pending::Nothing,
@@ -53,7 +54,7 @@ impl ForkLinks {
         ForkLinks { pending, asking, refused: Vec::new(), failed }
     }
 
-    /// The stream's row was read, and says whether there are any.
+    /// Applies what the stream's row says about links.
     pub(super) fn loaded(&mut self, has_links: bool) {
         if has_links {
             self.pending.renew();
@@ -64,13 +65,14 @@ impl ForkLinks {
         self.pending.may_begin(now)
     }
 
-    /// When the alarm has to ring for them: whoever asks may die, and what was refused is released later.
+    /// When the alarm must ring for links. The object may die during a call, and refused links are released
+    /// later.
     pub(super) fn alarm_at(&self, now: Millis) -> Option<Millis> {
         let is_idle = self.pending == Pending::Nothing && self.asking.is_empty() && self.refused.is_empty();
         (!is_idle).then(|| self.pending.alarm_at(now))
     }
 
-    /// Some may have to be released that were not to be before.
+    /// There may be new links to release.
     pub(super) fn renew(&mut self) {
         self.pending.renew();
     }
@@ -87,14 +89,15 @@ impl ForkLinks {
         self.asking.iter().any(|asked| asked.id == link)
     }
 
-    /// Its source was asked. Unless it has become the stream's own, it is to be released.
+    /// A call to a source has ended. Its link is released unless it became the stream's own.
     pub(super) fn asked(&mut self, link: &str) {
         self.asking.retain(|asked| asked.id != link);
         self.pending.renew();
     }
 
-    /// Should the same question arrive once more, it may be granted: so the link stays until nothing grants it any more, and
-    /// its source has nothing to remember then. Where there are too many, the oldest is released at once.
+    /// A repeated request might still be granted, so the link stays until no source grants it any more. Then
+    /// the source need not remember the release. Beyond [`REFUSED_KEPT_MAX`], the oldest link is released at
+    /// once.
     pub(super) fn keep_refused(&mut self, link: &str) {
         let Some(refused) = self.asking.iter().find(|asked| asked.id == link) else { return };
         if self.refused.len() == REFUSED_KEPT_MAX {
@@ -103,8 +106,8 @@ impl ForkLinks {
         self.refused.push(refused.clone());
     }
 
-    /// Whoever waited for an answer so long may be gone: an answer that comes after all is none. What was refused is granted
-    /// by nobody any more, and released like all else; the alarm rings for it.
+    /// Gives up calls that have waited too long: their client may be gone, and a later answer is ignored.
+    /// Refused links that can no longer be granted are released too, when the alarm rings.
     pub(super) fn give_up(&mut self, now: Millis) {
         let count = self.asking.len() + self.refused.len();
         self.asking.retain(|asked| now < asked.valid_until + REFERENCE_VALID);
@@ -114,8 +117,8 @@ impl ForkLinks {
         }
     }
 
-    /// The next link to release, of all but the stream's own. One that cannot be released holds up no other, but this run ends
-    /// in a rest.
+    /// The next link to release, other than the stream's own. A link that cannot be released does not delay
+    /// others, but the run ends with a backoff.
     pub(super) fn next(&mut self, sql: &dyn Sql, own: &str) -> Result<Option<Link>, Failure> {
         let mut after = self.failed.clone().unwrap_or_default();
         while let Some(link) = forks::next_link(sql, own, &after)? {
@@ -130,12 +133,12 @@ impl ForkLinks {
         Ok(None)
     }
 
-    /// One could not be released; whether it is the first of this run.
+    /// Records that a link could not be released. Returns whether it is the first of this run.
     pub(super) fn failed(&mut self, link: &Link) -> bool {
         self.failed.replace(link.id.clone()).is_none()
     }
 
-    /// The run is over; whether one of them could not be released.
+    /// Ends the run. Returns whether a release failed.
     pub(super) fn take_failed(&mut self) -> bool {
         self.failed.take().is_some()
     }

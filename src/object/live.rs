@@ -1,8 +1,8 @@
-//! Live readers: the sockets behind SSE responses and long-polls, and what they are told.
+//! Notifies live readers over the sockets behind SSE responses and long-polls.
 //!
-//! A reader's snapshot and its registration are one synchronous step, and everybody who is registered has been
-//! told the same. Frames carry the offsets they lead from and to; the edge holds these against what it has
-//! passed on, so that even after a crash no reader sees a gap or a duplicate.
+//! A reader's snapshot and its registration are one synchronous step, and all registered readers have
+//! received the same data. A frame names the offsets between which it leads. The Worker compares them with
+//! what it has sent, so no reader sees a gap or a duplicate, even after a crash.
 
 use super::ports::Ports;
 use super::response_head::{Seen, policy};
@@ -19,47 +19,47 @@ use crate::storage::chunk::Chunk;
 use crate::storage::messages;
 use crate::stream::Stream;
 
-/// How many live readers a stream holds; the platform allows 32,768 sockets an object.
+/// The most live readers of a stream. The platform allows 32,768 sockets per object.
 pub const LIVE_READERS_MAX: usize = 30_000;
-/// The most bytes that are pushed in one frame; readers fetch what is larger.
+/// The largest frame, in bytes. Readers fetch larger data themselves.
 pub const FRAME_MAX_BYTES: usize = 1 << 20;
 
-/// The most bytes that are pushed to all readers together; they wait in memory until the edge has taken them.
+/// The most bytes pushed to all readers together. They are in memory until the Worker has received them.
 pub const FAN_OUT_MAX_BYTES: usize = 64 << 20;
-/// How many frames of one announcement are kept, each of at most [`FRAME_MAX_BYTES`].
+/// The most distinct frames in memory per announcement. Each has at most [`FRAME_MAX_BYTES`].
 pub const FRAMES_KEPT_MAX: usize = 16;
 
-/// The port to the object's sockets: hibernatable WebSockets, and on the host a list.
+/// The port to the object's sockets: hibernatable WebSockets on the platform, a list on the host.
 pub trait Sockets {
     type Socket;
-    /// A frame that many sockets can be sent.
+    /// A frame that can be sent to many sockets.
     type Frame;
 
     fn count(&self) -> usize;
-    /// Those of a channel that are open.
+    /// The open sockets of a channel.
     fn connected(&self, channel: Channel) -> Vec<Self::Socket>;
-    /// What the socket was accepted with.
+    /// The attachment with which the socket was accepted.
     fn attachment(&self, socket: &Self::Socket) -> Attachment;
-    /// Makes a frame, once for all who get it.
+    /// Makes a frame once for all its receivers.
     fn frame(&self, bytes: &[u8]) -> Self::Frame;
-    /// Sends without waiting; a socket that is gone is no failure.
+    /// Sends without waiting. A closed socket is no failure.
     fn send(&self, socket: &Self::Socket, frame: &Self::Frame);
     fn close(&self, socket: &Self::Socket, code: u16);
 }
 
-/// A live reader that is to be registered.
+/// A live reader to be registered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Park {
     pub channel: Channel,
-    /// What must be known when it is told something.
+    /// What the object must know when it notifies the reader.
     pub attachment: Attachment,
-    /// The head of the SSE response, or the whole answer of a long-poll for which nothing comes.
+    /// The head of the SSE response, or the complete response of a long-poll that times out.
     pub head: Reply,
-    /// What it gets at once.
+    /// Data that is sent at once.
     pub first_frame: Option<Vec<u8>>,
 }
 
-/// How far the live readers that are connected have been told; `None` before the stream is loaded, and once it has ended.
+/// How far all connected live readers have been notified; `None` while there is no live stream in memory.
 #[derive(Debug, Default)]
 pub(super) struct LiveReaders {
     announced: Option<Announced>,
@@ -83,9 +83,9 @@ impl Announced {
 }
 
 impl LiveReaders {
-    /// There is nobody whom this is news to: the stream is new, or it was loaded, and then whoever is connected was told before
-    /// the object went to sleep. Where that is not so (it died between commit and announcement), the edge sees the gap in the
-    /// next frame and asks again.
+    /// Marks everything as announced. A new stream has no readers. After a load, readers were notified before
+    /// the object went to sleep. If the object died between commit and announcement, the Worker sees the gap
+    /// in the next frame and requests the missing data.
     pub(super) fn know_all_of(&mut self, stream: &Stream) {
         self.announced = Some(Announced::all_of(stream));
     }
@@ -98,7 +98,7 @@ impl LiveReaders {
         self.announced != Some(Announced::all_of(stream))
     }
 
-    /// Tells all live readers what they have not been told yet.
+    /// Sends new data to all live readers. Fails if the hot log cannot be read.
     pub(super) fn announce<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -107,16 +107,16 @@ impl LiveReaders {
         now: Millis,
     ) -> Result<(), Failure> {
         let news = Announced::all_of(stream);
-        let Some(told) = self.announced.replace(news) else { return Ok(()) };
+        let Some(announced) = self.announced.replace(news) else { return Ok(()) };
         let reader_count = ports.sockets.count();
-        if told == news || reader_count == 0 {
+        if announced == news || reader_count == 0 {
             return Ok(());
         }
-        let start = told.through;
+        let start = announced.through;
         let sockets = ports.sockets;
         if start.segment < stream.hot_from {
-            // What they have not been told is in the bucket already.
-            send_away(sockets, stream.incarnation);
+            // The new data is already in the bucket.
+            close_to_catch_up(sockets, stream.incarnation);
             return Ok(());
         }
         let chunk = if start < stream.tail {
@@ -124,21 +124,21 @@ impl LiveReaders {
         } else {
             Ok(Chunk::empty(start))
         };
-        // What could not be read, they ask for themselves.
-        let chunk = chunk.inspect_err(|_| send_away(sockets, stream.incarnation))?;
-        let telling = Telling { sockets, stream, guarded, start, chunk, now };
-        if telling.is_pushed(reader_count) {
-            telling.tell_bridges();
-            telling.tell_waiters();
+        // The data could not be read, so the readers request it themselves.
+        let chunk = chunk.inspect_err(|_| close_to_catch_up(sockets, stream.incarnation))?;
+        let announcement = Announcement { sockets, stream, guarded, start, chunk, now };
+        if announcement.is_pushed(reader_count) {
+            announcement.notify_bridges();
+            announcement.notify_waiters();
         } else {
-            send_away(sockets, stream.incarnation);
+            close_to_catch_up(sockets, stream.incarnation);
         }
         Ok(())
     }
 }
 
-/// Has all live readers of a stream ask for what is new.
-pub(super) fn send_away<S: Sockets>(sockets: &S, incarnation: u64) {
+/// Closes all live readers' sockets so that the Worker requests the new data.
+pub(super) fn close_to_catch_up<S: Sockets>(sockets: &S, incarnation: u64) {
     for kind in [BridgeKind::Sse, BridgeKind::SseAhead, BridgeKind::LongPoll] {
         for socket in sockets.connected(Channel { kind, incarnation }) {
             sockets.close(&socket, CLOSE_CATCH_UP);
@@ -146,7 +146,7 @@ pub(super) fn send_away<S: Sockets>(sockets: &S, incarnation: u64) {
     }
 }
 
-/// Ends all live readers of a life that is over.
+/// Ends all live readers of an incarnation that has ended.
 pub(super) fn dismiss<S: Sockets>(sockets: &S, audience: Audience, refusal: &Refusal, stream: &Stream) {
     let Stream { incarnation, tail, .. } = *stream;
     for kind in [BridgeKind::Sse, BridgeKind::SseAhead] {
@@ -169,7 +169,7 @@ pub(super) fn dismiss<S: Sockets>(sockets: &S, audience: Audience, refusal: &Ref
     }
 }
 
-struct Telling<'t, S> {
+struct Announcement<'t, S> {
     sockets: &'t S,
     stream: &'t Stream,
     guarded: bool,
@@ -178,12 +178,12 @@ struct Telling<'t, S> {
     now: Millis,
 }
 
-impl<S: Sockets> Telling<'_, S> {
+impl<S: Sockets> Announcement<'_, S> {
     fn channel(&self, kind: BridgeKind) -> Channel {
         Channel { kind, incarnation: self.stream.incarnation }
     }
 
-    /// Whether the news are pushed; readers fetch at their own speed what is too large for that.
+    /// Whether the data is pushed. Readers fetch larger data at their own speed.
     fn is_pushed(&self, reader_count: usize) -> bool {
         let frame_bytes = self.events().bytes_at_most();
         self.chunk.next == self.stream.tail
@@ -195,31 +195,31 @@ impl<S: Sockets> Telling<'_, S> {
         Events::of(self.stream.content_type.format(), &self.chunk.body, &self.chunk.marks)
     }
 
-    fn tell_bridges(&self) {
+    fn notify_bridges(&self) {
         let current = self.stream.cursor(self.now, None);
-        let mut made = Made::new();
+        let mut frames = FrameCache::new();
         for bridge in self.sockets.connected(self.channel(BridgeKind::Sse)) {
             self.send_event(
                 &bridge,
-                made.frame_for(current, || self.sockets.frame(&self.event_frame(current))),
+                frames.frame_for(current, || self.sockets.frame(&self.event_frame(current))),
             );
         }
         for bridge in self.sockets.connected(self.channel(BridgeKind::SseAhead)) {
             let cursor = self.stream.cursor(self.now, self.sockets.attachment(&bridge).cursor);
             self.send_event(
                 &bridge,
-                made.frame_for(cursor, || self.sockets.frame(&self.event_frame(cursor))),
+                frames.frame_for(cursor, || self.sockets.frame(&self.event_frame(cursor))),
             );
         }
     }
 
-    fn tell_waiters(&self) {
-        let mut made = Made::new();
+    fn notify_waiters(&self) {
+        let mut frames = FrameCache::new();
         for waiter in self.sockets.connected(self.channel(BridgeKind::LongPoll)) {
             let Attachment { cursor, place, keyed, renews } = self.sockets.attachment(&waiter);
             let audience = Audience::of(self.guarded, self.stream.public, keyed);
             let cursor = self.stream.cursor(self.now, cursor);
-            let frame = made.frame_for((cursor, place, keyed, renews), || {
+            let frame = frames.frame_for((cursor, place, keyed, renews), || {
                 let key = self.stream.reader_key(self.guarded, self.now).filter(|_| renews);
                 let reply = self.waiter_reply(audience, cursor, place).with_reader_key(key);
                 self.sockets.frame(&bridge::reply_frame(self.start, self.chunk.next, &reply))
@@ -255,12 +255,12 @@ impl<S: Sockets> Telling<'_, S> {
     }
 }
 
-/// Frames that differ in their cursors: most readers have the same, so a few are kept.
-struct Made<K, F>(Vec<(K, F)>);
+/// Frames that differ only in their cursor. Most readers have the same cursor, so a few are enough.
+struct FrameCache<K, F>(Vec<(K, F)>);
 
-impl<K: PartialEq, F> Made<K, F> {
-    fn new() -> Made<K, F> {
-        Made(Vec::new())
+impl<K: PartialEq, F> FrameCache<K, F> {
+    fn new() -> FrameCache<K, F> {
+        FrameCache(Vec::new())
     }
 
     fn frame_for(&mut self, key: K, make: impl FnOnce() -> F) -> &F {

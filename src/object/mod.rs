@@ -1,5 +1,5 @@
-//! Serves one stream. Every method is synchronous: between reading the state and committing a change nothing
-//! can suspend, so requests of one stream cannot interleave.
+//! Serves one stream. Every method is synchronous: nothing runs between reading the state and committing a
+//! change, so requests to one stream never interleave.
 
 pub mod ahead;
 mod alarm;

@@ -1,8 +1,9 @@
-//! Orphans: objects of the bucket that look like this stream's segments and that it does not know.
+//! Finds orphans: objects in the bucket whose keys name this stream but that the stream does not know.
 //!
-//! It knows each segment that has a row, of whatever life, and each from the first of its life on: that may be on its way
-//! at this moment. A segment number never comes again, so what is an orphan stays one, unless somebody took the stream's
-//! storage away or brought an older one back. Hence nothing goes to the bucket while orphans are deleted there.
+//! A stream knows every segment that has a row, of any incarnation. It also knows every segment from its
+//! first one on, because that may be uploading now. Segment numbers are never reused, so an orphan stays one,
+//! unless an operator deletes or restores the stream's storage. For that case, no upload starts while orphans
+//! are deleted.
 
 use super::live::Sockets;
 use super::ports::Ports;
@@ -12,7 +13,7 @@ use crate::storage::{Failure, schema};
 use crate::stream::Life;
 
 impl Object {
-    /// Which of these keys the stream at `path` does not know.
+    /// Returns those of `keys` that the stream at `path` does not know. Fails if a key names another stream.
     pub(super) fn orphans<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -24,7 +25,7 @@ impl Object {
         let mut orphans = Vec::new();
         for key in keys {
             let named = parse_key(key).filter(|(of, _, _)| of.as_str() == path);
-            let others = || Failure::new("look for orphans", format_args!("{key} is another stream's"));
+            let others = || Failure::new("look for orphans", format_args!("{key} belongs to another stream"));
             let (_, incarnation, segment) = named.ok_or_else(others)?;
             let row = if has_rows { segments::incarnation(ports.sql, segment)? } else { None };
             if row != Some(incarnation) && !is_ahead(life, incarnation, segment) {
@@ -34,7 +35,7 @@ impl Object {
         Ok(orphans)
     }
 
-    /// The same, to delete them: until [`Object::swept`] nothing goes to the bucket.
+    /// Like `orphans`, for a caller that deletes them. No bucket effect starts until [`Object::swept`].
     pub(super) fn sweep<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -46,13 +47,13 @@ impl Object {
         Ok(orphans)
     }
 
-    /// They have been deleted, or that has failed.
+    /// The caller has deleted the orphans, or failed to.
     pub fn swept(&mut self) {
         self.rotation.swept();
     }
 }
 
-/// Whether the stream may have put that segment there, or may yet.
+/// Whether the stream may have uploaded the segment, or may do so later.
 fn is_ahead(life: &Life, incarnation: u64, segment: u64) -> bool {
     match life {
         Life::Live(stream) | Life::Gone(stream) => {

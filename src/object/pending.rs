@@ -1,22 +1,23 @@
-//! Whether a part of an object has something to do in its own time, as far as memory knows.
+//! Tracks whether a part of an object has background work, as far as memory knows.
 
 use crate::protocol::Millis;
 
-/// When what failed is tried again, and when the alarm rings for what an object might not live to do.
+/// The backoff after a failure in milliseconds, and how soon the alarm rings for work that the object might
+/// not live to do.
 pub const RETRY: Millis = 60_000;
 
-/// How long an alarm waits for what is under way: where appends fill segments as fast as the bucket takes them, that never
-/// ends. The platform ends an alarm, and the object with it, after 15 minutes.
+/// How long an alarm waits for its work, in milliseconds. If appends fill segments as fast as the bucket
+/// takes them, the work never ends. The platform ends an alarm, and its object, after 15 minutes.
 pub const RINGS_MAX: Millis = 300_000;
 
-/// A part begins with `Maybe`, and so does it after memory was lost: storage has to be asked then.
+/// The state of one part. It is `Maybe` at first and after memory is lost: only storage knows then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum Pending {
     #[default]
     Maybe,
-    /// Not until something happens.
+    /// There is no work until the next event.
     Nothing,
-    /// There is something, but it failed: it is tried again from then on, and not before.
+    /// Work failed. It is retried at this time and not before.
     RestsUntil(Millis),
 }
 
@@ -29,14 +30,14 @@ impl Pending {
         }
     }
 
-    /// Something happened. What rests goes on resting: what failed would fail with the next thing, too.
+    /// There may be new work. A backoff continues, because the new work would fail too.
     pub(super) fn renew(&mut self) {
         if *self == Pending::Nothing {
             *self = Pending::Maybe;
         }
     }
 
-    /// The end of its rest, if it rests.
+    /// The end of the backoff, if the part is backing off.
     pub(super) fn rests_until(self, now: Millis) -> Option<Millis> {
         match self {
             Pending::RestsUntil(at) if at > now => Some(at),
@@ -44,8 +45,8 @@ impl Pending {
         }
     }
 
-    /// When the alarm has to ring for it: at the end of its rest, or in a while, because the object may die before it has
-    /// done it.
+    /// When the alarm must ring for this part: at the end of its backoff, or after [`RETRY`], because the
+    /// object may die before the work is done.
     pub(super) fn alarm_at(self, now: Millis) -> Millis {
         self.rests_until(now).unwrap_or(now + RETRY)
     }

@@ -1,4 +1,4 @@
-//! What a read has to fetch from elsewhere, as far as that is known beforehand.
+//! Plans what a read must fetch from elsewhere, as far as that is known in advance.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -12,19 +12,19 @@ use crate::storage::segments;
 use crate::storage::{Failure, Sql};
 use crate::stream::Stream;
 
-/// How many parts one read fetches. Segments of the default size fill a chunk with one or two.
+/// The most parts of one read. With segments of the default size, one or two parts fill a chunk.
 pub const READ_PARTS_MAX: usize = 32;
 
-/// How large a JSON message is taken to be that nobody has seen.
+/// The assumed size of a JSON message, in bytes.
 const MESSAGE_BYTES: usize = 128;
 
-/// How many owners' hot logs one read takes JSON from: nobody knows beforehand how much that is.
+/// The most owners whose hot logs one read of JSON fetches. The size of their data is unknown in advance.
 pub const HOT_OWNERS_MAX: usize = 8;
 
-/// The ends of how many segments are fetched at a time: a reader goes on with the next ones.
+/// How many segment ends are fetched at once, so that the next reads already have them.
 pub const ENDINGS_AT_ONCE: usize = 4;
 
-/// What is being read.
+/// The stream that is read, and where.
 #[derive(Clone, Copy)]
 pub(super) struct ReadPlace<'p> {
     pub(super) stream: &'p Stream,
@@ -32,7 +32,7 @@ pub(super) struct ReadPlace<'p> {
     pub(super) start: Offset,
 }
 
-/// A plan while it grows.
+/// A plan under construction.
 struct Plan<'p> {
     place: ReadPlace<'p>,
     max_bytes: usize,
@@ -43,11 +43,12 @@ struct Plan<'p> {
     bytes: usize,
 }
 
-/// Plans a read that begins before the stream's own hot log. `learnt` are shapes that were fetched for it.
+/// Plans a read that begins before the stream's own hot log. `learnt` are shapes that were fetched for this
+/// read.
 pub(super) fn plan(
     sql: &dyn Sql,
     place: ReadPlace<'_>,
-    of_late: &mut Shapes,
+    recent: &mut Shapes,
     learnt: Shapes,
     bound: Bound,
 ) -> Result<PendingRead, Failure> {
@@ -55,10 +56,10 @@ pub(super) fn plan(
     let (fetches, parts) = (Vec::new(), Vec::new());
     let mut plan = Plan { place, max_bytes, events, fetches, parts, from: place.start, bytes: 0 };
     while plan.has_room() {
-        // Inherited parts come before the stream's own, so the order of the parts is the order of the offsets.
+        // Inherited parts precede the stream's own, so the parts are in the order of their offsets.
         let goes_on = match place.stream.inherited().and_then(|fork| fork.owner_at(plan.from)) {
-            Some(owner) => plan.inherited(owner, of_late, &learnt),
-            None if plan.from.segment < place.stream.hot_from => plan.own(sql, of_late)?,
+            Some(owner) => plan.inherited(owner, recent, &learnt),
+            None if plan.from.segment < place.stream.hot_from => plan.own(sql, recent)?,
             None => false,
         };
         if !goes_on {
@@ -83,36 +84,36 @@ impl Plan<'_> {
         self.bytes < self.max_bytes && self.fetches.len() < READ_PARTS_MAX
     }
 
-    /// The rest of one of the stream's own segments.
-    fn own(&mut self, sql: &dyn Sql, of_late: &mut Shapes) -> Result<bool, Failure> {
+    /// Adds the rest of one of the stream's own segments.
+    fn own(&mut self, sql: &dyn Sql, recent: &mut Shapes) -> Result<bool, Failure> {
         let ReadPlace { stream, path, .. } = self.place;
         let segment = self.from.segment;
         let key = segments::key(path, stream.incarnation, segment);
-        let shape = match of_late.find(&key) {
+        let shape = match recent.find(&key) {
             Some(shape) => Rc::clone(shape),
             None => {
                 let shape = Rc::new(segments::shape(sql, segment)?);
-                of_late.keep(&key, &shape);
+                recent.keep(&key, &shape);
                 shape
             }
         };
         let until = shape.end_position;
-        // A closed stream's last segment has no next.
+        // The last segment of a closed stream has no successor.
         let after =
             if segment == stream.tail.segment { stream.tail } else { Offset::segment_start(segment + 1) };
         self.segment(key, Segment { from: self.from, shift: 0, until, after, shape });
         Ok(true)
     }
 
-    /// What one owner has, in the bucket or in its hot log.
-    fn inherited(&mut self, owner: &Owner, of_late: &Shapes, learnt: &Shapes) -> bool {
+    /// Adds an owner's data from the bucket or from its hot log.
+    fn inherited(&mut self, owner: &Owner, recent: &Shapes, learnt: &Shapes) -> bool {
         let from = self.from.shifted_back(owner.shift);
         let until = owner.until.shifted_back(owner.shift);
-        // `hot_from` is what the fork last learnt, and may be too low by now: the owner then answers that the segment has rotated,
-        // and the read is planned again.
+        // `hot_from` is what the fork last learned, and may be too low by now. The owner then answers that
+        // the segment was rotated, and the read is planned again.
         if from.segment >= owner.hot_from {
             let max_bytes = self.max_bytes - self.bytes;
-            // One message may be as large as it is, but not one of each owner.
+            // One message may exceed the limit, but not one per owner.
             let any_size = self.fetches.is_empty();
             let (incarnation, events) = (owner.incarnation, self.events);
             let ask = Inherit { incarnation, from, until, max_bytes, any_size, events };
@@ -124,9 +125,10 @@ impl Plan<'_> {
         }
         let key_of = |segment| segments::key(&owner.path, owner.incarnation, segment);
         let key = key_of(from.segment);
-        let Some(shape) = learnt.find(&key).or_else(|| of_late.find(&key)) else {
-            // A fork has no rows for its owners' segments: the index at the end of each object is fetched first, and the read is
-            // planned again with it. An offset at position 0 needs nothing of its segment.
+        let Some(shape) = learnt.find(&key).or_else(|| recent.find(&key)) else {
+            // A fork has no rows for its owners' segments. So the index at the end of each object is fetched
+            // first, and the read is planned again with it. An offset at position 0 needs nothing from its
+            // segment.
             let end = until.segment + u64::from(until.position > 0);
             self.endings(from.segment..owner.hot_from.min(end), key_of);
             return false;
@@ -140,10 +142,10 @@ impl Plan<'_> {
         true
     }
 
-    /// How much there may be between two offsets of a hot log: what is behind it is not fetched in vain, or if so, then
-    /// because it is little.
+    /// About how many bytes are between two offsets of a hot log. Too low an estimate would fetch the parts
+    /// after it for nothing.
     fn about(&self, from: Offset, until: Offset) -> usize {
-        // Nobody but the owner knows how large its segments are: so plan nothing behind them.
+        // Only the owner knows the size of its segments, so the plan ends here.
         if from.segment < until.segment {
             return usize::MAX;
         }
@@ -154,10 +156,11 @@ impl Plan<'_> {
         }
     }
 
-    /// The ends of the next segments. Where there is half a chunk already, it does without them, and the next has them.
+    /// Fetches the ends of the next segments. If half a chunk is already planned, the plan ends instead, and
+    /// the next read fetches them.
     fn endings(&mut self, segments_found: Range<u64>, key_of: impl Fn(u64) -> String) {
-        // One more round trip to the bucket, for a full chunk, costs less than a small chunk and another request. The parts are
-        // planned again then, and none is fetched twice.
+        // One more round trip to the bucket for a full chunk costs less than a small chunk and another
+        // request. The parts are planned again after that, so none is fetched twice.
         if self.bytes < self.max_bytes / 2 {
             self.fetches.clear();
             self.parts.clear();

@@ -1,4 +1,4 @@
-//! What an object is given: its way to the world, and the bounds that a deployment chooses.
+//! The ports and settings of an object.
 
 use super::producers::ProducerLimits;
 use crate::protocol::Millis;
@@ -7,31 +7,31 @@ use crate::storage::Sql;
 use crate::stream::retain::RetentionDefaults;
 use crate::stream::rotate::SegmentLimits;
 
-/// What the object reaches the world through.
+/// The object's access to its storage and its sockets.
 pub struct Ports<'p, S> {
     pub sql: &'p dyn Sql,
     pub sockets: &'p S,
 }
 
-/// Bounds that a deployment chooses.
+/// Settings that a deployment chooses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
-    /// How long a long-poll waits.
+    /// How long a long-poll waits, in milliseconds.
     pub long_poll_timeout: Millis,
-    /// How many bytes one read gives, about (see `storage::messages::read`).
+    /// About how many bytes one read returns (see `storage::messages::read`).
     pub chunk_max_bytes: usize,
-    /// How large segments get; `None` where there is no bucket for them.
+    /// The limits of a segment; `None` without a bucket.
     pub segments: Option<SegmentLimits>,
-    /// Whether reading takes a token, so that what is not public stays out of caches.
+    /// Whether reads need a token. If so, private streams stay out of shared caches.
     pub guarded: bool,
-    /// Whether streams that were created as public are served as private ones.
+    /// Whether public streams are served as private ones.
     pub hides_public: bool,
-    /// Whether there is a segment index, to be told of them.
+    /// Whether there is a segment index.
     pub has_index: bool,
-    /// Who is told that the stream is there, and that it is no more.
+    /// Which registry the stream reports its creation and end to.
     pub registries: Registries,
-    /// How many of its producers are remembered by rows of messages.
+    /// How many producers are recorded in message rows instead of the table.
     pub producers: ProducerLimits,
-    /// What is kept of streams that do not say themselves.
+    /// The retention of streams that do not set one.
     pub retention: RetentionDefaults,
 }

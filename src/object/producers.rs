@@ -1,8 +1,8 @@
-//! The producers of late, in memory, and where storage remembers what each has done: in the row of the message that it
-//! appended, which costs nothing, and later, once for many appends, in the table of producers.
+//! Caches producers in memory, and decides where storage records the state of each. The message row of an
+//! append records it at no cost. The table of producers records it once for many appends.
 //!
-//! Whoever is not in memory has nothing newer in the rows than in the table: at most [`PRODUCERS_KEPT_MAX`] have, and those
-//! are found again in the rows since the last time that all were stored.
+//! At most [`PRODUCERS_KEPT_MAX`] producers have states in message rows that are newer than the table. All of
+//! them are in memory. A new object finds them in the rows written since all producers were last stored.
 
 use std::collections::HashMap;
 
@@ -12,36 +12,38 @@ use crate::stream::Stream;
 use crate::stream::fill::Fill;
 use crate::stream::producer::ProducerState;
 
-/// How many producers are kept. A stream has few that write at the same time; of those beyond, each append writes a row of
-/// the table, and each request reads one.
+/// The most producers in memory. A stream has few concurrent producers. Beyond them, each append writes a row
+/// of the table, and each request reads one.
 pub const PRODUCERS_KEPT_MAX: usize = 64;
-/// After how many appends to a segment the table is brought up to date; at most so many rows are read when an object that has
-/// been away is asked by a producer. It is a part of the format: rows are read from the last multiple of it on, so what was
-/// written with a larger one, or one that does not divide it, could be missed. It may only grow, to a multiple.
+/// The number of appends to a segment after which all producers are written to the table. A new object reads
+/// at most that many rows for the first request with a producer. The number is part of the stored format:
+/// rows are read from its last multiple on. It may only be raised to a multiple of itself, or the object
+/// could miss rows.
 pub const STORED_EACH_APPENDS: u64 = 256;
 
-/// What is known of each producer: what storage says.
+/// The producers of one stream, as storage records them.
 #[derive(Debug)]
 pub struct Producers {
     limits: ProducerLimits,
     kept: HashMap<String, KnownProducer>,
-    /// Whether there is a table, once that was asked. Whatever only rows tell is then in `kept`.
+    /// Whether the table exists, once that is known. From then on, `kept` has every state that only rows
+    /// record.
     has_table: Option<bool>,
-    /// Whether somebody lists them, so that each is in the table at once.
+    /// Whether the producers are listed (as in a registry), so that each append writes the table.
     are_listed: bool,
 }
 
-/// Both of the above, for whoever tests them with less.
+/// The two limits above, which tests lower.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ProducerLimits {
-    /// How many are kept.
+    /// The most producers in memory.
     pub kept_max: usize,
-    /// After how many appends all of them are stored.
+    /// The number of appends after which all producers are stored.
     pub stored_each_appends: u64,
 }
 
 impl ProducerLimits {
-    /// Those of a server.
+    /// The limits of a server.
     pub const SERVED: ProducerLimits =
         ProducerLimits { kept_max: PRODUCERS_KEPT_MAX, stored_each_appends: STORED_EACH_APPENDS };
 }
@@ -49,38 +51,38 @@ impl ProducerLimits {
 #[derive(Clone, Copy, Debug)]
 struct KnownProducer {
     state: ProducerState,
-    /// Whether the table tells it.
+    /// Whether the table records the state.
     is_stored: bool,
 }
 
-/// Where an accepted request is to be remembered.
+/// Where storage records the producer of an accepted request.
 #[derive(Debug)]
 pub struct Memo<'p> {
-    /// By the row of its message.
+    /// The producer that the message row records.
     pub in_row: Option<&'p Producer>,
-    /// What the table is told in the same transaction.
+    /// The states that the same transaction writes to the table.
     pub stored: Vec<(String, ProducerState)>,
-    /// Whether the table has to be made for that.
+    /// Whether the table must be created first.
     pub makes_table: bool,
 }
 
 impl Memo<'_> {
-    /// Nothing to remember: nobody did it whom one would know again, or it ends the stream, and nobody appends to that.
+    /// Nothing to store: the request has no producer, or it closes the stream, after which producers no
+    /// longer matter.
     pub const NOTHING: Memo<'static> = Memo { in_row: None, stored: Vec::new(), makes_table: false };
 }
 
 impl Producers {
-    /// Of a stream of which nothing has been read.
     pub fn new(limits: ProducerLimits) -> Producers {
         Producers { limits, kept: HashMap::new(), has_table: None, are_listed: false }
     }
 
-    /// From now on each of them is in the table with its append.
+    /// From now on, each append writes the table.
     pub fn are_listed(&mut self) {
         self.are_listed = true;
     }
 
-    /// What is known of the producer of a request to a stream that is open.
+    /// The state of the producer of a request. `None` for a closed stream.
     pub fn known(
         &mut self,
         sql: &dyn Sql,
@@ -96,17 +98,17 @@ impl Producers {
         }
     }
 
-    /// Reads what only rows tell, once in the object's life; whether there is a table.
+    /// Reads the states that only rows record, once per object. Returns whether the table exists.
     fn load(&mut self, sql: &dyn Sql, stream: &Stream) -> Result<bool, Failure> {
         if let Some(has_table) = self.has_table {
             return Ok(has_table);
         }
         let has_table = schema::has_table(sql, schema::PRODUCERS)?;
-        // All producers were stored at the last multiple, so only the rows after it can say more than the table.
+        // All producers were stored at the last multiple, so only later rows can be newer than the table.
         let stored_appends = stream.fill.appends - stream.fill.appends % self.limits.stored_each_appends;
-        let told = messages::producers_since(sql, stream.tail.segment, stored_appends, stream.fill)?;
-        for (id, state) in told {
-            // Newer than the table, unless a version before this one has stored them more often.
+        let in_rows = messages::producers_since(sql, stream.tail.segment, stored_appends, stream.fill)?;
+        for (id, state) in in_rows {
+            // An earlier version may have stored producers more often, so the table may be as new as the row.
             let stored = if has_table { producers::load(sql, &id)? } else { None };
             if stored < Some(state) {
                 self.kept.insert(id, KnownProducer { state, is_stored: false });
@@ -116,7 +118,8 @@ impl Producers {
         Ok(has_table)
     }
 
-    /// Decides where a request that is accepted will be remembered, given how full the segment is with it.
+    /// Decides where storage records the producer of an accepted request. `fill` is the segment's fill
+    /// including the request.
     pub fn memo<'p>(
         &mut self,
         sql: &dyn Sql,
@@ -133,14 +136,15 @@ impl Producers {
         let has_table = self.load(sql, stream)?;
         let mut memo = Memo { in_row: None, stored: Vec::new(), makes_table: !has_table };
         if stores_all {
-            // The producer of this request is stored with its new state, below.
+            // The producer of this request is stored below, with its new state.
             let is_other = |id: &String| producer.is_none_or(|producer| producer.id != *id);
             let unstored = self.kept.iter().filter(|(id, kept)| !kept.is_stored && is_other(id));
             memo.stored.extend(unstored.map(|(id, kept)| (id.clone(), kept.state)));
             memo.stored.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         }
         if let Some(producer) = producer {
-            // A producer that is not in memory must be in the table, or the next request would read too little.
+            // A producer that is not in memory must be in the table, or the next request would find an older
+            // state.
             if stores_all || self.are_listed || !self.has_room(&producer.id) {
                 memo.stored.push((producer.id.clone(), ProducerState::of(producer)));
             } else {
@@ -150,19 +154,19 @@ impl Producers {
         Ok(memo)
     }
 
-    /// Whether one can be kept, if need be instead of those that the table knows, too.
+    /// Whether a producer fits in memory, after evicting those whose state is in the table.
     fn has_room(&mut self, id: &str) -> bool {
         if self.kept.contains_key(id) {
             return true;
         }
         if self.kept.len() >= self.limits.kept_max {
-            // The table has these too. Of the others it has an older state, which would be taken for theirs.
+            // The table has the evicted states. Of the others it has only older ones, so they must stay.
             self.kept.retain(|_, kept| !kept.is_stored);
         }
         self.kept.len() < self.limits.kept_max
     }
 
-    /// Follows storage, which has accepted a request.
+    /// Updates memory after storage accepted a request.
     pub fn remembered(&mut self, memo: Memo<'_>) {
         if !memo.stored.is_empty() {
             self.has_table = Some(true);

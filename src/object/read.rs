@@ -1,4 +1,4 @@
-//! Reads: one bounded chunk, and at the tail whatever the mode asks for.
+//! Serves reads: one bounded chunk, and at the tail what the mode requires.
 
 use super::answer::{Answer, Error};
 use super::fetch::{Bound, Fetched, PendingRead, Resumed};
@@ -27,7 +27,7 @@ use crate::stream::reader_key;
 use crate::stream::retain::window;
 
 impl Object {
-    // V8 compiles a function when it is first called: so a first request compiles only what it runs.
+    // V8 compiles a function on its first call, so the first request compiles only what it runs.
     #[inline(never)]
     pub(super) fn read<S: Sockets>(
         &mut self,
@@ -37,7 +37,7 @@ impl Object {
         now: Millis,
     ) -> Result<Answer, Error> {
         if request.mode != ReadMode::CatchUp {
-            // First what is due to the readers that are there, so that a new one begins where they are.
+            // Existing readers are notified first, so that a new one begins at the same offset.
             self.announce(ports, now)?;
         }
         let settings = self.settings;
@@ -69,12 +69,13 @@ impl Object {
         learnt: Shapes,
         bound: Bound,
     ) -> Result<PendingRead, Error> {
-        let (stream, of_late) = self.state.stream_and_shapes().ok_or(Refusal::NotFound)?;
+        let (stream, recent) = self.state.stream_and_shapes().ok_or(Refusal::NotFound)?;
         let place = plan::ReadPlace { stream, path, start };
-        Ok(plan::plan(ports.sql, place, of_late, learnt, bound)?)
+        Ok(plan::plan(ports.sql, place, recent, learnt, bound)?)
     }
 
-    /// Answers a read with what it needed from elsewhere, if the stream is still as it was; else it may need other bytes.
+    /// Continues a read with the bytes that it needed from elsewhere. If the stream has changed, the read may
+    /// need other bytes, or is refused.
     pub fn resume<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -88,7 +89,7 @@ impl Object {
         }
         let given = std::mem::replace(&mut self.settings.chunk_max_bytes, pending.bound.max_bytes);
         let answer = self.resume_as_planned(ports, request, pending, fetched, now);
-        // What this read gives says nothing of the next one's.
+        // The bound applies only to this read.
         self.give_at_most(given);
         answer
     }
@@ -105,7 +106,7 @@ impl Object {
         let stream = self.stream(ports, now)?;
         let (is_same_life, earliest) = (stream.incarnation == pending.incarnation, stream.start());
         if is_same_life && pending.start < earliest && request.from == ReadFrom::Start {
-            // Whoever asks for the start is not told that it was elsewhere a moment ago.
+            // A read from the start has no fixed offset, so it begins at the new start.
             return self.read(ports, &pending.path, request, now);
         }
         if !is_same_life || pending.start < earliest {
@@ -126,20 +127,20 @@ impl Object {
             let (learnt, bound) = (pending.learnt.clone(), Bound::of_events(fewer));
             return self.plan(ports, &pending.path, pending.start, learnt, bound).map(Answer::Fetch);
         }
-        // What goes first bounds the whole of it.
+        // The response is valid until retention drops its first segment.
         let oldest = pending.oldest_written_at().zip(window(stream, settings.retention));
         let kept_until = oldest.map(|(written_at, window)| written_at + window);
         let keyed = is_keyed(stream, request, settings, now);
         let reading = Reading { stream, start: pending.start, request, now, settings, kept_until, keyed };
         let answer = reading.answer(chunk);
         if matches!(answer, Answer::Park(_)) {
-            // Others have to be told first, so that this one begins where they are.
+            // Existing readers are notified first, so that this one begins at the same offset.
             self.announce(ports, now)?;
         }
         self.admit(ports, answer)
     }
 
-    /// The bytes, or what has to be fetched before.
+    /// Joins the fetched parts into a chunk, or returns a new plan.
     fn take_apart<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -147,8 +148,8 @@ impl Object {
         fetched: &[Fetched],
     ) -> Result<Result<Chunk, PendingRead>, Error> {
         let settings = self.settings;
-        let (stream, of_late) = self.state.stream_and_shapes().ok_or(Refusal::NotFound)?;
-        let learnt = match pending.resume(ports.sql, stream, fetched, of_late, settings)? {
+        let (stream, recent) = self.state.stream_and_shapes().ok_or(Refusal::NotFound)?;
+        let learnt = match pending.resume(ports.sql, stream, fetched, recent, settings)? {
             Resumed::Chunk(chunk) => return Ok(Ok(chunk)),
             Resumed::Learnt(learnt) => learnt,
             Resumed::Rotated(owner, hot_from) => {
@@ -159,7 +160,7 @@ impl Object {
         self.plan(ports, &pending.path, pending.start, learnt, pending.bound).map(Err)
     }
 
-    /// Stores it, once for each segment, so that whoever asks next need not ask its owner.
+    /// Stores an owner's rotation, once per segment, so that later reads need not call the owner.
     fn owner_has_rotated(&mut self, sql: &dyn Sql, owner: &str, hot_from: u64) -> Result<(), Failure> {
         let Some(fork) = self.state.live_mut().and_then(|stream| stream.fork.as_deref_mut()) else {
             return Ok(());
@@ -183,9 +184,9 @@ struct Reading<'r> {
     request: &'r Read,
     now: Millis,
     settings: Settings,
-    /// When the first of it is dropped, if that is known.
+    /// When retention drops the first segment of the chunk, if that is known.
     kept_until: Option<Millis>,
-    /// Whether it was asked for with a reader key that is valid.
+    /// Whether the request has a valid reader key.
     keyed: bool,
 }
 
@@ -204,8 +205,8 @@ impl Reading<'_> {
         Seen { stream, audience: self.audience(), now, kept_until }
     }
 
-    /// What its URL says of where it begins. One past the tail is another place as soon as there is more: like `now`, it says
-    /// nothing that lasts.
+    /// Where the URL says that the read begins. One past the tail becomes another place as soon as the stream
+    /// grows, so like `now` it must not be cached.
     fn place(&self) -> Place {
         match Place::of(self.request.from) {
             Place::Offset if self.request.from != ReadFrom::At(self.start) => Place::Now,
@@ -213,12 +214,13 @@ impl Reading<'_> {
         }
     }
 
-    /// Whether the reader gets a reader key, because the one it sent is not valid. What it reads is then in no shared cache.
+    /// Whether the response gives the reader a new reader key, because the one it sent is not valid. Such a
+    /// response is in no shared cache.
     fn renews(&self) -> bool {
         self.request.reader_key.is_some() && self.audience() == Audience::Holders
     }
 
-    /// With a reader key, if the reader needs one.
+    /// Adds a reader key if the reader needs one.
     fn renewed(&self, reply: Reply) -> Reply {
         if !self.renews() {
             return reply;
@@ -244,7 +246,7 @@ impl Reading<'_> {
             head.etag = None;
         }
         if head.up_to_date {
-            // So that a reader who goes on live waits for the same URL as those who are there already.
+            // With it, a reader that continues live requests the same URL as the readers that already wait.
             head.cursor = Some(self.stream.cursor(self.now, self.request.cursor));
         }
         let tail = if head.up_to_date { CachePolicy::Revalidate } else { head.cache };
@@ -265,15 +267,16 @@ impl Reading<'_> {
             let seen = Seen { kept_until: None, ..self.seen() };
             return Answer::Reply(self.renewed(seen.nothing_more(self.place())));
         }
-        // It is sent when time is up, by the edge, and whoever waits until then is to get the same.
+        // The Worker sends it when the wait times out, and all readers that wait until then must get the same
+        // response.
         let cursor = self.stream.cursor(self.now + self.settings.long_poll_timeout, self.request.cursor);
         let nothing_new =
             Reply::nothing_new(self.audience(), self.stream.tail, CachePolicy::Never, Some(cursor));
         Answer::Park(self.park(BridgeKind::LongPoll, self.renewed(nothing_new), None))
     }
 
-    /// PROTOCOL.md 5.8. What does not reach the tail is a response of its own, which the edge passes on before it
-    /// asks for the next: a slow reader holds up nothing but itself.
+    /// PROTOCOL.md 5.8. A chunk that does not reach the tail is a response of its own. The Worker passes it
+    /// on before it requests the next one, so a slow reader delays only itself.
     fn events(&self, chunk: Chunk) -> Answer {
         let format = self.stream.content_type.format();
         let up_to_date = chunk.next == self.stream.tail;
@@ -284,7 +287,7 @@ impl Reading<'_> {
         let control = Control { next: chunk.next, cursor, up_to_date, closed };
         Events::of(format, &chunk.body, &chunk.marks).write(&mut frame, control);
         let head = |body| Reply::events(self.audience(), chunk.next, format == Format::Binary, closed, body);
-        // Only a response of its own is taken at the client's speed, so what is large comes as one.
+        // Only a response of its own is read at the client's speed, so large data is sent as one.
         if !up_to_date || closed || frame.len() > FRAME_MAX_BYTES {
             frame.drain(..bridge::FRAME_HEAD_BYTES);
             return Answer::Reply(head(frame));
@@ -317,7 +320,7 @@ impl Reading<'_> {
     }
 }
 
-/// How much of the stream a read takes instead of a chunk whose events would be too large.
+/// How many bytes to read instead, if the events of this chunk would be too large.
 fn fewer_bytes(request: &Read, format: Format, chunk: &Chunk, max_bytes: usize) -> Option<usize> {
     let is_events = request.mode == ReadMode::Sse;
     let events = is_events.then(|| Events::of(format, &chunk.body, &chunk.marks));

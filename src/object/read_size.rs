@@ -1,17 +1,17 @@
-//! How much one read gives: the less room its client has left in the isolate's budget (`cloudflare/js/budget.js`), the less
-//! it gets, and every client makes progress.
+//! Limits the size of one read. The less room a client has left in the isolate's budget
+//! (`cloudflare/js/budget.js`), the less it gets, but every client makes progress.
 
-/// What of the room that is left one read may take, at most: an eighth, so that a few readers alone do not notice, and none
-/// takes all of it.
+/// A read may take one eighth of the remaining room. So a few readers notice nothing, and none takes all of
+/// it.
 const SHARE: usize = 8;
-/// What a read gives although its client has no room left; without room for as much it is refused.
+/// The size of a read whose client has no room left, in bytes. Without room for that, the read is refused.
 pub const LEAST_BYTES: usize = 64 << 10;
-/// From how many bytes on an answer counts. What is smaller fits into the system's own buffer of a connection.
+/// The size from which a response counts, in bytes. The operating system's socket buffer holds smaller ones.
 pub const COUNTED_BYTES: usize = 16 << 10;
-/// The largest body of a declared length that is received in one piece.
+/// The largest body of declared length that is received in one piece, in bytes.
 pub const BODY_SMALL_MAX_BYTES: usize = 2 * LEAST_BYTES - 1;
 
-/// How much a read may give whose client has so much room left.
+/// The most bytes a read may return to a client with `room_bytes` left.
 pub fn chunk_bytes(max_bytes: usize, room_bytes: usize) -> usize {
     max_bytes.min((room_bytes / SHARE).max(LEAST_BYTES))
 }

@@ -1,5 +1,5 @@
-//! The registry's end: it is a stream like any other, which takes each event that a stream reports (`reports.rs`) once, because
-//! that stream is its producer, and a life an epoch.
+//! Serves a registry, which is a stream like any other. The reporting stream is its producer and the
+//! incarnation its epoch, so each reported event (`reports.rs`) is recorded once.
 
 use std::borrow::Cow;
 
@@ -18,12 +18,12 @@ use crate::protocol::{Millis, SAFE_INTEGER_MAX};
 use crate::storage::Failure;
 use crate::storage::registry::listed;
 
-/// The type of a registry's stream.
+/// The content type of a registry's stream.
 const EVENT_TYPE: &str = "application/json";
 
 impl Object {
-    /// The registry's part: appends what a stream reports, as that stream's producer would, and begins itself with the
-    /// first of all.
+    /// Appends reported events in the name of the reporting stream. The first report creates the registry.
+    /// Fails if an append is refused for any reason but a stale epoch.
     pub(super) fn record<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -32,7 +32,7 @@ impl Object {
         random: &dyn Fn() -> String,
         now: Millis,
     ) -> Result<(), Failure> {
-        // They are what a listing reads.
+        // A listing reads the producers from the table.
         self.state.producers().are_listed();
         for event in &record.events {
             let append = append_of(&record.path, event)?;
@@ -42,7 +42,7 @@ impl Object {
                 appended = created.and_then(|_| self.serve(ports, path, &append, now));
             }
             match appended {
-                // A newer life is known: this is an old report that was on its way for long.
+                // The report was delayed: the registry already knows a newer incarnation.
                 Ok(_) | Err(Error::Refused(Refusal::StaleEpoch { .. })) => {}
                 Err(Error::Refused(refusal)) => return Err(Failure::new("record stream", refusal.message())),
                 Err(Error::Failed(failure)) => return Err(failure),
@@ -51,7 +51,7 @@ impl Object {
         Ok(())
     }
 
-    /// The registry's part of a listing.
+    /// Lists the registry's streams.
     pub(super) fn listed<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -61,7 +61,7 @@ impl Object {
         listed(ports.sql, query)
     }
 
-    /// The stream as a listing shows it, if it is there. That is no read of it, and slides no TTL.
+    /// Describes the stream for a listing, if it exists. This is not a read, so it does not renew the TTL.
     pub(super) fn described<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -82,13 +82,14 @@ impl Object {
     }
 }
 
-/// The append of one event. No request of a client, because the producer's id is a path, which may have any character.
+/// The append of one event. It is not parsed from a request, because the producer's id is a path, which may
+/// contain any character.
 fn append_of<'e>(path: &str, event: &'e RegistryEvent) -> Result<Command<'e>, Failure> {
     let RegistryEvent { incarnation, seq, message } = event;
     if !producer::is_id(path) || incarnation.max(seq) > &SAFE_INTEGER_MAX {
         return Err(Failure::new(
             "record stream",
-            format_args!("no stream has such an event: {path} {event:?}"),
+            format_args!("the event is not valid for a stream: {path} {event:?}"),
         ));
     }
     Ok(Command::Append(Append {
@@ -101,7 +102,6 @@ fn append_of<'e>(path: &str, event: &'e RegistryEvent) -> Result<Command<'e>, Fa
     }))
 }
 
-/// The creation of a registry's stream.
 fn creation(reader_key: String) -> Command<'static> {
     Command::Create(Create {
         location: Cow::Borrowed(""),

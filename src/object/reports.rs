@@ -1,4 +1,5 @@
-//! What a stream reports of its lives to its registry. Nothing waits for that, and it may fail for as long as it likes.
+//! Reports a stream's incarnations to its registry. No request waits for a report, and reports may fail
+//! indefinitely.
 
 use super::pending::Pending;
 use crate::protocol::registry::{Record, Registries, RegistryEvent, event};
@@ -7,32 +8,30 @@ use crate::storage::registry::{ReportMark, Unreported, unreported};
 use crate::storage::{Failure, Sql};
 use crate::stream::Life;
 
-/// How many lives are reported at a time: with paths and content types at their longest some 250 kB.
+/// The most incarnations in one report: about 250 kB with paths and content types of maximal length.
 pub const LIVES_AT_ONCE_MAX: u64 = 50;
 
-/// How soon the registry is told again when it failed.
+/// The shortest backoff after a failed report, in milliseconds.
 pub const REST_MIN: Millis = 60_000;
-/// How late at the latest.
+/// The longest backoff after a failed report, in milliseconds.
 pub const REST_MAX: Millis = 3_600_000;
 
-/// How far the registry knows once it has taken what it is told, and since when it should.
+/// The mark to store once the registry has recorded the report, and the time of the oldest change in it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Report {
     pub(super) through: ReportMark,
     since: Millis,
 }
 
-/// What there is to report.
 pub(super) struct ToReport {
-    /// The path of the registry.
     pub(super) registry: String,
     pub(super) record: Record,
     pub(super) report: Report,
 }
 
 impl ToReport {
-    /// A life is reported from its beginning, also where the registry should know that: so it finds its way back from
-    /// whatever became of the registry.
+    /// Each incarnation is reported from its creation, even if the registry should know of that. So a
+    /// registry that lost data recovers.
     fn of(Unreported { path, registry, lives, through, since }: Unreported) -> ToReport {
         let mut events = Vec::new();
         for life in lives {
@@ -46,7 +45,8 @@ impl ToReport {
 }
 
 impl Report {
-    /// When it is tried again: the longer the registry should have known, the longer it rests.
+    /// When a failed report is retried, in milliseconds. The longer the registry is out of date, the longer
+    /// the backoff.
     pub fn again_at(&self, now: Millis) -> Millis {
         now + now.saturating_sub(self.since).clamp(REST_MIN, REST_MAX)
     }
@@ -79,13 +79,12 @@ impl Reports {
             && !matches!(life, Some(Life::Unborn) | None)
     }
 
-    /// Whether that may be the end of a stream. Nobody asks for one that has ended, so nobody else would see to it that the
-    /// registry knows.
+    /// Whether the end of a stream may be unreported. No request follows an end, so only the alarm can report
+    /// it.
     pub(super) fn owe_end(&self, life: Option<&Life>, registries: Registries) -> bool {
         self.has_any(life, registries) && !matches!(life, Some(Life::Live(_)))
     }
 
-    /// When the alarm has to ring for them.
     pub(super) fn alarm_at(
         &self,
         life: Option<&Life>,
@@ -96,7 +95,7 @@ impl Reports {
         owed_at.or(self.pending.rests_until(now))
     }
 
-    /// A life has begun or ended.
+    /// An incarnation has begun or ended.
     pub(super) fn renew(&mut self) {
         self.pending.renew();
     }
@@ -105,7 +104,6 @@ impl Reports {
         self.pending = Pending::RestsUntil(at);
     }
 
-    /// The next thing to report.
     pub(super) fn next(
         &mut self,
         sql: &dyn Sql,

@@ -1,4 +1,4 @@
-//! What a response says of the bytes that it carries, and what caches may do with them.
+//! Builds the head of a response, including what caches may do with it.
 
 use crate::protocol::bridge::Place;
 use crate::protocol::cache_policy::{Audience, CachePolicy};
@@ -9,18 +9,18 @@ use crate::protocol::{Millis, etag};
 use crate::storage::chunk::Chunk;
 use crate::stream::Stream;
 
-/// Who reads a stream, and when.
+/// The audience and time of a read.
 #[derive(Clone, Copy)]
 pub(super) struct Seen<'s> {
     pub(super) stream: &'s Stream,
     pub(super) audience: Audience,
     pub(super) now: Millis,
-    /// When the first of what is read is dropped, if that is known.
+    /// When retention drops the first of the data, if that is known.
     pub(super) kept_until: Option<Millis>,
 }
 
 impl Seen<'_> {
-    /// The head of a response with the bytes from `start`; it may be kept, unless the caller knows better.
+    /// The head of a response with the bytes from `start`. It is cacheable unless the caller overrides that.
     pub(super) fn head(self, start: Offset, chunk: &Chunk) -> ReadHead {
         let Seen { stream, audience, .. } = self;
         let up_to_date = chunk.next == stream.tail;
@@ -37,8 +37,8 @@ impl Seen<'_> {
         }
     }
 
-    /// What a long-poll at the end of a closed stream gets. It stays true, and may be kept: of many who wait for one
-    /// answer, a cache would otherwise send one after the other to ask.
+    /// The response to a long-poll at the end of a closed stream. It never changes, so it is cacheable:
+    /// otherwise a cache that collapses long-polls would send them to the Worker one after another.
     pub(super) fn nothing_more(self, place: Place) -> Reply {
         let cache = policy(place, self.while_it_lives());
         Reply::nothing_new(self.audience, self.stream.tail, cache, None)
@@ -50,8 +50,8 @@ impl Seen<'_> {
     }
 }
 
-/// What caches may do, given where the reader asked to begin. `now` is another place for each request, and the start
-/// is another for each life of the URL: neither may be answered with what another request was given.
+/// The cache policy by where the read begins. `now` is another offset for each request, and the start is
+/// another one for each incarnation. So a cached response to either is not valid for the next request.
 pub(super) fn policy(place: Place, otherwise: CachePolicy) -> CachePolicy {
     match place {
         Place::Now => CachePolicy::Never,

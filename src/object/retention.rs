@@ -1,5 +1,5 @@
-//! Retention: finds the segments that nothing keeps any more. Readers miss them at once; their objects and rows go like those
-//! of a stream that ended (`rotation.rs`).
+//! Finds the segments that retention drops. Readers lose access to them at once. Their objects and rows are
+//! then deleted like those of a stream that has ended (`rotation.rs`).
 
 use super::ports::Settings;
 use crate::protocol::Millis;
@@ -7,19 +7,19 @@ use crate::storage::{Failure, Sql, segments};
 use crate::stream::Stream;
 use crate::stream::retain::{keep, window};
 
-/// When segments may have to be dropped next.
+/// When retention may next drop segments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum DropsNext {
-    /// That was not looked at yet.
+    /// This has not been checked yet.
     #[default]
     Unknown,
-    /// When the oldest segment's time is over.
+    /// When the window of the oldest segment ends.
     DropsAt(Millis),
-    /// Not before another segment is in the bucket.
+    /// Not before another segment is rotated.
     NextRotation,
 }
 
-/// The first segment that is kept, and when to look again.
+/// The first retained segment, and when to check again.
 pub(super) struct Retained {
     pub(super) first_segment: u64,
     pub(super) then: DropsNext,
@@ -34,7 +34,6 @@ impl DropsNext {
         }
     }
 
-    /// What the alarm has to ring for.
     pub(super) fn alarm_at(self) -> Option<Millis> {
         match self {
             DropsNext::DropsAt(at) => Some(at),
@@ -43,7 +42,7 @@ impl DropsNext {
     }
 }
 
-/// What is kept of a stream; nothing is dropped without a bucket.
+/// The retained part of a stream. Without a bucket nothing is dropped.
 pub(super) fn kept(
     sql: &dyn Sql,
     stream: &Stream,

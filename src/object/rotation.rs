@@ -1,5 +1,6 @@
-//! Rotation: what goes to the bucket and what is deleted there, one thing after the other. Each is decided here, done by
-//! whoever can wait, and committed if things are still as they were; after a crash it begins again where storage says.
+//! Uploads segments to the bucket and deletes them there, one operation at a time. Each operation is decided
+//! here, performed asynchronously, and committed if the stream has not changed. After a crash it starts again
+//! from storage.
 
 use super::ahead::EncodedAhead;
 use super::pending::Pending;
@@ -15,67 +16,65 @@ use crate::stream::content::Content;
 use crate::stream::rotate::{SegmentLimits, due};
 use crate::stream::{Life, Stream};
 
-/// How many objects of the bucket are deleted at a time; the platform takes 1,000.
+/// The most objects deleted at once. The platform allows 1,000.
 pub const COLLECTED_AT_ONCE_MAX: u64 = 100;
 
-/// A segment for the bucket.
+/// A segment to be uploaded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Upload {
     pub key: String,
-    /// The object; empty once it is on its way.
+    /// The object's content. Empty after the upload has started.
     pub pieces: Vec<Vec<u8>>,
     pub(super) segment: SegmentRow,
 }
 
 impl Upload {
-    /// Whether the stream still has the segment in the hot log, and that is to go next.
+    /// Whether the stream still has the segment in the hot log and rotates it next.
     pub(super) fn is_due(&self, stream: &Stream, limits: Option<SegmentLimits>) -> bool {
         let due = limits.and_then(|limits| due(stream, limits));
         stream.incarnation == self.segment.incarnation && due == Some(self.segment.number)
     }
 }
 
-/// Segments that nobody can read any more.
+/// Segments that no reader can reach.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Collection {
     pub keys: Vec<String>,
-    /// The last of them.
     pub through_segment: u64,
 }
 
-/// What there is to do in the bucket.
+/// The next operation in the bucket lane.
 pub(super) enum BucketWork {
-    /// A segment is encoded some rows in each turn, so that no request waits for all of it.
+    /// The segment is encoded a few rows per turn, so that no request waits for the whole segment.
     Encode,
     Upload(Upload),
     Collect(Collection),
 }
 
-/// A stream's way to the bucket.
+/// The state of a stream's rotation.
 #[derive(Debug, Default)]
 pub(super) struct Rotation {
-    /// Whether objects are to be deleted, and whether the bucket rests after a failure, for deletions and uploads alike.
+    /// Whether objects may need deletion, and the backoff after a failed deletion or upload.
     pending: Pending,
     encoding: Option<Encoding>,
     ahead: EncodedAhead,
-    /// How many sweeps are under way: nothing goes to the bucket then.
+    /// How many sweeps of orphans are in progress. No bucket operation starts meanwhile.
     sweeps: u32,
 }
 
 impl Rotation {
-    /// The same after memory was lost. What rests goes on resting, and sweeps go on.
+    /// The state after memory is lost. A backoff and sweeps continue.
     pub(super) fn forgotten(&self) -> Rotation {
         let mut pending = self.pending;
         pending.renew();
         Rotation { pending, sweeps: self.sweeps, ..Rotation::default() }
     }
 
-    /// Whether something may begin now.
     pub(super) fn may_begin(&self, life: Option<&Life>, limits: Option<SegmentLimits>, now: Millis) -> bool {
         self.sweeps == 0 && self.pending.rests_until(now).is_none() && self.has_work(life, limits)
     }
 
-    /// When the alarm has to ring for it, if there may be something to do.
+    /// When the alarm must ring for rotation, if there may be work.
     pub(super) fn alarm_at(
         &self,
         life: Option<&Life>,
@@ -87,7 +86,7 @@ impl Rotation {
 
     fn has_work(&self, life: Option<&Life>, limits: Option<SegmentLimits>) -> bool {
         limits.is_some_and(|limits| match life {
-            // What begins with the first segment of all leaves none behind.
+            // A stream that still has segment 0 has nothing to delete.
             Some(Life::Live(stream) | Life::Gone(stream)) => {
                 due(stream, limits).is_some()
                     || (self.pending != Pending::Nothing && stream.first_segment > 0)
@@ -97,7 +96,6 @@ impl Rotation {
         })
     }
 
-    /// There may be objects to delete.
     pub(super) fn has_garbage(&mut self) {
         self.pending.renew();
     }
@@ -114,19 +112,18 @@ impl Rotation {
         self.sweeps = self.sweeps.saturating_sub(1);
     }
 
-    /// Encodes what was appended, while it is at hand.
+    /// Encodes an append while its content is in memory.
     pub(super) fn encode_ahead(&mut self, stream: &Stream, at: Offset, content: &Content<'_>) {
         if content.span > 0 {
             self.ahead.follow(stream, at, content);
         }
     }
 
-    /// The stream has ended: what may still rotate of it is read.
+    /// Drops encoded segments. If one must still be rotated, it is read from the hot log.
     pub(super) fn ended(&mut self) {
         self.ahead = EncodedAhead::default();
     }
 
-    /// The next thing to do.
     pub(super) fn next(
         &mut self,
         sql: &dyn Sql,
@@ -147,10 +144,10 @@ impl Rotation {
         if self.pending == Pending::Nothing {
             return Ok(None);
         }
-        // What was trimmed may be a fork's.
+        // Forks may need segments that were trimmed.
         let floor = forks::floor(sql)?.map_or(floor, |needed| needed.min(floor));
         let collection = collection(sql, floor)?;
-        // After a rest there is no need for another one, whatever comes of it.
+        // This ends a backoff. If the operation fails, a new one starts.
         self.pending = if collection.is_some() { Pending::Maybe } else { Pending::Nothing };
         Ok(collection.map(BucketWork::Collect))
     }
@@ -174,13 +171,14 @@ impl Rotation {
     }
 }
 
-/// A segment that is being encoded. It is sealed, so it stays as it is between two turns; its stream may end.
+/// A segment that is being encoded. It is sealed, so it does not change between turns, but its stream may
+/// end.
 #[derive(Debug)]
 struct Encoding {
     incarnation: u64,
     segment: u64,
     last: Last,
-    /// How far it has been read; `None` if that was not necessary.
+    /// The progress in the hot log; `None` if the segment was encoded ahead.
     scan: Option<Scan>,
     writer: Writer,
 }
@@ -209,7 +207,7 @@ impl Encoding {
         self.incarnation == stream.incarnation && self.segment == segment
     }
 
-    /// Takes some rows; whether those were the last.
+    /// Encodes a slice of rows. Returns whether it was the last.
     fn go_on(&mut self, sql: &dyn Sql, stream: &Stream) -> Result<bool, Failure> {
         let (Some(scan), writer) = (&mut self.scan, &mut self.writer) else { return Ok(true) };
         scan.slice(sql, stream.content_type.format(), &mut |message, span| writer.push(message, span))

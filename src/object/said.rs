@@ -1,4 +1,4 @@
-//! What an object answers to a call, and the bytes that come along.
+//! The answer to a call, with the bytes that follow it.
 
 use crate::protocol::call::Answered;
 

@@ -1,5 +1,5 @@
-//! The segment index: an index of all streams' segments outside of their objects, which is told of each change through the
-//! outbox. Nothing waits for it, and it may fail for as long as it likes.
+//! Keeps the segment index up to date: a table outside the objects that lists the segments of all streams.
+//! Each change reaches it through the outbox. No request waits for it, and it may fail indefinitely.
 
 use super::pending::Pending;
 use crate::protocol::{Millis, lifetime};
@@ -7,16 +7,16 @@ use crate::storage::segments_admin::{Statement, statements};
 use crate::storage::{Failure, Sql, outbox, schema, stream_row};
 use crate::stream::Life;
 
-/// How many notices are delivered at a time: with paths and content types at their longest some 300 kB, of which D1 takes
+/// The most notices in one delivery: about 300 kB with paths and content types of maximal length. D1 accepts
 /// 2 MB.
 pub const NOTICES_AT_ONCE_MAX: u64 = 100;
 
-/// How soon the index is told again when it failed.
+/// The shortest backoff after a failed delivery, in milliseconds.
 pub const REST_MIN: Millis = 60_000;
-/// How late at the latest.
+/// The longest backoff after a failed delivery, in milliseconds.
 pub const REST_MAX: Millis = 3_600_000;
 
-/// What the index is to be told: all of it or nothing.
+/// A delivery to the index. The index applies all of its statements or none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Delivery {
     pub path: String,
@@ -27,8 +27,8 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// When it is tried again: the longer it has failed, the longer it rests. That is stored nowhere, because the oldest notice
-    /// tells.
+    /// When a failed delivery is retried. The longer deliveries have failed, the longer the backoff. Nothing
+    /// stores it, because the oldest notice has its time.
     pub fn again_at(&self, now: Millis) -> Millis {
         now + now.saturating_sub(self.oldest_noted_at).clamp(REST_MIN, REST_MAX)
     }
@@ -40,9 +40,10 @@ impl Delivery {
     }
 }
 
-/// What is to be done for the index.
+/// The next work for the index.
 pub(super) enum IndexWork {
-    /// It knows nothing of the segments before this one, which were rotated when there was no index: to be noted first.
+    /// The index does not know the segments before `floor`, which were rotated without an index. They must be
+    /// noted first.
     List {
         floor: u64,
     },
@@ -61,23 +62,22 @@ impl SegmentIndex {
         SegmentIndex { pending }
     }
 
-    /// Whether something may have to be told now.
     pub(super) fn may_begin(&self, life: Option<&Life>, now: Millis) -> bool {
         self.pending.may_begin(now)
             && match life {
-                // One that begins with the first segment of all, and has not rotated it, has nothing to tell.
+                // A stream that has rotated nothing and still has segment 0 has nothing to report.
                 Some(Life::Live(stream) | Life::Gone(stream)) => stream.hot_from > 0,
                 Some(Life::Ended(_)) => true,
                 Some(Life::Unborn) | None => false,
             }
     }
 
-    /// When the alarm has to ring for it: only after a failure.
+    /// When the alarm must ring for the index: only after a failure.
     pub(super) fn alarm_at(&self, now: Millis) -> Option<Millis> {
         self.pending.rests_until(now)
     }
 
-    /// Something was noted for it.
+    /// A change was noted for the index.
     pub(super) fn renew(&mut self) {
         self.pending.renew();
     }
@@ -86,7 +86,6 @@ impl SegmentIndex {
         self.pending = Pending::RestsUntil(at);
     }
 
-    /// The next thing to tell.
     pub(super) fn next(&mut self, sql: &dyn Sql, life: &Life) -> Result<Option<IndexWork>, Failure> {
         let floor = match life {
             Life::Unborn => return Ok(None),

@@ -1,4 +1,4 @@
-//! Requests: which method serves which command, and whom it lets in.
+//! Dispatches requests to the methods that serve them, and admits requests without a token.
 
 use super::answer::{Answer, Error};
 use super::live::Sockets;
@@ -10,7 +10,7 @@ use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 
 impl Object {
-    /// Serves one request of the stream at `path`.
+    /// Serves one request for the stream at `path`.
     pub fn serve<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -28,13 +28,13 @@ impl Object {
         }
     }
 
-    /// How much the next reads give, which depends on what others have not taken yet.
+    /// Limits the next reads, by how much memory unread responses occupy.
     pub fn give_at_most(&mut self, chunk_bytes: usize) {
         self.settings.chunk_max_bytes = chunk_bytes;
     }
 
-    /// Whether somebody without a token may do this: read, and a public stream. One that is not public and one that is
-    /// not there are the same to a stranger, and neither is touched.
+    /// Admits a request without a token if it reads a public stream. A private stream and a missing one are
+    /// refused alike, and the request does not renew a TTL.
     pub fn admit_stranger<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,

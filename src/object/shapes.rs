@@ -1,13 +1,13 @@
-//! The shapes of segments: where each one's blocks are, so that a read fetches only the bytes it needs.
+//! Caches the shapes of segments: where the blocks of each are, so that a read fetches only the bytes it
+//! needs.
 
 use std::rc::Rc;
 
 use crate::storage::segments::Shape;
 
-/// How many shapes of segments are kept: a reader comes back for its next chunk.
+/// The most shapes in memory. A reader usually needs the same segment for its next chunk.
 pub const SHAPES_KEPT_MAX: usize = 8;
 
-/// The shapes of segments, by their keys.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Shapes(Vec<(String, Rc<Shape>)>);
 
@@ -16,7 +16,7 @@ impl Shapes {
         self.0.iter().find(|(kept, _)| kept == key).map(|(_, shape)| shape)
     }
 
-    /// One that was fetched for a read, which needs all of these.
+    /// Adds a shape without evicting others, because one read needs all of these.
     pub(super) fn add(&mut self, key: &str, shape: Rc<Shape>) {
         self.0.push((key.to_owned(), shape));
     }

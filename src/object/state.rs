@@ -1,6 +1,5 @@
-//! One stream's object: its parts, what they share, and the one way in which it changes storage.
-//!
-//! What is in memory is a cache of storage: it may be lost at any time, and is dropped when a commit fails.
+//! Holds the parts of one stream's object, and commits changes to storage. Memory is a cache of storage: it
+//! may be lost at any time, and is dropped when a commit fails.
 
 use super::alarm::Alarm;
 use super::answer::Error;
@@ -25,10 +24,10 @@ use crate::stream::delete::delete;
 use crate::stream::rotate;
 use crate::stream::{Life, Stream};
 
-/// The server of one stream. Each part owns what it remembers, and knows whether it has something to do.
+/// The server of one stream. Each part tracks its own state and its background work.
 ///
-/// Requests and calls of other objects come in by `serve`, `resume`, `confirm` and `answer`. After each of them, as after
-/// whatever else may have changed something, the shell lets the driver go on: see `driver.rs`.
+/// Requests and calls arrive through `serve`, `resume`, `confirm` and `answer`. After each of them, the shell
+/// lets the driver continue (see `driver.rs`).
 #[derive(Debug)]
 pub struct Object {
     pub(super) settings: Settings,
@@ -60,7 +59,7 @@ impl Object {
         }
     }
 
-    /// Drops what is in memory of the stream. What is under way is so all the same, and what rests goes on resting.
+    /// Drops what is in memory of the stream. Effects in flight and backoffs continue.
     pub fn forget(&mut self) {
         *self = Object {
             rotation: self.rotation.forgotten(),
@@ -73,12 +72,13 @@ impl Object {
         };
     }
 
-    /// Whether anything is in memory yet.
+    /// Whether the state is in memory.
     pub fn is_loaded(&self) -> bool {
         self.state.life().is_some()
     }
 
-    /// Stores a change. If that fails, nobody knows what storage says: memory is dropped, and read again when it is needed.
+    /// Stores a change. After a failure, the state of storage is unknown, so memory is dropped and read again
+    /// when needed.
     pub(super) fn commit(&mut self, sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
         commit::commit(sql, change).inspect_err(|_| {
             self.forget();
@@ -86,7 +86,7 @@ impl Object {
         })
     }
 
-    /// Reads the state, once in the object's life.
+    /// Reads the state, once per object.
     pub(super) fn load(&mut self, sql: &dyn Sql) -> Result<&mut Life, Failure> {
         if let Some(loaded) = self.state.load(sql, self.settings.hides_public)? {
             self.links.loaded(loaded.has_links);
@@ -96,12 +96,12 @@ impl Object {
             }
             self.alarm.load(stream);
         }
-        Ok(self.state.life_mut().expect("it was loaded above"))
+        Ok(self.state.life_mut().expect("the state was loaded above"))
     }
 
-    /// The stream, if it is there. One that has expired is ended here and now, whether or not its alarm has come, so
-    /// that it does not come back when memory is lost. A stream with a TTL does not expire while somebody reads it
-    /// live (PROTOCOL.md 5.1). A segment whose time is over is dropped in the same way.
+    /// The stream, if it exists. An expired stream ends here, whether or not its alarm has rung, so that it
+    /// does not come back after memory is lost. While live readers are connected, a stream with a TTL does
+    /// not expire (PROTOCOL.md 5.1). Segments that retention no longer keeps are dropped here too.
     pub(super) fn stream<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -119,14 +119,14 @@ impl Object {
         if self.retention.is_due(now) {
             self.trim(ports.sql, now)?;
         }
-        match self.state.life_mut().expect("it was loaded above") {
+        match self.state.life_mut().expect("the state was loaded above") {
             Life::Live(stream) => Ok(stream),
             Life::Gone(_) => Err(Refusal::Gone.into()),
             Life::Unborn | Life::Ended(_) => Err(Refusal::NotFound.into()),
         }
     }
 
-    /// Slides the TTL of a stream that was read or written, and stores that where it must be.
+    /// Renews the TTL after a read or a write, and stores the lease if it must be stored.
     pub(super) fn touch(&mut self, sql: &dyn Sql, now: Millis) -> Result<(), Failure> {
         let Some(lease_until) = self.state.live_mut().and_then(|stream| stream.touch(now)) else {
             return Ok(());
@@ -138,7 +138,7 @@ impl Object {
         Ok(())
     }
 
-    /// The alarm has rung: ends the stream if its time has come; whether it has ended.
+    /// Ends the stream if it has expired when the alarm rings. Returns whether it ended.
     pub(super) fn reclaim<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<bool, Failure> {
         let was_live = matches!(self.load(ports.sql)?, Life::Live(_));
         self.alarm.rang();
@@ -155,7 +155,7 @@ impl Object {
         }
     }
 
-    /// Ends the stream that is live, and its readers with it. One that has forks stays for them.
+    /// Ends the live stream and its readers. A stream with forks becomes gone instead.
     // Not a part of the functions that find it expired, because most never do.
     #[inline(never)]
     pub(super) fn end<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<(), Failure> {
@@ -175,7 +175,7 @@ impl Object {
         Ok(())
     }
 
-    /// Ends the stream for good.
+    /// Ends the stream permanently.
     pub(super) fn end_now<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -210,7 +210,7 @@ impl Object {
         }
         let owes_end = self.reports.owe_end(self.state.life(), self.settings.registries);
         if has_garbage || stream.fork.is_some() || owes_end {
-            // What follows is done soon; if this object dies before that, when the alarm rings.
+            // If this object dies before the work is done, the alarm starts it.
             self.arm(now);
         }
         Ok(())
@@ -228,9 +228,9 @@ impl Object {
         self.rotation.ended();
     }
 
-    /// Drops what need not be kept any more, and finds out when to look again.
+    /// Drops segments that retention no longer keeps, and decides when to check again.
     pub(super) fn trim(&mut self, sql: &dyn Sql, now: Millis) -> Result<(), Failure> {
-        // If this fails, so that it is tried again.
+        // If this fails, the next request checks again.
         self.retention = DropsNext::Unknown;
         self.load(sql)?;
         let kept = match self.state.live() {
@@ -255,13 +255,13 @@ impl Object {
         Ok(())
     }
 
-    /// Tells all live readers what they have not been told yet.
+    /// Sends new data to all live readers.
     pub(super) fn announce<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<(), Failure> {
         let Some(stream) = self.state.live() else { return Ok(()) };
         self.readers.announce(ports, stream, self.settings.guarded, now)
     }
 
-    /// Wants the alarm for what comes first, unless it rings by then.
+    /// Requests the alarm for the earliest background work, unless it rings by then.
     pub(super) fn arm(&mut self, now: Millis) {
         let Settings { segments, registries, .. } = self.settings;
         let life = self.state.life();
@@ -272,7 +272,7 @@ impl Object {
             self.links.alarm_at(now),
             self.index.alarm_at(now),
             self.reports.alarm_at(life, registries, now),
-            // What it was to ring for is not known either, so it rings soon.
+            // The purpose of a lost alarm is unknown, so it rings soon.
             self.alarm.is_lost().then_some(now + RETRY),
         ];
         if let Some(at) = reasons.into_iter().flatten().min() {
@@ -280,8 +280,8 @@ impl Object {
         }
     }
 
-    /// After a write: what it sealed goes to the bucket at once, but this object may die before that. Then any alarm will
-    /// do: nobody notices a segment that is still in the hot log.
+    /// Requests the alarm after a write that sealed a segment, because this object may die before the upload.
+    /// Any alarm suffices: until the upload, readers find the segment in the hot log.
     pub(super) fn arm_for_rotation(&mut self, now: Millis) {
         if let (Some(limits), Some(stream)) = (self.settings.segments, self.state.live())
             && self.alarm.is_silent()

@@ -1,4 +1,4 @@
-//! What storage says of the stream, in memory once it was read.
+//! Caches the stored state of the stream in memory.
 
 use super::producers::{ProducerLimits, Producers};
 use super::shapes::Shapes;
@@ -12,7 +12,7 @@ pub(super) struct StreamState {
     shapes: Shapes,
 }
 
-/// What was learnt besides, when the stream was loaded.
+/// What a load found besides the state.
 pub(super) struct JustLoaded {
     pub(super) has_links: bool,
 }
@@ -22,7 +22,7 @@ impl StreamState {
         StreamState { life: None, producers: Producers::new(producers), shapes: Shapes::default() }
     }
 
-    /// Reads it, if it was not read yet.
+    /// Reads the state from storage unless it is in memory.
     pub(super) fn load(&mut self, sql: &dyn Sql, hides_public: bool) -> Result<Option<JustLoaded>, Failure> {
         if self.life.is_some() {
             return Ok(None);
@@ -57,8 +57,8 @@ impl StreamState {
         }
     }
 
-    /// Takes the life out of memory, for a change that is made of it. It is put back once that is committed: until then
-    /// nobody knows what storage says.
+    /// Takes the state out of memory for a change. The caller puts it back after the commit, because the
+    /// state of storage is unknown until then.
     pub(super) fn take_life(&mut self) -> Option<Life> {
         self.life.take()
     }
@@ -85,7 +85,7 @@ impl StreamState {
         }
     }
 
-    /// Its producers matter to nobody any more.
+    /// Drops all producers, because the stream has ended.
     pub(super) fn forget_producers(&mut self, limits: ProducerLimits) {
         self.producers = Producers::new(limits);
     }

@@ -1,7 +1,8 @@
-//! Writes: decide, commit, answer; announcing comes after the answer. No function here may be `async`.
+//! Serves writes: decides, commits and answers. Readers are notified after the answer. No function here may
+//! be `async`, so that nothing runs between the decision and the commit.
 
 use super::answer::{Answer, Error};
-use super::live::{Sockets, send_away};
+use super::live::{Sockets, close_to_catch_up};
 use super::ports::{Ports, Settings};
 use super::producers::Memo;
 use super::state::Object;
@@ -25,7 +26,7 @@ use crate::stream::rotate::fills;
 use crate::stream::{Closure, Life, Stream};
 
 impl Object {
-    // V8 compiles a function when it is first called: so a first request compiles only what it runs.
+    // V8 compiles a function on its first call, so the first request compiles only what it runs.
     #[inline(never)]
     pub(super) fn create<S: Sockets>(
         &mut self,
@@ -57,7 +58,7 @@ impl Object {
         }
     }
 
-    /// The stream is there as it was asked for.
+    /// Answers a PUT for a stream that exists with the requested configuration (PROTOCOL.md 5.1).
     pub(super) fn found<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -71,8 +72,8 @@ impl Object {
             self.commit(ports.sql, &Change::Rekey { reader_key: &secret })?;
             if let Some(stream) = self.state.live_mut() {
                 stream.reader_key = secret;
-                // Those who wait have asked with the old one; what they get must not be kept under it.
-                send_away(ports.sockets, stream.incarnation);
+                // Waiting readers sent the old key, so their responses must not be cached under it.
+                close_to_catch_up(ports.sockets, stream.incarnation);
             }
         }
         let Life::Live(stream) = self.load(ports.sql)? else { return Err(Refusal::NotFound.into()) };
@@ -82,7 +83,7 @@ impl Object {
         Ok(reply.with_reader_key(stream.reader_key(guarded, now)).into())
     }
 
-    /// The stream is made, with its initial content.
+    /// Creates a stream with its initial content (PROTOCOL.md 5.1).
     pub(super) fn born<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -111,7 +112,7 @@ impl Object {
         Ok(reply.into())
     }
 
-    // V8 compiles a function when it is first called: so a first request compiles only what it runs.
+    // V8 compiles a function on its first call, so the first request compiles only what it runs.
     #[inline(never)]
     pub(super) fn append<S: Sockets>(
         &mut self,
@@ -144,7 +145,7 @@ impl Object {
         }
     }
 
-    // V8 compiles a function when it is first called: so a first request compiles only what it runs.
+    // V8 compiles a function on its first call, so the first request compiles only what it runs.
     #[inline(never)]
     pub(super) fn close<S: Sockets>(
         &mut self,
@@ -174,7 +175,7 @@ impl Object {
         }
     }
 
-    // V8 compiles a function when it is first called: so a first request compiles only what it runs.
+    // V8 compiles a function on its first call, so the first request compiles only what it runs.
     #[inline(never)]
     pub(super) fn delete<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) -> Result<Answer, Error> {
         self.stream(ports, now)?;
@@ -183,7 +184,7 @@ impl Object {
     }
 }
 
-/// What an append or a close stores.
+/// The data that an append or a close stores.
 struct Writing<'a> {
     content: Option<&'a Content<'a>>,
     stream_seq: Option<&'a str>,
@@ -192,7 +193,7 @@ struct Writing<'a> {
 }
 
 impl Object {
-    /// Commits, and then lets memory follow storage; where the tail is then.
+    /// Commits an append or a close, and then updates memory. Returns the new tail.
     fn store(&mut self, sql: &dyn Sql, writing: Writing<'_>, now: Millis) -> Result<Offset, Error> {
         let Settings { segments, .. } = self.settings;
         let Writing { content, stream_seq, producer, closes } = writing;
@@ -246,7 +247,7 @@ impl Object {
     }
 }
 
-/// Lets memory follow storage, which has taken the content.
+/// Updates memory after storage accepted the content.
 fn follow(stream: &mut Stream, content: &Content<'_>, seals: bool) {
     if seals {
         stream.tail = Offset::segment_start(stream.tail.segment + 1);

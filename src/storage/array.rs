@@ -1,4 +1,4 @@
-//! A JSON array while it grows, row by row of the hot log.
+//! Builds a JSON array from rows of the hot log. The array holds whole messages only.
 
 use super::chunk::{Chunk, Marks};
 use super::message_row::{MessageRow, ROW_MAX_BYTES};
@@ -6,14 +6,14 @@ use crate::protocol::json;
 use crate::protocol::offset::Offset;
 use crate::protocol::sse::Mark;
 
-/// Part of a stream as one array: from a position until another, or until there is enough.
+/// A range of a JSON stream as one array. It ends at position `until`, or after `max_bytes`.
 pub(super) struct Array {
     from: Offset,
     until: u64,
     max_bytes: usize,
     body: Vec<u8>,
     marks: Marks,
-    /// How much of it is whole messages.
+    /// The length of the body up to the end of the last whole message.
     whole_bytes: usize,
     next: u64,
     is_full: bool,
@@ -33,22 +33,21 @@ impl Array {
         }
     }
 
-    /// Whether it takes no more.
+    /// Whether the array accepts no more rows.
     pub(super) fn is_full(&self) -> bool {
         self.is_full
     }
 
-    /// How long it is so far.
+    /// The length of the array so far, without its closing bracket.
     pub(super) fn bytes(&self) -> usize {
         self.body.len()
     }
 
-    /// Makes room for what is to come: growing by and by would copy what is there each time.
+    /// Reserves space once per page, because growing row by row would copy the body again and again.
     pub(super) fn reserve(&mut self, bytes: usize) {
         self.body.reserve(bytes);
     }
 
-    /// The array, with where to read on.
     pub(super) fn finish(mut self) -> Chunk {
         let marks = self.marks.finish(self.body.len());
         self.body.push(b']');
@@ -61,7 +60,8 @@ impl Array {
             return;
         }
         if self.whole_bytes > 1 && self.body.len() + row.bytes.len() > self.max_bytes + ROW_MAX_BYTES {
-            // A message in parts that does not fit: only the first may be as large as it is.
+            // Only the first message of a chunk may exceed the limit. This one is split over rows and does
+            // not fit.
             self.body.truncate(self.whole_bytes);
             self.is_full = true;
             return;

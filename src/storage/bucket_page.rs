@@ -1,5 +1,5 @@
-//! A page of what the bucket holds, by streams: whose segment each object is by its key, whether or not that stream
-//! knows it.
+//! Groups one page of the bucket's listing by stream. The object's key names its stream and segment, whether
+//! or not that stream has a row for it.
 
 use super::Failure;
 use super::segments::parse_key;
@@ -7,14 +7,14 @@ use crate::protocol::Millis;
 use crate::protocol::orphans::Stored;
 use crate::protocol::path::StreamPath;
 
-/// How many objects are listed for a page.
+/// The most objects one page lists.
 pub const PAGE_KEYS_MAX: u32 = 500;
 
-/// How many streams are on a page: each is asked, and the list is a request too. The platform allows a request 50 of
-/// them on its smallest plan.
+/// The most streams one page covers. The Worker calls each of them, and the listing is a request too; the
+/// platform's smallest plan allows 50 subrequests per request.
 pub const PAGE_STREAMS_MAX: usize = 40;
 
-/// An object of the bucket.
+/// One object in the bucket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BucketObject {
     pub key: String,
@@ -24,18 +24,19 @@ pub struct BucketObject {
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ByStream {
-    /// The streams that the keys name, with their segments.
+    /// The streams named by the keys, each with its segments.
     pub streams: Vec<(StreamPath, Vec<Stored>)>,
-    /// The keys of what is no segment.
+    /// Keys that do not name a segment.
     pub foreign: Vec<String>,
-    /// After which key the next page begins, if there is one.
+    /// The key after which the next page begins; `None` on the last page.
     pub next: Option<String>,
 }
 
-/// Sorts what was listed, in the bucket's order, up to as many streams as a page may have.
+/// Groups listed objects, in the bucket's order, until the page has [`PAGE_STREAMS_MAX`] streams. Fails if
+/// the list is empty but not the last.
 pub fn by_stream(listed: Vec<BucketObject>, is_last: bool) -> Result<ByStream, Failure> {
     if listed.is_empty() && !is_last {
-        // To take it for the end would be to say that there is nothing more.
+        // Taking an empty list for the last page would hide every object after it.
         return Err(Failure::new("list segments", "an empty page that is not the last"));
     }
     let (mut page, mut last) = (ByStream::default(), None);
@@ -45,7 +46,7 @@ pub fn by_stream(listed: Vec<BucketObject>, is_last: bool) -> Result<ByStream, F
             last = Some(key);
             continue;
         };
-        // A stream's keys begin alike, so they come one after the other.
+        // All keys of a stream share a prefix, so they are adjacent in the listing.
         if page.streams.last().is_none_or(|(known, _)| *known != path) {
             if page.streams.len() == PAGE_STREAMS_MAX {
                 page.next = last;
@@ -53,7 +54,7 @@ pub fn by_stream(listed: Vec<BucketObject>, is_last: bool) -> Result<ByStream, F
             }
             page.streams.push((path.clone(), Vec::new()));
         }
-        let (_, segments) = page.streams.last_mut().expect("it was added above");
+        let (_, segments) = page.streams.last_mut().expect("a stream was added above");
         last = Some(key.clone());
         segments.push(Stored { key, path: path.into(), incarnation, segment, bytes, uploaded });
     }

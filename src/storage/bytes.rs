@@ -1,6 +1,6 @@
-//! Big-endian numbers, from the front.
+//! Reads big-endian integers from the front of a byte slice. Every read returns `None` if too few bytes
+//! remain.
 
-/// Bytes that are taken apart.
 pub(super) struct Bytes<'b>(pub(super) &'b [u8]);
 
 impl<'b> Bytes<'b> {

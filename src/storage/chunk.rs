@@ -1,4 +1,5 @@
-//! Part of a stream, ready to be sent, and where it may be taken apart: at the beginnings of stored messages.
+//! A range of a stream, ready to be sent, with the places where it may be split. It may be split only where a
+//! stored message begins.
 
 use super::message_row::ROW_MAX_BYTES;
 use crate::protocol::content_type::Format;
@@ -6,14 +7,13 @@ use crate::protocol::offset::Offset;
 use crate::protocol::sse::{GRAIN_BYTES, Mark};
 use crate::protocol::text;
 
-/// Part of a stream, ready to be sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Chunk {
-    /// The bytes; of a JSON stream an array of its messages.
+    /// The content. For a JSON stream this is an array of messages.
     pub body: Vec<u8>,
-    /// Where to read on.
+    /// The offset at which to continue reading.
     pub next: Offset,
-    /// Where it may be taken apart, if that is known.
+    /// The places where the body may be split. Empty if they are unknown.
     pub marks: Vec<Mark>,
 }
 
@@ -23,8 +23,9 @@ impl Chunk {
     }
 }
 
-/// Adds what another segment gave: of JSON, two arrays become one. Only the first message of a chunk may be as large as it
-/// is; where the part does not fit, the chunk ends before it.
+/// Appends `part`, which comes from the next segment, to `whole`, and returns whether it fits. Two JSON
+/// arrays become one. Only the first message of a chunk may be larger than `max_bytes` plus one row; the
+/// chunk ends before a part that does not fit.
 pub fn join(format: Format, whole: &mut Chunk, part: Chunk, max_bytes: usize) -> bool {
     let fits = whole.body.is_empty() || whole.body.len() + part.body.len() <= max_bytes + ROW_MAX_BYTES;
     if !fits {
@@ -32,7 +33,7 @@ pub fn join(format: Format, whole: &mut Chunk, part: Chunk, max_bytes: usize) ->
     }
     whole.next = part.next;
     if whole.body.is_empty() {
-        // Most reads are of one segment: nothing is copied.
+        // Most reads are of one segment, so this moves the bytes instead of copying them.
         (whole.body, whole.marks) = (part.body, part.marks);
         return true;
     }
@@ -46,7 +47,7 @@ pub fn join(format: Format, whole: &mut Chunk, part: Chunk, max_bytes: usize) ->
     }
     let at = whole.body.len();
     if part.marks.is_empty() != part.body.is_empty() || whole.marks.is_empty() {
-        // Where the one may be taken apart says nothing of the other.
+        // One side's marks are unknown, so those of the whole are too.
         whole.marks.clear();
     } else {
         let marks = part.marks.iter().skip(first);
@@ -56,17 +57,18 @@ pub fn join(format: Format, whole: &mut Chunk, part: Chunk, max_bytes: usize) ->
     true
 }
 
-/// The marks of a chunk while it grows: few enough to be kept for each, and so close that less than [`GRAIN_BYTES`] lie between
-/// two, or one message.
+/// Collects the marks of a chunk as it grows. They are few enough to store for each chunk, and two neighbors
+/// are less than [`GRAIN_BYTES`] or one message apart.
 #[derive(Default)]
 pub(super) struct Marks {
     marks: Vec<Mark>,
-    /// The last place that could have one.
+    /// The last place where a mark is possible.
     last: Option<Mark>,
 }
 
 impl Marks {
-    /// A message of so many bytes begins; whether the chunk may be taken apart there.
+    /// Records that a message of `bytes` bytes begins at `mark`. `may_part` says whether the chunk may be
+    /// split there.
     pub(super) fn begins(&mut self, mark: Mark, bytes: usize, may_part: bool) {
         if may_part || self.marks.is_empty() {
             self.last = Some(mark);
@@ -81,12 +83,12 @@ impl Marks {
         }
     }
 
-    /// The last place where it may be taken apart, if that leaves something before it.
+    /// The last place where the chunk may be split, unless that is its beginning.
     pub(super) fn last(&self) -> Option<usize> {
         self.last.map(|last| last.at).filter(|at| *at > 0)
     }
 
-    /// The marks of what is left of the chunk.
+    /// The marks within the first `bytes` bytes of the chunk.
     pub(super) fn finish(mut self, bytes: usize) -> Vec<Mark> {
         while self.marks.pop_if(|last| last.at >= bytes).is_some() {}
         self.marks

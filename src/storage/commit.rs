@@ -1,4 +1,4 @@
-//! The one place that writes: a change is stored whole or not at all.
+//! Writes to SQLite. This is the only module that does. Each change is stored whole or not at all.
 
 use super::forks::Link;
 use super::messages::{self, Written};
@@ -15,138 +15,139 @@ use crate::stream::fork::Fork;
 use crate::stream::producer::ProducerState;
 use crate::stream::{Closure, Ended, Stream};
 
-/// A decided change of one stream.
+/// A decided change of one stream, stored by [`commit`].
 #[derive(Debug)]
 pub enum Change<'a> {
-    /// What an older version has stored becomes what this one does.
+    /// Converts data stored by an older version to the current schema.
     Upgrade {
         from: u64,
     },
-    /// A stream is born, with its initial content.
+    /// Creates a stream with its initial content.
     Create {
         path: &'a str,
-        /// The stream, before its content.
+        /// The stream before its content.
         stream: &'a Stream,
         content: &'a Content<'a>,
-        /// Whether the segment is full with it.
+        /// Whether the content fills the segment.
         seals: bool,
-        /// Who is to know of the incarnations before.
+        /// The kind of registry to which earlier incarnations are reported.
         registries: Registries,
     },
     Append(AppendChange<'a>),
-    /// A segment is in the bucket. `noted_at` says when, where there is a segment index; so it does below.
+    /// A segment has been uploaded. Here and below, `noted_at` is the current time if there is a segment
+    /// index.
     Rotate {
         segment: &'a SegmentRow,
         noted_at: Option<Millis>,
     },
-    /// The oldest segments need not be kept any more.
+    /// Retention drops the oldest segments.
     Trim {
-        /// The stream as it was.
+        /// The stream before the change.
         stream: &'a Stream,
-        /// The first that it still has.
+        /// The first segment that the stream retains.
         first_segment: u64,
     },
-    /// Segments are no longer in the bucket.
+    /// Segments have been deleted from the bucket.
     Forget {
         through_segment: u64,
         noted_at: Option<Millis>,
     },
-    /// All segments are noted for the segment index, which knows of none.
+    /// Notes all segments for a segment index that knows none of them.
     List {
         /// The first segment that may be in the bucket.
         floor: u64,
         noted_at: Millis,
     },
-    /// Notices have been delivered.
+    /// The segment index has received the notices.
     Deliver {
         through_id: u64,
     },
-    /// The registry knows of the stream's incarnations.
+    /// The registry has recorded the stream's incarnations.
     Report {
         through: ReportMark,
         registries: Registries,
     },
-    /// The stream gets another reader key.
+    /// Replaces the stream's reader key.
     Rekey {
         reader_key: &'a str,
     },
-    /// A read slid the stream's TTL.
+    /// A read renewed the stream's TTL.
     Touch {
         lease_until: Millis,
     },
-    /// The stream was deleted, or it expired.
+    /// The stream was deleted or has expired.
     End {
-        /// The stream as it was.
+        /// The stream before the change.
         stream: &'a Stream,
         ended: Ended,
-        /// A segment that may be on its way to the bucket.
+        /// A segment whose upload may be in progress.
         uploading: Option<u64>,
-        /// The last fork that held it, which releases it.
+        /// The last fork that referenced the stream, if its release ends the stream.
         released: Option<Released<'a>>,
         now: Millis,
     },
-    /// The stream was deleted, or it expired, but has forks.
+    /// The stream was deleted or has expired, but forks still reference it.
     Leave {
         now: Millis,
     },
-    /// A fork is to be created: its source may learn of it from now on.
+    /// Notes a link before the fork's source is called.
     Intend {
         link: &'a Link,
     },
-    /// A source has released the fork, or never knew of it.
+    /// The source has released the link, or never knew of it.
     Forgo {
         link: &'a str,
     },
-    /// A fork holds the stream.
+    /// A fork now references the stream.
     Hold {
         link: &'a str,
         path: &'a str,
-        /// The first segment that it needs.
+        /// The first segment that the fork needs.
         first_segment: u64,
     },
-    /// A fork releases the stream.
+    /// A fork no longer references the stream.
     Release(Released<'a>),
-    /// What a fork has inherited has gone to the bucket.
+    /// A fork has learned that an owner rotated inherited segments.
     Inherit {
         fork: &'a Fork,
     },
 }
 
-/// Something is appended, or the stream is closed, or both.
+/// An append, a close, or both in one.
 #[derive(Debug)]
 pub struct AppendChange<'a> {
-    /// The stream as it was.
+    /// The stream before the change.
     pub stream: &'a Stream,
     pub content: Option<&'a Content<'a>>,
-    /// The stream's last `Stream-Seq`, this append's included.
+    /// The stream's last accepted `Stream-Seq`, including this append's.
     pub stream_seq: Option<&'a str>,
-    /// Whose it is, where its row has to tell that.
+    /// The producer, if the message row must store it.
     pub producer: Option<&'a Producer>,
-    /// What the table of producers is to tell from now on.
+    /// The producers to write to the table `producers`.
     pub stored_producers: &'a [(String, ProducerState)],
-    /// Whether that table has to be made for it.
+    /// Whether that table must be created first.
     pub makes_table: bool,
-    /// How it is closed now.
+    /// How this change closes the stream.
     pub closes: Option<Closure>,
     pub now: Millis,
-    /// Until when the stream lives at least, if that has to be stored.
+    /// The stream's new lease, if it must be stored.
     pub lease_until: Option<Millis>,
-    /// Whether the segment is full with it.
+    /// Whether the content fills the segment.
     pub seals: bool,
 }
 
-/// A link that is no more.
+/// A link that its fork has released.
 #[derive(Clone, Copy, Debug)]
 pub struct Released<'a> {
     pub link: &'a str,
-    /// Until when that must be remembered.
+    /// The time until which the release must be remembered.
     pub remember_until: Option<Millis>,
     pub now: Millis,
 }
 
 /// Stores a change in one transaction.
 pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
-    // What is written most is one statement, which needs no transaction around it.
+    // The most frequent change is a single statement, which needs no explicit transaction.
     if let Change::Append(append) = change
         && let AppendChange {
             content: Some(content), stored_producers: [], closes: None, seals: false, ..
@@ -214,7 +215,7 @@ fn append(sql: &dyn Sql, change: &AppendChange<'_>) -> Result<(), Failure> {
     }
     match closes {
         Some(closure) => stream_row::close(sql, closure, change.lease_until.unwrap_or(stream.lease_until)),
-        // An append's own row tells when the stream was touched.
+        // An append's own row stores when the stream was touched.
         None => Ok(()),
     }
 }
@@ -265,14 +266,14 @@ fn forget(sql: &dyn Sql, through_segment: u64, noted_at: Option<Millis>) -> Resu
 fn drop_content(sql: &dyn Sql, stream: &Stream, uploading: Option<u64>) -> Result<(), Failure> {
     sql.run(schema::DROP_PRODUCERS, &[])?;
     if let Some(segment) = uploading {
-        // It is to be deleted in the bucket like those that have arrived there.
+        // The upload may still arrive. This row has it deleted like the other segments.
         segments::put(sql, &SegmentRow::unread(stream.incarnation, segment))?;
     }
     (stream.hot_from..=stream.tail.segment)
         .try_for_each(|segment| sql.run(&schema::drop_messages(segment), &[]))
 }
 
-/// The tail after an append that does not seal its segment.
+/// The tail after an append that does not fill its segment.
 pub fn tail_after(stream: &Stream, content: &Content<'_>) -> Offset {
     Offset { position: stream.tail.position + content.span, ..stream.tail }
 }

@@ -1,5 +1,5 @@
-//! What the object remembers, read from storage when it begins. What an older version has stored is upgraded first, so all other
-//! code knows the present version only.
+//! Reads an object's state from storage when the object starts. Data of older versions is upgraded first, so
+//! all other code knows only the current schema.
 
 use super::commit::{Change, commit};
 use super::schema::{self, SCHEMA_VERSION};
@@ -9,7 +9,7 @@ use super::{Columns, Failure, Sql, messages};
 use crate::protocol::lifetime::Lifetime;
 use crate::stream::{Life, Stream};
 
-/// Everything that the object remembers.
+/// The state that an object has in memory.
 #[derive(Debug)]
 pub struct Loaded {
     pub life: Life,
@@ -17,7 +17,7 @@ pub struct Loaded {
     pub has_links: bool,
 }
 
-/// Reads everything that the object remembers.
+/// Reads the state. Fails if an older schema cannot be upgraded.
 pub fn load(sql: &dyn Sql) -> Result<Loaded, Failure> {
     let tables = Tables::load(sql)?;
     let row = if tables.stream { row(sql)? } else { None };
@@ -25,14 +25,14 @@ pub fn load(sql: &dyn Sql) -> Result<Loaded, Failure> {
     Ok(Loaded { life, has_links: tables.links })
 }
 
-/// The stream's row, in its present form. An object without one has nothing to upgrade.
+/// The stream's row in the current schema. An object without a row has nothing to upgrade.
 fn row(sql: &dyn Sql) -> Result<Option<StreamRow>, Failure> {
     let Some(mut found) = stream_row::find(sql)? else { return Ok(None) };
     let version = found.version()?;
     if version != SCHEMA_VERSION {
-        // Once it is stored nothing is left of the older version; if it fails, everything is.
+        // The upgrade is one transaction: if it fails, the older version is intact.
         commit(sql, &Change::Upgrade { from: version })?;
-        let lost = || Failure::new("load stream", "an upgrade has left no row");
+        let lost = || Failure::new("load stream", "the upgrade left no row");
         found = stream_row::find(sql)?.ok_or_else(lost)?;
     }
     found.decode().map(Some)
@@ -48,15 +48,15 @@ fn life(sql: &dyn Sql, row: StreamRow, tables: &Tables) -> Result<Life, Failure>
     let incarnation = stream.incarnation;
     find_tail(sql, &mut stream, rotated.filter(|last| last.incarnation == incarnation))?;
     if let Lifetime::Ttl { seconds } = stream.lifetime {
-        // The lease may tell of a read later than the last write.
+        // The lease may record a read after the last write.
         stream.touched_at = stream.touched_at.max(stream.lease_until.saturating_sub(seconds * 1000));
     }
     Ok(if live == 1 { Life::Live(Box::new(stream)) } else { Life::Gone(Box::new(stream)) })
 }
 
-/// Where the stream ends: in its last segment, whose last message may be in the hot log or in the bucket; or that
-/// segment is still empty, and what is known of the last message is with the one before; or all were trimmed, and the
-/// stream's own row tells.
+/// Finds the tail. If the last segment has messages, they are in the hot log or in the bucket. If it is
+/// empty, the previous segment describes the last message. If all segments were trimmed, the stream's row
+/// does.
 fn find_tail(sql: &dyn Sql, stream: &mut Stream, rotated: Option<LastSegment>) -> Result<(), Failure> {
     let segment = stream.tail.segment;
     stream.hot_from = rotated.as_ref().map_or(0, |last| last.number + 1).max(stream.first_segment);

@@ -1,16 +1,16 @@
-//! A row of the hot log. Its key is `position << 4 | part`: a row begins at a position, and only a single JSON message larger than a
-//! row goes on in further parts at the same position. Its `span` is how far it moves the position; of a message in parts only
-//! the last part has one.
+//! Defines a row of the hot log. Its key is `position << 4 | part`. A row begins at a position; only a single
+//! JSON message larger than a row continues in further parts at the same position. `span` is how far the row
+//! moves the position: of a message in parts, only the last part has a nonzero span.
 
 use super::{Column, Columns, Failure};
 
-/// The largest body of a row. The platform's limit is 2 MB for the whole row.
+/// The largest body of a row, in bytes. The platform limits the whole row to 2 MB.
 pub const ROW_MAX_BYTES: usize = 1 << 20;
-/// The largest append: as many parts as a key can tell apart.
+/// The largest append, in bytes: a key can number 16 parts.
 pub const APPEND_MAX_BYTES: usize = ROW_MAX_BYTES << PART_BITS;
 pub(super) const PART_BITS: u32 = 4;
 
-/// What a read gets of a row.
+/// The columns of a row that a read needs.
 pub(super) struct MessageRow {
     pub(super) position: u64,
     pub(super) part: u64,

@@ -1,4 +1,5 @@
-//! The hot log: one row (`message_row.rs`) for each append, whatever it holds, unless its size asks for more.
+//! Stores messages in the hot log and reads them. An append takes one row (`message_row.rs`), or more if it
+//! exceeds the size of a row.
 
 use std::collections::BTreeMap;
 
@@ -16,34 +17,34 @@ use crate::stream::content::Content;
 use crate::stream::fill::Fill;
 use crate::stream::producer::ProducerState;
 
-/// Larger than every key there is.
+/// A bound above every key.
 const KEYS_END: u64 = (1 << 53) - 1;
 
-/// What an append leaves besides its bytes.
+/// The columns of an append besides its content.
 #[derive(Clone, Copy, Debug)]
 pub struct Written<'a> {
-    /// Where the append begins.
+    /// The offset at which the append begins.
     pub at: Offset,
     pub written_at: Millis,
-    /// The stream's last `Stream-Seq`, this append's included.
+    /// The stream's last accepted `Stream-Seq`, including this append's.
     pub stream_seq: Option<&'a str>,
-    /// How full the segment is with it.
+    /// How full the segment is, including this append.
     pub fill: Fill,
-    /// Whose it is, if nothing else tells that.
+    /// The append's producer, unless it is stored in the table `producers`.
     pub producer: Option<&'a Producer>,
 }
 
 /// The last row of a segment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Last {
-    /// The position after it.
+    /// The position after the row.
     pub next_position: u64,
     pub written_at: Millis,
     pub stream_seq: Option<String>,
     pub fill: Fill,
 }
 
-/// Reads the last row: all there is to know of the tail.
+/// Reads the last row of a segment, which describes the tail.
 pub fn last(sql: &dyn Sql, segment: u64) -> Result<Option<Last>, Failure> {
     let statement = format!(
         "SELECT key, span, written_at, stream_seq, appends, bytes FROM messages_{segment} ORDER BY key DESC LIMIT 1"
@@ -59,8 +60,8 @@ pub fn last(sql: &dyn Sql, segment: u64) -> Result<Option<Last>, Failure> {
     }))
 }
 
-/// What the newest rows of a segment tell of producers: of each the last, from the tail back to where there were so many
-/// appends, or a bit further.
+/// The newest state of each producer that has rows in a segment. Reads back from the tail to the row at which
+/// the segment had `appends` appends, or a few rows further.
 pub fn producers_since(
     sql: &dyn Sql,
     segment: u64,
@@ -73,7 +74,7 @@ pub fn producers_since(
     );
     let (mut newest, mut below, mut left) = (BTreeMap::new(), KEYS_END, fill.appends - appends);
     while left > 0 {
-        // More than once only where an append took more than one row.
+        // The loop repeats only if an append took more than one row.
         let limit = left;
         let mut rows = 0;
         sql.query(&statement, &[Param::Integer(below), Param::Integer(limit)], &mut |row| {
@@ -94,7 +95,7 @@ pub fn producers_since(
     Ok(newest)
 }
 
-/// Stores an append of one row, as a transaction of its own.
+/// Stores an append of one row as its own transaction.
 pub(super) fn insert_alone(
     sql: &dyn Sql,
     content: &Content<'_>,
@@ -105,12 +106,11 @@ pub(super) fn insert_alone(
     sql.run_alone(&statement, &values(key, content.span, &content.bytes, written)[..columns])
 }
 
-/// Whether an append takes one row.
+/// Whether an append fits into one row.
 pub fn is_one_row(content: &Content<'_>) -> bool {
     content.bytes.len() <= ROW_MAX_BYTES
 }
 
-/// Stores an append of any size.
 pub(super) fn insert(
     sql: &dyn Sql,
     format: Format,
@@ -123,7 +123,7 @@ pub(super) fn insert(
     })
 }
 
-/// The statement, and how many of the values it takes: most appends have no producer.
+/// The statement, and how many of the values it takes. Most appends have no producer.
 fn insertion(written: Written<'_>) -> (String, usize) {
     let segment = written.at.segment;
     let columns = "key, span, body, written_at, stream_seq, appends, bytes";
@@ -172,7 +172,7 @@ fn each_row(format: Format, content: &Content<'_>, position: u64, store: Store<'
     }
 }
 
-/// Fills rows with whole messages; a message larger than a row gets rows of its own.
+/// Fills rows with whole messages. A message larger than a row gets rows of its own.
 fn each_json_row(content: &Content<'_>, position: u64, store: Store<'_>) -> Result<(), Failure> {
     let (mut position, mut span, mut row) = (position, 0, Vec::new());
     let mut result = Ok(());
@@ -208,8 +208,10 @@ fn each_part(message: &[u8], position: u64, store: Store<'_>) -> Result<(), Fail
     Ok(())
 }
 
-/// Reads from an offset in the hot log until another, or until there is enough: bytes end at `max_bytes`, or a few bytes before or
-/// after where a response may not end there (`run.rs`); JSON ends with a row, so it exceeds `max_bytes` by one row at most, or holds a single message.
+/// Reads the hot log between two offsets, up to about `max_bytes`. A range of bytes may end a few bytes
+/// earlier or later, because a response must not end there (`run.rs`). A JSON chunk ends with a row, so it
+/// exceeds `max_bytes` by at most one row, unless it holds a single message. Fails if there are no messages
+/// at `from`.
 pub fn read(
     sql: &dyn Sql,
     format: Format,
@@ -220,18 +222,18 @@ pub fn read(
     let mut whole = Chunk::empty(from);
     while whole.next < until {
         let from = whole.next;
-        // Segments that wait for their rotation are read across as if they were one.
+        // Segments that wait for rotation are read as one range.
         let end = if from.segment < until.segment { Some(end_of(sql, from.segment)?) } else { None };
         let last = end.unwrap_or(until.position);
         let left = max_bytes.saturating_sub(whole.body.len());
         if end.is_none_or(|end| from.position < end) {
             let part = match format {
-                // At least a bracket and a message.
+                // A bracket and at least one message.
                 Format::Json => read_json(sql, from, last, left.max(2))?,
                 Format::Text | Format::Binary => read_bytes(sql, format, from, last, left)?,
             };
             if part.next <= from {
-                return Err(Failure::new("read messages", format_args!("there are none at {from}")));
+                return Err(Failure::new("read messages", format_args!("there are no messages at {from}")));
             }
             if !join(format, &mut whole, part, max_bytes) {
                 break;
@@ -259,10 +261,10 @@ fn key_of(position: u64) -> Param<'static> {
     Param::Integer(position << PART_BITS)
 }
 
-/// The rows from the one that holds a position on: the last one that does not begin after it.
+/// Selects rows, beginning with the one that contains a position: the last one that does not begin after it.
 ///
-/// A limit is written `+?`, here and below: SQLite plans by the value of a bare `LIMIT ?`, and so prepares the statement
-/// anew each time it is bound.
+/// SQLite plans for the value of a bare `LIMIT ?` and prepares the statement again whenever it is bound. With
+/// `+?` it does not, so all limits here are written that way.
 fn rows_from(segment: u64, bound: &str) -> String {
     format!(
         "SELECT key, span, body FROM messages_{segment} WHERE key >= \
@@ -289,11 +291,11 @@ fn read_bytes(
     Ok(run.finish())
 }
 
-/// The most rows of one chunk, however small they are: no request holds the others up for long.
+/// The most rows in one chunk, so that one read of tiny rows does not block other requests for long.
 pub const CHUNK_ROWS_MAX: u64 = 10_000;
 
-/// How large rows are is not known before they are read, so they come in pages. Few at first: most reads are at the
-/// tail. What a page holds beyond the end of a chunk is read in vain.
+/// Reads fetch rows in pages, because the size of a row is unknown until it is read. The first page is small:
+/// most reads are at the tail, and rows after the end of a chunk are read for nothing.
 const PAGE_ROWS_MIN: u64 = 4;
 const PAGE_ROWS_MAX: u64 = 64;
 
@@ -309,7 +311,7 @@ fn read_json(sql: &dyn Sql, from: Offset, until: u64, max_bytes: usize) -> Resul
         sql.query(statement, &[Param::Integer(key), Param::Integer(limit)], &mut |row| {
             let row = MessageRow::decode(row)?;
             rows += 1;
-            // Of a message in parts, only the last has a span.
+            // Of a message in parts, only the last row has a span.
             is_whole = row.span > 0;
             key = row.key();
             array.take(&row);

@@ -1,9 +1,12 @@
-//! What an object stores, and the port to its SQLite. All of it is synchronous: nothing can come between two statements.
+//! Stores one stream's state in the object's SQLite, behind the port [`Sql`]. Every call is synchronous, so
+//! nothing runs between two statements.
 //!
-//! The port, [`Sql`], takes statements of SQLite. It exists so that tests run on the host; another database, or a log such as
-//! S2, does not fit behind it, because a commit is synchronous. The bucket is not behind it either: what goes there is an
-//! effect (`Effect::Put` and `Effect::Delete`, `src/object/effect.rs`), what comes from there is planned (`src/object/plan.rs`),
-//! and `src/cloudflare/bucket.rs` carries both out. Another store for old segments would take that file's place.
+//! The port accepts SQLite statements. It exists so that tests run on the host. Another database, or a log
+//! such as S2, does not fit behind it, because a commit is synchronous.
+//!
+//! The bucket is not behind this port. Writes to it are effects (`Effect::Put` and `Effect::Delete` in
+//! `src/object/effect.rs`), reads from it are planned (`src/object/plan.rs`), and `src/cloudflare/bucket.rs`
+//! performs both. To support another store for old segments, replace that file.
 
 mod array;
 pub mod bucket_page;
@@ -27,7 +30,7 @@ pub mod stream_row;
 
 use std::fmt;
 
-/// We could not: the opposite of a `Refusal`, and never shown to clients in detail.
+/// A failure of the server, as opposed to a `Refusal` by the protocol. Clients never see its details.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
     pub operation: &'static str,
@@ -46,18 +49,18 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A value that goes into a statement.
+/// A value bound to a statement.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Param<'a> {
     Null,
-    /// At most 2^53 - 1: integers cross the platform as doubles.
+    /// At most 2^53 - 1, because the platform passes integers as doubles.
     Integer(u64),
     Text(&'a str),
-    /// BLOB, at most 2 MB.
+    /// A BLOB of at most 2 MB.
     Blob(&'a [u8]),
 }
 
-/// A value that comes out of a row.
+/// A value of a result row.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Column {
     Null,
@@ -66,28 +69,29 @@ pub enum Column {
     Blob(Vec<u8>),
 }
 
-/// Looks at one row. There is no way to stop early: a statement that is left in the middle of its rows stays open
-/// until the garbage collector finds it, and until then SQLite drops no table.
+/// Receives one row. A visit cannot stop early: SQLite drops no table while a statement is open, and an
+/// unfinished statement stays open until the garbage collector finds it.
 pub type Visit<'v> = &'v mut dyn FnMut(Vec<Column>) -> Result<(), Failure>;
 
-/// The port to the object's SQLite: Durable Object storage, and on the host a real SQLite.
+/// The port to the object's SQLite. On the platform this is Durable Object storage; on the host, a real
+/// SQLite.
 pub trait Sql {
-    /// Runs a statement that gives no rows.
+    /// Runs a statement that returns no rows.
     fn run(&self, statement: &str, params: &[Param<'_>]) -> Result<(), Failure>;
 
-    /// Runs one statement that gives no rows, as a transaction of its own.
+    /// Runs one statement that returns no rows as its own transaction.
     fn run_alone(&self, statement: &str, params: &[Param<'_>]) -> Result<(), Failure> {
         self.transaction(&mut || self.run(statement, params))
     }
 
-    /// Runs a query and shows all of its rows, one at a time.
+    /// Runs a query and passes every row to `visit`.
     fn query(&self, statement: &str, params: &[Param<'_>], visit: Visit<'_>) -> Result<(), Failure>;
 
-    /// Runs `body` so that either all of its statements count or, when it fails, none.
+    /// Runs `body` in a transaction. If `body` fails, none of its statements takes effect.
     fn transaction(&self, body: &mut dyn FnMut() -> Result<(), Failure>) -> Result<(), Failure>;
 }
 
-/// The row of a query that gives at most one.
+/// Runs a query that returns at most one row.
 pub fn only_row(
     sql: &dyn Sql,
     statement: &str,
@@ -101,7 +105,7 @@ pub fn only_row(
     Ok(found)
 }
 
-/// Takes a row apart, left to right; a column of another type than the schema's is a failure, not a panic.
+/// Reads a row's columns from left to right. A column of an unexpected type is a failure, not a panic.
 pub struct Columns {
     table: &'static str,
     values: std::vec::IntoIter<Column>,
@@ -113,7 +117,10 @@ impl Columns {
     }
 
     fn unexpected<T>(&self, wanted: &str, found: Option<Column>) -> Result<T, Failure> {
-        Err(Failure::new("read row", format_args!("table {}: wanted {wanted}, found {found:?}", self.table)))
+        Err(Failure::new(
+            "read row",
+            format_args!("table {}: expected {wanted}, found {found:?}", self.table),
+        ))
     }
 
     pub fn integer(&mut self) -> Result<u64, Failure> {

@@ -1,12 +1,13 @@
-//! The outbox: what others are to be told, noted in the very transaction of what it tells of, and forgotten once they
-//! know. So they learn of everything at least once, of nothing that did not happen, and in its order.
+//! Stores notices for the segment index until they are delivered. A notice is written in the transaction of
+//! the change it describes and deleted after delivery. So each change is delivered at least once, in order,
+//! and only if it was committed.
 
 use super::{Columns, Failure, Param, Sql, schema, segments, stream_row};
 use crate::protocol::Millis;
 
 const NEXT: &str = "SELECT id, noted_at, kind, notice FROM outbox ORDER BY id LIMIT +?";
 const DELETE: &str = "DELETE FROM outbox WHERE id <= ?";
-/// Of the present life only: what is left of an earlier one is about to be forgotten.
+/// Only segments of the current incarnation: those of earlier ones are about to be deleted.
 const ROTATED: &str = "INSERT INTO outbox (noted_at, kind, notice) SELECT ?, 'rotated', \
     json_object('incarnation', segment.incarnation, 'read_seq', segment.read_seq, 'object_key', ?, \
     'content_type', content_type, 'end_position', end_position, 'message_count', message_count, \
@@ -15,20 +16,20 @@ const ROTATED: &str = "INSERT INTO outbox (noted_at, kind, notice) SELECT ?, 'ro
 const FORGOTTEN: &str = "INSERT INTO outbox (noted_at, kind, notice) \
     VALUES (?, 'forgotten', json_object('through_read_seq', ?))";
 
-/// How many segments are in memory at the same time while all are listed.
+/// The most segments in memory while all of them are listed.
 pub const LISTED_AT_ONCE_MAX: u64 = 1000;
 
-/// Something that others are to be told.
+/// A change that the segment index must receive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// A segment is in the bucket.
+    /// A segment has been uploaded.
     Rotated { incarnation: u64, segment: u64 },
-    /// Segments are no longer in the bucket.
+    /// Segments have been deleted from the bucket.
     Forgotten { through_segment: u64 },
 }
 
 impl Event {
-    /// The first segment that may be in the bucket then, if it is not known which there are.
+    /// The first segment that may be in the bucket after this event, if no rows say which are there.
     fn floor(self) -> u64 {
         match self {
             Event::Rotated { segment, .. } => segment,
@@ -44,14 +45,14 @@ pub enum NoticeKind {
     Forgotten,
 }
 
-/// What somebody has not been told yet.
+/// A notice that has not been delivered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Notice {
-    /// Later ones have larger ones.
+    /// Increases with each notice.
     pub id: u64,
     pub noted_at: Millis,
     pub kind: NoticeKind,
-    /// What it says, a JSON object. Delivered by whatever version finds it, so its fields stay.
+    /// The content, a JSON object. A newer version may deliver it, so its fields never change.
     pub text: String,
 }
 
@@ -63,7 +64,7 @@ pub fn next(sql: &dyn Sql, count_max: u64) -> Result<Vec<Notice>, Failure> {
         let kind = match columns.text()?.as_str() {
             "rotated" => NoticeKind::Rotated,
             "forgotten" => NoticeKind::Forgotten,
-            other => return Err(Failure::new("read notice", format_args!("its kind is {other:?}"))),
+            other => return Err(Failure::new("read notice", format_args!("unknown kind {other:?}"))),
         };
         notices.push(Notice { id, noted_at, kind, text: columns.text()? });
         Ok(())
@@ -71,10 +72,10 @@ pub fn next(sql: &dyn Sql, count_max: u64) -> Result<Vec<Notice>, Failure> {
     Ok(notices)
 }
 
-/// Notes what happened, if it is to be told.
+/// Adds a notice, or drops the outbox if there is no segment index.
 pub(super) fn note(sql: &dyn Sql, event: Event, noted_at: Option<Millis>) -> Result<(), Failure> {
     let Some(noted_at) = noted_at else {
-        // Whoever is told again one day has missed something, and begins anew.
+        // An index that is turned on again has missed changes, so it needs the full list.
         return sql.run(schema::DROP_OUTBOX, &[]);
     };
     if !schema::has_table(sql, schema::OUTBOX)? {
@@ -88,7 +89,8 @@ pub(super) fn note(sql: &dyn Sql, event: Event, noted_at: Option<Millis>) -> Res
     }
 }
 
-/// Begins with what there is, for somebody who knows nothing, or what was true long ago.
+/// Creates the outbox with a notice for every segment, for an index that knows none of them or is out of
+/// date.
 pub(super) fn list(sql: &dyn Sql, floor: u64, noted_at: Millis) -> Result<(), Failure> {
     sql.run(schema::CREATE_OUTBOX, &[])?;
     let mut page = segments::from(sql, 0, LISTED_AT_ONCE_MAX)?;
@@ -106,7 +108,7 @@ pub(super) fn list(sql: &dyn Sql, floor: u64, noted_at: Millis) -> Result<(), Fa
     Ok(())
 }
 
-/// Forgets what has been told.
+/// Deletes notices up to `through_id`.
 pub(super) fn forget(sql: &dyn Sql, through_id: u64) -> Result<(), Failure> {
     sql.run(DELETE, &[Param::Integer(through_id)])
 }

@@ -1,5 +1,6 @@
-//! What a stream has reported of its lives to the registry: one number in its row, and rows only of those lives that
-//! ended before the registry had heard it. And what a registry knows: its producers are the streams.
+//! Stores what a stream has reported to its registry, and lists the streams that a registry knows. The
+//! stream's row has one number for what was reported. Incarnations that ended unreported have rows of their
+//! own. In a registry, each stream is a producer.
 
 use super::{Columns, Failure, Param, Sql, only_row, schema};
 use crate::protocol::Millis;
@@ -7,7 +8,7 @@ use crate::protocol::listing::{ListQuery, ListedStreams};
 use crate::protocol::path::StreamPath;
 use crate::protocol::registry::{Operation, Registries};
 
-/// How many rows of a registry one page of a listing looks at, those of deleted streams among them.
+/// The most rows that one page of a listing examines, including those of deleted streams.
 pub const LISTED_ROWS_MAX: u64 = 1000;
 
 const SELECT: &str =
@@ -20,16 +21,17 @@ const KEPT: &str = "SELECT incarnation, content_type, created_at FROM unreported
     ORDER BY incarnation LIMIT +?";
 const LISTED: &str = "SELECT id, seq FROM producers WHERE id >= ? AND id < ? ORDER BY id LIMIT +?";
 
-/// How far the registry knows a stream's lives.
+/// How much of a stream's history the registry has recorded.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct ReportMark {
-    /// The newest life that it knows; 0 where it knows none.
+    /// The newest recorded incarnation; 0 if there is none.
     pub incarnation: u64,
     pub ended: bool,
 }
 
 impl ReportMark {
-    /// Two low bits: the end, and which registry it was. Another one knows nothing.
+    /// The two low bits are the end and the kind of registry. A mark from another kind of registry counts as
+    /// nothing recorded.
     fn encode(self, registries: Registries) -> u64 {
         self.incarnation << 2 | u64::from(self.ended) << 1 | u64::from(registries == Registries::PerProject)
     }
@@ -42,7 +44,7 @@ impl ReportMark {
     }
 }
 
-/// A life, as a registry has it.
+/// One incarnation as the registry records it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lived {
     pub incarnation: u64,
@@ -56,40 +58,40 @@ impl Lived {
         ReportMark { incarnation: self.incarnation, ended: self.ended }
     }
 
-    /// What became of it.
+    /// The operations to report for this incarnation.
     pub fn operations(&self) -> &'static [Operation] {
         if self.ended { &[Operation::Insert, Operation::Delete] } else { &[Operation::Insert] }
     }
 }
 
-/// What is to be reported next.
+/// The next report to the registry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unreported {
     pub path: String,
     pub registry: String,
     pub lives: Vec<Lived>,
-    /// How far the registry knows them then.
+    /// The mark to store once the registry has recorded the report.
     pub through: ReportMark,
-    /// Since when it should know.
+    /// The time of the oldest change in the report.
     pub since: Millis,
 }
 
-/// The stream's row, as far as it matters here.
-struct LifeRow {
+/// The columns of the stream's row that matter here.
+struct IncarnationRow {
     path: String,
     current: Lived,
     ended_at: Millis,
     mark: ReportMark,
 }
 
-impl LifeRow {
-    fn load(sql: &dyn Sql, registries: Registries) -> Result<Option<LifeRow>, Failure> {
+impl IncarnationRow {
+    fn load(sql: &dyn Sql, registries: Registries) -> Result<Option<IncarnationRow>, Failure> {
         let Some(row) = only_row(sql, SELECT, &[])? else { return Ok(None) };
         let mut columns = Columns::new("stream", row);
         let path = columns.text()?;
         let (incarnation, ended) = (columns.integer()?, columns.integer()? != 1);
         let (content_type, created_at) = (columns.text()?, columns.integer()?);
-        Ok(Some(LifeRow {
+        Ok(Some(IncarnationRow {
             path,
             current: Lived { incarnation, content_type, created_at, ended },
             ended_at: columns.integer()?,
@@ -98,13 +100,14 @@ impl LifeRow {
     }
 }
 
-/// What is to be reported of a stream that has a row.
+/// The next report of at most `lives_max` incarnations; `None` if nothing is unreported.
 pub fn unreported(
     sql: &dyn Sql,
     registries: Registries,
     lives_max: u64,
 ) -> Result<Option<Unreported>, Failure> {
-    let Some(LifeRow { path, current, ended_at, mark }) = LifeRow::load(sql, registries)? else {
+    let Some(IncarnationRow { path, current, ended_at, mark }) = IncarnationRow::load(sql, registries)?
+    else {
         return Ok(None);
     };
     let invalid = |refusal| Failure::new("report stream", format_args!("{path}: {refusal:?}"));
@@ -119,12 +122,12 @@ pub fn unreported(
     if (lives.len() as u64) < lives_max {
         lives.push(current);
     }
-    let through = lives.last().expect("one was pushed, or there are as many as may be").mark();
+    let through = lives.last().expect("one was pushed, or `kept` returned `lives_max`").mark();
     let since = if is_known { ended_at } else { lives[0].created_at };
     Ok(Some(Unreported { path, registry, lives, through, since }))
 }
 
-/// Lives that have ended, from the first that is not known to the end.
+/// The incarnations that have ended unreported, oldest first.
 fn kept(sql: &dyn Sql, mark: ReportMark, lives_max: u64) -> Result<Vec<Lived>, Failure> {
     let mut lives = Vec::new();
     if !schema::has_table(sql, schema::UNREPORTED)? {
@@ -141,12 +144,12 @@ fn kept(sql: &dyn Sql, mark: ReportMark, lives_max: u64) -> Result<Vec<Lived>, F
     Ok(lives)
 }
 
-/// Before the next life takes the row of one that has ended: keeps what the registry does not know of that.
+/// Copies an unreported incarnation to a row of its own before the next one replaces it.
 pub(super) fn keep(sql: &dyn Sql, registries: Registries) -> Result<(), Failure> {
     if registries == Registries::Off {
         return Ok(());
     }
-    match LifeRow::load(sql, registries)? {
+    match IncarnationRow::load(sql, registries)? {
         Some(row) if row.mark < row.current.mark() => {
             sql.run(schema::CREATE_UNREPORTED, &[])?;
             sql.run(KEEP, &[])
@@ -155,7 +158,8 @@ pub(super) fn keep(sql: &dyn Sql, registries: Registries) -> Result<(), Failure>
     }
 }
 
-/// The registry knows so much. Once that includes the present life, no earlier one is to be kept.
+/// Stores how much the registry has recorded. Once that includes the current incarnation, the rows of earlier
+/// ones are dropped.
 pub(super) fn reported(sql: &dyn Sql, through: ReportMark, registries: Registries) -> Result<(), Failure> {
     sql.run(REPORTED, &[Param::Integer(through.encode(registries))])?;
     let Some(row) = only_row(sql, INCARNATION, &[])? else { return Ok(()) };
@@ -166,17 +170,18 @@ pub(super) fn reported(sql: &dyn Sql, through: ReportMark, registries: Registrie
     Ok(())
 }
 
-/// Lists streams of a registry by its producers: the last sequence of one says whether it is there.
+/// Lists the streams of a registry, whose producers are the streams. A producer's last sequence number says
+/// whether its stream exists.
 pub fn listed(sql: &dyn Sql, query: &ListQuery) -> Result<ListedStreams, Failure> {
     let mut listed = ListedStreams::default();
     if !schema::has_table(sql, schema::PRODUCERS)? {
         return Ok(listed);
     }
-    // What comes right after a text is the same with a NUL.
+    // The smallest text after `after` is `after` followed by NUL.
     let after = if query.after.is_empty() { String::new() } else { format!("{}\0", query.after) };
     let from = Param::Text(query.prefix.as_str().max(after.as_str()));
     let end = end_of(&query.prefix);
-    // Every text is below every blob.
+    // SQLite orders every text before every blob.
     let end = end.as_deref().map_or(Param::Blob(&[]), Param::Text);
     let (mut rows, mut is_full) = (0, false);
     sql.query(LISTED, &[from, end, Param::Integer(LISTED_ROWS_MAX)], &mut |row| {
@@ -199,7 +204,7 @@ pub fn listed(sql: &dyn Sql, query: &ListQuery) -> Result<ListedStreams, Failure
     Ok(listed)
 }
 
-/// The first text that is after all those that begin like this; `None` if there is none.
+/// The smallest text after all texts with this prefix; `None` if there is none.
 fn end_of(prefix: &str) -> Option<String> {
     let (at, last) = prefix.char_indices().rfind(|(_, last)| *last < char::MAX)?;
     let next = (last..=char::MAX).nth(1)?;

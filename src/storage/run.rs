@@ -1,5 +1,5 @@
-//! A run of bytes while it grows, message by message: of the hot log and of segments alike, so that a range has the same bytes
-//! wherever it is read, and ends where responses may end (`stream/one_past.rs`).
+//! Builds a range of bytes message by message, from the hot log or from segments. A range has the same bytes
+//! wherever it is read from, and ends only where a response may end (`stream/one_past.rs`).
 
 use super::chunk::{Chunk, Marks};
 use crate::protocol::content_type::Format;
@@ -8,17 +8,17 @@ use crate::protocol::sse::Mark;
 use crate::protocol::text;
 use crate::stream::one_past::{begin_in_message, may_end_in_message};
 
-/// Part of a stream of bytes: from a position until another, or until there is enough.
+/// A range of a byte stream. It ends at position `until`, or after about `max_bytes`.
 pub(super) struct Run {
     format: Format,
     from: Offset,
     until: u64,
     max_bytes: usize,
-    /// The position of its first byte.
+    /// The position of the first byte.
     begins: u64,
     body: Vec<u8>,
     marks: Marks,
-    /// Where the last message begins, and how long it is.
+    /// The position of the last message, and its length.
     last: (u64, usize),
     is_full: bool,
 }
@@ -39,7 +39,7 @@ impl Run {
         }
     }
 
-    /// Takes the message at a position, or what of it belongs to the run; whether it takes more.
+    /// Adds the part of a message that belongs to the range. Returns whether more messages fit.
     pub(super) fn take(&mut self, position: u64, message: &[u8]) -> bool {
         let left = usize::try_from(self.until.saturating_sub(position)).unwrap_or(usize::MAX);
         if self.is_full || left == 0 {
@@ -67,13 +67,13 @@ impl Run {
         !self.is_full
     }
 
-    /// Takes so much of a message that is longer, about.
+    /// Adds the first `room` bytes of a longer message, or a few bytes fewer or more.
     fn cut(&mut self, rest: &[u8], room: usize) {
-        // One byte more says whether a character goes on.
+        // One extra byte shows whether a character continues.
         self.body.extend_from_slice(&rest[..=room]);
         match self.last_end(self.body.len() - 1) {
             Some(end) => self.body.truncate(end),
-            // Nothing is too little.
+            // The body must not be empty, so it grows to the next valid end.
             None => {
                 for after in &rest[room + 1..] {
                     if self.may_end(self.body.len(), Some(*after)) {
@@ -85,7 +85,7 @@ impl Run {
         }
     }
 
-    /// Up to `end`, the last place where the run may end: inside of its last message, or where any of its messages begins.
+    /// The last valid end at or before `end`: inside the last message, or at the beginning of any message.
     fn last_end(&self, end: usize) -> Option<usize> {
         let inside = (1..=end).rev().take(char::MAX_LEN_UTF8);
         let mut inside = inside.take_while(|end| self.offset_at(*end).position > self.last.0);
@@ -106,7 +106,8 @@ impl Run {
         Offset { position: self.begins + at as u64, ..self.from }
     }
 
-    /// The chunk. What it ends with may go on in a message that did not come; where the run was to end, it ends.
+    /// Returns the chunk. Its last character may continue in a message that was not read, so the chunk ends
+    /// before such a character, unless it has reached `until`.
     pub(super) fn finish(mut self) -> Chunk {
         let end = self.offset_at(self.body.len()).position;
         let is_with_message = end == self.last.0 + self.last.1 as u64;

@@ -1,38 +1,37 @@
-//! A segment of the hot log from its first message to its last, some rows at a time: whoever asks something meanwhile waits
-//! for some rows and not for all.
+//! Reads a segment of the hot log in slices of a few rows. Other requests run between two slices, so none
+//! waits for the whole segment.
 
 use super::message_row::MessageRow;
 use super::{Failure, Param, Sql};
 use crate::protocol::content_type::Format;
 use crate::protocol::json;
 
-/// How many bytes are taken at a time, about: some 0.2 ms of work.
+/// The target size of a slice, in bytes: about 0.2 ms of work.
 const SLICE_BYTES: u64 = 64 << 10;
-/// How many rows are taken at first, when it is not known how large they are.
+/// The rows of the first slice, before the size of rows is known.
 pub const SLICE_ROWS_MIN: u64 = 16;
-/// How many rows are taken at a time, however small they are.
+/// The most rows of a slice, however small they are.
 const SLICE_ROWS_MAX: u64 = 256;
 
-/// How far a segment has been taken.
+/// The progress of a scan.
 #[derive(Debug)]
 pub struct Scan {
     statement: String,
-    /// The first that has not been taken.
+    /// The first key that was not read.
     key: u64,
     rows: u64,
-    /// Of a message in parts, those that have been taken.
+    /// The parts of an incomplete message.
     parts: Vec<u8>,
 }
 
 impl Scan {
-    /// Begins with the first message.
     pub fn new(segment: u64) -> Scan {
         let statement =
             format!("SELECT key, span, body FROM messages_{segment} WHERE key >= ? ORDER BY key LIMIT +?");
         Scan { statement, key: 0, rows: SLICE_ROWS_MIN, parts: Vec::new() }
     }
 
-    /// Visits the messages of the next rows, each with how far it moves the position; whether those were the last.
+    /// Visits the messages of the next slice, each with its span. Returns whether that was the last slice.
     pub fn slice(
         &mut self,
         sql: &dyn Sql,
@@ -62,7 +61,7 @@ fn visit_row(
 ) -> Result<(), Failure> {
     match format {
         Format::Text | Format::Binary => visit(&row.bytes, row.span),
-        // A message in parts ends with the only part that has a span.
+        // The last part of a message is the only one with a span.
         Format::Json if row.span == 0 => parts.extend_from_slice(&row.bytes),
         Format::Json if row.part > 0 => {
             parts.extend_from_slice(&row.bytes);

@@ -1,27 +1,27 @@
-//! The tables of one object, and how those of older versions become those of the present one. They are created by the first PUT
-//! and not before, so that asking for a stream that never was costs no storage.
+//! Defines an object's tables and upgrades those of older versions. The first PUT creates the tables, so a
+//! request for a stream that does not exist stores nothing.
 //!
-//! No table has an index of its own and no key besides its b-tree's: each would be one more billed row a write.
+//! No table has a secondary index, because each would bill one more row per write.
 //!
-//! Stored data is for ever: this build reads everything that any build since version 7 has stored. A change of what is stored adds
+//! Stored data lives forever: this build reads everything stored since version 7. A change of the schema adds
 //! a step to [`UPGRADES`] (ARCHITECTURE.md, "How to add a column").
 
 use super::{Failure, Param, Sql, only_row};
 
-/// The oldest version that can be read.
+/// The oldest schema version that this build reads.
 pub const OLDEST_VERSION: u64 = 7;
 
-/// The version of all that is stored.
+/// The current schema version.
 pub const SCHEMA_VERSION: u64 = OLDEST_VERSION + UPGRADES.len() as u64;
 
-/// The steps from each version to the next, from [`OLDEST_VERSION`] on. Each sets the version in the statement by which it changes the
-/// stream's row, so that the row is billed once. Tables that are made when something is put into them (all but `stream`) may be
-/// missing. Those that an object without a stream may have (`edges`, `forks`) have no version at all, and cannot change: what is to
-/// be another one day gets a table of another name.
+/// The upgrade from each version to the next, beginning with [`OLDEST_VERSION`]. A step sets the version in
+/// the statement that changes the stream's row, so the row is billed once. A step must work without any table
+/// but `stream`: the others are created with their first row. An object without a stream may have `edges` and
+/// `forks`. These have no version and cannot change; to change one, add a table of another name.
 const UPGRADES: [UpgradeStep; 1] = [count_messages];
 type UpgradeStep = fn(&dyn Sql) -> Result<(), Failure>;
 
-/// Takes all steps from the version that is stored to the present one; in one transaction, so there is no state between two.
+/// Runs all steps in the caller's transaction. Fails if this build cannot read version `from`.
 pub(super) fn upgrade(sql: &dyn Sql, from: u64) -> Result<(), Failure> {
     let readable = OLDEST_VERSION..=SCHEMA_VERSION;
     if !readable.contains(&from) {
@@ -31,8 +31,8 @@ pub(super) fn upgrade(sql: &dyn Sql, from: u64) -> Result<(), Failure> {
     UPGRADES[(from - OLDEST_VERSION) as usize..].iter().try_for_each(|step| step(sql))
 }
 
-/// 7 to 8: segments say how many messages are before them ([`CREATE_SEGMENTS`]). The rows that are there stay as they are, however
-/// many: their sum in the stream's row is enough to count on from.
+/// From 7 to 8: a segment stores how many messages precede it ([`CREATE_SEGMENTS`]). Existing rows stay
+/// unchanged, however many there are: their sum in the stream's row is enough to continue counting.
 fn count_messages(sql: &dyn Sql) -> Result<(), Failure> {
     sql.run("ALTER TABLE stream ADD COLUMN rotated_messages INTEGER NOT NULL DEFAULT 0", &[])?;
     if !has_table(sql, SEGMENTS)? {
@@ -46,20 +46,19 @@ fn count_messages(sql: &dyn Sql) -> Result<(), Failure> {
 
 const TABLE: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?";
 pub const FORKS: &str = "forks";
-/// The table of links, by an older word for them.
+/// The table of links, which has their former name.
 pub const LINKS: &str = "edges";
 pub const OUTBOX: &str = "outbox";
 pub const PRODUCERS: &str = "producers";
 pub const SEGMENTS: &str = "segments";
 pub const UNREPORTED: &str = "unreported";
 
-/// Whether a table is there that is made when something is put into it.
+/// Whether a table exists. Tables other than `stream` are created with their first row.
 pub fn has_table(sql: &dyn Sql, name: &str) -> Result<bool, Failure> {
     Ok(only_row(sql, TABLE, &[Param::Text(name)])?.is_some())
 }
 
-/// Lives that ended before the registry knew of it, once another has taken the row; rare, so the first one makes the
-/// table.
+/// Incarnations that ended before they were reported and whose row another incarnation has taken.
 pub const CREATE_UNREPORTED: &str = "CREATE TABLE IF NOT EXISTS unreported (
     incarnation INTEGER PRIMARY KEY,
     content_type TEXT NOT NULL,
@@ -69,20 +68,22 @@ pub const CREATE_UNREPORTED: &str = "CREATE TABLE IF NOT EXISTS unreported (
 /// Dropping a table bills no rows.
 pub const DROP_UNREPORTED: &str = "DROP TABLE IF EXISTS unreported";
 
-/// What is known of each producer of the present life, but for what is newer in the rows of its messages.
+/// The producers of the current incarnation. Newer states may be in the message rows.
 pub const CREATE_PRODUCERS: &str = "CREATE TABLE IF NOT EXISTS producers (
     id TEXT PRIMARY KEY,
     epoch INTEGER NOT NULL,
     seq INTEGER NOT NULL
 ) WITHOUT ROWID";
 
-/// Ends all producers at once; dropping a table bills no rows, deleting them would.
+/// Drops all producers at once, because dropping a table bills no rows and deleting them would.
 pub const DROP_PRODUCERS: &str = "DROP TABLE IF EXISTS producers";
 
-/// The messages of one segment; a table each, so that a segment is dropped whole and unbilled.
-/// `span` is how many positions the row takes; `stream_seq` is the last one accepted up to this row; `appends` and
-/// `bytes` are how full the segment is with it. The producer is there if nothing else tells of its append. The body comes
-/// last, so that nobody who asks for the rest has to go through it.
+/// The messages of one segment. Each segment has its own table, so that it is dropped whole and without
+/// billed rows.
+///
+/// `span` is how many positions the row takes, `stream_seq` the last one accepted up to this row. `appends`
+/// and `bytes` are how full the segment is up to this row. The producer is set unless it was stored in
+/// `producers`. The body is the last column, so that queries for the other columns do not read through it.
 pub fn create_messages(segment: u64) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS messages_{segment} (
@@ -100,20 +101,22 @@ pub fn create_messages(segment: u64) -> String {
     )
 }
 
-/// Ends a segment's messages.
+/// The statement that drops a segment's messages.
 pub fn drop_messages(segment: u64) -> String {
     format!("DROP TABLE IF EXISTS messages_{segment}")
 }
 
-/// The segments in the bucket, of all incarnations: those before the stream's first are still to be deleted there. Created
-/// by the first rotation. `bytes_through` counts the messages' bytes up to the segment's end; only differences mean anything.
+/// The segments in the bucket, of all incarnations. Those before the stream's first segment are yet to be
+/// deleted from the bucket. The first rotation creates the table. `bytes_through` counts the messages' bytes
+/// up to the segment's end; only differences between two rows mean anything.
 ///
-/// `messages_before` is how many messages of its own the stream had before the segment, in this incarnation: those of the
-/// segments before it, trimmed or not, as `message_count` counts them. A JSON message is one, and so is an append of bytes; one
-/// of more than 1 MiB is one for each row that it takes. What a fork has inherited is not counted. It is NULL in rows that were
-/// stored before version 8; there it is that of the next segment, or the stream's `rotated_messages` where no later one has a
-/// number, less the `message_count` of the segments in between. A stream that had been trimmed when it was upgraded counts from the
-/// oldest segment that had a row then.
+/// `messages_before` is how many messages of its own the stream had before the segment in this incarnation,
+/// trimmed or not, as `message_count` counts them. A JSON message is one, and so is an append of bytes; one
+/// of more than 1 MiB is one for each of its rows. Inherited messages are not counted.
+///
+/// `messages_before` is NULL in rows stored before version 8. There it is that of the next segment, or the
+/// stream's `rotated_messages` if no later row has a number, minus the `message_count` of the segments in
+/// between. A stream that was trimmed before its upgrade counts from the oldest segment that had a row then.
 pub const CREATE_SEGMENTS: &str = "CREATE TABLE IF NOT EXISTS segments (
     read_seq INTEGER PRIMARY KEY,
     incarnation INTEGER NOT NULL,
@@ -127,15 +130,15 @@ pub const CREATE_SEGMENTS: &str = "CREATE TABLE IF NOT EXISTS segments (
     messages_before INTEGER
 )";
 
-/// The links to sources, of all incarnations: all but the present one's own are to be released.
+/// The links to sources, of all incarnations. All but that of the current incarnation must be released.
 pub const CREATE_LINKS: &str = "CREATE TABLE IF NOT EXISTS edges (
     id TEXT PRIMARY KEY,
     source TEXT NOT NULL,
     valid_until INTEGER NOT NULL
 ) WITHOUT ROWID";
 
-/// The forks that hold the stream, by their links (`edge`), and the first segment that each needs; and, for as long as it may be
-/// requested again, each that was released early.
+/// The forks that reference the stream, each by its link (`edge`) and with the first segment it needs. Also
+/// each link that was released while its request may still arrive.
 pub const CREATE_FORKS: &str = "CREATE TABLE IF NOT EXISTS forks (
     edge TEXT PRIMARY KEY,
     path TEXT NOT NULL,
@@ -143,8 +146,8 @@ pub const CREATE_FORKS: &str = "CREATE TABLE IF NOT EXISTS forks (
     released_until INTEGER
 ) WITHOUT ROWID";
 
-/// What others have not been told yet, in the order in which it happened. That the table is there says that they know
-/// of all that was before, or will.
+/// The notices that the segment index has not received, in the order of their events. If the table exists,
+/// the index knows of everything before them, or will.
 pub const CREATE_OUTBOX: &str = "CREATE TABLE outbox (
     id INTEGER PRIMARY KEY,
     noted_at INTEGER NOT NULL,
@@ -152,5 +155,5 @@ pub const CREATE_OUTBOX: &str = "CREATE TABLE outbox (
     notice TEXT NOT NULL
 )";
 
-/// Ends the outbox, where there is nobody to tell any more.
+/// Drops the outbox if there is no segment index.
 pub const DROP_OUTBOX: &str = "DROP TABLE IF EXISTS outbox";

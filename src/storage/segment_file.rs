@@ -1,16 +1,17 @@
-//! A segment as one immutable object of the bucket. The bytes are pinned by golden tests; a reader takes whole blocks
-//! by range and believes none whose checksum is wrong.
+//! Encodes a segment as one immutable object in the bucket, and reads it. A reader fetches whole blocks and
+//! verifies the checksum of each. Golden tests pin the format:
 //!
 //! ```text
-//! header   "DSSEG" | version u8 | content type: length u16, text | readSeq u64 | first position u64 | messages u32
-//!          | XXH64 of all that u64
+//! header   "DSSEG" | version u8 | content type: length u16, text | readSeq u64 | first position u64
+//!          | messages u32 | XXH64 of the header so far u64
 //! messages each: length u32 | bytes
 //! footer   blocks: first position u64 | begins at byte u64 | XXH64 of its bytes u64, each
 //! trailer  end position u64 | number of blocks u32 | XXH64 of footer and trailer up to here u64 | "DSEND"
 //! ```
 //!
-//! All numbers are big-endian, and the hash's seed is 0. A block is as many whole messages as make [`BLOCK_BYTES`]. So
-//! whoever has a row reads by range at once, and whoever has none reads the end of the object first.
+//! All numbers are big-endian, and the hash's seed is 0. A block ends with the message that fills
+//! [`BLOCK_BYTES`]. A reader with the segment's row fetches blocks at once. A reader without it fetches the
+//! end of the object first.
 
 use std::ops::Range;
 
@@ -24,64 +25,65 @@ use crate::protocol::content_type::Format;
 use crate::protocol::offset::Offset;
 use crate::protocol::sse::Mark;
 
-/// What this code writes, and all it reads: no build since schema version 7 has written another. Whoever raises it reads this one,
-/// too, for ever.
+/// The version that this code writes, and the only one it reads: no build since schema version 7 has written
+/// another. A build that raises it must still read this one.
 pub const VERSION: u8 = 2;
-/// From how many bytes on a block is full: what a reader in the middle of a segment fetches in vain is less.
+/// The size at which a block is full, in bytes. A read that begins inside a segment fetches less than this
+/// for nothing.
 pub const BLOCK_BYTES: usize = 64 << 10;
 
-/// An object is smaller: 16 MiB that do not fill a segment and an append of 16 MiB, in messages of one byte, each of which
-/// has four more for its length.
+/// The upper bound of an object, in bytes: 16 MiB that do not fill a segment and an append of 16 MiB, all in
+/// messages of one byte. Each message has four more bytes for its length.
 const OBJECT_MAX_BYTES: usize = ((16 + 16) * 5) << 20;
 const MAGIC: &[u8] = b"DSSEG";
 const END: &[u8] = b"DSEND";
 const ENTRY_BYTES: usize = 8 + 8 + 8;
 const TRAILER_BYTES: usize = 8 + 4 + 8 + END.len();
-/// How much of an object's end has its whole footer, however large it is: blocks that are full, and one that is not.
+/// How much of an object's end contains its whole footer, in bytes: an entry for each full block, and one for
+/// the last.
 pub const ENDING_BYTES: u64 =
     (OBJECT_MAX_BYTES / BLOCK_BYTES * ENTRY_BYTES + ENTRY_BYTES + TRAILER_BYTES) as u64;
 const SEED: u64 = 0;
 const COUNT_AND_SUM_BYTES: usize = 4 + 8;
 
-/// A run of whole messages.
+/// A sequence of whole messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Block {
-    /// The position of its first message.
+    /// The position of the first message.
     pub position: u64,
-    /// Where in the object it begins.
+    /// The byte of the object at which the block begins.
     pub at_byte: u64,
-    /// The hash of its bytes.
+    /// The XXH64 hash of the block's bytes.
     pub checksum: u64,
 }
 
-/// Where everything is in an object: kept with the segment's row, so that a read is one request to the bucket.
+/// Where the blocks of an object are. The segment's row stores it, so that a read takes one request to the
+/// bucket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Index {
     pub blocks: Vec<Block>,
-    /// Where the last one ends.
+    /// The byte after the last block.
     pub end_byte: u64,
 }
 
-/// What an object says of itself.
+/// The header of an object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Header {
     pub content_type: String,
     pub segment: u64,
-    /// The position of its first message.
+    /// The position of the first message.
     pub first_position: u64,
-    /// How many messages there are.
+    /// The number of messages.
     pub message_count: u32,
 }
 
-/// An object to be put.
+/// An encoded object, ready for upload.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Encoded {
-    /// The whole object: its header, each of its blocks, its footer. Never in one piece, because making that would be a
-    /// copy of all of it.
+    /// The header, the blocks and the footer. They are not joined, because that would copy the whole object.
     pub pieces: Vec<Vec<u8>>,
-    /// Where everything is in it.
     pub index: Index,
-    /// How many messages there are.
+    /// The number of messages.
     pub message_count: u64,
 }
 
@@ -91,10 +93,10 @@ impl Encoded {
     }
 }
 
-/// Writes an object message by message.
+/// Encodes an object message by message.
 #[derive(Debug, Default)]
 pub struct Writer {
-    /// The header and the blocks that are full.
+    /// The header and the full blocks.
     pieces: Vec<Vec<u8>>,
     blocks: Vec<Block>,
     /// The block that is not full yet.
@@ -106,7 +108,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins the object of a segment.
+    /// Begins the object of a segment. `content_type` has at most 1,024 bytes.
     pub fn new(content_type: &str, segment: u64, first_position: u64) -> Writer {
         let mut bytes = MAGIC.to_vec();
         bytes.push(VERSION);
@@ -127,7 +129,7 @@ impl Writer {
         }
     }
 
-    /// Adds a message which moves the position by `span`.
+    /// Adds a message of at most 16 MiB that moves the position by `span`.
     pub fn push(&mut self, message: &[u8], span: u64) {
         let length = u32::try_from(message.len()).expect("a message is at most 16 MiB");
         self.block.extend_from_slice(&length.to_be_bytes());
@@ -194,7 +196,8 @@ fn decode_blocks(bytes: &[u8]) -> Option<Vec<Block>> {
 }
 
 impl Index {
-    /// The form in which a row keeps it: the version, where the last block ends, the blocks as in the object.
+    /// Encodes the index for the segment's row: the version, the end of the last block, and the blocks as in
+    /// the object.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(&self.end_byte.to_be_bytes());
@@ -202,7 +205,7 @@ impl Index {
         bytes
     }
 
-    /// Reads what a row keeps.
+    /// Decodes the index in a segment's row. Fails if it is malformed.
     pub fn decode(bytes: &[u8]) -> Result<Index, Failure> {
         let malformed = || Failure::new("read segment", "its row's index is malformed");
         let mut rest = Bytes(bytes);
@@ -212,11 +215,12 @@ impl Index {
         Ok(Index { blocks, end_byte })
     }
 
-    /// The bytes to fetch for a read from a position: whole blocks, until they hold enough.
+    /// The range of bytes to fetch for a read from a position: whole blocks with about `max_bytes` from there
+    /// on.
     pub fn range(&self, format: Format, position: u64, max_bytes: usize) -> Range<u64> {
         let first = self.blocks.partition_point(|block| block.position <= position).saturating_sub(1);
         let begins = self.blocks[first].at_byte;
-        // What is before the position does not count. How many bytes that are is only known where positions are bytes.
+        // Bytes before the position do not count. Their number is known only if positions are bytes.
         let before = match format {
             Format::Json => 0,
             Format::Text | Format::Binary => position - self.blocks[first].position.min(position),
@@ -226,8 +230,9 @@ impl Index {
         begins..ends.unwrap_or(self.end_byte)
     }
 
-    /// What a read from an offset gets of the blocks that were fetched, which begin at a byte of the object: bytes end at
-    /// `max_bytes`, as in the hot log, or where the blocks do, JSON with a message; and nothing goes beyond the position `until`.
+    /// Reads messages from fetched blocks, which begin at byte `begins` of the object. Bytes end at about
+    /// `max_bytes`, as in the hot log, or with the blocks; JSON ends with a message. The read never goes
+    /// beyond position `until`. Fails if a block is damaged.
     pub fn read(
         &self,
         format: Format,
@@ -263,8 +268,8 @@ impl Index {
         Ok(Chunk { marks: marks.finish(body.len()), body, next })
     }
 
-    /// Visits the messages of the blocks that were fetched with their positions, until a visit wants no more. No message
-    /// of a block is visited before the block was checked.
+    /// Visits the messages of fetched blocks with their positions until a visit returns `false`. Each block's
+    /// checksum is verified before its messages are visited; fails if a block is damaged.
     pub fn each_message(
         &self,
         format: Format,
@@ -316,8 +321,8 @@ fn each_of_block(
     Ok(true)
 }
 
-/// Reads the end of an object that has so many bytes, at least [`ENDING_BYTES`] of it or all: where everything is, and the
-/// position after its last message.
+/// Reads the index, and the position after the last message, from the end of an object. `ending` is the last
+/// [`ENDING_BYTES`] of the object or more, or all of it. Fails if the footer is damaged.
 pub fn parse_ending(ending: &[u8], object_bytes: u64) -> Result<(Index, u64), Failure> {
     let cut_off = || damaged("it is cut off");
     let trailer_at = ending.len().checked_sub(TRAILER_BYTES).ok_or_else(cut_off)?;
@@ -339,7 +344,7 @@ pub fn parse_ending(ending: &[u8], object_bytes: u64) -> Result<(Index, u64), Fa
     Ok((Index { blocks, end_byte: object_bytes - ending_bytes }, end_position))
 }
 
-/// Reads an object of which nothing is known, header and footer.
+/// Reads the header and the footer of a whole object. Fails if either is damaged.
 pub fn parse(object: &[u8]) -> Result<(Header, Index), Failure> {
     let header = parse_header(object)?;
     let (index, _) = parse_ending(object, object.len() as u64)?;
@@ -355,7 +360,7 @@ fn parse_header(object: &[u8]) -> Result<Header, Failure> {
     check_version(rest.u8().ok_or_else(cut_off)?)?;
     let length = rest.u16().ok_or_else(cut_off)?;
     let content_type = std::str::from_utf8(rest.take(length.into()).ok_or_else(cut_off)?)
-        .map_err(|_| damaged("its content type is no text"))?;
+        .map_err(|_| damaged("its content type is not UTF-8 text"))?;
     let header = Header {
         content_type: content_type.to_owned(),
         segment: rest.u64().ok_or_else(cut_off)?,

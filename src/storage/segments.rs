@@ -1,4 +1,4 @@
-//! The rows of the segments that are in the bucket: where each is, and where everything is in it.
+//! Stores the rows of segments in the bucket: where each object is, and where the messages are in it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -24,28 +24,28 @@ const FROM: &str =
     "SELECT read_seq, incarnation FROM segments WHERE read_seq >= ? ORDER BY read_seq LIMIT +?";
 const DELETE: &str = "DELETE FROM segments WHERE read_seq <= ?";
 
-/// A segment that has been put into the bucket.
+/// A segment that has been uploaded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SegmentRow {
     pub number: u64,
     pub incarnation: u64,
-    /// The position after its last message.
+    /// The position after the last message.
     pub end_position: u64,
     pub message_count: u64,
     pub object_bytes: u64,
     pub index: Index,
-    /// How many bytes the messages up to its end have, counted from some segment on.
+    /// The bytes of all messages up to the segment's end, counted from some earlier segment.
     pub bytes_through: u64,
-    /// When its last message was written.
+    /// When the last message was written.
     pub written_at: Millis,
-    /// The stream's last `Stream-Seq` up to its end.
+    /// The last `Stream-Seq` accepted up to the segment's end.
     pub stream_seq: Option<String>,
-    /// How many messages of its own the stream had before it (`schema.rs`).
+    /// The stream's own messages before the segment (`schema.rs`).
     pub messages_before: u64,
 }
 
 impl SegmentRow {
-    /// One that will only be deleted.
+    /// A row for a segment that will be deleted and never read.
     pub fn unread(incarnation: u64, segment: u64) -> SegmentRow {
         SegmentRow {
             number: segment,
@@ -61,13 +61,13 @@ impl SegmentRow {
         }
     }
 
-    /// How many messages of its own the stream had up to its end.
+    /// The stream's own messages up to the segment's end.
     pub fn messages_through(&self) -> u64 {
         self.messages_before + self.message_count
     }
 }
 
-/// What the newest segment says of the tail, where no message is in the hot log.
+/// The row of the newest segment, which describes the tail if no message is in the hot log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LastSegment {
     pub number: u64,
@@ -76,17 +76,17 @@ pub struct LastSegment {
     pub bytes_through: u64,
     pub written_at: Millis,
     pub stream_seq: Option<String>,
-    /// As [`SegmentRow::messages_through`]; a row from before version 8 does not say it.
+    /// As [`SegmentRow::messages_through`]; `None` if the row was stored before version 8.
     pub messages_through: Option<u64>,
 }
 
-/// Where a segment is in the bucket. Path and incarnation are in it: what comes late from an old incarnation cannot touch the new
-/// one. Objects are found by it for ever, so it never changes.
+/// The key of a segment's object. It contains the path and the incarnation, so a late upload of an old
+/// incarnation cannot overwrite a new one. Stored objects are found by this key, so its format never changes.
 pub fn key(path: &str, incarnation: u64, segment: u64) -> String {
     format!("{}/{incarnation}/{segment:016}", URL_SAFE_NO_PAD.encode(path))
 }
 
-/// Whose segment a key names, the path, the life and which; `None` where [`key`] makes no such key.
+/// The path, incarnation and segment of a key; `None` if [`key`] does not make such a key.
 pub fn parse_key(text: &str) -> Option<(StreamPath, u64, u64)> {
     let (rest, segment) = text.rsplit_once('/')?;
     let (encoded, incarnation) = rest.rsplit_once('/')?;
@@ -95,7 +95,7 @@ pub fn parse_key(text: &str) -> Option<(StreamPath, u64, u64)> {
     let path = StreamPath::of_text(path).ok().filter(|path| !path.is_outside_projects())?;
     let (incarnation, segment): (u64, u64) = (incarnation.parse().ok()?, segment.parse().ok()?);
     let is_in_range = incarnation > 0 && incarnation.max(segment) <= SAFE_INTEGER_MAX;
-    // Numbers have other spellings, which nobody has put there for a stream.
+    // A number has several spellings, but the server writes only one.
     let is_its_own = is_in_range && key(path.as_str(), incarnation, segment) == text;
     is_its_own.then_some((path, incarnation, segment))
 }
@@ -118,7 +118,7 @@ pub(super) fn put(sql: &dyn Sql, segment: &SegmentRow) -> Result<(), Failure> {
     sql.run(PUT, &params)
 }
 
-/// The newest segment of all lives.
+/// The newest segment of all incarnations.
 pub fn last(sql: &dyn Sql) -> Result<Option<LastSegment>, Failure> {
     let Some(row) = only_row(sql, LAST, &[])? else { return Ok(None) };
     let mut columns = Columns::new("segments", row);
@@ -133,18 +133,18 @@ pub fn last(sql: &dyn Sql) -> Result<Option<LastSegment>, Failure> {
     }))
 }
 
-/// What a read has to know of a segment. It never changes.
+/// What a read needs to know of a segment. It never changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Shape {
-    /// The position after its last message.
+    /// The position after the last message.
     pub end_position: u64,
-    /// Where everything is in it.
     pub index: Index,
-    /// When its last message was written, if that is known: the object does not say it.
+    /// When the last message was written. Unknown for an inherited segment, because the object does not
+    /// contain it.
     pub written_at: Option<Millis>,
 }
 
-/// The shape of a segment that must be there.
+/// The shape of a segment. Fails if the segment has no row.
 pub fn shape(sql: &dyn Sql, segment: u64) -> Result<Shape, Failure> {
     let row = only_row(sql, FIND, &[Param::Integer(segment)])?.ok_or_else(|| missing(segment))?;
     let mut columns = Columns::new("segments", row);
@@ -155,7 +155,7 @@ pub fn shape(sql: &dyn Sql, segment: u64) -> Result<Shape, Failure> {
     })
 }
 
-/// The position after a segment's last message.
+/// The position after a segment's last message. Fails if the segment has no row.
 pub fn end_position(sql: &dyn Sql, segment: u64) -> Result<u64, Failure> {
     let row = only_row(sql, END, &[Param::Integer(segment)])?.ok_or_else(|| missing(segment))?;
     Columns::new("segments", row).integer()
@@ -172,7 +172,8 @@ pub struct OldestKept {
     pub written_at: Millis,
 }
 
-/// The oldest segment that is kept. Only those before it are looked at: each of them is to be deleted.
+/// The oldest segment that retention keeps. The query examines only segments that will be deleted, and the
+/// result.
 pub fn first_kept(sql: &dyn Sql, keep: &Keep) -> Result<Option<OldestKept>, Failure> {
     let params = [keep.from_segment, keep.written_from, keep.bytes_from].map(Param::Integer);
     let Some(row) = only_row(sql, FIRST_KEPT, &params)? else { return Ok(None) };
@@ -180,18 +181,18 @@ pub fn first_kept(sql: &dyn Sql, keep: &Keep) -> Result<Option<OldestKept>, Fail
     Ok(Some(OldestKept { number: columns.integer()?, written_at: columns.integer()? }))
 }
 
-/// The life that a segment is of, if it has a row.
+/// The incarnation of a segment, if the segment has a row.
 pub fn incarnation(sql: &dyn Sql, segment: u64) -> Result<Option<u64>, Failure> {
     let Some(row) = only_row(sql, INCARNATION, &[Param::Integer(segment)])? else { return Ok(None) };
     Columns::new("segments", row).integer().map(Some)
 }
 
-/// The oldest segments before one, as segment number and incarnation.
+/// The oldest segments before `segment`, as pairs of segment and incarnation.
 pub fn before(sql: &dyn Sql, segment: u64, count_max: u64) -> Result<Vec<(u64, u64)>, Failure> {
     oldest(sql, BEFORE, segment, count_max)
 }
 
-/// The oldest segments from one on, as segment number and incarnation.
+/// The oldest segments from `segment` on, as pairs of segment and incarnation.
 pub fn from(sql: &dyn Sql, segment: u64, count_max: u64) -> Result<Vec<(u64, u64)>, Failure> {
     oldest(sql, FROM, segment, count_max)
 }
@@ -211,7 +212,7 @@ fn oldest(
     Ok(found)
 }
 
-/// Forgets segments that are no longer in the bucket.
+/// Deletes the rows of segments that are no longer in the bucket.
 pub(super) fn forget(sql: &dyn Sql, through_segment: u64) -> Result<(), Failure> {
     sql.run(DELETE, &[Param::Integer(through_segment)])
 }

@@ -1,5 +1,5 @@
-//! The statements that keep `migrations/0001_segments_admin.sql` in step with a stream's segments. Each of them says
-//! again what is so already when it is repeated, and changes nothing that is known better when it comes late.
+//! Builds the statements that keep the index in `migrations/0001_segments_admin.sql` in step with a stream's
+//! segments. Each statement is idempotent, and a late one does not overwrite newer data.
 
 use super::outbox::{Notice, NoticeKind};
 
@@ -14,15 +14,16 @@ const FORGET: &str = "INSERT INTO segments_admin_forgotten (path, through_read_s
 const DELETE: &str = "DELETE FROM segments_admin WHERE path = ?1 AND read_seq <= \
     (SELECT max(value ->> 'through_read_seq') FROM json_each(?2))";
 
-/// A statement for the index. It takes two parameters: the stream's path, and then this.
+/// A statement for the segment index. Its two parameters are the stream's path and `notices`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Statement {
     pub text: &'static str,
-    /// What it is about, a JSON array of notices.
+    /// A JSON array of notices.
     pub notices: String,
 }
 
-/// What carries notices out, whatever their order: a segment that was forgotten never comes back.
+/// The statements that apply notices. Their order does not matter, because a deleted segment never comes
+/// back.
 pub fn statements(notices: &[Notice]) -> Vec<Statement> {
     let of_kind = |kind| {
         let texts: Vec<&str> =
@@ -30,7 +31,7 @@ pub fn statements(notices: &[Notice]) -> Vec<Statement> {
         (!texts.is_empty()).then(|| format!("[{}]", texts.join(",")))
     };
     let (forgotten, rotated) = (of_kind(NoticeKind::Forgotten), of_kind(NoticeKind::Rotated));
-    // First what is forgotten, so that nothing is put only to be deleted.
+    // Deletions come first, so that no row is inserted only to be deleted.
     [(FORGET, &forgotten), (DELETE, &forgotten), (PUT, &rotated)]
         .into_iter()
         .filter_map(|(text, notices)| Some(Statement { text, notices: notices.clone()? }))

@@ -1,5 +1,5 @@
-//! The stream's own row: what the stream is, not what it holds. Its columns are listed once, in [`columns`]; the statement that
-//! makes the table, reading the row and writing it follow from that list.
+//! Stores the stream's own row: its properties, but not its messages. The columns are listed once, in
+//! [`columns`]; the code that creates the table and reads and writes the row follows from that list.
 
 use super::{Column, Columns, Failure, Param, Sql, only_row};
 use crate::protocol::content_type::ContentType;
@@ -11,10 +11,11 @@ use crate::stream::fill::Fill;
 use crate::stream::fork::Fork;
 use crate::stream::{Closure, Ended, Stream};
 
-/// Derives [`StreamRow`], [`CREATE`] and [`PUT`] from the columns. The table's key comes first and is always 1.
+/// Derives [`StreamRow`], [`CREATE`] and [`PUT`] from the columns. The table's key comes first and is always
+/// 1.
 macro_rules! columns {
     ($($(#[$about:meta])* $name:ident: $type:ty = $sql:literal,)+) => {
-        /// The row, as it is stored.
+        /// The row as it is stored.
         #[derive(Debug)]
         pub(super) struct StreamRow { $($(#[$about])* pub(super) $name: $type,)+ }
 
@@ -28,7 +29,7 @@ macro_rules! columns {
         );
 
         impl StreamRow {
-            /// Reads what is behind the key.
+            /// Reads the columns after the key.
             fn decode(columns: &mut Columns) -> Result<StreamRow, Failure> {
                 Ok(StreamRow { $($name: Value::read(columns)?,)+ })
             }
@@ -46,15 +47,16 @@ macro_rules! parameter {
     };
 }
 
-// In the order of the table. A column is added at the end, with what SQL needs to add it to a table that has a row (NULL or a default),
-// and by a step in `schema.rs`. None is ever removed, renamed or moved. `read_seq` is what offsets call the number of a segment.
+// These are in the order of the table. Add a column at the end, with NULL or a default so that SQL can add it
+// to a table that has a row, and add a step to `schema.rs`. Never remove, rename or move a column. `read_seq`
+// is the number of a segment, as in offsets.
 columns! {
     schema_version: u64 = "INTEGER NOT NULL",
     incarnation: u64 = "INTEGER NOT NULL",
     path: String = "TEXT NOT NULL",
-    /// 1 while the stream is live, 2 while it is gone and only there for its forks, 0 once it has ended.
+    /// 1 while the stream is live, 2 while it is gone and exists only for its forks, 0 after it has ended.
     live: u64 = "INTEGER NOT NULL",
-    /// The tail's segment; of a stream that has ended, the one at which the next incarnation begins.
+    /// The tail's segment. After the stream has ended, the first segment of the next incarnation.
     read_seq: u64 = "INTEGER NOT NULL",
     first_read_seq: u64 = "INTEGER NOT NULL",
     content_type: String = "TEXT NOT NULL",
@@ -63,7 +65,7 @@ columns! {
     retention_seconds: Option<u64> = "INTEGER",
     retention_bytes: Option<u64> = "INTEGER",
     created_at: u64 = "INTEGER NOT NULL",
-    /// Until when a stream with a TTL lives at least; of one that has ended, when it did.
+    /// The earliest expiry of a stream with a TTL. After the stream has ended, the time of its end.
     lease_until: u64 = "INTEGER NOT NULL",
     closed: u64 = "INTEGER NOT NULL",
     closer_id: Option<String> = "TEXT",
@@ -71,20 +73,20 @@ columns! {
     closer_seq: Option<u64> = "INTEGER",
     public: u64 = "INTEGER NOT NULL",
     reader_key: String = "TEXT NOT NULL",
-    /// What the last message said of the tail, where no message is left because all were trimmed. So are the next two.
+    /// This and the next two columns describe the last message if all messages were trimmed.
     tail_position: u64 = "INTEGER NOT NULL",
     tail_written_at: u64 = "INTEGER NOT NULL",
     tail_stream_seq: Option<String> = "TEXT",
-    /// What a fork has inherited, as JSON. Fields may be added to it if they have a default; unknown ones are ignored.
+    /// What a fork has inherited, as JSON. A new field needs a default; unknown fields are ignored.
     fork: Option<String> = "TEXT",
-    /// How far the registry knows the incarnations of this URL; 0 when another begins.
+    /// How much of this URL's history the registry has recorded; 0 when a new incarnation begins.
     reported: u64 = "INTEGER NOT NULL",
-    /// How many messages were rotated when the stream was trimmed or upgraded last: what the newest segment tells where there is
-    /// one that says it (`schema.rs`).
+    /// The messages rotated before the last trim or upgrade. The newest segment's row has precedence if it
+    /// has a number (`schema.rs`).
     rotated_messages: u64 = "INTEGER NOT NULL DEFAULT 0",
 }
 
-/// The type of a column.
+/// A type that a column can have.
 trait Value: Sized {
     fn read(columns: &mut Columns) -> Result<Self, Failure>;
     fn param(&self) -> Param<'_>;
@@ -130,7 +132,8 @@ impl Value for Option<String> {
     }
 }
 
-/// Not by name: a row of an older version lacks the newest columns, and has all others in this order.
+/// The columns are not named, because a row of an older version lacks the newest ones. It has all others in
+/// this order.
 const SELECT: &str = "SELECT * FROM stream";
 const CLOSE: &str =
     "UPDATE stream SET closed = 1, closer_id = ?, closer_epoch = ?, closer_seq = ?, lease_until = ?";
@@ -145,10 +148,10 @@ const LEAVE: &str = "UPDATE stream SET live = 2, lease_until = ?";
 const END: &str =
     "UPDATE stream SET live = 0, read_seq = ?, closed = 0, closer_id = NULL, lease_until = ?, fork = NULL";
 
-/// The row of any version, which is not read further before the version is known.
+/// A row of any version. Only its version may be read before it is decoded.
 pub(super) struct StoredRow(Vec<Column>);
 
-/// The row of the table, which must be there.
+/// The stream's row. Fails if the table does not exist.
 pub(super) fn find(sql: &dyn Sql) -> Result<Option<StoredRow>, Failure> {
     Ok(only_row(sql, SELECT, &[])?.map(StoredRow))
 }
@@ -161,7 +164,7 @@ impl StoredRow {
         Ok(version)
     }
 
-    /// Reads a row of the present version.
+    /// Decodes a row of the current version.
     pub(super) fn decode(self) -> Result<StreamRow, Failure> {
         let mut columns = Columns::new("stream", self.0);
         let _key = columns.integer()?;
@@ -215,12 +218,12 @@ impl StreamRow {
         }
     }
 
-    /// What a stream that has ended leaves.
+    /// What remains of a stream that has ended.
     pub(super) fn ended(&self) -> Ended {
         Ended { incarnation: self.incarnation, next_segment: self.read_seq }
     }
 
-    /// The stream, as far as its row alone tells.
+    /// The stream as far as its row describes it.
     pub(super) fn into_stream(self) -> Result<Stream, Failure> {
         let lifetime = match (self.ttl_seconds, self.expires_at) {
             (Some(seconds), _) => Lifetime::Ttl { seconds },
@@ -237,7 +240,7 @@ impl StreamRow {
             _ => None,
         };
         let (first_segment, segment) = (self.first_read_seq, self.read_seq);
-        // A segment that is not trimmed tells by itself, if only by being empty.
+        // If a segment is left, its rows describe the tail, even if it is empty.
         let position = self.tail_position * u64::from(first_segment > segment);
         let fork = decode_fork(self.fork.as_deref())?;
         let own_start = fork.as_ref().map(|fork| fork.own_start).filter(|start| start.segment == segment);
@@ -254,7 +257,7 @@ impl StreamRow {
             hot_from: first_segment,
             rotated_bytes: 0,
             rotated_messages: self.rotated_messages,
-            // A fork's first segment begins where it left its source, and that is where it is while it is empty.
+            // While a fork's first segment is empty, the tail is where the fork left its source.
             tail: own_start.filter(|_| position == 0).unwrap_or(Offset { segment, position }),
             fill: Fill::default(),
             stream_seq: self.tail_stream_seq,
@@ -272,16 +275,16 @@ fn decode_fork(text: Option<&str>) -> Result<Option<Box<Fork>>, Failure> {
 }
 
 fn encode_fork(fork: &Fork) -> String {
-    serde_json::to_string(fork).expect("it has text and numbers only")
+    serde_json::to_string(fork).expect("a fork has only text and numbers")
 }
 
-/// The stream's path, which its segments' keys begin with.
+/// The stream's path, with which the keys of its segments begin. Fails if there is no row.
 pub fn path(sql: &dyn Sql) -> Result<String, Failure> {
     let missing = || Failure::new("load stream", "it has no row");
     Columns::new("stream", only_row(sql, PATH, &[])?.ok_or_else(missing)?).text()
 }
 
-/// Writes a new stream's row, over the one of an earlier incarnation.
+/// Writes the row of a new stream, replacing that of an earlier incarnation.
 pub(super) fn put(
     sql: &dyn Sql,
     stream: &Stream,
@@ -292,12 +295,12 @@ pub(super) fn put(
     sql.run(PUT, &StreamRow::of(stream, schema_version, path, tail_segment).params())
 }
 
-/// Stores that the tail has moved on to the next segment.
+/// Stores that the tail is now in the next segment.
 pub(super) fn seal(sql: &dyn Sql, segment: u64) -> Result<(), Failure> {
     sql.run(SEAL, &[Param::Integer(segment)])
 }
 
-/// Stores where the stream begins now, and what a trim may leave nothing else to tell of.
+/// Stores the first segment, and the tail, which no message may describe after the trim.
 pub(super) fn trim(sql: &dyn Sql, stream: &Stream, first_segment: u64) -> Result<(), Failure> {
     let params = [
         Param::Integer(first_segment),
@@ -309,7 +312,6 @@ pub(super) fn trim(sql: &dyn Sql, stream: &Stream, first_segment: u64) -> Result
     sql.run(TRIM, &params)
 }
 
-/// Marks the stream closed.
 pub(super) fn close(sql: &dyn Sql, closure: &Closure, lease_until: u64) -> Result<(), Failure> {
     let [id, epoch, seq] = match closure {
         Closure::ClosedBy(Producer { id, epoch, seq }) => {
@@ -320,27 +322,26 @@ pub(super) fn close(sql: &dyn Sql, closure: &Closure, lease_until: u64) -> Resul
     sql.run(CLOSE, &[id, epoch, seq, Param::Integer(lease_until)])
 }
 
-/// Gives the stream another reader key.
 pub(super) fn rekey(sql: &dyn Sql, reader_key: &str) -> Result<(), Failure> {
     sql.run(REKEY, &[Param::Text(reader_key)])
 }
 
-/// Makes a read's touch outlive the object's memory.
+/// Stores the lease, so that a read's renewal of the TTL survives the loss of the object's memory.
 pub(super) fn lease(sql: &dyn Sql, until: u64) -> Result<(), Failure> {
     sql.run(LEASE, &[Param::Integer(until)])
 }
 
-/// Stores what a fork has learnt of the owners of what it inherited.
+/// Stores what a fork has learned about the owners of its inherited segments.
 pub(super) fn inherit(sql: &dyn Sql, fork: &Fork) -> Result<(), Failure> {
     sql.run(INHERIT, &[Param::Text(&encode_fork(fork))])
 }
 
-/// Keeps the stream, but only for its forks.
+/// Marks the stream gone: it exists only for its forks.
 pub(super) fn leave(sql: &dyn Sql, now: u64) -> Result<(), Failure> {
     sql.run(LEAVE, &[Param::Integer(now)])
 }
 
-/// Leaves of the stream only what keeps its offsets from coming back.
+/// Marks the stream ended. The row keeps only what prevents offsets from being reused.
 pub(super) fn end(sql: &dyn Sql, ended: Ended, now: u64) -> Result<(), Failure> {
     sql.run(END, &[Param::Integer(ended.next_segment), Param::Integer(now)])
 }

@@ -1,4 +1,4 @@
-//! The bucket: a map that fails on demand.
+//! A fake bucket: a map that fails on demand.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +8,16 @@ use durable_streams::protocol::content_type::Format;
 use durable_streams::storage::Failure;
 use durable_streams::storage::segment_file::{ENDING_BYTES, Index};
 
-/// What goes wrong next.
+/// A fault of the next operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum BucketFault {
-    /// It fails, and nothing is done.
+    /// The operation fails and has no effect.
     Fails,
-    /// It fails, but it is done.
+    /// The operation fails, but takes effect.
     FailsButStored,
 }
 
-/// Objects by their keys.
+/// The bucket's objects by key.
 #[derive(Default)]
 pub(crate) struct HostBucket {
     pub(crate) objects: BTreeMap<String, Vec<u8>>,
@@ -25,12 +25,12 @@ pub(crate) struct HostBucket {
 }
 
 impl HostBucket {
-    /// Arms a fault; it strikes once.
+    /// Arms a fault for one operation.
     pub(crate) fn arm(&mut self, fault: BucketFault) {
         self.fault = Some(fault);
     }
 
-    /// Does what is to be done, and says whether it has.
+    /// Performs an effect, and returns its outcome.
     pub(crate) fn take(&mut self, effect: &Effect) -> Outcome {
         let fault = self.fault.take();
         let failed = Outcome::Failed(Failure::new("bucket", "injected fault"));
@@ -41,7 +41,7 @@ impl HostBucket {
         if fault.is_none() { Outcome::Done } else { failed }
     }
 
-    /// Does it, whether or not anybody is told.
+    /// Performs an effect without reporting the outcome.
     pub(crate) fn carry_out(&mut self, effect: &Effect) {
         match effect {
             Effect::Put(upload) => {
@@ -53,12 +53,12 @@ impl HostBucket {
                 }
             }
             Effect::SetAlarm(_) | Effect::NextTurn | Effect::Index(_) | Effect::Call(_) | Effect::Log(_) => {
-                panic!("{effect:?} is not for the bucket")
+                panic!("{effect:?} is not a bucket effect")
             }
         }
     }
 
-    /// What a read needs of it.
+    /// Performs a read's fetch.
     pub(crate) fn fetch(&self, fetch: &Fetch) -> Fetched {
         match fetch {
             Fetch::Object { key, range } => {
@@ -71,12 +71,12 @@ impl HostBucket {
                 let from = object.len().saturating_sub(ENDING_BYTES as usize);
                 Fetched::Ending(object[from..].to_vec(), object.len() as u64)
             }
-            Fetch::Inherit { path, .. } => panic!("{path} is not in the bucket"),
+            Fetch::Inherit { path, .. } => panic!("the hot log of {path} is not in the bucket"),
         }
     }
 }
 
-/// All messages of some blocks, with their positions.
+/// The messages of some blocks, with their positions.
 pub(crate) fn all_messages(
     index: &Index,
     format: Format,

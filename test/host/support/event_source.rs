@@ -1,18 +1,18 @@
-//! Server-sent events as the HTML standard reads them (WHATWG HTML, 9.2.6), written from it and not from the
-//! server.
+//! Parses server-sent events as the HTML standard defines (WHATWG HTML, 9.2.6). It follows the standard, not
+//! the server's code.
 
-/// What an `EventSource` dispatches.
+/// An event that an `EventSource` dispatches.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Event {
-    /// Its type; `message` if none was given.
+    /// The event's type; `message` if it has none.
     pub(crate) name: String,
-    /// Its data, lines joined by `\n`.
+    /// The data lines, joined by `\n`.
     pub(crate) data: String,
-    /// The last event id at that moment.
+    /// The last event id at that time.
     pub(crate) id: String,
 }
 
-/// The events of a whole response.
+/// The events of a complete response.
 pub(crate) fn parse(bytes: &[u8]) -> Vec<Event> {
     let text = String::from_utf8_lossy(bytes);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -42,7 +42,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Vec<Event> {
     events
 }
 
-/// Lines that have ended: by `\r\n`, `\n` or `\r`.
+/// Complete lines. A line ends with `\r\n`, `\n` or `\r`.
 fn lines(text: &str) -> Vec<&str> {
     let (mut lines, mut rest) = (Vec::new(), text);
     while let Some(end) = rest.find(['\r', '\n']) {

@@ -1,6 +1,6 @@
-//! Many streams, each with an object, storage and an alarm of its own, one bucket for all, and between the objects a network
-//! of which the test decides what becomes of each call. What waits is a task, and goes on when the test says so; what may
-//! happen between two of its steps is everything.
+//! Many streams, each with its own object, storage and alarm, and one bucket for all. The test decides the
+//! fate of each call between objects. Everything that waits is a task, which continues when the test says so.
+//! Between two of its steps, anything may happen.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -35,26 +35,26 @@ use super::sockets::HostSockets;
 use super::sql::HostSql;
 use super::world::{CHUNK_MAX_BYTES, Outcome, START, millis};
 
-/// How many alarms ring at most until none is left.
+/// The most alarms that ring until none is left.
 const ALARMS_MAX: usize = 1_000;
 
-/// The streams.
+/// The streams, their bucket, and their tasks.
 pub(crate) struct Family {
     pub(crate) members: BTreeMap<String, Member>,
     pub(crate) bucket: HostBucket,
     pub(crate) now: Millis,
-    /// What waits, the oldest first.
+    /// The tasks, oldest first.
     pub(crate) tasks: Vec<Task>,
-    /// Calls that were held back: nobody waits for their answers.
+    /// Calls that were held back. No task waits for their answers.
     pub(crate) late: Vec<Sent>,
     settings: Settings,
     random: Rc<RefCell<fastrand::Rng>>,
     tasks_begun: u64,
-    /// Whether what streams say to each other is what a build before `Answered::InheritedEvents` says.
+    /// Whether owners answer like a build without `Answered::InheritedEvents`.
     pub(crate) has_older_owners: bool,
 }
 
-/// One stream's object, and what outlives its memory.
+/// One stream's object, with everything that survives the loss of its memory.
 pub(crate) struct Member {
     pub(crate) sql: HostSql,
     pub(crate) sockets: HostSockets,
@@ -63,55 +63,54 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// When the alarm rings.
+    /// The time for which the alarm is set.
     pub(crate) fn alarm_at(&self) -> Option<Millis> {
         self.shell.alarm_at
     }
 }
 
-/// A call from one object to another, at the path of that one.
+/// A call to the object at a path.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Sent {
     pub(crate) to: String,
     pub(crate) call: Call,
 }
 
-/// The number of a task.
 pub(crate) type TaskId = u64;
 
 /// Something that waits.
 pub(crate) struct Task {
     pub(crate) id: TaskId,
-    /// Whose it is.
+    /// The stream that the task belongs to.
     pub(crate) path: String,
     pub(crate) doing: Doing,
 }
 
-/// What is waited for. Each has two kinds of steps: something happens elsewhere, and the object goes on with it.
+/// The work of a task. Its steps alternate: something happens elsewhere, and then the object continues.
 pub(crate) enum Doing {
-    /// A fork is created.
+    /// The creation of a fork.
     Create { request: Box<Create<'static>>, asking: Asking, answered: Option<Result<Answered, Failure>> },
-    /// Something is read that is elsewhere.
+    /// A read of data that is elsewhere.
     Read { request: Read, pending: Box<PendingRead>, fetched: Vec<Fetched> },
-    /// What a driver has begun; how it has ended, if it has.
+    /// An effect that a driver started, and its outcome if it has ended.
     Effect { effect: Effect, ended: Option<Ended> },
 }
 
-/// What becomes of a call.
+/// The fate of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fate {
     Arrives,
-    /// It fails, and nobody hears of it.
+    /// The call does not arrive, and fails.
     Lost,
-    /// It fails for the caller, and arrives some other time.
+    /// The call fails for the caller, and arrives later.
     Late,
-    /// It arrives, but its answer does not.
+    /// The call arrives, but its answer does not.
     Unanswered,
-    /// It arrives now, and once more some other time.
+    /// The call arrives now, and again later.
     Twice,
 }
 
-/// What a request comes to at once.
+/// The immediate result of a request.
 pub(crate) enum Begun {
     Done(Outcome),
     Waits(TaskId),
@@ -152,7 +151,7 @@ impl Family {
         }
     }
 
-    /// The stream's object, which is there whether or not the stream is.
+    /// The stream's object, which exists whether or not the stream does.
     pub(crate) fn member(&mut self, path: &str) -> &mut Member {
         let settings = self.settings;
         self.members.entry(path.to_owned()).or_insert_with(|| Member {
@@ -163,7 +162,7 @@ impl Family {
         })
     }
 
-    /// Takes steps one after the other: requests that succeed, `WAIT 10s`, `CRASH a`, `RING a`.
+    /// Runs steps one after the other: requests that must succeed, `WAIT 10s`, `CRASH a`, `RING a`.
     #[track_caller]
     pub(crate) fn run(&mut self, steps: &[&str]) {
         for step in steps {
@@ -182,7 +181,7 @@ impl Family {
         }
     }
 
-    /// Sends a request and lets everything come to its end, which nothing hinders.
+    /// Sends a request, and finishes all tasks without faults.
     #[track_caller]
     pub(crate) fn ask(&mut self, request: &str) -> Response {
         self.send_answered(&Request::parse(request))
@@ -196,7 +195,7 @@ impl Family {
         }
     }
 
-    /// The same, where the answer may be a socket.
+    /// Like `ask`, for an answer that may be a socket.
     pub(crate) fn send(&mut self, request: &str) -> Outcome {
         self.send_request(&Request::parse(request))
     }
@@ -210,7 +209,7 @@ impl Family {
         outcome
     }
 
-    /// Lets one request come to its end.
+    /// Finishes one request.
     pub(crate) fn finish(&mut self, id: TaskId) -> Outcome {
         loop {
             if let Some(outcome) = self.advance(id, Fate::Arrives) {
@@ -219,13 +218,13 @@ impl Family {
         }
     }
 
-    /// One step of a task, by its number.
+    /// Takes one step of a task.
     pub(crate) fn advance(&mut self, id: TaskId, fate: Fate) -> Option<Outcome> {
-        let index = self.tasks.iter().position(|task| task.id == id).expect("it waits");
+        let index = self.tasks.iter().position(|task| task.id == id).expect("the task waits");
         self.step(index, fate)
     }
 
-    /// Lets everything that waits come to its end.
+    /// Finishes all tasks.
     pub(crate) fn settle(&mut self) -> Vec<(TaskId, Outcome)> {
         let mut outcomes = Vec::new();
         while let Some(task) = self.tasks.first() {
@@ -235,14 +234,14 @@ impl Family {
         outcomes
     }
 
-    /// Sends a request: the edge's part, and the object's up to where it waits.
+    /// Sends a request through the Worker's part, and the object's up to where it waits.
     pub(crate) fn begin(&mut self, request: &Request) -> Begun {
         let method: Method = request.method.parse().unwrap();
         let path = match route(&method, &Target::of(&request.url)) {
             Route::Forward(path) | Route::LongPoll(path) | Route::Sse(path) => path.as_str().to_owned(),
             Route::Reply(reply) => return answered(reply),
             Route::Preflight | Route::Health | Route::Orphans | Route::Listing => {
-                panic!("{request:?} is for no stream")
+                panic!("{request:?} does not address a stream")
             }
         };
         self.member(&path);
@@ -260,7 +259,7 @@ impl Family {
         let served = self.touch(&path, |object, ports, now, path| object.serve(ports, path, &command, now));
         match (served, command) {
             (Ok(Answer::Fetch(pending)), Command::Read(request)) => {
-                // However many owners it asks, together they give one chunk.
+                // However many owners the read calls, together they return one chunk.
                 let is_inherited = pending.fetches.iter().all(|fetch| matches!(fetch, Fetch::Inherit { .. }));
                 assert!(
                     !is_inherited || pending.bytes() <= self.settings.chunk_max_bytes as u64,
@@ -277,8 +276,8 @@ impl Family {
         }
     }
 
-    /// One step of a task; what is left of the call that it makes, if it makes one, is for the fate to say. When a request
-    /// has come to its end, its answer.
+    /// Takes one step of a task. If the step makes a call, `fate` decides what becomes of it. Returns the
+    /// answer of a request that has finished.
     pub(crate) fn step(&mut self, index: usize, fate: Fate) -> Option<Outcome> {
         let Task { id, path, doing } = self.tasks.remove(index);
         let (doing, outcome) = match doing {
@@ -296,7 +295,7 @@ impl Family {
         outcome
     }
 
-    /// The stream whose storage the next step of a task touches, if it touches any.
+    /// The stream whose storage the next step of a task touches, if any.
     pub(crate) fn touches(&self, index: usize) -> Option<String> {
         let Task { path, doing, .. } = &self.tasks[index];
         let called = self.next_call(index);
@@ -308,7 +307,7 @@ impl Family {
         called.map(|sent| sent.to).or((!is_elsewhere).then(|| path.clone()))
     }
 
-    /// The call that the next step of a task makes, if it makes one.
+    /// The call that the next step of a task makes, if any.
     pub(crate) fn next_call(&self, index: usize) -> Option<Sent> {
         match &self.tasks[index].doing {
             Doing::Create { asking, answered: None, .. } => Some(sent_by(asking)),
@@ -323,14 +322,14 @@ impl Family {
         }
     }
 
-    /// A call that was held back arrives.
+    /// Delivers a call that was held back.
     pub(crate) fn deliver(&mut self, index: usize) {
         let sent = self.late.remove(index);
-        let _nobody_waits = self.answer(&sent);
+        let _not_awaited = self.answer(&sent);
     }
 
-    /// The object loses its memory, and whatever it waited for; the calls that are on their way arrive some time, or
-    /// never. Which requests are never answered.
+    /// Loses the object's memory and its tasks. Calls in flight arrive later if `calls_arrive`, or never.
+    /// Returns the requests that are never answered.
     pub(crate) fn crash(&mut self, path: &str, calls_arrive: bool) -> Vec<TaskId> {
         let mut dropped = Vec::new();
         for index in
@@ -347,7 +346,7 @@ impl Family {
         dropped
     }
 
-    /// The alarm rings, whether or not it is time.
+    /// Rings the alarm, whether or not it is due.
     pub(crate) fn ring(&mut self, path: &str) {
         let now = self.now;
         let member = self.member(path);
@@ -356,7 +355,7 @@ impl Family {
         self.begun(path, begun);
     }
 
-    /// All alarms ring, each in its time, until none is left; nobody asks for anything.
+    /// Rings all alarms, each at its time, until none is left. No request is sent meanwhile.
     #[track_caller]
     pub(crate) fn let_alarms_ring(&mut self) {
         for _ in 0..ALARMS_MAX {
@@ -365,24 +364,24 @@ impl Family {
             self.ring(&path);
             self.settle();
         }
-        panic!("alarms ring for ever");
+        panic!("alarms still ring after {ALARMS_MAX}");
     }
 
-    /// When the next alarm rings, and whose it is.
+    /// The time of the next alarm, and its stream.
     pub(crate) fn next_alarm(&self) -> Option<(Millis, String)> {
         let alarms =
             self.members.iter().filter_map(|(path, member)| Some((member.shell.alarm_at?, path.clone())));
         alarms.min()
     }
 
-    /// The object does something, and then its driver goes on.
+    /// Runs a step of the object, and then lets its driver continue.
     fn touch<T>(
         &mut self,
         path: &str,
         act: impl FnOnce(&mut Object, &Ports<'_, HostSockets>, Millis, &str) -> T,
     ) -> T {
         let now = self.now;
-        let member = self.members.get_mut(path).expect("it was asked for");
+        let member = self.members.get_mut(path).expect("the member was created before");
         let ports = Ports { sql: &member.sql, sockets: &member.sockets };
         let done = act(&mut member.object, &ports, now, path);
         let begun = member.shell.drive(&mut member.object, &ports, now);
@@ -409,7 +408,7 @@ impl Family {
                 let head = Response::of_reply(park.head.clone());
                 Outcome::Parked(self.members[path].sockets.accept(&park), head)
             }
-            Ok(other @ (Answer::Fetch(_) | Answer::Ask(_))) => panic!("nobody waits for {other:?}"),
+            Ok(other @ (Answer::Fetch(_) | Answer::Ask(_))) => panic!("{other:?} must be a task"),
             Err(Error::Refused(refusal)) => Outcome::Answered(Response::of_reply(Reply::refused(&refusal))),
             Err(Error::Failed(_)) => Outcome::Answered(Response::of_reply(Reply::failed())),
         }
@@ -435,7 +434,7 @@ impl Family {
         }
     }
 
-    /// What a stream says to another, in the form in which it crosses the platform.
+    /// Answers a call from one stream to another, both in serialized form as on the platform.
     fn answer(&mut self, Sent { to, call }: &Sent) -> Result<Said, Failure> {
         self.member(to);
         let call = Call::parse(&call.to_json());
@@ -450,7 +449,7 @@ impl Family {
         Ok(Said { answered: Answered::parse(&answered.to_json()), bytes })
     }
 
-    // Tasks, as `src/cloudflare` carries them out.
+    // Tasks, as `src/cloudflare` performs them.
 
     fn step_create(
         &mut self,
@@ -530,7 +529,7 @@ impl Family {
                 return Some(Doing::Effect { effect, ended: Some(ended) });
             }
             (Effect::SetAlarm(_) | Effect::Log(_) | Effect::Index(_), None) => {
-                panic!("{effect:?} is done at once, or there is nobody to tell")
+                panic!("{effect:?} is not a task")
             }
         };
         let now = self.now;
@@ -541,9 +540,9 @@ impl Family {
         None
     }
 
-    // What must be so.
+    // Assertions.
 
-    /// The bucket holds what the rows of all streams say, whole, and nothing else.
+    /// Asserts that the bucket has a whole object for each row of all streams, and no other object.
     #[track_caller]
     pub(crate) fn assert_bucket_is_tidy(&self) {
         let mut keys: Vec<String> =
@@ -555,41 +554,45 @@ impl Family {
         }
     }
 
-    /// Every fork holds its source by the edge that it names, nothing else holds anything, and whatever was deleted is there
-    /// for somebody or gone.
+    /// Asserts that each fork's link is stored at its source, that no other links are stored, and that a
+    /// deleted stream either has forks or is gone.
     #[track_caller]
     pub(crate) fn assert_edges_are_true(&self) {
-        let mut held = Vec::new();
-        let mut holding = Vec::new();
+        let mut at_sources = Vec::new();
+        let mut at_forks = Vec::new();
         for (path, member) in &self.members {
             let holders = member.sql.holders();
             let live = member.sql.presence().map_or(0, |stored| stored.live);
-            assert!(live != 2 || !holders.is_empty(), "{path} is there for nobody");
-            assert!(live != 0 || holders.is_empty(), "{path} was held by {holders:?}");
-            held.extend(holders.into_iter().map(|(link, fork)| (link, path.clone(), fork)));
+            assert!(live != 2 || !holders.is_empty(), "{path} is gone but has no forks");
+            assert!(live != 0 || holders.is_empty(), "{path} has ended but has the forks {holders:?}");
+            at_sources.extend(holders.into_iter().map(|(link, fork)| (link, path.clone(), fork)));
             let own = member.sql.fork().map(|fork| (fork.link, fork.source));
-            assert_eq!(member.sql.links(), Vec::from_iter(own.clone()), "the edges of {path}");
-            holding.extend(own.map(|(link, source)| (link, source, path.clone())));
+            assert_eq!(member.sql.links(), Vec::from_iter(own.clone()), "the links of {path}");
+            at_forks.extend(own.map(|(link, source)| (link, source, path.clone())));
         }
-        held.sort_unstable();
-        holding.sort_unstable();
-        assert_eq!(held, holding, "what holds, and what is held: edge, source, fork");
+        at_sources.sort_unstable();
+        at_forks.sort_unstable();
+        assert_eq!(at_sources, at_forks, "links at sources (left) and at forks (right): link, source, fork");
     }
 
-    /// Of a stream that ended nothing is left but what keeps its offsets from coming back, and of one that never was nothing.
+    /// Asserts that a stream that has ended retains only what prevents offsets from being reused, and that
+    /// one that never existed stores nothing.
     #[track_caller]
     pub(crate) fn assert_nothing_is_left(&self) {
         for (path, member) in &self.members {
             let is_there = member.sql.presence().is_some_and(|stored| stored.live > 0);
             let tables = member.sql.tables();
             let has_content = |table: &String| table.starts_with("messages_") || table == "producers";
-            assert!(is_there || !tables.iter().any(has_content), "{path} has {tables:?}");
-            assert!(is_there || member.sql.segment_keys().is_empty(), "{path} has segments");
+            assert!(is_there || !tables.iter().any(has_content), "{path} does not exist but has {tables:?}");
+            assert!(
+                is_there || member.sql.segment_keys().is_empty(),
+                "{path} does not exist but has segments"
+            );
         }
     }
 }
 
-/// What goes to the reader without being looked at.
+/// Sets aside the bytes that go to the reader directly.
 fn pass_on(
     pending: &PendingRead,
     request: &Read,

@@ -1,8 +1,10 @@
-//! Requests and responses as one line of text, so that a table of them can be read.
+//! Writes requests and expected responses as single lines of text, so that tests can be tables.
 //!
-//! A request: `POST ?a=b | header: value | header: value << body`. What follows the method is the query of the
-//! stream under test, or a whole path. An expectation: `200 | header: value | !absent | present << body`; without
-//! `<<` the body may be anything, and `error: code` names the refusal. `@1_23` stands for an offset.
+//! A request is `POST ?a=b | header: value | header: value << body`. After the method comes the query for the
+//! stream under test, or a whole path.
+//!
+//! An expectation is `200 | header: value | !absent | present << body`. Without `<<` it accepts any body;
+//! `error: code` names the refusal. `@1_23` stands for an offset.
 
 use std::fmt;
 
@@ -14,10 +16,9 @@ use durable_streams::protocol::reply::Reply;
 /// The stream under test.
 pub(crate) const STREAM_URL: &str = "https://streams.test/v1/stream/chat/42";
 
-/// Its path.
+/// The path of the stream under test.
 pub(crate) const STREAM_PATH: &str = "chat/42";
 
-/// A request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -38,7 +39,7 @@ impl Request {
             None => format!("{STREAM_URL}{target}"),
         };
         let headers = parts.map(|part| {
-            let (name, value) = part.split_once(": ").unwrap_or_else(|| panic!("no header: {part}"));
+            let (name, value) = part.split_once(": ").unwrap_or_else(|| panic!("not a header: {part}"));
             (name.to_owned(), value.to_owned())
         });
         Request { method: method.to_owned(), url, headers: headers.collect(), body: body.as_bytes().to_vec() }
@@ -55,7 +56,7 @@ impl Request {
     }
 }
 
-/// A response, wherever it came from.
+/// A response of the Worker, the object or a socket.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -63,7 +64,7 @@ pub(crate) struct Response {
     pub(crate) body: Vec<u8>,
 }
 
-/// As text, and without what every response has.
+/// Formats the response as one line, without the headers that every response has.
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.status)?;
@@ -88,7 +89,7 @@ impl Response {
         response
     }
 
-    /// The reply that came over a waiter's socket.
+    /// Parses the reply in a waiter's frame.
     pub(crate) fn of_frame(frame: &[u8]) -> Response {
         let head = parse_reply_head(frame).unwrap();
         let lines: Vec<&str> = head.header_lines.lines().collect();
@@ -103,7 +104,7 @@ impl Response {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    /// `Stream-Next-Offset`.
+    /// The response's `Stream-Next-Offset`.
     pub(crate) fn next(&self) -> &str {
         self.header("stream-next-offset").unwrap_or_else(|| panic!("no Stream-Next-Offset in {self:?}"))
     }
@@ -112,7 +113,7 @@ impl Response {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// As a script of some site is answered.
+    /// Adds the headers that a script of another origin needs.
     pub(crate) fn with_any_origin(mut self) -> Response {
         if self.header("access-control-allow-origin").is_none() {
             let headers = [("access-control-allow-origin", "*"), ("access-control-expose-headers", EXPOSED)];
@@ -121,12 +122,15 @@ impl Response {
         self
     }
 
-    /// What every response must be, whatever it says (PROTOCOL.md 10, 12.7).
+    /// Asserts what every response must satisfy (PROTOCOL.md 10, 12.7).
     pub(crate) fn assert_sound(&self) {
         let mut names: Vec<&str> = self.headers.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
-        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "a header twice: {self:?}");
-        assert!(names.iter().all(|name| **name == name.to_lowercase()), "a name is not lower case: {self:?}");
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "a header occurs twice: {self:?}");
+        assert!(
+            names.iter().all(|name| **name == name.to_lowercase()),
+            "a header name is not lower case: {self:?}"
+        );
         for (name, value) in &self.headers {
             assert!(!value.is_empty() && !value.chars().any(char::is_control), "{name} in {self:?}");
         }
@@ -143,11 +147,17 @@ impl Response {
                 || name.starts_with("cross-origin")
                 || ["content-security-policy", "content-disposition"].contains(&name)
                 || name.starts_with("x-");
-            assert!(is_simple || is_browsers || exposed.contains(name), "{name} is hidden from browsers");
+            assert!(
+                is_simple || is_browsers || exposed.contains(name),
+                "browsers hide {name} from scripts: it is not exposed"
+            );
         }
-        assert!(self.header("cache-control").is_some(), "a cache would choose for itself: {self:?}");
+        assert!(
+            self.header("cache-control").is_some(),
+            "without Cache-Control, caches apply their own policy: {self:?}"
+        );
         if matches!(self.status, 204 | 304) {
-            assert!(self.body.is_empty(), "a body where there is none: {self:?}");
+            assert!(self.body.is_empty(), "this status has no body: {self:?}");
         }
         if self.status >= 400 {
             self.assert_sound_refusal();
@@ -156,7 +166,7 @@ impl Response {
 
     fn assert_sound_refusal(&self) {
         if self.header("content-type") == Some("text/plain") {
-            // The two refusals whose whole body clients look for.
+            // Clients recognize these two refusals by their whole body.
             let bodies = [&b"Sequence conflict"[..], b"Expected offset conflict"];
             assert!(self.status == 409 && bodies.contains(&&*self.body), "{self:?}");
             assert!(self.header("stream-next-offset").is_some(), "{self:?}");
@@ -170,16 +180,16 @@ impl Response {
         assert_eq!(body.as_object().unwrap().len(), 1, "{self:?}");
         assert!(!error["code"].as_str().unwrap().is_empty(), "{self:?}");
         let message = error["message"].as_str().unwrap();
-        assert!(message.ends_with('.') && message.len() > 10, "no sentence: {message}");
+        assert!(message.ends_with('.') && message.len() > 10, "not a sentence: {message}");
     }
 
-    /// The word for programs in a refusal.
+    /// The machine-readable code of a refusal.
     pub(crate) fn error_code(&self) -> String {
         let body: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
         body["error"]["code"].as_str().unwrap().to_owned()
     }
 
-    /// Holds the response against an expectation.
+    /// Asserts that the response matches an expectation.
     #[track_caller]
     pub(crate) fn assert_is(&self, expected: &str) {
         let (head, body) = match expected.split_once(" <<") {
@@ -200,19 +210,19 @@ impl Response {
             }
         }
         if let Some(body) = body {
-            assert!(self.body == body.as_bytes(), "wanted the body {body:.300}, got {self:?}");
+            assert!(self.body == body.as_bytes(), "expected the body {body:.300}, got {self:?}");
         }
     }
 }
 
-/// Puts offsets where `@readSeq_position` stands.
+/// Replaces each `@readSeq_position` by an offset.
 pub(crate) fn with_offsets(text: &str) -> String {
     let mut pieces = text.split('@');
     let mut out = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
         let end = piece.find(|c: char| c != '_' && !c.is_ascii_digit()).unwrap_or(piece.len());
         let (segment, position) =
-            piece[..end].split_once('_').unwrap_or_else(|| panic!("no offset: @{piece}"));
+            piece[..end].split_once('_').unwrap_or_else(|| panic!("not an offset: @{piece}"));
         let offset = Offset { segment: segment.parse().unwrap(), position: position.parse().unwrap() };
         out.push_str(&format!("{offset}{}", &piece[end..]));
     }

@@ -1,4 +1,5 @@
-//! Live readers: the edge's state machines (`src/edge/live/`) without the platform, and the client behind them.
+//! Live clients: the Worker's state machines (`src/edge/live/`) without the platform, each with a client
+//! behind it.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -19,11 +20,11 @@ use super::world::{Outcome, World};
 /// Longer than any test takes.
 const FOR_EVER: Millis = 1 << 52;
 
-/// An SSE response that only its stream ends.
+/// The limits of an SSE response that only its stream ends.
 const ENDLESS: SseEnds =
     SseEnds { deadline: FOR_EVER, until: FOR_EVER, stall: FOR_EVER, cpu_limit: FOR_EVER / 1000 };
 
-/// The room that a client's unread events take, as far as the test leaves any.
+/// The room for a client's unread events. The test sets how much is left.
 struct HostRoom {
     left: Rc<Cell<usize>>,
     taken: usize,
@@ -47,35 +48,35 @@ impl Room for HostRoom {
     }
 }
 
-/// An SSE response and what has come through it.
+/// An SSE response and the events received from it.
 pub(crate) struct SseClient {
     request: Request,
-    /// `None`: the object's answer is all of it.
+    /// `None` if the object's answer is the whole response.
     response: Option<SseResponse<HostRoom>>,
     deadline: Millis,
     head: Response,
-    /// What the object answered last, if that was a part.
+    /// The object's last answer, if it was a part of the stream.
     part: Option<Response>,
-    /// A socket, and how many of its frames were taken.
+    /// The socket, and how many of its frames were received.
     socket: Option<(SocketId, usize)>,
-    /// Until when the machine has it wait, if nothing happens.
+    /// The time until which the state machine waits if nothing happens.
     waits: Option<Millis>,
-    /// Whether the client reads what is written.
+    /// Whether the client reads the events that were written.
     pub(crate) reads: bool,
     unread: usize,
-    /// What the isolate has left for unread events.
+    /// The isolate's room left for unread events.
     pub(crate) room: Rc<Cell<usize>>,
-    /// What the client has received.
+    /// The bytes that the client has received.
     pub(crate) text: Vec<u8>,
 }
 
 impl SseClient {
-    /// Connects; the answer, if it is no stream of events.
+    /// Connects. Returns the response if it is not SSE.
     pub(crate) fn connect(world: &mut World, request: Request) -> Result<SseClient, Response> {
         SseClient::connect_within(world, request, ENDLESS)
     }
 
-    /// Connects, for a response that ends.
+    /// Connects with limits at which the response ends.
     pub(crate) fn connect_within(
         world: &mut World,
         request: Request,
@@ -109,7 +110,7 @@ impl SseClient {
         })
     }
 
-    /// Connects and takes all that is there.
+    /// Connects, and receives everything that is available.
     #[track_caller]
     pub(crate) fn open(world: &mut World, request: &str) -> SseClient {
         let mut client = SseClient::connect(world, Request::parse(request)).unwrap();
@@ -117,12 +118,12 @@ impl SseClient {
         client
     }
 
-    /// The response's headers.
+    /// The response's status and headers.
     pub(crate) fn head(&self) -> &Response {
         &self.head
     }
 
-    /// When the response ends, whatever happens.
+    /// The time at which the response ends at the latest.
     pub(crate) fn deadline(&self) -> Millis {
         self.deadline
     }
@@ -131,19 +132,19 @@ impl SseClient {
         self.response.as_ref().map_or(self.part.is_none(), SseResponse::is_over)
     }
 
-    /// The socket it holds at this moment.
+    /// The socket that is open now.
     pub(crate) fn socket(&self) -> Option<SocketId> {
         self.socket.map(|(socket, _)| socket)
     }
 
-    /// Does one thing, and takes one part or frame at most; `false` when there is nothing to do now.
+    /// Takes one step, and receives at most one part or frame. Returns `false` if nothing is left to do now.
     pub(crate) fn step(&mut self, world: &mut World) -> bool {
         let Some(response) = &mut self.response else {
             let whole = self.part.take();
             self.text.extend_from_slice(whole.as_ref().map_or(&[], |whole| &whole.body));
             return whole.is_some();
         };
-        // As the Worker does, it asks what is next only when it has waited or the machine waits no more.
+        // Like the Worker, this requests the next step only after a wait, or if the machine does not wait.
         let waits = self.waits.filter(|until| response.is_waiting() && world.now < *until);
         let next = match (waits, self.socket) {
             (Some(until), Some(_)) => SseStep::Listen(until),
@@ -156,7 +157,7 @@ impl SseClient {
         };
         match next {
             SseStep::Ask(from) => {
-                self.let_go(world);
+                self.drop_socket(world);
                 let mut request = self.request.clone();
                 if let Some(from) = from {
                     request.headers.retain(|(name, _)| name != "last-event-id");
@@ -171,7 +172,7 @@ impl SseClient {
                 true
             }
             SseStep::PassOn => {
-                let body = self.part.take().expect("the object answered with it").body;
+                let body = self.part.take().expect("the object answered with a part").body;
                 self.text.extend_from_slice(&body);
                 let bytes = self.reads.then_some(body.len());
                 self.tell(|response| response.passed_on(bytes));
@@ -183,18 +184,18 @@ impl SseClient {
                 true
             }
             SseStep::Rest(_) => {
-                self.let_go(world);
+                self.drop_socket(world);
                 false
             }
             SseStep::End(_) => {
-                self.let_go(world);
+                self.drop_socket(world);
                 false
             }
         }
     }
 
     fn listen(&mut self, world: &World) -> bool {
-        let (socket, taken) = self.socket.expect("the object answered with one");
+        let (socket, taken) = self.socket.expect("the object answered with a socket");
         if let Some(frame) = world.sockets.frame_at(socket, taken) {
             self.socket = Some((socket, taken + 1));
             let (head, events) = frame.split_at(FRAME_HEAD_BYTES);
@@ -203,18 +204,18 @@ impl SseClient {
             }
         } else if let Some(code) = world.sockets.close_code(socket) {
             self.tell(|response| response.closed(code));
-            self.let_go(world);
+            self.drop_socket(world);
         } else {
             return false;
         }
         if self.is_over() {
-            self.let_go(world);
+            self.drop_socket(world);
         }
         true
     }
 
     fn tell<T>(&mut self, tell: impl FnOnce(&mut SseResponse<HostRoom>) -> T) -> T {
-        tell(self.response.as_mut().expect("it goes on"))
+        tell(self.response.as_mut().expect("the response has not ended"))
     }
 
     fn write(&mut self, events: &[u8]) {
@@ -225,39 +226,38 @@ impl SseClient {
         }
     }
 
-    /// The client reads all that was written.
+    /// Has the client read everything that was written.
     pub(crate) fn read(&mut self) {
         for _ in 0..std::mem::take(&mut self.unread) {
             self.tell(SseResponse::read);
         }
     }
 
-    fn let_go(&mut self, world: &World) {
+    fn drop_socket(&mut self, world: &World) {
         if let Some((socket, _)) = self.socket.take() {
             world.sockets.drop_socket(socket);
         }
     }
 
-    /// Takes all there is.
+    /// Receives everything that is available.
     pub(crate) fn pump(&mut self, world: &mut World) {
         while self.step(world) {}
     }
 
-    /// The client goes away.
+    /// Disconnects the client.
     pub(crate) fn disconnect(&mut self, world: &World) {
         if let Some(response) = &mut self.response {
             response.left();
         }
-        self.let_go(world);
+        self.drop_socket(world);
     }
 
-    /// What was dispatched to the client so far.
+    /// The events dispatched so far.
     pub(crate) fn events(&self) -> Vec<Event> {
         event_source::parse(&self.text)
     }
 
-    /// What was dispatched since it was last asked; for clients that are asked after each step, because every step
-    /// brings whole events.
+    /// The events dispatched since the last call. A test that calls it after each step gets whole events.
     pub(crate) fn take_events(&mut self) -> Vec<Event> {
         event_source::parse(&std::mem::take(&mut self.text))
     }
@@ -286,28 +286,28 @@ fn ask(world: &mut World, request: &Request) -> (LiveAnswer, Outcome) {
     (LiveAnswer::of(head.status, has_socket, &header), outcome)
 }
 
-/// A long-poll that waits.
+/// A waiting long-poll.
 pub(crate) struct LongPoll {
     request: Request,
     poll: PollAtEdge,
     socket: SocketId,
-    /// What the object answered last.
+    /// The object's last answer.
     asked: Response,
 }
 
 impl LongPoll {
-    /// Asks; the answer, if it comes at once.
+    /// Sends a long-poll. Returns the response if it does not wait.
     pub(crate) fn ask(world: &mut World, request: Request) -> Result<LongPoll, Response> {
         let (answered, source) = ask(world, &request);
         let from = Target::of(&request.url).read_from();
         match (PollAtEdge::begin(answered, from, FOR_EVER), source) {
             (Some(poll), Outcome::Parked(socket, asked)) => Ok(LongPoll { request, poll, socket, asked }),
             (_, Outcome::Answered(asked)) => Err(asked),
-            (None, Outcome::Parked(..)) => panic!("a socket comes with an offset"),
+            (None, Outcome::Parked(..)) => panic!("a parked long-poll has no offset"),
         }
     }
 
-    /// Asks where nothing is yet.
+    /// Sends a long-poll that must wait.
     #[track_caller]
     pub(crate) fn park(world: &mut World, request: &str) -> LongPoll {
         LongPoll::ask(world, Request::parse(request)).unwrap_or_else(|response| panic!("{response:?}"))
@@ -321,7 +321,7 @@ impl LongPoll {
         self.poll.waits_at().to_string()
     }
 
-    /// The answer, if it has come.
+    /// The response, if it has arrived.
     pub(crate) fn answer(&mut self, world: &mut World) -> Option<Response> {
         loop {
             match self.poll.next() {
@@ -361,7 +361,7 @@ impl LongPoll {
         }
     }
 
-    /// Time is up.
+    /// Lets the wait time out.
     pub(crate) fn time_out(mut self, world: &mut World) -> Response {
         world.sockets.drop_socket(self.socket);
         self.poll.timed_out();

@@ -1,4 +1,4 @@
-//! The mirror: the tables of `migrations/` in a real SQLite, which fails on demand.
+//! A fake segment index: the tables of `migrations/` in a real SQLite that fails on demand.
 
 use durable_streams::object::effect::Outcome;
 use durable_streams::object::segment_index::Delivery;
@@ -8,18 +8,18 @@ use rusqlite::types::Value;
 
 const MIGRATION: &str = include_str!("../../../migrations/0001_segments_admin.sql");
 
-/// What goes wrong next.
+/// A fault of the next delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum MirrorFault {
-    /// It fails, and nothing is done.
+    /// The delivery fails and has no effect.
     Fails,
-    /// It fails, but it is done.
+    /// The delivery fails, but takes effect.
     FailsButStored,
-    /// It fails, and is done some time later: when [`HostMirror::let_one_arrive`] says so.
+    /// The delivery fails, and takes effect when [`HostMirror::let_one_arrive`] is called.
     FailsAndArrivesLate,
 }
 
-/// The index of segments.
+/// The segment index of all streams.
 pub(crate) struct HostMirror {
     connection: Connection,
     fault: Option<MirrorFault>,
@@ -35,12 +35,12 @@ impl Default for HostMirror {
 }
 
 impl HostMirror {
-    /// Arms a fault; it strikes once.
+    /// Arms a fault for one delivery.
     pub(crate) fn arm(&mut self, fault: MirrorFault) {
         self.fault = Some(fault);
     }
 
-    /// Carries a delivery out, and says whether it has.
+    /// Applies a delivery, and returns its outcome.
     pub(crate) fn take(&mut self, delivery: &Delivery) -> Outcome {
         let fault = self.fault.take();
         match fault {
@@ -55,7 +55,7 @@ impl HostMirror {
         }
     }
 
-    /// One of the deliveries that failed arrives after all; whether there was one.
+    /// Applies one of the late deliveries. Returns whether there was one.
     pub(crate) fn let_one_arrive(&mut self, random: &mut fastrand::Rng) -> bool {
         if self.late.is_empty() {
             return false;
@@ -65,7 +65,7 @@ impl HostMirror {
         true
     }
 
-    /// All of it or nothing, as D1 does with a batch.
+    /// Applies a delivery in one transaction, as D1 does with a batch.
     pub(crate) fn carry_out(&mut self, delivery: &Delivery) {
         let transaction = self.connection.transaction().unwrap();
         for statement in &delivery.statements {
@@ -75,18 +75,18 @@ impl HostMirror {
         transaction.commit().unwrap();
     }
 
-    /// Its rows, all columns.
+    /// The rows with all columns.
     pub(crate) fn rows(&self) -> Vec<String> {
         rows(&self.connection, "SELECT * FROM segments_admin ORDER BY path, incarnation, read_seq")
     }
 
-    /// Rows that were ever written.
+    /// The number of rows ever written.
     pub(crate) fn rows_written(&self) -> u64 {
         self.connection.total_changes()
     }
 }
 
-/// The rows of a query, all columns, as text.
+/// The rows of a query with all columns, as text.
 pub(crate) fn rows(connection: &Connection, query: &str) -> Vec<String> {
     let mut statement = connection.prepare(query).unwrap();
     let columns = statement.column_count();

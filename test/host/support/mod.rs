@@ -1,5 +1,5 @@
-//! What the tests stand on: the host's implementations of the ports, a world that plays edge and object, and
-//! clients that read its live answers as the real ones do.
+//! Shared parts of the host tests: implementations of the ports, a world that plays Worker and object, and
+//! clients that read live responses as real ones do.
 
 pub(crate) mod bucket;
 pub(crate) mod event_source;
@@ -19,7 +19,7 @@ pub(crate) use http::{Request, Response};
 pub(crate) use live::{LongPoll, SseClient};
 pub(crate) use world::{Outcome, World, check};
 
-/// JSON without the white space between its tokens, one character after the other.
+/// Removes the white space between JSON tokens, character by character.
 pub(crate) fn compact(text: &str) -> String {
     let (mut in_string, mut is_escaped) = (false, false);
     let is_kept = |c: &char| {

@@ -1,4 +1,4 @@
-//! The registry: an object of its own, which fails on demand, loses its memory, and is told things late.
+//! A fake registry: an object that fails on demand, loses its memory, and receives reports late.
 
 use ::http::Method;
 use durable_streams::object::effect::{Calling, Outcome};
@@ -13,18 +13,18 @@ use serde_json::Value;
 use super::sockets::HostSockets;
 use super::sql::HostSql;
 
-/// What goes wrong next.
+/// A fault of the next report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum RegistryFault {
-    /// It fails, and nothing is recorded.
+    /// The report fails and is not recorded.
     Fails,
-    /// It fails, but it is recorded.
+    /// The report fails, but is recorded.
     FailsButRecorded,
-    /// It fails, and is recorded some time later: when [`HostRegistry::let_one_arrive`] says so.
+    /// The report fails, and is recorded when [`HostRegistry::let_one_arrive`] is called.
     FailsAndArrivesLate,
 }
 
-/// The registry's object.
+/// The registry's object, with its storage.
 pub(crate) struct HostRegistry {
     pub(crate) sql: HostSql,
     pub(crate) sockets: HostSockets,
@@ -37,7 +37,7 @@ pub(crate) struct HostRegistry {
 
 impl HostRegistry {
     pub(crate) fn new(settings: Settings) -> HostRegistry {
-        // It is read in one piece.
+        // The tests read it in one request.
         let settings = Settings { chunk_max_bytes: 1 << 24, ..settings };
         HostRegistry {
             sql: HostSql::in_memory(),
@@ -50,17 +50,17 @@ impl HostRegistry {
         }
     }
 
-    /// Arms a fault; it strikes once.
+    /// Arms a fault for one report.
     pub(crate) fn arm(&mut self, fault: RegistryFault) {
         self.fault = Some(fault);
     }
 
-    /// It loses its memory; storage and sockets stay.
+    /// Loses the object's memory, but keeps storage and sockets.
     pub(crate) fn restart(&mut self) {
         self.object = Object::new(self.settings);
     }
 
-    /// Takes a report: what it answers.
+    /// Receives a report, and returns the outcome.
     pub(crate) fn take(&mut self, calling: &Calling, now: Millis) -> Outcome {
         let fault = self.fault.take();
         let failed = Outcome::Failed(Failure::new("registry", "injected fault"));
@@ -78,13 +78,13 @@ impl HostRegistry {
         }
     }
 
-    /// One of the reports that failed arrives after all; whether there was one.
+    /// Records one of the late reports. Returns whether there was one.
     pub(crate) fn let_one_arrive(&mut self, random: &mut fastrand::Rng, now: Millis) -> bool {
         if self.late.is_empty() {
             return false;
         }
         let report = self.late.swap_remove(random.usize(0..self.late.len()));
-        let _nobody_waits = self.record(&report, now);
+        let _not_awaited = self.record(&report, now);
         true
     }
 
@@ -93,16 +93,16 @@ impl HostRegistry {
         answered.map_or_else(Outcome::Failed, Outcome::Answered)
     }
 
-    /// What it answers to a call, in the form in which that crosses the platform.
+    /// Answers a call, both in serialized form as on the platform.
     pub(crate) fn answer(&mut self, path: &str, text: &str, now: Millis) -> Result<Answered, Failure> {
         let known = self.path.get_or_insert_with(|| path.to_owned());
-        assert_eq!(known, path, "a stream is in one registry");
+        assert_eq!(known, path, "all streams of a test report to one registry");
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
         let said = self.object.answer(&ports, path, &Call::parse(text), &String::new, now)?;
         Ok(Answered::parse(&said.answered.to_json()))
     }
 
-    /// What it is asked for a listing.
+    /// Answers a listing's query.
     pub(crate) fn listed(&mut self, query: &ListQuery) -> ListedStreams {
         let path = self.path.clone().unwrap_or_default();
         match self.answer(&path, &Call::List(query.clone()).to_json(), 0) {
@@ -111,7 +111,7 @@ impl HostRegistry {
         }
     }
 
-    /// Its messages, as somebody reads them who asks for the whole of it; none before the first.
+    /// The registry's messages, read from the start. There are none before the first report.
     pub(crate) fn messages(&mut self) -> Vec<Value> {
         let Some(path) = &self.path else { return Vec::new() };
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
@@ -125,7 +125,8 @@ impl HostRegistry {
         }
     }
 
-    /// The same in short: `insert text/plain 5`, with the time since `start` at which the stream was created.
+    /// The messages in short form, such as `insert text/plain 5`. The number is the stream's creation time
+    /// since `start`.
     pub(crate) fn events(&mut self, start: Millis) -> Vec<String> {
         let short = |event: Value| {
             let (value, operation) = (&event["value"], &event["headers"]["operation"]);

@@ -1,5 +1,5 @@
-//! The shell of a host's object: what `src/cloudflare/object/shell.rs` is on the platform. It carries out what the driver asks
-//! for at once, hands out the rest, and holds the driver to what it promises.
+//! The shell of an object on the host, in place of `src/cloudflare/object/shell.rs`. It performs immediate
+//! effects, returns the others to the test, and asserts the driver's guarantees.
 
 use std::collections::BTreeMap;
 
@@ -13,25 +13,26 @@ use durable_streams::storage::Failure;
 
 use super::sockets::HostSockets;
 
-/// Outlives the object's memory, but for what it remembers of the driver.
+/// The shell's state. It survives the loss of the object's memory, except for what it tracks about the
+/// driver.
 #[derive(Default)]
 pub(crate) struct Shell {
     pub(crate) alarm_at: Option<Millis>,
-    /// How often the alarm was set: billed as a row each.
+    /// How often the alarm was set. Each time bills one row.
     pub(crate) alarms_set: u64,
-    /// Whether the alarm can be set; where it cannot, nothing of it is held against the driver until it can.
+    /// Whether setting the alarm fails. Until it works again, the shell does not assert alarms.
     pub(crate) refuses_alarms: bool,
     pub(crate) logged: Vec<LogEvent>,
     is_ringing: bool,
     alarm_was_refused: bool,
-    /// What is under way, by its lane.
+    /// The lanes of the effects in flight.
     under_way: Vec<&'static str>,
-    /// What has failed, and until when it may not be tried again.
+    /// The failed effects, and the end of each one's backoff.
     rests: BTreeMap<String, Millis>,
 }
 
 impl Shell {
-    /// Has the driver go on: what it begins.
+    /// Lets the driver continue, and returns the effects that it starts.
     pub(crate) fn drive(
         &mut self,
         object: &mut Object,
@@ -65,7 +66,7 @@ impl Shell {
         begun
     }
 
-    /// An effect has ended.
+    /// Reports the outcome of an effect to the driver.
     pub(crate) fn done(
         &mut self,
         object: &mut Object,
@@ -75,7 +76,8 @@ impl Shell {
         now: Millis,
     ) -> Vec<Effect> {
         let lane = lane(&effect);
-        let of_lane = self.under_way.iter().position(|other| *other == lane).expect("it is under way");
+        let of_lane =
+            self.under_way.iter().position(|other| *other == lane).expect("the effect is in flight");
         self.under_way.remove(of_lane);
         let has_failed = matches!(outcome, Outcome::Failed(_));
         if has_failed {
@@ -89,7 +91,7 @@ impl Shell {
         begun
     }
 
-    /// The alarm rings, whether or not it is time.
+    /// Rings the alarm, whether or not it is due.
     pub(crate) fn ring(
         &mut self,
         object: &mut Object,
@@ -101,7 +103,7 @@ impl Shell {
         self.drive(object, ports, now)
     }
 
-    /// The object is another one, and knows of nothing. The platform rings an alarm again that has not come to its end.
+    /// Replaces the object by a new one. The platform repeats an alarm that has not completed.
     pub(crate) fn lost_memory(&mut self, now: Millis) {
         self.under_way.clear();
         self.rests.clear();
@@ -110,12 +112,12 @@ impl Shell {
         }
     }
 
-    /// Whether there is an alarm: one that is ringing is rung again if the object dies.
+    /// Whether an alarm is set. One that is ringing counts, because it is repeated if the object dies.
     pub(crate) fn has_alarm(&self) -> bool {
         self.alarm_at.is_some() || self.is_ringing
     }
 
-    /// Whether an alarm has rung and not come to its end.
+    /// Whether an alarm has rung and not completed.
     pub(crate) fn is_ringing(&self) -> bool {
         self.is_ringing
     }
@@ -130,15 +132,15 @@ impl Shell {
         Outcome::Done
     }
 
-    // What the driver promises.
+    // The driver's guarantees.
 
     #[track_caller]
     fn check_begun(&mut self, effect: &Effect, now: Millis) {
         let lane = lane(effect);
-        assert!(!self.under_way.contains(&lane), "two effects under way in one lane ({lane}): {effect:.80?}");
+        assert!(!self.under_way.contains(&lane), "two effects in flight in one lane ({lane}): {effect:.80?}");
         self.under_way.push(lane);
         if let Some(until) = self.rests.remove(&what(effect)) {
-            assert!(now >= until, "tried again {} ms before its rest was over: {effect:.80?}", until - now);
+            assert!(now >= until, "retried {} ms before its backoff ended: {effect:.80?}", until - now);
         }
     }
 
@@ -148,11 +150,11 @@ impl Shell {
             return;
         }
         let rings = self.alarm_at.is_some_and(|at| at <= now + REST_MAX);
-        assert!(rings, "no alarm for what failed ({lane}): it is set for {:?}", self.alarm_at);
+        assert!(rings, "the alarm is too late for a failed lane ({lane}): it is set for {:?}", self.alarm_at);
     }
 }
 
-/// In which of the driver's lanes it is; there is one thing at most in each.
+/// The lane of an effect. Each lane has at most one effect in flight.
 fn lane(effect: &Effect) -> &'static str {
     match effect {
         Effect::SetAlarm(_) | Effect::Log(_) => "this turn",
@@ -164,7 +166,7 @@ fn lane(effect: &Effect) -> &'static str {
     }
 }
 
-/// What rests when it has failed: all of a lane, but of the links only the one.
+/// The unit that backs off after a failure: the whole lane, but for links each link.
 fn what(effect: &Effect) -> String {
     match effect {
         Effect::Call(Calling { about: About::Release(link), .. }) => format!("{link:?}"),

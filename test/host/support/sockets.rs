@@ -1,4 +1,4 @@
-//! The `Sockets` port as a list that remembers everything it was told.
+//! The `Sockets` port as a list that records every call.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -6,18 +6,18 @@ use std::rc::Rc;
 use durable_streams::object::live::{Park, Sockets};
 use durable_streams::protocol::bridge::{Attachment, Channel};
 
-/// One socket, by the order in which it was accepted.
+/// A socket, numbered in order of acceptance.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct SocketId(usize);
 
-/// The object's sockets. They outlive the object's memory, as hibernatable ones do.
+/// The object's sockets. Like hibernatable ones, they survive the loss of the object's memory.
 #[derive(Default)]
 pub(crate) struct HostSockets {
     sockets: RefCell<Vec<HostSocket>>,
     frames_made: Cell<usize>,
-    /// How often any of them was sent or closed.
+    /// The number of frames sent and sockets closed.
     told: Cell<usize>,
-    /// Sockets that are only counted, to reach the limit cheaply.
+    /// Additional sockets that are only counted, so that a test reaches the limit cheaply.
     pub(crate) crowd: Cell<usize>,
 }
 
@@ -26,12 +26,12 @@ struct HostSocket {
     attachment: String,
     frames: Vec<Rc<[u8]>>,
     closed: Option<u16>,
-    /// The edge has let go of it.
+    /// The Worker has closed its end.
     gone: bool,
 }
 
 impl HostSockets {
-    /// Registers a live reader, in the form in which the platform keeps it: a tag and a text.
+    /// Accepts a live reader in the form that the platform stores: a tag and a text.
     pub(crate) fn accept(&self, park: &Park) -> SocketId {
         let mut sockets = self.sockets.borrow_mut();
         sockets.push(HostSocket {
@@ -44,27 +44,27 @@ impl HostSockets {
         SocketId(sockets.len() - 1)
     }
 
-    /// The `n`-th frame that the socket was sent.
+    /// The `n`-th frame sent to the socket.
     pub(crate) fn frame_at(&self, socket: SocketId, n: usize) -> Option<Rc<[u8]>> {
         self.sockets.borrow()[socket.0].frames.get(n).cloned()
     }
 
-    /// How the object closed the socket, if it has.
+    /// The code with which the object closed the socket.
     pub(crate) fn close_code(&self, socket: SocketId) -> Option<u16> {
         self.sockets.borrow()[socket.0].closed
     }
 
-    /// The edge's end goes away.
+    /// Closes the Worker's end.
     pub(crate) fn drop_socket(&self, socket: SocketId) {
         self.sockets.borrow_mut()[socket.0].gone = true;
     }
 
-    /// Frames made since it was last asked.
+    /// The number of frames made since the last call.
     pub(crate) fn take_frames_made(&self) -> usize {
         self.frames_made.take()
     }
 
-    /// How often the object has told any reader anything, or ended it.
+    /// The number of frames sent to readers and sockets closed.
     pub(crate) fn told(&self) -> usize {
         self.told.get()
     }

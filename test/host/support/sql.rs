@@ -1,4 +1,5 @@
-//! The `Sql` port over a real SQLite, as strict as the platform, counting what it would bill, failing on demand.
+//! The `Sql` port over a real SQLite. It is as strict as the platform, counts billed rows, and fails on
+//! demand.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -9,26 +10,26 @@ use durable_streams::stream::fork::Fork;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, ToSql};
 
-/// The platform's bounds: bytes of a row, parameters and bytes of a statement.
+/// The platform's limits: bytes per row, parameters, and bytes per statement.
 const ROW_MAX_BYTES: usize = 2_000_000;
 const PARAMS_MAX: usize = 100;
 const STATEMENT_MAX_BYTES: usize = 100_000;
 
-/// What goes wrong next.
+/// A fault that strikes once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fault {
-    /// The statement after so many others.
+    /// The statement after this many others fails.
     Statement(u32),
-    /// The commit, and nothing is stored.
+    /// The commit fails, and nothing is stored.
     Commit,
-    /// The commit, but all is stored.
+    /// The commit fails, but everything is stored.
     CommitButStored,
 }
 
-/// What a stream's row says of its presence.
+/// The state of a stream according to its row.
 pub(crate) struct Stored {
     pub(crate) incarnation: usize,
-    /// 1 while it is live, 2 while it is only there for its forks, 0 once it has ended.
+    /// 1 while the stream is live, 2 while it exists only for its forks, 0 after it has ended.
     pub(crate) live: i64,
     pub(crate) first_segment: u64,
 }
@@ -60,7 +61,7 @@ impl HostSql {
         }
     }
 
-    /// Rows that were written, and would have been billed, since it was last asked.
+    /// The rows written since the last call, as the platform would bill them.
     pub(crate) fn take_rows_written(&self) -> u64 {
         self.rows_written.take()
     }
@@ -70,17 +71,17 @@ impl HostSql {
         self.fault.set(Some(fault));
     }
 
-    /// Disarms; whether the fault had struck.
+    /// Disarms the fault. Returns whether it had struck.
     pub(crate) fn disarm(&self) -> bool {
         self.fault.take().is_none()
     }
 
-    /// Runs what no port would, to look or to tamper.
+    /// The bare connection, to inspect or modify the storage.
     pub(crate) fn raw(&self) -> &Connection {
         &self.connection
     }
 
-    /// The whole of what is stored, as text.
+    /// Everything that is stored, as text.
     pub(crate) fn dump(&self) -> String {
         let tables = self.column("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name");
         let mut text =
@@ -97,12 +98,11 @@ impl HostSql {
         text
     }
 
-    /// The tables there are.
     pub(crate) fn tables(&self) -> Vec<String> {
         self.column("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
     }
 
-    /// The first segment that the stream has, and the first that is in the hot log.
+    /// The stream's first segment, and the first segment in the hot log.
     pub(crate) fn first_segments(&self) -> (u64, Option<u64>) {
         let first: i64 =
             self.connection.query_row("SELECT first_read_seq FROM stream", [], |row| row.get(0)).unwrap();
@@ -111,7 +111,7 @@ impl HostSql {
         (first as u64, hot.min())
     }
 
-    /// Whether there was a stream, and is none.
+    /// Whether a stream existed and has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.tables().contains(&"stream".to_owned())
             && self
@@ -120,17 +120,17 @@ impl HostSql {
                 .unwrap_or(false)
     }
 
-    /// What a registry has of the present life: its type, and when it began.
+    /// The content type and creation time of the current incarnation, as a registry has them.
     pub(crate) fn born(&self) -> (String, u64) {
         let row = "SELECT content_type, created_at FROM stream";
         let born = self.connection.query_row(row, [], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)));
         born.unwrap()
     }
 
-    /// What the stream's row says, if there ever was one.
+    /// The state in the stream's row, if there is a row.
     pub(crate) fn presence(&self) -> Option<Stored> {
         let query = "SELECT incarnation, live, first_read_seq FROM stream";
-        // Whoever looks at it after each step has no time to ask for the table first.
+        // This is called after every step, so it does not query first whether the table exists.
         let mut statement = self.connection.prepare_cached(query).ok()?;
         let stored = statement.query_row([], |row| {
             let incarnation = row.get::<_, i64>(0)? as usize;
@@ -139,19 +139,19 @@ impl HostSql {
         Some(stored.unwrap())
     }
 
-    /// What the stream says of its source, if it is a fork.
+    /// The stream's fork data, if it is a fork.
     pub(crate) fn fork(&self) -> Option<Fork> {
         let text: Option<String> =
             self.connection.query_row("SELECT fork FROM stream", [], |row| row.get(0)).ok()?;
         text.map(|text| serde_json::from_str(&text).unwrap())
     }
 
-    /// The edges of the forks that hold the stream, and their paths.
+    /// The links and paths of the forks that reference the stream.
     pub(crate) fn holders(&self) -> Vec<(String, String)> {
         self.pairs("forks", "SELECT edge, path FROM forks WHERE released_until IS NULL ORDER BY edge")
     }
 
-    /// The stream's edges, and the sources that they lead to.
+    /// The stream's links, and the source of each.
     pub(crate) fn links(&self) -> Vec<(String, String)> {
         self.pairs("edges", "SELECT id, source FROM edges ORDER BY id")
     }
@@ -179,7 +179,7 @@ impl HostSql {
         keys.unwrap().collect::<Result<_, _>>().unwrap()
     }
 
-    /// The rows that a mirror is to have.
+    /// The rows that the segment index must have.
     pub(crate) fn segments_as_mirrored(&self) -> Vec<String> {
         if !self.tables().contains(&"segments".to_owned()) {
             return Vec::new();
@@ -206,7 +206,7 @@ impl HostSql {
     fn before_statement(&self, statement: &str, params: &[Param<'_>]) -> Result<(), Failure> {
         assert!(
             params.len() <= PARAMS_MAX && statement.len() <= STATEMENT_MAX_BYTES,
-            "beyond the platform's bounds"
+            "the statement exceeds the platform's limits"
         );
         let row_bytes: usize = params.iter().map(param_bytes).sum();
         if row_bytes > ROW_MAX_BYTES {
@@ -248,7 +248,7 @@ impl Sql for HostSql {
     fn run(&self, statement: &str, params: &[Param<'_>]) -> Result<(), Failure> {
         assert!(
             self.in_transaction.get(),
-            "only storage/commit.rs writes, and in a transaction: {statement}"
+            "a write outside a transaction (only storage/commit.rs writes): {statement}"
         );
         self.before_statement(statement, params)?;
         let params: Vec<HostParam<'_>> = params.iter().copied().map(HostParam).collect();
@@ -263,7 +263,8 @@ impl Sql for HostSql {
         assert!(statement.readonly(), "a query must not write");
         let mut rows = statement.query(rusqlite::params_from_iter(params)).map_err(failure)?;
         while let Some(row) = rows.next().map_err(failure)? {
-            // Only now: a statement that is older than the table's newest column has been prepared again.
+            // The column count is read after the first step: SQLite may have prepared an old statement again
+            // for a new column.
             let columns = row.as_ref().column_count();
             visit(
                 (0..columns)
@@ -300,7 +301,7 @@ impl ToSql for HostParam<'_> {
         Ok(ToSqlOutput::Borrowed(match self.0 {
             Param::Null => ValueRef::Null,
             Param::Integer(value) => {
-                assert!(value <= SAFE_INTEGER_MAX, "{value} does not cross the platform unharmed");
+                assert!(value <= SAFE_INTEGER_MAX, "{value} is too large for a double");
                 ValueRef::Integer(value as i64)
             }
             Param::Text(text) => ValueRef::Text(text.as_bytes()),

@@ -1,5 +1,5 @@
-//! A world with one stream in it: the edge's route, the object as `src/cloudflare/object/stream_object.rs` runs it, real
-//! SQL, recorded sockets, and time in the test's hand.
+//! A world with one stream: the Worker's routing, the object as `src/cloudflare/object/stream_object.rs` runs
+//! it, a real SQLite, recorded sockets, and a clock that the test sets.
 
 use std::path::Path;
 
@@ -34,40 +34,40 @@ use super::shell::Shell;
 use super::sockets::{HostSockets, SocketId};
 use super::sql::HostSql;
 
-/// When every world begins: 2030-01-01T00:00:00Z.
+/// The time at which every world begins: 2030-01-01T00:00:00Z.
 pub(crate) const START: Millis = 1_893_456_000_000;
-/// What `wrangler.toml` has.
+/// The value in `wrangler.toml`.
 pub(crate) const CHUNK_MAX_BYTES: usize = 1 << 20;
 
-/// The world.
 pub(crate) struct World {
     pub(crate) sql: HostSql,
     pub(crate) sockets: HostSockets,
     pub(crate) now: Millis,
     pub(crate) shell: Shell,
-    /// What the driver has begun, the oldest first; how it has ended, if it has and the object does not know that yet.
+    /// The effects that the driver started, oldest first. Each has its outcome if it has ended and the object
+    /// does not know.
     pub(crate) under_way: Vec<(Effect, Option<Ended>)>,
-    /// Whether the next turn comes after each request; else the test calls [`World::announce`].
+    /// Whether the next turn follows each request. Otherwise, the test calls [`World::announce`].
     pub(crate) announces: bool,
-    /// What the object has put into the bucket.
+    /// The objects that the stream has uploaded.
     pub(crate) bucket: HostBucket,
-    /// What happens while a read waits for the bucket.
+    /// The event during the next read of the bucket.
     pub(crate) meanwhile: Meanwhile,
-    /// Whether the bucket does at once what it is to do; else the test calls [`World::work`].
+    /// Whether bucket effects run at once. Otherwise, the test calls [`World::work`].
     pub(crate) rotates: bool,
-    /// The index of the stream's segments, which it tells if [`World::limit_mirror`] says so.
+    /// The segment index. The stream uses it if [`World::limit_mirror`] turns it on.
     pub(crate) mirror: HostMirror,
-    /// Whether that is told at once; else the test calls [`World::tell_mirror`].
+    /// Whether deliveries to the index run at once. Otherwise, the test calls [`World::tell_mirror`].
     pub(crate) tells_mirror: bool,
-    /// The registry, to which the stream reports if [`World::limit_registries`] says so.
+    /// The registry. The stream reports to it if [`World::limit_registries`] turns it on.
     pub(crate) registry: HostRegistry,
-    /// Whether it does at once; else the test calls [`World::report`].
+    /// Whether reports run at once. Otherwise, the test calls [`World::report`].
     pub(crate) reports: bool,
     object: Object,
     settings: Settings,
 }
 
-/// What happens while a read waits for the bucket.
+/// An event during a read of the bucket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Meanwhile {
     Nothing,
@@ -76,11 +76,11 @@ pub(crate) enum Meanwhile {
     Alarm(Millis),
     LostMemory,
     Deletion,
-    /// A deletion, and a creation of the same.
+    /// A deletion, then another creation at the same path.
     AnotherLife,
 }
 
-/// What the object gives the edge.
+/// The object's answer to the Worker.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
     /// A response.
@@ -94,7 +94,7 @@ impl World {
         World::with(HostSql::in_memory(), CHUNK_MAX_BYTES)
     }
 
-    /// A world whose reads give at most so many bytes.
+    /// A world whose reads return at most `chunk_max_bytes`.
     pub(crate) fn with_chunks(chunk_max_bytes: usize) -> World {
         World::with(HostSql::in_memory(), chunk_max_bytes)
     }
@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// A world in which some steps have been taken.
+    /// A world after some steps.
     #[track_caller]
     pub(crate) fn after(steps: &[&str]) -> World {
         let mut world = World::new();
@@ -142,7 +142,7 @@ impl World {
         world
     }
 
-    /// Takes steps: requests that succeed, `WAIT 10s`, `WAIT 5ms`, `RESTART`, `RING`.
+    /// Runs steps: requests that must succeed, `WAIT 10s`, `WAIT 5ms`, `RESTART`, `RING`.
     #[track_caller]
     pub(crate) fn run(&mut self, steps: &[&str]) {
         for step in steps {
@@ -158,64 +158,64 @@ impl World {
         }
     }
 
-    /// The object loses its memory; storage and sockets stay.
+    /// Loses the object's memory, but keeps storage and sockets.
     pub(crate) fn restart(&mut self) {
         self.object = Object::new(self.settings);
         self.under_way.clear();
         self.shell.lost_memory(self.now);
     }
 
-    /// Other bounds from now on.
+    /// Changes the size of a chunk.
     pub(crate) fn limit_chunks(&mut self, chunk_max_bytes: usize) {
         self.settings.chunk_max_bytes = chunk_max_bytes;
         self.restart();
     }
 
-    /// Reading takes a token from now on.
+    /// Requires a token for reads.
     pub(crate) fn guard(&mut self) {
         self.settings.guarded = true;
         self.restart();
     }
 
-    /// The same, of a deployment without public streams.
+    /// Requires a token for reads, and turns public streams off.
     pub(crate) fn guard_all(&mut self) {
         self.settings.hides_public = true;
         self.guard();
     }
 
-    /// Other segments from now on.
+    /// Changes the limits of a segment.
     pub(crate) fn limit_segments(&mut self, segments: Option<SegmentLimits>) {
         self.settings.segments = segments;
         self.restart();
     }
 
-    /// Whether there is a mirror from now on.
+    /// Turns the segment index on or off.
     pub(crate) fn limit_mirror(&mut self, mirrors: bool) {
         self.settings.has_index = mirrors;
         self.restart();
     }
 
-    /// Other bounds of producers; what is stored already was written with the old ones.
+    /// Changes the limits of producers. Stored data was written with the old ones.
     pub(crate) fn limit_producers(&mut self, producers: ProducerLimits) {
         self.settings.producers = producers;
         self.restart();
     }
 
-    /// Which registries there are from now on.
+    /// Changes the registries.
     pub(crate) fn limit_registries(&mut self, registries: Registries) {
         self.settings.registries = registries;
         self.restart();
     }
 
-    /// Other retention from now on, of streams that do not say themselves.
+    /// Changes the retention of streams that do not set one.
     pub(crate) fn retain(&mut self, retention: RetentionDefaults) {
         self.settings.retention = retention;
         self.restart();
     }
 
-    // What the object does in its own time.
+    // Background work.
 
-    /// When the alarm rings.
+    /// The time for which the alarm is set.
     pub(crate) fn alarm_at(&self) -> Option<Millis> {
         self.shell.alarm_at
     }
@@ -224,14 +224,14 @@ impl World {
         self.shell.alarms_set
     }
 
-    /// Has the driver go on with the object, after something was asked of it.
+    /// Lets the driver continue after a request or call.
     fn drive(&mut self) {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
         let begun = self.shell.drive(&mut self.object, &ports, self.now);
         self.under_way.extend(begun.into_iter().map(|effect| (effect, None)));
     }
 
-    /// The object learns how one of the effects that are under way has ended.
+    /// Reports the outcome of an effect in flight to the object.
     pub(crate) fn end(&mut self, index: usize, ended: Ended) {
         let (effect, _) = self.under_way.remove(index);
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
@@ -239,18 +239,18 @@ impl World {
         self.under_way.extend(begun.into_iter().map(|effect| (effect, None)));
     }
 
-    /// Carries out one of the effects that are under way: how it ends.
+    /// Performs an effect in flight, and returns its outcome.
     pub(crate) fn carry_out(&mut self, index: usize) -> Ended {
         match &self.under_way[index].0 {
             effect @ (Effect::Put(_) | Effect::Delete(_)) => self.bucket.take(effect),
             Effect::Index(delivery) => self.mirror.take(delivery),
             Effect::Call(calling) => self.registry.take(calling, self.now),
             Effect::NextTurn => Ended::Done,
-            other @ (Effect::SetAlarm(_) | Effect::Log(_)) => panic!("{other:?} is done at once"),
+            other @ (Effect::SetAlarm(_) | Effect::Log(_)) => panic!("the shell performs {other:?} itself"),
         }
     }
 
-    /// Carries out what is under way and not held back by the test, and what follows from it.
+    /// Performs the effects in flight that the test does not hold back, and those that follow.
     fn settle(&mut self) {
         while let Some(index) = self.position(&|effect| match effect {
             Effect::NextTurn => self.announces,
@@ -268,7 +268,7 @@ impl World {
         self.under_way.iter().position(|(effect, ended)| ended.is_none() && is(effect))
     }
 
-    /// The next effect of some kind, in a later turn if need be.
+    /// The next effect of a kind, in a later turn if necessary.
     fn next(&mut self, is: &dyn Fn(&Effect) -> bool) -> Option<usize> {
         self.wake();
         loop {
@@ -279,19 +279,19 @@ impl World {
         }
     }
 
-    /// Asks something of the object that changes nothing, so that it is loaded and its driver goes on.
+    /// Makes a call without effect, so that the object loads and its driver continues.
     pub(crate) fn wake(&mut self) {
         let _no_keys = self.orphans(&[]);
         self.drive();
     }
 
-    /// The next turn comes, if the driver waits for one.
+    /// Runs the next turn, if the driver waits for one.
     pub(crate) fn next_turn(&mut self) -> bool {
         let turn = self.position(&|effect| *effect == Effect::NextTurn);
         turn.map(|turn| self.end(turn, Ended::Done)).is_some()
     }
 
-    /// Carries out all effects of some kind, one after the other, until one fails.
+    /// Performs all effects of a kind one after the other, until one fails.
     fn carry_out_all(&mut self, is: &dyn Fn(&Effect) -> bool) {
         while let Some(index) = self.next(is) {
             let ended = self.carry_out(index);
@@ -304,64 +304,64 @@ impl World {
         self.settle();
     }
 
-    /// Does all there is to do in the bucket.
+    /// Performs all bucket effects.
     pub(crate) fn work(&mut self) {
         self.carry_out_all(&is_work);
     }
 
-    /// What there is to do in the bucket.
+    /// The next bucket effect.
     pub(crate) fn next_work(&mut self) -> Option<Effect> {
         self.next(&is_work).map(|index| self.under_way[index].0.clone())
     }
 
-    /// It has been done.
+    /// Reports a bucket effect as done.
     pub(crate) fn done(&mut self, work: &Effect) {
-        let index = self.position(&|effect| effect == work).expect("it is under way");
+        let index = self.position(&|effect| effect == work).expect("the effect is in flight");
         self.end(index, Ended::Done);
     }
 
-    /// Tells the mirror all there is to tell.
+    /// Performs all deliveries to the segment index.
     pub(crate) fn tell_mirror(&mut self) {
         self.carry_out_all(&|effect| matches!(effect, Effect::Index(_)));
     }
 
-    /// What there is to tell the mirror.
+    /// The next delivery to the segment index.
     pub(crate) fn next_delivery(&mut self) -> Option<Delivery> {
         let index = self.next(&|effect| matches!(effect, Effect::Index(_)))?;
         let Effect::Index(delivery) = &self.under_way[index].0 else { return None };
         Some(delivery.clone())
     }
 
-    /// The mirror has been told.
+    /// Reports a delivery as done.
     pub(crate) fn delivered(&mut self, delivery: &Delivery) {
         self.done(&Effect::Index(delivery.clone()));
     }
 
-    /// Reports all there is to report.
+    /// Performs all reports.
     pub(crate) fn report(&mut self) {
         self.carry_out_all(&|effect| matches!(effect, Effect::Call(_)));
     }
 
-    /// What there is to report.
+    /// The next report to the registry.
     pub(crate) fn next_report(&mut self) -> Option<Calling> {
         let index = self.next(&|effect| matches!(effect, Effect::Call(_)))?;
         let Effect::Call(calling) = &self.under_way[index].0 else { return None };
         Some(calling.clone())
     }
 
-    /// The registry has been told.
+    /// Answers a report as recorded.
     pub(crate) fn reported(&mut self, calling: &Calling) {
         let index = self.position(&|effect| matches!(effect, Effect::Call(other) if other == calling));
-        self.end(index.expect("it is under way"), Ended::Answered(Answered::Recorded));
+        self.end(index.expect("the effect is in flight"), Ended::Answered(Answered::Recorded));
     }
 
-    /// The live readers are told, which is the first thing that happens in the next turn.
+    /// Notifies live readers, which happens first in the next turn.
     pub(crate) fn announce(&mut self) {
         self.next_turn();
         self.settle();
     }
 
-    /// The alarm rings, whether or not it is time.
+    /// Rings the alarm, whether or not it is due.
     pub(crate) fn ring(&mut self) {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
         let begun = self.shell.ring(&mut self.object, &ports, self.now);
@@ -369,7 +369,7 @@ impl World {
         self.settle();
     }
 
-    /// What another object would find left to do that knew only what is stored. Nothing of it is carried out.
+    /// The effects that a new object would start, knowing only what is stored. None of them is performed.
     fn left_to_do(&self, settings: Settings) -> Vec<Effect> {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
         let mut object = Object::new(settings);
@@ -385,33 +385,34 @@ impl World {
         left
     }
 
-    /// Whatever is left to be done in the bucket is done some day, even if nobody ever asks again and memory is lost now.
+    /// Asserts that an alarm is set if bucket effects remain. So they run even if memory is lost now and no
+    /// request follows.
     #[track_caller]
     pub(crate) fn assert_nothing_is_forgotten(&self) {
         let settings = Settings { has_index: false, registries: Registries::Off, ..self.settings };
         let work = self.left_to_do(settings);
-        assert!(work.is_empty() || self.shell.has_alarm(), "no alarm for {work:?}");
+        assert!(work.is_empty() || self.shell.has_alarm(), "no alarm is set for {work:?}");
     }
 
-    /// The same of an end that the registry does not know.
+    /// Asserts that an alarm is set if the end of the stream is unreported.
     #[track_caller]
     pub(crate) fn assert_no_end_is_forgotten(&self) {
         let settings = Settings { has_index: false, segments: None, ..self.settings };
         let is_end = !self.left_to_do(settings).is_empty() && self.sql.has_ended();
-        assert!(!is_end || self.shell.has_alarm(), "no alarm for the end");
+        assert!(!is_end || self.shell.has_alarm(), "no alarm is set to report the end");
     }
 
-    /// Bounds of the object.
+    /// The object's settings.
     pub(crate) fn settings(&self) -> Settings {
         self.settings
     }
 
-    /// Tells the registry something that the stream did not say.
+    /// Sends a report to the registry that the stream did not make.
     pub(crate) fn record(&mut self, text: &str) -> Result<Answered, Failure> {
         self.registry.answer("__registry__", text, self.now)
     }
 
-    /// The stream as a listing shows it.
+    /// The stream's description in a listing.
     pub(crate) fn described(&mut self) -> Option<String> {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
         let described = self.object.answer(&ports, STREAM_PATH, &Call::Describe, &String::new, self.now);
@@ -422,7 +423,7 @@ impl World {
         described.map(|described| serde_json::to_string(&described).unwrap())
     }
 
-    /// The mirror has a row for each segment in the bucket, and no other.
+    /// Asserts that the segment index has a row for each segment in the bucket, and no other row.
     #[track_caller]
     pub(crate) fn assert_mirror_is_true(&self) {
         let rows = self.mirror.rows();
@@ -430,7 +431,7 @@ impl World {
         assert_eq!(rows.len(), self.bucket.objects.len());
     }
 
-    /// The bucket holds what the rows say, whole, and nothing else.
+    /// Asserts that the bucket has a whole object for each row, and no other object.
     #[track_caller]
     pub(crate) fn assert_bucket_is_tidy(&self) {
         let keys: Vec<String> = self.sql.segment_keys();
@@ -440,12 +441,12 @@ impl World {
         }
     }
 
-    /// Which of these keys the object does not know.
+    /// Those of `keys` that the object does not know.
     pub(crate) fn orphans(&mut self, keys: &[String]) -> Result<Vec<String>, Failure> {
         self.unknown_of(keys, false)
     }
 
-    /// The same, before they are deleted; then comes [`World::swept`].
+    /// Like `orphans`, before the test deletes them and calls [`World::swept`].
     pub(crate) fn sweep(&mut self, keys: &[String]) -> Result<Vec<String>, Failure> {
         self.unknown_of(keys, true)
     }
@@ -458,7 +459,7 @@ impl World {
         Ok(orphans)
     }
 
-    /// They are no longer in the bucket, or they are.
+    /// Ends a sweep, whether or not the orphans were deleted.
     pub(crate) fn swept(&mut self) {
         self.object.swept();
         self.drive();
@@ -478,7 +479,8 @@ impl World {
         }
     }
 
-    /// Sends a request: the edge's part, and what scripts see of the answer where nobody guards the streams.
+    /// Sends a request through the Worker's part. If reads need no token, a script's response has the headers
+    /// for any origin.
     pub(crate) fn send(&mut self, request: &Request) -> Outcome {
         let is_script = request.headers.iter().any(|(name, _)| name == "origin");
         match self.send_unseen(request) {
@@ -498,7 +500,7 @@ impl World {
                 Outcome::Answered(Response::of_reply(Reply::preflight(asked.map(|(_, value)| value.clone()))))
             }
             Route::Reply(reply) => Outcome::Answered(Response::of_reply(reply)),
-            Route::Listing => panic!("a listing asks many objects, and there is one"),
+            Route::Listing => panic!("a listing calls many objects, but this world has one"),
             Route::Orphans => {
                 let refused = Admin::of(&EdgeSettings::default()).orphans(&method, &request.url, None);
                 Outcome::Answered(Response::of_reply(Reply::refused(&refused.unwrap_err())))
@@ -507,21 +509,21 @@ impl World {
                 assert_eq!(
                     stream_path(&request.url).as_deref(),
                     Some(path.as_str()),
-                    "edge and object agree"
+                    "the Worker and the object must find the same path"
                 );
                 self.serve(&method, path.as_str(), request)
             }
         }
     }
 
-    /// The object's part, from the body to the announcement.
+    /// Runs the object's part, from the body to the notification of readers.
     fn serve(&mut self, method: &Method, path: &str, request: &Request) -> Outcome {
         if request.body.len() > APPEND_MAX_BYTES {
             let refusal = Refusal::BodyTooLarge { max_bytes: APPEND_MAX_BYTES as u64 };
             return Outcome::Answered(Response::of_reply(Reply::refused(&refusal)));
         }
         let headers = &request.headers;
-        // Another at each instant.
+        // The key differs at each instant.
         let instant = self.now;
         let random = || format!("key-{instant}");
         let header = |name: &str| {
@@ -549,7 +551,7 @@ impl World {
         self.outcome(served)
     }
 
-    /// What strangers ask is admitted first, each time.
+    /// Admits a request without a token before it is served, each time.
     fn ask_object(
         &mut self,
         is_stranger: bool,
@@ -567,7 +569,7 @@ impl World {
     fn outcome(&mut self, served: Result<Answer, Error>) -> Outcome {
         match served {
             Ok(Answer::Reply(reply)) => Outcome::Answered(Response::of_reply(reply)),
-            Ok(Answer::Fetch(_)) => panic!("only reads fetch, and they were resumed"),
+            Ok(Answer::Fetch(_)) => panic!("only reads fetch, and all were resumed"),
             Ok(Answer::Ask(asking)) => panic!("there is no other stream: {asking:?}"),
             Ok(Answer::Park(park)) => {
                 let head = Response::of_reply(park.head.clone());
@@ -604,15 +606,15 @@ impl World {
     }
 }
 
-/// Changes nothing, but has the object load the stream.
+/// A call without effect, which has the object load the stream.
 const NO_ORPHANS: Call = Call::Orphans { keys: Vec::new(), deletes: false };
 
 fn is_work(effect: &Effect) -> bool {
     matches!(effect, Effect::Put(_) | Effect::Delete(_))
 }
 
-/// Takes the steps, sends the request and holds the response against the expectation; then once more, with the
-/// object's memory lost before the request: what is stored must say the same.
+/// Runs the steps, sends the request, and asserts the response. Then does the same with the object's memory
+/// lost before the request, because storage must give the same response.
 #[track_caller]
 pub(crate) fn check(state: &[&str], request: &str, expected: &str) {
     for restarts in [false, true] {
@@ -624,7 +626,7 @@ pub(crate) fn check(state: &[&str], request: &str, expected: &str) {
     }
 }
 
-/// `10s`, `5ms`.
+/// Parses a time such as `10s` or `5ms`.
 pub(super) fn millis(text: &str) -> Millis {
     match text.strip_suffix("ms") {
         Some(number) => number.parse().unwrap(),
