@@ -8,6 +8,7 @@ use crate::protocol::call::{Answered, Call};
 use crate::protocol::fork::Release;
 use crate::storage::Failure;
 use crate::storage::forks::Link;
+use crate::subscription::wake::Delivered;
 
 /// Work outside the object.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +24,10 @@ pub enum Effect {
     /// Run all statements in the segment index, or none.
     Index(Delivery),
     Call(Calling),
+    /// Call several objects at the same time.
+    Calls(Calls),
+    /// Call the URL of a webhook.
+    Post(Post),
     /// Log the event at once.
     Log(LogEvent),
 }
@@ -54,6 +59,44 @@ pub enum About {
     Report(Report),
     /// Notify a source that a fork no longer needs it.
     Release(Link),
+    /// Change a subscription's pattern in the registry.
+    Enlist,
+    /// Report events of a subscription to the registry, up to this number.
+    Events {
+        through: u64,
+    },
+    /// List streams that a new subscription may link.
+    Page,
+    /// Append the wake event of a generation to the wake stream.
+    WakeEvent {
+        generation: u64,
+    },
+    /// Notify the subscriptions that watch the stream.
+    Watchers,
+    /// Exchange cursors and tails with the streams of a subscription.
+    Watches,
+}
+
+/// Calls to several objects, each with the path of the object.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Calls {
+    pub calls: Vec<(String, Call)>,
+    pub about: About,
+}
+
+/// The answer to one of several calls.
+pub type CallResult = Result<Answered, Failure>;
+
+/// A delivery to a webhook (PROTOCOL.md 7.1). The shell signs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Post {
+    pub url: String,
+    pub body: String,
+    pub generation: u64,
+    /// The registry whose key signs it.
+    pub registry: String,
+    /// How long the answer may take.
+    pub time_max: Millis,
 }
 
 /// The outcome of an effect.
@@ -62,6 +105,10 @@ pub enum Outcome {
     Done,
     /// The effect was a call.
     Answered(Answered),
+    /// The effect was several calls; a result for each, in their order.
+    AllAnswered(Vec<CallResult>),
+    /// The effect was a delivery to a webhook.
+    Delivered(Delivered),
     /// The effect failed, or its outcome is unknown.
     Failed(Failure),
 }
@@ -83,13 +130,21 @@ pub enum LogEvent {
     Indexed,
     Reported,
     Released,
+    /// Subscriptions were notified.
+    Notified,
+    /// A wake was delivered to its webhook or its wake stream.
+    Woken {
+        generation: u64,
+    },
+    /// A subscription has made progress with its links or in the registry.
+    Linked,
 }
 
 impl Outcome {
     /// Whether the effect succeeded, for effects without an answer.
     pub(super) fn result(&self) -> Result<(), Failure> {
         match self {
-            Outcome::Done | Outcome::Answered(_) => Ok(()),
+            Outcome::Done | Outcome::Answered(_) | Outcome::AllAnswered(_) | Outcome::Delivered(_) => Ok(()),
             Outcome::Failed(failure) => Err(failure.clone()),
         }
     }

@@ -10,6 +10,12 @@ use super::fork::{Inherit, InheritedEvents, Reference, Referenced, Release, Walk
 use super::listing::{Described, ListQuery, ListedStreams};
 use super::offset::Offset;
 use super::registry::Record;
+use super::subscription::answer::SubscriptionAnswer;
+use super::subscription::keys::{PublicKey, SigningKey};
+use super::subscription::request::SubscriptionRequest;
+use super::subscription::watch::{
+    Enlist, Enlisted, Noted, Notify, Unwatch, WakeAppend, WakeAppended, Watch, Watched, Watcher,
+};
 
 /// What an object is asked.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -34,6 +40,22 @@ pub enum Call {
         /// Whether it also deletes those.
         deletes: bool,
     },
+    /// A subscription: a request of a client.
+    Subscription(SubscriptionRequest),
+    /// A subscription: a stream that it watches has news.
+    Notify(Notify),
+    /// A stream: to notify a subscription.
+    Watch(Watch),
+    /// A stream: to notify a subscription no longer.
+    Unwatch(Unwatch),
+    /// A stream: to append a wake event.
+    Wake(WakeAppend),
+    /// A registry: to answer reports of new streams with a subscription whose pattern matches.
+    Enlist(Enlist),
+    /// A registry: the key that signs webhooks now.
+    SigningKey,
+    /// A registry: the keys that webhooks may be signed with.
+    PublicKeys,
     /// Something that this build does not know. Nobody asks it.
     #[serde(skip_serializing)]
     Unknown,
@@ -51,10 +73,20 @@ pub enum Answered {
     /// The bytes are in the bucket by now: the first segment that is not.
     Rotated(u64),
     Recorded,
+    /// The same; these subscriptions watch the stream.
+    RecordedFor(Vec<Watcher>),
     Listed(ListedStreams),
     /// Nothing if there is no stream.
     Described(Option<Described>),
     Orphans(Vec<String>),
+    Subscription(SubscriptionAnswer),
+    Noted(Noted),
+    Watched(Watched),
+    Unwatched,
+    Woken(WakeAppended),
+    Enlisted(Enlisted),
+    SigningKey(SigningKey),
+    PublicKeys(Vec<PublicKey>),
     /// The one who was asked does not know the call, or the one who asked does not know the answer.
     Unknown,
 }

@@ -23,6 +23,9 @@ pub struct ListQuery {
     pub after: String,
     /// How many streams at most.
     pub limit: u64,
+    /// List subscriptions instead of streams.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub subscriptions: bool,
 }
 
 impl ListQuery {
@@ -60,7 +63,8 @@ impl ListQuery {
                 Ok(_) | Err(_) => return refused(query::LIMIT, "it must be a whole number from 1 to 100"),
             },
         };
-        Ok(ListQuery { prefix: prefix.unwrap_or_default(), after: after.unwrap_or_default(), limit })
+        let (prefix, after) = (prefix.unwrap_or_default(), after.unwrap_or_default());
+        Ok(ListQuery { prefix, after, limit, subscriptions: false })
     }
 }
 

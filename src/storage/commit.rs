@@ -5,11 +5,15 @@ use super::messages::{self, Written};
 use super::outbox::Event;
 use super::registry::ReportMark;
 use super::segments::{self, SegmentRow};
-use super::{Failure, Sql, forks, outbox, producers, registry, schema, stream_row};
+use super::subscription::{self, SubscriptionChange};
+use super::watchers::{self, StoredWatcher};
+use super::webhook_keys::{self, StoredKey};
+use super::{Failure, Sql, forks, outbox, patterns, producers, registry, schema, stream_row};
 use crate::protocol::Millis;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
 use crate::protocol::registry::Registries;
+use crate::protocol::subscription::watch::Watcher;
 use crate::stream::content::Content;
 use crate::stream::fork::Fork;
 use crate::stream::producer::ProducerState;
@@ -66,6 +70,8 @@ pub enum Change<'a> {
     Report {
         through: ReportMark,
         registries: Registries,
+        /// Subscriptions that watch the stream from its beginning, as the registry has answered.
+        watchers: &'a [StoredWatcher],
     },
     /// Replaces the stream's reader key.
     Rekey {
@@ -111,6 +117,29 @@ pub enum Change<'a> {
     Inherit {
         fork: &'a Fork,
     },
+    /// A subscription watches the stream, or watches it otherwise.
+    Watch {
+        watcher: &'a StoredWatcher,
+    },
+    /// Subscriptions watch the stream no longer.
+    Unwatch {
+        subscriptions: &'a [String],
+        /// Whether no other is left.
+        is_last: bool,
+    },
+    /// A registry stores the pattern of a subscription, or deletes it.
+    Enlist {
+        watcher: &'a Watcher,
+        pattern: Option<&'a str>,
+    },
+    /// A registry stores a key that signs webhooks, and deletes those that are published no longer.
+    AddKey {
+        key: &'a StoredKey,
+        dropped: &'a [String],
+    },
+    Subscription(SubscriptionChange<'a>),
+    /// Drops the links of a subscription that has ended.
+    DropSubscriptionLinks,
 }
 
 /// An append, a close, or both in one.
@@ -167,7 +196,16 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
         Change::Forget { through_segment, noted_at } => forget(sql, *through_segment, *noted_at),
         Change::List { floor, noted_at } => outbox::list(sql, *floor, *noted_at),
         Change::Deliver { through_id } => outbox::forget(sql, *through_id),
-        Change::Report { through, registries } => registry::reported(sql, *through, *registries),
+        Change::Report { through, registries, watchers } => {
+            watchers::put(sql, watchers)?;
+            registry::reported(sql, *through, *registries)
+        }
+        Change::Watch { watcher } => watchers::put(sql, std::slice::from_ref(*watcher)),
+        Change::Unwatch { subscriptions, is_last } => watchers::drop(sql, subscriptions, *is_last),
+        Change::AddKey { key, dropped } => webhook_keys::add(sql, key, dropped),
+        Change::Enlist { watcher, pattern } => patterns::put(sql, watcher, *pattern),
+        Change::Subscription(change) => subscription::put(sql, change),
+        Change::DropSubscriptionLinks => subscription::drop_links(sql),
         Change::Rekey { reader_key } => stream_row::rekey(sql, reader_key),
         Change::Touch { lease_until } => stream_row::lease(sql, *lease_until),
         Change::End { stream, ended, uploading, released, now } => {

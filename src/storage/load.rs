@@ -15,6 +15,10 @@ pub struct Loaded {
     pub life: Life,
     /// Whether there may be links to sources.
     pub has_links: bool,
+    /// Whether there may be subscriptions to notify.
+    pub has_watchers: bool,
+    /// Whether the object is a subscription's.
+    pub has_subscription: bool,
 }
 
 /// Reads the state. Fails if an older schema cannot be upgraded.
@@ -22,7 +26,8 @@ pub fn load(sql: &dyn Sql) -> Result<Loaded, Failure> {
     let tables = Tables::load(sql)?;
     let row = if tables.stream { row(sql)? } else { None };
     let life = row.map_or(Ok(Life::Unborn), |row| life(sql, row, &tables))?;
-    Ok(Loaded { life, has_links: tables.links })
+    let Tables { links, watchers, subscription, .. } = tables;
+    Ok(Loaded { life, has_links: links, has_watchers: watchers, has_subscription: subscription })
 }
 
 /// The stream's row in the current schema. An object without a row has nothing to upgrade.
@@ -88,21 +93,27 @@ fn find_tail(sql: &dyn Sql, stream: &mut Stream, rotated: Option<LastSegment>) -
 }
 
 const TABLES: &str =
-    "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('stream', 'segments', 'edges')";
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('stream', 'segments', 'edges', 'watchers', \
+    'subscription')";
 
+#[derive(Default)]
 struct Tables {
     stream: bool,
     segments: bool,
     links: bool,
+    watchers: bool,
+    subscription: bool,
 }
 
 impl Tables {
     fn load(sql: &dyn Sql) -> Result<Tables, Failure> {
-        let mut tables = Tables { stream: false, segments: false, links: false };
+        let mut tables = Tables::default();
         sql.query(TABLES, &[], &mut |row| {
             match Columns::new("sqlite_master", row).text()?.as_str() {
                 "stream" => tables.stream = true,
                 schema::LINKS => tables.links = true,
+                schema::WATCHERS => tables.watchers = true,
+                schema::SUBSCRIPTION => tables.subscription = true,
                 _ => tables.segments = true,
             }
             Ok(())

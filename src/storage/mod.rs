@@ -18,6 +18,7 @@ pub mod load;
 pub mod message_row;
 pub mod messages;
 pub mod outbox;
+pub mod patterns;
 pub mod producers;
 pub mod registry;
 mod run;
@@ -27,6 +28,9 @@ pub mod segment_file;
 pub mod segments;
 pub mod segments_admin;
 pub mod stream_row;
+pub mod subscription;
+pub mod watchers;
+pub mod webhook_keys;
 
 use std::fmt;
 

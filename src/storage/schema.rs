@@ -52,6 +52,11 @@ pub const OUTBOX: &str = "outbox";
 pub const PRODUCERS: &str = "producers";
 pub const SEGMENTS: &str = "segments";
 pub const UNREPORTED: &str = "unreported";
+pub const PATTERNS: &str = "patterns";
+pub const SUBSCRIPTION: &str = "subscription";
+pub const SUBSCRIPTION_LINKS: &str = "subscription_links";
+pub const WATCHERS: &str = "watchers";
+pub const WEBHOOK_KEYS: &str = "webhook_keys";
 
 /// Whether a table exists. Tables other than `stream` are created with their first row.
 pub fn has_table(sql: &dyn Sql, name: &str) -> Result<bool, Failure> {
@@ -157,3 +162,51 @@ pub const CREATE_OUTBOX: &str = "CREATE TABLE outbox (
 
 /// Drops the outbox if there is no segment index.
 pub const DROP_OUTBOX: &str = "DROP TABLE IF EXISTS outbox";
+
+/// The subscription of an object: `config`, `state` and `links` are JSON (`src/subscription/mod.rs`). `links` has the recent
+/// ones by their paths.
+pub const CREATE_SUBSCRIPTION: &str = "CREATE TABLE IF NOT EXISTS subscription (
+    id INTEGER PRIMARY KEY,
+    version INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    config TEXT NOT NULL,
+    state TEXT NOT NULL,
+    links TEXT NOT NULL
+)";
+
+/// The other links of a subscription. `owes` is 1 where a link has something to do.
+pub const CREATE_SUBSCRIPTION_LINKS: &str = "CREATE TABLE IF NOT EXISTS subscription_links (
+    path TEXT PRIMARY KEY,
+    owes INTEGER NOT NULL,
+    link TEXT NOT NULL
+) WITHOUT ROWID";
+
+pub const DROP_SUBSCRIPTION_LINKS: &str = "DROP TABLE IF EXISTS subscription_links";
+
+/// The subscriptions that a stream notifies, by the names of their objects, and where each link begins. An object without a
+/// stream may have it, so it cannot change.
+pub const CREATE_WATCHERS: &str = "CREATE TABLE IF NOT EXISTS watchers (
+    subscription TEXT PRIMARY KEY,
+    incarnation INTEGER NOT NULL,
+    glob INTEGER NOT NULL,
+    start_segment INTEGER NOT NULL,
+    start_position INTEGER NOT NULL,
+    start_closed INTEGER NOT NULL
+) WITHOUT ROWID";
+
+pub const DROP_WATCHERS: &str = "DROP TABLE IF EXISTS watchers";
+
+/// The patterns of subscriptions, in a registry's object.
+pub const CREATE_PATTERNS: &str = "CREATE TABLE IF NOT EXISTS patterns (
+    subscription TEXT PRIMARY KEY,
+    incarnation INTEGER NOT NULL,
+    pattern TEXT NOT NULL
+) WITHOUT ROWID";
+
+/// The keys that sign the webhooks of a registry's subscriptions: `x` is public, `d` private, both in base64url.
+pub const CREATE_WEBHOOK_KEYS: &str = "CREATE TABLE IF NOT EXISTS webhook_keys (
+    kid TEXT PRIMARY KEY,
+    created_at INTEGER NOT NULL,
+    x TEXT NOT NULL,
+    d TEXT NOT NULL
+) WITHOUT ROWID";

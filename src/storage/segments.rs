@@ -15,6 +15,7 @@ const LAST: &str = "SELECT read_seq, incarnation, end_position, bytes_through, w
     messages_before + message_count FROM segments ORDER BY read_seq DESC LIMIT 1";
 const FIND: &str = "SELECT end_position, blocks, written_at FROM segments WHERE read_seq = ?";
 const END: &str = "SELECT end_position FROM segments WHERE read_seq = ?";
+const FIRST_SINCE: &str = "SELECT read_seq FROM segments WHERE read_seq >= ? AND written_at >= ? ORDER BY read_seq LIMIT 1";
 const FIRST_KEPT: &str = "SELECT read_seq, written_at FROM segments WHERE read_seq >= ? AND written_at >= ? \
     AND bytes_through >= ? ORDER BY read_seq LIMIT 1";
 const INCARNATION: &str = "SELECT incarnation FROM segments WHERE read_seq = ?";
@@ -179,6 +180,13 @@ pub fn first_kept(sql: &dyn Sql, keep: &Keep) -> Result<Option<OldestKept>, Fail
     let Some(row) = only_row(sql, FIRST_KEPT, &params)? else { return Ok(None) };
     let mut columns = Columns::new("segments", row);
     Ok(Some(OldestKept { number: columns.integer()?, written_at: columns.integer()? }))
+}
+
+/// The first segment from `from_segment` on whose last message was written at `since` or later.
+pub fn first_since(sql: &dyn Sql, from_segment: u64, since: Millis) -> Result<Option<u64>, Failure> {
+    let params = [Param::Integer(from_segment), Param::Integer(since)];
+    let Some(row) = only_row(sql, FIRST_SINCE, &params)? else { return Ok(None) };
+    Columns::new("segments", row).integer().map(Some)
 }
 
 /// The incarnation of a segment, if the segment has a row.

@@ -12,7 +12,8 @@ pub mod show;
 pub mod token;
 pub mod wake;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,7 @@ use wake::Wake;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Subscription {
     pub name: SubscriptionName,
-    pub config: Config,
+    pub config: Rc<Config>,
     pub state: State,
     /// By the whole paths of the streams. A link that is not here is in storage, and settled.
     pub links: BTreeMap<String, Link>,
@@ -139,7 +140,7 @@ impl Subscription {
             unreported: Vec::new(),
             events: before.events,
         };
-        let mut subscription = Subscription { name, config, state, links };
+        let mut subscription = Subscription { name, config: Rc::new(config), state, links };
         subscription.report(report::Transition::Created, now);
         subscription
     }
@@ -201,5 +202,33 @@ impl Subscription {
             None if self.has_pending() => Some(self.state.not_before.unwrap_or(0)),
             None => None,
         }
+    }
+}
+
+impl Subscription {
+    /// Whether storage that has `before` has this, too. That a link is settled is not stored by itself.
+    pub fn is_stored_as(&self, before: &Subscription) -> bool {
+        let is_same = |(one, other): ((&String, &Link), (&String, &Link))| {
+            one.0 == other.0 && Link { settled: other.1.settled, ..one.1.clone() } == *other.1
+        };
+        self.state == before.state
+            && self.config == before.config
+            && self.links.len() == before.links.len()
+            && self.links.iter().zip(&before.links).all(is_same)
+    }
+
+    /// Takes links out of memory that get rows of their own, where there are more than `max`: all but those of the wake in
+    /// flight.
+    pub fn spill(&mut self, max: usize) -> Vec<(String, Link)> {
+        if self.links.len() <= max {
+            return Vec::new();
+        }
+        let woken: BTreeSet<&str> =
+            self.state.wake.iter().flat_map(|wake| wake.streams.iter().map(|stream| stream.path.as_str())).collect();
+        let (stays, spilled): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.links).into_iter().partition(|(path, _)| woken.contains(path.as_str()));
+        self.links = stays;
+        self.state.spilled |= spilled.values().any(|link| link.owes_watch() || link.is_pending());
+        spilled.into_iter().collect()
     }
 }

@@ -4,6 +4,7 @@
 pub mod answer;
 pub mod config;
 pub mod glob;
+pub mod keys;
 pub mod refusal;
 pub mod request;
 pub mod watch;

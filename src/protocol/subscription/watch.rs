@@ -19,6 +19,8 @@ pub struct Watch {
     /// The name of the subscription's object.
     pub subscription: String,
     pub incarnation: u64,
+    /// Whether only a pattern links the stream: such a link ends with the stream.
+    pub glob: bool,
     pub from: WatchFrom,
 }
 
@@ -65,6 +67,9 @@ pub struct Notify {
     /// Where the link begins if the subscription does not have it yet, because its pattern has found the stream.
     pub start: Progress,
     pub tail: Progress,
+    /// The stream has ended: a link that only a pattern has made ends, too.
+    #[serde(default)]
+    pub has_ended: bool,
 }
 
 /// The answer to [`Notify`].
@@ -91,6 +96,25 @@ pub struct Enlist {
     pub watcher: Watcher,
     /// Over whole paths; `None` removes it.
     pub pattern: Option<String>,
+}
+
+/// A stream: to append an event of a pull-wake subscription, once.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WakeAppend {
+    /// The name of the subscription's object, which is the producer of its events.
+    pub producer: String,
+    /// The producer's epoch: each generation is one.
+    pub generation: u64,
+    /// The JSON message.
+    pub message: String,
+}
+
+/// The answer to [`WakeAppend`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum WakeAppended {
+    Done,
+    /// The stream does not take it, for this reason.
+    Refused(String),
 }
 
 /// The answer to [`Enlist`].

@@ -1,0 +1,386 @@
+//! The requests of clients to a subscription, and the notifications of its streams. An answer may depend on what streams say
+//! first: then the request goes on when the lanes have nothing to do any more.
+
+use std::rc::Rc;
+
+use super::{LINKS_IN_ROW_MAX, Stored};
+use crate::object::live::Sockets;
+use crate::object::ports::Ports;
+use crate::object::state::Object;
+use crate::protocol::Millis;
+use crate::protocol::registry::Registries;
+use crate::protocol::subscription::SubscriptionName;
+use crate::protocol::subscription::answer::{Shown, SubscriptionAnswer};
+use crate::protocol::subscription::config::{Channel, Config, Patch, STREAMS_MAX};
+use crate::protocol::subscription::glob::Pattern;
+use crate::protocol::subscription::refusal::SubscriptionRefusal;
+use crate::protocol::subscription::request::{SubscriptionRequest, WakeRequest};
+use crate::protocol::subscription::watch::{Noted, Notify};
+use crate::storage::commit::Change;
+use crate::storage::subscription::{SubscriptionChange, count_links, next_links};
+use crate::storage::{Failure, Sql};
+use crate::subscription::lease::{Acking, Claiming, NotAcked};
+use crate::subscription::link::Link;
+use crate::subscription::show::SHOWN_LINKS_MAX;
+use crate::subscription::{Phase, Predecessor, Subscription};
+
+/// How many streams a claim calls that finds nothing pending.
+pub const LOOKED_AT_MAX: usize = 32;
+
+/// How a request to a subscription goes on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Responded {
+    Answer(SubscriptionAnswer),
+    /// The lanes have to come to rest first, or [`super::super::said::SETTLES_MAX`] to pass; then `Object::go_on_after`.
+    Settle(After),
+}
+
+/// What is answered when the lanes have come to rest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum After {
+    Created,
+    StreamsAdded,
+    Claim { worker: String },
+    Ack(WakeRequest),
+    NextWake,
+}
+
+impl From<SubscriptionAnswer> for Responded {
+    fn from(answer: SubscriptionAnswer) -> Responded {
+        Responded::Answer(answer)
+    }
+}
+
+impl From<SubscriptionRefusal> for Responded {
+    fn from(refusal: SubscriptionRefusal) -> Responded {
+        Responded::Answer(SubscriptionAnswer::Refused(refusal))
+    }
+}
+
+impl Object {
+    /// Answers a request to the subscription with this name.
+    pub(in crate::object) fn request<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        name: &str,
+        request: &SubscriptionRequest,
+        random: &dyn Fn() -> String,
+        now: Millis,
+    ) -> Result<Responded, Failure> {
+        let sql = ports.sql;
+        self.load(sql)?;
+        let is_there = self.subscription.get().is_some_and(|found| !found.has_ended());
+        match request {
+            SubscriptionRequest::Put { config, base } if is_there => self.confirm_subscription(sql, config, base, now),
+            SubscriptionRequest::Put { config, base } => self.create_subscription(sql, name, config, base, random, now),
+            SubscriptionRequest::Delete => {
+                if is_there {
+                    self.change(sql, now, |subscription| subscription.end(now))?;
+                }
+                Ok(SubscriptionAnswer::Done.into())
+            }
+            _ if !is_there => Ok(SubscriptionRefusal::NotFound.into()),
+            SubscriptionRequest::Get => Ok(SubscriptionAnswer::Shown(self.shown(sql)?).into()),
+            SubscriptionRequest::AddStreams(paths) => self.add_streams(sql, paths, now),
+            SubscriptionRequest::RemoveStream(path) => self.remove_stream(sql, path, now),
+            SubscriptionRequest::Claim { worker } => self.claim(sql, worker, true, now),
+            SubscriptionRequest::Callback(request) => self.ack(sql, request, true, true, now),
+            SubscriptionRequest::Ack(request) => self.ack(sql, request, false, true, now),
+            SubscriptionRequest::Release(request) => self.release_wake(sql, request, now),
+            SubscriptionRequest::Patch(patch) => self.patch(sql, patch, now),
+            SubscriptionRequest::Resume => {
+                self.change(sql, now, |subscription| subscription.resume(now))?;
+                Ok(SubscriptionAnswer::Shown(self.shown(sql)?).into())
+            }
+        }
+    }
+
+    /// Goes on with a request, once the lanes have come to rest or took too long.
+    pub fn go_on_after<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        after: After,
+        now: Millis,
+    ) -> Result<Responded, Failure> {
+        let sql = ports.sql;
+        self.load(sql)?;
+        let refused = self.subscription.refused.take();
+        let is_there = self.subscription.get().is_some_and(|found| !found.has_ended());
+        match after {
+            After::Created | After::StreamsAdded if refused.is_some() => {
+                Ok(refused.map_or_else(|| SubscriptionRefusal::NotFound.into(), Responded::from))
+            }
+            _ if !is_there => Ok(SubscriptionRefusal::NotFound.into()),
+            After::Created => Ok(SubscriptionAnswer::Created(self.shown(sql)?).into()),
+            After::StreamsAdded => Ok(SubscriptionAnswer::Done.into()),
+            After::Claim { worker } => self.claim(sql, &worker, false, now),
+            After::Ack(request) => {
+                let is_webhook = self.subscription.get().is_some_and(Subscription::is_webhook);
+                self.ack(sql, &request, is_webhook, false, now)
+            }
+            After::NextWake => {
+                let next_wake = self
+                    .subscription
+                    .get()
+                    .is_some_and(|found| found.state.wake.is_some() || found.has_pending());
+                Ok(SubscriptionAnswer::Acked { next_wake }.into())
+            }
+        }
+    }
+
+    fn create_subscription(
+        &mut self,
+        sql: &dyn Sql,
+        name: &str,
+        config: &Config,
+        base: &str,
+        random: &dyn Fn() -> String,
+        now: Millis,
+    ) -> Result<Responded, Failure> {
+        let invalid = || Failure::new("create subscription", format_args!("{name} is not a subscription's name"));
+        let parsed = SubscriptionName::parse(name).ok_or_else(invalid)?;
+        if config.pattern.is_some() && self.settings.registries == Registries::Off {
+            return Ok(SubscriptionRefusal::NoRegistry.into());
+        }
+        let ended = self.subscription.get();
+        let before = ended.map_or(Predecessor::default(), Subscription::as_predecessor);
+        let key = ended.map_or_else(|| format!("{}{}", random(), random()), |ended| ended.state.token_key.clone());
+        let mut subscription =
+            Subscription::new(parsed, config.clone(), base.to_owned(), key, before, now);
+        let spilled = subscription.spill(LINKS_IN_ROW_MAX);
+        let change = SubscriptionChange { subscription: &subscription, is_new: true, spilled: &spilled, dropped: &[] };
+        self.commit(sql, &Change::Subscription(change))?;
+        self.subscription = super::SubscriptionPart {
+            stored: Stored::Some(Box::new(subscription)),
+            ..self.subscription.forgotten()
+        };
+        self.arm(now);
+        Ok(Responded::Settle(After::Created))
+    }
+
+    fn confirm_subscription(
+        &mut self,
+        sql: &dyn Sql,
+        config: &Config,
+        base: &str,
+        now: Millis,
+    ) -> Result<Responded, Failure> {
+        let is_same = self.subscription.get().is_some_and(|found| *found.config == *config);
+        if !is_same {
+            return Ok(SubscriptionRefusal::AlreadyExists.into());
+        }
+        self.change(sql, now, |subscription| {
+            subscription.resume(now);
+            if subscription.state.base != base {
+                base.clone_into(&mut subscription.state.base);
+            }
+        })?;
+        Ok(SubscriptionAnswer::Confirmed(self.shown(sql)?).into())
+    }
+
+    fn add_streams(&mut self, sql: &dyn Sql, paths: &[String], now: Millis) -> Result<Responded, Failure> {
+        for path in paths {
+            self.recall_link(sql, path)?;
+        }
+        let in_memory = self.subscription.get().map_or(0, |found| found.links.len());
+        if in_memory + count_links(sql)? as usize + paths.len() > STREAMS_MAX + LINKS_IN_ROW_MAX {
+            return Ok(SubscriptionRefusal::TooManyStreams.into());
+        }
+        self.change(sql, now, |subscription| {
+            for path in paths {
+                let link = subscription.links.entry(path.clone()).or_insert_with(Link::explicit);
+                if !link.explicit || link.removed {
+                    *link = Link { explicit: true, removed: false, settled: false, ..link.clone() };
+                }
+            }
+        })?;
+        Ok(Responded::Settle(After::StreamsAdded))
+    }
+
+    fn remove_stream(&mut self, sql: &dyn Sql, path: &str, now: Millis) -> Result<Responded, Failure> {
+        self.recall_link(sql, path)?;
+        self.change(sql, now, |subscription| {
+            if let Some(link) = subscription.links.get_mut(path).filter(|link| link.explicit) {
+                link.explicit = false;
+                link.removed = !link.glob;
+                link.settled = false;
+            }
+        })?;
+        Ok(SubscriptionAnswer::Done.into())
+    }
+
+    fn claim(&mut self, sql: &dyn Sql, worker: &str, may_look: bool, now: Millis) -> Result<Responded, Failure> {
+        let claimed = self.change(sql, now, |subscription| subscription.claim(worker, now))?;
+        match claimed {
+            None => Ok(SubscriptionRefusal::NotFound.into()),
+            Some(Ok(Claiming::Claimed(claimed))) => Ok(SubscriptionAnswer::Claimed(claimed).into()),
+            Some(Ok(Claiming::Look)) if may_look => {
+                self.look_at_recent(sql)?;
+                Ok(Responded::Settle(After::Claim { worker: worker.to_owned() }))
+            }
+            Some(Ok(Claiming::Look)) => Ok(SubscriptionRefusal::NoPendingWork.into()),
+            Some(Err(refusal)) => Ok(refusal.into()),
+        }
+    }
+
+    /// Has some streams called for their tails: those in memory, or else the first ones.
+    fn look_at_recent(&mut self, sql: &dyn Sql) -> Result<(), Failure> {
+        let Some(subscription) = self.subscription.get_mut() else { return Ok(()) };
+        if subscription.links.is_empty() {
+            subscription.links.extend(next_links(sql, "", LOOKED_AT_MAX)?);
+        }
+        subscription.links.values_mut().take(LOOKED_AT_MAX).for_each(|link| link.settled = false);
+        self.subscription.called_through.clear();
+        Ok(())
+    }
+
+    fn ack(
+        &mut self,
+        sql: &dyn Sql,
+        request: &WakeRequest,
+        is_callback: bool,
+        may_look: bool,
+        now: Millis,
+    ) -> Result<Responded, Failure> {
+        if self.subscription.get().is_some_and(|found| found.is_webhook() != is_callback) {
+            let why = if is_callback { "only webhooks have callbacks: use ack" } else { "webhooks have callbacks: use callback" };
+            return Ok(SubscriptionRefusal::invalid(why).into());
+        }
+        for ack in &request.acks {
+            self.recall_link(sql, &ack.path)?;
+        }
+        let acked = self.change(sql, now, |subscription| subscription.ack(request, may_look, now))?;
+        match acked {
+            None => Ok(SubscriptionRefusal::NotFound.into()),
+            Some(Ok(Acking::Extended)) => Ok(SubscriptionAnswer::Acked { next_wake: false }.into()),
+            Some(Ok(Acking::Over)) => Ok(Responded::Settle(After::NextWake)),
+            Some(Err(NotAcked::Refused(refusal))) => Ok(refusal.into()),
+            Some(Err(NotAcked::Look(paths))) => {
+                if let Some(subscription) = self.subscription.get_mut() {
+                    for path in &paths {
+                        if let Some(link) = subscription.links.get_mut(path) {
+                            // Its tail is not what it was.
+                            (link.tail, link.settled) = (None, false);
+                        }
+                    }
+                }
+                self.subscription.called_through.clear();
+                Ok(Responded::Settle(After::Ack(request.clone())))
+            }
+        }
+    }
+
+    fn release_wake(&mut self, sql: &dyn Sql, request: &WakeRequest, now: Millis) -> Result<Responded, Failure> {
+        if self.subscription.get().is_some_and(Subscription::is_webhook) {
+            return Ok(SubscriptionRefusal::invalid("only a subscription of type pull-wake has release").into());
+        }
+        match self.change(sql, now, |subscription| subscription.release(request, now))? {
+            None => Ok(SubscriptionRefusal::NotFound.into()),
+            Some(Ok(())) => Ok(SubscriptionAnswer::Done.into()),
+            Some(Err(refusal)) => Ok(refusal.into()),
+        }
+    }
+
+    fn patch(&mut self, sql: &dyn Sql, patch: &Patch, now: Millis) -> Result<Responded, Failure> {
+        let is_webhook = self.subscription.get().is_some_and(Subscription::is_webhook);
+        if patch.url.is_some() && !is_webhook {
+            return Ok(SubscriptionRefusal::invalid("only a webhook has a URL").into());
+        }
+        self.change(sql, now, |subscription| {
+            let mut config = (*subscription.config).clone();
+            if let Some(url) = &patch.url {
+                config.channel = Channel::Webhook { url: url.clone() };
+            }
+            config.lease_ttl_ms = patch.lease_ttl_ms.unwrap_or(config.lease_ttl_ms);
+            if let Some(description) = &patch.description {
+                config.description.clone_from(description);
+            }
+            if config != *subscription.config {
+                subscription.config = Rc::new(config);
+                subscription.changed(now);
+            }
+        })?;
+        Ok(SubscriptionAnswer::Shown(self.shown(sql)?).into())
+    }
+
+    /// Its description, with the first of its links.
+    fn shown(&mut self, sql: &dyn Sql) -> Result<Box<Shown>, Failure> {
+        let Some(subscription) = self.subscription.get() else { return Ok(Box::default()) };
+        // What is in memory is newer than the row.
+        let mut links: std::collections::BTreeMap<String, Link> =
+            next_links(sql, "", SHOWN_LINKS_MAX + 1)?.into_iter().collect();
+        links.extend(subscription.links.clone());
+        let links = links.into_iter().filter(|(_, link)| !link.removed);
+        let mut links: Vec<(String, Link)> = links.collect();
+        let has_more = links.len() > SHOWN_LINKS_MAX;
+        links.truncate(SHOWN_LINKS_MAX);
+        Ok(Box::new(subscription.shown(&links, has_more)))
+    }
+
+    /// A stream notifies the subscription.
+    pub(in crate::object) fn note<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        notify: &Notify,
+        now: Millis,
+    ) -> Result<Noted, Failure> {
+        let sql = ports.sql;
+        self.recall_link(sql, &notify.path)?;
+        let Some(subscription) = self.subscription.get() else { return Ok(Noted::Gone) };
+        if subscription.has_ended() || subscription.state.incarnation != notify.incarnation {
+            return Ok(Noted::Gone);
+        }
+        let known = subscription.links.get(&notify.path);
+        let is_linked = known.is_some_and(|link| !link.removed);
+        if !is_linked && (notify.has_ended || !subscription.finds(&notify.path)) {
+            return Ok(Noted::Gone);
+        }
+        let noted = self.change(sql, now, |subscription| subscription.noted(notify))?;
+        Ok(noted.unwrap_or(Noted::Gone))
+    }
+}
+
+impl Subscription {
+    /// Whether its pattern links a stream: never its own wake stream.
+    pub(super) fn finds(&self, path: &str) -> bool {
+        let is_own = matches!(&self.config.channel, Channel::PullWake { wake_stream } if wake_stream == path);
+        let pattern = self.config.whole_pattern(&self.name);
+        let pattern = pattern.and_then(|pattern| Pattern::parse(&pattern).ok());
+        !is_own && pattern.is_some_and(|pattern| pattern.matches(path))
+    }
+
+    /// A stream that it links, or that its pattern has found, has news.
+    fn noted(&mut self, notify: &Notify) -> Noted {
+        let link = self.links.entry(notify.path.clone()).or_insert_with(|| Link::glob(notify.start));
+        if notify.has_ended {
+            link.glob = false;
+            if !link.explicit {
+                self.links.remove(&notify.path);
+                return Noted::Gone;
+            }
+            return Noted::Taken;
+        }
+        if link.acked.is_none() {
+            link.acked = Some(notify.start);
+        }
+        link.reaches(notify.tail);
+        match link.acked {
+            Some(acked) if acked >= notify.tail => Noted::Acked(acked),
+            Some(_) | None => Noted::Taken,
+        }
+    }
+
+    /// Whether links may still be found by the registry's list.
+    pub(super) fn is_listing(&self) -> bool {
+        matches!(self.state.phase, Phase::Linking { is_listed: false, .. })
+    }
+}
+
+/// The registry that a subscription belongs to, whatever streams report.
+pub(super) fn registry_of(registries: Registries, name: &SubscriptionName) -> String {
+    use crate::protocol::registry::path_of;
+    match (registries, &name.root) {
+        (Registries::PerProject, Some(root)) => path_of(Some(root)),
+        (Registries::PerProject | Registries::One | Registries::Off, _) => path_of(None),
+    }
+}
