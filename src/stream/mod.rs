@@ -38,7 +38,6 @@ pub enum Life {
     Unborn,
     /// The stream was deleted or has expired. The record prevents the reuse of its offsets.
     Ended(Ended),
-    /// The stream exists.
     Live(Box<Stream>),
     /// The stream was deleted or has expired, and is retained for its forks only.
     Gone(Box<Stream>),

@@ -15,7 +15,7 @@ pub struct Counts {
     pub rows_written: u64,
     pub sockets_opened: u64,
     pub socket_closes_received: u64,
-    /// Free at Cloudflare.
+    /// Cloudflare does not bill these.
     pub socket_messages_sent: u64,
     /// R2 class A operations: writes and lists. Deletes are free.
     pub bucket_class_a: u64,
