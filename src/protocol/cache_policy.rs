@@ -3,11 +3,9 @@
 //!
 //! These files choose a row of the table:
 //! - `src/object/response_head.rs`: the end of the stream's lifetime, or of the oldest segment in the read,
-//!   shortens
-//! `max-age`. Reads from `now` or from the start are never cached that long.
+//!   shortens `max-age`. Reads from `now` or from the start are never cached that long.
 //! - `src/object/read.rs` and `src/object/live.rs`: a read that reaches the tail is revalidated, and a timeout
-//!   is
-//! not cached.
+//!   is not cached.
 //!
 //! These files change the header afterwards, always to something stricter:
 //! - `src/cloudflare/reply.rs` (`kept_by_nobody`): a request with a token in its URL or cookie.

@@ -23,7 +23,7 @@ pub fn parse(text: &str) -> Option<u64> {
 
 /// The cursor of a live response, in milliseconds since the protocol's epoch. It is the later of the start of
 /// the interval and the time of the last write. If neither is past the client's cursor, it is the client's plus
-/// one, up to [`CURSOR_MAX`].
+/// one, unless that exceeds [`CURSOR_MAX`].
 pub fn next(now: Millis, written_at: Millis, client: Option<u64>) -> u64 {
     let interval = now.saturating_sub(EPOCH_MS) / INTERVAL_MS * INTERVAL_MS;
     let current = interval.max(written_at.saturating_sub(EPOCH_MS));

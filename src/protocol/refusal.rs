@@ -113,7 +113,8 @@ pub enum Refusal {
         /// The scope that is missing for this stream.
         needs: &'static str,
     },
-    /// A token makes more requests, or a project creates more streams, than the rate limit allows.
+    /// A token or an address makes more requests, or a project creates more streams, than its rate limit
+    /// allows.
     TooManyRequests {
         /// Seconds until a retry can succeed.
         after_seconds: u64,
@@ -193,9 +194,7 @@ impl Refusal {
         match self {
             Refusal::UnknownRoute => "Nothing is here: streams are at /v1/stream/<path>.".into(),
             Refusal::InvalidPath { why } => format!("The stream's path cannot be used: {why}."),
-            Refusal::MethodNotAllowed { allow } => {
-                format!("The method is not allowed at this URL: use {allow}.")
-            }
+            Refusal::MethodNotAllowed { allow } => format!("This URL allows only {allow}."),
             Refusal::NotImplemented { what } => format!("This server does not have {what}."),
             Refusal::InvalidHeader { name, why } => format!("The header {name} cannot be used: {why}."),
             Refusal::InvalidQuery { name, why } => {
@@ -219,7 +218,7 @@ impl Refusal {
                 format!("The body must be at most {max_bytes} bytes: send it in parts.")
             }
             Refusal::EncodedBody => ENCODED_BODY.into(),
-            Refusal::MissingContentType => "Send Content-Type, the same as the stream's.".into(),
+            Refusal::MissingContentType => "Content-Type is missing: send the stream's type.".into(),
             Refusal::ContentTypeMismatch { expected } => {
                 format!("The stream's Content-Type is {expected}: send that.")
             }
