@@ -57,7 +57,7 @@ fn header() -> Value {
     json!({ "alg": "HS256", "kid": "1" })
 }
 
-/// The claims of a token for project `a`, with `others` replaced; the value null removes a claim.
+/// The claims of a token for project `a`, with `others` replaced; the value `absent` removes a claim.
 fn claims(others: &Value) -> Value {
     let mut claims = json!({ "sub": "a", "scope": "read write manage", "exp": NOW_SECONDS + 60 });
     for (name, value) in others.as_object().unwrap() {
