@@ -40,21 +40,15 @@
 //! request for an alarm sets it. If it was ringing, the platform repeats it.
 
 use super::alarm::Alarm;
-use super::effect::{About, Calling, Effect, LogEvent, Outcome};
+use super::effect::{Calling, Calls, Effect, LogEvent, Outcome};
 use super::lanes::{LANES, Lane};
 use super::live::Sockets;
 use super::pending::{RETRY, RINGS_MAX};
 use super::ports::Ports;
-use super::reports::Report;
-use super::rotation::{BucketWork, Collection, Upload};
-use super::segment_index::IndexWork;
 use super::state::Object;
 use crate::protocol::Millis;
-use crate::protocol::call::Answered;
 use crate::storage::commit::Change;
-use crate::storage::forks::Link;
 use crate::storage::{Failure, Sql};
-use crate::stream::Life;
 
 /// The state of an alarm that has rung.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,7 +61,7 @@ pub enum Rung {
 }
 
 /// The next work in a lane.
-enum NextInLane {
+pub(super) enum NextInLane {
     Effect(Effect),
     /// The lane continues in a later turn.
     LaterTurn,
@@ -91,7 +85,10 @@ impl Object {
             }
         }
         self.end_ringing(ports.sql, now);
-        if self.alarm.take_wanted_soon() {
+        let wants_alarm = self.reports.wants_alarm(self.state.life(), self.settings.registries)
+            | self.watchers.wants_alarm(self.progress())
+            | self.alarm.take_wanted_soon();
+        if wants_alarm {
             self.arm(now);
         }
         let has_rearmed = std::mem::take(&mut self.lanes.has_rearmed);
@@ -138,11 +135,11 @@ impl Object {
                     self.fail_lane(Lane::Index, failure, delivery.again_at(now), sql, now);
                 }
             },
-            Effect::Call(Calling { about: About::Report(report), .. }) => {
-                self.has_reported(sql, &report, &outcome, now);
-            }
-            Effect::Call(Calling { about: About::Release(link), .. }) => {
-                self.released(sql, &link, &outcome, now);
+            Effect::Call(Calling { about, .. }) => self.answered(sql, &about, &[], &outcome, now),
+            Effect::Calls(Calls { calls, about }) => self.answered(sql, &about, &calls, &outcome, now),
+            Effect::Post(post) => {
+                let done = self.wake_delivered(sql, &post, &outcome, now);
+                self.go_on(Lane::Delivery, done, now + RETRY, sql, now);
             }
         }
     }
@@ -158,6 +155,7 @@ impl Object {
                 self.lanes.log(LogEvent::Failed(failure));
             }
         }
+        self.watchers.rang(self.progress());
         // The alarm is set after the work. Until then, the platform repeats this one if the object dies.
         self.alarm.forgo();
         self.begin_what_is_due(now);
@@ -210,120 +208,7 @@ impl Object {
         self.lanes.is_idle(lane) && self.may_begin(lane, now)
     }
 
-    /// Whether a lane may have work and is not backing off.
-    fn may_begin(&self, lane: Lane, now: Millis) -> bool {
-        let life = self.state.life();
-        match lane {
-            Lane::Registry => self.reports.may_begin(life, self.settings.registries, now),
-            Lane::Bucket => self.rotation.may_begin(life, self.settings.segments, now),
-            Lane::Index => self.settings.has_index && self.index.may_begin(life, now),
-            Lane::Links => self.links.may_begin(now),
-        }
-    }
-
-    fn next(&mut self, lane: Lane, sql: &dyn Sql, now: Millis) -> Result<NextInLane, Failure> {
-        self.load(sql)?;
-        let effect = match (lane, self.settings.segments) {
-            _ if !self.may_begin(lane, now) => None,
-            (Lane::Registry, _) => {
-                self.reports.next(sql, self.settings.registries)?.map(Calling::report).map(Effect::Call)
-            }
-            (Lane::Bucket, None) => None,
-            (Lane::Bucket, Some(limits)) => {
-                let life = self.state.life().expect("the state was loaded above");
-                match self.rotation.next(sql, life, limits)? {
-                    Some(BucketWork::Encode) => return Ok(NextInLane::LaterTurn),
-                    Some(BucketWork::Upload(upload)) => Some(Effect::Put(upload)),
-                    Some(BucketWork::Collect(collection)) => Some(Effect::Delete(collection)),
-                    None => None,
-                }
-            }
-            (Lane::Index, _) => self.next_delivery(sql, now)?,
-            (Lane::Links, _) => {
-                let fork = self.state.life().and_then(Life::stored).and_then(|stream| stream.fork.as_ref());
-                let own = fork.map_or("", |fork| fork.link.as_str());
-                self.links.next(sql, own)?.map(Calling::release).map(Effect::Call)
-            }
-        };
-        Ok(effect.map_or(NextInLane::Nothing, NextInLane::Effect))
-    }
-
-    fn next_delivery(&mut self, sql: &dyn Sql, now: Millis) -> Result<Option<Effect>, Failure> {
-        loop {
-            self.load(sql)?;
-            match self.index.next(sql, self.state.life().expect("the state was loaded above"))? {
-                Some(IndexWork::List { floor }) => {
-                    self.commit(sql, &Change::List { floor, noted_at: now })?;
-                }
-                Some(IndexWork::Deliver(delivery)) => return Ok(Some(Effect::Index(delivery))),
-                None => return Ok(None),
-            }
-        }
-    }
-
-    /// Drops an uploaded segment from the hot log, if it is still there.
-    fn has_put(&mut self, sql: &dyn Sql, upload: &Upload, now: Millis) -> Result<LogEvent, Failure> {
-        let (segment, limits) = (&upload.segment, self.settings.segments);
-        let event = LogEvent::Rotated { segment: segment.number };
-        if !self.load(sql)?.stored().is_some_and(|stream| upload.is_due(stream, limits)) {
-            return Ok(event);
-        }
-        self.commit(sql, &Change::Rotate { segment, noted_at: self.noted_at(now) })?;
-        if let Some(stream) = self.load(sql)?.stored_mut() {
-            stream.hot_from = segment.number + 1;
-            stream.rotated_bytes = segment.bytes_through;
-            stream.rotated_messages = segment.messages_through();
-        }
-        self.index.renew();
-        // In the same turn, so that the platform stores both changes or neither.
-        self.trim(sql, now)?;
-        // Trimmed segments are deleted next, and the alarm is set after that.
-        self.alarm.forgo();
-        Ok(event)
-    }
-
-    fn has_deleted(
-        &mut self,
-        sql: &dyn Sql,
-        collection: &Collection,
-        now: Millis,
-    ) -> Result<LogEvent, Failure> {
-        let through_segment = collection.through_segment;
-        self.commit(sql, &Change::Forget { through_segment, noted_at: self.noted_at(now) })?;
-        self.index.renew();
-        Ok(LogEvent::Collected { through_segment })
-    }
-
-    /// The current time, if there is a segment index to note changes for.
-    fn noted_at(&self, now: Millis) -> Option<Millis> {
-        self.settings.has_index.then_some(now)
-    }
-
-    /// Handles the registry's answer to a report.
-    fn has_reported(&mut self, sql: &dyn Sql, report: &Report, outcome: &Outcome, now: Millis) {
-        if *outcome == Outcome::Answered(Answered::Recorded) {
-            let change = Change::Report { through: report.through, registries: self.settings.registries };
-            let done = self.commit(sql, &change).map(|()| LogEvent::Reported);
-            return self.go_on(Lane::Registry, done, now + RETRY, sql, now);
-        }
-        let failure = report.failure(&format!("{outcome:?}"));
-        self.fail_lane(Lane::Registry, failure, report.again_at(now), sql, now);
-    }
-
-    /// Handles a source's answer to a release. A source that does not answer does not delay the others.
-    fn released(&mut self, sql: &dyn Sql, link: &Link, outcome: &Outcome, now: Millis) {
-        if *outcome == Outcome::Answered(Answered::Released) {
-            let forgone = self.commit(sql, &Change::Forgo { link: &link.id });
-            return self.go_on(Lane::Links, forgone.map(|()| LogEvent::Released), now + RETRY, sql, now);
-        }
-        if self.links.failed(link) {
-            let failure = Failure::new("release source", format_args!("{outcome:?}"));
-            self.lanes.log(LogEvent::Failed(failure));
-        }
-        self.lanes.next(Lane::Links);
-    }
-
-    fn go_on(
+    pub(super) fn go_on(
         &mut self,
         lane: Lane,
         done: Result<LogEvent, Failure>,
@@ -340,7 +225,14 @@ impl Object {
         }
     }
 
-    fn fail_lane(&mut self, lane: Lane, failure: Failure, again_at: Millis, sql: &dyn Sql, now: Millis) {
+    pub(super) fn fail_lane(
+        &mut self,
+        lane: Lane,
+        failure: Failure,
+        again_at: Millis,
+        sql: &dyn Sql,
+        now: Millis,
+    ) {
         self.lanes.log(LogEvent::Failed(failure));
         self.back_off(lane, again_at, sql, now);
     }
@@ -364,6 +256,10 @@ impl Object {
             Lane::Bucket => self.rotation.rest_until(until),
             Lane::Index => self.index.rest_until(until),
             Lane::Links => self.links.rest_until(until),
+            Lane::Watchers => self.watchers.rest_until(until),
+            Lane::Directory => self.rest_directory_until(until),
+            Lane::Watches => self.rest_watches_until(until),
+            Lane::Delivery => self.rest_delivery_until(until),
         }
         self.rearm(sql, now);
     }

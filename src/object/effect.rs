@@ -62,15 +62,11 @@ pub enum About {
     /// Change a subscription's pattern in the registry.
     Enlist,
     /// Report events of a subscription to the registry, up to this number.
-    Events {
-        through: u64,
-    },
+    Events { through: u64 },
     /// List streams that a new subscription may link.
     Page,
     /// Append the wake event of a generation to the wake stream.
-    WakeEvent {
-        generation: u64,
-    },
+    WakeEvent { generation: u64 },
     /// Notify the subscriptions that watch the stream.
     Watchers,
     /// Exchange cursors and tails with the streams of a subscription.

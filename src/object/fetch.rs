@@ -92,7 +92,7 @@ pub enum Fetched {
 
 impl Fetched {
     /// Converts an owner's answer. Fails if it does not answer the call.
-    pub fn of(Said { answered, bytes }: Said) -> Result<Fetched, Failure> {
+    pub fn of(Said { answered, bytes, .. }: Said) -> Result<Fetched, Failure> {
         match answered {
             Answered::Inherited(next) => Ok(Fetched::Chunk(Chunk { body: bytes, next, marks: Vec::new() })),
             Answered::InheritedEvents(InheritedEvents { next, begins }) => {
@@ -106,6 +106,15 @@ impl Fetched {
             | Answered::Listed(_)
             | Answered::Described(_)
             | Answered::Orphans(_)
+            | Answered::RecordedFor(_)
+            | Answered::Subscription(_)
+            | Answered::Noted(_)
+            | Answered::Watched(_)
+            | Answered::Unwatched
+            | Answered::Woken(_)
+            | Answered::Enlisted(_)
+            | Answered::SigningKey(_)
+            | Answered::PublicKeys(_)
             | Answered::Unknown => {
                 Err(Failure::new("read inherited part", "its owner's answer does not match the call"))
             }

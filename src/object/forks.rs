@@ -245,11 +245,11 @@ impl Object {
         }
         let next = if next >= until { ask.until } else { next };
         if !ask.events {
-            return Ok(Said { answered: Answered::Inherited(next), bytes: body });
+            return Ok(Said { bytes: body, ..Answered::Inherited(next).into() });
         }
         // Only the beginnings of events are sent: they go into a header, and are fewer than the marks.
         let begins = Events::of(format, &body, &marks).begins().to_vec();
-        Ok(Said { answered: Answered::InheritedEvents(InheritedEvents { next, begins }), bytes: body })
+        Ok(Said { bytes: body, ..Answered::InheritedEvents(InheritedEvents { next, begins }).into() })
     }
 
     /// Counts messages or bytes from an offset, for a fork that leaves this stream's data there.

@@ -13,9 +13,26 @@ pub(super) enum Lane {
     Bucket,
     Index,
     Links,
+    /// Of a stream: the subscriptions that watch it.
+    Watchers,
+    /// Of a subscription: the registry.
+    Directory,
+    /// Of a subscription: the streams that it watches.
+    Watches,
+    /// Of a subscription: its wake.
+    Delivery,
 }
 
-pub(super) const LANES: [Lane; 4] = [Lane::Registry, Lane::Bucket, Lane::Index, Lane::Links];
+pub(super) const LANES: [Lane; 8] = [
+    Lane::Registry,
+    Lane::Bucket,
+    Lane::Index,
+    Lane::Links,
+    Lane::Watchers,
+    Lane::Directory,
+    Lane::Watches,
+    Lane::Delivery,
+];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum LaneStep {

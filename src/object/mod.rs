@@ -14,6 +14,7 @@ mod lanes;
 pub mod links;
 pub mod live;
 pub mod orphans;
+pub mod patterns;
 pub mod pending;
 pub mod plan;
 mod ports;
@@ -31,6 +32,10 @@ mod serve;
 pub mod shapes;
 mod state;
 mod stream_state;
+pub mod subscription;
+pub mod watchers;
+pub mod webhook_keys;
+mod work;
 pub mod write;
 
 pub use answer::{Answer, Error};

@@ -34,4 +34,6 @@ pub struct Settings {
     pub producers: ProducerLimits,
     /// The retention of streams that do not set one.
     pub retention: RetentionDefaults,
+    /// How long deliveries of a subscription may fail before it is parked, in milliseconds.
+    pub webhooks_give_up_after: Millis,
 }

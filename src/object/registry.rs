@@ -14,6 +14,7 @@ use crate::protocol::listing::{Described, ListQuery, ListedStreams};
 use crate::protocol::producer::{self, Producer};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::registry::{Record, RegistryEvent};
+use crate::protocol::subscription::watch::{WakeAppend, WakeAppended};
 use crate::protocol::{Millis, SAFE_INTEGER_MAX};
 use crate::storage::Failure;
 use crate::storage::registry::listed;
@@ -39,6 +40,8 @@ impl Object {
             let mut appended = self.serve(ports, path, &append, now);
             if appended == Err(Error::Refused(Refusal::NotFound)) {
                 let created = self.serve(ports, path, &creation(random()), now);
+                // A registry is in none.
+                self.reports.loaded(false);
                 appended = created.and_then(|_| self.serve(ports, path, &append, now));
             }
             match appended {
@@ -49,6 +52,23 @@ impl Object {
             }
         }
         Ok(())
+    }
+
+    /// A wake stream's part: appends the event of a generation, once.
+    pub(super) fn append_wake<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        path: &str,
+        wake: &WakeAppend,
+        now: Millis,
+    ) -> Result<WakeAppended, Failure> {
+        let event = RegistryEvent { incarnation: wake.generation, seq: 0, message: wake.message.clone() };
+        let append = append_of(&wake.producer, &event)?;
+        match self.serve(ports, path, &append, now) {
+            Ok(_) | Err(Error::Refused(Refusal::StaleEpoch { .. })) => Ok(WakeAppended::Done),
+            Err(Error::Refused(refusal)) => Ok(WakeAppended::Refused(refusal.message())),
+            Err(Error::Failed(failure)) => Err(failure),
+        }
     }
 
     /// Lists the registry's streams.

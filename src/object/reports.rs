@@ -60,13 +60,17 @@ impl Report {
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     pending: Pending,
+    /// The registry may not know that the stream was created. Until it does, no subscription with a pattern is notified.
+    is_birth_owed: bool,
+    /// The alarm is set for that.
+    has_alarm: bool,
 }
 
 impl Reports {
     pub(super) fn forgotten(&self) -> Reports {
         let mut pending = self.pending;
         pending.renew();
-        Reports { pending }
+        Reports { pending, ..Reports::default() }
     }
 
     pub(super) fn may_begin(&self, life: Option<&Life>, registries: Registries, now: Millis) -> bool {
@@ -91,11 +95,40 @@ impl Reports {
         registries: Registries,
         now: Millis,
     ) -> Option<Millis> {
-        let owed_at = self.owe_end(life, registries).then(|| self.pending.alarm_at(now));
+        let owes = self.owe_end(life, registries) || self.owes_birth(life, registries);
+        let owed_at = owes.then(|| self.pending.alarm_at(now));
         owed_at.or(self.pending.rests_until(now))
     }
 
-    /// An incarnation has begun or ended.
+    /// Whether the creation of a stream that has messages is unreported. A subscription may wait for them, and no request has
+    /// to follow.
+    fn owes_birth(&self, life: Option<&Life>, registries: Registries) -> bool {
+        self.is_birth_owed
+            && self.has_any(life, registries)
+            && matches!(life, Some(Life::Live(stream)) if stream.tail > stream.segment_start(stream.first_segment))
+    }
+
+    /// Whether the alarm has to be set for a creation that was not owed before.
+    pub(super) fn wants_alarm(&mut self, life: Option<&Life>, registries: Registries) -> bool {
+        if !self.is_birth_owed || self.has_alarm {
+            return false;
+        }
+        self.has_alarm = self.owes_birth(life, registries);
+        self.has_alarm
+    }
+
+    /// The stream was loaded, and its creation may be unreported.
+    pub(super) fn loaded(&mut self, is_birth_owed: bool) {
+        self.is_birth_owed = is_birth_owed;
+    }
+
+    /// An incarnation has begun.
+    pub(super) fn born(&mut self) {
+        self.pending.renew();
+        (self.is_birth_owed, self.has_alarm) = (true, false);
+    }
+
+    /// An incarnation has ended.
     pub(super) fn renew(&mut self) {
         self.pending.renew();
     }
@@ -111,6 +144,7 @@ impl Reports {
     ) -> Result<Option<ToReport>, Failure> {
         let unreported = unreported(sql, registries, LIVES_AT_ONCE_MAX)?;
         self.pending = if unreported.is_some() { Pending::Maybe } else { Pending::Nothing };
+        self.is_birth_owed &= unreported.is_some();
         Ok(unreported.map(ToReport::of))
     }
 }

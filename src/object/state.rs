@@ -6,6 +6,7 @@ use super::answer::Error;
 use super::lanes::Lanes;
 use super::links::ForkLinks;
 use super::live::{self, LiveReaders, Sockets};
+use super::patterns::Patterns;
 use super::pending::RETRY;
 use super::ports::{Ports, Settings};
 use super::reports::Reports;
@@ -13,12 +14,15 @@ use super::retention::{self, DropsNext, Retained};
 use super::rotation::Rotation;
 use super::segment_index::SegmentIndex;
 use super::stream_state::StreamState;
+use super::subscription::SubscriptionPart;
+use super::watchers::Watchers;
 use crate::protocol::Millis;
 use crate::protocol::cache_policy::Audience;
 use crate::protocol::lifetime::Lifetime;
 use crate::protocol::refusal::Refusal;
 use crate::storage::commit::{self, Change, Released};
 use crate::storage::forks as holds;
+use crate::storage::registry::is_unreported;
 use crate::storage::{Failure, Sql};
 use crate::stream::delete::delete;
 use crate::stream::rotate;
@@ -37,6 +41,9 @@ pub struct Object {
     pub(super) links: ForkLinks,
     pub(super) reports: Reports,
     pub(super) index: SegmentIndex,
+    pub(super) watchers: Watchers,
+    pub(super) patterns: Patterns,
+    pub(super) subscription: SubscriptionPart,
     pub(super) readers: LiveReaders,
     pub(super) alarm: Alarm,
     pub(super) lanes: Lanes,
@@ -53,6 +60,9 @@ impl Object {
             links: ForkLinks::unknown(),
             reports: Reports::default(),
             index: SegmentIndex::default(),
+            watchers: Watchers::default(),
+            patterns: Patterns::default(),
+            subscription: SubscriptionPart::default(),
             readers: LiveReaders::default(),
             alarm: Alarm::default(),
             lanes: Lanes::default(),
@@ -66,6 +76,8 @@ impl Object {
             links: self.links.forgotten(),
             reports: self.reports.forgotten(),
             index: self.index.forgotten(),
+            watchers: self.watchers.forgotten(),
+            subscription: self.subscription.forgotten(),
             alarm: Alarm::lost(),
             lanes: std::mem::take(&mut self.lanes),
             ..Object::new(self.settings)
@@ -90,13 +102,40 @@ impl Object {
     pub(super) fn load(&mut self, sql: &dyn Sql) -> Result<&mut Life, Failure> {
         if let Some(loaded) = self.state.load(sql, self.settings.hides_public)? {
             self.links.loaded(loaded.has_links);
+            let incarnation = self.state.live().map(|stream| stream.incarnation);
+            let registries = self.settings.registries;
+            self.reports.loaded(
+                incarnation
+                    .zip(loaded.reported)
+                    .is_some_and(|(incarnation, reported)| is_unreported(reported, incarnation, registries)),
+            );
             let stream = self.state.live();
             if let Some(stream) = stream {
                 self.readers.know_all_of(stream);
             }
             self.alarm.load(stream);
+            self.load_watchers(sql, loaded.has_watchers, loaded.has_subscription)
+                .inspect_err(|_| self.forget())?;
         }
         Ok(self.state.life_mut().expect("the state was loaded above"))
+    }
+
+    fn load_watchers(
+        &mut self,
+        sql: &dyn Sql,
+        has_watchers: bool,
+        has_subscription: bool,
+    ) -> Result<(), Failure> {
+        if has_watchers {
+            let tail = self.progress();
+            self.watchers.load(sql, tail)?;
+        }
+        if has_subscription {
+            self.subscription.load(sql)
+        } else {
+            self.subscription.is_none();
+            Ok(())
+        }
     }
 
     /// The stream, if it exists. An expired stream ends here, whether or not its alarm has rung, so that it
@@ -123,6 +162,18 @@ impl Object {
             Life::Live(stream) => Ok(stream),
             Life::Gone(_) => Err(Refusal::Gone.into()),
             Life::Unborn | Life::Ended(_) => Err(Refusal::NotFound.into()),
+        }
+    }
+
+    /// Ends the stream if its time has come.
+    pub(super) fn end_expired<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        now: Millis,
+    ) -> Result<(), Failure> {
+        match self.stream(ports, now) {
+            Ok(_) | Err(Error::Refused(_)) => Ok(()),
+            Err(Error::Failed(failure)) => Err(failure),
         }
     }
 
@@ -272,6 +323,8 @@ impl Object {
             self.links.alarm_at(now),
             self.index.alarm_at(now),
             self.reports.alarm_at(life, registries, now),
+            self.watchers.alarm_at(self.progress(), now + RETRY),
+            self.subscription_alarm_at(now),
             // The purpose of a lost alarm is unknown, so it rings soon.
             self.alarm.is_lost().then_some(now + RETRY),
         ];

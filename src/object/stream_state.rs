@@ -14,7 +14,10 @@ pub(super) struct StreamState {
 
 /// What a load found besides the state.
 pub(super) struct JustLoaded {
+    pub(super) reported: Option<u64>,
     pub(super) has_links: bool,
+    pub(super) has_watchers: bool,
+    pub(super) has_subscription: bool,
 }
 
 impl StreamState {
@@ -27,12 +30,12 @@ impl StreamState {
         if self.life.is_some() {
             return Ok(None);
         }
-        let load::Loaded { mut life, has_links } = load::load(sql)?;
+        let load::Loaded { mut life, reported, has_links, has_watchers, has_subscription } = load::load(sql)?;
         if let Some(stream) = life.stored_mut() {
             stream.public &= !hides_public;
         }
         self.life = Some(life);
-        Ok(Some(JustLoaded { has_links }))
+        Ok(Some(JustLoaded { reported, has_links, has_watchers, has_subscription }))
     }
 
     pub(super) fn life(&self) -> Option<&Life> {

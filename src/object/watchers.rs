@@ -91,17 +91,18 @@ impl Watchers {
     }
 
     pub(super) fn may_begin(&self, tail: Option<Progress>, now: Millis) -> bool {
-        self.rests_until.is_none_or(|until| now >= until) && self.is_any_due(tail)
+        self.rests_until.is_none_or(|until| now >= until) && self.are_due(tail)
     }
 
-    fn is_any_due(&self, tail: Option<Progress>) -> bool {
+    /// Whether anybody has to be notified.
+    pub(super) fn are_due(&self, tail: Option<Progress>) -> bool {
         self.watching.iter().any(|watching| watching.is_due(tail))
     }
 
     /// When the alarm has to ring for them.
     pub(super) fn alarm_at(&self, tail: Option<Progress>, retry_at: Millis) -> Option<Millis> {
         let at = self.rests_until.map_or(retry_at, |until| until.min(retry_at));
-        self.is_any_due(tail).then_some(at)
+        self.are_due(tail).then_some(at)
     }
 
     /// Whether the alarm has to be set for something that was not due before.
@@ -109,7 +110,7 @@ impl Watchers {
         if self.watching.is_empty() {
             return false;
         }
-        let is_due = self.is_any_due(tail);
+        let is_due = self.are_due(tail);
         is_due && !std::mem::replace(&mut self.has_alarm, is_due)
     }
 
@@ -168,15 +169,21 @@ impl Object {
         let known = found.map(|at| self.watchers.watching[at].stored.clone());
         let is_full = found.is_none() && self.watchers.watching.len() >= WATCHERS_MAX;
         if is_full {
-            // Some of them may be gone.
-            self.watchers.watching.iter_mut().for_each(|watching| watching.notified = Notified::Due);
+            if self.state.live().is_some() {
+                // Some of them may be gone.
+                self.watchers.watching.iter_mut().for_each(|watching| watching.notified = Notified::Due);
+            }
             return Ok(Watched::TooMany);
         }
         let start = match (&known, from) {
-            (Some(known), _) if known.watcher.incarnation > *incarnation => return Ok(Watched::From { acked: tail, tail }),
+            (Some(known), _) if known.watcher.incarnation > *incarnation => {
+                return Ok(Watched::From { acked: tail, tail });
+            }
             (Some(known), _) if known.watcher.incarnation == *incarnation => known.start,
             (_, WatchFrom::Tail) => tail,
-            (_, WatchFrom::Since(since)) => self.written_since(ports.sql, *since)?.map_or(tail, |start| start.min(tail)),
+            (_, WatchFrom::Since(since)) => {
+                self.written_since(ports.sql, *since)?.map_or(tail, |start| start.min(tail))
+            }
             (_, WatchFrom::Acked(acked)) => *acked,
         };
         let watcher = Watcher { subscription: subscription.clone(), incarnation: *incarnation };
@@ -199,7 +206,8 @@ impl Object {
     pub(super) fn unwatch(&mut self, sql: &dyn Sql, unwatch: &Unwatch) -> Result<(), Failure> {
         self.load(sql)?;
         let found = self.watchers.position(&unwatch.subscription);
-        let found = found.filter(|at| self.watchers.watching[*at].stored.watcher.incarnation <= unwatch.incarnation);
+        let found =
+            found.filter(|at| self.watchers.watching[*at].stored.watcher.incarnation <= unwatch.incarnation);
         match found {
             Some(_) => self.drop_watchers(sql, std::slice::from_ref(&unwatch.subscription)),
             None => Ok(()),

@@ -103,7 +103,7 @@ impl Object {
             .with_reader_key(stream.reader_key(guarded, now));
         let ends_by_itself = stream.expires_at().is_some();
         self.readers.know_all_of(&stream);
-        self.reports.renew();
+        self.reports.born();
         self.state.put_life(Life::Live(stream));
         if ends_by_itself {
             self.arm(now);

@@ -7,12 +7,15 @@ use super::segments::{self, LastSegment};
 use super::stream_row::{self, StreamRow};
 use super::{Columns, Failure, Sql, messages};
 use crate::protocol::lifetime::Lifetime;
+use crate::protocol::path::StreamPath;
 use crate::stream::{Life, Stream};
 
 /// The state that an object has in memory.
 #[derive(Debug)]
 pub struct Loaded {
     pub life: Life,
+    /// The column of that name (`registry.rs`); `None` if the stream never reports, because it is a registry.
+    pub reported: Option<u64>,
     /// Whether there may be links to sources.
     pub has_links: bool,
     /// Whether there may be subscriptions to notify.
@@ -25,9 +28,15 @@ pub struct Loaded {
 pub fn load(sql: &dyn Sql) -> Result<Loaded, Failure> {
     let tables = Tables::load(sql)?;
     let row = if tables.stream { row(sql)? } else { None };
+    let reported = row.as_ref().and_then(reported);
     let life = row.map_or(Ok(Life::Unborn), |row| life(sql, row, &tables))?;
     let Tables { links, watchers, subscription, .. } = tables;
-    Ok(Loaded { life, has_links: links, has_watchers: watchers, has_subscription: subscription })
+    Ok(Loaded { life, reported, has_links: links, has_watchers: watchers, has_subscription: subscription })
+}
+
+fn reported(row: &StreamRow) -> Option<u64> {
+    let is_registry = StreamPath::of_text(row.path.clone()).is_ok_and(|path| path.is_registry());
+    (!is_registry).then_some(row.reported)
 }
 
 /// The stream's row in the current schema. An object without a row has nothing to upgrade.
@@ -92,8 +101,7 @@ fn find_tail(sql: &dyn Sql, stream: &mut Stream, rotated: Option<LastSegment>) -
     Ok(())
 }
 
-const TABLES: &str =
-    "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('stream', 'segments', 'edges', 'watchers', \
+const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN ('stream', 'segments', 'edges', 'watchers', \
     'subscription')";
 
 #[derive(Default)]

@@ -54,7 +54,8 @@ pub fn first_since(sql: &dyn Sql, stream: &Stream, since: Millis) -> Result<Opti
         return Ok(Some(stream.segment_start(segment)));
     }
     for segment in stream.hot_from..=stream.tail.segment {
-        let statement = format!("SELECT key FROM messages_{segment} WHERE written_at >= ? ORDER BY key LIMIT 1");
+        let statement =
+            format!("SELECT key FROM messages_{segment} WHERE written_at >= ? ORDER BY key LIMIT 1");
         if let Some(row) = only_row(sql, &statement, &[Param::Integer(since)])? {
             let position = Columns::new("messages", row).integer()? >> PART_BITS;
             return Ok(Some(Offset { segment, position }));

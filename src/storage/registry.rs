@@ -100,6 +100,11 @@ impl IncarnationRow {
     }
 }
 
+/// Whether the registry has not heard of the creation of a live incarnation.
+pub fn is_unreported(reported: u64, incarnation: u64, registries: Registries) -> bool {
+    registries != Registries::Off && ReportMark::decode(reported, registries).incarnation < incarnation
+}
+
 /// The next report of at most `lives_max` incarnations; `None` if nothing is unreported.
 pub fn unreported(
     sql: &dyn Sql,

@@ -15,7 +15,8 @@ const LAST: &str = "SELECT read_seq, incarnation, end_position, bytes_through, w
     messages_before + message_count FROM segments ORDER BY read_seq DESC LIMIT 1";
 const FIND: &str = "SELECT end_position, blocks, written_at FROM segments WHERE read_seq = ?";
 const END: &str = "SELECT end_position FROM segments WHERE read_seq = ?";
-const FIRST_SINCE: &str = "SELECT read_seq FROM segments WHERE read_seq >= ? AND written_at >= ? ORDER BY read_seq LIMIT 1";
+const FIRST_SINCE: &str =
+    "SELECT read_seq FROM segments WHERE read_seq >= ? AND written_at >= ? ORDER BY read_seq LIMIT 1";
 const FIRST_KEPT: &str = "SELECT read_seq, written_at FROM segments WHERE read_seq >= ? AND written_at >= ? \
     AND bytes_through >= ? ORDER BY read_seq LIMIT 1";
 const INCARNATION: &str = "SELECT incarnation FROM segments WHERE read_seq = ?";

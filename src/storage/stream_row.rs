@@ -279,6 +279,14 @@ fn encode_fork(fork: &Fork) -> String {
 }
 
 /// The stream's path, with which the keys of its segments begin. Fails if there is no row.
+pub fn path_if_any(sql: &dyn Sql) -> Result<Option<String>, Failure> {
+    if !super::schema::has_table(sql, "stream")? {
+        return Ok(None);
+    }
+    only_row(sql, PATH, &[])?.map(|row| Columns::new("stream", row).text()).transpose()
+}
+
+/// The path of a stream that has a row.
 pub fn path(sql: &dyn Sql) -> Result<String, Failure> {
     let missing = || Failure::new("load stream", "it has no row");
     Columns::new("stream", only_row(sql, PATH, &[])?.ok_or_else(missing)?).text()

@@ -14,7 +14,8 @@ use crate::subscription::link::Link;
 /// The version of the subscription's row. A build reads all versions up to its own.
 const VERSION: u64 = 1;
 
-const PUT: &str = "INSERT OR REPLACE INTO subscription (id, version, name, config, state, links) VALUES (1, ?, ?, ?, ?, ?)";
+const PUT: &str =
+    "INSERT OR REPLACE INTO subscription (id, version, name, config, state, links) VALUES (1, ?, ?, ?, ?, ?)";
 const GET: &str = "SELECT version, name, config, state, links FROM subscription";
 const PUT_LINK: &str = "INSERT OR REPLACE INTO subscription_links (path, owes, link) VALUES (?, ?, ?)";
 const GET_LINK: &str = "SELECT path, link FROM subscription_links WHERE path = ?";
@@ -79,8 +80,9 @@ pub fn load(sql: &dyn Sql) -> Result<Option<Subscription>, Failure> {
         return Err(Failure::new("load subscription", cause));
     }
     let name = columns.text()?;
-    let name = SubscriptionName::parse(&name)
-        .ok_or_else(|| Failure::new("load subscription", format_args!("{name} is not a subscription's name")))?;
+    let name = SubscriptionName::parse(&name).ok_or_else(|| {
+        Failure::new("load subscription", format_args!("{name} is not a subscription's name"))
+    })?;
     let (config, state) = (parse(&columns.text()?)?, parse(&columns.text()?)?);
     let links: BTreeMap<String, Link> = parse(&columns.text()?)?;
     Ok(Some(Subscription { name, config: Rc::new(config), state, links }))

@@ -22,7 +22,11 @@ pub struct StoredKey {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct StoredKeys(Vec<StoredKey>);
 
-pub(super) fn add(sql: &dyn Sql, StoredKey { key, created_at }: &StoredKey, dropped: &[String]) -> Result<(), Failure> {
+pub(super) fn add(
+    sql: &dyn Sql,
+    StoredKey { key, created_at }: &StoredKey,
+    dropped: &[String],
+) -> Result<(), Failure> {
     sql.run(schema::CREATE_WEBHOOK_KEYS, &[])?;
     dropped.iter().try_for_each(|kid| sql.run(DROP, &[Param::Text(kid)]))?;
     let params =
@@ -73,7 +77,6 @@ impl StoredKeys {
     /// Whether a key has had a successor for so long that nothing it signed is still on its way.
     fn is_over(&self, stored: &StoredKey, now: Millis) -> bool {
         let successor = self.0.iter().find(|other| other.created_at > stored.created_at);
-        successor
-            .is_some_and(|next| now >= next.created_at + KEY_PUBLISHED_BEFORE + KEY_PUBLISHED_AFTER)
+        successor.is_some_and(|next| now >= next.created_at + KEY_PUBLISHED_BEFORE + KEY_PUBLISHED_AFTER)
     }
 }

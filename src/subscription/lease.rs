@@ -171,7 +171,8 @@ impl Subscription {
                 beyond.push(path.clone());
             }
             // Whoever has reached the tail of a closed stream knows that it is closed.
-            let closed = if offset == tail.offset { tail.closed } else { cursor.closed && offset == cursor.offset };
+            let closed =
+                if offset == tail.offset { tail.closed } else { cursor.closed && offset == cursor.offset };
             valid.push((path.clone(), Progress { offset, closed }));
         }
         match beyond.first() {

@@ -223,8 +223,12 @@ impl Subscription {
         if self.links.len() <= max {
             return Vec::new();
         }
-        let woken: BTreeSet<&str> =
-            self.state.wake.iter().flat_map(|wake| wake.streams.iter().map(|stream| stream.path.as_str())).collect();
+        let woken: BTreeSet<&str> = self
+            .state
+            .wake
+            .iter()
+            .flat_map(|wake| wake.streams.iter().map(|stream| stream.path.as_str()))
+            .collect();
         let (stays, spilled): (BTreeMap<_, _>, BTreeMap<_, _>) =
             std::mem::take(&mut self.links).into_iter().partition(|(path, _)| woken.contains(path.as_str()));
         self.links = stays;

@@ -59,7 +59,11 @@ impl Subscription {
             let is_end = event.transition == Transition::Deleted;
             if is_end {
                 let seq = Operation::Insert.seq();
-                events.push(RegistryEvent { incarnation: event.number, seq, message: self.message(event, "update") });
+                events.push(RegistryEvent {
+                    incarnation: event.number,
+                    seq,
+                    message: self.message(event, "update"),
+                });
             }
             let seq = if is_end { Operation::Delete.seq() } else { Operation::Insert.seq() };
             let operation = match event.transition {

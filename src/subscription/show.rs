@@ -15,7 +15,9 @@ impl Subscription {
     pub fn shown(&self, links: &[(String, Link)], has_more_streams: bool) -> Shown {
         let state = &self.state;
         let (kind, webhook, wake_stream) = match &self.config.channel {
-            Channel::Webhook { url } => ("webhook", Some(ShownWebhook { url: url.clone(), signing: None }), None),
+            Channel::Webhook { url } => {
+                ("webhook", Some(ShownWebhook { url: url.clone(), signing: None }), None)
+            }
             Channel::PullWake { wake_stream } => ("pull-wake", None, Some(self.relative(wake_stream))),
         };
         let is_failed = state.failures > 0 || state.phase == Phase::Parked;
@@ -36,10 +38,10 @@ impl Subscription {
             generation: state.generation,
             holder: state.wake.as_ref().and_then(|wake| wake.holder.clone()),
             pending: pending.take(SHOWN_LINKS_MAX).map(|(path, _)| self.relative(path)).collect(),
-            last_error: state.last_error.as_ref().map(|error| LastError {
-                at: rfc3339(error.at),
-                message: error.message.clone(),
-            }),
+            last_error: state
+                .last_error
+                .as_ref()
+                .map(|error| LastError { at: rfc3339(error.at), message: error.message.clone() }),
             next_attempt_at: state.not_before.map(rfc3339),
             has_more_streams,
         }

@@ -105,9 +105,9 @@ impl Subscription {
             bytes += path.len() + WOKEN_BYTES;
             bytes <= WAKE_MAX_BYTES
         });
-        let snapshot = fitting.take(WAKE_STREAMS_MAX).filter_map(|(path, link)| {
-            Some(Snapshot { path: path.clone(), tail: link.tail? })
-        });
+        let snapshot = fitting
+            .take(WAKE_STREAMS_MAX)
+            .filter_map(|(path, link)| Some(Snapshot { path: path.clone(), tail: link.tail? }));
         snapshot.collect()
     }
 

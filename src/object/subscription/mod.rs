@@ -4,8 +4,8 @@
 //! A change is decided on a copy and stored; then the copy takes the place of the original. So memory never has what storage
 //! does not have, except that a link is settled: that is asked for again after memory was lost.
 
-mod requests;
-mod work;
+pub mod requests;
+pub mod work;
 
 use super::state::Object;
 use crate::protocol::Millis;
@@ -121,7 +121,8 @@ impl Object {
     ) -> Result<(), Failure> {
         if !is_stored {
             let spilled = subscription.spill(LINKS_IN_ROW_MAX);
-            let change = SubscriptionChange { subscription: &subscription, is_new: false, spilled: &spilled, dropped };
+            let change =
+                SubscriptionChange { subscription: &subscription, is_new: false, spilled: &spilled, dropped };
             self.commit(sql, &Change::Subscription(change))?;
         }
         self.subscription.stored = Stored::Some(Box::new(subscription));
@@ -142,7 +143,12 @@ impl Object {
 }
 
 /// Has links in memory that have something to do and have rows of their own, from a path on. Whether there were any.
-fn recall(sql: &dyn Sql, subscription: &mut Subscription, after: &str, limit: usize) -> Result<bool, Failure> {
+fn recall(
+    sql: &dyn Sql,
+    subscription: &mut Subscription,
+    after: &str,
+    limit: usize,
+) -> Result<bool, Failure> {
     let mut found = false;
     for (path, link) in owing_links(sql, after, limit)? {
         if let std::collections::btree_map::Entry::Vacant(vacant) = subscription.links.entry(path) {

@@ -71,8 +71,12 @@ impl Object {
         self.load(sql)?;
         let is_there = self.subscription.get().is_some_and(|found| !found.has_ended());
         match request {
-            SubscriptionRequest::Put { config, base } if is_there => self.confirm_subscription(sql, config, base, now),
-            SubscriptionRequest::Put { config, base } => self.create_subscription(sql, name, config, base, random, now),
+            SubscriptionRequest::Put { config, base } if is_there => {
+                self.confirm_subscription(sql, config, base, now)
+            }
+            SubscriptionRequest::Put { config, base } => {
+                self.create_subscription(sql, name, config, base, random, now)
+            }
             SubscriptionRequest::Delete => {
                 if is_there {
                     self.change(sql, now, |subscription| subscription.end(now))?;
@@ -137,18 +141,20 @@ impl Object {
         random: &dyn Fn() -> String,
         now: Millis,
     ) -> Result<Responded, Failure> {
-        let invalid = || Failure::new("create subscription", format_args!("{name} is not a subscription's name"));
+        let invalid =
+            || Failure::new("create subscription", format_args!("{name} is not a subscription's name"));
         let parsed = SubscriptionName::parse(name).ok_or_else(invalid)?;
         if config.pattern.is_some() && self.settings.registries == Registries::Off {
             return Ok(SubscriptionRefusal::NoRegistry.into());
         }
         let ended = self.subscription.get();
         let before = ended.map_or(Predecessor::default(), Subscription::as_predecessor);
-        let key = ended.map_or_else(|| format!("{}{}", random(), random()), |ended| ended.state.token_key.clone());
-        let mut subscription =
-            Subscription::new(parsed, config.clone(), base.to_owned(), key, before, now);
+        let key =
+            ended.map_or_else(|| format!("{}{}", random(), random()), |ended| ended.state.token_key.clone());
+        let mut subscription = Subscription::new(parsed, config.clone(), base.to_owned(), key, before, now);
         let spilled = subscription.spill(LINKS_IN_ROW_MAX);
-        let change = SubscriptionChange { subscription: &subscription, is_new: true, spilled: &spilled, dropped: &[] };
+        let change =
+            SubscriptionChange { subscription: &subscription, is_new: true, spilled: &spilled, dropped: &[] };
         self.commit(sql, &Change::Subscription(change))?;
         self.subscription = super::SubscriptionPart {
             stored: Stored::Some(Box::new(subscription)),
@@ -209,7 +215,13 @@ impl Object {
         Ok(SubscriptionAnswer::Done.into())
     }
 
-    fn claim(&mut self, sql: &dyn Sql, worker: &str, may_look: bool, now: Millis) -> Result<Responded, Failure> {
+    fn claim(
+        &mut self,
+        sql: &dyn Sql,
+        worker: &str,
+        may_look: bool,
+        now: Millis,
+    ) -> Result<Responded, Failure> {
         let claimed = self.change(sql, now, |subscription| subscription.claim(worker, now))?;
         match claimed {
             None => Ok(SubscriptionRefusal::NotFound.into()),
@@ -243,7 +255,11 @@ impl Object {
         now: Millis,
     ) -> Result<Responded, Failure> {
         if self.subscription.get().is_some_and(|found| found.is_webhook() != is_callback) {
-            let why = if is_callback { "only webhooks have callbacks: use ack" } else { "webhooks have callbacks: use callback" };
+            let why = if is_callback {
+                "only webhooks have callbacks: use ack"
+            } else {
+                "webhooks have callbacks: use callback"
+            };
             return Ok(SubscriptionRefusal::invalid(why).into());
         }
         for ack in &request.acks {
@@ -270,9 +286,16 @@ impl Object {
         }
     }
 
-    fn release_wake(&mut self, sql: &dyn Sql, request: &WakeRequest, now: Millis) -> Result<Responded, Failure> {
+    fn release_wake(
+        &mut self,
+        sql: &dyn Sql,
+        request: &WakeRequest,
+        now: Millis,
+    ) -> Result<Responded, Failure> {
         if self.subscription.get().is_some_and(Subscription::is_webhook) {
-            return Ok(SubscriptionRefusal::invalid("only a subscription of type pull-wake has release").into());
+            return Ok(
+                SubscriptionRefusal::invalid("only a subscription of type pull-wake has release").into()
+            );
         }
         match self.change(sql, now, |subscription| subscription.release(request, now))? {
             None => Ok(SubscriptionRefusal::NotFound.into()),

@@ -58,7 +58,8 @@ impl Object {
         if subscription.has_ended() {
             return !self.subscription.is_cleared;
         }
-        let lists = subscription.is_listing() && subscription.state.enlisted && self.subscription.page.is_none();
+        let lists =
+            subscription.is_listing() && subscription.state.enlisted && self.subscription.page.is_none();
         lists || subscription.state.spilled || subscription.links.values().any(Link::owes_watch)
     }
 
@@ -72,11 +73,12 @@ impl Object {
     pub(in crate::object) fn subscription_alarm_at(&self, now: Millis) -> Option<Millis> {
         let part = &self.subscription;
         let subscription = part.get()?;
-        let later = |rests_until: Option<Millis>| rests_until.filter(|until| *until > now).unwrap_or(now + RETRY);
-        let directory_at =
-            self.has_directory_work(subscription).then(|| later(part.directory_rests_until));
+        let later =
+            |rests_until: Option<Millis>| rests_until.filter(|until| *until > now).unwrap_or(now + RETRY);
+        let directory_at = self.has_directory_work(subscription).then(|| later(part.directory_rests_until));
         let watches_at = self.has_watches_work(subscription).then(|| later(part.watches_rest_until));
-        let due_at = subscription.due_at().map(|at| if at > now { at } else { later(part.delivery_rests_until) });
+        let due_at =
+            subscription.due_at().map(|at| if at > now { at } else { later(part.delivery_rests_until) });
         [directory_at, watches_at, due_at].into_iter().flatten().min()
     }
 
@@ -97,7 +99,8 @@ impl Object {
         let to = registry_of(self.settings.registries, &subscription.name);
         let watcher =
             Watcher { subscription: subscription.name.object(), incarnation: subscription.state.incarnation };
-        let pattern = subscription.config.whole_pattern(&subscription.name).filter(|_| !subscription.has_ended());
+        let pattern =
+            subscription.config.whole_pattern(&subscription.name).filter(|_| !subscription.has_ended());
         if pattern.is_some() != subscription.state.enlisted {
             let call = Call::Enlist(Enlist { watcher, pattern });
             return Some(Effect::Call(Calling { to, call, about: About::Enlist }));
@@ -119,7 +122,8 @@ impl Object {
         match outcome {
             Outcome::Answered(Answered::Enlisted(Enlisted::Done)) => {
                 self.change(sql, now, |subscription| {
-                    subscription.state.enlisted = subscription.config.pattern.is_some() && !subscription.has_ended();
+                    subscription.state.enlisted =
+                        subscription.config.pattern.is_some() && !subscription.has_ended();
                 })?;
             }
             Outcome::Answered(Answered::Enlisted(Enlisted::TooMany)) => {
@@ -135,14 +139,14 @@ impl Object {
         sql: &dyn Sql,
         through: u64,
         outcome: &Outcome,
-        now: Millis,
     ) -> Result<LogEvent, Failure> {
         match outcome {
             Outcome::Answered(Answered::Recorded | Answered::RecordedFor(_)) => {
-                // It is stored with the next change: recording twice is harmless, and a row is not free.
-                let _news = self.subscription.get_mut().map(|subscription| subscription.reported(through));
                 self.load(sql)?;
-                let _ = now;
+                // It is stored with the next change: recording twice is harmless, and a row is not free.
+                if let Some(subscription) = self.subscription.get_mut() {
+                    subscription.reported(through);
+                }
                 Ok(LogEvent::Reported)
             }
             other => Err(unanswered("report subscription", other)),
@@ -162,7 +166,11 @@ impl Object {
 
     // Watches.
 
-    pub(in crate::object) fn next_watches(&mut self, sql: &dyn Sql, now: Millis) -> Result<Option<Effect>, Failure> {
+    pub(in crate::object) fn next_watches(
+        &mut self,
+        sql: &dyn Sql,
+        now: Millis,
+    ) -> Result<Option<Effect>, Failure> {
         loop {
             let calls = self.next_calls(now);
             if !calls.is_empty() {
@@ -274,7 +282,10 @@ impl Object {
 
     /// Goes to the next page, once all streams of this one are linked.
     fn end_page(&mut self, sql: &dyn Sql, now: Millis) -> Result<(), Failure> {
-        let is_linked = self.subscription.get().is_some_and(|found| found.links.values().all(|link| link.acked.is_some()));
+        let is_linked = self
+            .subscription
+            .get()
+            .is_some_and(|found| found.links.values().all(|link| link.acked.is_some()));
         let Some(next) = self.subscription.page.clone().filter(|_| is_linked) else { return Ok(()) };
         self.subscription.page = None;
         self.change(sql, now, |subscription| {
@@ -302,9 +313,15 @@ impl Object {
         let answered = |subscription: &mut Subscription| {
             for ((path, call), result) in calls.iter().zip(results) {
                 match result {
-                    Ok(Answered::Watched(Watched::TooMany)) => refused = too_many(subscription, path).or(refused.take()),
+                    Ok(Answered::Watched(Watched::TooMany)) => {
+                        refused = too_many(subscription, path).or(refused.take())
+                    }
                     Ok(Answered::Watched(Watched::From { acked, tail })) => {
-                        if let Some(link) = subscription.links.get_mut(path).filter(|_| is_watch_of(subscription.state.incarnation, call)) {
+                        if let Some(link) = subscription
+                            .links
+                            .get_mut(path)
+                            .filter(|_| is_watch_of(subscription.state.incarnation, call))
+                        {
                             link.acked = link.acked.or(Some(*acked));
                             link.reaches(*tail);
                             link.settled = !link.is_pending() && !link.removed;
@@ -364,7 +381,8 @@ impl Object {
                     callback_url: &callback_url,
                     callback_token: &subscription.token(now),
                 };
-                let body = serde_json::to_string(&body).map_err(|error| Failure::new("deliver webhook", error))?;
+                let body =
+                    serde_json::to_string(&body).map_err(|error| Failure::new("deliver webhook", error))?;
                 Ok(Some(Effect::Post(Post {
                     url: url.clone(),
                     body,
@@ -381,10 +399,15 @@ impl Object {
                     generation,
                     ts: now,
                 };
-                let message = serde_json::to_string(&event).map_err(|error| Failure::new("write wake", error))?;
+                let message =
+                    serde_json::to_string(&event).map_err(|error| Failure::new("write wake", error))?;
                 let append = WakeAppend { producer: name.object(), generation, message };
                 let call = Call::Wake(append);
-                Ok(Some(Effect::Call(Calling { to: wake_stream.clone(), call, about: About::WakeEvent { generation } })))
+                Ok(Some(Effect::Call(Calling {
+                    to: wake_stream.clone(),
+                    call,
+                    about: About::WakeEvent { generation },
+                })))
             }
         }
     }
@@ -402,12 +425,18 @@ impl Object {
             Outcome::Failed(failure) => {
                 Delivered::Failed { message: failure.cause.clone(), retry_after: None, is_gone: false }
             }
-            Outcome::Done | Outcome::Answered(_) | Outcome::AllAnswered(_) => return Err(unanswered("deliver webhook", outcome)),
+            Outcome::Done | Outcome::Answered(_) | Outcome::AllAnswered(_) => {
+                return Err(unanswered("deliver webhook", outcome));
+            }
         };
         let give_up = self.settings.webhooks_give_up_after;
-        self.change(sql, now, |subscription| subscription.delivered(post.generation, &delivered, give_up, now))?;
+        self.change(sql, now, |subscription| {
+            subscription.delivered(post.generation, &delivered, give_up, now)
+        })?;
         Ok(match delivered {
-            Delivered::Failed { message, .. } => self.delivery_failed("deliver webhook", post.generation, &message),
+            Delivered::Failed { message, .. } => {
+                self.delivery_failed("deliver webhook", post.generation, &message)
+            }
             Delivered::Done | Delivered::Accepted => LogEvent::Woken { generation: post.generation },
         })
     }
@@ -443,7 +472,8 @@ impl Object {
             || "no other attempt".to_owned(),
             |at| format!("next attempt {}", crate::protocol::lifetime::rfc3339(at)),
         );
-        let cause = format_args!("generation {generation}, failure {failures} in a row, {next}: {message:.300}");
+        let cause =
+            format_args!("generation {generation}, failure {failures} in a row, {next}: {message:.300}");
         LogEvent::Failed(Failure::new(operation, cause))
     }
 
@@ -504,7 +534,15 @@ fn unanswered(operation: &'static str, outcome: &Outcome) -> Failure {
 fn encoded(id: &str) -> String {
     use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
     // What `encodeURIComponent` leaves as it is.
-    const SEGMENT: &AsciiSet =
-        &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'!').remove(b'~').remove(b'*').remove(b'\'').remove(b'(').remove(b')');
+    const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+        .remove(b'-')
+        .remove(b'_')
+        .remove(b'.')
+        .remove(b'!')
+        .remove(b'~')
+        .remove(b'*')
+        .remove(b'\'')
+        .remove(b'(')
+        .remove(b')');
     utf8_percent_encode(id, SEGMENT).to_string()
 }

@@ -96,7 +96,8 @@ impl Patch {
         let body = object(body)?;
         let known = ["webhook", "lease_ttl_ms", "description"];
         if let Some(other) = body.keys().find(|key| !known.contains(&key.as_str())) {
-            let why = format!("{other:.80} cannot be changed: only webhook.url, lease_ttl_ms and description can");
+            let why =
+                format!("{other:.80} cannot be changed: only webhook.url, lease_ttl_ms and description can");
             return Err(SubscriptionRefusal::invalid(why));
         }
         let url = if body.contains_key("webhook") { Some(webhook_url(&body, rules)?) } else { None };
@@ -171,7 +172,6 @@ fn channel(
         _ => Err(SubscriptionRefusal::invalid("type must be webhook or pull-wake")),
     }
 }
-
 
 fn webhook_url(body: &Map<String, Value>, rules: &UrlRules) -> Result<String, SubscriptionRefusal> {
     let url = match body.get("webhook") {

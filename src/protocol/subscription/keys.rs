@@ -39,8 +39,6 @@ impl std::fmt::Debug for SigningKey {
 
 /// The JWK Set of these keys.
 pub fn key_set(keys: &[PublicKey]) -> Value {
-    let jwk = |PublicKey { kid, x }: &PublicKey| {
-        json!({ "kty": "OKP", "crv": "Ed25519", "kid": kid, "use": "sig", "alg": "EdDSA", "x": x })
-    };
+    let jwk = |PublicKey { kid, x }: &PublicKey| json!({ "kty": "OKP", "crv": "Ed25519", "kid": kid, "use": "sig", "alg": "EdDSA", "x": x });
     json!({ "keys": keys.iter().map(jwk).collect::<Vec<_>>() })
 }

@@ -6,9 +6,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum SubscriptionRefusal {
     /// The body or the path is malformed.
-    InvalidRequest { why: String },
+    InvalidRequest {
+        why: String,
+    },
     /// The webhook's URL is not allowed (PROTOCOL.md 6.2).
-    WebhookUrlRejected { why: String },
+    WebhookUrlRejected {
+        why: String,
+    },
     /// No wake token, or none of this subscription.
     TokenInvalid,
     /// The wake token has expired.
@@ -19,13 +23,20 @@ pub enum SubscriptionRefusal {
     /// The wake is over, or never was (PROTOCOL.md 7.3).
     Fenced,
     /// Another claim holds the lease (PROTOCOL.md 7.2).
-    AlreadyClaimed { current_holder: String, generation: u64 },
+    AlreadyClaimed {
+        current_holder: String,
+        generation: u64,
+    },
     /// A claim while no linked stream has pending messages.
     NoPendingWork,
     /// An ack that is behind the cursor, beyond the tail, or of a stream that is not linked.
-    InvalidOffset { why: String },
+    InvalidOffset {
+        why: String,
+    },
     /// A stream has as many subscriptions as it can have.
-    TooManyWatchers { path: String },
+    TooManyWatchers {
+        path: String,
+    },
     /// The registry has as many patterns as it can have.
     TooManyPatterns,
     /// The subscription has as many explicit streams as it can have.
@@ -62,23 +73,31 @@ impl SubscriptionRefusal {
     pub fn message(&self) -> String {
         match self {
             SubscriptionRefusal::InvalidRequest { why } => format!("The request is invalid: {why}."),
-            SubscriptionRefusal::WebhookUrlRejected { why } => format!("The webhook's URL is not allowed: {why}."),
+            SubscriptionRefusal::WebhookUrlRejected { why } => {
+                format!("The webhook's URL is not allowed: {why}.")
+            }
             SubscriptionRefusal::TokenInvalid => {
                 "Authorization must have the token of this wake: Bearer <token>.".to_owned()
             }
             SubscriptionRefusal::TokenExpired => "The token has expired: wait for the next wake.".to_owned(),
             SubscriptionRefusal::NotFound => "There is no such subscription.".to_owned(),
-            SubscriptionRefusal::AlreadyExists => "The subscription exists with another configuration: change it with \
+            SubscriptionRefusal::AlreadyExists => {
+                "The subscription exists with another configuration: change it with \
                  PATCH, or delete it first."
-                .to_owned(),
+                    .to_owned()
+            }
             SubscriptionRefusal::Fenced => {
                 "This wake is over: its wake_id, generation or token is not the current one.".to_owned()
             }
             SubscriptionRefusal::AlreadyClaimed { .. } => {
                 "Another worker holds the lease: wait for the next wake event.".to_owned()
             }
-            SubscriptionRefusal::NoPendingWork => "No linked stream has messages after its cursor.".to_owned(),
-            SubscriptionRefusal::InvalidOffset { why } => format!("An ack is invalid, and none was applied: {why}."),
+            SubscriptionRefusal::NoPendingWork => {
+                "No linked stream has messages after its cursor.".to_owned()
+            }
+            SubscriptionRefusal::InvalidOffset { why } => {
+                format!("An ack is invalid, and none was applied: {why}.")
+            }
             SubscriptionRefusal::TooManyWatchers { path } => {
                 format!("The stream {path} has 64 subscriptions, which is the most it can have.")
             }
@@ -88,9 +107,11 @@ impl SubscriptionRefusal {
             SubscriptionRefusal::TooManyStreams => {
                 "A subscription has 10,000 explicit streams at most: use a pattern.".to_owned()
             }
-            SubscriptionRefusal::NoRegistry => "The server has no registry (REGISTRY_STREAM is off), so it cannot \
+            SubscriptionRefusal::NoRegistry => {
+                "The server has no registry (REGISTRY_STREAM is off), so it cannot \
                  find streams by a pattern: name them in streams."
-                .to_owned(),
+                    .to_owned()
+            }
         }
     }
 }

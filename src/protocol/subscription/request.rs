@@ -25,7 +25,9 @@ pub enum SubscriptionRequest {
     /// Whole paths.
     AddStreams(Vec<String>),
     RemoveStream(String),
-    Claim { worker: String },
+    Claim {
+        worker: String,
+    },
     /// A webhook's callback.
     Callback(WakeRequest),
     /// A pull-wake worker's ack.
@@ -64,7 +66,8 @@ impl WakeRequest {
         body: &[u8],
     ) -> Result<WakeRequest, SubscriptionRefusal> {
         let body = object(body)?;
-        let wake_id = text(&body, "wake_id")?.ok_or_else(|| SubscriptionRefusal::invalid("wake_id is missing"))?;
+        let wake_id =
+            text(&body, "wake_id")?.ok_or_else(|| SubscriptionRefusal::invalid("wake_id is missing"))?;
         let generation = body.get("generation").and_then(Value::as_u64);
         let generation =
             generation.ok_or_else(|| SubscriptionRefusal::invalid("generation must be a whole number"))?;
@@ -100,8 +103,10 @@ fn acks(name: &SubscriptionName, body: &Map<String, Value>) -> Result<Vec<Ack>, 
 impl SubscriptionRequest {
     /// Parses the body of `POST .../claim`.
     pub fn claim(body: &[u8]) -> Result<SubscriptionRequest, SubscriptionRefusal> {
-        let worker = text(&object(body)?, "worker")?.filter(|worker| (1..=WORKER_MAX_BYTES).contains(&worker.len()));
-        let worker = worker.ok_or_else(|| SubscriptionRefusal::invalid("worker must be a name of 1 to 256 bytes"))?;
+        let worker =
+            text(&object(body)?, "worker")?.filter(|worker| (1..=WORKER_MAX_BYTES).contains(&worker.len()));
+        let worker =
+            worker.ok_or_else(|| SubscriptionRefusal::invalid("worker must be a name of 1 to 256 bytes"))?;
         Ok(SubscriptionRequest::Claim { worker })
     }
 
@@ -111,7 +116,8 @@ impl SubscriptionRequest {
         body: &[u8],
     ) -> Result<SubscriptionRequest, SubscriptionRefusal> {
         let streams = streams(name, &object(body)?)?;
-        let streams = streams.ok_or_else(|| SubscriptionRefusal::invalid("streams must be an array of stream paths"))?;
+        let streams = streams
+            .ok_or_else(|| SubscriptionRefusal::invalid("streams must be an array of stream paths"))?;
         Ok(SubscriptionRequest::AddStreams(streams))
     }
 }

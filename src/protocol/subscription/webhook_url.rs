@@ -28,9 +28,12 @@ impl UrlRules {
         if url.len() > URL_MAX_BYTES {
             return Err("it is longer than 2,048 bytes");
         }
-        let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#' | b'<' | b'>' | b'"');
+        let is_plain =
+            |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#' | b'<' | b'>' | b'"');
         if !url.bytes().all(is_plain) {
-            return Err("it may have visible ASCII characters only, and no backslash, quote, angle bracket or fragment");
+            return Err(
+                "it may have visible ASCII characters only, and no backslash, quote, angle bracket or fragment",
+            );
         }
         let (scheme, rest) = url.split_once("://").ok_or("it must begin with https://")?;
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
@@ -95,9 +98,7 @@ fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
 
 /// `localhost`, or `127.0.0.x` written as four decimal numbers.
 fn is_loopback(host: &str) -> bool {
-    let is_last = |last: &str| {
-        last.parse::<u8>().is_ok_and(|number| number.to_string() == last)
-    };
+    let is_last = |last: &str| last.parse::<u8>().is_ok_and(|number| number.to_string() == last);
     host == "localhost" || host.strip_prefix("127.0.0.").is_some_and(is_last)
 }
 
@@ -111,7 +112,9 @@ fn check_name(host: &str) -> Result<(), &'static str> {
             && !label.ends_with('-')
     };
     if host.len() > 253 || !labels.iter().all(is_label) {
-        return Err("its host must be a name of lower-case letters, digits and hyphens (xn-- for others), without a dot at its end");
+        return Err(
+            "its host must be a name of lower-case letters, digits and hyphens (xn-- for others), without a dot at its end",
+        );
     }
     let last = *labels.last().unwrap_or(&"");
     // A host that ends in a number is an IPv4 address in some spelling.
@@ -121,7 +124,8 @@ fn check_name(host: &str) -> Result<(), &'static str> {
     if labels.len() < 2 {
         return Err("its host must have a dot: a name without one is resolved in a local network");
     }
-    let is_local = |name: &&str| host == *name || host.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
+    let is_local =
+        |name: &&str| host == *name || host.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
     if LOCAL_NAMES.iter().any(|name| is_local(&name)) {
         return Err("its host is a name of a local network");
     }

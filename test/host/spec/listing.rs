@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 const URL: &str = "https://streams.test/v1/streams";
 
 fn ask(prefix: &str, after: &str, limit: u64) -> ListQuery {
-    ListQuery { prefix: prefix.to_owned(), after: after.to_owned(), limit }
+    ListQuery { prefix: prefix.to_owned(), after: after.to_owned(), limit, subscriptions: false }
 }
 
 // What is asked.

@@ -154,6 +154,7 @@ fn failures_name_the_object() {
         hides_public: false,
         has_index: false,
         registries: Registries::Off,
+        webhooks_give_up_after: 259_200_000,
         producers: ProducerLimits::SERVED,
         retention: RetentionDefaults::default(),
     });

@@ -52,7 +52,13 @@ impl HostBucket {
                     self.objects.remove(key);
                 }
             }
-            Effect::SetAlarm(_) | Effect::NextTurn | Effect::Index(_) | Effect::Call(_) | Effect::Log(_) => {
+            Effect::SetAlarm(_)
+            | Effect::NextTurn
+            | Effect::Index(_)
+            | Effect::Call(_)
+            | Effect::Calls(_)
+            | Effect::Post(_)
+            | Effect::Log(_) => {
                 panic!("{effect:?} is not a bucket effect")
             }
         }

@@ -135,6 +135,7 @@ impl Family {
             hides_public: false,
             has_index: false,
             registries: Registries::Off,
+            webhooks_give_up_after: 259_200_000,
             producers: ProducerLimits::SERVED,
             retention,
         };
@@ -440,13 +441,13 @@ impl Family {
         let call = Call::parse(&call.to_json());
         let said =
             self.touch(to, |object, ports, now, path| object.answer(ports, path, &call, &String::new, now));
-        let Said { mut answered, bytes } = said?;
+        let Said { mut answered, bytes, .. } = said?;
         if let Answered::InheritedEvents(InheritedEvents { next, .. }) = &answered
             && self.has_older_owners
         {
             answered = Answered::Inherited(*next);
         }
-        Ok(Said { answered: Answered::parse(&answered.to_json()), bytes })
+        Ok(Said { bytes, ..Answered::parse(&answered.to_json()).into() })
     }
 
     // Tasks, as `src/cloudflare` performs them.
@@ -528,7 +529,10 @@ impl Family {
                 let ended = said.map_or_else(Ended::Failed, |said| Ended::Answered(said.answered));
                 return Some(Doing::Effect { effect, ended: Some(ended) });
             }
-            (Effect::SetAlarm(_) | Effect::Log(_) | Effect::Index(_), None) => {
+            (
+                Effect::SetAlarm(_) | Effect::Log(_) | Effect::Index(_) | Effect::Calls(_) | Effect::Post(_),
+                None,
+            ) => {
                 panic!("{effect:?} is not a task")
             }
         };

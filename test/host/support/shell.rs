@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use durable_streams::object::driver::Rung;
-use durable_streams::object::effect::{About, Calling, Effect, LogEvent, Outcome};
+use durable_streams::object::effect::{About, Calling, Calls, Effect, LogEvent, Outcome};
 use durable_streams::object::pending::RETRY;
 use durable_streams::object::reports::REST_MAX;
 use durable_streams::object::{Object, Ports};
@@ -51,7 +51,9 @@ impl Shell {
                 | Effect::Put(_)
                 | Effect::Delete(_)
                 | Effect::Index(_)
-                | Effect::Call(_) => {
+                | Effect::Call(_)
+                | Effect::Calls(_)
+                | Effect::Post(_) => {
                     self.check_begun(&effect, now);
                     begun.push(effect);
                 }
@@ -161,8 +163,15 @@ fn lane(effect: &Effect) -> &'static str {
         Effect::NextTurn => "turns",
         Effect::Put(_) | Effect::Delete(_) => "bucket",
         Effect::Index(_) => "index",
-        Effect::Call(Calling { about: About::Report(_), .. }) => "registry",
-        Effect::Call(Calling { about: About::Release(_), .. }) => "links",
+        Effect::Call(Calling { about, .. }) | Effect::Calls(Calls { about, .. }) => match about {
+            About::Report(_) => "registry",
+            About::Release(_) => "links",
+            About::Enlist | About::Events { .. } => "directory",
+            About::Page | About::Watches => "watches",
+            About::WakeEvent { .. } => "delivery",
+            About::Watchers => "watchers",
+        },
+        Effect::Post(_) => "delivery",
     }
 }
 
@@ -176,6 +185,8 @@ fn what(effect: &Effect) -> String {
         | Effect::Put(_)
         | Effect::Delete(_)
         | Effect::Index(_)
-        | Effect::Call(_) => lane(effect).to_owned(),
+        | Effect::Call(_)
+        | Effect::Calls(_)
+        | Effect::Post(_) => lane(effect).to_owned(),
     }
 }

@@ -112,6 +112,7 @@ impl World {
             hides_public: false,
             has_index: false,
             registries: Registries::Off,
+            webhooks_give_up_after: 259_200_000,
             producers: ProducerLimits::SERVED,
             retention: RetentionDefaults::default(),
         };
@@ -246,6 +247,7 @@ impl World {
             Effect::Index(delivery) => self.mirror.take(delivery),
             Effect::Call(calling) => self.registry.take(calling, self.now),
             Effect::NextTurn => Ended::Done,
+            other @ (Effect::Calls(_) | Effect::Post(_)) => panic!("nobody watches the stream: {other:?}"),
             other @ (Effect::SetAlarm(_) | Effect::Log(_)) => panic!("the shell performs {other:?} itself"),
         }
     }
@@ -257,7 +259,7 @@ impl World {
             Effect::Put(_) | Effect::Delete(_) => self.rotates,
             Effect::Index(_) => self.tells_mirror,
             Effect::Call(_) => self.reports,
-            Effect::SetAlarm(_) | Effect::Log(_) => true,
+            Effect::SetAlarm(_) | Effect::Log(_) | Effect::Calls(_) | Effect::Post(_) => true,
         }) {
             let ended = self.carry_out(index);
             self.end(index, ended);
