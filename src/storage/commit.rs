@@ -138,8 +138,6 @@ pub enum Change<'a> {
         dropped: &'a [String],
     },
     Subscription(SubscriptionChange<'a>),
-    /// Drops the links of a subscription that has ended.
-    DropSubscriptionLinks,
 }
 
 /// An append, a close, or both in one.
@@ -205,7 +203,6 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
         Change::AddKey { key, dropped } => webhook_keys::add(sql, key, dropped),
         Change::Enlist { watcher, pattern } => patterns::put(sql, watcher, *pattern),
         Change::Subscription(change) => subscription::put(sql, change),
-        Change::DropSubscriptionLinks => subscription::drop_links(sql),
         Change::Rekey { reader_key } => stream_row::rekey(sql, reader_key),
         Change::Touch { lease_until } => stream_row::lease(sql, *lease_until),
         Change::End { stream, ended, uploading, released, now } => {

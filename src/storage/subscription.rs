@@ -29,7 +29,8 @@ const COUNT_LINKS: &str = "SELECT COUNT(*) FROM subscription_links";
 #[derive(Debug)]
 pub struct SubscriptionChange<'a> {
     pub subscription: &'a Subscription,
-    /// Whether the name had another subscription before, or none: its links are dropped.
+    /// Whether all links that have rows of their own are dropped, which bills nothing: those of a subscription before, or of one
+    /// that has ended.
     pub is_new: bool,
     /// Links that get rows of their own; they are not in `subscription`.
     pub spilled: &'a [(String, Link)],
@@ -63,11 +64,6 @@ pub(super) fn put(sql: &dyn Sql, change: &SubscriptionChange<'_>) -> Result<(), 
         Param::Text(&json(&subscription.links)),
     ];
     sql.run(PUT, &params)
-}
-
-/// Drops all links that have rows of their own; that bills nothing.
-pub(super) fn drop_links(sql: &dyn Sql) -> Result<(), Failure> {
-    sql.run(schema::DROP_SUBSCRIPTION_LINKS, &[])
 }
 
 /// Reads it, if there is one.

@@ -182,10 +182,15 @@ impl Subscription {
         !matches!(self.state.phase, Phase::Linking { .. })
     }
 
+    /// Whether nothing is left to be linked.
+    pub fn may_finish_linking(&self) -> bool {
+        let is_listed = matches!(self.state.phase, Phase::Linking { is_listed: true, .. });
+        is_listed && !self.state.spilled && self.links.values().all(|link| link.acked.is_some())
+    }
+
     /// Ends linking, if nothing is left to be linked.
     pub fn finish_linking(&mut self) -> bool {
-        let is_listed = matches!(self.state.phase, Phase::Linking { is_listed: true, .. });
-        let is_done = is_listed && self.links.values().all(|link| link.acked.is_some());
+        let is_done = self.may_finish_linking();
         if is_done {
             self.state.phase = Phase::Active;
         }

@@ -131,14 +131,14 @@ impl Subscription {
         match outcome {
             Delivered::Done => {
                 let streams = std::mem::take(&mut wake.streams);
-                self.recover();
+                self.recover(now);
                 self.end_wake();
                 self.state.idle_wakes = 0;
                 self.ack_all(&streams);
             }
             Delivered::Accepted => {
                 wake.step = WakeStep::Delivered;
-                self.recover();
+                self.recover(now);
             }
             Delivered::Failed { message, retry_after, is_gone } => {
                 self.failed(message, *retry_after, now);
@@ -171,7 +171,7 @@ impl Subscription {
                 let wait = retry::unclaimed(self.config.lease_ttl_ms, self.state.unclaimed_events);
                 wake.step = WakeStep::Delivered;
                 wake.unclaimed_until = Some(now + wait);
-                self.recover();
+                self.recover(now);
             }
             Err(message) => {
                 self.failed(message, None, now);
@@ -196,9 +196,9 @@ impl Subscription {
     }
 
     /// A delivery has succeeded.
-    fn recover(&mut self) {
+    fn recover(&mut self, now: Millis) {
         if self.state.failing_since.take().is_some() {
-            self.report(Transition::Recovered, self.state.created_at);
+            self.report(Transition::Recovered, now);
         }
         self.state.failures = 0;
         self.state.not_before = None;

@@ -1,6 +1,8 @@
 //! What a subscription's object does in its own time, in three lanes: the directory (its pattern and its events, at the
 //! registry), watches (cursors and tails, with its streams), and delivery (one wake at a time).
 
+use std::collections::BTreeMap;
+
 use super::requests::registry_of;
 use super::{Stored, recall};
 use crate::object::effect::{About, CallResult, Calling, Calls, Effect, LogEvent, Outcome, Post};
@@ -19,7 +21,7 @@ use crate::protocol::subscription::watch::{
     Enlist, Enlisted, Unwatch, WakeAppend, WakeAppended, Watch, WatchFrom, Watched, Watcher,
 };
 use crate::storage::commit::Change;
-use crate::storage::subscription::next_links;
+use crate::storage::subscription::{SubscriptionChange, count_links, next_links};
 use crate::storage::{Failure, Sql};
 use crate::subscription::link::Link;
 use crate::subscription::wake::Delivered;
@@ -185,15 +187,35 @@ impl Object {
             }
             let Some(subscription) = self.subscription.get() else { return Ok(None) };
             if subscription.has_ended() {
-                self.commit(sql, &Change::DropSubscriptionLinks)?;
-                if let Stored::Some(subscription) = &mut self.subscription.stored {
-                    subscription.links.clear();
-                }
-                self.subscription.is_cleared = true;
+                self.clear_links(sql)?;
                 return Ok(None);
+            }
+            if subscription.may_finish_linking() {
+                self.change(sql, now, |_| ())?;
             }
             return Ok(self.next_page());
         }
+    }
+
+    /// All streams of a subscription that has ended were called: its links are dropped.
+    fn clear_links(&mut self, sql: &dyn Sql) -> Result<(), Failure> {
+        let has_links = self.subscription.get().is_some_and(|found| !found.links.is_empty());
+        if has_links || count_links(sql)? > 0 {
+            let cleared =
+                self.subscription.get().map(|found| Subscription { links: BTreeMap::new(), ..found.clone() });
+            if let Some(subscription) = cleared {
+                let change = SubscriptionChange {
+                    subscription: &subscription,
+                    is_new: true,
+                    spilled: &[],
+                    dropped: &[],
+                };
+                self.commit(sql, &Change::Subscription(change))?;
+                self.subscription.stored = Stored::Some(Box::new(subscription));
+            }
+        }
+        self.subscription.is_cleared = true;
+        Ok(())
     }
 
     /// The next calls of this run.

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 
 use super::SubscriptionName;
 use super::glob::Pattern;
@@ -32,7 +31,7 @@ pub enum Channel {
     PullWake { wake_stream: String },
 }
 
-/// A normalised configuration: two requests mean the same if these are equal.
+/// A normalised configuration. PUT compares it as a whole, which is what the protocol's hash stands for (PROTOCOL.md 6.2).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Config {
     pub channel: Channel,
@@ -76,12 +75,6 @@ impl Config {
             lease_ttl_ms: lease_ttl(&body)?.unwrap_or(LEASE_TTL_DEFAULT),
             description: description(&body)?,
         })
-    }
-
-    /// The hash of the configuration, in hexadecimal (PROTOCOL.md 6.2).
-    pub fn hash(&self) -> String {
-        let text = serde_json::to_string(self).expect("it has neither maps nor floats");
-        Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The pattern over whole paths.
