@@ -5,9 +5,10 @@
 //! ```text
 //! cloudflare/  the platform: requests in, effects out                  -> everything
 //! edge/        admits, routes and caches every request; pure           -> protocol
-//! object/      serves one stream                                       -> storage, stream, protocol
-//! storage/     what an object stores; the port to its SQLite           -> stream, protocol
+//! object/      serves one stream, or one subscription                  -> storage, stream, subscription, protocol
+//! storage/     what an object stores; the port to its SQLite           -> stream, subscription, protocol
 //! stream/      the rules of one stream; pure                           -> protocol
+//! subscription/ the rules of one subscription; pure                    -> protocol
 //! telemetry/   counters, as values; pure                               -> protocol
 //! protocol/    the wire format, and the calls between objects; pure    -> nothing
 //! ```

@@ -8,7 +8,7 @@ use crate::protocol::call::{Answered, Call};
 use crate::protocol::fork::Release;
 use crate::storage::Failure;
 use crate::storage::forks::Link;
-use crate::subscription::wake::Delivered;
+use crate::subscription::delivery::Delivered;
 
 /// Work outside the object.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -126,7 +126,7 @@ pub enum LogEvent {
     Indexed,
     Reported,
     Released,
-    /// Subscriptions were notified.
+    /// Subscriptions that watch the stream were notified.
     Notified,
     /// A wake was delivered to its webhook or its wake stream.
     Woken {

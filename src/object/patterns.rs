@@ -1,12 +1,9 @@
-//! The patterns of subscriptions, at their registry: which subscriptions watch a stream that is new.
+//! The patterns of subscriptions, at their registry.
 
-use super::state::Object;
-use crate::protocol::path::StreamPath;
-use crate::protocol::registry::{Operation, Record};
 use crate::protocol::subscription::glob::Pattern;
-use crate::protocol::subscription::watch::{Enlist, Enlisted, PATTERNS_MAX, Watcher};
-use crate::storage::commit::Change;
-use crate::storage::{Failure, Sql, patterns};
+use crate::protocol::subscription::watch::Watcher;
+use crate::storage::patterns::load;
+use crate::storage::{Failure, Sql};
 
 /// The registry's patterns, once they are read.
 #[derive(Debug, Default)]
@@ -15,52 +12,11 @@ pub(super) struct Patterns {
 }
 
 impl Patterns {
-    fn load(&mut self, sql: &dyn Sql) -> Result<&mut Vec<(Watcher, Pattern)>, Failure> {
+    pub(super) fn load(&mut self, sql: &dyn Sql) -> Result<&mut Vec<(Watcher, Pattern)>, Failure> {
         if self.known.is_none() {
             let parsed = |(watcher, text): (Watcher, String)| Some((watcher, Pattern::parse(&text).ok()?));
-            self.known = Some(patterns::load(sql)?.into_iter().filter_map(parsed).collect());
+            self.known = Some(load(sql)?.into_iter().filter_map(parsed).collect());
         }
         Ok(self.known.get_or_insert_default())
-    }
-}
-
-impl Object {
-    /// Stores the pattern of a subscription, or deletes it. What comes late, from an incarnation that is over, changes nothing.
-    pub(super) fn enlist(&mut self, sql: &dyn Sql, enlist: &Enlist) -> Result<Enlisted, Failure> {
-        let Enlist { watcher, pattern } = enlist;
-        let known = self.patterns.load(sql)?;
-        let found = known.iter().position(|(known, _)| known.subscription == watcher.subscription);
-        let is_late = found.is_some_and(|at| known[at].0.incarnation > watcher.incarnation);
-        let parsed = match pattern {
-            Some(text) => Some(Pattern::parse(text).map_err(|why| Failure::new("enlist subscription", why))?),
-            None => None,
-        };
-        let is_known = match (&parsed, found) {
-            (None, None) => true,
-            (Some(parsed), Some(at)) => known[at] == (watcher.clone(), parsed.clone()),
-            (Some(_), None) | (None, Some(_)) => false,
-        };
-        if is_late || is_known {
-            return Ok(Enlisted::Done);
-        }
-        if parsed.is_some() && found.is_none() && known.len() as u64 >= PATTERNS_MAX {
-            return Ok(Enlisted::TooMany);
-        }
-        self.commit(sql, &Change::Enlist { watcher, pattern: pattern.as_deref() })?;
-        let known = self.patterns.load(sql)?;
-        known.retain(|(known, _)| known.subscription != watcher.subscription);
-        known.extend(parsed.map(|parsed| (watcher.clone(), parsed)));
-        Ok(Enlisted::Done)
-    }
-
-    /// The subscriptions whose patterns match the stream that a report is of, if it is there.
-    pub(super) fn watchers_of(&mut self, sql: &dyn Sql, record: &Record) -> Result<Vec<Watcher>, Failure> {
-        let is_there = record.events.last().is_some_and(|event| event.seq == Operation::Insert.seq());
-        let path = StreamPath::of_text(record.path.clone());
-        if !is_there || path.is_ok_and(|path| path.is_protocols()) {
-            return Ok(Vec::new());
-        }
-        let matching = self.patterns.load(sql)?.iter().filter(|(_, pattern)| pattern.matches(&record.path));
-        Ok(matching.map(|(watcher, _)| watcher.clone()).collect())
     }
 }

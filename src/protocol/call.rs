@@ -14,7 +14,7 @@ use super::subscription::answer::SubscriptionAnswer;
 use super::subscription::keys::{PublicKey, SigningKey};
 use super::subscription::request::SubscriptionRequest;
 use super::subscription::watch::{
-    Enlist, Enlisted, Noted, Notify, Unwatch, WakeAppend, WakeAppended, Watch, Watched, Watcher,
+    Enlist, Enlisted, Noted, Notify, Unwatch, WakeAppend, WakeAppended, Watch, WatchAnswer, Watcher,
 };
 
 /// A request to another object; each variant names the role of the receiver.
@@ -81,7 +81,7 @@ pub enum Answered {
     Orphans(Vec<String>),
     Subscription(SubscriptionAnswer),
     Noted(Noted),
-    Watched(Watched),
+    Watched(WatchAnswer),
     Unwatched,
     Woken(WakeAppended),
     Enlisted(Enlisted),

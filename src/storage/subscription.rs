@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::{Columns, Failure, Param, Sql, only_row, schema};
 use crate::protocol::subscription::SubscriptionName;
 use crate::subscription::Subscription;
-use crate::subscription::link::Link;
+use crate::subscription::link::StreamLink;
 
 /// The version of the subscription's row. A build reads all versions up to its own.
 const VERSION: u64 = 1;
@@ -33,12 +33,11 @@ pub struct SubscriptionChange<'a> {
     /// that has ended.
     pub is_new: bool,
     /// Links that get rows of their own; they are not in `subscription`.
-    pub spilled: &'a [(String, Link)],
+    pub spilled: &'a [(String, StreamLink)],
     /// Links whose rows are deleted.
     pub dropped: &'a [String],
 }
 
-/// Stores it.
 pub(super) fn put(sql: &dyn Sql, change: &SubscriptionChange<'_>) -> Result<(), Failure> {
     let SubscriptionChange { subscription, is_new, spilled, dropped } = change;
     if *is_new {
@@ -80,12 +79,12 @@ pub fn load(sql: &dyn Sql) -> Result<Option<Subscription>, Failure> {
         Failure::new("load subscription", format_args!("{name} is not a subscription's name"))
     })?;
     let (config, state) = (parse(&columns.text()?)?, parse(&columns.text()?)?);
-    let links: BTreeMap<String, Link> = parse(&columns.text()?)?;
+    let links: BTreeMap<String, StreamLink> = parse(&columns.text()?)?;
     Ok(Some(Subscription { name, config: Rc::new(config), state, links }))
 }
 
 /// A link that has a row of its own.
-pub fn find_link(sql: &dyn Sql, path: &str) -> Result<Option<Link>, Failure> {
+pub fn find_link(sql: &dyn Sql, path: &str) -> Result<Option<StreamLink>, Failure> {
     if !has_links(sql)? {
         return Ok(None);
     }
@@ -93,7 +92,7 @@ pub fn find_link(sql: &dyn Sql, path: &str) -> Result<Option<Link>, Failure> {
 }
 
 /// The next links after a path that have rows of their own, in order.
-pub fn next_links(sql: &dyn Sql, after: &str, limit: usize) -> Result<Vec<(String, Link)>, Failure> {
+pub fn next_links(sql: &dyn Sql, after: &str, limit: usize) -> Result<Vec<(String, StreamLink)>, Failure> {
     if !has_links(sql)? {
         return Ok(Vec::new());
     }
@@ -101,7 +100,7 @@ pub fn next_links(sql: &dyn Sql, after: &str, limit: usize) -> Result<Vec<(Strin
 }
 
 /// The same of links that have something to do.
-pub fn owing_links(sql: &dyn Sql, after: &str, limit: usize) -> Result<Vec<(String, Link)>, Failure> {
+pub fn owing_links(sql: &dyn Sql, after: &str, limit: usize) -> Result<Vec<(String, StreamLink)>, Failure> {
     if !has_links(sql)? {
         return Ok(Vec::new());
     }
@@ -121,7 +120,7 @@ fn has_links(sql: &dyn Sql) -> Result<bool, Failure> {
     schema::has_table(sql, schema::SUBSCRIPTION_LINKS)
 }
 
-fn links(sql: &dyn Sql, query: &str, params: &[Param<'_>]) -> Result<Vec<(String, Link)>, Failure> {
+fn links(sql: &dyn Sql, query: &str, params: &[Param<'_>]) -> Result<Vec<(String, StreamLink)>, Failure> {
     let mut found = Vec::new();
     sql.query(query, params, &mut |row| {
         let mut columns = Columns::new("subscription_links", row);

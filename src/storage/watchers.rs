@@ -11,7 +11,6 @@ const ALL: &str = "SELECT subscription, incarnation, glob, start_segment, start_
     ORDER BY subscription";
 const DROP: &str = "DELETE FROM watchers WHERE subscription = ?";
 
-/// A stored watcher.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoredWatcher {
     pub watcher: Watcher,
@@ -49,7 +48,7 @@ pub(super) fn drop(sql: &dyn Sql, subscriptions: &[String], is_last: bool) -> Re
     subscriptions.iter().try_for_each(|subscription| sql.run(DROP, &[Param::Text(subscription)]))
 }
 
-/// All watchers.
+/// All watchers of the stream.
 pub fn load(sql: &dyn Sql) -> Result<Vec<StoredWatcher>, Failure> {
     let mut watchers = Vec::new();
     sql.query(ALL, &[], &mut |row| {

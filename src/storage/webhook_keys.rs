@@ -11,7 +11,6 @@ const PUT: &str = "INSERT INTO webhook_keys (kid, created_at, x, d) VALUES (?, ?
 const DROP: &str = "DELETE FROM webhook_keys WHERE kid = ?";
 const ALL: &str = "SELECT kid, created_at, x, d FROM webhook_keys ORDER BY created_at, kid";
 
-/// A stored key.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoredKey {
     pub key: SigningKey,
@@ -34,7 +33,7 @@ pub(super) fn add(
     sql.run(PUT, &params)
 }
 
-/// All keys.
+/// All keys, the oldest first.
 pub fn load(sql: &dyn Sql) -> Result<StoredKeys, Failure> {
     let mut keys = Vec::new();
     if !schema::has_table(sql, schema::WEBHOOK_KEYS)? {

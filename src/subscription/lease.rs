@@ -43,7 +43,7 @@ impl From<SubscriptionRefusal> for NotAcked {
 
 impl Subscription {
     /// A worker claims the subscription. Without a wake in flight, the claim begins one.
-    pub fn claim(&mut self, worker: &str, now: Millis) -> Result<Claiming, SubscriptionRefusal> {
+    pub fn claim(&mut self, by: &str, now: Millis) -> Result<Claiming, SubscriptionRefusal> {
         if self.is_webhook() {
             return Err(SubscriptionRefusal::invalid("only a subscription of type pull-wake can be claimed"));
         }
@@ -68,7 +68,7 @@ impl Subscription {
         if let Some(wake) = &mut self.state.wake {
             wake.step = WakeStep::Delivered;
             wake.streams = streams;
-            wake.holder = Some(worker.to_owned());
+            wake.holder = Some(by.to_owned());
             wake.lease_until = Some(lease_until);
             wake.unclaimed_until = None;
         }

@@ -6,7 +6,7 @@ use crate::protocol::subscription::watch::Progress;
 
 /// A link. Where both kinds hold, it is shown as explicit.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Link {
+pub struct StreamLink {
     /// `streams` names the stream.
     pub explicit: bool,
     /// The pattern matches the stream.
@@ -22,15 +22,15 @@ pub struct Link {
     pub removed: bool,
 }
 
-impl Link {
+impl StreamLink {
     /// A link whose stream has yet to be called.
-    pub fn explicit() -> Link {
-        Link { explicit: true, ..Link::default() }
+    pub fn explicit() -> StreamLink {
+        StreamLink { explicit: true, ..StreamLink::default() }
     }
 
     /// A link that a pattern has found, from `start` on.
-    pub fn glob(start: Progress) -> Link {
-        Link { glob: true, acked: Some(start), ..Link::default() }
+    pub fn glob(start: Progress) -> StreamLink {
+        StreamLink { glob: true, acked: Some(start), ..StreamLink::default() }
     }
 
     /// Whether there is something after the cursor.

@@ -1,37 +1,12 @@
 //! What the registry is sent of a subscription's life: each transition once, as an event of its stream. The subscription is
 //! the producer of its events, like a stream of its own.
 
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Subscription;
+use super::event::{SubscriptionEvent, Transition, UNREPORTED_MAX};
 use crate::protocol::Millis;
 use crate::protocol::registry::{Operation, RegistryEvent};
-
-/// The most events that wait for the registry; where it does not answer for so long, older ones are left out.
-pub const UNREPORTED_MAX: usize = 32;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Transition {
-    Created,
-    Changed,
-    /// Deliveries have begun to fail.
-    Failed,
-    /// A delivery has succeeded after some that failed.
-    Recovered,
-    Parked,
-    Resumed,
-    Deleted,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct SubscriptionEvent {
-    /// Counts the events of this name, from 1.
-    pub number: u64,
-    pub transition: Transition,
-    pub at: Millis,
-}
 
 impl Subscription {
     pub(super) fn report(&mut self, transition: Transition, at: Millis) {

@@ -1,24 +1,24 @@
 //! How a subscription looks to clients (PROTOCOL.md 6.3).
 
-use super::link::Link;
+use super::link::StreamLink;
 use super::wake::Snapshot;
 use super::{Phase, Subscription};
 use crate::protocol::lifetime::rfc3339;
 use crate::protocol::subscription::answer::{LastError, Shown, ShownLink, ShownWebhook, WokenStream};
-use crate::protocol::subscription::config::Channel;
+use crate::protocol::subscription::config::WakeChannel;
 
 /// The most links in the description of a subscription.
 pub const SHOWN_LINKS_MAX: usize = 1_000;
 
 impl Subscription {
     /// Its description with these links: the first of all.
-    pub fn shown(&self, links: &[(String, Link)], has_more_streams: bool) -> Shown {
+    pub fn shown(&self, links: &[(String, StreamLink)], has_more_streams: bool) -> Shown {
         let state = &self.state;
         let (kind, webhook, wake_stream) = match &self.config.channel {
-            Channel::Webhook { url } => {
+            WakeChannel::Webhook { url } => {
                 ("webhook", Some(ShownWebhook { url: url.clone(), signing: None }), None)
             }
-            Channel::PullWake { wake_stream } => ("pull-wake", None, Some(self.relative(wake_stream))),
+            WakeChannel::PullWake { wake_stream } => ("pull-wake", None, Some(self.relative(wake_stream))),
         };
         let is_failed = state.failures > 0 || state.phase == Phase::Parked;
         let pending = self.links.iter().filter(|(_, link)| link.is_pending());
@@ -47,7 +47,7 @@ impl Subscription {
         }
     }
 
-    fn shown_link(&self, path: &str, link: &Link) -> ShownLink {
+    fn shown_link(&self, path: &str, link: &StreamLink) -> ShownLink {
         ShownLink {
             path: self.relative(path),
             link_type: link.kind().to_owned(),

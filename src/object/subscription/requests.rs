@@ -3,59 +3,24 @@
 
 use std::rc::Rc;
 
-use super::{LINKS_IN_ROW_MAX, Stored};
+use super::after::{After, Responded};
+use super::part::{LINKS_IN_ROW_MAX, LOOKED_AT_MAX, StoredSubscription, SubscriptionPart};
 use crate::object::live::Sockets;
 use crate::object::ports::Ports;
 use crate::object::state::Object;
 use crate::protocol::Millis;
 use crate::protocol::registry::Registries;
 use crate::protocol::subscription::SubscriptionName;
-use crate::protocol::subscription::answer::{Shown, SubscriptionAnswer};
-use crate::protocol::subscription::config::{Channel, Config, Patch, STREAMS_MAX};
-use crate::protocol::subscription::glob::Pattern;
+use crate::protocol::subscription::answer::SubscriptionAnswer;
+use crate::protocol::subscription::config::{Patch, STREAMS_MAX, SubscriptionConfig, WakeChannel};
 use crate::protocol::subscription::refusal::SubscriptionRefusal;
 use crate::protocol::subscription::request::{SubscriptionRequest, WakeRequest};
-use crate::protocol::subscription::watch::{Noted, Notify};
 use crate::storage::commit::Change;
 use crate::storage::subscription::{SubscriptionChange, count_links, next_links};
 use crate::storage::{Failure, Sql};
 use crate::subscription::lease::{Acking, Claiming, NotAcked};
-use crate::subscription::link::Link;
-use crate::subscription::show::SHOWN_LINKS_MAX;
-use crate::subscription::{Phase, Predecessor, Subscription};
-
-/// How many streams a claim calls that finds nothing pending.
-pub const LOOKED_AT_MAX: usize = 32;
-
-/// How a request to a subscription goes on.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Responded {
-    Answer(SubscriptionAnswer),
-    /// The lanes have to come to rest first, or [`super::super::said::SETTLES_MAX`] to pass; then `Object::go_on_after`.
-    Settle(After),
-}
-
-/// What is answered when the lanes have come to rest.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum After {
-    Created,
-    StreamsAdded,
-    Claim { worker: String },
-    Ack(WakeRequest),
-    NextWake,
-}
-
-impl From<SubscriptionAnswer> for Responded {
-    fn from(answer: SubscriptionAnswer) -> Responded {
-        Responded::Answer(answer)
-    }
-}
-
-impl From<SubscriptionRefusal> for Responded {
-    fn from(refusal: SubscriptionRefusal) -> Responded {
-        Responded::Answer(SubscriptionAnswer::Refused(refusal))
-    }
-}
+use crate::subscription::link::StreamLink;
+use crate::subscription::{Predecessor, Subscription};
 
 impl Object {
     /// Answers a request to the subscription with this name.
@@ -87,7 +52,7 @@ impl Object {
             SubscriptionRequest::Get => Ok(SubscriptionAnswer::Shown(self.shown(sql)?).into()),
             SubscriptionRequest::AddStreams(paths) => self.add_streams(sql, paths, now),
             SubscriptionRequest::RemoveStream(path) => self.remove_stream(sql, path, now),
-            SubscriptionRequest::Claim { worker } => self.claim(sql, worker, true, now),
+            SubscriptionRequest::Claim { holder } => self.claim(sql, holder, true, now),
             SubscriptionRequest::Callback(request) => self.ack(sql, request, true, true, now),
             SubscriptionRequest::Ack(request) => self.ack(sql, request, false, true, now),
             SubscriptionRequest::Release(request) => self.release_wake(sql, request, now),
@@ -117,7 +82,7 @@ impl Object {
             _ if !is_there => Ok(SubscriptionRefusal::NotFound.into()),
             After::Created => Ok(SubscriptionAnswer::Created(self.shown(sql)?).into()),
             After::StreamsAdded => Ok(SubscriptionAnswer::Done.into()),
-            After::Claim { worker } => self.claim(sql, &worker, false, now),
+            After::Claim { holder } => self.claim(sql, &holder, false, now),
             After::Ack(request) => {
                 let is_webhook = self.subscription.get().is_some_and(Subscription::is_webhook);
                 self.ack(sql, &request, is_webhook, false, now)
@@ -136,7 +101,7 @@ impl Object {
         &mut self,
         sql: &dyn Sql,
         name: &str,
-        config: &Config,
+        config: &SubscriptionConfig,
         base: &str,
         random: &dyn Fn() -> String,
         now: Millis,
@@ -156,8 +121,8 @@ impl Object {
         let change =
             SubscriptionChange { subscription: &subscription, is_new: true, spilled: &spilled, dropped: &[] };
         self.commit(sql, &Change::Subscription(change))?;
-        self.subscription = super::SubscriptionPart {
-            stored: Stored::Some(Box::new(subscription)),
+        self.subscription = SubscriptionPart {
+            stored: StoredSubscription::Some(Box::new(subscription)),
             ..self.subscription.forgotten()
         };
         self.arm(now);
@@ -167,7 +132,7 @@ impl Object {
     fn confirm_subscription(
         &mut self,
         sql: &dyn Sql,
-        config: &Config,
+        config: &SubscriptionConfig,
         base: &str,
         now: Millis,
     ) -> Result<Responded, Failure> {
@@ -194,9 +159,9 @@ impl Object {
         }
         self.change(sql, now, |subscription| {
             for path in paths {
-                let link = subscription.links.entry(path.clone()).or_insert_with(Link::explicit);
+                let link = subscription.links.entry(path.clone()).or_insert_with(StreamLink::explicit);
                 if !link.explicit || link.removed {
-                    *link = Link { explicit: true, removed: false, settled: false, ..link.clone() };
+                    *link = StreamLink { explicit: true, removed: false, settled: false, ..link.clone() };
                 }
             }
         })?;
@@ -218,17 +183,17 @@ impl Object {
     fn claim(
         &mut self,
         sql: &dyn Sql,
-        worker: &str,
+        holder: &str,
         may_look: bool,
         now: Millis,
     ) -> Result<Responded, Failure> {
-        let claimed = self.change(sql, now, |subscription| subscription.claim(worker, now))?;
+        let claimed = self.change(sql, now, |subscription| subscription.claim(holder, now))?;
         match claimed {
             None => Ok(SubscriptionRefusal::NotFound.into()),
             Some(Ok(Claiming::Claimed(claimed))) => Ok(SubscriptionAnswer::Claimed(claimed).into()),
             Some(Ok(Claiming::Look)) if may_look => {
                 self.look_at_recent(sql)?;
-                Ok(Responded::Settle(After::Claim { worker: worker.to_owned() }))
+                Ok(Responded::Settle(After::Claim { holder: holder.to_owned() }))
             }
             Some(Ok(Claiming::Look)) => Ok(SubscriptionRefusal::NoPendingWork.into()),
             Some(Err(refusal)) => Ok(refusal.into()),
@@ -237,7 +202,7 @@ impl Object {
 
     /// Has some streams called for their tails: those in memory, or else the first ones.
     fn look_at_recent(&mut self, sql: &dyn Sql) -> Result<(), Failure> {
-        let Some(subscription) = self.subscription.get_mut() else { return Ok(()) };
+        let Some(subscription) = self.subscription.stored_mut() else { return Ok(()) };
         if subscription.links.is_empty() {
             subscription.links.extend(next_links(sql, "", LOOKED_AT_MAX)?);
         }
@@ -272,7 +237,7 @@ impl Object {
             Some(Ok(Acking::Over)) => Ok(Responded::Settle(After::NextWake)),
             Some(Err(NotAcked::Refused(refusal))) => Ok(refusal.into()),
             Some(Err(NotAcked::Look(paths))) => {
-                if let Some(subscription) = self.subscription.get_mut() {
+                if let Some(subscription) = self.subscription.stored_mut() {
                     for path in &paths {
                         if let Some(link) = subscription.links.get_mut(path) {
                             // Its tail is not what it was.
@@ -312,7 +277,7 @@ impl Object {
         self.change(sql, now, |subscription| {
             let mut config = (*subscription.config).clone();
             if let Some(url) = &patch.url {
-                config.channel = Channel::Webhook { url: url.clone() };
+                config.channel = WakeChannel::Webhook { url: url.clone() };
             }
             config.lease_ttl_ms = patch.lease_ttl_ms.unwrap_or(config.lease_ttl_ms);
             if let Some(description) = &patch.description {
@@ -324,86 +289,5 @@ impl Object {
             }
         })?;
         Ok(SubscriptionAnswer::Shown(self.shown(sql)?).into())
-    }
-
-    /// Its description, with the first of its links.
-    fn shown(&mut self, sql: &dyn Sql) -> Result<Box<Shown>, Failure> {
-        let Some(subscription) = self.subscription.get() else { return Ok(Box::default()) };
-        // What is in memory is newer than the row.
-        let mut links: std::collections::BTreeMap<String, Link> =
-            next_links(sql, "", SHOWN_LINKS_MAX + 1)?.into_iter().collect();
-        links.extend(subscription.links.clone());
-        let links = links.into_iter().filter(|(_, link)| !link.removed);
-        let mut links: Vec<(String, Link)> = links.collect();
-        let has_more = links.len() > SHOWN_LINKS_MAX;
-        links.truncate(SHOWN_LINKS_MAX);
-        Ok(Box::new(subscription.shown(&links, has_more)))
-    }
-
-    /// A stream notifies the subscription.
-    pub(in crate::object) fn note<S: Sockets>(
-        &mut self,
-        ports: &Ports<'_, S>,
-        notify: &Notify,
-        now: Millis,
-    ) -> Result<Noted, Failure> {
-        let sql = ports.sql;
-        self.recall_link(sql, &notify.path)?;
-        let Some(subscription) = self.subscription.get() else { return Ok(Noted::Gone) };
-        if subscription.has_ended() || subscription.state.incarnation != notify.incarnation {
-            return Ok(Noted::Gone);
-        }
-        let known = subscription.links.get(&notify.path);
-        let is_linked = known.is_some_and(|link| !link.removed);
-        if !is_linked && (notify.has_ended || !subscription.finds(&notify.path)) {
-            return Ok(Noted::Gone);
-        }
-        let noted = self.change(sql, now, |subscription| subscription.noted(notify))?;
-        Ok(noted.unwrap_or(Noted::Gone))
-    }
-}
-
-impl Subscription {
-    /// Whether its pattern links a stream: never its own wake stream.
-    pub(super) fn finds(&self, path: &str) -> bool {
-        let is_own = matches!(&self.config.channel, Channel::PullWake { wake_stream } if wake_stream == path);
-        let pattern = self.config.whole_pattern(&self.name);
-        let pattern = pattern.and_then(|pattern| Pattern::parse(&pattern).ok());
-        !is_own && pattern.is_some_and(|pattern| pattern.matches(path))
-    }
-
-    /// A stream that it links, or that its pattern has found, has news.
-    fn noted(&mut self, notify: &Notify) -> Noted {
-        let link = self.links.entry(notify.path.clone()).or_insert_with(|| Link::glob(notify.start));
-        if notify.has_ended {
-            link.glob = false;
-            if !link.explicit {
-                self.links.remove(&notify.path);
-                return Noted::Gone;
-            }
-            return Noted::Taken;
-        }
-        if link.acked.is_none() {
-            link.acked = Some(notify.start);
-        }
-        link.reaches(notify.tail);
-        match link.acked {
-            Some(acked) if acked >= notify.tail => Noted::Acked(acked),
-            Some(_) | None => Noted::Taken,
-        }
-    }
-
-    /// Whether links may still be found by the registry's list.
-    pub(super) fn is_listing(&self) -> bool {
-        matches!(self.state.phase, Phase::Linking { is_listed: false, .. })
-    }
-}
-
-/// The registry that a subscription belongs to, whatever streams report.
-pub(super) fn registry_of(registries: Registries, name: &SubscriptionName) -> String {
-    use crate::protocol::registry::path_of;
-    match (registries, &name.root) {
-        (Registries::PerProject, Some(root)) => path_of(Some(root)),
-        (Registries::PerProject | Registries::One | Registries::Off, _) => path_of(None),
     }
 }

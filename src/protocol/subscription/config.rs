@@ -24,7 +24,7 @@ pub const LEASE_TTL_DEFAULT: Millis = 30_000;
 /// How a subscription wakes its workers.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Channel {
+pub enum WakeChannel {
     /// The server calls a URL.
     Webhook { url: String },
     /// The server appends to a stream, from which workers claim. Its whole path.
@@ -33,8 +33,8 @@ pub enum Channel {
 
 /// A normalised configuration. PUT compares it as a whole, which is what the protocol's hash stands for (PROTOCOL.md 6.2).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Config {
-    pub channel: Channel,
+pub struct SubscriptionConfig {
+    pub channel: WakeChannel,
     /// Relative to the root.
     pub pattern: Option<String>,
     /// Whole paths, sorted, each once.
@@ -52,13 +52,13 @@ pub struct Patch {
     pub description: Option<Option<String>>,
 }
 
-impl Config {
+impl SubscriptionConfig {
     /// Parses the body of a PUT.
     pub fn parse(
         name: &SubscriptionName,
         body: &[u8],
         rules: &UrlRules,
-    ) -> Result<Config, SubscriptionRefusal> {
+    ) -> Result<SubscriptionConfig, SubscriptionRefusal> {
         let body = object(body)?;
         let pattern = text(&body, "pattern")?.filter(|pattern| !pattern.is_empty());
         if let Some(pattern) = &pattern {
@@ -68,7 +68,7 @@ impl Config {
         if pattern.is_none() && streams.is_empty() {
             return Err(SubscriptionRefusal::invalid("it needs a pattern, or streams"));
         }
-        Ok(Config {
+        Ok(SubscriptionConfig {
             channel: channel(name, &body, rules)?,
             pattern: pattern.map(|pattern| pattern.trim_matches('/').to_owned()),
             streams,
@@ -151,15 +151,15 @@ fn channel(
     name: &SubscriptionName,
     body: &Map<String, Value>,
     rules: &UrlRules,
-) -> Result<Channel, SubscriptionRefusal> {
+) -> Result<WakeChannel, SubscriptionRefusal> {
     match text(body, "type")?.as_deref() {
-        Some("webhook") => Ok(Channel::Webhook { url: webhook_url(body, rules)? }),
+        Some("webhook") => Ok(WakeChannel::Webhook { url: webhook_url(body, rules)? }),
         Some("pull-wake") => {
             let named = text(body, "wake_stream")?;
             let wake_stream = named.as_deref().and_then(|named| name.stream(named));
             wake_stream
                 .filter(|path| StreamPath::of_text(path.clone()).is_ok_and(|path| !path.is_registry()))
-                .map(|wake_stream| Channel::PullWake { wake_stream })
+                .map(|wake_stream| WakeChannel::PullWake { wake_stream })
                 .ok_or_else(|| SubscriptionRefusal::invalid("wake_stream must be the path of a stream"))
         }
         _ => Err(SubscriptionRefusal::invalid("type must be webhook or pull-wake")),

@@ -9,11 +9,11 @@ pub const PATTERN_MAX_SEGMENTS: usize = 64;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pattern {
-    segments: Vec<Segment>,
+    segments: Vec<PatternSegment>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Segment {
+enum PatternSegment {
     /// `*`
     One,
     /// `**`
@@ -28,13 +28,13 @@ impl Pattern {
             return Err("it is longer than 741 bytes");
         }
         let segments = text.split('/').filter(|segment| !segment.is_empty()).map(|segment| match segment {
-            "*" => Segment::One,
-            "**" => Segment::Any,
-            literal => Segment::Literal(literal.replace("%2A", "*").replace("%2a", "*")),
+            "*" => PatternSegment::One,
+            "**" => PatternSegment::Any,
+            literal => PatternSegment::Literal(literal.replace("%2A", "*").replace("%2a", "*")),
         });
-        let mut segments: Vec<Segment> = segments.collect();
+        let mut segments: Vec<PatternSegment> = segments.collect();
         // Adjacent `**` match what one does.
-        segments.dedup_by(|one, other| *one == Segment::Any && *other == Segment::Any);
+        segments.dedup_by(|one, other| *one == PatternSegment::Any && *other == PatternSegment::Any);
         match segments.len() {
             0 => Err("it has no segment"),
             1..=PATTERN_MAX_SEGMENTS => Ok(Pattern { segments }),
@@ -53,9 +53,9 @@ impl Pattern {
             let mut next = vec![false; count + 1];
             for (at, segment) in self.segments.iter().enumerate().filter(|(at, _)| reached[*at]) {
                 match segment {
-                    Segment::One => next[at + 1] = true,
-                    Segment::Any => next[at] = true,
-                    Segment::Literal(literal) => next[at + 1] |= literal == part,
+                    PatternSegment::One => next[at + 1] = true,
+                    PatternSegment::Any => next[at] = true,
+                    PatternSegment::Literal(literal) => next[at + 1] |= literal == part,
                 }
             }
             self.skip_any(&mut next);
@@ -67,7 +67,7 @@ impl Pattern {
     /// `**` matches nothing, too.
     fn skip_any(&self, reached: &mut [bool]) {
         for (at, segment) in self.segments.iter().enumerate() {
-            if reached[at] && *segment == Segment::Any {
+            if reached[at] && *segment == PatternSegment::Any {
                 reached[at + 1] = true;
             }
         }
@@ -78,12 +78,12 @@ impl Pattern {
     pub fn literal_prefix(&self) -> String {
         let mut prefix = String::new();
         for (at, segment) in self.segments.iter().enumerate() {
-            let Segment::Literal(literal) = segment else { break };
+            let PatternSegment::Literal(literal) = segment else { break };
             prefix.push_str(literal);
             // What follows may be `**`, which also matches the path without the slash.
             match self.segments.get(at + 1) {
-                None | Some(Segment::Any) => break,
-                Some(Segment::One | Segment::Literal(_)) => prefix.push('/'),
+                None | Some(PatternSegment::Any) => break,
+                Some(PatternSegment::One | PatternSegment::Literal(_)) => prefix.push('/'),
             }
         }
         prefix

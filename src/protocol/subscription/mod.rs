@@ -10,8 +10,8 @@ pub mod request;
 pub mod watch;
 pub mod webhook_url;
 
-use super::names::PROTOCOL_SEGMENT;
-use super::path::StreamPath;
+use crate::protocol::names::PROTOCOL_SEGMENT;
+use crate::protocol::path::StreamPath;
 
 /// The longest id of a subscription, in bytes after decoding.
 pub const ID_MAX_BYTES: usize = 256;

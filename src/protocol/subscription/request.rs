@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::SubscriptionName;
-use super::config::{Config, Patch, object, streams, text};
+use super::config::{Patch, SubscriptionConfig, object, streams, text};
 use super::refusal::SubscriptionRefusal;
 use crate::protocol::offset::Offset;
 
@@ -16,19 +16,20 @@ pub const WORKER_MAX_BYTES: usize = 256;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum SubscriptionRequest {
     Put {
-        config: Config,
+        config: SubscriptionConfig,
         /// The URL of the control root, `<stream root>/__ds`, by which the client has reached the server.
         base: String,
     },
     Get,
     Delete,
-    /// Whole paths.
+    /// The streams, by their whole paths.
     AddStreams(Vec<String>),
     RemoveStream(String),
     Claim {
-        worker: String,
+        /// The name of the claimant.
+        holder: String,
     },
-    /// A webhook's callback.
+    /// Of a webhook: what its handler sends.
     Callback(WakeRequest),
     /// A pull-wake worker's ack.
     Ack(WakeRequest),
@@ -52,7 +53,7 @@ pub struct WakeRequest {
 /// The last processed offset of a stream, inclusive (PROTOCOL.md 7).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Ack {
-    /// The whole path.
+    /// The whole path of the stream.
     pub path: String,
     /// `None` if the text is no offset of a response.
     pub offset: Option<Offset>,
@@ -103,11 +104,11 @@ fn acks(name: &SubscriptionName, body: &Map<String, Value>) -> Result<Vec<Ack>, 
 impl SubscriptionRequest {
     /// Parses the body of `POST .../claim`.
     pub fn claim(body: &[u8]) -> Result<SubscriptionRequest, SubscriptionRefusal> {
-        let worker =
-            text(&object(body)?, "worker")?.filter(|worker| (1..=WORKER_MAX_BYTES).contains(&worker.len()));
-        let worker =
-            worker.ok_or_else(|| SubscriptionRefusal::invalid("worker must be a name of 1 to 256 bytes"))?;
-        Ok(SubscriptionRequest::Claim { worker })
+        let holder =
+            text(&object(body)?, "worker")?.filter(|name| (1..=WORKER_MAX_BYTES).contains(&name.len()));
+        let holder =
+            holder.ok_or_else(|| SubscriptionRefusal::invalid("worker must be a name of 1 to 256 bytes"))?;
+        Ok(SubscriptionRequest::Claim { holder })
     }
 
     /// Parses the body of `POST .../streams`.

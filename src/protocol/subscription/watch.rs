@@ -45,7 +45,7 @@ pub struct Progress {
 
 /// The answer to [`Watch`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Watched {
+pub enum WatchAnswer {
     /// The cursor, and where the stream ends. If the two are equal, the next append notifies the subscription.
     From { acked: Progress, tail: Progress },
     /// The stream has [`WATCHERS_MAX`] others.
@@ -105,7 +105,6 @@ pub struct WakeAppend {
     pub producer: String,
     /// The producer's epoch: each generation is one.
     pub generation: u64,
-    /// The JSON message.
     pub message: String,
 }
 

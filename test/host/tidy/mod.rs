@@ -137,15 +137,19 @@ fn tidy_only_cloudflare_names_the_platform() {
 }
 
 /// The modules that each module may name.
-const ARROWS: [(&str, &[&str]); 8] = [
-    ("", &["edge", "object", "protocol", "storage", "stream", "telemetry", "cloudflare"]),
+const ARROWS: [(&str, &[&str]); 9] = [
+    ("", &["edge", "object", "protocol", "storage", "stream", "subscription", "telemetry", "cloudflare"]),
     ("protocol", &["protocol"]),
     ("stream", &["stream", "protocol"]),
-    ("storage", &["storage", "stream", "protocol"]),
-    ("object", &["object", "storage", "stream", "protocol"]),
+    ("subscription", &["subscription", "protocol"]),
+    ("storage", &["storage", "stream", "subscription", "protocol"]),
+    ("object", &["object", "storage", "stream", "subscription", "protocol"]),
     ("edge", &["edge", "protocol"]),
     ("telemetry", &["telemetry", "protocol"]),
-    ("cloudflare", &["edge", "object", "protocol", "storage", "stream", "telemetry", "cloudflare"]),
+    (
+        "cloudflare",
+        &["edge", "object", "protocol", "storage", "stream", "subscription", "telemetry", "cloudflare"],
+    ),
 ];
 
 #[test]

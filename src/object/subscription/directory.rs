@@ -1,0 +1,99 @@
+//! The directory: the registry has the pattern of a subscription, and is sent its events.
+
+use crate::object::effect::{About, Calling, Effect, LogEvent, Outcome};
+use crate::object::state::Object;
+use crate::protocol::Millis;
+use crate::protocol::call::{Answered, Call};
+use crate::protocol::registry::{Record, Registries, path_of};
+use crate::protocol::subscription::SubscriptionName;
+use crate::protocol::subscription::refusal::SubscriptionRefusal;
+use crate::protocol::subscription::watch::{Enlist, Enlisted, Watcher};
+use crate::storage::{Failure, Sql};
+
+impl Object {
+    pub(in crate::object) fn next_in_directory(&mut self) -> Option<Effect> {
+        let subscription = self.subscription.get()?;
+        let to = registry_of(self.settings.registries, &subscription.name);
+        let watcher =
+            Watcher { subscription: subscription.name.object(), incarnation: subscription.state.incarnation };
+        let pattern =
+            subscription.config.whole_pattern(&subscription.name).filter(|_| !subscription.has_ended());
+        if pattern.is_some() != subscription.state.enlisted {
+            let call = Call::Enlist(Enlist { watcher, pattern });
+            return Some(Effect::Call(Calling { to, call, about: About::Enlist }));
+        }
+        if self.settings.registries == Registries::Off {
+            return None;
+        }
+        let (events, through) = subscription.unreported()?;
+        let call = Call::Record(Record { path: watcher.subscription, events });
+        Some(Effect::Call(Calling { to, call, about: About::Events { through } }))
+    }
+
+    pub(in crate::object) fn enlisted(
+        &mut self,
+        sql: &dyn Sql,
+        outcome: &Outcome,
+        now: Millis,
+    ) -> Result<LogEvent, Failure> {
+        match outcome {
+            Outcome::Answered(Answered::Enlisted(Enlisted::Done)) => {
+                self.change(sql, now, |subscription| {
+                    subscription.state.enlisted =
+                        subscription.config.pattern.is_some() && !subscription.has_ended();
+                })?;
+            }
+            Outcome::Answered(Answered::Enlisted(Enlisted::TooMany)) => {
+                self.cannot_be_created(sql, SubscriptionRefusal::TooManyPatterns, now)?;
+            }
+            other => return Err(unanswered("enlist subscription", other)),
+        }
+        Ok(LogEvent::Linked)
+    }
+
+    pub(in crate::object) fn events_recorded(
+        &mut self,
+        sql: &dyn Sql,
+        through: u64,
+        outcome: &Outcome,
+    ) -> Result<LogEvent, Failure> {
+        match outcome {
+            Outcome::Answered(Answered::Recorded | Answered::RecordedFor(_)) => {
+                self.load(sql)?;
+                // It is stored with the next change: recording twice is harmless, and a row is not free.
+                if let Some(subscription) = self.subscription.stored_mut() {
+                    subscription.reported(through);
+                }
+                Ok(LogEvent::Reported)
+            }
+            other => Err(unanswered("report subscription", other)),
+        }
+    }
+
+    pub(super) fn cannot_be_created(
+        &mut self,
+        sql: &dyn Sql,
+        refusal: SubscriptionRefusal,
+        now: Millis,
+    ) -> Result<(), Failure> {
+        self.change(sql, now, |subscription| subscription.end(now))?;
+        self.subscription.refused = Some(refusal);
+        Ok(())
+    }
+}
+
+/// The registry that a subscription belongs to, whatever streams report.
+pub(super) fn registry_of(registries: Registries, name: &SubscriptionName) -> String {
+    match (registries, &name.root) {
+        (Registries::PerProject, Some(root)) => path_of(Some(root)),
+        (Registries::PerProject | Registries::One | Registries::Off, _) => path_of(None),
+    }
+}
+
+/// An answer that is none to the call, as a failure.
+pub(super) fn unanswered(operation: &'static str, outcome: &Outcome) -> Failure {
+    match outcome {
+        Outcome::Failed(failure) => Failure::new(operation, &failure.cause),
+        other => Failure::new(operation, format_args!("{other:.200?}")),
+    }
+}

@@ -1,0 +1,92 @@
+//! What a subscription shows of itself, and what it notes of its streams.
+
+use std::collections::BTreeMap;
+
+use crate::object::live::Sockets;
+use crate::object::ports::Ports;
+use crate::object::state::Object;
+use crate::protocol::Millis;
+use crate::protocol::subscription::answer::Shown;
+use crate::protocol::subscription::config::WakeChannel;
+use crate::protocol::subscription::glob::Pattern;
+use crate::protocol::subscription::watch::{Noted, Notify};
+use crate::storage::subscription::next_links;
+use crate::storage::{Failure, Sql};
+use crate::subscription::link::StreamLink;
+use crate::subscription::show::SHOWN_LINKS_MAX;
+use crate::subscription::{Phase, Subscription};
+
+impl Object {
+    /// Its description, with the first of its links.
+    pub(super) fn shown(&mut self, sql: &dyn Sql) -> Result<Box<Shown>, Failure> {
+        let Some(subscription) = self.subscription.get() else { return Ok(Box::default()) };
+        // What is in memory is newer than the row.
+        let mut links: BTreeMap<String, StreamLink> =
+            next_links(sql, "", SHOWN_LINKS_MAX + 1)?.into_iter().collect();
+        links.extend(subscription.links.clone());
+        let links = links.into_iter().filter(|(_, link)| !link.removed);
+        let mut links: Vec<(String, StreamLink)> = links.collect();
+        let has_more = links.len() > SHOWN_LINKS_MAX;
+        links.truncate(SHOWN_LINKS_MAX);
+        Ok(Box::new(subscription.shown(&links, has_more)))
+    }
+
+    /// A stream notifies the subscription.
+    pub(in crate::object) fn note<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        notify: &Notify,
+        now: Millis,
+    ) -> Result<Noted, Failure> {
+        let sql = ports.sql;
+        self.recall_link(sql, &notify.path)?;
+        let Some(subscription) = self.subscription.get() else { return Ok(Noted::Gone) };
+        if subscription.has_ended() || subscription.state.incarnation != notify.incarnation {
+            return Ok(Noted::Gone);
+        }
+        let known = subscription.links.get(&notify.path);
+        let is_linked = known.is_some_and(|link| !link.removed);
+        if !is_linked && (notify.has_ended || !subscription.finds(&notify.path)) {
+            return Ok(Noted::Gone);
+        }
+        let noted = self.change(sql, now, |subscription| subscription.noted(notify))?;
+        Ok(noted.unwrap_or(Noted::Gone))
+    }
+}
+
+impl Subscription {
+    /// Whether its pattern links a stream: never its own wake stream.
+    pub(super) fn finds(&self, path: &str) -> bool {
+        let is_own =
+            matches!(&self.config.channel, WakeChannel::PullWake { wake_stream } if wake_stream == path);
+        let pattern = self.config.whole_pattern(&self.name);
+        let pattern = pattern.and_then(|pattern| Pattern::parse(&pattern).ok());
+        !is_own && pattern.is_some_and(|pattern| pattern.matches(path))
+    }
+
+    /// A stream that it links, or that its pattern has found, has news.
+    fn noted(&mut self, notify: &Notify) -> Noted {
+        let link = self.links.entry(notify.path.clone()).or_insert_with(|| StreamLink::glob(notify.start));
+        if notify.has_ended {
+            link.glob = false;
+            if !link.explicit {
+                self.links.remove(&notify.path);
+                return Noted::Gone;
+            }
+            return Noted::Taken;
+        }
+        if link.acked.is_none() {
+            link.acked = Some(notify.start);
+        }
+        link.reaches(notify.tail);
+        match link.acked {
+            Some(acked) if acked >= notify.tail => Noted::Acked(acked),
+            Some(_) | None => Noted::Taken,
+        }
+    }
+
+    /// Whether links may still be found by the registry's list.
+    pub(super) fn is_listing(&self) -> bool {
+        matches!(self.state.phase, Phase::Linking { is_listed: false, .. })
+    }
+}

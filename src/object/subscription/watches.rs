@@ -1,0 +1,265 @@
+//! Watches: a subscription exchanges cursors and tails with its streams, and finds those that its pattern matches.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use super::change::recall;
+use super::directory::{registry_of, unanswered};
+use super::part::{CALLED_AT_ONCE_MAX, LINKS_IN_ROW_MAX, PAGE_STREAMS_MAX, StoredSubscription};
+use crate::object::effect::{About, CallResult, Calling, Calls, Effect, LogEvent, Outcome};
+use crate::object::state::Object;
+use crate::protocol::Millis;
+use crate::protocol::call::{Answered, Call};
+use crate::protocol::listing::{ListQuery, ListedStreams};
+use crate::protocol::path::StreamPath;
+use crate::protocol::subscription::glob::Pattern;
+use crate::protocol::subscription::refusal::SubscriptionRefusal;
+use crate::protocol::subscription::watch::{Unwatch, Watch, WatchAnswer, WatchFrom};
+use crate::storage::commit::Change;
+use crate::storage::subscription::{SubscriptionChange, count_links, next_links};
+use crate::storage::{Failure, Sql};
+use crate::subscription::link::StreamLink;
+use crate::subscription::{Phase, Subscription};
+
+/// How long linking may take before a stream counts as linked late. Then its cursor begins before what was written since.
+const LINKED_LATE_AFTER: Millis = 5_000;
+
+impl Object {
+    pub(in crate::object) fn next_watches(
+        &mut self,
+        sql: &dyn Sql,
+        now: Millis,
+    ) -> Result<Option<Effect>, Failure> {
+        loop {
+            let calls = self.next_calls(now);
+            if !calls.is_empty() {
+                return Ok(Some(Effect::Calls(Calls { calls, about: About::Watches })));
+            }
+            if self.recall_more(sql)? {
+                continue;
+            }
+            self.subscription.called_through.clear();
+            if std::mem::take(&mut self.subscription.has_failed) {
+                return Err(Failure::new("watch streams", "some did not answer"));
+            }
+            let Some(subscription) = self.subscription.get() else { return Ok(None) };
+            if subscription.has_ended() {
+                self.clear_links(sql)?;
+                return Ok(None);
+            }
+            if subscription.may_finish_linking() {
+                self.change(sql, now, |_| ())?;
+            }
+            return Ok(self.next_page());
+        }
+    }
+
+    /// All streams of a subscription that has ended were called: its links are dropped.
+    fn clear_links(&mut self, sql: &dyn Sql) -> Result<(), Failure> {
+        let has_links = self.subscription.get().is_some_and(|found| !found.links.is_empty());
+        if has_links || count_links(sql)? > 0 {
+            let cleared =
+                self.subscription.get().map(|found| Subscription { links: BTreeMap::new(), ..found.clone() });
+            if let Some(subscription) = cleared {
+                let change = SubscriptionChange {
+                    subscription: &subscription,
+                    is_new: true,
+                    spilled: &[],
+                    dropped: &[],
+                };
+                self.commit(sql, &Change::Subscription(change))?;
+                self.subscription.stored = StoredSubscription::Some(Box::new(subscription));
+            }
+        }
+        self.subscription.is_cleared = true;
+        Ok(())
+    }
+
+    /// The next calls of this run.
+    fn next_calls(&self, now: Millis) -> Vec<(String, Call)> {
+        let part = &self.subscription;
+        let Some(subscription) = part.get() else { return Vec::new() };
+        let has_ended = subscription.has_ended();
+        if has_ended && part.is_cleared {
+            return Vec::new();
+        }
+        let after = Bound::Excluded(part.called_through.clone());
+        let rest = subscription.links.range((after, Bound::Unbounded));
+        let owing = rest.filter(|(_, link)| has_ended || link.owes_watch());
+        let call = |(path, link): (&String, &StreamLink)| (path.clone(), call_for(subscription, link, now));
+        owing.take(CALLED_AT_ONCE_MAX).map(call).collect()
+    }
+
+    /// Has more links in memory for the calls of this run; whether there were any.
+    fn recall_more(&mut self, sql: &dyn Sql) -> Result<bool, Failure> {
+        let part = &mut self.subscription;
+        let after = part.called_through.clone();
+        let StoredSubscription::Some(subscription) = &mut part.stored else { return Ok(false) };
+        if subscription.has_ended() {
+            if part.is_cleared {
+                return Ok(false);
+            }
+            let links = next_links(sql, &after, LINKS_IN_ROW_MAX)?;
+            let found = !links.is_empty();
+            // They are not stored again.
+            subscription.links = links.into_iter().collect();
+            return Ok(found);
+        }
+        if !subscription.state.spilled {
+            return Ok(false);
+        }
+        let found = recall(sql, subscription, &after, LINKS_IN_ROW_MAX)?;
+        if !found && after.is_empty() {
+            subscription.state.spilled = false;
+        }
+        Ok(found)
+    }
+
+    /// Asks the registry for streams that the pattern of a new subscription may match.
+    fn next_page(&self) -> Option<Effect> {
+        let part = &self.subscription;
+        let subscription = part.get()?;
+        let Phase::Linking { after, is_listed: false } = &subscription.state.phase else { return None };
+        if part.page.is_some() || !subscription.state.enlisted {
+            return None;
+        }
+        let pattern = subscription.config.whole_pattern(&subscription.name)?;
+        let prefix = Pattern::parse(&pattern).ok()?.literal_prefix();
+        let query = ListQuery { prefix, after: after.clone(), limit: PAGE_STREAMS_MAX, subscriptions: false };
+        let to = registry_of(self.settings.registries, &subscription.name);
+        Some(Effect::Call(Calling { to, call: Call::List(query), about: About::Page }))
+    }
+
+    pub(in crate::object) fn page_listed(
+        &mut self,
+        sql: &dyn Sql,
+        outcome: &Outcome,
+        now: Millis,
+    ) -> Result<LogEvent, Failure> {
+        let Outcome::Answered(Answered::Listed(ListedStreams { paths, next })) = outcome else {
+            return Err(unanswered("list streams", outcome));
+        };
+        for path in paths {
+            self.recall_link(sql, path)?;
+        }
+        self.load(sql)?;
+        let part = &mut self.subscription;
+        let StoredSubscription::Some(subscription) = &mut part.stored else { return Ok(LogEvent::Linked) };
+        for path in paths {
+            let is_stream = StreamPath::of_text(path.clone()).is_ok_and(|path| !path.is_registry());
+            if !is_stream || !subscription.finds(path) {
+                continue;
+            }
+            // It is stored once the stream has answered.
+            let link = subscription.links.entry(path.clone()).or_default();
+            (link.glob, link.removed) = (true, false);
+        }
+        part.page = Some(next.clone());
+        self.end_page(sql, now)?;
+        Ok(LogEvent::Linked)
+    }
+
+    /// Goes to the next page, once all streams of this one are linked.
+    fn end_page(&mut self, sql: &dyn Sql, now: Millis) -> Result<(), Failure> {
+        let is_linked = self
+            .subscription
+            .get()
+            .is_some_and(|found| found.links.values().all(|link| link.acked.is_some()));
+        let Some(next) = self.subscription.page.clone().filter(|_| is_linked) else { return Ok(()) };
+        self.subscription.page = None;
+        self.change(sql, now, |subscription| {
+            if let Phase::Linking { after, is_listed } = &mut subscription.state.phase {
+                *is_listed = next.is_none();
+                *after = next.unwrap_or_default();
+            }
+        })?;
+        Ok(())
+    }
+
+    pub(in crate::object) fn have_watched(
+        &mut self,
+        sql: &dyn Sql,
+        calls: &[(String, Call)],
+        results: &[CallResult],
+        now: Millis,
+    ) -> Result<LogEvent, Failure> {
+        self.load(sql)?;
+        if let Some((last, _)) = calls.last() {
+            self.subscription.called_through.clone_from(last);
+        }
+        let has_ended = self.subscription.get().is_none_or(Subscription::has_ended);
+        let (mut has_failed, mut refused) = (false, None);
+        let answered = |subscription: &mut Subscription| {
+            for ((path, call), result) in calls.iter().zip(results) {
+                match result {
+                    Ok(Answered::Watched(WatchAnswer::TooMany)) => {
+                        refused = too_many(subscription, path).or(refused.take())
+                    }
+                    Ok(Answered::Watched(WatchAnswer::From { acked, tail })) => {
+                        if let Some(link) = subscription
+                            .links
+                            .get_mut(path)
+                            .filter(|_| is_watch_of(subscription.state.incarnation, call))
+                        {
+                            link.acked = link.acked.or(Some(*acked));
+                            link.reaches(*tail);
+                            link.settled = !link.is_pending() && !link.removed;
+                        }
+                    }
+                    Ok(Answered::Unwatched) => {
+                        subscription.links.retain(|found, link| found != path || !link.removed);
+                    }
+                    Ok(_) | Err(_) => has_failed = true,
+                }
+            }
+        };
+        if has_ended {
+            has_failed = results.iter().any(|result| *result != Ok(Answered::Unwatched));
+        } else {
+            self.change(sql, now, answered)?;
+        }
+        self.subscription.has_failed |= has_failed;
+        if let Some(path) = refused {
+            let is_new = self.subscription.get().is_some_and(|found| !found.is_linked());
+            let refusal = SubscriptionRefusal::TooManyWatchers { path };
+            if is_new {
+                self.cannot_be_created(sql, refusal, now)?;
+            } else {
+                self.subscription.refused = Some(refusal);
+            }
+        }
+        self.end_page(sql, now)?;
+        Ok(LogEvent::Linked)
+    }
+}
+
+/// What a stream is called for.
+fn call_for(subscription: &Subscription, link: &StreamLink, now: Millis) -> Call {
+    let (name, incarnation) = (subscription.name.object(), subscription.state.incarnation);
+    if subscription.has_ended() || link.removed {
+        return Call::Unwatch(Unwatch { subscription: name, incarnation });
+    }
+    let created_at = subscription.state.created_at;
+    let is_late = link.glob && !link.explicit && now > created_at + LINKED_LATE_AFTER;
+    let from = match link.acked {
+        Some(acked) => WatchFrom::Acked(acked),
+        None if is_late => WatchFrom::Since(created_at),
+        None => WatchFrom::Tail,
+    };
+    Call::Watch(Watch { subscription: name, incarnation, glob: !link.explicit, from })
+}
+
+fn is_watch_of(incarnation: u64, call: &Call) -> bool {
+    matches!(call, Call::Watch(watch) if watch.incarnation == incarnation)
+}
+
+/// A stream that takes no more watchers: an explicit link to it is refused, and a pattern leaves it out.
+fn too_many(subscription: &mut Subscription, path: &str) -> Option<String> {
+    let link = subscription.links.get(path)?;
+    if link.acked.is_some() {
+        return None;
+    }
+    let refused = link.explicit.then(|| subscription.name.relative_path(path).to_owned());
+    subscription.links.remove(path);
+    refused
+}

@@ -1,0 +1,213 @@
+//! Wakes: when one begins, how it is delivered, and what its end leaves (PROTOCOL.md 7).
+
+use super::event::Transition;
+use super::wake::{Snapshot, WAKE_MAX_BYTES, WAKE_STREAMS_MAX, WOKEN_BYTES, Wake, WakeStep};
+use super::{Phase, StoredError, Subscription, retry};
+use crate::protocol::Millis;
+
+/// How a delivery to a webhook ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Delivered {
+    /// 2xx with `{"done":true}`.
+    Done,
+    /// 2xx: the handler goes on, and calls back.
+    Accepted,
+    Failed {
+        message: String,
+        /// How long the endpoint asks to be left alone.
+        retry_after: Option<Millis>,
+        /// The endpoint says that it is gone for ever.
+        is_gone: bool,
+    },
+}
+
+/// The longest `Retry-After` of an endpoint that is respected.
+pub const RETRY_AFTER_MAX: Millis = 3_600_000;
+
+impl Subscription {
+    /// Begins a wake if one is due; whether it has.
+    pub fn start_wake(&mut self, now: Millis) -> bool {
+        let may_begin = self.is_awake() && self.state.wake.is_none();
+        if !may_begin || self.state.not_before.is_some_and(|at| now < at) || !self.has_pending() {
+            return false;
+        }
+        self.begin_wake(WakeStep::Due, now);
+        true
+    }
+
+    pub(super) fn begin_wake(&mut self, step: WakeStep, now: Millis) {
+        self.state.generation += 1;
+        self.state.wake = Some(Wake {
+            id: self.wake_id(),
+            generation: self.state.generation,
+            step,
+            streams: self.snapshot(),
+            holder: None,
+            lease_until: self.is_webhook().then(|| now + self.config.lease_ttl_ms),
+            unclaimed_until: None,
+        });
+    }
+
+    /// What is pending now, as much as fits into a wake.
+    pub(super) fn snapshot(&self) -> Vec<Snapshot> {
+        let mut bytes = 0;
+        let pending = self.links.iter().filter(|(_, link)| link.is_pending());
+        let fitting = pending.take_while(|(path, _)| {
+            bytes += path.len() + WOKEN_BYTES;
+            bytes <= WAKE_MAX_BYTES
+        });
+        let snapshot = fitting
+            .take(WAKE_STREAMS_MAX)
+            .filter_map(|(path, link)| Some(Snapshot { path: path.clone(), tail: link.tail? }));
+        snapshot.collect()
+    }
+
+    /// Whether the wake in flight is to be delivered now.
+    pub fn delivery_is_due(&self, now: Millis) -> bool {
+        let is_due = self.state.wake.as_ref().is_some_and(|wake| wake.step == WakeStep::Due);
+        self.is_awake() && is_due && self.state.not_before.is_none_or(|at| now >= at)
+    }
+
+    /// A webhook was called for a wake. What comes of a wake that is over changes nothing; whether it was not.
+    pub fn delivered(
+        &mut self,
+        generation: u64,
+        outcome: &Delivered,
+        give_up_after: Millis,
+        now: Millis,
+    ) -> bool {
+        let Some(wake) = self.state.wake.as_mut().filter(|wake| wake.generation == generation) else {
+            return false;
+        };
+        match outcome {
+            Delivered::Done => {
+                let streams = std::mem::take(&mut wake.streams);
+                self.recover(now);
+                self.end_wake();
+                self.state.idle_wakes = 0;
+                self.ack_all(&streams);
+            }
+            Delivered::Accepted => {
+                wake.step = WakeStep::Delivered;
+                self.recover(now);
+            }
+            Delivered::Failed { message, retry_after, is_gone } => {
+                self.failed(message, *retry_after, now);
+                let since = self.state.failing_since.unwrap_or(now);
+                if *is_gone || now >= since + give_up_after {
+                    self.park(now);
+                }
+            }
+        }
+        true
+    }
+
+    /// The event of a wake is in the wake stream, or could not be appended.
+    pub fn event_written(
+        &mut self,
+        generation: u64,
+        written: Result<(), &str>,
+        give_up_after: Millis,
+        now: Millis,
+    ) -> bool {
+        let Some(wake) = self.state.wake.as_mut().filter(|wake| wake.generation == generation) else {
+            return false;
+        };
+        if wake.step != WakeStep::Due {
+            return false;
+        }
+        match written {
+            Ok(()) => {
+                self.state.unclaimed_events += 1;
+                let wait = retry::unclaimed(self.config.lease_ttl_ms, self.state.unclaimed_events);
+                wake.step = WakeStep::Delivered;
+                wake.unclaimed_until = Some(now + wait);
+                self.recover(now);
+            }
+            Err(message) => {
+                self.failed(message, None, now);
+                if now >= self.state.failing_since.unwrap_or(now) + give_up_after {
+                    self.park(now);
+                }
+            }
+        }
+        true
+    }
+
+    fn failed(&mut self, message: &str, retry_after: Option<Millis>, now: Millis) {
+        self.state.failures += 1;
+        if self.state.failing_since.is_none() {
+            self.state.failing_since = Some(now);
+            self.report(Transition::Failed, now);
+        }
+        let wait = retry::after_failures(self.state.failures, self.jitter());
+        let wait = wait.max(retry_after.unwrap_or(0).min(RETRY_AFTER_MAX));
+        self.state.not_before = Some(now + wait);
+        self.state.last_error = Some(StoredError { at: now, message: message.to_owned() });
+    }
+
+    /// A delivery has succeeded.
+    fn recover(&mut self, now: Millis) {
+        if self.state.failing_since.take().is_some() {
+            self.report(Transition::Recovered, now);
+        }
+        self.state.failures = 0;
+        self.state.not_before = None;
+    }
+
+    /// Ends the wake in flight. Its holder can do nothing any more.
+    pub(super) fn end_wake(&mut self) {
+        self.state.wake = None;
+    }
+
+    fn ack_all(&mut self, streams: &[Snapshot]) {
+        for Snapshot { path, tail } in streams {
+            if let Some(link) = self.links.get_mut(path) {
+                link.ack(*tail);
+            }
+        }
+    }
+
+    /// Ends what has had its time: a lease, or a wake event that nobody claims. Whether anything has ended.
+    pub fn expire(&mut self, now: Millis) -> bool {
+        let Some(wake) = &self.state.wake else { return false };
+        let is_unclaimed = wake.unclaimed_until.is_some_and(|until| now >= until);
+        let is_over = wake.lease_until.is_some_and(|until| now >= until);
+        if !is_unclaimed && !is_over {
+            return false;
+        }
+        let was_delivered = wake.step == WakeStep::Delivered;
+        self.end_wake();
+        if is_over && was_delivered {
+            self.wait_after_idle_wake(now);
+        }
+        true
+    }
+
+    /// A wake has ended without progress: the next one waits, the longer the more often that happens.
+    pub(super) fn wait_after_idle_wake(&mut self, now: Millis) {
+        self.state.idle_wakes += 1;
+        let at = now + retry::after_idle_wakes(self.state.idle_wakes);
+        self.state.not_before = self.state.not_before.max(Some(at));
+    }
+
+    fn park(&mut self, now: Millis) {
+        self.state.phase = Phase::Parked;
+        self.end_wake();
+        self.state.not_before = None;
+        self.report(Transition::Parked, now);
+    }
+
+    /// Ends parking; whether it was parked.
+    pub fn resume(&mut self, now: Millis) -> bool {
+        if self.state.phase != Phase::Parked {
+            return false;
+        }
+        self.state.phase = Phase::Active;
+        self.state.failures = 0;
+        self.state.failing_since = None;
+        self.state.idle_wakes = 0;
+        self.report(Transition::Resumed, now);
+        true
+    }
+}
