@@ -62,7 +62,7 @@ pub enum Rung {
 
 /// The next work in a lane.
 pub(super) enum NextInLane {
-    Effect(Effect),
+    Effect(Box<Effect>),
     /// The lane continues in a later turn.
     LaterTurn,
     Nothing,
@@ -78,7 +78,7 @@ impl Object {
             }
             let Some(lane) = self.lanes.begin() else { break };
             match self.next(lane, ports.sql, now) {
-                Ok(NextInLane::Effect(effect)) => return Some(effect),
+                Ok(NextInLane::Effect(effect)) => return Some(*effect),
                 Ok(NextInLane::LaterTurn) => self.lanes.over(lane),
                 Ok(NextInLane::Nothing) => self.finish_lane(lane, ports.sql, now),
                 Err(failure) => self.fail_lane(lane, failure, now + RETRY, ports.sql, now),

@@ -146,6 +146,35 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// The answer to a call.
+    pub(super) fn answer(&self, operation: &'static str) -> Result<&Answered, Failure> {
+        match self {
+            Outcome::Answered(answered) => Ok(answered),
+            Outcome::Failed(failure) => Err(Failure::new(operation, &failure.cause)),
+            Outcome::Done | Outcome::AllAnswered(_) | Outcome::Delivered(_) => {
+                Err(Failure::new(operation, "the outcome does not match the call"))
+            }
+        }
+    }
+
+    /// The results of several calls.
+    pub(super) fn results(&self) -> Result<&[CallResult], Failure> {
+        match self {
+            Outcome::AllAnswered(results) => Ok(results),
+            Outcome::Failed(failure) => Err(failure.clone()),
+            Outcome::Done | Outcome::Answered(_) | Outcome::Delivered(_) => {
+                Err(Failure::new("call objects", "the outcome does not match the calls"))
+            }
+        }
+    }
+}
+
+/// The answer does not match the call.
+pub(super) fn mismatch(operation: &'static str) -> Failure {
+    Failure::new(operation, "the answer does not match the call")
+}
+
 impl From<Result<(), Failure>> for Outcome {
     fn from(done: Result<(), Failure>) -> Outcome {
         done.map_or_else(Outcome::Failed, |()| Outcome::Done)

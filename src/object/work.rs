@@ -59,7 +59,7 @@ impl Object {
             (Lane::Watches, _) => self.next_watches(sql, now)?,
             (Lane::Delivery, _) => self.next_delivery_of_wake(sql, now)?,
         };
-        Ok(effect.map_or(NextInLane::Nothing, NextInLane::Effect))
+        Ok(effect.map_or(NextInLane::Nothing, |effect| NextInLane::Effect(Box::new(effect))))
     }
 
     fn next_delivery(&mut self, sql: &dyn Sql, now: Millis) -> Result<Option<Effect>, Failure> {
@@ -120,14 +120,10 @@ impl Object {
 
     /// Handles the registry's answer to a report.
     fn has_reported(&mut self, sql: &dyn Sql, report: &Report, outcome: &Outcome, now: Millis) {
-        let found = match outcome {
-            Outcome::Answered(Answered::Recorded) => Some(Vec::new()),
-            Outcome::Answered(Answered::RecordedFor(watchers)) => Some(self.found_watchers(watchers)),
-            Outcome::Done
-            | Outcome::Answered(_)
-            | Outcome::AllAnswered(_)
-            | Outcome::Delivered(_)
-            | Outcome::Failed(_) => None,
+        let found = if let Outcome::Answered(Answered::RecordedFor(watchers)) = outcome {
+            Some(self.found_watchers(watchers))
+        } else {
+            (*outcome == Outcome::Answered(Answered::Recorded)).then(Vec::new)
         };
         if let Some(watchers) = found {
             let change = Change::Report {
@@ -167,22 +163,19 @@ impl Object {
         outcome: &Outcome,
         now: Millis,
     ) {
-        let all = || match outcome {
-            Outcome::AllAnswered(results) => Ok(results.as_slice()),
-            other => Err(Failure::new("call objects", format_args!("{other:.200?}"))),
-        };
         let (lane, done) = match about {
             About::Enlist => (Lane::Directory, self.enlisted(sql, outcome, now)),
             About::Events { through } => (Lane::Directory, self.events_recorded(sql, *through, outcome)),
             About::Page => (Lane::Watches, self.page_listed(sql, outcome, now)),
-            About::Watches => {
-                (Lane::Watches, all().and_then(|results| self.have_watched(sql, calls, results, now)))
-            }
+            About::Watches => (
+                Lane::Watches,
+                outcome.results().and_then(|results| self.have_watched(sql, calls, results, now)),
+            ),
             About::WakeEvent { generation } => {
                 (Lane::Delivery, self.wake_event_written(sql, *generation, outcome, now))
             }
             About::Watchers => {
-                let noted = all().and_then(|results| self.have_noted(sql, calls, results));
+                let noted = outcome.results().and_then(|results| self.have_noted(sql, calls, results));
                 (Lane::Watchers, noted.map(|()| LogEvent::Notified))
             }
             About::Report(report) => return self.has_reported(sql, report, outcome, now),

@@ -2,9 +2,9 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::directory::{registry_of, unanswered};
+use super::directory::registry_of;
 use super::part::DELIVERY_MAX;
-use crate::object::effect::{About, Calling, Effect, LogEvent, Outcome, Post};
+use crate::object::effect::{About, Calling, Effect, LogEvent, Outcome, Post, mismatch};
 use crate::object::state::Object;
 use crate::protocol::Millis;
 use crate::protocol::call::{Answered, Call};
@@ -99,7 +99,7 @@ impl Object {
                 Delivered::Failed { message: failure.cause.clone(), retry_after: None, is_gone: false }
             }
             Outcome::Done | Outcome::Answered(_) | Outcome::AllAnswered(_) => {
-                return Err(unanswered("deliver webhook", outcome));
+                return Err(mismatch("deliver webhook"));
             }
         };
         let give_up = self.settings.webhooks_give_up_after;
@@ -130,7 +130,7 @@ impl Object {
             }
         };
         let give_up = self.settings.webhooks_give_up_after;
-        let result = written.as_ref().map(|()| ()).map_err(String::as_str);
+        let result = written.as_ref().copied().map_err(String::as_str);
         self.change(sql, now, |subscription| subscription.event_written(generation, result, give_up, now))?;
         Ok(match written {
             Err(message) => self.delivery_failed("write wake", generation, &message),

@@ -1,6 +1,6 @@
 //! The directory: the registry has the pattern of a subscription, and is sent its events.
 
-use crate::object::effect::{About, Calling, Effect, LogEvent, Outcome};
+use crate::object::effect::{About, Calling, Effect, LogEvent, Outcome, mismatch};
 use crate::object::state::Object;
 use crate::protocol::Millis;
 use crate::protocol::call::{Answered, Call};
@@ -36,17 +36,19 @@ impl Object {
         outcome: &Outcome,
         now: Millis,
     ) -> Result<LogEvent, Failure> {
-        match outcome {
-            Outcome::Answered(Answered::Enlisted(Enlisted::Done)) => {
+        let Answered::Enlisted(enlisted) = outcome.answer("enlist subscription")? else {
+            return Err(mismatch("enlist subscription"));
+        };
+        match enlisted {
+            Enlisted::Done => {
                 self.change(sql, now, |subscription| {
                     subscription.state.enlisted =
                         subscription.config.pattern.is_some() && !subscription.has_ended();
                 })?;
             }
-            Outcome::Answered(Answered::Enlisted(Enlisted::TooMany)) => {
+            Enlisted::TooMany => {
                 self.cannot_be_created(sql, SubscriptionRefusal::TooManyPatterns, now)?;
             }
-            other => return Err(unanswered("enlist subscription", other)),
         }
         Ok(LogEvent::Linked)
     }
@@ -57,17 +59,16 @@ impl Object {
         through: u64,
         outcome: &Outcome,
     ) -> Result<LogEvent, Failure> {
-        match outcome {
-            Outcome::Answered(Answered::Recorded | Answered::RecordedFor(_)) => {
-                self.load(sql)?;
-                // It is stored with the next change: recording twice is harmless, and a row is not free.
-                if let Some(subscription) = self.subscription.stored_mut() {
-                    subscription.reported(through);
-                }
-                Ok(LogEvent::Reported)
-            }
-            other => Err(unanswered("report subscription", other)),
+        let answer = outcome.answer("report subscription")?;
+        if *answer != Answered::Recorded {
+            return Err(mismatch("report subscription"));
         }
+        self.load(sql)?;
+        // It is stored with the next change: recording twice is harmless, and a row is not free.
+        if let Some(subscription) = self.subscription.stored_mut() {
+            subscription.reported(through);
+        }
+        Ok(LogEvent::Reported)
     }
 
     pub(super) fn cannot_be_created(
@@ -87,13 +88,5 @@ pub(super) fn registry_of(registries: Registries, name: &SubscriptionName) -> St
     match (registries, &name.root) {
         (Registries::PerProject, Some(root)) => path_of(Some(root)),
         (Registries::PerProject | Registries::One | Registries::Off, _) => path_of(None),
-    }
-}
-
-/// An answer that is none to the call, as a failure.
-pub(super) fn unanswered(operation: &'static str, outcome: &Outcome) -> Failure {
-    match outcome {
-        Outcome::Failed(failure) => Failure::new(operation, &failure.cause),
-        other => Failure::new(operation, format_args!("{other:.200?}")),
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::change::recall;
-use super::directory::{registry_of, unanswered};
+use super::directory::registry_of;
 use super::part::{CALLED_AT_ONCE_MAX, LINKS_IN_ROW_MAX, PAGE_STREAMS_MAX, StoredSubscription};
-use crate::object::effect::{About, CallResult, Calling, Calls, Effect, LogEvent, Outcome};
+use crate::object::effect::{About, CallResult, Calling, Calls, Effect, LogEvent, Outcome, mismatch};
 use crate::object::state::Object;
 use crate::protocol::Millis;
 use crate::protocol::call::{Answered, Call};
@@ -136,8 +136,8 @@ impl Object {
         outcome: &Outcome,
         now: Millis,
     ) -> Result<LogEvent, Failure> {
-        let Outcome::Answered(Answered::Listed(ListedStreams { paths, next })) = outcome else {
-            return Err(unanswered("list streams", outcome));
+        let Answered::Listed(ListedStreams { paths, next }) = outcome.answer("list streams")? else {
+            return Err(mismatch("list streams"));
         };
         for path in paths {
             self.recall_link(sql, path)?;
