@@ -38,7 +38,6 @@ extern "C" {
 /// The client whose share of the budget pays for a buffer.
 #[derive(Clone, Default)]
 pub(super) struct Payer {
-    /// The project's name.
     pub(super) tenant: String,
     /// The client's address, or empty if it is unknown.
     pub(super) address: String,

@@ -1,4 +1,4 @@
-//! Answers calls: of other objects, and of the Worker.
+//! Answers calls from other objects and from the Worker. No client can make a call.
 
 use std::rc::Rc;
 
@@ -15,12 +15,12 @@ use crate::object::said::Said;
 use crate::protocol::call::{Answered, Call};
 use crate::storage::Failure;
 
-/// Where a call is sent whose answer carries bytes (`calls.js`), and the header that has it.
+/// The URL and the header of a call whose answer carries bytes (`calls.js`).
 pub(super) const BYTES_URL: &str = "https://streams/inherited";
 const CALL: &str = "question";
 
 impl ObjectHost {
-    /// Answers a call: the answer, or the promise of it. Bytes come in a response only.
+    /// Answers a call without bytes: returns the answer as JSON, or the promise of it.
     pub(super) fn asked(self: &Rc<Self>, text: &str) -> Result<JsValue, JsValue> {
         let host = Rc::clone(self);
         let call = Call::parse(text);
@@ -46,10 +46,10 @@ impl ObjectHost {
     fn answer_call(self: &Rc<Self>, mut call: Call) -> Result<Said, Failure> {
         let _busy = telemetry::busy(|| self.name(), |counts| counts.object_requests += 1);
         if matches!(call, Call::Orphans { .. }) && self.bucket.is_none() {
-            return Err(Failure::new("delete orphans", "there is no bucket"));
+            return Err(Failure::new("delete orphans", "no bucket is bound: bind SEGMENTS"));
         }
         if let Call::Inherit(inherit) = &mut call {
-            // The fork knows what its own readers have not read yet, which may be in another isolate.
+            // No address: the fork, which may run in another isolate, counts the bytes of its own readers.
             let payer = || Payer::of(&self.name(), String::new());
             inherit.max_bytes = budget::chunk_bytes(inherit.max_bytes, payer);
         }
@@ -63,7 +63,7 @@ impl ObjectHost {
         said
     }
 
-    /// One page of the bucket has fewer orphans than the platform deletes at once.
+    /// Deletes orphans in one request: a page of the bucket has fewer than the platform deletes at once.
     async fn delete_orphans(self: &Rc<Self>, orphans: Vec<String>) -> Result<Answered, Failure> {
         let _busy = telemetry::busy(|| self.name(), |_| {});
         let deleted = match &self.bucket {
@@ -76,14 +76,14 @@ impl ObjectHost {
         deleted.map(|()| Answered::Orphans(orphans))
     }
 
-    /// A failure, as the caller gets it.
+    /// Logs a failure, and makes the error that the caller receives.
     fn thrown(&self, failure: &Failure) -> JsValue {
         telemetry::failure(&self.name(), failure);
         js_sys::Error::new(&failure.to_string()).into()
     }
 }
 
-/// What the debug line says that was done.
+/// The name of the debug event for a call.
 fn event_of(call: &Call) -> &'static str {
     match call {
         Call::Refer(_) | Call::Release(_) | Call::Walk(_) | Call::Inherit(_) | Call::Unknown => "asked",

@@ -1,4 +1,4 @@
-//! A request on its way to its stream's object, without what the object must not see, and its answer.
+//! Forwards an admitted request to its stream's object. The object never receives the client's token or cookie.
 
 use wasm_bindgen::prelude::*;
 use web_sys::{Headers, Request, Response};
@@ -22,7 +22,7 @@ use crate::protocol::Millis;
 use crate::protocol::names::{TRUE, header};
 use crate::storage::Failure;
 
-/// A request that was let in, on its way to its stream.
+/// An admitted request on its way to its stream.
 pub(super) struct Sending<'s> {
     pub(super) forward: &'s Forward,
     pub(super) target: &'s Target<'s>,
@@ -32,7 +32,7 @@ pub(super) struct Sending<'s> {
     pub(super) context: &'s Context,
 }
 
-/// Asks for a read whose answer ends.
+/// Makes a read other than SSE.
 async fn read(
     kind: ReadKind,
     upstream: &Upstream,
@@ -50,7 +50,7 @@ async fn read(
 }
 
 impl Sending<'_> {
-    /// Takes the request to the object.
+    /// Forwards the request and returns the object's response, without the headers that this requester must not have.
     pub(super) async fn run(&self) -> Result<Response, JsValue> {
         let Sending { forward, request, env, config, context, .. } = self;
         let upstream = Upstream::new((*env).clone(), forward.path.clone(), forward.reader);
@@ -80,7 +80,7 @@ impl Sending<'_> {
             };
             let group = collapse::group(forward.reader);
             let answered = collapse::read(&key, group, context, &client, ask).await;
-            // An answer that is shared is read to its end, which may not come.
+            // A shared response is read into memory, which fails if the object stops in the middle.
             return self.kept(answered.or_else(|error| upstream.unavailable(&unreached(&error)))?);
         }
         if forward.kind == ReadKind::LongPoll {
@@ -90,7 +90,8 @@ impl Sending<'_> {
         self.kept(answered.or_else(|failure| upstream.unavailable(&failure))?)
     }
 
-    /// The key of what is read, where that can be shared. Whoever knows a tag wants to be told that it is the same.
+    /// The key under which clients share this read. `None` if they may not. A client with an `If-None-Match` needs a response
+    /// of its own.
     fn collapse_key(&self) -> Option<String> {
         let asks_plainly = self.request.method() == "GET"
             && !self.request.headers().has(header::IF_NONE_MATCH).unwrap_or(true);
@@ -129,7 +130,7 @@ impl Sending<'_> {
             Source::None | Source::Header if self.forward.hides_key => reply::without_reader_key(&answered),
             Source::None | Source::Header => Ok(answered),
             Source::Query => reply::kept_by_nobody(&answered, is_events),
-            // A cookie comes along when another site embeds the stream.
+            // The browser sends the cookie even if another site embeds the stream.
             Source::Cookie => reply::embedded_by_nobody(&answered, is_events),
         }
     }

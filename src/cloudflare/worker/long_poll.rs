@@ -1,4 +1,5 @@
-//! A long-poll: the edge holds the client's request and a socket to the object, which sleeps meanwhile.
+//! Long-polls (PROTOCOL.md 5.7). The Worker keeps the client's request open with a socket to the object, which can hibernate
+//! meanwhile.
 
 use js_sys::{ArrayBuffer, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -23,7 +24,7 @@ extern "C" {
     fn first_frame(socket: &WebSocket, client: &AbortSignal, millis: f64) -> Promise;
 }
 
-/// How much of a frame is looked at; longer heads, which are those of long content types, are fetched again.
+/// How many bytes of a frame are copied for its head. A longer head, which has a long content type, is copied again in full.
 const REPLY_HEAD_BYTES: u32 = 2048;
 
 pub(super) async fn answer(
@@ -82,14 +83,14 @@ async fn wait(asked: &Response, client: &AbortSignal, until: Millis) -> Result<W
     if result.is_undefined() {
         return Ok(Waited::TimedOut);
     }
-    // Not a frame: the socket's close code.
+    // A number is the socket's close code.
     let Ok(frame) = result.dyn_into::<ArrayBuffer>() else { return Ok(Waited::Ended) };
     Ok(Waited::Frame(Uint8Array::new(&frame)))
 }
 
-/// The answer that came; its body does not pass through here.
+/// The response in a frame; its body does not enter the module. `None` if the budget has no room for the body.
 fn to_response(frame: &Uint8Array, mut head: Vec<u8>, payer: &Payer) -> Result<Option<Response>, Failure> {
-    let malformed = || Failure::new("read frame", "it is no reply frame");
+    let malformed = || Failure::new("read frame", "the frame is not a reply");
     let body_at = bridge::reply_body_at(&head).ok_or_else(malformed)?;
     if body_at > head.len() {
         head = frame.subarray(0, body_at as u32).to_vec();
@@ -99,7 +100,7 @@ fn to_response(frame: &Uint8Array, mut head: Vec<u8>, payer: &Payer) -> Result<O
     reply::passed_on(&head, body, || payer.clone()).map_err(not_made)
 }
 
-/// The object sent this answer ahead, as the headers of the response that brought the socket.
+/// The response after the timeout. Its headers came with the socket.
 fn nothing_new(asked: &Response) -> Result<Response, Failure> {
     let init = ResponseInit::new();
     init.set_status(Reply::NOTHING_NEW.as_u16());

@@ -1,5 +1,5 @@
-//! The administrator's question after orphans: a page of the bucket is listed, and each stream on it is asked once which
-//! of its keys it does not know, and deletes them.
+//! Finds and deletes orphans for the administrator (docs/operate.md). The Worker lists a page of the bucket and calls each
+//! stream on it once. Only a stream decides which of its keys are orphans, and only the stream deletes them.
 
 use worker::Env;
 
@@ -13,7 +13,7 @@ use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 use crate::storage::bucket_page::{PAGE_KEYS_MAX, by_stream};
 
-/// Answers what the administrator asks.
+/// Answers the administrator's request for one page.
 pub(super) async fn answer(env: &Env, ask: &OrphansQuery) -> Reply {
     let Some(bucket) = bucket::of(env) else {
         return Reply::refused(&Refusal::NotImplemented { what: "a bucket for segments, bound as SEGMENTS" });
@@ -50,5 +50,7 @@ async fn page(env: &Env, bucket: &bucket::SegmentBucket, ask: &OrphansQuery) -> 
 }
 
 fn failure_of(answer: Result<Answered, Failure>) -> Failure {
-    answer.err().unwrap_or_else(|| Failure::new("look for orphans", "the stream answered what was not asked"))
+    answer
+        .err()
+        .unwrap_or_else(|| Failure::new("look for orphans", "the stream's answer is not a list of orphans"))
 }

@@ -1,6 +1,6 @@
-//! An SSE response: carries out what its state machine (`edge/live/sse.rs`) says. Catch-up comes as plain responses, one
-//! after the other as the client reads them; from the tail on it comes over a socket, and the object sleeps between two
-//! appends.
+//! SSE responses (PROTOCOL.md 5.8): carries out the steps of the state machine in `edge/live/sse.rs`. Catch-up comes in plain
+//! responses, each requested after the client has read the one before. At the tail, messages come over a socket, and the
+//! object can hibernate between two appends.
 
 use std::rc::Rc;
 
@@ -25,7 +25,7 @@ use crate::storage::Failure;
 
 #[wasm_bindgen]
 extern "C" {
-    /// The platform's own pipe: a JavaScript `TransformStream` is an order of magnitude slower.
+    /// The platform's native pipe. A JavaScript `TransformStream` is ten times slower.
     type IdentityTransformStream;
 
     #[wasm_bindgen(constructor)]
@@ -40,7 +40,7 @@ extern "C" {
 
 #[wasm_bindgen(module = "/src/cloudflare/js/sending.js")]
 extern "C" {
-    /// How many bytes it had, if all of it has been read in time.
+    /// Passes a body on, and resolves with its size in bytes if the client has read all of it in time.
     #[wasm_bindgen(catch, js_name = passOnBody)]
     async fn pass_on_body(
         body: &ReadableStream,
@@ -139,22 +139,23 @@ impl Relay {
     }
 
     async fn ask_from(&self, from: Offset) -> Result<Response, Failure> {
-        // What the client last saw was its business in the first request only. A copy: the request's own headers
-        // cannot be changed, and cloning a handle is not copying.
+        // `Last-Event-ID` is valid for the first request only. The headers must be copied: those of the client's request are
+        // immutable, and `clone` copies only the handle.
         let not_copied = |error: JsValue| Failure::new("copy headers", format_args!("{error:?}"));
         let headers = Headers::new_with_headers(&self.headers).map_err(not_copied)?;
         headers.delete(header::LAST_EVENT_ID).map_err(not_copied)?;
         self.upstream.ask_live(&self.live_url.from(from), &headers).await
     }
 
-    /// Opens the socket that the object answered with, if it did.
+    /// Opens the socket in the object's response, if there is one.
     fn listen(&self, source: &Response) -> Option<EdgeSocket> {
         let client = Rc::clone(&self.client);
         let opened = EdgeSocket::open(source.websocket()?, move |brought| client.take(brought));
         opened.map_err(|failure| self.end_with(&failure)).ok()
     }
 
-    /// One bounded part of the catch-up, at the client's speed: how many bytes it had, if all of it has been read in time.
+    /// Passes on one response of the catch-up at the client's speed. Returns its size in bytes, or `None` if the client has not
+    /// read all of it in time.
     async fn pass_on(&self, part: &Response) -> Option<usize> {
         let Payer { tenant, address } = &self.payer;
         let until = self.until as f64;
