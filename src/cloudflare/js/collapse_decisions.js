@@ -105,7 +105,7 @@ export class Reads {
       const isThere = nextOffset !== null && read.name.includes(nextOffset)
       return isThere ? { do: "share", expectedBytes: 0, isKept: false } : ITS_OWN
     }
-    // Only a public answer with messages is the same for every reader.
+    // A plain read that reaches the tail is not public, because the next reader needs a newer answer.
     const isPublic = kind === "whole" && /^public\b/.test(cacheControl ?? "")
     if (!isPublic || (read.followers === 0 && !hasCache)) return ITS_OWN
     return { do: "share", expectedBytes: isLive ? LIVE_BYTES : CHUNK_BYTES, isKept: hasCache }
