@@ -79,7 +79,7 @@ function resolveOnce({ onResolve }) {
   onResolve({ filter: /^\.\/index\.js$/ }, () => ({ path: glue }))
 }
 
-/** Fails if a file is bundled twice, because it would then have two states, such as two budgets. @param {string[]} inputs the bundled paths */
+/** Fails if a file is bundled twice: it would have two states, such as two budgets. @param {string[]} inputs the bundled paths */
 function assertOneOfEach(inputs) {
   const files = inputs.map((path) => path.match(/src\/cloudflare\/js\/.+/)?.[0]).filter((file) => file !== undefined)
   const twice = files.filter((file, at) => files.indexOf(file) !== at)

@@ -103,7 +103,7 @@ pub(super) fn without_body(reply: &Reply) -> Result<Response, JsValue> {
 }
 
 /// A response from a frame of a socket; its body does not enter the module. `None` if the budget has no room for the body.
-pub(super) fn passed_on(
+pub(super) fn from_frame(
     head: &ReplyHead<'_>,
     body: Uint8Array,
     payer: impl FnOnce() -> Payer,
@@ -135,11 +135,11 @@ pub(super) fn is_refusal(response: &Response) -> bool {
 
 /// The same response, but uncacheable and without a reader key: a reader key opens cached copies, and a token in a URL or
 /// a cookie may have leaked.
-pub(super) fn kept_by_nobody(response: &Response, is_events: bool) -> Result<Response, JsValue> {
-    with_headers(response, &unkept_lines(is_events))
+pub(super) fn uncacheable(response: &Response, is_events: bool) -> Result<Response, JsValue> {
+    with_headers(response, &uncacheable_lines(is_events))
 }
 
-fn unkept_lines(is_events: bool) -> String {
+fn uncacheable_lines(is_events: bool) -> String {
     let policy = if is_events { SECRET_EVENTS } else { SECRET };
     format!("{}\n{policy}\n{}\n\n", header::CACHE_CONTROL, header::STREAM_READER_KEY)
 }
@@ -150,6 +150,9 @@ pub(super) fn without_reader_key(response: &Response) -> Result<Response, JsValu
 }
 
 /// The same response, but uncacheable, without a reader key, and with `Cross-Origin-Resource-Policy: same-origin`.
-pub(super) fn embedded_by_nobody(response: &Response, is_events: bool) -> Result<Response, JsValue> {
-    with_headers(response, &format!("{}{}\nsame-origin\n", unkept_lines(is_events), header::RESOURCE_POLICY))
+pub(super) fn uncacheable_same_origin(response: &Response, is_events: bool) -> Result<Response, JsValue> {
+    with_headers(
+        response,
+        &format!("{}{}\nsame-origin\n", uncacheable_lines(is_events), header::RESOURCE_POLICY),
+    )
 }

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { Reads, UNDER_WAY_MAX, UNDER_WAY_MAX_MS, keptFor } from "../../src/cloudflare/js/collapse_decisions.js"
+import { Reads, UNDER_WAY_MAX, UNDER_WAY_MAX_MS, freshSeconds } from "../../src/cloudflare/js/collapse_decisions.js"
 import { assertReproducible, eachSeed } from "./schedule.mjs"
 
 const MAX_AGE = 60
@@ -157,7 +157,7 @@ class World {
       read.load.shared = shared
       answer.sharedAt = this.schedule.now
       shared.expect(this.reads.shared(read))
-      if (sharing.isKept) {
+      if (sharing.isCached) {
         shared.expect(1)
         this.keep(client.key, shared.made())
       }
@@ -223,7 +223,7 @@ class World {
 
   kept(key) {
     const found = this.hasCache ? this.cache.get(key) : undefined
-    const seconds = found && keptFor(found.answer.cacheControl, this.schedule.now - found.at)
+    const seconds = found && freshSeconds(found.answer.cacheControl, this.schedule.now - found.at)
     if (seconds === undefined) return undefined
     const age = (this.schedule.now - found.at) / 1000
     assert.ok(seconds > 0 && seconds + age <= MAX_AGE, "a cached answer is used for longer than its max-age")
@@ -333,5 +333,5 @@ test("a cached answer stays fresh for the rest of its max-age", () => {
     ["public", 0, undefined],
     [null, 0, undefined],
   ]
-  for (const [cacheControl, ageMillis, seconds] of rows) assert.equal(keptFor(cacheControl, ageMillis), seconds)
+  for (const [cacheControl, ageMillis, seconds] of rows) assert.equal(freshSeconds(cacheControl, ageMillis), seconds)
 })

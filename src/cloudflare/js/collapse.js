@@ -3,7 +3,7 @@
 // once, and count once. `collapse_decisions.js` decides which reads are shared.
 
 import { budget } from "./budget.js"
-import { Reads, keptFor } from "./collapse_decisions.js"
+import { Reads, freshSeconds } from "./collapse_decisions.js"
 import { addressOf, sent, tenantOf } from "./sending.js"
 import { within } from "./stalls.js"
 
@@ -101,7 +101,7 @@ export const gathersReads = () => hasCache
 /** @type {Reads<Led>} */
 const reads = new Reads(() => Date.now())
 
-/** Makes all followers ask the object themselves, after the module has lost its memory and the leaders with it. */
+/** Makes all followers send their own reads, after the module has lost its memory and the leaders with it. */
 export function abandon() {
   for (const { load } of reads.abandoned()) load.end()
 }
@@ -113,12 +113,12 @@ function led() {
 }
 
 /**
- * Answers a read: asks the object, or shares the answer to the same read in progress.
+ * Answers a read: sends it to the object, or shares the answer to the same read in progress.
  * @param {string} key a URL
  * @param {string} group the clients that may share the read
  * @param {Context} context
  * @param {Client} client
- * @param {(client: AbortSignal) => Promise<Response>} ask asks the object; the signal cancels it
+ * @param {(client: AbortSignal) => Promise<Response>} ask sends the read to the object; the signal cancels it
  * @returns {Promise<Response>}
  */
 export function collapse(key, group, context, client, ask) {
@@ -146,21 +146,21 @@ async function lead(key, read, context, client, ask) {
   const nobody = new AbortController()
   client.signal.addEventListener("abort", () => reads.isForNobody(read) && nobody.abort())
   try {
-    const kept = await keptAt(key)
-    if (kept !== undefined) {
+    const cached = await cachedAt(key)
+    if (cached !== undefined) {
       reads.found(read)
-      return kept
+      return cached
     }
     const response = await ask(nobody.signal)
     const sharing = reads.answered(read, headOf(response), hasCache)
-    if (sharing.do === "keep to itself") return response
-    const shared = await taken(response, sharing.expectedBytes, client)
+    if (sharing.do === "do not share") return response
+    const shared = await buffered(response, sharing.expectedBytes, client)
     if (shared === undefined) return response
     read.load.shared = shared
     shared.expect(reads.shared(read))
-    if (sharing.isKept) {
+    if (sharing.isCached) {
       shared.expect(1)
-      context.waitUntil(keep(key, shared.made(context)))
+      context.waitUntil(store(key, shared.made(context)))
     }
     return shared.made(context)
   } finally {
@@ -186,7 +186,7 @@ function headOf({ status, headers }) {
  * @param {Client} client
  * @returns {Promise<Shared | undefined>}
  */
-async function taken(response, expectedBytes, { request, path }) {
+async function buffered(response, expectedBytes, { request, path }) {
   if (expectedBytes === 0) return new Shared(response)
   const hold = budget.hold(expectedBytes, tenantOf(path), addressOf(request))
   if (hold === undefined) return undefined
@@ -220,29 +220,29 @@ async function follow(key, read, context, { signal, until = Infinity }, ask) {
   // No client sees this response, but Rust awaits one.
   if (waking.do === "leave") return new Response()
   if (waking.do === "take" && shared !== undefined) return shared.made(context, "HIT")
-  return (waking.do === "look" && (await keptAt(key))) || ask(signal)
+  return (waking.do === "look" && (await cachedAt(key))) || ask(signal)
 }
 
 const LATE = Symbol("late")
 
 /** The cached answer; the client reads its body at its own speed. @param {string} key @returns {Promise<Response | undefined>} */
-async function keptAt(key) {
+async function cachedAt(key) {
   if (!hasCache) return undefined
   try {
-    const kept = await caches.default.match(key)
-    if (kept === undefined) return undefined
-    const headers = new Headers(kept.headers)
+    const cached = await caches.default.match(key)
+    if (cached === undefined) return undefined
+    const headers = new Headers(cached.headers)
     const cacheControl = headers.get("cache-control") ?? ""
-    const seconds = keptFor(cacheControl, Date.now() - Number(headers.get(KEPT_AT)))
+    const seconds = freshSeconds(cacheControl, Date.now() - Number(headers.get(KEPT_AT)))
     headers.delete(KEPT_AT)
     if (seconds === undefined) {
-      await kept.body?.cancel()
+      await cached.body?.cancel()
       return undefined
     }
     // The remaining time instead of an `Age` header, which not every downstream cache subtracts.
     headers.set("cache-control", cacheControl.replace(/max-age=\d+/, `max-age=${seconds}`))
     headers.set("x-cache", "HIT")
-    return new Response(kept.body, { status: kept.status, headers })
+    return new Response(cached.body, { status: cached.status, headers })
   } catch {
     // There is no cache here, or it fails. The object can answer every read.
     hasCache = false
@@ -251,7 +251,7 @@ async function keptAt(key) {
 }
 
 /** @param {string} key @param {Response} response */
-async function keep(key, response) {
+async function store(key, response) {
   try {
     response.headers.set(KEPT_AT, String(Date.now()))
     await caches.default.put(key, response)

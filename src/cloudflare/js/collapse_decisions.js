@@ -1,7 +1,7 @@
 // The decisions of collapsing: which reads share an answer. Nothing here waits or sends. Events come in as calls, and
 // `collapse.js` carries out the decisions.
 
-/** The most reads that followers can wait for; further clients ask the object themselves. */
+/** The most reads that followers can wait for; further clients send their own reads to the object. */
 export const UNDER_WAY_MAX = 1000
 /** How long a follower waits: longer than a long-poll takes. The platform may end a leader without notice. */
 export const UNDER_WAY_MAX_MS = 30_000
@@ -12,13 +12,13 @@ export const LIVE_BYTES = 64 << 10
 
 /**
  * @template Load
- * @typedef {object} Read a read in progress; the client that leads asks the object, and the others follow
+ * @typedef {object} Read a read in progress; the leading client sends it to the object, and the others follow
  * @property {string} name the group of clients that may share it, and the key of the read
  * @property {Load} load the caller's data
  * @property {number} since
  * @property {number} followers the clients that wait for it
  * @property {number} copies the copies of its answer, one for each follower
- * @property {boolean} isKept whether its answer is in the cache
+ * @property {boolean} isCached whether its answer is in the cache
  */
 
 /**
@@ -35,14 +35,14 @@ export const LIVE_BYTES = 64 << 10
  */
 
 /**
- * Whether only the client that asked has the answer, or followers share it if there is room for the expected bytes, and
+ * Whether only the leader has the answer, or followers share it if there is room for the expected bytes, and
  * whether the cache stores it.
- * @typedef {{ do: "keep to itself" } | { do: "share", expectedBytes: number, isKept: boolean }} Sharing
+ * @typedef {{ do: "do not share" } | { do: "share", expectedBytes: number, isCached: boolean }} Sharing
  */
 
 /**
- * What a follower does after its wait: it takes its copy, looks into the cache, asks the object, or does nothing because its
- * client has left. With `drops`, it releases the copy made for it.
+ * What a follower does after its wait: it takes its copy, looks into the cache, sends its own read to the object, or does
+ * nothing because its client has left. With `drops`, it releases the copy made for it.
  * @typedef {{ do: "take" | "look" | "ask" | "leave", drops: boolean }} Waking
  */
 
@@ -73,7 +73,7 @@ export class Reads {
       return { do: "follow", read: found }
     }
     if (this.#underWay.size >= UNDER_WAY_MAX) return { do: "alone" }
-    const read = { name, load: load(), since: this.#now(), followers: 0, copies: 0, isKept: false }
+    const read = { name, load: load(), since: this.#now(), followers: 0, copies: 0, isCached: false }
     this.#underWay.set(name, read)
     return { do: "lead", read }
   }
@@ -103,12 +103,12 @@ export class Reads {
       // Share this only if the key has the tail's offset. The object reads an offset beyond the tail as the tail, but the next
       // append may make it a valid one.
       const isThere = nextOffset !== null && read.name.includes(nextOffset)
-      return isThere ? { do: "share", expectedBytes: 0, isKept: false } : ITS_OWN
+      return isThere ? { do: "share", expectedBytes: 0, isCached: false } : NOT_SHARED
     }
     // A plain read that reaches the tail is not public, because the next reader needs a newer answer.
     const isPublic = kind === "whole" && /^public\b/.test(cacheControl ?? "")
-    if (!isPublic || (read.followers === 0 && !hasCache)) return ITS_OWN
-    return { do: "share", expectedBytes: isLive ? LIVE_BYTES : CHUNK_BYTES, isKept: hasCache }
+    if (!isPublic || (read.followers === 0 && !hasCache)) return NOT_SHARED
+    return { do: "share", expectedBytes: isLive ? LIVE_BYTES : CHUNK_BYTES, isCached: hasCache }
   }
 
   /**
@@ -123,7 +123,7 @@ export class Reads {
 
   /** The answer was in the cache, where each follower can read it at its own speed. @param {Read<Load>} read */
   found(read) {
-    read.isKept = true
+    read.isCached = true
   }
 
   /** The read has ended: its followers wake, and new clients do not follow it. @param {Read<Load>} read */
@@ -145,10 +145,10 @@ export class Reads {
     if (hasLeft) return { do: "leave", drops: hasCopy }
     if (isLate) return { do: "ask", drops: hasCopy }
     if (hasCopy) return { do: "take", drops: false }
-    return { do: read.isKept ? "look" : "ask", drops: false }
+    return { do: read.isCached ? "look" : "ask", drops: false }
   }
 
-  /** The module has lost its memory, and the leaders with it. @returns {Read<Load>[]} the reads whose followers must ask themselves */
+  /** The module has lost its memory, and the leaders with it. @returns {Read<Load>[]} the reads whose followers must wake */
   abandoned() {
     const all = [...this.#underWay.values()]
     for (const read of all) read.followers = 0
@@ -166,7 +166,7 @@ export class Reads {
 }
 
 /** @type {Sharing} */
-const ITS_OWN = { do: "keep to itself" }
+const NOT_SHARED = { do: "do not share" }
 
 /**
  * How long an answer from the cache stays fresh, in seconds.
@@ -174,7 +174,7 @@ const ITS_OWN = { do: "keep to itself" }
  * @param {number} ageMillis the time since it was stored
  * @returns {number | undefined} undefined if it is stale
  */
-export function keptFor(cacheControl, ageMillis) {
+export function freshSeconds(cacheControl, ageMillis) {
   const age = Math.ceil(ageMillis / 1000)
   const maxAge = Number(/max-age=(\d+)/.exec(cacheControl ?? "")?.[1])
   return age >= 0 && age < maxAge ? maxAge - age : undefined

@@ -42,7 +42,7 @@ const ignore = () => {}
  */
 export function append({ request, context }, streams, path, module) {
   const slot = commits.begin(path)
-  if (slot !== undefined) return underWay(slot, streams.getByName(path).fetch(request))
+  if (slot !== undefined) return trackSlot(slot, streams.getByName(path).fetch(request))
   const waiting = commits.mayWait(lengthOf(request)) ? enter(path, headerLines(request.headers, module.names)) : undefined
   if (waiting === undefined) return streams.getByName(path).fetch(request)
   const answered = wait(waiting, request, streams.getByName(path), module)
@@ -68,7 +68,7 @@ function lengthOf({ body, headers }) {
  * @param {Slot} slot
  * @param {Promise<T>} answered
  */
-function underWay(slot, answered) {
+function trackSlot(slot, answered) {
   const end = () => {
     const next = commits.ended(slot)
     if (next !== undefined) next.append.load.take(next.turn)
@@ -138,7 +138,7 @@ async function lead({ batch, slot }, request, stub) {
   let outcomes
   try {
     const asked = stub.appendAll(request.url, headers, lengths, joined(batch))
-    outcomes = commits.answered(batch, await underWay(slot, asked))
+    outcomes = commits.answered(batch, await trackSlot(slot, asked))
   } catch (error) {
     outcomes = commits.failed(batch, error)
   }
@@ -156,14 +156,14 @@ async function end(outcome, request, stub, load) {
     case "respond":
       return respond(...outcome.answer)
     case "alone":
-      return byItself(request, stub, load)
+      return sendAlone(request, stub, load)
     case "fail":
       throw outcome.error
   }
 }
 
 /** @param {Request} request @param {StreamStub} stub @param {Load} load */
-function byItself({ url }, stub, { headers, body }) {
+function sendAlone({ url }, stub, { headers, body }) {
   const pairs = new Headers()
   const lines = headers.split("\n")
   for (let at = 0; at + 1 < lines.length; at += 2) pairs.set(lines[at], lines[at + 1])

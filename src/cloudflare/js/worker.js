@@ -18,7 +18,7 @@ import { append } from "./group_commit.js"
 const state = globalThis.__worker_init_state
 
 /** The number of the module's current memory. A panic or a trap discards the memory, with all state of the objects in it. */
-let life = 0
+let memoryNumber = 0
 
 const NO_BODY = new Uint8Array(0)
 const BODY_SMALL_MAX_BYTES = wasm.bodySmallMaxBytes()
@@ -30,13 +30,13 @@ function revive() {
   if (!state.criticalError) return
   wasm.__wbg_reset_state()
   state.criticalError = false
-  life += 1
+  memoryNumber += 1
   abandon()
   releaseAllOfModule()
 }
 
 /** Marks the memory as unusable after a trap without a panic, such as a stack overflow. @param {unknown} error */
-function noticed(error) {
+function markTrap(error) {
   if (error instanceof WebAssembly.RuntimeError) state.criticalError = true
   return error
 }
@@ -45,12 +45,12 @@ function noticed(error) {
 if (!COUNTERS) rehearse()
 
 // Errors in tasks that outlive the call that started them arrive here.
-addEventListener("error", ({ error }) => noticed(error))
+addEventListener("error", ({ error }) => markTrap(error))
 
 /** @type {wasm.Edge} the Worker's state, made once for each memory of the module */
 let edge
 /** @type {number | undefined} */
-let edgeLife
+let edgeMemory
 /** @type {string | undefined} */
 let decisiveHeader
 let choosesOrigins = false
@@ -67,7 +67,7 @@ const paths = new Map()
 /** @param {Env} env */
 function configure(env) {
   edge = new wasm.Edge(env)
-  edgeLife = life
+  edgeMemory = memoryNumber
   decisiveHeader = edge.decisiveHeader()
   choosesOrigins = edge.choosesOrigins()
   hasEdgeCache = edge.hasEdgeCache()
@@ -134,7 +134,7 @@ function respondTo(request, env, context) {
   if (path === undefined) return edge.answer(request, context)
   return answered(path, request, env, context).catch((error) => {
     revive()
-    if (edgeLife !== life) configure(env)
+    if (edgeMemory !== memoryNumber) configure(env)
     return edge.unreached(method, path, error) ?? edge.answer(request, context)
   })
 }
@@ -154,13 +154,13 @@ function answered(path, request, env, context) {
  */
 async function withOrigin(request, env, origin, responded) {
   const response = await responded
-  if (edgeLife !== life) configure(env)
+  if (edgeMemory !== memoryNumber) configure(env)
   return withHeaders(response, edge.originLines(request.method, request.url, origin))
 }
 
 /** @param {unknown} error @returns {never} */
 const rethrow = (error) => {
-  throw noticed(error)
+  throw markTrap(error)
 }
 
 export default {
@@ -171,12 +171,12 @@ export default {
   fetch(request, env, context) {
     revive()
     try {
-      if (edgeLife !== life) configure(env)
+      if (edgeMemory !== memoryNumber) configure(env)
       const responded = respond(request, env, context)
       const origin = choosesOrigins ? request.headers.get("origin") : null
       return (origin === null ? responded : withOrigin(request, env, origin, responded)).catch(rethrow)
     } catch (error) {
-      throw noticed(error)
+      throw markTrap(error)
     }
   },
 }
@@ -184,7 +184,7 @@ export default {
 /** The Durable Object of one stream. */
 export class StreamObject extends DurableObject {
   /** @type {number | undefined} */
-  #life
+  #memory
   /** @type {wasm.StreamObject | undefined} */
   #object
   /** @type {string | undefined} */
@@ -194,10 +194,10 @@ export class StreamObject extends DurableObject {
   /** The Rust side of the object, made again if the module has new memory. */
   #alive() {
     revive()
-    if (this.#object === undefined || this.#life !== life) {
+    if (this.#object === undefined || this.#memory !== memoryNumber) {
       this.#object = new wasm.StreamObject(this.ctx, this.env)
-      if (this.#life !== undefined) this.#object.lostMemory()
-      this.#life = life
+      if (this.#memory !== undefined) this.#object.lostMemory()
+      this.#memory = memoryNumber
     }
     return this.#object
   }
@@ -209,7 +209,7 @@ export class StreamObject extends DurableObject {
       if (length === null ? request.body === null : length === "0") return this.#answer(request, NO_BODY)
       return this.#receive(request, length)
     } catch (error) {
-      throw noticed(error)
+      throw markTrap(error)
     }
   }
 
@@ -242,7 +242,7 @@ export class StreamObject extends DurableObject {
         if (typeof body === "number") return this.#alive().refuseBody(request, body)
         return this.#answer(request, body instanceof ArrayBuffer ? new Uint8Array(body) : body)
       } catch (error) {
-        throw noticed(error)
+        throw markTrap(error)
       }
     })
   }
@@ -261,7 +261,7 @@ export class StreamObject extends DurableObject {
         return this.#alive().append(url, headers[at], body)
       } catch (error) {
         // Only this append fails. The ones before it are stored and answered; the ones after it run with new memory.
-        return [0, `${noticed(error)}`]
+        return [0, `${markTrap(error)}`]
       }
     })
     this.#alive().appendedTogether(lengths.length)
@@ -273,7 +273,7 @@ export class StreamObject extends DurableObject {
     try {
       return await this.#alive().asked(call)
     } catch (error) {
-      throw noticed(error)
+      throw markTrap(error)
     }
   }
 
@@ -291,7 +291,7 @@ export class StreamObject extends DurableObject {
     try {
       await this.#alive().ring()
     } catch (error) {
-      throw noticed(error)
+      throw markTrap(error)
     }
   }
 

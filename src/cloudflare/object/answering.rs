@@ -25,11 +25,11 @@ impl ObjectHost {
         let host = Rc::clone(self);
         let call = Call::parse(text);
         let deletes = matches!(call, Call::Orphans { deletes: true, .. });
-        let answered = host.answer_call(call).map_err(|failure| host.thrown(&failure))?.answered;
+        let answered = host.answer_call(call).map_err(|failure| host.to_error(&failure))?.answered;
         if deletes && let Answered::Orphans(orphans) = answered {
             let deleted = async move {
                 let deleted = host.delete_orphans(orphans).await;
-                deleted.map(|answered| answered.to_json().into()).map_err(|failure| host.thrown(&failure))
+                deleted.map(|answered| answered.to_json().into()).map_err(|failure| host.to_error(&failure))
             };
             return Ok(future_to_promise(deleted).into());
         }
@@ -39,7 +39,7 @@ impl ObjectHost {
     /// Answers a call with bytes.
     pub(super) fn answer_with_bytes(self: &Rc<Self>, headers: &RequestHeaders) -> Result<Response, JsValue> {
         let call = Call::parse(&headers.get(&CALL.into()).unwrap_or_default());
-        let Said { answered, bytes } = self.answer_call(call).map_err(|failure| self.thrown(&failure))?;
+        let Said { answered, bytes } = self.answer_call(call).map_err(|failure| self.to_error(&failure))?;
         reply::answered(&answered.to_json(), &bytes, || Payer::of(&self.name(), String::new()))
     }
 
@@ -77,7 +77,7 @@ impl ObjectHost {
     }
 
     /// Logs a failure, and makes the error that the caller receives.
-    fn thrown(&self, failure: &Failure) -> JsValue {
+    fn to_error(&self, failure: &Failure) -> JsValue {
         telemetry::failure(&self.name(), failure);
         js_sys::Error::new(&failure.to_string()).into()
     }

@@ -61,6 +61,6 @@ impl ObjectHost {
         let answered = answered.and_then(|command| self.answer(&requester, &command));
         let reply = self.settled(&requester, answered).unwrap_or_else(|_park| Reply::failed());
         self.debug_served(&requester.path, Method::POST.as_str());
-        requester.seen(reply)
+        requester.with_cors(reply)
     }
 }

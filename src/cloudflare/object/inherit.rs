@@ -73,7 +73,7 @@ fn pass(
     if let Ok(Answer::Reply(answer)) = &served
         && waiting.pending.has_bytes_of(next, answer)
     {
-        return reply::over(&waiting.requester.seen(answer.clone()), response.body()).map(JsValue::from);
+        return reply::over(&waiting.requester.with_cors(answer.clone()), response.body()).map(JsValue::from);
     }
     give_up(response);
     match served {
@@ -115,7 +115,7 @@ impl ObjectHost {
     }
 
     /// Requests inherited bytes from their owner.
-    pub(super) async fn inherit(&self, path: &str, ask: &Inherit) -> Result<Fetched, Failure> {
-        fetched(calls::call_for_bytes(&self.namespace, path, &Call::Inherit(ask.clone())).await?).await
+    pub(super) async fn inherit(&self, path: &str, inherit: &Inherit) -> Result<Fetched, Failure> {
+        fetched(calls::call_for_bytes(&self.namespace, path, &Call::Inherit(inherit.clone())).await?).await
     }
 }

@@ -66,7 +66,7 @@ impl Requester {
     }
 
     /// Adds the CORS header that lets a script see the answer, where the server is open.
-    pub(super) fn seen(&self, answer: Reply) -> Reply {
+    pub(super) fn with_cors(&self, answer: Reply) -> Reply {
         if self.is_script { answer.with_any_origin() } else { answer }
     }
 
@@ -82,13 +82,13 @@ impl Requester {
     }
 
     pub(super) fn answer(&self, answer: Reply) -> Result<Response, JsValue> {
-        match reply::response_for(&self.seen(answer), || self.payer())? {
+        match reply::response_for(&self.with_cors(answer), || self.payer())? {
             Some(response) => Ok(response),
             None => self.refuse(&Refusal::Busy { why: TOO_MUCH_IS_HELD }),
         }
     }
 
     pub(super) fn refuse(&self, refusal: &Refusal) -> Result<Response, JsValue> {
-        reply::response(&self.seen(Reply::refused(refusal)))
+        reply::response(&self.with_cors(Reply::refused(refusal)))
     }
 }

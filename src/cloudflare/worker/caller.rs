@@ -30,7 +30,7 @@ impl<'r> Caller<'r> {
         if !self.is_limited || self.is_counted.replace(true) {
             return Ok(());
         }
-        rate_limit::hold_address(self.env, &self.network()).await
+        rate_limit::count_address(self.env, &self.network()).await
     }
 
     pub(super) fn header(&self, name: &str) -> Option<String> {

@@ -9,10 +9,10 @@ use crate::protocol::bridge::CLOSE_CATCH_UP;
 use crate::storage::Failure;
 
 /// An event of a socket.
-pub(super) enum Brought {
+pub(super) enum SocketEvent {
     Frame(Uint8Array),
     /// The socket has closed, with a close code of `protocol::bridge`.
-    End(u16),
+    Closed(u16),
 }
 
 /// An open socket to an object, which is closed on drop.
@@ -25,17 +25,17 @@ pub(super) struct EdgeSocket {
 impl EdgeSocket {
     pub(super) fn open(
         socket: WebSocket,
-        listener: impl Fn(Brought) + Clone + 'static,
+        listener: impl Fn(SocketEvent) + Clone + 'static,
     ) -> Result<EdgeSocket, Failure> {
         let on_close = {
             let listener = listener.clone();
-            Closure::new(move |event: CloseEvent| listener(Brought::End(event.code())))
+            Closure::new(move |event: CloseEvent| listener(SocketEvent::Closed(event.code())))
         };
         let on_message =
             Closure::new(move |event: MessageEvent| match event.data().dyn_into::<ArrayBuffer>() {
-                Ok(frame) => listener(Brought::Frame(Uint8Array::new(&frame))),
+                Ok(frame) => listener(SocketEvent::Frame(Uint8Array::new(&frame))),
                 // Not a frame of this server: catch up from the object instead.
-                Err(_) => listener(Brought::End(CLOSE_CATCH_UP)),
+                Err(_) => listener(SocketEvent::Closed(CLOSE_CATCH_UP)),
             });
         socket.set_binary_type(BinaryType::Arraybuffer);
         socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));

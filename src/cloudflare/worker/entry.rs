@@ -34,7 +34,7 @@ use crate::protocol::registry::Registries;
 use crate::protocol::reply::Reply;
 
 /// The most lookups for one request: the token's project, its keys, its signature, and the project in the URL.
-const LEARNT_MAX: usize = 4;
+const LOOKUPS_PER_REQUEST_MAX: usize = 4;
 
 /// The Worker's state: the configuration, which is read once, and what lookups of projects have found.
 #[wasm_bindgen]
@@ -129,7 +129,7 @@ impl Edge {
     /// The response to an append whose body the Worker did not receive; `why` is a code of `receiving.js`.
     #[wasm_bindgen(js_name = refusedBody)]
     pub fn refused_body(&self, why: u8) -> Result<Response, JsValue> {
-        reply::response(&self.inner.seen(Reply::refused(&receiving::refusal(why))))
+        reply::response(&self.inner.with_cors(Reply::refused(&receiving::refusal(why))))
     }
 
     /// Whether clients share reads within a data centre (`EDGE_CACHE`).
@@ -211,7 +211,7 @@ impl EdgeState {
         let header = |name: &str| caller.header(name);
         let known = Known::All { header: &header, is_host: &is_host, peer: &|| caller.peer() };
         let head = Head { method, target, known };
-        let mut may_be_learnt = LEARNT_MAX;
+        let mut may_be_learnt = LOOKUPS_PER_REQUEST_MAX;
         loop {
             let Admission { counts, decision } = self.admit(&head, may_be_learnt > 0);
             if let Decision::Learn { check, token } = decision {
@@ -227,7 +227,7 @@ impl EdgeState {
             match counts {
                 CountsAgainst::None => {}
                 CountsAgainst::Address => caller.count().await?,
-                CountsAgainst::Token(token) => rate_limit::hold_token(&self.env, &token).await?,
+                CountsAgainst::Token(token) => rate_limit::count_token(&self.env, &token).await?,
             }
             return Ok(decision);
         }
@@ -241,7 +241,7 @@ impl EdgeState {
     async fn send(&self, sending: &Sending<'_>, caller: &Caller<'_>) -> Result<Sent, JsValue> {
         let Sending { forward, request, .. } = sending;
         if self.rules.is_limited && request.method() == Method::PUT.as_str() {
-            let held = rate_limit::hold_creation(&self.env, forward.path.project()).await;
+            let held = rate_limit::count_creation(&self.env, forward.path.project()).await;
             if let Err(refusal) = held {
                 return Ok(Sent::Refused(refusal));
             }
@@ -261,13 +261,13 @@ impl EdgeState {
     }
 
     /// Adds the CORS header for every origin in open mode.
-    fn seen(&self, answer: Reply) -> Reply {
+    fn with_cors(&self, answer: Reply) -> Reply {
         if self.rules.access.is_open() { answer.with_any_origin() } else { answer }
     }
 
     async fn reply(&self, method: &Method, request: &Request, answer: Reply) -> Result<Response, JsValue> {
         receiving::drain(request).await;
-        let answer = self.seen(answer);
+        let answer = self.with_cors(answer);
         if *method == Method::HEAD { reply::without_body(&answer) } else { reply::response(&answer) }
     }
 }

@@ -71,10 +71,10 @@ impl Lookups {
             Check::NeedsSignature(_) => format!("token {}", digest(token)),
             Check::Unavailable | Check::Granted(_) | Check::Invalid => return,
         };
-        let led = self.led(&name);
-        if let Some(led) = led {
+        let lookup = self.in_progress(&name);
+        if let Some(lookup) = lookup {
             let late = Timer::new(LOOKUP_WAIT_MAX);
-            let Either::Left((Ok(_), _)) = select(JsFuture::from(led), late.over()).await else {
+            let Either::Left((Ok(_), _)) = select(JsFuture::from(lookup), late.over()).await else {
                 // The platform has cancelled the request that began the lookup.
                 self.under_way.borrow_mut().forget(&name);
                 return self.look_up(check, token).await;
@@ -82,27 +82,27 @@ impl Lookups {
             return;
         }
         let (lookups, token, of) = (Rc::clone(self), token.to_owned(), name.clone());
-        let led = future_to_promise(async move {
+        let lookup = future_to_promise(async move {
             lookups.look_up(check, &token).await;
             lookups.under_way.borrow_mut().forget(&of);
             Ok(JsValue::UNDEFINED)
         });
-        self.under_way.borrow_mut().keep(&name, led.clone(), clock::now());
+        self.under_way.borrow_mut().keep(&name, lookup.clone(), clock::now());
         // The lookup continues if this client disconnects, because other requests may wait for it.
-        let learnt = JsFuture::from(led.clone());
+        let learnt = JsFuture::from(lookup.clone());
         context.wait_until(async move {
             let _learnt = learnt.await;
         });
-        let _learnt = JsFuture::from(led).await;
+        let _learnt = JsFuture::from(lookup).await;
     }
 
     /// The lookup in progress, unless it is so old that its request must have been cancelled.
-    fn led(&self, name: &str) -> Option<Promise> {
+    fn in_progress(&self, name: &str) -> Option<Promise> {
         let under_way = self.under_way.borrow();
         under_way
             .find(name, clock::now())
             .filter(|(_, age)| *age < LOOKUP_WAIT_MAX)
-            .map(|(led, _)| led.clone())
+            .map(|(lookup, _)| lookup.clone())
     }
 
     async fn look_up(&self, check: Check, token: &str) {
@@ -116,7 +116,7 @@ impl Lookups {
                 self.keyring.borrow_mut().learn_keys(&url, learnt, clock::now());
             }
             Check::NeedsSignature(signed) => {
-                let grant = is_right(&signed).await.then_some(signed.grant);
+                let grant = is_valid(&signed).await.then_some(signed.grant);
                 self.keyring.borrow_mut().learn_token(token, grant, clock::now());
             }
             Check::Unavailable | Check::Granted(_) | Check::Invalid => {}
@@ -169,8 +169,8 @@ async fn keys(url: &str) -> Learnt<Vec<Rc<Key>>> {
     }
 }
 
-async fn is_right(signed: &Signed) -> bool {
+async fn is_valid(signed: &Signed) -> bool {
     let signature = Uint8Array::from(&*signed.signature);
     let verified = verifies(signed.algorithm.name(), &signed.jwk, &signed.message, signature);
-    JsFuture::from(verified).await.is_ok_and(|right| right == JsValue::TRUE)
+    JsFuture::from(verified).await.is_ok_and(|valid| valid == JsValue::TRUE)
 }

@@ -7,7 +7,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Headers, Response, ResponseInit, WebSocket};
 use worker::worker_sys::ext::ResponseExt;
 
-use super::upstream::{Asked, Upstream, answered};
+use super::upstream::{ObjectRequest, Upstream, answered};
 use crate::cloudflare::budget::Payer;
 use crate::cloudflare::{clock, reply};
 use crate::edge::live::long_poll::{LongPoll, PollStep};
@@ -29,19 +29,19 @@ const REPLY_HEAD_BYTES: u32 = 2048;
 
 pub(super) async fn answer(
     upstream: &Upstream,
-    asked: &Asked,
+    request: &ObjectRequest,
     deadline: Millis,
 ) -> Result<Response, Failure> {
-    let Asked { url, headers, client, payer, live_url, from } = asked;
-    let mut asked = upstream.ask_live(url, headers).await?;
-    let Some(mut poll) = LongPoll::begin(answered(&asked), *from, deadline) else { return Ok(asked) };
+    let ObjectRequest { url, headers, client, payer, live_url, from } = request;
+    let mut found = upstream.fetch_live(url, headers).await?;
+    let Some(mut poll) = LongPoll::begin(answered(&found), *from, deadline) else { return Ok(found) };
     loop {
         match poll.next() {
             PollStep::Ask(offset) => {
-                asked = upstream.ask_live(&live_url.from(offset), headers).await?;
-                poll.answered(answered(&asked));
+                found = upstream.fetch_live(&live_url.from(offset), headers).await?;
+                poll.answered(answered(&found));
             }
-            PollStep::Wait(until) => match wait(&asked, client, until).await? {
+            PollStep::Wait(until) => match wait(&found, client, until).await? {
                 Waited::Frame(frame) => {
                     let head = frame.subarray(0, REPLY_HEAD_BYTES).to_vec();
                     if poll.frame(&head) {
@@ -54,9 +54,9 @@ pub(super) async fn answer(
                 Waited::Ended => poll.ended(),
                 Waited::TimedOut => poll.timed_out(),
             },
-            PollStep::Answer { uncached: false } => return Ok(asked),
-            PollStep::Answer { uncached: true } => return uncached(&asked),
-            PollStep::NothingNew => return nothing_new(&asked),
+            PollStep::Answer { uncached: false } => return Ok(found),
+            PollStep::Answer { uncached: true } => return uncached(&found),
+            PollStep::NothingNew => return nothing_new(&found),
         }
     }
 }
@@ -76,8 +76,8 @@ enum Waited {
     Ended,
 }
 
-async fn wait(asked: &Response, client: &AbortSignal, until: Millis) -> Result<Waited, Failure> {
-    let Some(socket) = asked.websocket() else { return Ok(Waited::Ended) };
+async fn wait(found: &Response, client: &AbortSignal, until: Millis) -> Result<Waited, Failure> {
+    let Some(socket) = found.websocket() else { return Ok(Waited::Ended) };
     let millis = until.saturating_sub(clock::now()) as f64;
     let result = JsFuture::from(first_frame(&socket, client, millis)).await.map_err(not_made)?;
     if result.is_undefined() {
@@ -97,14 +97,14 @@ fn to_response(frame: &Uint8Array, mut head: Vec<u8>, payer: &Payer) -> Result<O
     }
     let body = frame.subarray(body_at as u32, frame.length());
     let head = bridge::parse_reply_head(&head).ok_or_else(malformed)?;
-    reply::passed_on(&head, body, || payer.clone()).map_err(not_made)
+    reply::from_frame(&head, body, || payer.clone()).map_err(not_made)
 }
 
 /// The response after the timeout. Its headers came with the socket.
-fn nothing_new(asked: &Response) -> Result<Response, Failure> {
+fn nothing_new(found: &Response) -> Result<Response, Failure> {
     let init = ResponseInit::new();
     init.set_status(Reply::NOTHING_NEW.as_u16());
-    init.set_headers(&asked.headers());
+    init.set_headers(&found.headers());
     Response::new_with_opt_str_and_init(None, &init).map_err(not_made)
 }
 

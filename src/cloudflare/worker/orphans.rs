@@ -14,11 +14,11 @@ use crate::storage::Failure;
 use crate::storage::bucket_page::{PAGE_KEYS_MAX, by_stream};
 
 /// Answers the administrator's request for one page.
-pub(super) async fn answer(env: &Env, ask: &OrphansQuery) -> Reply {
+pub(super) async fn answer(env: &Env, query: &OrphansQuery) -> Reply {
     let Some(bucket) = bucket::of(env) else {
         return Reply::refused(&Refusal::NotImplemented { what: "a bucket for segments, bound as SEGMENTS" });
     };
-    match page(env, &bucket, ask).await {
+    match page(env, &bucket, query).await {
         Ok(page) => Reply::page(&page),
         Err(failure) => {
             telemetry::failure("", &failure);
@@ -27,13 +27,17 @@ pub(super) async fn answer(env: &Env, ask: &OrphansQuery) -> Reply {
     }
 }
 
-async fn page(env: &Env, bucket: &bucket::SegmentBucket, ask: &OrphansQuery) -> Result<OrphansPage, Failure> {
-    let (listed, is_last) = bucket.list(ask.after.as_deref(), PAGE_KEYS_MAX).await?;
+async fn page(
+    env: &Env,
+    bucket: &bucket::SegmentBucket,
+    query: &OrphansQuery,
+) -> Result<OrphansPage, Failure> {
+    let (listed, is_last) = bucket.list(query.after.as_deref(), PAGE_KEYS_MAX).await?;
     let listed = by_stream(listed, is_last)?;
     let namespace = js_sys::Reflect::get(env, &STREAMS.into()).map_err(|error| unreached(&error))?;
     let audits = listed.streams.iter().map(|(path, segments)| {
         let keys = segments.iter().map(|stored| stored.key.clone()).collect();
-        (path.as_str().to_owned(), Call::Orphans { keys, deletes: ask.deletes })
+        (path.as_str().to_owned(), Call::Orphans { keys, deletes: query.deletes })
     });
     let answers = calls::call_all(&namespace, &audits.collect::<Vec<_>>()).await?;
     let mut page = OrphansPage { foreign: listed.foreign, cursor: listed.next, ..OrphansPage::default() };

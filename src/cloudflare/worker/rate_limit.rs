@@ -29,21 +29,21 @@ pub(super) fn are_bound(env: &Env) -> bool {
 }
 
 /// Counts a request without a valid token against the limit of its network.
-pub(super) async fn hold_address(env: &Env, network: &str) -> Result<(), Refusal> {
-    hold_one(env, REQUEST_LIMIT, &format!("address {network}")).await
+pub(super) async fn count_address(env: &Env, network: &str) -> Result<(), Refusal> {
+    count_one(env, REQUEST_LIMIT, &format!("address {network}")).await
 }
 
 /// Counts a request against the limit of its token. The token must be valid, or strangers could use up its limit.
-pub(super) async fn hold_token(env: &Env, token: &str) -> Result<(), Refusal> {
-    hold_one(env, REQUEST_LIMIT, &counted_as(token)).await
+pub(super) async fn count_token(env: &Env, token: &str) -> Result<(), Refusal> {
+    count_one(env, REQUEST_LIMIT, &counted_as(token)).await
 }
 
 /// Counts an allowed PUT against the limit of its project.
-pub(super) async fn hold_creation(env: &Env, project: &str) -> Result<(), Refusal> {
-    hold_one(env, CREATE_LIMIT, project).await
+pub(super) async fn count_creation(env: &Env, project: &str) -> Result<(), Refusal> {
+    count_one(env, CREATE_LIMIT, project).await
 }
 
-async fn hold_one(env: &Env, name: &str, key: &str) -> Result<(), Refusal> {
+async fn count_one(env: &Env, name: &str, key: &str) -> Result<(), Refusal> {
     let Some(limit) = binding(env, name) else { return Ok(()) };
     match is_within(limit.unchecked_ref(), key).await {
         Ok(true) => Ok(()),

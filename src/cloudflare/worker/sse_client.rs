@@ -10,7 +10,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, WritableStreamDefaultWriter};
 
-use super::edge_socket::Brought;
+use super::edge_socket::SocketEvent;
 use crate::cloudflare::budget::{Holding, Payer};
 use crate::cloudflare::clock::{self, Timer};
 use crate::edge::live::Room;
@@ -62,15 +62,15 @@ impl Running {
     }
 
     /// Passes an event to the state machine, and ends the wait if there is a step to carry out.
-    pub(super) fn tell<T>(&self, tell: impl FnOnce(&mut SseResponse<BudgetRoom>) -> T) -> T {
-        let (told, is_waiting) = {
+    pub(super) fn update<T>(&self, update: impl FnOnce(&mut SseResponse<BudgetRoom>) -> T) -> T {
+        let (updated, is_waiting) = {
             let mut response = self.response.borrow_mut();
-            (tell(&mut response), response.is_waiting())
+            (update(&mut response), response.is_waiting())
         };
         if !is_waiting {
             self.wake();
         }
-        told
+        updated
     }
 
     /// Waits until there is a step to carry out, or until `until`, in milliseconds since 1970.
@@ -109,36 +109,36 @@ impl SseClient {
         signal: AbortSignal,
         running: Rc<Running>,
     ) -> SseClient {
-        let told = Rc::clone(&running);
+        let machine = Rc::clone(&running);
         let on_written: OnSettled = Closure::new(move |_| {
-            told.tell(|response| response.read());
+            machine.update(|response| response.read());
             Ok(JsValue::UNDEFINED)
         });
-        let told = Rc::clone(&running);
+        let machine = Rc::clone(&running);
         let on_gone: OnSettled = Closure::new(move |_| {
-            told.tell(|response| response.left());
+            machine.update(|response| response.left());
             Ok(JsValue::UNDEFINED)
         });
         // These two notice a client that disconnects while nothing is being written.
         let _settled = writer.closed().then_with_reject(&on_gone, &on_gone);
         signal.set_onabort(Some(on_gone.as_ref().unchecked_ref()));
         if signal.aborted() {
-            running.tell(|response| response.left());
+            running.update(|response| response.left());
         }
         SseClient { writer, signal, running, on_written, on_gone }
     }
 
     /// Handles an event of the socket. The bytes of a frame's events are written unchanged.
-    pub(super) fn take(&self, brought: Brought) {
-        match brought {
-            Brought::Frame(frame) => {
+    pub(super) fn take(&self, event: SocketEvent) {
+        match event {
+            SocketEvent::Frame(frame) => {
                 let head = frame.subarray(0, FRAME_HEAD_BYTES as u32).to_vec();
                 let bytes = (frame.length() as usize).saturating_sub(FRAME_HEAD_BYTES);
-                if self.running.tell(|response| response.frame(&head, bytes)) {
+                if self.running.update(|response| response.frame(&head, bytes)) {
                     self.write(&frame.subarray(FRAME_HEAD_BYTES as u32, frame.length()));
                 }
             }
-            Brought::End(code) => self.running.tell(|response| response.closed(code)),
+            SocketEvent::Closed(code) => self.running.update(|response| response.closed(code)),
         }
     }
 

@@ -31,7 +31,7 @@ extern "C" {
 
 /// A request to the object.
 #[derive(Clone)]
-pub(super) struct Asked {
+pub(super) struct ObjectRequest {
     pub(super) url: String,
     pub(super) headers: Headers,
     pub(super) client: AbortSignal,
@@ -41,8 +41,8 @@ pub(super) struct Asked {
     pub(super) from: Option<ReadFrom>,
 }
 
-impl Asked {
-    pub(super) fn request(&self, method: &str) -> Result<Request, Failure> {
+impl ObjectRequest {
+    pub(super) fn to_request(&self, method: &str) -> Result<Request, Failure> {
         let init = RequestInit::new();
         init.set_method(method);
         init.set_headers(&self.headers);
@@ -73,7 +73,7 @@ impl Upstream {
     }
 
     /// Sends a request to the object. Each request has its own stub, because a broken stub stays broken.
-    pub(super) async fn ask(&self, request: &Request) -> Result<Response, Failure> {
+    pub(super) async fn fetch(&self, request: &Request) -> Result<Response, Failure> {
         let namespace =
             self.env.durable_object(STREAMS).map_err(|error| Failure::new("find object", error))?;
         let stub = namespace.get_by_name(self.path()).map_err(|error| Failure::new("find object", error))?;
@@ -83,23 +83,24 @@ impl Upstream {
     }
 
     /// Requests a live read. The response may carry a socket.
-    pub(super) async fn ask_live(&self, url: &str, headers: &Headers) -> Result<Response, Failure> {
+    pub(super) async fn fetch_live(&self, url: &str, headers: &Headers) -> Result<Response, Failure> {
         let headers = Headers::new_with_headers(headers).map_err(|error| unreached(&error))?;
         headers.set(header::UPGRADE, "websocket").map_err(|error| unreached(&error))?;
         let init = RequestInit::new();
         init.set_headers(&headers);
-        self.ask_again(&Request::new_with_str_and_init(url, &init).map_err(|error| unreached(&error))?).await
+        self.fetch_repeatable(&Request::new_with_str_and_init(url, &init).map_err(|error| unreached(&error))?)
+            .await
     }
 
     /// Sends a request that changes nothing, and repeats it once if it fails: objects occasionally move or restart, and a browser
     /// gives up an `EventSource` after its first error.
-    pub(super) async fn ask_again(&self, request: &Request) -> Result<Response, Failure> {
-        match self.ask(request).await {
+    pub(super) async fn fetch_repeatable(&self, request: &Request) -> Result<Response, Failure> {
+        match self.fetch(request).await {
             Err(failure) => {
                 telemetry::failure(self.path(), &failure);
-                self.ask(request).await
+                self.fetch(request).await
             }
-            asked => asked,
+            answered => answered,
         }
     }
 }
