@@ -123,7 +123,7 @@ pub(super) fn switching(reply: &Reply, socket: &WebSocket) -> Result<Response, J
     respond(Reply::SWITCHING.as_u16(), &reply.header_lines(), None, Some(socket))
 }
 
-/// Whether the object refused the requester for having no valid token.
+/// Whether the object refused a request that no token allows.
 pub(super) fn is_unauthorized(response: &Response) -> bool {
     response.status() == Reply::UNKNOWN.as_u16()
 }

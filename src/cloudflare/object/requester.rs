@@ -37,7 +37,7 @@ pub(super) const REQUESTER_HEADERS: [&str; 2] = [header::STREAM_STRANGER, header
 #[derive(Clone)]
 pub(super) struct Requester {
     pub(super) path: String,
-    /// Whether the requester has no valid token, and so may read only public streams.
+    /// Whether no token allows the request, so that the requester may read only public streams.
     is_stranger: bool,
     /// Whether the requester is a script of a site, on a server in open mode: every origin may then see the answer.
     is_script: bool,
@@ -70,7 +70,7 @@ impl Requester {
         if self.is_script { answer.with_any_origin() } else { answer }
     }
 
-    /// Refuses a requester without a valid token unless the command reads a public stream.
+    /// Refuses a request that no token allows, unless it reads a public stream.
     pub(super) fn admit<S: Sockets>(
         &self,
         object: &mut Object,

@@ -1,5 +1,5 @@
-//! The Worker's entry points, which `worker.js` calls for each request: to find out where to pass it on, or to answer it. No
-//! request reaches an object before its token has been checked.
+//! The Worker's entry points, which `worker.js` calls for each request: to find out where to pass it on, or to answer it. The
+//! rules of `edge/admit.rs` decide about every request before it reaches an object.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -237,7 +237,7 @@ impl EdgeState {
         self.rules.admit(&self.lookups.keyring.borrow(), head, may_learn, clock::now())
     }
 
-    /// Sends a request to its stream, within the limits of creations and of requests without a valid token.
+    /// Sends a request to its stream, within the limits of creations and of reads that no token allows.
     async fn send(&self, sending: &Sending<'_>, caller: &Caller<'_>) -> Result<Sent, JsValue> {
         let Sending { forward, request, .. } = sending;
         if self.rules.is_limited && request.method() == Method::PUT.as_str() {

@@ -1,4 +1,5 @@
-//! Forwards an admitted request to its stream's object. The object never receives the client's token or cookie.
+//! Forwards an admitted request to its stream's object. The object does not receive a token that came in the URL or in a
+//! cookie.
 
 use wasm_bindgen::prelude::*;
 use web_sys::{Headers, Request, Response};
