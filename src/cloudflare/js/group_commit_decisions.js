@@ -150,7 +150,7 @@ export class GroupCommit {
     }
     if (append.phase !== "overdue") return undefined
     append.phase = "over"
-    return { do: "fail", error: new Error("the request that sent this append ended without an answer") }
+    return { do: "fail", error: new Error("the request that sent this append is gone and left no answer") }
   }
 
   /**
