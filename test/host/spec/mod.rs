@@ -1,4 +1,4 @@
-//! What the protocol promises, by its sections: states, requests and expected responses.
+//! The protocol's promises by section of PROTOCOL.md: states, requests and expected responses.
 
 mod alarm;
 mod append;
