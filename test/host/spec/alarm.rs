@@ -29,14 +29,14 @@ fn world_that_died_before_rotating(steps: &[&str]) -> World {
 
 /// Rings the alarm, without any request, until none is set. Returns how often it rang.
 fn ring_until_no_alarm(world: &mut World) -> u32 {
-    let mut ring_until_no_alarm = 0;
+    let mut rings = 0;
     while let Some(at) = world.alarm_at() {
         world.now = world.now.max(at);
         world.ring();
-        ring_until_no_alarm += 1;
-        assert!(ring_until_no_alarm < 100, "the alarm is set again and again");
+        rings += 1;
+        assert!(rings < 100, "the alarm is set again and again");
     }
-    ring_until_no_alarm
+    rings
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! PROTOCOL.md 5.2: append_answers_204_with_the_next_offset (POST with a body).
+//! PROTOCOL.md 5.2: appends (POST with a body).
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
