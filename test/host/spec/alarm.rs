@@ -1,4 +1,4 @@
-//! The object's one alarm: it is set for the earliest of all that happens without a request.
+//! The object's one alarm: it is set for the earliest effect that must happen without a request.
 
 use super::rotation::{world_after, world_of};
 use super::{CLOSE, HELLO, TEXT};
@@ -284,11 +284,7 @@ fn alarm_ends_in_time_while_segments_keep_filling() {
     world.ring();
     let rang_at = world.now;
     while world.shell.is_ringing() {
-        assert!(
-            world.now < rang_at + RINGS_MAX,
-            "it still ring_until_no_alarm after {} ms",
-            world.now - rang_at
-        );
+        assert!(world.now < rang_at + RINGS_MAX, "the alarm still rings after {} ms", world.now - rang_at);
         // The next segment is full before the last one has been uploaded.
         world.run(&["WAIT 1s", HELLO, HELLO]);
         let work = world.next_work().unwrap();

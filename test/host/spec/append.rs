@@ -44,7 +44,7 @@ fn empty_body_is_refused() {
 }
 
 #[test]
-fn append_and_close_in_one_request() {
+fn append_may_close_the_stream() {
     let last = "POST | content-type: text/plain | stream-closed: true << hello";
     check(&[TEXT], last, "204 | stream-closed: true | stream-next-offset: @0_5");
     check(&[TEXT, last], "GET", "200 | stream-closed: true << hello");
@@ -232,10 +232,10 @@ fn body_is_limited_to_16_mib() {
 /// Group commit passes only `APPEND_HEADERS` of each append to the object, so the parser must read no others.
 #[test]
 fn parser_reads_only_the_append_headers() {
-    let asked = RefCell::new(BTreeSet::new());
+    let read = RefCell::new(BTreeSet::new());
     for body in [&b""[..], b"x"] {
         let value = |name: &str| {
-            asked.borrow_mut().insert(name.to_owned());
+            read.borrow_mut().insert(name.to_owned());
             let value = match name {
                 header::CONTENT_ENCODING => "identity".to_owned(),
                 header::PRODUCER_EPOCH | header::PRODUCER_SEQ | header::STREAM_SEQ => "0".to_owned(),
@@ -247,7 +247,7 @@ fn parser_reads_only_the_append_headers() {
         let head = RequestHead { method: &Method::POST, url: "", header: &value, random: &String::new };
         Command::parse(&head, body).expect("it has all that it may have");
     }
-    assert_eq!(asked.into_inner(), APPEND_HEADERS.map(str::to_owned).into());
+    assert_eq!(read.into_inner(), APPEND_HEADERS.map(str::to_owned).into());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::support::{LongPoll, Request, World, check};
 const PUBLIC: &str = "cache-control: public, max-age=60, stale-while-revalidate=300, stale-if-error=0";
 
 #[test]
-fn cache_control_of_each_response() {
+fn every_response_has_its_cache_control() {
     let state = [TEXT, HELLO];
     let table = [
         ("GET", "200 | cache-control: no-cache"),
@@ -31,7 +31,7 @@ fn cache_control_of_each_response() {
     }
     check(&state, "GET ?offset=@0_1&live=long-poll", &format!("200 | {PUBLIC}"));
     check(&state, "GET ?offset=@0_0&live=long-poll", &format!("200 | {PUBLIC}"));
-    // `-1` names another offset in each incarnation, so a cache must not answer it for a recreated stream.
+    // `-1` names another offset in each incarnation, so a cache must not serve it for a recreated stream.
     check(&state, "GET ?offset=-1&live=long-poll", "200 | cache-control: no-cache");
     check(&state, "GET ?live=long-poll&offset=-1", "200 | cache-control: no-cache");
     check(&[], "GET", "404 | cache-control: no-store");

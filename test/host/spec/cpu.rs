@@ -3,7 +3,7 @@
 use durable_streams::edge::cpu::{CPU_LIMIT_MS, CpuAllowance, Work};
 use durable_streams::protocol::Millis;
 
-/// How often a response may do this work. It ends after the last time.
+/// How often a response can do this work until its allowance is spent.
 fn times_until_spent(limit: Millis, work: Work) -> u64 {
     let mut allowance = CpuAllowance::of(limit);
     for time in 1.. {

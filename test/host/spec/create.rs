@@ -279,7 +279,7 @@ fn content_types_stored_by_earlier_versions_are_readable() {
     }
 }
 
-/// Browsers download types that they might run. Browsers disagree about types with a comma, so these are downloads too.
+/// The server makes browsers download types that they might run, and types with a comma, about which browsers disagree.
 #[test]
 fn only_inert_types_are_served_inline() {
     let table = [

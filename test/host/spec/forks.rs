@@ -176,7 +176,7 @@ fn fork_inherits_or_overrides_the_lifetime() {
 // Fork creation errors.
 
 #[test]
-fn fork_creation_errors() {
+fn invalid_fork_requests_are_refused() {
     let short_lived = "PUT /v1/stream/a | stream-ttl: 5";
     let of_itself = "PUT /v1/stream/a | stream-forked-from: /v1/stream/a";
     let of_gone = "PUT /v1/stream/c | stream-forked-from: /v1/stream/a";
@@ -528,7 +528,7 @@ fn live_readers_of_a_fork_receive_inherited_data() {
 // Faults and concurrent requests.
 
 #[test]
-fn source_deleted_during_fork_creation() {
+fn source_deleted_during_fork_creation_is_missing_or_soft_deleted() {
     // Deleted before the call arrives: the source does not exist.
     let mut family = after(&[A]);
     let id = begin(&mut family, FORK);
@@ -559,10 +559,10 @@ fn source_deleted_during_fork_creation() {
 /// If the object dies during a creation, its link remains. The alarm releases it without a request.
 #[test]
 fn alarm_releases_the_link_of_an_interrupted_creation() {
-    for (is_asked, arrives_late) in [(false, false), (false, true), (true, false)] {
+    for (has_arrived, arrives_late) in [(false, false), (false, true), (true, false)] {
         let mut family = after(&[A]);
         let id = begin(&mut family, FORK);
-        if is_asked {
+        if has_arrived {
             family.advance(id, Fate::Arrives);
         }
         assert!(family.crash("b", arrives_late).contains(&id));
@@ -810,7 +810,7 @@ fn fork_offset_need_not_come_from_a_response() {
 
 /// A response may exceed its size limit for one large message, but not for one message of each source.
 #[test]
-fn response_holds_one_oversized_message_only() {
+fn response_holds_at_most_one_oversized_message() {
     let mut family = Family::new(0);
     let large = |n: usize| format!("\"{}\"", n.to_string().repeat(if n == 0 { 1 } else { 3 << 20 }));
     let json = |line: &str, n| Request::parse(line).header("content-type", "application/json").body(large(n));
@@ -959,7 +959,7 @@ fn fork_depth_is_limited() {
 
 /// Rows that the platform bills to the fork and to its source: for the intent, the reference, the stream, and the release.
 #[test]
-fn rows_written_by_fork_creation_and_deletion() {
+fn fork_creation_writes_three_rows() {
     let rows = |family: &mut Family| ["b", "a"].map(|path| family.member(path).sql.take_rows_written());
     let mut family = after(&[A]);
     rows(&mut family);

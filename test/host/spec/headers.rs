@@ -4,7 +4,7 @@ use crate::support::{Request, World, check};
 
 use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 
-/// Values as the platform passes on bytes that are not visible ASCII. All bytes that are not UTF-8 become U+FFFD.
+/// Values that are not visible ASCII, as the platform passes them on: bytes that are not UTF-8 become U+FFFD.
 const NOT_PLAIN: [&str; 9] =
     ["\u{fffd}", "a\u{fffd}b", "\u{e9}", "\u{c4}", "\u{1f600}", "a\tb", "\u{1}", "\u{7f}", "\u{a0}"];
 
@@ -29,7 +29,7 @@ const PLAIN: [(&str, &str); 16] = [
 ];
 
 #[test]
-fn header_value_that_is_not_ascii_is_refused() {
+fn header_value_that_is_not_visible_ascii_is_refused() {
     for (name, request) in PLAIN {
         for value in NOT_PLAIN {
             for value in [value.to_owned(), format!("/v1/stream/{value}"), format!("true{value}")] {

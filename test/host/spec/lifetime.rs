@@ -132,7 +132,7 @@ fn ttl_of_zero_expires_at_once() {
     check(&["PUT | stream-ttl: 0"], "GET", "404");
 }
 
-/// A row for every read would be billed. The object writes at most 16 per TTL.
+/// The platform bills every row, so reads must not write one each: they write at most 16 per TTL.
 #[test]
 fn reads_write_at_most_sixteen_rows_per_ttl() {
     for step_ms in [100, 1_000, 7_000, 9_999, 10_001, 30_000] {

@@ -56,7 +56,7 @@ fn listing_is_a_get_of_v1_streams() {
 }
 
 #[test]
-fn query_parameters_of_a_listing() {
+fn listing_parameters_are_validated() {
     let (longest, long) = ("x".repeat(741), "x".repeat(742));
     let (after, too_long) = (format!("?after={longest}"), format!("?after={long}"));
     let (prefix, too_long_prefix) = (format!("?prefix={longest}"), format!("?prefix={long}"));

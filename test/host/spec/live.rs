@@ -70,7 +70,7 @@ fn heartbeats_do_not_postpone_the_deadline() {
 }
 
 #[test]
-fn sse_response_steps() {
+fn sse_response_continues_from_the_passed_offset() {
     let mut response = begin(part(5), ENDS);
     assert_eq!(response.next(NOW), SseStep::PassOn);
     response.passed_on(Some(10));

@@ -140,9 +140,9 @@ fn append_that_is_too_large_for_a_frame_is_fetched() {
     answer.assert_is("200 | stream-next-offset: @0_1048576 | !stream-up-to-date | stream-cursor");
 }
 
-/// 10.1: the cursor comes from the clock and the last write, and is always greater than the client's.
+/// 10.1: the cursor comes from the clock and the last write, and is never behind the client's.
 #[test]
-fn cursor_always_advances() {
+fn cursor_is_never_behind_the_clients() {
     // The client's cursor, the cursor with data, and the cursor at the timeout.
     let table = [
         (None, CURSOR, NEXT_CURSOR),
@@ -151,7 +151,7 @@ fn cursor_always_advances() {
         (Some(CURSOR), CURSOR + 1, NEXT_CURSOR),
         (Some(CURSOR + 7), CURSOR + 8, NEXT_CURSOR),
         (Some(NEXT_CURSOR), NEXT_CURSOR + 1, NEXT_CURSOR + 1),
-        // The largest cursor that the server issues. A client with that one makes no progress.
+        // `CURSOR_MAX` is the largest cursor that the server issues. From a client, it ignores that one and larger ones.
         (Some(CURSOR_MAX - 1), CURSOR_MAX, CURSOR_MAX),
         (Some(CURSOR_MAX), CURSOR, NEXT_CURSOR),
         (Some(CURSOR_MAX + 1), CURSOR, NEXT_CURSOR),

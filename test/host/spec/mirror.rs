@@ -265,7 +265,7 @@ fn delivery_is_repeated_until_its_notice_is_deleted() {
 
 /// Segments that are not uploaded are not listed. Segments that are not deleted stay listed.
 #[test]
-fn mirror_stays_true_when_the_bucket_fails() {
+fn mirror_matches_the_bucket_when_the_bucket_fails() {
     for fault in [BucketFault::Fails, BucketFault::FailsButStored] {
         let mut world = world_after(1, &[TEXT]);
         world.bucket.arm(fault);

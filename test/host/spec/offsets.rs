@@ -4,7 +4,7 @@ use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 use crate::support::{Request, World, check};
 
 #[test]
-fn start_and_now_sentinels() {
+fn sentinels_name_the_start_and_the_tail() {
     let state = [TEXT, HELLO];
     for start in ["", "?offset=-1", "?offset=@0_0", "?offset=%2D1"] {
         check(&state, &format!("GET {start}"), "200 | stream-next-offset: @0_5 << hello");
@@ -70,7 +70,7 @@ fn offset_beyond_the_tail_is_refused() {
 
 /// A position counts messages in JSON streams and bytes in all others.
 #[test]
-fn read_from_every_position() {
+fn read_starts_at_any_position() {
     let bytes = "POST | content-type: application/octet-stream << ";
     let appends = [BYTES, &format!("{bytes}ab"), &format!("{bytes}cde"), &format!("{bytes}f")];
     for position in 0..=6 {

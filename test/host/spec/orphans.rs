@@ -27,7 +27,11 @@ const TTL: &str = "PUT | content-type: text/plain | stream-ttl: 60";
 const URL: &str = "https://streams.test/v1/admin/orphans";
 const TOKEN: &str = "sixteen-letters-";
 
-fn asked(token: Option<&str>, method: &Method, authorization: Option<&str>) -> Result<OrphansQuery, Refusal> {
+fn admitted(
+    token: Option<&str>,
+    method: &Method,
+    authorization: Option<&str>,
+) -> Result<OrphansQuery, Refusal> {
     let settings = EdgeSettings { admin_token: token.map(str::to_owned), ..EdgeSettings::default() };
     Admin::of(&settings).orphans(method, URL, authorization)
 }
@@ -47,7 +51,7 @@ fn orphans_need_the_admin_token() {
         "Basic sixteen-letters-",
         "sixteen-letters-",
     ];
-    let post = |token: Option<&str>, sent: Option<&str>| asked(token, &Method::POST, sent);
+    let post = |token: Option<&str>, sent: Option<&str>| admitted(token, &Method::POST, sent);
     for authorization in wrong {
         let refused = Err(Refusal::Unauthorized { given: true });
         assert_eq!(post(Some(TOKEN), Some(authorization)), refused, "{authorization:?}");
@@ -85,9 +89,9 @@ fn auth_token_is_not_the_admin_token() {
 #[test]
 fn orphans_is_a_post() {
     for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE] {
-        let refused = asked(Some(TOKEN), &method, Some("Bearer sixteen-letters-"));
+        let refused = admitted(Some(TOKEN), &method, Some("Bearer sixteen-letters-"));
         assert_eq!(refused, Err(Refusal::MethodNotAllowed { allow: "POST, OPTIONS" }));
-        let stranger = asked(Some(TOKEN), &method, None);
+        let stranger = admitted(Some(TOKEN), &method, None);
         assert_eq!(
             stranger,
             Err(Refusal::Unauthorized { given: false }),
@@ -97,7 +101,7 @@ fn orphans_is_a_post() {
 }
 
 #[test]
-fn query_parameters_of_orphans() {
+fn orphans_parameters_are_validated() {
     let ask = |after: Option<&str>, deletes| OrphansQuery { after: after.map(str::to_owned), deletes };
     let long = "x".repeat(KEY_MAX_BYTES);
     let too_long = format!("?cursor={long}x");
@@ -120,11 +124,11 @@ fn query_parameters_of_orphans() {
         (&too_long, Err("cursor")),
     ];
     for (query, expected) in table {
-        let asked = OrphansQuery::parse(&format!("{URL}{query}"));
-        match (asked, expected) {
-            (Ok(asked), Ok(expected)) => assert_eq!(asked, expected, "{query}"),
+        let parsed = OrphansQuery::parse(&format!("{URL}{query}"));
+        match (parsed, expected) {
+            (Ok(parsed), Ok(expected)) => assert_eq!(parsed, expected, "{query}"),
             (Err(Refusal::InvalidQuery { name, .. }), Err(expected)) => assert_eq!(name, expected, "{query}"),
-            (asked, expected) => panic!("{query}: {asked:?} instead of {expected:?}"),
+            (parsed, expected) => panic!("{query}: {parsed:?} instead of {expected:?}"),
         }
     }
     let longest = format!("{URL}?cursor={long}");
@@ -271,7 +275,7 @@ fn empty_page_is_not_the_end() {
 }
 
 #[test]
-fn report_of_a_page() {
+fn page_reports_orphans_foreign_keys_and_unchecked_segments() {
     let mut page = OrphansPage {
         foreign: vec!["x\"".to_owned()],
         cursor: Some("x".to_owned()),
@@ -352,21 +356,21 @@ fn segment_during_its_upload_is_no_orphan() {
 /// incarnation.
 #[test]
 fn segment_that_awaits_deletion_is_no_orphan() {
-    for (end, next_life) in [("DELETE", false), ("DELETE", true), ("RING", false), ("RING", true)] {
+    for (end, begins_next) in [("DELETE", false), ("DELETE", true), ("RING", false), ("RING", true)] {
         let mut world = world_after(2, &[TTL, HELLO, HELLO, HELLO]);
         world.rotates = false;
         world.run(&["WAIT 59s", HELLO]);
         // Segment 0 is uploaded; 1 is sealed and may be under way.
         assert_eq!(world.bucket.objects.len(), 1);
         world.run(if end == "RING" { &["WAIT 61s", "RING"] } else { &["DELETE"] });
-        if next_life {
+        if begins_next {
             world.run(&[TTL, HELLO]);
         }
         check_orphans(&mut world, &of_incarnation(1, 0..3), &of_incarnation(1, [2]));
         check_orphans(
             &mut world,
             &of_incarnation(2, 0..5),
-            &of_incarnation(2, if next_life { 0..3 } else { 0..5 }),
+            &of_incarnation(2, if begins_next { 0..3 } else { 0..5 }),
         );
         world.work();
         world.assert_bucket_is_tidy();

@@ -33,7 +33,7 @@ fn named(path: &str) -> Result<String, u16> {
 }
 
 #[test]
-fn spellings_of_one_stream_name_it() {
+fn encoded_spellings_name_one_stream() {
     let table = [
         ("doc-123", "doc-123"),
         ("my-project/chat/42", "my-project/chat/42"),
@@ -45,7 +45,7 @@ fn spellings_of_one_stream_name_it() {
         ("%c3%A9", "\u{e9}"),
         ("\u{e9}", "\u{e9}"),
         ("a%3Fb%23c", "a?b#c"),
-        // The path is decoded once: `%25` stays a percent sign.
+        // The path is decoded once.
         ("%2561", "%61"),
         ("%252e%252e", "%2e%2e"),
         ("...", "..."),

@@ -314,7 +314,7 @@ fn update_interval_may_grow() {
     check_known(&mut world, &[("a", 1), ("b", 0), ("c", 0), ("d", 0)]);
 }
 
-/// Trimming a segment deletes its rows, so the producers in them are stored in the table before.
+/// Rotation deletes a segment's rows, so the producers in them are stored in the table before.
 #[test]
 fn rotation_does_not_lose_producers() {
     for rotates in [false, true] {

@@ -147,7 +147,7 @@ fn stream_reports_to_a_new_registry() {
     assert_eq!(events(&mut world), ["insert text/plain 0", "delete text/plain 0"]);
 }
 
-/// A stream reports its current incarnation, and none from the time when reporting was off.
+/// When reporting is turned on, a stream reports its current incarnation and no earlier one.
 #[test]
 fn registry_turned_on_later_learns_current_streams() {
     let mut world = World::after(&[TEXT, "DELETE", JSON, "RESTART"]);
@@ -295,7 +295,7 @@ fn malformed_report_is_not_recorded() {
 /// A creation costs the stream one row, for the state of its report. It costs the registry the event and the
 /// producer.
 #[test]
-fn rows_written_by_reports() {
+fn report_costs_the_stream_one_row() {
     let mut world = silent_after(&[]);
     let cost = |world: &mut World, step: &str| {
         let alarms = world.alarms_set();

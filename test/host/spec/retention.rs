@@ -258,7 +258,7 @@ fn deployment_default_applies_without_own_retention() {
     }
 }
 
-/// Raising the deployment's default later does not bring trimmed segments back.
+/// Raising or removing the deployment's default later does not bring trimmed segments back.
 #[test]
 fn trimmed_data_stays_trimmed() {
     let mut world = world_of(TEXT, &["a", "b", "c", "d"]);
@@ -412,7 +412,7 @@ fn reader_behind_trimmed_data_gets_410() {
 
 /// The bucket is slow, and meanwhile the data of the read is trimmed.
 #[test]
-fn read_of_data_that_is_trimmed_meanwhile() {
+fn read_overtaken_by_a_trim_returns_410_or_retained_data() {
     let modes = ["", "&live=long-poll", "&live=sse"];
     for (wait, offset, expected) in [
         (59_999, "-1", "abcde"),
@@ -617,7 +617,7 @@ fn segment_is_not_trimmed_before_its_upload() {
 
 /// Retention costs a constant number of rows for each segment, and none for appends and reads.
 #[test]
-fn rows_written_by_retention() {
+fn trimmed_segment_costs_two_rows() {
     const SEGMENTS: u64 = 50;
     for (create, trimmed, alarms) in [
         (TEXT.to_owned(), 0, 10),

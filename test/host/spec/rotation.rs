@@ -229,7 +229,7 @@ fn put_that_fills_a_segment_seals_it() {
 // Reads.
 
 #[test]
-fn reads_from_the_bucket_match_the_protocol() {
+fn rotated_data_reads_like_the_hot_log() {
     let five = text(&["a", "b", "c", "d", "e"]);
     let five: Vec<&str> = five.iter().map(String::as_str).collect();
     for (request, expected) in [
@@ -310,7 +310,7 @@ fn is_encoded_ahead(append_bytes: usize) -> bool {
 fn segment_is_encoded_while_it_grows_if_memory_allows() {
     assert!(is_encoded_ahead(1));
     assert!(!is_encoded_ahead(AHEAD_MAX_BYTES / 16));
-    // The memory is free again after an upload, and after the stream was deleted.
+    // All objects of an isolate share this memory. It is free again when an object ends, or its stream is deleted.
     assert!(is_encoded_ahead(AHEAD_MAX_BYTES / 17));
     assert!(is_encoded_ahead(AHEAD_MAX_BYTES / 17));
     let mut ended = world_of(17, &[], &[]);
@@ -320,7 +320,7 @@ fn segment_is_encoded_while_it_grows_if_memory_allows() {
 
 /// The bytes of a segment do not depend on how it was encoded: while it grew, or from storage after a restart.
 #[test]
-fn segment_is_equal_encoded_ahead_or_from_storage() {
+fn segment_bytes_do_not_depend_on_how_it_was_encoded() {
     let large = format!("\"{}\"", "x".repeat((1 << 20) + 1));
     let json: &[&str] = &["[1,2]", "{\"a\":[3,\"]\"]}", "[\"é\",{}]", "4", "[[5],6]", "7"];
     let with_large: &[&str] = &["1", &large, "[2,3]", "4", "5", "6"];
@@ -374,7 +374,7 @@ fn large_segment_is_encoded_in_several_turns() {
 }
 
 #[test]
-fn restart_or_delete_between_two_turns_of_encoding() {
+fn restart_or_delete_discards_a_half_encoded_segment() {
     // The object loses its memory: encoding starts over.
     let (mut world, content) = half_encoded();
     world.restart();

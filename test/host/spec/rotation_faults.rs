@@ -346,7 +346,7 @@ fn live_read_of_a_damaged_segment_is_refused() {
 /// An append costs one row, with or without a producer. A segment costs the stream's row, its own row, and one for
 /// each of its producers.
 #[test]
-fn rows_written_by_rotation() {
+fn segment_costs_two_rows_and_one_per_producer() {
     const SEGMENT_ROWS: u64 = 2;
     for (appends_max, segments) in [(10, 100), (100, 10), (1, 1000)] {
         for producers in [0, 1] {

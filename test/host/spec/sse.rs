@@ -350,7 +350,7 @@ fn catch_up_comes_in_parts() {
     }
 }
 
-/// An append may end inside a character or before a line feed. A part that is full there ends elsewhere.
+/// An append may end inside a character or before a line feed. A part never ends there.
 #[test]
 fn part_ends_with_a_whole_character() {
     for chunk in 3..12 {
