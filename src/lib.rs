@@ -1,18 +1,18 @@
-//! A Durable Streams server on Cloudflare: one Durable Object per stream.
+//! A Durable Streams server on Cloudflare: one Worker, and one Durable Object per stream.
 //!
-//! The map, and the direction in which modules may name each other:
+//! The modules, and which other modules each may name:
 //!
 //! ```text
 //! cloudflare/  the platform: requests in, effects out                  -> everything
-//! edge/        sees every request first; pure                          -> protocol
+//! edge/        admits, routes and caches every request; pure           -> protocol
 //! object/      serves one stream                                       -> storage, stream, protocol
 //! storage/     what an object stores; the port to its SQLite           -> stream, protocol
 //! stream/      the rules of one stream; pure                           -> protocol
-//! telemetry/   what is counted, as values; pure                        -> protocol
-//! protocol/    the wire, and what objects say to each other; pure      -> nothing
+//! telemetry/   counters, as values; pure                               -> protocol
+//! protocol/    the wire format, and the calls between objects; pure    -> nothing
 //! ```
 //!
-//! ARCHITECTURE.md tells the life of an append and of a read through these, and where to add things.
+//! ARCHITECTURE.md follows one append and one read through these modules, and says where to add things.
 
 pub mod edge;
 pub mod object;

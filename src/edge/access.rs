@@ -1,5 +1,5 @@
-//! Who may do what, as a deployment chooses it: nobody, everybody, whoever has the one token, or the holders of
-//! projects' tokens.
+//! The access modes of a deployment: locked, open, one token, or tokens that projects sign. A configuration
+//! error locks the server and never opens it.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,43 +13,41 @@ use super::project::{Project, parse_all};
 use super::settings::EdgeSettings;
 use crate::protocol::refusal::Refusal;
 
-/// The shortest `AUTH_TOKEN` or `ADMIN_TOKEN`: what is shorter can be guessed.
+/// The shortest `AUTH_TOKEN` or `ADMIN_TOKEN`, in characters: a shorter one could be guessed.
 const TOKEN_MIN_CHARS: usize = 16;
 
-/// The mode, with what it needs.
+/// The access mode, with its configuration.
 pub enum Access {
-    /// Refuses everything, since nothing else is safe.
+    /// Refuses every request, because the configuration has a mistake.
     Locked {
-        /// Which variable to set; it is public, so it contains nothing of the configuration.
+        /// The variable to set. Clients see this text, so it contains no configuration.
         why: String,
-        /// The details, for the log.
         detail: String,
     },
-    /// Everybody may do everything.
+    /// Every client may do everything.
     Open {
-        /// Also where this is reached over a network.
+        /// Whether the server also answers requests from other machines (`ALLOW_OPEN`).
         everywhere: bool,
     },
     /// One token allows everything.
     Token(Secret),
-    /// Tokens that projects sign: the projects of `PROJECT_KEYS`.
+    /// Projects sign tokens; these are the projects of `PROJECT_KEYS`.
     Projects(HashMap<String, Rc<Project>>),
 }
 
-/// A configuration that cannot be used.
 struct Mistake {
     why: String,
     detail: String,
 }
 
-/// A text that names variables, and nothing that they hold.
+/// The text may name variables, but must not contain their values.
 impl From<String> for Mistake {
     fn from(why: String) -> Mistake {
         Mistake { detail: why.clone(), why }
     }
 }
 
-/// A token, as nothing that could be shown.
+/// The hash of a token, which cannot reveal the token in a log.
 pub struct Secret([u8; 32]);
 
 impl Secret {
@@ -57,19 +55,19 @@ impl Secret {
         Secret(Sha256::digest(token).into())
     }
 
-    /// Of a token that a deployment has chosen, if it cannot be guessed and fits into a header.
+    /// The secret of a configured token. `None` if the token can be guessed or does not fit into a header.
     pub fn of(token: &str) -> Option<Secret> {
         (token.chars().count() >= TOKEN_MIN_CHARS && is_token(token)).then(|| Secret::new(token))
     }
 
-    /// Takes the same time wherever a guess is wrong, and however long it is.
+    /// Compares in constant time, whatever the content and length of the guess.
     pub fn is(&self, guess: &str) -> bool {
         Secret::new(guess).0.ct_eq(&self.0).into()
     }
 }
 
 impl Access {
-    /// Chooses the mode. What is set wrongly locks the server: it must not become open by a mistake.
+    /// Chooses the mode. A configuration error locks the server.
     pub fn of(settings: &EdgeSettings) -> Access {
         Access::try_of(settings).unwrap_or_else(|Mistake { why, detail }| Access::Locked { why, detail })
     }
@@ -112,19 +110,18 @@ impl Access {
         }
     }
 
-    /// Whether everybody may do everything.
     pub fn is_open(&self) -> bool {
         matches!(self, Access::Open { .. })
     }
 
-    /// Whether it takes a token.
+    /// Whether requests need a token.
     pub fn is_guarded(&self) -> bool {
         matches!(self, Access::Token(_) | Access::Projects(_))
     }
 
-    /// Whether a request is answered at all. What nobody guards is for the machine it runs on: a request that has a
-    /// number of Cloudflare's network, came for another name than this machine's, or from another machine, was not made
-    /// there.
+    /// Refuses every request to a locked server, and remote requests to an open one. A request is remote if it
+    /// has a number of Cloudflare's network, names a host other than this machine, or comes from another
+    /// machine.
     pub fn serve(&self, url: &str, ray: Option<&str>, peer: Option<&str>) -> Result<(), Refusal> {
         let is_from_here = || ray.is_none() && is_loopback(url) && peer.is_none_or(is_loopback_address);
         match self {
@@ -139,13 +136,13 @@ impl Access {
     }
 }
 
-/// Whether it is one word of RFC 6750 (2.1, `b64token`).
+/// Whether the text is a `b64token` (RFC 6750, 2.1).
 pub fn is_token(text: &str) -> bool {
     let word = text.trim_end_matches('=');
     !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
 }
 
-/// Whether a URL names the machine itself.
+/// Whether a URL's host is a loopback name or address.
 fn is_loopback(url: &str) -> bool {
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = authority.split(['/', '?', '#', '\\']).next().unwrap_or_default();
@@ -159,7 +156,7 @@ fn is_loopback(url: &str) -> bool {
     ["localhost", "127.0.0.1", "[::1]"].contains(&host)
 }
 
-/// Whether a connection comes from the machine itself: an address with its port.
+/// Whether a socket address, with its port, is a loopback address.
 fn is_loopback_address(peer: &str) -> bool {
     peer.parse().is_ok_and(|peer: SocketAddr| peer.ip().to_canonical().is_loopback())
 }

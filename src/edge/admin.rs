@@ -1,4 +1,4 @@
-//! The administrator: who has the one token for it, and what is asked with it.
+//! The administrator's requests, which need `ADMIN_TOKEN`.
 
 use http::Method;
 
@@ -8,18 +8,19 @@ use super::settings::EdgeSettings;
 use crate::protocol::orphans::OrphansQuery;
 use crate::protocol::refusal::Refusal;
 
-/// Who may look after the server. Without a token, or with one that could be guessed, nobody.
+/// The administrator's token. Without a valid `ADMIN_TOKEN`, administration is off.
 pub struct Admin {
     token: Option<Secret>,
 }
 
 impl Admin {
-    /// Reads what a deployment sets. A bad token locks nobody out but the administrator.
+    /// Reads `ADMIN_TOKEN`. A token that can be guessed turns administration off, and nothing else.
     pub fn of(settings: &EdgeSettings) -> Admin {
         Admin { token: settings.admin_token.as_deref().and_then(Secret::of) }
     }
 
-    /// Takes a request for orphans, if it comes with the token. Where there is no administrator there is nothing here.
+    /// Parses a request for orphans. Refuses requests without the token; if administration is off, the URL does
+    /// not exist.
     pub fn orphans(
         &self,
         method: &Method,

@@ -1,5 +1,5 @@
-//! What becomes of a request, decided in one place: by its head, what the deployment chose, what is known of projects and
-//! keys, and the time. Who has to learn something first learns it and has the request decided again.
+//! Admission: one decision per request. It depends on the head, the configuration, the known projects and keys,
+//! and the time. If the decision needs more knowledge, the caller fetches it and calls again.
 
 use http::Method;
 
@@ -21,15 +21,15 @@ use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 
-/// What a deployment chose.
+/// The access rules of a deployment.
 pub struct Rules {
     pub access: Access,
     pub admin: Admin,
-    /// Whether requests are counted.
+    /// Whether rate limits are on.
     pub is_limited: bool,
-    /// Whether strangers read nothing, not even public streams.
+    /// Whether even public streams need a token.
     pub hides_public: bool,
-    /// Whether there are registries, and so listings.
+    /// Whether registries, and therefore listings, are on.
     pub lists: bool,
 }
 
@@ -40,84 +40,82 @@ pub struct Head<'r> {
     pub known: Known<'r>,
 }
 
-/// What is known of it besides.
+/// The part of the head that the caller has read.
 pub enum Known<'r> {
-    /// `Authorization`, and that its `Host` is right: enough for most requests, which must not cost more.
+    /// `Authorization`, and a valid `Host`. This is enough for most requests, and reading more headers costs
+    /// time.
     Authorization(Option<&'r str>),
     All {
         header: &'r dyn Fn(&str) -> Option<String>,
-        /// Whether a URL can be made of a `Host`.
+        /// Whether a URL can be built from a `Host`.
         is_host: &'r dyn Fn(&str) -> bool,
-        /// The other end of the connection.
+        /// The address of the connection's other end.
         peer: &'r dyn Fn() -> Option<String>,
     },
 }
 
-/// What becomes of a request, and towards which limit it counts before that.
+/// The decision, and the rate limit to apply before it.
 pub struct Admission {
     pub counts: CountsAgainst,
     pub decision: Decision,
 }
 
-/// Towards which limit a request counts.
+/// The rate limit that a request counts against.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CountsAgainst {
     None,
-    /// That of its address: it has no valid token.
+    /// The limit per address, because the request has no valid token.
     Address,
-    /// That of its token, which allows it.
+    /// The limit per token, because its token allows the request.
     Token(String),
 }
 
-/// What becomes of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decision {
-    /// It goes to its stream.
+    /// Send it to its stream.
     Forward(Forward),
-    /// It is answered on the spot.
+    /// Answer without calling an object.
     Reply(Reply),
     Listing(Listing),
     Orphans(OrphansQuery),
-    /// Something has to be learnt first, perhaps for this token.
+    /// Carry out this check first, perhaps for this token, then decide again.
     Learn {
         check: Check,
         token: String,
     },
-    /// All of its head has to be known.
+    /// Decide again with [`Known::All`].
     Look,
 }
 
-/// A request that goes to its stream.
+/// A request to a stream's object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Forward {
     pub kind: ReadKind,
     pub path: StreamPath,
-    /// Where its token was.
     pub source: Source,
-    /// As whom it reads.
     pub reader: Reader,
-    /// When what its token allows ends, and so whatever is live.
+    /// The end of its token's validity, which also ends a live response.
     pub until: Option<Millis>,
-    /// Who may read public streams only, and what they are told about others.
+    /// Set for a client that may read public streams only: the refusal that it gets at other streams.
     pub stranger: Option<Refusal>,
-    /// Whether its token may not read the stream, so that it must not learn the reader key.
+    /// Whether to hide the reader key, because its token does not allow reads.
     pub hides_key: bool,
 }
 
 impl Forward {
-    /// Whether the object gets the request as it came, and the client the answer as it comes.
+    /// Whether the request and the response both pass unchanged.
     pub fn is_as_it_came(&self) -> bool {
         self.goes_as_it_came() && !self.hides_key
     }
 
-    /// Whether the object gets the request as it came.
+    /// Whether the request passes unchanged.
     pub fn goes_as_it_came(&self) -> bool {
         let is_plain = self.kind == ReadKind::Plain && self.stranger.is_none();
         is_plain && matches!(self.source, Source::None | Source::Header)
     }
 }
 
-/// How an answer comes.
+/// The kind of response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReadKind {
     Plain,
@@ -126,7 +124,7 @@ pub enum ReadKind {
 }
 
 impl Rules {
-    /// Decides a request. Without `may_learn`, what is not known counts as not to be had.
+    /// Decides a request. Without `may_learn`, missing knowledge counts as unavailable.
     pub fn admit(&self, keyring: &Keyring, head: &Head<'_>, may_learn: bool, now: Millis) -> Admission {
         let mut deciding =
             Deciding { rules: self, keyring, head, may_learn, now, counts: CountsAgainst::None };
@@ -138,13 +136,13 @@ impl Rules {
         Admission { counts: deciding.counts, decision }
     }
 
-    /// As whom those read who are let in.
+    /// The reader that an admitted client is.
     pub fn reader(&self) -> Reader {
         if self.access.is_open() { Reader::Anyone } else { Reader::Holder }
     }
 }
 
-/// Why a request is not let in, or not yet.
+/// The reason why a request is not admitted, or not decided yet.
 enum Undecided {
     Refused(Refusal),
     Learn { check: Check, token: String },
@@ -168,7 +166,7 @@ struct Deciding<'d> {
 
 impl Deciding<'_> {
     fn decide(&mut self) -> Result<Decision, Undecided> {
-        // A page sees why its request is refused only if the preflight of it is not.
+        // A page can read a refusal only if its preflight succeeds, so a preflight is never refused.
         if *self.head.method == Method::OPTIONS {
             let preflight = Decision::Reply(Reply::preflight(self.header(header::REQUEST_HEADERS)?));
             return if self.serve().is_ok() { self.with_origins(preflight) } else { Ok(preflight) };
@@ -182,7 +180,8 @@ impl Deciding<'_> {
         if goes_on { Ok(decided) } else { self.with_origins(decided) }
     }
 
-    /// Whether anything is answered. Only what nobody guards looks at where a request comes from.
+    /// Refuses a request that the server does not answer at all. Only an open server checks the request's
+    /// origin machine.
     fn serve(&self) -> Result<(), Undecided> {
         if let Known::All { header, is_host, .. } = self.head.known {
             host::check(header(header::HOST).as_deref(), is_host)?;
@@ -204,7 +203,7 @@ impl Deciding<'_> {
             Route::Reply(answer) => Ok(Decision::Reply(answer)),
             Route::Listing => self.listing(),
             Route::Orphans => {
-                // The token may be a guess.
+                // Count by address, because the token may be a guess.
                 self.count(CountsAgainst::Address);
                 let authorization = self.header(header::AUTHORIZATION)?;
                 let Head { method, target, .. } = self.head;
@@ -217,7 +216,7 @@ impl Deciding<'_> {
         }
     }
 
-    /// A page of the streams there are, for whoever may list them.
+    /// A listing, for tokens that may list.
     fn listing(&mut self) -> Result<Decision, Undecided> {
         let authorization =
             if self.rules.access.is_open() { None } else { self.header(header::AUTHORIZATION)? };
@@ -226,7 +225,7 @@ impl Deciding<'_> {
         self.count_by(&granted, &credential);
         let listing = Listing::of(&granted?, self.head.target.url)?;
         if !self.rules.lists {
-            let what = "a registry, with REGISTRY_STREAM off,";
+            let what = "a registry, because REGISTRY_STREAM is off";
             return Err(Refusal::NotImplemented { what }.into());
         }
         Ok(Decision::Listing(listing))
@@ -252,7 +251,7 @@ impl Deciding<'_> {
         let mut hides_key = false;
         if *method == Method::PUT && grant.project.is_some() {
             if let Some(source) = self.header(header::STREAM_FORKED_FROM)? {
-                // Whoever forks a stream reads it.
+                // Creating a fork reads its source.
                 grant.allow(&Method::GET, &source_path(&source)?)?;
             }
             hides_key = grant.allow(&Method::GET, &path).is_err();
@@ -261,7 +260,8 @@ impl Deciding<'_> {
         Ok(Decision::Forward(Forward { kind, path, source, reader, until, stranger: None, hides_key }))
     }
 
-    /// A request's token. In open mode none matters; one in the URL still keeps the answer out of caches.
+    /// Finds a request's token. An open server ignores tokens, but a token in the URL still makes the answer
+    /// uncacheable.
     fn credential(&self) -> Result<Credential, Undecided> {
         let Head { method, target, .. } = self.head;
         let is_open = self.rules.access.is_open();
@@ -270,13 +270,13 @@ impl Deciding<'_> {
         }
         let authorization = if is_open { None } else { self.header(header::AUTHORIZATION)? };
         let in_query = target.token()?;
-        // It is looked at for reads without another token alone.
+        // The cookie counts only for reads without another token.
         let may_be_cookie = !is_open && method.is_safe() && authorization.is_none() && in_query.is_none();
         let cookie = if may_be_cookie { self.header(header::COOKIE)? } else { None };
         Ok(Credential::of(method, in_query, authorization.as_deref(), cookie.as_deref())?)
     }
 
-    /// What a token is worth, if that is known.
+    /// The grant of a token, if the keyring knows it.
     fn weigh(&self, credential: &Credential) -> Result<Result<Grant, Refusal>, Undecided> {
         match weigh(&self.rules.access, self.keyring, credential, self.now) {
             Weighed::Granted(grant) => Ok(Ok(grant)),
@@ -290,7 +290,8 @@ impl Deciding<'_> {
         }
     }
 
-    /// The same, once it is known which sites' scripts may see the answer. What goes as it came does not wait for that.
+    /// Requests the project first if the answer needs its CORS configuration. Requests that pass unchanged do
+    /// not need it.
     fn with_origins(&self, decided: Decision) -> Result<Decision, Undecided> {
         let Access::Projects(projects) = &self.rules.access else { return Ok(decided) };
         let Some(project) = self.head.target.project_named().filter(|_| self.may_learn) else {
@@ -304,8 +305,8 @@ impl Deciding<'_> {
         Ok(decided)
     }
 
-    /// Counts a request by its token, if that is valid and allows it, or else by its address. In open mode no token says
-    /// anything.
+    /// Counts a request by its token if that allows the request, and otherwise by its address. An open server
+    /// ignores tokens.
     fn count_by(&mut self, granted: &Result<Grant, Refusal>, credential: &Credential) {
         let token = credential.token.as_ref().filter(|_| granted.is_ok() && !self.rules.access.is_open());
         self.count(token.map_or(CountsAgainst::Address, |token| CountsAgainst::Token(token.clone())));

@@ -1,4 +1,5 @@
-//! Who asks: the token of a request, wherever it is, and what it is worth. `admit.rs` decides what it allows.
+//! Authentication: finds a request's token and weighs it. `admit.rs` decides whether its grant allows the
+//! request.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -11,31 +12,31 @@ use crate::protocol::Millis;
 use crate::protocol::names::{TOKEN_COOKIE, query};
 use crate::protocol::refusal::Refusal;
 
-/// Where a request's token was.
+/// The place of a request's token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Source {
     None,
     Header,
-    /// In the query: the URL is a secret.
+    /// In the query, which makes the URL a secret.
     Query,
-    /// In a cookie: a browser sent it, whoever made it do so.
+    /// In a cookie, which browsers also send for other sites' requests.
     Cookie,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Credential {
     pub source: Source,
-    /// The token itself, if it could be one.
+    /// The token, if it is well-formed.
     pub token: Option<String>,
 }
 
 impl Credential {
-    /// Of a request whose token does not matter.
+    /// The credential of a request whose token does not matter.
     pub fn none() -> Credential {
         Credential { source: Source::None, token: None }
     }
 
-    /// Of a listing, which shows what may be deleted: neither a URL nor a cookie will do.
+    /// The credential of a listing. Only `Authorization` counts, because a listing needs the right to delete.
     pub(super) fn of_listing(authorization: Option<&str>) -> Credential {
         match authorization {
             None => Credential::none(),
@@ -43,8 +44,8 @@ impl Credential {
         }
     }
 
-    /// Finds a request's token. One that a browser adds by itself, or that is in a URL, is good for reading only:
-    /// another site can make a browser write, too.
+    /// Finds a request's token. A token in a cookie or URL only allows reads, because another site can make a
+    /// browser send a write.
     pub fn of(
         method: &Method,
         in_query: Option<&str>,
@@ -53,7 +54,7 @@ impl Credential {
     ) -> Result<Credential, Refusal> {
         let refused = |why| Err(Refusal::InvalidQuery { name: query::TOKEN, why });
         match (authorization, in_query) {
-            (Some(_), Some(_)) => refused("there is a token in Authorization, too"),
+            (Some(_), Some(_)) => refused("send the token there or in Authorization, not both"),
             (None, Some(_)) if !method.is_safe() => refused("it is for GET and HEAD: use Authorization"),
             (None, Some(token)) => {
                 let token = Some(token).filter(|token| is_token(token)).map(str::to_owned);
@@ -72,7 +73,7 @@ impl Credential {
     }
 }
 
-/// What is in an `Authorization` header, if it is a bearer's. Two headers come as one with a comma, which no token has.
+/// The token of a bearer's `Authorization`. Repeated headers are joined with a comma, which no token contains.
 pub(super) fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     let token = token.trim_start_matches(' ');
@@ -86,7 +87,7 @@ fn token_of_cookie(cookies: &str) -> Option<String> {
     })
 }
 
-/// By what those are told apart who are not known: their address, in IPv6 the network that one household has.
+/// The key by which clients without a token are distinguished: the address, or its /64 network in IPv6.
 pub fn network_of(address: &str) -> String {
     match address.parse::<Ipv6Addr>().map(|address| (address.to_ipv4_mapped(), address.segments())) {
         Ok((None, [a, b, c, d, ..])) => format!("{a:x}:{b:x}:{c:x}:{d:x}::/64"),
@@ -95,24 +96,24 @@ pub fn network_of(address: &str) -> String {
     }
 }
 
-/// By what a client is counted that has no valid token: its address as Cloudflare's network saw it, or else the other end of
-/// its connection. All of which neither is known count as one.
+/// The rate limit's key of a client without a valid token: its address as Cloudflare's network saw it, or else
+/// the connection's other end. All clients without either share one key.
 pub fn network_of_client(connecting_ip: Option<&str>, peer: Option<&str>) -> String {
     let seen = connecting_ip.filter(|address| address.parse::<IpAddr>().is_ok()).map(network_of);
     let peer = || Some(network_of(&peer?.parse::<SocketAddr>().ok()?.ip().to_string()));
     seen.or_else(peer).unwrap_or_default()
 }
 
-/// What comes of weighing a token.
+/// The result of weighing a token.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Weighed {
     Granted(Grant),
     Refused(Refusal),
-    /// Keys have to be found first.
+    /// The keyring needs this check first.
     Pending(Check),
 }
 
-/// Says what a token is worth, whatever is asked with it.
+/// Weighs a token, independent of the request.
 pub(super) fn weigh(access: &Access, keyring: &Keyring, credential: &Credential, now: Millis) -> Weighed {
     let given = credential.source != Source::None;
     match (access, credential.token.as_deref()) {

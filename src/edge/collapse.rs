@@ -1,7 +1,7 @@
-//! Reads that one request to the object answers for many readers, and the key under which they are found.
+//! Collapsing: the reads that may share one request to the object, and their key.
 //!
-//! Whoever gets a shared answer was let in first. What is kept is what its `Cache-Control` calls public, so of a private
-//! stream only what was asked for with its reader key.
+//! A client gets a shared answer only after its own admission. Only answers whose `Cache-Control` is public are
+//! stored, so private streams are shared only among reads with the reader key.
 
 use super::target::{Target, with_query};
 use crate::protocol::command::Query;
@@ -10,16 +10,17 @@ use crate::protocol::offset::ReadFrom;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reader {
-    /// Somebody, where everybody may do everything.
+    /// Any client of an open server.
     Anyone,
-    /// Somebody who may read this stream.
+    /// A client that may read this stream.
     Holder,
-    /// Somebody who may read it if it is public.
+    /// A client that may read the stream if it is public.
     Stranger,
 }
 
-/// The key of a GET's answer, a URL; `None` where each reader has to ask for itself: at the start and at `now`, which are
-/// other places for other requests, and for server-sent events. Parameters in other orders have one key.
+/// The key of a GET's answer: a URL with its parameters in a fixed order. `None` if the answer cannot be
+/// shared: reads from the start or from `now`, which mean different offsets at different times, and server-sent
+/// events.
 pub fn collapse_key(reader: Reader, target: &Target<'_>) -> Option<String> {
     let Query { offset, live, cursor, reader_key, .. } = target.query().ok()?;
     matches!(target.read_from(), Some(ReadFrom::At(_))).then_some(())?;
@@ -27,8 +28,8 @@ pub fn collapse_key(reader: Reader, target: &Target<'_>) -> Option<String> {
         return None;
     }
     match (reader, reader_key) {
-        // Only the object knows whether the stream is public. What is not is kept under a reader key, which alone opens
-        // nothing.
+        // Only the object knows whether the stream is public. Answers of private streams are stored under a
+        // reader key, which grants nothing by itself.
         (Reader::Holder, None) | (Reader::Stranger, Some(_)) => return None,
         (Reader::Anyone, _) | (Reader::Holder, Some(_)) | (Reader::Stranger, None) => {}
     }

@@ -1,5 +1,5 @@
-//! CORS: which sites' scripts may see answers, where somebody guards the streams. An open server answers the scripts of
-//! every site (`protocol/reply.rs`).
+//! CORS of a guarded server: the sites whose scripts may read answers. An open server lets the scripts of every
+//! site read its answers (`protocol/reply.rs`).
 
 use http::Method;
 
@@ -7,28 +7,29 @@ use super::settings::EdgeSettings;
 use crate::protocol::cors::EXPOSED;
 use crate::protocol::names::header;
 
-/// The sites of one project, or of a deployment.
+/// The allowed sites of one project, or of the deployment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Cors {
-    /// Whether the scripts of all sites see answers.
+    /// Whether the list is `*`.
     is_any: bool,
     sites: Vec<Site>,
     credentials: bool,
-    /// Entries of the list that are no origin; they allow nothing.
+    /// Entries of the list that are not origins and have no effect.
     ignored: Vec<String>,
 }
 
-/// Sites whose scripts see answers.
+/// An entry of the list.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Site {
-    /// The one of this origin, as browsers write it.
+    /// The site of this origin, as browsers spell it.
     One(String),
-    /// Those of the names below one, at every depth: what their origins begin and end with, `https://` and `.app.example:8443`.
+    /// All sites below a name, at every depth: the beginning and the end of their origins, such as `https://`
+    /// and `.app.example:8443`.
     Below { scheme: String, suffix: String },
 }
 
 impl Cors {
-    /// Reads what a deployment sets; without it, no other site.
+    /// Reads `CORS_ORIGINS` and `CORS_CREDENTIALS`; the default allows no other site.
     pub fn of(settings: &EdgeSettings) -> Result<Cors, String> {
         let is_between = |between: char| between == ',' || between.is_whitespace();
         let words =
@@ -42,7 +43,7 @@ impl Cors {
         Ok(Cors::listed(&origins, credentials))
     }
 
-    /// These sites; `*` alone is all of them, which must not send cookies.
+    /// Allows these sites; `*` alone allows all sites, without credentials.
     pub fn listed(origins: &[String], credentials: bool) -> Cors {
         let mut cors = Cors { credentials, ..Cors::default() };
         cors.is_any = !credentials && matches!(origins, [only] if only == "*");
@@ -55,7 +56,7 @@ impl Cors {
         cors
     }
 
-    /// What to change in the list, if it has anything that names no site.
+    /// A message about the entries that have no effect, if any.
     pub fn mistakes(&self) -> Option<String> {
         let ignored = self.ignored.join(" ");
         let form = "an origin is written like https://app.example or https://*.app.example; * must stand alone, without \
@@ -63,8 +64,9 @@ impl Cors {
         (!self.ignored.is_empty()).then(|| format!("origins that are ignored: {ignored}; {form}"))
     }
 
-    /// What a response to a script of this site has besides, names and values in turn, each with a line feed after
-    /// it. What depends on who asks says so, or a cache would give one site's answer to another.
+    /// The additional headers of a response to a script of this site: names and values in turn, each followed
+    /// by a line feed. `Vary` names the origin if the answer depends on it; otherwise a cache would serve one
+    /// site's answer to another.
     pub fn header_lines(&self, method: &Method, origin: &str) -> String {
         let mut lines = String::new();
         let mut line = |name: &str, value: &str| {
@@ -91,8 +93,8 @@ impl Cors {
 const VARY_OF_PREFLIGHT: &str = "Origin, Access-Control-Request-Headers";
 
 impl Site {
-    /// Reads an origin: scheme, host and port, and no path but a slash at its end. `null`, which every page can be that runs
-    /// in a sandbox, is none.
+    /// Parses an origin: scheme, host and port, and optionally a slash at the end. Rejects `null`, because
+    /// every sandboxed page has that origin.
     fn parse(text: &str) -> Option<Site> {
         let text = text.strip_suffix('/').unwrap_or(text);
         let (scheme, authority) = text.split_once("://")?;
@@ -102,7 +104,7 @@ impl Site {
             "http" => Some(80),
             _ => None,
         };
-        // Browsers compare the hosts of other schemes as they are written.
+        // Browsers do not lower-case the hosts of other schemes.
         let is_web = default_port.is_some();
         let authority = if is_web { authority.to_ascii_lowercase() } else { authority.to_owned() };
         let (host, port) = match authority.rfind(':') {
@@ -110,7 +112,7 @@ impl Site {
             Some(at) if !authority.ends_with(']') => (&authority[..at], Some(port(&authority[at + 1..])?)),
             _ => (&*authority, None),
         };
-        // Browsers leave a scheme's own port out.
+        // Browsers omit a scheme's default port.
         let port = port.filter(|port| Some(*port) != default_port);
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         let scheme = is_scheme(&scheme).then(|| format!("{scheme}://"))?;
@@ -123,7 +125,7 @@ impl Site {
         }
     }
 
-    /// Whether a browser's `Origin` is one of these.
+    /// Whether a browser's `Origin` matches this entry.
     fn has(&self, origin: &str) -> bool {
         match self {
             Site::One(one) => one == origin,
@@ -135,13 +137,13 @@ impl Site {
     }
 }
 
-/// RFC 3986, 3.1.
+/// A scheme (RFC 3986, 3.1).
 fn is_scheme(text: &str) -> bool {
     let is_next = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(is_next)
 }
 
-/// Labels with dots between them. International names are in ASCII here, as browsers write them.
+/// A host name: labels separated by dots. Browsers send international names in ASCII.
 fn is_name(text: &str) -> bool {
     let is_label = |label: &str| {
         !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
@@ -154,7 +156,7 @@ fn is_ipv6(text: &str) -> bool {
     address.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
-/// Whether sites below this name can be meant together: those below `com` or a part of an address cannot.
+/// Whether a wildcard below this name is allowed: not below `com`, nor below a part of an address.
 fn may_have_sites_below(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_address = last.starts_with(|first: char| first.is_ascii_digit());

@@ -1,50 +1,50 @@
-//! How much CPU time one SSE response may use. The platform kills a request that uses more than its plan allows; so the
-//! response ends before that, after an event, and its client resumes.
+//! The CPU allowance of one SSE response. The platform kills a request that exceeds the CPU time of its plan,
+//! so the response ends before that, after a whole event, and its client resumes.
 //!
-//! The edge counts what it does: a Worker cannot measure its CPU time, because its clock stands still while it runs.
+//! The Worker counts its work instead of measuring it, because a Worker's clock stands still while it runs.
 
 use crate::protocol::Millis;
 
-/// The default of `CPU_LIMIT_MS`: what the paid plan gives a request that sets no `limits.cpu_ms`.
+/// The default of `CPU_LIMIT_MS`, in milliseconds: the paid plan's limit if `limits.cpu_ms` is not set.
 pub const CPU_LIMIT_MS: Millis = 30_000;
 
-/// Which part of the limit is used. The platform's machines may be slower than the one the costs were measured on.
+/// The divisor of the limit: the platform's machines may be slower than the one on which the costs were
+/// measured.
 const MARGIN: u64 = 2;
 
-// What each step costs at most: the CPU time of the whole process, so with the object's part and the system's (workerd,
-// 2026-11-29; ARCHITECTURE.md has the measurements).
+// The most CPU time of each step, in microseconds of the whole process, so including the object's and the
+// system's part (workerd, 2026-11-29; ARCHITECTURE.md has the measurements).
 
-/// A request until its response begins: token, routing, the first request to the object.
+/// A request until its response begins: token, routing, and the first request to the object.
 const START_MICROS: u64 = 1_500;
 
 /// Each further request to the object.
 const ASK_MICROS: u64 = 1_100;
 
-/// Each write to the client: a frame that comes, or a heartbeat.
+/// Each write to the client: a received frame, or a heartbeat.
 const WRITE_MICROS: u64 = 150;
 
-/// Each wait for room.
+/// Each wait for memory.
 const WAIT_MICROS: u64 = 100;
 
-/// Each MiB that comes in frames, or in parts of the catch-up.
+/// Each MiB of frames or of catch-up parts.
 const MIB_MICROS: u64 = 5_000;
 
-/// Something that a response does.
+/// A step of a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Work {
-    /// Asks the object for more.
+    /// Sends a request to the object.
     Ask,
-    /// Writes a frame or a heartbeat.
     Write {
-        /// How large it is.
+        /// The size of the write.
         bytes: usize,
     },
-    /// Passes a part of the catch-up on.
+    /// Passes on a catch-up part.
     PassOn {
-        /// How large it was.
+        /// The size of the part.
         bytes: usize,
     },
-    /// The client has not read what was written before.
+    /// Waits for memory that unread responses occupy.
     Wait,
 }
 
@@ -60,24 +60,24 @@ impl Work {
     }
 }
 
-/// What a response may still do.
+/// The CPU time that a response has left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CpuAllowance {
     micros: u64,
 }
 
 impl CpuAllowance {
-    /// Of a request that the platform gives so much CPU time.
+    /// The allowance of a request with this CPU limit, in milliseconds.
     pub fn of(limit: Millis) -> CpuAllowance {
         CpuAllowance { micros: (limit.saturating_mul(1000) / MARGIN).saturating_sub(START_MICROS) }
     }
 
-    /// Counts something that was done.
+    /// Subtracts the cost of a step.
     pub fn spend(&mut self, work: Work) {
         self.micros = self.micros.saturating_sub(work.micros());
     }
 
-    /// Whether the response has done all that it may.
+    /// Whether nothing is left.
     pub fn is_spent(&self) -> bool {
         self.micros == 0
     }

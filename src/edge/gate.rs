@@ -1,35 +1,37 @@
-//! What a live response passes on of the frames that its sockets bring: each byte of the stream once, in order.
+//! The gate of a live response: it passes each byte of the stream once and in order, whatever its sockets
+//! deliver.
 
 use crate::protocol::bridge::parse_frame_head;
 use crate::protocol::offset::Offset;
 
-/// What may wait in the edge for one slow SSE client. Beyond it the response ends; the client resumes.
+/// The most unread bytes of one SSE client in the Worker. Beyond that the response ends, and the client
+/// resumes.
 pub const PENDING_MAX_BYTES: usize = 4 << 20;
 
-/// What to do with a frame.
+/// The decision about a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Gate {
-    /// It goes on where the response stands.
+    /// The frame continues the response.
     Pass,
-    /// The response has had it.
+    /// The response already has its data.
     Skip,
-    /// It leaves something out: ask the object again.
+    /// Data before it is missing: request it from the object.
     Gap,
 }
 
-/// Where one live response stands.
+/// The progress of one live response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Bridge {
-    /// The offset after what was passed on; `None` until the first part has come.
+    /// The offset after the passed data; `None` until the first part arrives.
     pub passed: Option<Offset>,
 }
 
 impl Bridge {
-    /// Holds a frame against what was passed on.
+    /// Compares a frame with the passed data.
     pub fn admit(&mut self, frame: &[u8]) -> Gate {
         let Some((start, next)) = parse_frame_head(frame) else { return Gate::Gap };
         match self.passed {
-            // The first frame is the reader's own snapshot.
+            // The first frame is this reader's own snapshot.
             None => {}
             Some(passed) if start == passed => {}
             Some(passed) if next <= passed => return Gate::Skip,

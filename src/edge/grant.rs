@@ -1,4 +1,4 @@
-//! What a token allows: which methods, on which streams of which project, until when.
+//! Grants: the methods, streams, project and time that a token allows.
 
 use http::Method;
 
@@ -6,7 +6,7 @@ use crate::protocol::Millis;
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
 
-/// One thing that a token may allow. None of them contains another.
+/// A permission of a token. No scope includes another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scope {
     /// Allows GET and HEAD.
@@ -18,7 +18,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// What a method needs. What is no method of a stream was refused before.
+    /// The scope that a method needs. Routing has already refused all other methods.
     pub fn needed_for(method: &Method) -> Scope {
         match *method {
             Method::GET | Method::HEAD => Scope::Read,
@@ -36,17 +36,17 @@ impl Scope {
     }
 }
 
-/// Which streams of its project a token is for.
+/// The streams of its project that a token covers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Streams {
     All,
-    /// Those whose path begins like this, which ends with a slash.
+    /// Streams whose path begins with this prefix, which ends with a slash.
     Under(String),
     Only(String),
 }
 
 impl Streams {
-    /// Reads a claim: a stream's whole path as it is decoded, or the same with `*` as its last segment.
+    /// Parses the `stream` claim: a stream's whole decoded path, or a path whose last segment is `*`.
     pub fn parse(claim: &str) -> Streams {
         match claim.strip_suffix('*') {
             Some("") => Streams::All,
@@ -66,9 +66,8 @@ impl Streams {
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Grant {
-    /// The project it is for; `None` is all of them.
+    /// The project that it covers; `None` covers all projects.
     pub project: Option<String>,
-    /// What it allows there.
     pub scopes: Vec<Scope>,
     pub streams: Streams,
     pub expires_at: Option<Millis>,
@@ -80,7 +79,7 @@ impl Grant {
         Grant { project: None, scopes, streams: Streams::All, expires_at: None }
     }
 
-    /// Holds a request against it. The path is the one that will be served.
+    /// Refuses a request that the grant does not cover. `path` is the path that will be served.
     pub fn allow(&self, method: &Method, path: &StreamPath) -> Result<(), Refusal> {
         let needed = Scope::needed_for(method);
         let is_its_project = self.project.as_deref().is_none_or(|project| project == path.project());
@@ -91,14 +90,15 @@ impl Grant {
         }
     }
 
-    /// How the paths begin that it may list, of those that are asked for: listing is for whoever creates and deletes.
+    /// The prefix to list: the longest of the project's, the claim's and the requested prefix, if it begins
+    /// with the others. Listing needs the `manage` scope.
     pub fn listable(&self, asked: &str) -> Result<String, Refusal> {
         let refused = || Refusal::Forbidden { needs: Scope::Manage.name() };
         let own = self.project.as_ref().map(|project| format!("{project}/")).unwrap_or_default();
         let claimed = match &self.streams {
             Streams::All => "",
             Streams::Under(prefix) => prefix,
-            // Others would begin with its path, too.
+            // A prefix listing would also show other streams whose paths begin with this one.
             Streams::Only(_) => return Err(refused()),
         };
         let narrowest = narrower(&own, claimed).and_then(|both| narrower(both, asked));
@@ -107,13 +107,13 @@ impl Grant {
     }
 }
 
-/// The longer of two beginnings, if it begins with the other: what begins like both.
+/// The longer of two prefixes, if it begins with the shorter one.
 fn narrower<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {
     let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
     long.starts_with(short).then_some(long)
 }
 
-/// The scopes that a token names (RFC 8693, 4.2), as `has` says. What is not known allows nothing.
+/// The known scopes of a token (RFC 8693, 4.2). Unknown scopes allow nothing.
 pub fn scopes(has: impl Fn(&str) -> bool) -> Vec<Scope> {
     let known = [Scope::Read, Scope::Write, Scope::Manage];
     known.into_iter().filter(|scope| has(scope.name())).collect()

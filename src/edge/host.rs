@@ -1,9 +1,9 @@
-//! `Host` (RFC 9110, 7.2): one name or address, with or without a port. A server that makes the URL of what else it says
-//! would look for the stream in the wrong place.
+//! Validates `Host` (RFC 9110, 7.2): one name or address, with an optional port. A URL built from any other
+//! value would lead to the wrong stream.
 
 use crate::protocol::refusal::Refusal;
 
-/// Whether the URL of a request can be made of its `Host`. Several headers come as one with a comma.
+/// Whether a URL can be built from this `Host`. Repeated headers are joined with a comma, and fail.
 pub fn is_authority(host: &str) -> bool {
     let (name, port) = match host.rfind(':') {
         // The colons of an IPv6 address are in brackets.
@@ -24,7 +24,7 @@ pub fn is_authority(host: &str) -> bool {
     is_name && is_port
 }
 
-/// Refuses a request of whose `Host` no URL can be made, as `is_host` says. One without is the platform's to refuse.
+/// Refuses a request whose `Host` fails `is_host`. The platform itself refuses requests without one.
 pub fn check(host: Option<&str>, is_host: impl FnOnce(&str) -> bool) -> Result<(), Refusal> {
     if host.is_none_or(is_host) {
         return Ok(());

@@ -1,5 +1,5 @@
-//! What an isolate knows of projects and their keys. It decides by what it knows, or says what it has to learn first;
-//! whoever learns that asks again. So there is one decision, whether or not something had to be fetched for it.
+//! An isolate's cache of projects, keys and verified tokens. It decides from its content, or says which fact is
+//! missing; the caller fetches that and checks again. So there is one decision path, with or without a fetch.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -16,43 +16,43 @@ use super::token::{Seal, Signed, Token};
 use crate::protocol::Millis;
 use crate::protocol::names::RESERVED_SEGMENTS;
 
-/// How many projects are remembered, of those in KV.
+/// The most cached projects of the KV namespace.
 pub const PROJECTS_KEPT_MAX: usize = 1024;
-/// How many key servers' keys are.
+/// The most cached JWKS endpoints.
 pub const KEY_SETS_KEPT_MAX: usize = 256;
-/// How many tokens are, whose signature has been verified.
+/// The most cached tokens with a verified signature.
 pub const TOKENS_KEPT_MAX: usize = 4096;
 
-/// How long a project is used before it is looked up again: a key that is withdrawn is good for so long.
+/// How long a project is used before the next look-up, in milliseconds. A revoked key works for up to this
+/// time.
 pub const PROJECT_KEPT: Millis = 60_000;
-/// How long it is remembered that there is no such project.
+/// How long the absence of a project is cached, in milliseconds.
 pub const NO_PROJECT_KEPT: Millis = 10_000;
-/// How long a project is used while KV fails.
+/// How long a cached project is used while KV fails, in milliseconds.
 pub const PROJECT_STALE: Millis = 600_000;
-/// How long a key server's keys are used before it is asked again.
+/// How long the keys of a JWKS endpoint are used before the next fetch, in milliseconds.
 pub const KEY_SET_KEPT: Millis = 300_000;
-/// How long they are used while it fails.
+/// How long these keys are used while the endpoint fails, in milliseconds.
 pub const KEY_SET_STALE: Millis = 3_600_000;
-/// How soon a key server is asked again, for a key that it did not have or because it failed.
+/// The least time between two fetches from a JWKS endpoint that failed or lacked a key, in milliseconds.
 pub const KEY_SET_ASKED_AGAIN: Millis = 30_000;
-/// How long a token is good without its signature being looked at again.
+/// How long a verified signature is trusted, in milliseconds.
 pub const TOKEN_KEPT: Millis = 60_000;
-/// How long one is not whose signature was wrong: its key may have come meanwhile.
+/// How long a wrong signature is cached, in milliseconds. It is short, because the key may have arrived since.
 pub const TOKEN_REJECTED_KEPT: Millis = 10_000;
 
-/// What is known of a token.
+/// The result of checking a token.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Check {
-    /// It is valid, and allows this.
     Granted(Grant),
     Invalid,
-    /// The project has to be looked up.
+    /// The project must be looked up.
     NeedsProject(String),
-    /// The keys at this URL have to be fetched.
+    /// The keys at this URL must be fetched.
     NeedsKeys(String),
-    /// Its signature has to be verified.
+    /// The signature must be verified.
     NeedsSignature(Box<Signed>),
-    /// What was needed could not be learnt lately.
+    /// A look-up or fetch failed a short time ago.
     Unavailable,
 }
 
@@ -66,7 +66,7 @@ pub enum Learnt<T> {
 pub struct Keyring {
     has_registry: bool,
     projects: Kept<Rc<Project>>,
-    /// Apart from those that are there: whoever makes names up must not drive these out.
+    /// Separate from `projects`, so that requests for invented names cannot evict real projects.
     projects_absent: Kept<()>,
     projects_failed: Kept<()>,
     key_sets: Kept<Vec<Rc<Key>>>,
@@ -89,10 +89,10 @@ impl Keyring {
         }
     }
 
-    /// Holds a token against what is known.
+    /// Checks a token against the cache.
     pub fn check(&self, fixed: &HashMap<String, Rc<Project>>, token: &str, now: Millis) -> Check {
         let Some(parsed) = Token::parse(token) else { return Check::Invalid };
-        // What is there belongs to no project, whoever signs for one of that name.
+        // Reserved paths belong to no project, even if a key is configured for that name.
         if RESERVED_SEGMENTS.contains(&parsed.project()) {
             return Check::Invalid;
         }
@@ -119,7 +119,7 @@ impl Keyring {
         }
     }
 
-    /// A token whose signature was looked at a moment ago.
+    /// The cached result for a token.
     fn seen(&self, digest: &str, now: Millis) -> Option<Check> {
         if let Some((grant, age)) = self.verified.find(digest, now)
             && age < TOKEN_KEPT
@@ -131,13 +131,13 @@ impl Keyring {
         rejected.map(|_| Check::Invalid)
     }
 
-    /// Which sites' scripts may use a project, if it is known and says so.
+    /// The CORS configuration of a project, if the project is known and has one.
     pub fn cors<'k>(&'k self, fixed: &'k HashMap<String, Rc<Project>>, project: &str) -> Option<&'k Cors> {
         let kept = || self.projects.find(project, 0).map(|(project, _)| project);
         fixed.get(project).or_else(kept)?.cors.as_ref()
     }
 
-    /// A project, if it is there; an error says why that is not known.
+    /// A project; `None` if it does not exist. The error names the missing fact.
     pub fn project(
         &self,
         fixed: &HashMap<String, Rc<Project>>,
@@ -162,10 +162,10 @@ impl Keyring {
         }
     }
 
-    /// The key that a token names: of the project's own, or of its key server's.
+    /// The key that a token names, from the project or from its JWKS endpoint.
     fn key(&self, project: &Project, token: &Token<'_>, now: Millis) -> Result<Option<Rc<Key>>, Check> {
         let Some(url) = &project.jwks_url else { return Ok(token.key(&project.keys).cloned()) };
-        // Where there is a key server, there may always be a second key.
+        // A JWKS endpoint may always have further keys, so the token must name one.
         if !token.names_key() {
             return Ok(None);
         }
@@ -190,7 +190,7 @@ impl Keyring {
         }
     }
 
-    /// A project was looked up.
+    /// Stores the result of looking up a project.
     pub fn learn_project(&mut self, name: &str, learnt: Learnt<Rc<Project>>, now: Millis) {
         match learnt {
             Learnt::Found(project) => {
@@ -205,7 +205,7 @@ impl Keyring {
         }
     }
 
-    /// A key server was asked.
+    /// Stores the result of fetching a JWKS endpoint.
     pub fn learn_keys(&mut self, url: &str, learnt: Learnt<Vec<Rc<Key>>>, now: Millis) {
         self.key_sets_asked.keep(url, (), now);
         match learnt {
@@ -214,7 +214,7 @@ impl Keyring {
         }
     }
 
-    /// A token's signature was looked at: what it allows, if it is right.
+    /// Stores the result of verifying a token's signature: its grant, or `None` if the signature is wrong.
     pub fn learn_token(&mut self, token: &str, grant: Option<Grant>, now: Millis) {
         match grant {
             Some(grant) => self.verified.keep(&digest(token), grant, now),
@@ -223,13 +223,13 @@ impl Keyring {
     }
 }
 
-/// Stands for a token where its requests are counted: of a signed token what was signed, since one signature can be written
-/// in several ways.
+/// The rate limit's key of a token. For a signed token it covers the signed part only, because one signature
+/// has several encodings.
 pub fn counted_as(token: &str) -> String {
     digest(token.rsplit_once('.').map_or(token, |(signed, _)| signed))
 }
 
-/// Stands for a token, where it is remembered. What is looked up by it takes no time that tells of others.
+/// The cache's key of a token. Looking up a hash leaks nothing about other tokens through timing.
 pub fn digest(token: &str) -> String {
     STANDARD.encode(Sha256::digest(token))
 }

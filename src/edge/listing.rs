@@ -1,11 +1,11 @@
-//! Listing: which registry answers, and what of it may be seen.
+//! Listings: the registry to call, and the part of it that a token may see.
 
 use super::grant::Grant;
 use crate::protocol::listing::ListQuery;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::registry;
 
-/// A listing that may be made.
+/// A listing that the token allows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listing {
     /// The path of the registry.
@@ -14,7 +14,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Takes what is asked, as far as a token allows it. Its project is the one that is listed.
+    /// Parses a listing and narrows it to the token's grant. The token's project is the one that is listed.
     pub fn of(grant: &Grant, url: &str) -> Result<Listing, Refusal> {
         let query = ListQuery::parse(url)?;
         let prefix = grant.listable(&query.prefix)?;

@@ -1,5 +1,5 @@
-//! Sees every request first and decides what becomes of it. Pure: what an isolate has learnt is a value that it is given, and the
-//! platform's part is in `cloudflare/`.
+//! The Worker's decisions: it receives every request first, and admits, routes and caches it. Pure: an
+//! isolate's knowledge is a value, and `cloudflare/` does the I/O.
 
 pub mod access;
 pub mod admin;

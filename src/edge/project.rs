@@ -1,5 +1,5 @@
-//! A project: who signs its tokens, and which sites' scripts may use it. As `PROJECT_KEYS` and the KV namespace
-//! `PROJECTS` have it, and as a key server has its keys.
+//! A project: its keys and its CORS configuration, as in `PROJECT_KEYS`, in the KV namespace `PROJECTS`, and at
+//! a JWKS endpoint.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -14,17 +14,17 @@ use serde_json::value::RawValue;
 use super::cors::Cors;
 use crate::protocol::names::RESERVED_SEGMENTS;
 
-/// The shortest key of HS256 (RFC 7518, 3.2), and the shortest modulus of RS256 (3.3).
+/// The shortest HS256 key (RFC 7518, 3.2) and RS256 modulus (3.3), in bytes.
 const SECRET_MIN_BYTES: usize = 32;
 const MODULUS_MIN_BYTES: usize = 256;
 
-/// How many keys of one project or key server are looked at.
+/// The most keys that one project or JWKS endpoint may have.
 pub const KEYS_MAX: usize = 32;
 
-/// The longest name of a project that has tokens: a key in KV has 512 bytes.
+/// The longest project name in tokens, in bytes; a KV key has at most 512.
 pub const NAME_MAX_BYTES: usize = 256;
 
-/// How signatures are made. The key says which, and a token only whether it agrees.
+/// Signature algorithms. The key decides the algorithm, and the token's header must agree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Algorithm {
     /// HMAC with SHA-256.
@@ -37,7 +37,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// By its name in a token's header.
+    /// Parses the `alg` of a token's header or of a key.
     pub fn parse(name: &str) -> Option<Algorithm> {
         match name {
             "HS256" => Some(Algorithm::Hs256),
@@ -58,26 +58,24 @@ impl Algorithm {
     }
 }
 
-/// A key that verifies signatures.
 pub struct Key {
-    /// Its name, which tokens give.
+    /// `kid`, which tokens use to name the key.
     pub kid: Option<String>,
-    /// What it verifies, and with what.
     pub material: Material,
 }
 
 pub enum Material {
     Secret(Hs256Key),
-    /// Verifies only: the parts of a JSON Web Key that matter, as JSON.
+    /// A public key: the relevant members of a JSON Web Key, as JSON.
     Public {
-        /// The one algorithm it is for.
+        /// The only algorithm of this key.
         algorithm: Algorithm,
         jwk: String,
     },
 }
 
 impl Key {
-    /// The one algorithm it is for.
+    /// The only algorithm of this key.
     pub fn algorithm(&self) -> Algorithm {
         match &self.material {
             Material::Secret(_) => Algorithm::Hs256,
@@ -87,15 +85,15 @@ impl Key {
 }
 
 pub struct Project {
-    /// The keys it has itself.
+    /// The keys in its configuration.
     pub keys: Vec<Rc<Key>>,
-    /// Where there are more, public ones.
+    /// The JWKS endpoint of further public keys.
     pub jwks_url: Option<String>,
-    /// What its tokens must have as `iss`, if anything.
+    /// The required `iss` of its tokens, if any.
     pub issuer: Option<String>,
-    /// What its tokens must have in `aud`, if anything.
+    /// The required `aud` of its tokens, if any.
     pub audience: Option<String>,
-    /// Which sites' scripts may use it, where that is not what is set for all.
+    /// Its own CORS configuration, if it overrides the deployment's.
     pub cors: Option<Cors>,
 }
 
@@ -118,7 +116,7 @@ struct CorsText {
     credentials: bool,
 }
 
-/// A JSON Web Key (RFC 7517); what it has besides does not matter.
+/// A JSON Web Key (RFC 7517); other members are ignored.
 #[derive(Deserialize)]
 struct Jwk {
     kty: Option<String>,
@@ -139,7 +137,7 @@ struct JwkSet {
     keys: Vec<Box<RawValue>>,
 }
 
-/// Reads `PROJECT_KEYS`: projects by their names. What is wrong is told without what is secret.
+/// Parses `PROJECT_KEYS`: projects by name. Error messages contain no secrets.
 pub fn parse_all(text: &str) -> Result<HashMap<String, Rc<Project>>, String> {
     let texts: HashMap<String, Box<RawValue>> = serde_json::from_str(text)
         .map_err(|_| "PROJECT_KEYS must be a JSON object of projects by name".to_owned())?;
@@ -157,7 +155,7 @@ pub fn parse_all(text: &str) -> Result<HashMap<String, Rc<Project>>, String> {
 impl Project {
     pub fn parse(text: &str) -> Result<Project, String> {
         let shape = "it must have keys (JSON Web Keys) or jwks_url, and may have issuer, audience and cors";
-        // What a parser says may quote what it read.
+        // The parser's message could quote a secret.
         let text: Text = serde_json::from_str(text).map_err(|_| shape.to_owned())?;
         if text.keys.is_empty() && text.jwks_url.is_none() {
             return Err(shape.to_owned());
@@ -175,7 +173,7 @@ impl Project {
     }
 }
 
-/// Reads what a key server gives. Secrets are none of its business, and what is not understood is for others.
+/// Parses a JWKS. Ignores secret keys, and keys that this server does not support.
 pub fn parse_public(text: &str) -> Option<Vec<Rc<Key>>> {
     let set: JwkSet = serde_json::from_str(text).ok()?;
     let keys = set.keys.into_iter().take(KEYS_MAX).filter_map(|jwk| {
@@ -191,10 +189,10 @@ impl Key {
         let key = Key { kid: jwk.kid.clone(), material };
         let agrees = |alg: &String| Algorithm::parse(alg) == Some(key.algorithm());
         if jwk.alg.as_ref().is_some_and(|alg| !agrees(alg)) {
-            return Err("a key's alg does not go with its kty".to_owned());
+            return Err("a key's alg must match its kty".to_owned());
         }
         if jwk.usage.as_ref().is_some_and(|usage| usage != "sig") {
-            return Err("a key's use is not sig".to_owned());
+            return Err("a key's use must be sig".to_owned());
         }
         Ok(key)
     }

@@ -1,4 +1,4 @@
-//! Where a request goes, by its method and URL.
+//! Routes a request by its method and URL.
 
 use http::Method;
 
@@ -9,28 +9,27 @@ use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
 
-/// Where a request goes.
+/// The destination of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Route {
-    /// Answered on the spot: a browser asks what it may send here, and is allowed to, whatever becomes of that.
+    /// A preflight, which is answered without calling an object and always succeeds.
     Preflight,
-    /// Answered on the spot.
+    /// Answered without calling an object.
     Reply(Reply),
-    /// Answered on the spot, with what the server is configured to be.
+    /// Answered without calling an object, with the server's configuration.
     Health,
     /// To the stream's object, whose answer is the response.
     Forward(StreamPath),
-    /// To the stream's object, which may answer with a socket: a long-poll.
+    /// To the stream's object, for a long-poll: the object may answer with a socket.
     LongPoll(StreamPath),
-    /// To the stream's object, which may answer with a socket: server-sent events.
+    /// To the stream's object, for server-sent events: the object may answer with a socket.
     Sse(StreamPath),
-    /// To the registry, and to the streams it names.
+    /// To the registry, and to the streams that it lists.
     Listing,
-    /// To nobody but the administrator: which objects of the bucket no stream knows.
+    /// The administrator's list of orphans in the bucket.
     Orphans,
 }
 
-/// Routes a request by its method and URL.
 pub fn route(method: &Method, target: &Target<'_>) -> Route {
     match try_route(method, target) {
         Ok(route) => route,
@@ -61,7 +60,7 @@ fn try_route(method: &Method, target: &Target<'_>) -> Result<Route, Refusal> {
     let stream = StreamPath::parse(StreamPath::in_url(path).ok_or(Refusal::UnknownRoute)?)?;
     if stream.is_reserved() {
         return Err(if stream.is_protocols() {
-            // Where they would be: ARCHITECTURE.md, "Where to add things".
+            // ARCHITECTURE.md, "Where to add things", says where subscriptions would go.
             Refusal::NotImplemented { what: "subscriptions" }
         } else {
             Refusal::InvalidPath { why: "__registry__ is the server's own, and nothing is below it" }

@@ -1,6 +1,6 @@
-//! What a deployment sets of who may do what, as text.
+//! The access settings of a deployment, as text.
 
-/// The variables, secrets and bindings of a deployment by their names.
+/// Variables, secrets and bindings by name.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct EdgeSettings {
     /// `ALLOW_OPEN`.

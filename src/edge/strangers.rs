@@ -1,5 +1,6 @@
-//! What strangers cost where streams can be public: only an object knows whether its stream is, so each name that a stranger
-//! makes up loads an object. Of each address only so many such reads in a minute reach one.
+//! Limits the cost of clients without a token where streams can be public. Only an object knows whether its
+//! stream is public, so each invented name loads an object. Each address may cause only so many such reads per
+//! minute.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -7,28 +8,27 @@ use super::kept::Kept;
 use crate::protocol::Millis;
 use crate::protocol::refusal::Refusal;
 
-/// For how long misses count.
+/// How long a miss counts, in milliseconds.
 pub const MISSES_PERIOD: Millis = 60_000;
-/// How many reads of an address may find nothing public in that time, with those that are under way.
+/// The most reads per address and period that find no public stream, including those in flight.
 pub const MISSES_MAX: usize = 60;
-/// How many addresses are counted.
 pub const ADDRESSES_KEPT_MAX: usize = 1024;
 
-/// How many streams are remembered that were public a moment ago.
+/// The most cached names of streams that were public recently.
 pub const FOUND_KEPT_MAX: usize = 1024;
 
-/// How many reads of each address found nothing public.
+/// The misses of each address.
 pub struct Strangers {
     addresses: Kept<Counted>,
-    /// What strangers may read anyway: as many of these as they like.
+    /// Streams known to be public, whose reads are not limited.
     found: Kept<()>,
 }
 
-/// What one address did in its period.
+/// The reads of one address in its period.
 #[derive(Default)]
 struct Counted {
     misses: usize,
-    /// The streams that it is asking for, each once and as a hash: they may all be misses.
+    /// The streams of its reads in flight, each once and as a hash: all of them may be misses.
     asking: Vec<u64>,
 }
 
@@ -39,7 +39,7 @@ impl Default for Strangers {
 }
 
 impl Strangers {
-    /// A stranger is about to ask an object.
+    /// Records a read before it goes to an object. Refuses it if the address has no misses left.
     pub fn ask(&mut self, address: &str, path: &str, now: Millis) -> Result<(), Refusal> {
         if self.found.find(path, now).is_some_and(|(_, age)| age < MISSES_PERIOD) {
             return Ok(());
@@ -65,7 +65,7 @@ impl Strangers {
         self.addresses.count()
     }
 
-    /// The object has answered.
+    /// Records the object's answer.
     pub fn answered(&mut self, address: &str, path: &str, is_miss: bool, now: Millis) {
         if is_miss {
             self.found.forget(path);

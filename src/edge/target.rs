@@ -1,4 +1,4 @@
-//! A request's URL, taken apart once. The path that is checked here is the path that is served.
+//! A request's URL, parsed once, so that the checked path is the served path.
 
 use crate::protocol::command::Query;
 use crate::protocol::listing::ListQuery;
@@ -7,10 +7,10 @@ use crate::protocol::offset::{Offset, ReadFrom};
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
 
-/// An absolute URL, with its query read.
+/// An absolute URL and its parsed query.
 pub struct Target<'u> {
     pub url: &'u str,
-    /// Its path, escapes and all.
+    /// The path, still escaped.
     pub path: &'u str,
     query: Result<Query, Refusal>,
 }
@@ -20,12 +20,12 @@ impl<'u> Target<'u> {
         Target { url, path: path_of(url), query: Query::parse(url) }
     }
 
-    /// Its parameters; it is refused if one is given twice.
+    /// The query's parameters. Refuses a repeated parameter.
     pub fn query(&self) -> Result<&Query, Refusal> {
         self.query.as_ref().map_err(Clone::clone)
     }
 
-    /// The token in its query. Other parameters than a read's are not looked at where there can be none.
+    /// The token in the query. Without one, errors in other parameters do not matter here.
     pub fn token(&self) -> Result<Option<&str>, Refusal> {
         let may_have_token = self
             .url
@@ -34,7 +34,7 @@ impl<'u> Target<'u> {
         if may_have_token { Ok(self.query()?.token.as_deref()) } else { Ok(None) }
     }
 
-    /// Where a read begins, if it says so.
+    /// The start of a read, if `offset` is present and well-formed.
     pub fn read_from(&self) -> Option<ReadFrom> {
         ReadFrom::parse(self.query.as_ref().ok()?.offset.as_deref()?)
     }
@@ -44,7 +44,7 @@ impl<'u> Target<'u> {
         self.url.split(['?', '#']).next().unwrap_or(self.url)
     }
 
-    /// The URL without its token: that is the edge's, and would be a secret in whatever repeats the URL.
+    /// The URL without its token, which the object does not need and must not repeat in `Location` or a log.
     pub fn url_without_token(&self) -> String {
         let Some((base, all)) = self.url.split_once('?') else { return self.url.to_owned() };
         let all = all.split('#').next().unwrap_or_default();
@@ -54,11 +54,11 @@ impl<'u> Target<'u> {
         })
     }
 
-    /// The project that it names, if it names one: by a stream's path, whatever is wrong with the rest of that, or by what
-    /// is listed.
+    /// The project that the URL names, by a stream's path or by the prefix of a listing. The rest of a stream's
+    /// path may be invalid.
     pub fn project_named(&self) -> Option<String> {
         if self.path == LISTING_PATH {
-            // The beginning of a name is no project's.
+            // A prefix without a slash may be only the beginning of a project's name.
             let prefix = ListQuery::parse(self.url).ok()?.prefix;
             return prefix.split_once('/').map(|(project, _)| project.to_owned());
         }
@@ -69,7 +69,7 @@ impl<'u> Target<'u> {
     }
 }
 
-/// The URL at which a live read goes on, when it does so in another request to the object.
+/// The URL with which a live read continues in another request to the object.
 #[derive(Clone)]
 pub struct LiveUrl {
     base: String,
@@ -81,7 +81,7 @@ impl LiveUrl {
         LiveUrl { base: target.base().to_owned(), query: target.query().cloned().unwrap_or_default() }
     }
 
-    /// From an offset, not from `now`, which has moved.
+    /// The URL with this offset, because `now` has moved.
     pub fn from(&self, from: Offset) -> String {
         let Query { live, cursor, reader_key, .. } = &self.query;
         let given = [
@@ -96,7 +96,7 @@ impl LiveUrl {
     }
 }
 
-/// A URL with these parameters.
+/// Appends these parameters to a URL.
 pub(super) fn with_query(
     base: &str,
     fill: impl FnOnce(&mut form_urlencoded::Serializer<'static, String>),
@@ -106,14 +106,14 @@ pub(super) fn with_query(
     parameters.finish()
 }
 
-/// The normalised path of the stream that a URL names, if it names one.
+/// The normalised path of the stream in a URL; `None` if the URL names no stream.
 pub fn stream_path(url: &str) -> Option<String> {
     let path = StreamPath::parse(StreamPath::in_url(path_of(url))?).ok()?;
     Some(path.as_str().to_owned())
 }
 
-/// The same URL in the first form of a stream's, if it has another one. Objects see the first form only, since one of the
-/// build before would take a URL in another for that of no stream. What names no stream stays as it is, to be refused.
+/// The URL in the first form, if it has another one. Objects receive the first form only, because the previous
+/// build would not recognise the others. A URL without a stream stays unchanged, so that it is refused.
 pub fn in_first_form(url: &str) -> Option<String> {
     let (origin, target) = split_at_path(url);
     if target.starts_with(STREAM_PREFIX) {
@@ -128,7 +128,7 @@ fn path_of(url: &str) -> &str {
     target.split(['?', '#']).next().filter(|path| !path.is_empty()).unwrap_or("/")
 }
 
-/// The scheme and host of an absolute URL, and all that follows.
+/// Splits an absolute URL after its host.
 fn split_at_path(url: &str) -> (&str, &str) {
     let host_at = url.find("://").map_or(0, |at| at + "://".len());
     url.split_at(url[host_at..].find('/').map_or(url.len(), |at| host_at + at))

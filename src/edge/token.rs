@@ -1,4 +1,4 @@
-//! Signed tokens (RFC 7519): taken apart, held against a key, and turned into what they allow.
+//! Signed tokens (RFC 7519): parses them, verifies them with a key, and converts them into grants.
 
 use std::rc::Rc;
 
@@ -11,13 +11,13 @@ use super::grant::{Grant, Streams, scopes};
 use super::project::{Algorithm, Key, Material, NAME_MAX_BYTES, Project};
 use crate::protocol::Millis;
 
-/// The longest token that is looked at: ten times what one of ours has.
+/// The longest accepted token, in bytes: ten times the size of a typical one.
 pub const TOKEN_MAX_BYTES: usize = 8 << 10;
 
-/// How far the clock of whoever made a token may be ahead.
+/// The tolerated clock skew of a token's issuer for `nbf`, in milliseconds.
 const CLOCK_SKEW: Millis = 5_000;
 
-/// A token of which nothing has been verified.
+/// A token that is not verified yet.
 pub struct Token<'t> {
     untrusted: UntrustedToken<'t, Extensions>,
     text: &'t str,
@@ -25,14 +25,14 @@ pub struct Token<'t> {
     claims: Claims<Ours>,
 }
 
-/// What a header may have besides.
+/// Optional members of the header.
 #[derive(Clone, Deserialize)]
 struct Extensions {
-    /// Extensions that must be understood; there are none that are.
+    /// Critical extensions: the server supports none.
     crit: Option<IgnoredAny>,
 }
 
-/// The claims besides the times.
+/// The claims, apart from the times.
 #[derive(Deserialize)]
 struct Ours {
     sub: String,
@@ -48,13 +48,13 @@ struct Ours {
     aud: Option<Audiences>,
 }
 
-/// Words, in one text with spaces or one by one.
+/// A list of words: one text with spaces, or an array.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Words {
     Joined(String),
     Listed(Vec<String>),
-    /// Something else, in which no word is known.
+    /// A value of another type, which contains no known word.
     Other(IgnoredAny),
 }
 
@@ -75,33 +75,33 @@ enum Audiences {
     Several(Vec<String>),
 }
 
-/// What is there must be of its type: a `stream` of null is not the same as none.
+/// A claim that is present must have its type: a `stream` of null is invalid, not absent.
 fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// A signature that somebody else has to verify.
+/// A signature that the platform must verify.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Signed {
     pub algorithm: Algorithm,
-    /// The key, as a JSON Web Key.
+    /// The key as a JSON Web Key.
     pub jwk: String,
     pub message: String,
     pub signature: Vec<u8>,
-    /// What the token allows if it is right.
+    /// The token's grant if the signature is right.
     pub grant: Grant,
 }
 
-/// What a key says of a token.
+/// The result of comparing a token with a key.
 pub enum Seal {
     Whole,
     Broken,
-    /// It cannot be seen here.
+    /// The platform must verify it.
     Unseen(Signed),
 }
 
 impl<'t> Token<'t> {
-    /// Takes a token apart; `None` for what nobody could verify.
+    /// Parses a token; `None` if no key could verify it.
     pub fn parse(text: &'t str) -> Option<Token<'t>> {
         if text.len() > TOKEN_MAX_BYTES {
             return None;
@@ -117,22 +117,22 @@ impl<'t> Token<'t> {
         is_name.then_some(Token { untrusted, text, algorithm, claims })
     }
 
-    /// Whose keys are to be asked.
+    /// The project whose keys verify the token.
     pub fn project(&self) -> &str {
         &self.claims.custom.sub
     }
 
-    /// Whether others can verify it than those who can sign it.
+    /// Whether its key can verify without being able to sign.
     pub fn is_public(&self) -> bool {
         self.algorithm != Algorithm::Hs256
     }
 
-    /// Whether a key server could know its key.
+    /// Whether it names its key.
     pub fn names_key(&self) -> bool {
         self.untrusted.header().key_id.is_some()
     }
 
-    /// The key it names among these; without a name, the only one there is.
+    /// The key that it names; without a name, the only key.
     pub fn key<'k>(&self, keys: &'k [Rc<Key>]) -> Option<&'k Rc<Key>> {
         let key = match (&self.untrusted.header().key_id, keys) {
             (Some(kid), _) => keys.iter().find(|key| key.kid.as_ref() == Some(kid) && self.fits(key)),
@@ -146,7 +146,8 @@ impl<'t> Token<'t> {
         key.algorithm() == self.algorithm
     }
 
-    /// What it allows, once it is verified; `None` where its time is over or has not come, or it is for others.
+    /// The token's grant, once verified. `None` if it has expired, is not valid yet, or has another audience or
+    /// issuer.
     pub fn grant(&self, project: &Project, now: Millis) -> Option<Grant> {
         let millis = |at: chrono::DateTime<chrono::Utc>| Millis::try_from(at.timestamp_millis()).ok();
         let expires_at = millis(self.claims.expiration?)?;
@@ -167,7 +168,7 @@ impl<'t> Token<'t> {
         }
         Some(Grant {
             project: Some(sub.clone()),
-            // Identity providers that call the claim `scp` have no other.
+            // Identity providers that use `scp` never send `scope`.
             scopes: scope
                 .as_ref()
                 .or(scp.as_ref())
@@ -177,7 +178,7 @@ impl<'t> Token<'t> {
         })
     }
 
-    /// Holds it against its key.
+    /// Verifies the signature with a key, or returns the data for the platform to verify.
     pub fn seal(&self, key: &Key, grant: Grant) -> Seal {
         match &key.material {
             Material::Secret(secret) => match Hs256.validator::<Empty>(secret).validate(&self.untrusted) {

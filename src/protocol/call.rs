@@ -1,8 +1,8 @@
-//! Calls: what one object, or the Worker, asks another object, and what that one answers.
+//! Calls from the Worker or from one object to another object, and their answers.
 //!
-//! Both are JSON, and during a deployment the other side is of the build before or the build after: a field that this
-//! build does not know is ignored, and a text that it cannot read is `Unknown`, which means "not known yet, ask later" and
-//! never "no". So a new call is a new variant, and a new field has a default.
+//! Both are JSON. During a deployment the other side may run the build before or after this one, so unknown
+//! fields are ignored and unreadable text parses as `Unknown`. `Unknown` means "not known yet, retry later" and
+//! never "no". A new call is therefore a new variant, and a new field has a default.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,30 +11,30 @@ use super::listing::{Described, ListQuery, ListedStreams};
 use super::offset::Offset;
 use super::registry::Record;
 
-/// What an object is asked.
+/// A request to another object; each variant names the role of the receiver.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Call {
-    /// A source: to be there for a fork.
+    /// To a source: retain data for a fork.
     Refer(Reference),
-    /// A source: not to be there for a fork any more.
+    /// To a source: a fork no longer needs the data.
     Release(Release),
-    /// An owner: where a sub-offset leads.
+    /// To an owner: resolve a sub-offset.
     Walk(Walk),
-    /// An owner: for bytes that are not in the bucket. The answer is a response that carries them.
+    /// To an owner: return bytes that are not in the bucket yet. The response carries them as its body.
     Inherit(Inherit),
-    /// A registry: to take what a stream reports of its lives.
+    /// To a registry: record the creations and deletions of a stream.
     Record(Record),
-    /// A registry: which streams there are.
+    /// To a registry: list its streams.
     List(ListQuery),
-    /// A stream: what it is.
+    /// To a stream: describe yourself.
     Describe,
-    /// A stream: which of these keys of the bucket it does not know.
+    /// To a stream: return the keys among these that no segment of yours has.
     Orphans {
         keys: Vec<String>,
-        /// Whether it also deletes those.
+        /// Whether the stream also deletes those objects.
         deletes: bool,
     },
-    /// Something that this build does not know. Nobody asks it.
+    /// A call of a newer build; never sent.
     #[serde(skip_serializing)]
     Unknown,
 }
@@ -44,18 +44,18 @@ pub enum Answered {
     Referenced(Referenced),
     Released,
     Walked(Walked),
-    /// Bytes come along; where to read on.
+    /// The response carries bytes; the offset says where to continue.
     Inherited(Offset),
-    /// The same of bytes that become events, which only an owner can divide.
+    /// Like `Inherited`, for bytes that become events, which only the owner can divide.
     InheritedEvents(InheritedEvents),
-    /// The bytes are in the bucket by now: the first segment that is not.
+    /// The bytes are in the bucket now; the number is the first segment that is not.
     Rotated(u64),
     Recorded,
     Listed(ListedStreams),
-    /// Nothing if there is no stream.
+    /// `None` if there is no stream.
     Described(Option<Described>),
     Orphans(Vec<String>),
-    /// The one who was asked does not know the call, or the one who asked does not know the answer.
+    /// The receiver does not know the call, or the sender does not know the answer.
     Unknown,
 }
 
@@ -65,17 +65,17 @@ impl Call {
     }
 
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("it has neither maps nor floats, and nobody sends Unknown")
+        serde_json::to_string(self).expect("calls contain neither maps nor floats, and Unknown is never sent")
     }
 }
 
 impl Answered {
-    /// Reads an answer; none at all is an empty text.
+    /// Parses an answer; an empty text is no answer and parses as `Unknown`.
     pub fn parse(text: &str) -> Answered {
         serde_json::from_str(text).unwrap_or(Answered::Unknown)
     }
 
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("it has neither maps nor floats")
+        serde_json::to_string(self).expect("answers contain neither maps nor floats")
     }
 }

@@ -1,4 +1,4 @@
-//! Parses requests: all checks of methods, headers and query parameters that do not need the stream.
+//! Parses requests: every check of methods, headers and query parameters that does not need the stream.
 
 use std::borrow::Cow;
 
@@ -15,9 +15,9 @@ use super::refusal::Refusal;
 pub use super::request_head::RequestHead;
 use super::retention::Retention;
 
-/// The methods of a stream's URL.
+/// The value of `Allow` at a stream's URL.
 pub const STREAM_METHODS: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
-/// The longest `Stream-Seq`, in bytes: every stored append has a copy.
+/// The longest `Stream-Seq`, in bytes: each stored append has a copy of it.
 pub const STREAM_SEQ_MAX_BYTES: usize = 1024;
 
 /// A request to one stream.
@@ -40,29 +40,27 @@ pub enum Command<'a> {
 /// PUT (PROTOCOL.md 5.1).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Create<'a> {
-    /// The stream's URL, for `Location`.
+    /// The stream's URL, returned in `Location`.
     pub location: Cow<'a, str>,
-    /// The stream's type, if the request names one.
+    /// The value of `Content-Type`, if the request has one.
     pub content_type: Option<ContentType>,
-    /// How long it lives.
     pub lifetime: Lifetime,
-    /// The stream's own retention, if the request sets one.
+    /// `Stream-Retention`, if the request has it.
     pub retention: Option<Retention>,
-    /// Whether it is created closed.
     pub closed: bool,
-    /// Whether everybody may read it.
+    /// Whether clients without a token may read it (`Stream-Public`).
     pub public: bool,
-    /// A new random secret for reader keys: for a new stream, or to replace the one it has.
+    /// A new random secret for reader keys, used by a new stream or if `rekeys` is set.
     pub reader_key: String,
-    /// Whether an existing stream gets the new secret.
+    /// Whether an existing stream replaces its secret (`Stream-Reader-Key: new`).
     pub rekeys: bool,
-    /// Set if the stream is to be a fork.
+    /// Set if the request creates a fork.
     pub fork: Option<ForkRequest>,
     pub body: Cow<'a, [u8]>,
 }
 
 impl Create<'_> {
-    /// The same without borrowed data, for a request that has to wait.
+    /// Copies the borrowed data, so that the request can outlive its buffers.
     pub fn into_owned(self) -> Create<'static> {
         let Create { location, content_type, lifetime, retention, closed, public, .. } = self;
         let Create { reader_key, rekeys, fork, body, .. } = self;
@@ -84,23 +82,22 @@ impl Create<'_> {
 /// POST with a body (PROTOCOL.md 5.2).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Append<'a> {
-    /// Whether the type may be missing depends on the stream.
+    /// `None` if the header is absent; only the stream can tell whether that is allowed.
     pub content_type: Option<String>,
-    /// The writer's own sequence.
+    /// `Stream-Seq`.
     pub stream_seq: Option<String>,
-    /// The tail that the client expects.
+    /// `Stream-Expected-Offset`.
     pub expected_offset: Option<Offset>,
     pub producer: Option<Producer>,
-    /// Whether the append also closes the stream.
     pub closes: bool,
-    /// At least one byte.
+    /// The request's body, never empty.
     pub body: &'a [u8],
 }
 
 /// POST without a body (PROTOCOL.md 5.3).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Close {
-    /// The tail that the client expects.
+    /// `Stream-Expected-Offset`.
     pub expected_offset: Option<Offset>,
     pub producer: Option<Producer>,
 }
@@ -109,27 +106,26 @@ pub struct Close {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Read {
     pub from: ReadFrom,
-    /// What to do at the tail.
     pub mode: ReadMode,
     pub cursor: Option<u64>,
     pub reader_key: Option<String>,
-    /// The entity tags of the reader's copies (`If-None-Match`).
+    /// `If-None-Match`.
     pub if_none_match: Option<String>,
 }
 
 /// What a read does when it reaches the tail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReadMode {
-    /// Answers (PROTOCOL.md 5.6).
+    /// Ends the response (PROTOCOL.md 5.6).
     CatchUp,
-    /// Waits for one more message (PROTOCOL.md 5.7).
+    /// Waits for the next message (PROTOCOL.md 5.7).
     LongPoll,
-    /// Goes on as server-sent events (PROTOCOL.md 5.8).
+    /// Continues with server-sent events (PROTOCOL.md 5.8).
     Sse,
 }
 
 impl<'a> Command<'a> {
-    /// Reads a request whose body has been received.
+    /// Parses a request whose body has been received.
     pub fn parse(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Command<'a>, Refusal> {
         match *head.method {
             Method::GET => parse_read(head).map(Command::Read),
@@ -160,7 +156,7 @@ fn parse_create<'a>(head: &RequestHead<'a>, body: &'a [u8]) -> Result<Create<'a>
     })
 }
 
-/// The headers that decide the answer to a POST.
+/// All headers that affect the answer to a POST.
 pub const APPEND_HEADERS: [&str; 8] = [
     header::CONTENT_ENCODING,
     header::CONTENT_TYPE,
@@ -220,7 +216,8 @@ fn parse_read(head: &RequestHead<'_>) -> Result<Read, Refusal> {
             ReadFrom::parse(text).ok_or(Refusal::InvalidQuery { name: query::OFFSET, why: malformed })?
         }
     };
-    // An `EventSource` repeats its first URL for ever; where it is says the header, or the parameter of a polyfill.
+    // An `EventSource` always reconnects to its first URL. The header, or a polyfill's parameter, carries the
+    // current offset.
     if mode == ReadMode::Sse {
         let given = |id: &String| !id.is_empty();
         if let Some(id) = head.text(header::LAST_EVENT_ID)?.filter(given) {
@@ -236,19 +233,19 @@ fn parse_read(head: &RequestHead<'_>) -> Result<Read, Refusal> {
         mode,
         cursor: cursor.as_deref().and_then(cursor::parse),
         reader_key,
-        // One that the platform could not decode equals no tag.
+        // A tag that the platform cannot decode matches nothing, so it needs no check.
         if_none_match: (head.header)(header::IF_NONE_MATCH),
     })
 }
 
-/// Whether a PUT asks for a new secret for reader keys.
+/// Parses `Stream-Reader-Key`: whether a PUT replaces the secret.
 fn parse_rekeys(value: Option<&str>) -> Result<bool, Refusal> {
     match value {
         None => Ok(false),
         Some(value) if value.eq_ignore_ascii_case("new") => Ok(true),
         Some(_) => Err(Refusal::InvalidHeader {
             name: "Stream-Reader-Key",
-            why: "it can only be new, which makes another; the server chooses it",
+            why: "its only value is new, which replaces the key by one that the server chooses",
         }),
     }
 }
@@ -257,7 +254,7 @@ fn flag(head: &RequestHead<'_>, name: &'static str) -> Result<bool, Refusal> {
     Ok(head.text(name)?.is_some_and(|value| value.eq_ignore_ascii_case(TRUE)))
 }
 
-/// Refuses a body that is compressed: the stream would have the compressed bytes as its content.
+/// Refuses compressed bodies: the stream would store the compressed bytes as its content.
 fn check_encoding(head: &RequestHead<'_>, body: &[u8]) -> Result<(), Refusal> {
     let is_identity = |codings: &str| {
         codings
@@ -271,7 +268,7 @@ fn check_encoding(head: &RequestHead<'_>, body: &[u8]) -> Result<(), Refusal> {
     }
 }
 
-/// The query parameters that the protocol knows; all others are ignored.
+/// The query parameters that the server knows; it ignores all others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Query {
     /// `offset`.
@@ -289,7 +286,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// Reads a URL's query; a parameter given twice is refused.
+    /// Parses a URL's query; refuses a repeated parameter.
     pub fn parse(url: &str) -> Result<Query, Refusal> {
         let mut found = Query::default();
         for (name, value) in form_urlencoded::parse(query_of(url).as_bytes()) {
@@ -310,7 +307,7 @@ impl Query {
     }
 }
 
-/// The query of a URL.
+/// The query of a URL, without its `?`.
 pub(super) fn query_of(url: &str) -> &str {
     let url = url.split('#').next().unwrap_or_default();
     url.split_once('?').map_or("", |(_, query)| query)

@@ -1,20 +1,20 @@
-//! Content types and what follows from them: how positions count, how SSE carries the data (PROTOCOL.md 9), and whether a
-//! browser may show the content as a page.
+//! Content types. They decide the unit of positions, the SSE encoding (PROTOCOL.md 9), and whether a browser
+//! may show the content as a page.
 
 use super::refusal::Refusal;
 
-/// How a stream's content is cut into messages and shown to live readers.
+/// How content is divided into messages and encoded for SSE.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
     /// `application/json`: a message is a JSON value, positions count messages.
     Json,
     /// `text/*`: positions count bytes, SSE carries UTF-8.
     Text,
-    /// Everything else: positions count bytes, SSE carries base64.
+    /// All other types: positions count bytes, SSE carries base64.
     Binary,
 }
 
-/// A stream's content type, as its creator wrote it.
+/// A stream's content type, as the creating request spelled it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ContentType {
     text: String,
@@ -22,21 +22,21 @@ pub struct ContentType {
     inert: bool,
 }
 
-/// The types that a browser shows as text or not at all. Every other type is taken for one that can run scripts: what
-/// browsers render changes.
+/// Types that browsers show as text or do not show. Every other type counts as one that can run scripts,
+/// because browsers add types that they render.
 const INERT: [&str; 4] = ["application/json", "text/plain", "application/octet-stream", "text/event-stream"];
 
-/// What a stream is created with when the request names nothing (PROTOCOL.md 5.1).
+/// The type of a stream whose PUT names none (PROTOCOL.md 5.1).
 const DEFAULT: &str = "application/octet-stream";
 
-/// The longest type, in bytes: every segment of the stream has a copy.
+/// The longest content type, in bytes: each segment has a copy of it.
 pub const CONTENT_TYPE_MAX_BYTES: usize = 1024;
 
-/// White space around the parts of a header (RFC 9110, 5.6.3).
+/// Optional white space in headers (RFC 9110, 5.6.3).
 const SPACE: [char; 2] = [' ', '\t'];
 
 impl ContentType {
-    /// Checks the header's value: a media type such as `text/plain; charset=utf-8`.
+    /// Checks a `Content-Type` header: one media type such as `text/plain; charset=utf-8`.
     pub fn parse(text: &str) -> Result<ContentType, Refusal> {
         let refused = |why| Err(Refusal::InvalidHeader { name: "Content-Type", why });
         if text.len() > CONTENT_TYPE_MAX_BYTES {
@@ -51,18 +51,18 @@ impl ContentType {
         ContentType::stored(text)
     }
 
-    /// Reads a type that was checked when its stream was created: its parameters by the rules of that version.
+    /// Parses a stored type. Its parameters passed the checks of the version that created the stream.
     pub fn stored(text: &str) -> Result<ContentType, Refusal> {
         let text = text.trim_matches(SPACE).to_owned();
         let format = Format::of(essence(&text))
             .ok_or(Refusal::InvalidHeader { name: "Content-Type", why: ONE_TYPE })?;
-        // A browser reads what follows a comma as another type, which wins; not all see that it is quoted.
+        // Browsers treat the text after a comma as a second type, which wins. Some do so even inside quotes.
         let inert =
             !text.contains(',') && INERT.iter().any(|inert| inert.eq_ignore_ascii_case(essence(&text)));
         Ok(ContentType { text, format, inert })
     }
 
-    /// The type of a stream whose PUT names none.
+    /// `application/octet-stream`, for a PUT without `Content-Type`.
     pub fn unnamed() -> ContentType {
         ContentType { text: DEFAULT.to_owned(), format: Format::Binary, inert: true }
     }
@@ -71,24 +71,23 @@ impl ContentType {
         &self.text
     }
 
-    /// How the content is cut into messages.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// Whether browsers cannot run the content as a script.
+    /// Whether browsers never run content of this type as a script.
     pub fn is_inert(&self) -> bool {
         self.inert
     }
 
-    /// Whether a request's header names this type: type and subtype count, case and parameters do not.
+    /// Whether a request's `Content-Type` names this type. Compares type and subtype only, and ignores case.
     pub fn matches(&self, header: &str) -> bool {
         essence(&self.text).eq_ignore_ascii_case(essence(header))
     }
 }
 
-/// Refuses an append's `Content-Type` that names more than one type: the platform joins the lines of a header with
-/// commas. A stream's type is compared without its parameters, so nothing else of them is checked.
+/// Refuses an append whose `Content-Type` names several types; the platform joins repeated headers with commas.
+/// Parameters are not checked, because an append is compared by type and subtype only.
 pub fn check_single(header: Option<&str>) -> Result<(), Refusal> {
     match header {
         Some(text) if text.contains(',') && !is_media_type(text) => {
@@ -101,10 +100,11 @@ pub fn check_single(header: Option<&str>) -> Result<(), Refusal> {
 const ONE_TYPE: &str = "it must be one media type, such as application/json";
 
 impl Format {
-    /// None where there is no type, or no subtype.
+    /// `None` if the type or the subtype is missing.
     fn of(essence: &str) -> Option<Format> {
         let (kind, subtype) = essence.split_once('/').filter(|(kind, _)| !kind.is_empty())?;
-        // Streams of `application/json+x` have counted messages since the first version, those of `application/json+x+y` bytes.
+        // Compatibility: since the first version, `application/json+x` counts messages and
+        // `application/json+x+y` counts bytes.
         let named = subtype.rsplit_once('+').map_or(subtype, |(named, _)| named);
         let format = if kind.eq_ignore_ascii_case("application") && named.eq_ignore_ascii_case("json") {
             Format::Json
@@ -122,7 +122,7 @@ fn essence(text: &str) -> &str {
     text.split(';').next().unwrap_or_default().trim_matches(SPACE)
 }
 
-/// Whether a text is a media type (RFC 9110, 8.3.1): a parameter may be left out between two semicolons (5.6.6).
+/// Whether the text is a media type (RFC 9110, 8.3.1); parameters may be empty (5.6.6).
 fn is_media_type(text: &str) -> bool {
     let text = text.trim_matches(SPACE);
     let parameters = &text[text.find(';').unwrap_or(text.len())..];
@@ -154,7 +154,7 @@ fn are_parameters(mut rest: &str) -> bool {
     }
 }
 
-/// What follows the end of a quoted string (RFC 9110, 5.6.4), of which the first quote is gone.
+/// The rest after a quoted string (RFC 9110, 5.6.4) whose opening quote is already removed.
 fn after_quoted(text: &str) -> Option<&str> {
     let mut is_escaped = false;
     for (at, character) in text.char_indices() {
@@ -168,7 +168,7 @@ fn after_quoted(text: &str) -> Option<&str> {
     None
 }
 
-/// RFC 9110, 5.6.2.
+/// A `token` (RFC 9110, 5.6.2).
 pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))

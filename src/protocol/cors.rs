@@ -1,24 +1,25 @@
-//! CORS headers: what browsers let scripts of other sites send and see, where those sites are allowed.
+//! CORS headers: the request headers that scripts of other sites may send, and the response headers that they
+//! may read.
 
 use super::content_type::is_token;
 use super::names::header;
 
-/// The response headers that scripts of other sites see. One text, because it goes out with every public read.
+/// The response headers that scripts of other sites may read. One constant, because every public read sends it.
 pub const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, stream-public, stream-ttl, \
      stream-expires-at, stream-retention, stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq, \
      producer-received-seq, stream-reader-key, x-cache, etag, location, retry-after, allow, accept-encoding, \
      www-authenticate";
 
-/// The other headers of the answer to a preflight.
+/// The other headers of a preflight's answer.
 pub(super) const PREFLIGHT: [(&str, &str); 3] = [
     ("access-control-allow-methods", "GET, HEAD, PUT, POST, DELETE, OPTIONS"),
-    // The longest that browsers honour (Chromium: two hours).
+    // The longest time that any browser honours (Chromium: two hours).
     ("access-control-max-age", "7200"),
     (header::VARY, header::REQUEST_HEADERS),
 ];
 
-/// The request headers that every preflight allows: the protocol's, and what browsers' tracing and HTTP libraries add. `*`
-/// would not contain `Authorization`, and is a name like others where cookies are sent.
+/// The request headers that every preflight allows: the protocol's, and those that tracing and HTTP libraries
+/// add. `*` would exclude `Authorization`, and is a literal name in requests with credentials.
 pub const ALLOWED: [&str; 25] = [
     header::AUTHORIZATION,
     header::CONTENT_TYPE,
@@ -47,10 +48,10 @@ pub const ALLOWED: [&str; 25] = [
     "sentry-trace",
 ];
 
-/// The longest list of headers of a preflight, in bytes; a longer one is ignored.
+/// The longest `Access-Control-Request-Headers`, in bytes. A longer list is ignored.
 pub const REQUESTED_MAX_BYTES: usize = 2048;
 
-/// The request headers that a preflight allows: those above, and what it asks for, if that is a list of names.
+/// The value of `Access-Control-Allow-Headers`: [`ALLOWED`], and the requested names that are valid.
 pub(super) fn allowed_headers(requested: Option<&str>) -> String {
     let mut allowed = ALLOWED.join(", ");
     let requested = requested.filter(|list| list.len() <= REQUESTED_MAX_BYTES).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Forks (PROTOCOL.md 4.2): what a PUT asks for, and what the calls between the objects of a fork and of its source say.
+//! Forks (PROTOCOL.md 4.2): the headers of a PUT, and the calls between a fork, its source and the owners of
+//! its data.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,30 +13,32 @@ use super::refusal::Refusal;
 use super::request_head::{RequestHead, check_plain};
 use super::sse::Mark;
 
-/// How many streams a fork may have inherited parts of: its source, the source's source, and so on. Every later fork has a
-/// copy of the list.
+/// The most streams from which a fork may inherit: its source, the source's source, and so on. Every descendant
+/// stores the list.
 pub const OWNERS_MAX: usize = 256;
 
-/// The largest sub-offset: as many messages or bytes as one append can have.
+/// The largest sub-offset: the most messages or bytes in one append.
 const SUB_OFFSET_MAX: u64 = 16 << 20;
 
-/// How long after the fork's intent a source may grant a reference. A reference that arrives later is refused.
+/// How long after the fork's intent a source may grant a reference, in milliseconds. A later reference is
+/// refused.
 pub const REFERENCE_VALID: Millis = 30_000;
 
-/// The fork that a PUT asks for.
+/// The fork that a PUT requests.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ForkRequest {
     pub source: StreamPath,
-    /// Where it leaves the source; at the tail if absent.
+    /// `Stream-Fork-Offset`; the tail if absent.
     pub offset: Option<Offset>,
-    /// How many messages (JSON) or bytes further.
+    /// `Stream-Fork-Sub-Offset`: messages (JSON) or bytes after `offset`.
     pub sub_offset: u64,
-    /// The link's name, which is unique: no other link ever has it.
+    /// The link's unique name; no two links ever share one.
     pub link: String,
 }
 
 impl ForkRequest {
-    /// Parses the three headers; `None` where a PUT asks for no fork.
+    /// Parses the three fork headers; `None` if the PUT requests no fork. Refuses malformed or orphaned
+    /// headers.
     pub fn parse(head: &RequestHead<'_>) -> Result<Option<ForkRequest>, Refusal> {
         let source = (head.header)(header::STREAM_FORKED_FROM);
         let offset = head.text(header::STREAM_FORK_OFFSET)?;
@@ -65,7 +68,7 @@ impl ForkRequest {
     }
 }
 
-/// The path of the stream that `Stream-Forked-From` names.
+/// Parses `Stream-Forked-From`: the path of a stream's URL.
 pub fn source_path(text: &str) -> Result<StreamPath, Refusal> {
     check_plain(header::STREAM_FORKED_FROM, text)?;
     let refused = |why| Refusal::InvalidHeader { name: "Stream-Forked-From", why };
@@ -75,69 +78,68 @@ pub fn source_path(text: &str) -> Result<StreamPath, Refusal> {
     if path.is_reserved() { Err(refused("streams of the server itself have no forks")) } else { Ok(path) }
 }
 
-/// Asks a source to keep its data for a fork, as long as the fork exists.
+/// Asks a source to retain its data as long as the fork exists.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Reference {
-    /// The link's name. If the source has stored it already, it stores no second one.
+    /// The link's name. A source that already stores it does not store it again.
     #[serde(rename = "edge")]
     pub link: String,
     /// The path of the fork.
     pub fork: String,
-    /// Where it leaves the source; at the tail if absent.
+    /// Where the fork begins in the source; the tail if absent.
     pub offset: Option<Offset>,
-    /// How many messages (JSON) or bytes further.
+    /// Messages (JSON) or bytes after `offset`.
     pub sub_offset: u64,
-    /// The content type that the PUT names, if any.
     pub content_type: Option<String>,
-    /// Until when the source may grant this.
+    /// The source may grant this until then.
     pub valid_until: Millis,
 }
 
-/// What the source answers.
+/// The source's answer to a [`Reference`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Referenced {
-    /// The source keeps its data for the fork from now on.
+    /// The source retains its data for the fork from now on.
     Granted(Box<Inheritance>),
-    /// There can be no such fork.
     Refused(ForkRefusal),
 }
 
-/// Tells a source that a fork does not need it any more.
+/// Tells a source that the fork no longer needs it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Release {
     #[serde(rename = "edge")]
     pub link: String,
-    /// Until when a late reference by this link might still be granted.
+    /// A delayed reference with this link may still be granted until then.
     pub valid_until: Millis,
 }
 
-/// What a fork gets from its source.
+/// The data and settings that a fork takes over from its source.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Inheritance {
     /// The source's content type.
     pub content_type: String,
-    /// How long the source lives.
     pub lifetime: Lifetime,
-    /// Where the source begins.
+    /// The first offset of the source.
     pub start: Offset,
-    /// The offset that was asked for.
+    /// The offset that the PUT named.
     pub anchor: Offset,
-    /// Where the fork leaves the source, if the source knows it: only the owners can count in what the source has inherited.
+    /// Where the fork begins, if the source knows it. In data that the source has itself inherited, only the
+    /// owners can resolve a sub-offset.
     pub until: Option<Offset>,
-    /// The owners of the bytes up to `until`, or else up to the source's tail, in order; empty parts are left out.
+    /// The owners of the bytes up to `until`, or else up to the source's tail, in order and without empty
+    /// parts.
     pub owners: Vec<Owner>,
 }
 
-/// A stream that owns a part of what a fork has inherited.
+/// A stream that owns a part of a fork's inherited data.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Owner {
     pub path: String,
     pub incarnation: u64,
-    /// By how much the fork's segment numbers are higher than the owner's.
+    /// The fork's segment numbers minus the owner's.
     pub shift: u64,
-    /// Where its part ends, in the fork's offsets.
+    /// The end of the part, in the fork's offsets.
     pub until: Offset,
-    /// Its segments before this one are in the bucket, by the owner's numbers.
+    /// The owner's segments before this number are in the bucket.
     pub hot_from: u64,
 }
 
@@ -146,32 +148,32 @@ pub struct Owner {
 pub struct Inherit {
     pub incarnation: u64,
     pub from: Offset,
-    /// Where to stop at the latest.
+    /// The latest offset at which to stop.
     pub until: Offset,
-    /// About how many bytes may come.
+    /// The approximate limit of the answer, in bytes.
     pub max_bytes: usize,
-    /// Whether the first message comes even if it is larger than that.
+    /// Whether the first message may exceed that limit.
     pub any_size: bool,
-    /// Whether the bytes become SSE events. An owner of an older version ignores this, and those events stay in one piece.
+    /// Whether the bytes become SSE events. An owner of an older build ignores this, and those events stay in
+    /// one piece.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub events: bool,
 }
 
-/// Bytes that become SSE events.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct InheritedEvents {
-    /// Where to read on.
+    /// The offset at which to continue.
     pub next: Offset,
-    /// Where an event may begin.
+    /// The places at which an event may begin.
     pub begins: Vec<Mark>,
 }
 
-/// Asks an owner where so many messages (JSON) or bytes lead. The offsets are the owner's.
+/// Asks an owner for the offset `count` messages (JSON) or bytes after `from`. The offsets are the owner's.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Walk {
     pub incarnation: u64,
     pub from: Offset,
-    /// Where to stop at the latest.
+    /// The latest offset at which to stop.
     pub until: Offset,
     pub count: u64,
 }
@@ -179,6 +181,6 @@ pub struct Walk {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Walked {
     pub at: Offset,
-    /// How many are left where the owner's part ends.
+    /// The rest of the count at the end of the owner's part.
     pub left: u64,
 }

@@ -1,4 +1,5 @@
-//! Why a fork cannot be created (PROTOCOL.md 4.2, fork creation errors). The source's object decides, the fork's object answers.
+//! The reasons for refusing a fork (PROTOCOL.md 4.2, fork creation errors). The source's object decides, and
+//! the fork's object answers the client.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,30 +7,30 @@ use super::offset::Offset;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum ForkRefusal {
-    /// There is no source.
+    /// The source does not exist.
     SourceNotFound,
-    /// The source was deleted, and only its forks can still be read.
+    /// The source was deleted, and only its existing forks can be read.
     SourceGone,
-    /// The offset is not one of the source's.
+    /// The offset is past the source's tail, or is no offset of the source.
     OffsetBeyond { tail: Offset },
-    /// The offset is before the source's first message that is still there.
+    /// The offset is before the source's first retained message.
     OffsetBefore {
-        /// Where the source begins.
+        /// The first offset of the source.
         start: Offset,
     },
-    /// The sub-offset leads beyond the tail.
+    /// The sub-offset ends after the tail.
     SubOffsetBeyond {
-        /// The largest that there is.
+        /// The largest possible sub-offset.
         max: u64,
     },
-    /// The PUT names another content type than the source's.
+    /// The PUT names a content type that differs from the source's.
     ContentType { expected: String },
-    /// The fork would inherit from too many streams.
+    /// The fork would inherit from more than [`OWNERS_MAX`](super::fork::OWNERS_MAX) streams.
     TooDeep,
 }
 
 impl ForkRefusal {
-    /// A word for programs, stable between versions.
+    /// A stable error code for programs.
     pub fn code(&self) -> &'static str {
         match self {
             ForkRefusal::SourceNotFound => "source_not_found",
@@ -42,7 +43,7 @@ impl ForkRefusal {
         }
     }
 
-    /// A sentence for people: what to change.
+    /// A sentence that says what to change.
     pub fn message(&self) -> String {
         match self {
             ForkRefusal::SourceNotFound => "There is no stream at Stream-Forked-From.".into(),

@@ -1,8 +1,8 @@
-//! JSON mode (PROTOCOL.md 9.1): one level of flattening, and no white space between tokens.
+//! JSON mode (PROTOCOL.md 9.1): flattens one level of arrays and removes white space between tokens.
 //!
-//! Messages are stored joined by commas, which is what stands between the brackets of a batch. `serde_json` checks a body
-//! once. Everything after that looks only for strings, brackets and commas, and leaves all other bytes as the client sent
-//! them: numbers, escapes, and the order and the repetition of keys.
+//! Messages are stored joined by commas, exactly as they appear between the brackets of a batch. `serde_json`
+//! validates a body once. All later steps scan only for strings, brackets and commas, and preserve every other
+//! byte that the client sent: numbers, escapes, and the order and repetition of keys.
 
 use std::borrow::Cow;
 
@@ -10,23 +10,24 @@ use serde::de::IgnoredAny;
 
 use super::refusal::Refusal;
 
-/// The most messages of one batch whose lengths are remembered: a body of 16 MiB may hold eight million.
+/// The most messages of a batch whose lengths are recorded: a body of 16 MiB may contain eight million.
 pub const LENGTHS_MAX: usize = 4096;
 
 /// The messages of one request body.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Messages<'a> {
-    /// The messages, joined by commas: the same bytes in the hot log, in segments and in every answer.
+    /// The messages, joined by commas: the same bytes as in the hot log, in segments and in responses.
     pub joined: Cow<'a, [u8]>,
     pub count: u64,
-    /// How long each one is, in bytes, so that no later step searches for their ends; empty where they are too many.
+    /// The length of each message in bytes, so that later steps need not scan; empty if there are more than
+    /// [`LENGTHS_MAX`].
     pub lengths: Vec<u32>,
 }
 
 impl<'a> Messages<'a> {
-    /// Checks a body. A top-level array is a batch of its elements; an empty one holds no message.
+    /// Validates a body. A top-level array is a batch of its elements; an empty array contains no message.
     pub fn parse(body: &'a [u8]) -> Result<Messages<'a>, Refusal> {
-        // Some editors and .NET write a byte order mark, which is no part of the text (RFC 8259, 8.1).
+        // Some editors and .NET write a byte order mark, which is not part of the text (RFC 8259, 8.1).
         let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
         let text = std::str::from_utf8(body).map_err(|error| invalid(format!("it is not UTF-8: {error}")))?;
         serde_json::from_str::<IgnoredAny>(text).map_err(|error| invalid(error.to_string()))?;
@@ -38,7 +39,7 @@ impl<'a> Messages<'a> {
         }
     }
 
-    /// Takes the white space between the tokens out of messages that are joined by commas, and counts them.
+    /// Removes white space between tokens from comma-joined messages, and counts the messages.
     fn joined(text: &'a [u8], lengths_max: usize) -> Messages<'a> {
         let (mut compact, mut from) = (Vec::new(), 0);
         let (mut count, mut lengths, mut begins) = (0, Vec::new(), 0);
@@ -98,7 +99,7 @@ pub fn each_message<'a>(joined: &'a [u8], visit: &mut dyn FnMut(&'a [u8]) -> boo
     }
 }
 
-/// What is left of `joined` after its first `skip` messages.
+/// The rest of `joined` after its first `skip` messages.
 pub fn after(joined: &[u8], skip: u64) -> &[u8] {
     if skip == 0 { joined } else { joined.get(end_of_messages(joined, skip) + 1..).unwrap_or_default() }
 }
@@ -108,7 +109,7 @@ pub fn first(joined: &[u8], count: u64) -> &[u8] {
     if count == 0 { &[] } else { &joined[..end_of_messages(joined, count)] }
 }
 
-/// Where the first `count` messages end, at least one: at a comma, or with `joined`.
+/// The end of the first `count` messages, with `count` at least 1: a comma, or the end of `joined`.
 fn end_of_messages(joined: &[u8], count: u64) -> usize {
     let (mut left, mut depth, mut at) = (count, 0_usize, 0);
     while let Some(byte) = joined.get(at) {
@@ -129,7 +130,7 @@ fn end_of_messages(joined: &[u8], count: u64) -> usize {
     joined.len()
 }
 
-/// Where the string ends that begins at `at`: its last quote.
+/// The index of the closing quote of the string that begins at `at`.
 fn end_of_string(text: &[u8], at: usize) -> usize {
     let mut at = at + 1;
     while let Some(byte) = text.get(at) {
@@ -142,7 +143,8 @@ fn end_of_string(text: &[u8], at: usize) -> usize {
     text.len()
 }
 
-/// Whether there is any white space, in strings or not: eight bytes at a time, because most messages have none.
+/// Whether the text has white space, inside or outside of strings. Checks eight bytes at a time, because most
+/// messages have none.
 fn has_space(text: &[u8]) -> bool {
     const fn each(byte: u8) -> u64 {
         u64::from_ne_bytes([byte; 8])

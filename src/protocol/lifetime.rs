@@ -1,4 +1,4 @@
-//! How long a stream lives: for ever, until it was idle for a time, or until an instant (PROTOCOL.md 5.1).
+//! A stream's lifetime: unlimited, a sliding TTL, or a fixed expiry (PROTOCOL.md 5.1).
 
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 use super::Millis;
 use super::refusal::Refusal;
 
-/// A hundred years of 365 days: 100 * 365 * 24 * 60 * 60. Keeps every instant far below 2^53 milliseconds.
+/// The longest TTL, in seconds: 100 * 365 * 24 * 60 * 60. It bounds every instant far below 2^53 milliseconds.
 pub const TTL_SECONDS_MAX: u64 = 3_153_600_000;
 
-/// When a stream ends by itself.
+/// When the server ends a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Lifetime {
     Unlimited,
-    /// When nobody has read or written it for so many seconds.
+    /// Expires after so many seconds without a read or write.
     Ttl {
         seconds: u64,
     },
@@ -24,7 +24,7 @@ pub enum Lifetime {
 }
 
 impl Lifetime {
-    /// Parses `Stream-TTL` and `Stream-Expires-At`; both at once are refused.
+    /// Parses `Stream-TTL` and `Stream-Expires-At`; refuses both at once.
     pub fn parse(ttl: Option<&str>, expires_at: Option<&str>) -> Result<Lifetime, Refusal> {
         match (ttl, expires_at) {
             (None, None) => Ok(Lifetime::Unlimited),
@@ -42,7 +42,7 @@ impl Lifetime {
         }
     }
 
-    /// Refuses a new lifetime that is over before it begins.
+    /// Refuses an expiry in the past.
     pub fn check(self, now: Millis) -> Result<(), Refusal> {
         match self {
             Lifetime::ExpiresAt { at } if at <= now => Err(PAST),
@@ -54,7 +54,7 @@ impl Lifetime {
 const PAST: Refusal =
     Refusal::InvalidHeader { name: "Stream-Expires-At", why: "it is in the past: use a time to come" };
 
-/// The RFC 3339 text of an instant, in UTC.
+/// Formats an instant as RFC 3339, in UTC.
 pub fn rfc3339(at: Millis) -> String {
     i64::try_from(at)
         .ok()
@@ -63,7 +63,7 @@ pub fn rfc3339(at: Millis) -> String {
         .unwrap_or_default()
 }
 
-/// Parses digits without leading zeros.
+/// Parses decimal digits without leading zeros; `None` above `max`.
 pub(super) fn whole_number(text: &str, max: u64) -> Option<u64> {
     let canonical = text == "0" || !text.starts_with('0');
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -76,12 +76,13 @@ fn instant(text: &str) -> Result<Millis, Refusal> {
         name: "Stream-Expires-At",
         why: "it must be an RFC 3339 time such as 2030-01-31T12:00:00Z",
     };
-    // RFC 3339 has no year before 0, but some clients' clocks do, and write it with four digits or with six.
+    // RFC 3339 has no years before 0, but some clients' clocks do. They write such years with four or six
+    // digits.
     let (text, is_before_year_zero) = match text.strip_prefix('-') {
         Some(rest) => (rest.get(rest.find('-').map_or(0, |digits| digits.saturating_sub(4))..), true),
         None => (Some(text), false),
     };
     let time = text.and_then(|text| DateTime::parse_from_rfc3339(text).ok()).ok_or(malformed)?;
-    // A time before 1970 is no `Millis`.
+    // `Millis` cannot represent a time before 1970.
     Millis::try_from(time.timestamp_millis()).ok().filter(|_| !is_before_year_zero).ok_or(PAST)
 }

@@ -1,4 +1,4 @@
-//! The listing of streams, page by page: the query, and what a page has.
+//! The listing of streams: the query, and the content of a page.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,24 +9,24 @@ use super::offset::Offset;
 use super::path::PATH_MAX_BYTES;
 use super::refusal::Refusal;
 
-/// The default size of a page: each stream is a request to its object, and the platform's smallest plan allows 50 in one
-/// request.
+/// The default page size. Each stream costs a request to its object, and the platform's smallest plan allows 50
+/// per request.
 pub const LIMIT_DEFAULT: u64 = 40;
 pub const LIMIT_MAX: u64 = 100;
 
-/// The query, as the Worker receives it and as it passes it to a registry.
+/// The query, both from the client to the Worker and from the Worker to a registry.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ListQuery {
-    /// What the paths must begin with.
+    /// The prefix of the paths to list.
     pub prefix: String,
-    /// After which path; empty for the first page.
+    /// List paths after this one; empty for the first page.
     pub after: String,
-    /// How many streams at most.
+    /// The most streams on a page.
     pub limit: u64,
 }
 
 impl ListQuery {
-    /// Reads a URL's query.
+    /// Parses a URL's query. Refuses repeated parameters, a `token`, and values out of bounds.
     pub fn parse(url: &str) -> Result<ListQuery, Refusal> {
         let (mut prefix, mut after, mut limit, mut token) = (None, None, None, None);
         for (name, value) in form_urlencoded::parse(query_of(url).as_bytes()) {
@@ -43,7 +43,7 @@ impl ListQuery {
         }
         let refused = |name, why| Err(Refusal::InvalidQuery { name, why });
         if token.is_some() {
-            return refused(query::TOKEN, "what may delete streams is sent in Authorization");
+            return refused(query::TOKEN, "a listing takes no token in its URL: send it in Authorization");
         }
         let is_too_long =
             |path: &Option<String>| path.as_ref().is_some_and(|path| path.len() > PATH_MAX_BYTES);
@@ -51,7 +51,10 @@ impl ListQuery {
             return refused(query::PREFIX, "it is longer than any path, which has 741 bytes at most");
         }
         if is_too_long(&after) || after.as_deref() == Some("") {
-            return refused(query::AFTER, "it must be what the last page has as next, or not be there");
+            return refused(
+                query::AFTER,
+                "it must be the value of next on the previous page, or be left out",
+            );
         }
         let limit = match limit.as_deref() {
             None => LIMIT_DEFAULT,
@@ -64,34 +67,33 @@ impl ListQuery {
     }
 }
 
-/// A page of the streams there are.
+/// A page of the listing.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Page {
-    /// The streams that the registry names, in the order of their paths, without those that have ended meanwhile.
+    /// The streams in the registry, ordered by path, without those that have ended since.
     pub streams: Vec<Described>,
-    /// Where the next page begins; null on the last. A page that is not the last may have fewer streams than the
+    /// Where the next page begins; null on the last page. Any other page may also have fewer streams than the
     /// limit, or none.
     pub next: Option<String>,
 }
 
-/// The streams that a registry knows to be there, page by page.
+/// One page of a registry's paths.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ListedStreams {
     pub paths: Vec<String>,
-    /// After which path the next page begins; `None` on the last.
+    /// The next page begins after this path; `None` on the last page.
     pub next: Option<String>,
 }
 
-/// A stream, as it describes itself. Where it did not answer, all but its path is null.
+/// A stream's description of itself. If the stream did not answer, every field but its path is null.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Described {
     pub path: String,
     pub content_type: Option<String>,
-    /// When it was created, in milliseconds since the Unix epoch, as in the registry.
+    /// The creation time of the incarnation, in milliseconds since the Unix epoch, as in the registry.
     pub created_at: Option<Millis>,
     pub closed: Option<bool>,
-    /// The offset after its last message.
     #[serde(default, serialize_with = "as_text", deserialize_with = "of_text")]
     pub tail: Option<Offset>,
 }

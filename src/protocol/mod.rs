@@ -1,4 +1,4 @@
-//! The wire: what a request means and what a reply looks like. Pure; names no other module.
+//! The wire format: the meaning of requests, and the content of replies. Pure; names no other module.
 
 pub mod bridge;
 mod browser;
@@ -32,6 +32,6 @@ pub mod text;
 /// Milliseconds since the Unix epoch, UTC.
 pub type Millis = u64;
 
-/// The largest integer that crosses JavaScript unharmed, and the protocol's bound for epochs and sequence
-/// numbers (PROTOCOL.md 5.2.1).
+/// The largest integer that JavaScript represents exactly, and the bound for epochs and sequence numbers
+/// (PROTOCOL.md 5.2.1).
 pub const SAFE_INTEGER_MAX: u64 = (1 << 53) - 1;

@@ -1,5 +1,4 @@
-//! Offsets: where in a stream a reader is (PROTOCOL.md 8). `<readSeq>_<position>`, 16 decimal digits each, so
-//! that text order is stream order.
+//! Offsets (PROTOCOL.md 8): `<segment>_<position>`, 16 decimal digits each, so that text order is stream order.
 
 use std::fmt;
 
@@ -7,18 +6,18 @@ use serde::{Deserialize, Serialize};
 
 const DIGITS: usize = 16;
 
-/// One point in a stream, over all incarnations of its URL: the number of a segment never comes again, not even when a
+/// A point in a stream. Segment numbers are unique over all incarnations of a URL: they are not reused when a
 /// deleted stream is created again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash, Serialize, Deserialize)]
 pub struct Offset {
     #[serde(rename = "read_seq")]
     pub segment: u64,
-    /// The place in the segment: messages in JSON streams, bytes in all others.
+    /// The position within the segment: messages in JSON streams, bytes in all others.
     pub position: u64,
 }
 
 impl Offset {
-    /// The text's length in bytes.
+    /// The length of the text form, in bytes.
     pub const TEXT_BYTES: usize = 2 * DIGITS + 1;
 
     /// The start of a segment.
@@ -26,7 +25,7 @@ impl Offset {
         Offset { segment, position: 0 }
     }
 
-    /// The same place where segment numbers are higher by so many.
+    /// The same point where segment numbers are higher by `segments`.
     pub const fn shifted(self, segments: u64) -> Offset {
         Offset { segment: self.segment + segments, position: self.position }
     }
@@ -36,7 +35,7 @@ impl Offset {
         Offset { segment: self.segment.saturating_sub(segments), position: self.position }
     }
 
-    /// Parses the text form; `None` for anything else.
+    /// Parses the text form; `None` for any other text.
     pub fn parse(text: &str) -> Option<Offset> {
         let bytes = text.as_bytes();
         if bytes.len() != Self::TEXT_BYTES || bytes[DIGITS] != b'_' {
@@ -58,19 +57,19 @@ fn decimal(digits: &[u8]) -> Option<u64> {
         .try_fold(0u64, |value, digit| digit.is_ascii_digit().then(|| value * 10 + u64::from(digit - b'0')))
 }
 
-/// Where a reader asks to begin.
+/// The point from which a reader requests data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReadFrom {
-    /// `-1` or no offset: the first message there is.
+    /// `-1` or no offset: the first retained message.
     Start,
-    /// `now`: only what comes after this moment.
+    /// `now`: only messages appended after the request.
     Now,
-    /// An offset that an earlier response gave.
+    /// An offset from an earlier response.
     At(Offset),
 }
 
 impl ReadFrom {
-    /// Reads the value of `offset`; `None` when it is malformed.
+    /// Parses the value of `offset`; `None` if it is malformed.
     pub fn parse(text: &str) -> Option<ReadFrom> {
         match text {
             "-1" => Some(ReadFrom::Start),

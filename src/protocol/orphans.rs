@@ -1,5 +1,5 @@
-//! Orphans, page by page: the administrator's query, and what a page has. An orphan is an object of the bucket whose key is
-//! that of a stream's segment, but which the stream does not know.
+//! Orphans: the administrator's query, and the content of a page. An orphan is an object of the bucket whose
+//! key names a segment that its stream does not have.
 
 use serde::Serialize;
 
@@ -9,20 +9,20 @@ use super::lifetime::rfc3339;
 use super::names::{TRUE, query};
 use super::refusal::Refusal;
 
-/// The longest key of the bucket, and so the longest cursor.
+/// The longest key in the bucket, in bytes, and so the longest cursor.
 pub const KEY_MAX_BYTES: usize = 1024;
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct OrphansQuery {
-    /// The key to begin after; absent for the first page. It is a key and not a cursor of the bucket, so that a page may end
-    /// anywhere.
+    /// List keys after this one; absent for the first page. It is a key and not a cursor of R2, so that a page
+    /// may end after any key.
     pub after: Option<String>,
-    /// Whether orphans are deleted.
+    /// Whether to delete the orphans found.
     pub deletes: bool,
 }
 
 impl OrphansQuery {
-    /// Reads a URL's query.
+    /// Parses a URL's query. Refuses repeated parameters and malformed values.
     pub fn parse(url: &str) -> Result<OrphansQuery, Refusal> {
         let (mut after, mut deletes) = (None, None);
         for (name, value) in form_urlencoded::parse(query_of(url).as_bytes()) {
@@ -47,34 +47,32 @@ impl OrphansQuery {
     }
 }
 
-/// What one page of the bucket has.
+/// The orphans of one page of the bucket.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct OrphansPage {
-    /// Segments that their streams do not know. If the query deletes, they have been deleted.
+    /// Segments that their streams do not have. If the query deletes, they are deleted.
     pub orphans: Vec<Stored>,
-    /// Segments whose streams did not answer: they may be orphans.
+    /// Segments whose streams did not answer, so they may be orphans.
     pub unchecked: Vec<Stored>,
-    /// Keys that are not of a segment. The server never deletes those.
+    /// Keys that name no segment; the server never deletes them.
     pub foreign: Vec<String>,
-    /// How many segments were checked, including orphans.
+    /// The number of segments checked, including orphans.
     pub checked: usize,
-    /// Where the next page begins; `None` on the last.
+    /// The cursor of the next page; `None` on the last page.
     pub cursor: Option<String>,
 }
 
-/// A segment by its key, as it is in the bucket.
+/// A segment in the bucket.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Stored {
     pub key: String,
-    /// The stream it is of.
+    /// The path of its stream.
     pub path: String,
     pub incarnation: u64,
     #[serde(rename = "readSeq")]
     pub segment: u64,
-    /// How large it is.
     pub bytes: u64,
-    /// When it was put there.
     #[serde(serialize_with = "as_rfc3339")]
     pub uploaded: Millis,
 }
@@ -84,7 +82,8 @@ fn as_rfc3339<S: serde::Serializer>(at: &Millis, serializer: S) -> Result<S::Ok,
 }
 
 impl OrphansPage {
-    /// Adds the segments of one stream. `unknown` are the keys that the stream does not know; `None` if it did not answer.
+    /// Adds the segments of one stream. `unknown` are the keys that the stream does not have; `None` if it did
+    /// not answer.
     pub fn take(&mut self, segments: Vec<Stored>, unknown: Option<&[String]>) {
         let Some(unknown) = unknown else { return self.unchecked.extend(segments) };
         self.checked += segments.len();

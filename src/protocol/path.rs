@@ -1,31 +1,31 @@
-//! Stream paths: percent-decoded and checked once, before anything else looks at them (PROTOCOL.md 12.2).
+//! Stream paths: percent-decoded and validated once, before any other use (PROTOCOL.md 12.2).
 
 use percent_encoding::percent_decode_str;
 
 use super::names::{PROTOCOL_SEGMENT, REGISTRY_SEGMENT, RESERVED_SEGMENTS, STREAM_PREFIXES};
 use super::refusal::Refusal;
 
-/// The longest path, in bytes after decoding. A key in R2 has 1,024: the path in base64 (4 for each 3), and two numbers
-/// of 16 digits with a slash before each.
+/// The longest path, in bytes after decoding. An R2 key has at most 1,024 bytes: the path in base64 (4 bytes
+/// for each 3), and two numbers of 16 digits with a slash before each.
 pub const PATH_MAX_BYTES: usize = (1024 - 2 * 17) / 4 * 3;
 
-/// A normalised path such as `my-project/chat/42`. The same stream always has the same text, whatever escapes
-/// the client used.
+/// A normalised path such as `my-project/chat/42`. Different escapes of the same path give the same text.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamPath(String);
 
 impl StreamPath {
-    /// What follows the prefix in the path of a stream's URL, escapes and all, whichever form the URL has.
+    /// The still escaped path after the prefix of a stream's URL, in any of its forms; `None` for other URLs.
     pub fn in_url(url_path: &str) -> Option<&str> {
         STREAM_PREFIXES.iter().find_map(|prefix| url_path.strip_prefix(prefix))
     }
 
-    /// Decodes and checks what [`StreamPath::in_url`] finds. An escaped slash is a slash, so that what is checked is
-    /// what is served.
+    /// Decodes and validates the result of [`StreamPath::in_url`]. An escaped slash counts as a slash, so the
+    /// validated path is the served path.
     pub fn parse(raw: &str) -> Result<StreamPath, Refusal> {
         let refused = |why| Err(Refusal::InvalidPath { why });
         if raw.contains('\\') {
-            // Some clients send it as a slash, so the same URL would name two streams; escaped it is a character.
+            // Some clients send a backslash as a slash, so one URL would name two streams. An escaped backslash
+            // is a character.
             return refused("it has a backslash: write %5C");
         }
         if !escapes_are_whole(raw) {
@@ -37,7 +37,7 @@ impl StreamPath {
         StreamPath::of_text(path.into_owned())
     }
 
-    /// Checks a path that has been decoded.
+    /// Validates a decoded path.
     pub fn of_text(path: String) -> Result<StreamPath, Refusal> {
         let refused = |why| Err(Refusal::InvalidPath { why });
         if path.len() > PATH_MAX_BYTES {
@@ -53,7 +53,7 @@ impl StreamPath {
             match segment {
                 "" => return refused("it has an empty segment"),
                 "." | ".." => return refused("it has a segment . or .."),
-                // A token for the streams below `a/` is for `a/*`, which must not be a stream as well.
+                // `a/*` in a token's claim means all streams below `a/`, so it must not name a stream, too.
                 "*" => return refused("it has a segment *"),
                 _ => {}
             }
@@ -65,17 +65,18 @@ impl StreamPath {
         &self.0
     }
 
-    /// The first segment: the project that the stream belongs to.
+    /// The first segment, which names the project.
     pub fn project(&self) -> &str {
         self.0.split('/').next().unwrap_or_default()
     }
 
-    /// Whether the path is reserved and unused: it can have neither an application's stream nor a registry (PROTOCOL.md 6).
+    /// Whether the path is reserved and unused: neither an application's stream nor a registry can have it
+    /// (PROTOCOL.md 6).
     pub fn is_reserved(&self) -> bool {
         self.is_outside_projects() || self.is_protocols()
     }
 
-    /// Whether the path belongs to the protocol itself, for the whole server or for one project.
+    /// Whether the path belongs to the protocol itself, in the whole server or in one project.
     pub fn is_protocols(&self) -> bool {
         let mut segments = self.0.split('/');
         match segments.next() {
@@ -85,13 +86,13 @@ impl StreamPath {
         }
     }
 
-    /// Whether the path is in no project, and no registry's either: no stream has ever been there.
+    /// Whether the path is in no project and names no registry. No stream can ever have had such a path.
     pub fn is_outside_projects(&self) -> bool {
         RESERVED_SEGMENTS.contains(&self.project()) && !self.is_registry()
     }
 
-    /// Whether it is a registry's: that of all streams, or of one project. In each mode both are, so that what was an
-    /// application's own stream never becomes a registry.
+    /// Whether the path names a registry, of all streams or of one project. Both forms are reserved in every
+    /// mode, so that an application's stream never becomes a registry when the mode changes.
     pub fn is_registry(&self) -> bool {
         match self.0.strip_suffix(REGISTRY_SEGMENT) {
             Some("") => true,

@@ -1,23 +1,23 @@
-//! The three producer headers (PROTOCOL.md 5.2.1).
+//! The three producer headers (PROTOCOL.md 5.2.1): all present, or none.
 
 use super::SAFE_INTEGER_MAX;
 use super::refusal::Refusal;
 
-/// The longest Producer-Id, in bytes; it is a key in storage.
+/// The longest `Producer-Id`, in bytes; it is a key in storage.
 pub const PRODUCER_ID_MAX_BYTES: usize = 1024;
 
 /// One request of a producer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Producer {
     pub id: String,
-    /// The producer's incarnation: a new epoch fences older ones.
+    /// The producer's epoch: a new epoch fences older ones.
     pub epoch: u64,
-    /// The number of the request in its epoch, from 0.
+    /// The number of the request within its epoch, from 0.
     pub seq: u64,
 }
 
 impl Producer {
-    /// Parses the three headers: all of them, or none.
+    /// Parses the three headers. Refuses an incomplete set and malformed values.
     pub fn parse(
         id: Option<String>,
         epoch: Option<String>,
@@ -44,7 +44,7 @@ impl Producer {
     }
 }
 
-/// Whether this can be the id of a producer.
+/// Whether the text has 1 to [`PRODUCER_ID_MAX_BYTES`] bytes.
 pub fn is_id(id: &str) -> bool {
     (1..=PRODUCER_ID_MAX_BYTES).contains(&id.len())
 }

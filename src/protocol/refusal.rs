@@ -1,70 +1,69 @@
-//! Every way the protocol says no. What went wrong on our side is a `Failure` (storage) and never one of these.
+//! All refusals: the answers that the protocol gives to requests it does not accept. An error of the server
+//! itself is a `Failure` (storage) and never a refusal.
 
 use super::fork_refusal::ForkRefusal;
 use super::offset::Offset;
 
-/// A request that is answered with a 4xx, or with a 501 or 503 that is part of the contract. Its status stands
-/// in `reply.rs`.
+/// A request that the server answers with a 4xx, or with a 501 or 503 that the protocol defines. `reply.rs`
+/// maps each variant to its status.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// No part of the server has this URL.
+    /// The URL belongs to no part of the server.
     UnknownRoute,
     /// The stream path is malformed.
-    InvalidPath {
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// The URL has no such method.
+    InvalidPath { why: &'static str },
+    /// The URL does not support the method.
     MethodNotAllowed {
-        /// The methods it has.
+        /// The value of `Allow`.
         allow: &'static str,
     },
-    /// A part of the protocol that this server does not have yet.
+    /// A part of the server that is missing or turned off.
     NotImplemented { what: &'static str },
     /// A header is malformed or contradicts another.
     InvalidHeader {
         name: &'static str,
-        /// What it must be.
+        /// The rule that it breaks.
         why: &'static str,
     },
     /// A query parameter is malformed, missing or given twice.
     InvalidQuery {
         name: &'static str,
-        /// What it must be.
+        /// The rule that it breaks.
         why: &'static str,
     },
-    /// The stream does not exist (any more).
+    /// The stream does not exist, or no longer exists.
     NotFound,
-    /// PUT on a stream that is configured otherwise (PROTOCOL.md 5.1).
+    /// PUT on a stream with another configuration (PROTOCOL.md 5.1).
     ExistsWithOtherConfig { what: &'static str },
-    /// The stream was deleted, and only its forks can still be read (PROTOCOL.md 4.2).
+    /// The stream was deleted, and only its forks can be read (PROTOCOL.md 4.2).
     Gone,
-    /// PUT at the URL of such a stream.
+    /// PUT at the URL of a deleted stream that still has forks.
     HeldByForks,
     /// PUT of a fork that cannot be created.
     Fork(ForkRefusal),
-    /// The stream is being created as a fork too many times at once.
+    /// Too many concurrent requests create this stream as a fork.
     TooManyForks,
-    /// A stream that is asked before a fork is created did not answer, or not in a way that this build knows.
+    /// The source or an owner did not answer the creation of a fork, or answered in a way that this build does
+    /// not know.
     SourceUnavailable,
-    /// A body that holds nothing (PROTOCOL.md 5.2).
+    /// An empty body (PROTOCOL.md 5.2).
     EmptyBody,
-    /// A JSON batch that holds nothing (PROTOCOL.md 9.1.3).
+    /// An empty JSON batch (PROTOCOL.md 9.1.3).
     EmptyBatch,
     /// A body that is not JSON (PROTOCOL.md 9.1.4).
     InvalidJson {
-        /// What the parser says.
+        /// The message of the JSON parser.
         why: String,
     },
-    /// A body that ends before it should: its sender went away.
+    /// A body that ended early because its sender disconnected.
     BrokenBody,
-    /// A body whose sender makes no progress.
+    /// A body that made no progress for too long.
     BodyStalled,
-    /// A body above the limit.
+    /// A body larger than `max_bytes`.
     BodyTooLarge { max_bytes: u64 },
     /// A body with a `Content-Encoding`.
     EncodedBody,
-    /// An append without a content type.
+    /// An append without `Content-Type`.
     MissingContentType,
     /// An append of another type than the stream's.
     ContentTypeMismatch { expected: String },
@@ -72,54 +71,55 @@ pub enum Refusal {
     Closed { tail: Offset },
     /// `Stream-Seq` did not grow (PROTOCOL.md 5.2).
     StreamSeqRegression {
-        /// The tail, from which the writer goes on.
+        /// The tail, from which the writer can continue.
         tail: Offset,
     },
-    /// The tail is not the one that `Stream-Expected-Offset` names.
+    /// The tail differs from `Stream-Expected-Offset`.
     UnexpectedOffset { tail: Offset },
     /// A producer with a stale epoch (PROTOCOL.md 5.2.1).
     StaleEpoch {
-        /// The current epoch of the producer.
+        /// The producer's current epoch.
         current: u64,
     },
-    /// A new epoch that does not begin at sequence 0.
+    /// A new epoch whose first sequence is not 0 (PROTOCOL.md 5.2.1).
     EpochStartsAtZero,
-    /// A producer's request before its predecessor.
+    /// A producer's request that skips a sequence (PROTOCOL.md 5.2.1).
     ProducerGap {
-        /// The sequence that is next.
+        /// The next sequence that the server accepts.
         expected: u64,
-        /// The one that came.
+        /// The sequence in the request.
         received: u64,
     },
-    /// An offset that the stream has not reached.
+    /// An offset after the tail.
     OffsetBeyondTail { tail: Offset },
-    /// An offset of data that is no longer there: of an earlier incarnation of this URL, or older than the retention keeps.
+    /// An offset of data that no longer exists: it belongs to an earlier incarnation, or retention dropped it.
     OffsetGone {
-        /// The first offset there is.
+        /// The first offset that still has data.
         earliest: Offset,
     },
-    /// The stream has as many live readers as it can hold.
+    /// The stream has its maximum of live readers.
     TooManyReaders,
-    /// Data buffered for other clients leaves no room for this.
+    /// Data buffered for other clients leaves no memory for this request or its response.
     Busy { why: &'static str },
-    /// A write to a stream that the server writes itself.
+    /// A write to a registry, which only the server writes.
     ReadOnly,
-    /// No token, or none that is valid. The answer does not say whether there is a stream.
+    /// No valid token. The answer does not reveal whether the stream exists.
     Unauthorized {
-        /// Whether there was one.
+        /// Whether the request has a token.
         given: bool,
     },
-    /// A token that does not allow this.
+    /// A valid token that does not allow the request.
     Forbidden {
-        /// The scope that would allow it, in a token for this stream.
+        /// The scope that is missing for this stream.
         needs: &'static str,
     },
-    /// More requests than a token, or more streams than a project, may make in a while.
+    /// A token or an address makes more requests, or a project creates more streams, than its rate limit
+    /// allows.
     TooManyRequests {
-        /// When to try again, in seconds.
+        /// Seconds until a retry can succeed.
         after_seconds: u64,
     },
-    /// The server cannot check the token at the moment.
+    /// The server cannot verify the token at the moment.
     KeysUnavailable,
     /// Access control is not configured, or its configuration cannot be read.
     NotConfigured { why: String },
@@ -128,24 +128,24 @@ pub enum Refusal {
 const ENCODED_BODY: &str = "The body has a Content-Encoding, which the server does not decode: send it unencoded, without that header.";
 const GONE: &str = "The stream was deleted; only its forks can still be read.";
 const HELD_BY_FORKS: &str = "The stream was deleted but has forks: use another URL until they are deleted.";
-const TOO_MANY_FORKS: &str = "This fork is being created too many times at once: try again in a moment.";
+const TOO_MANY_FORKS: &str = "Too many concurrent requests create this fork: try again in a moment.";
 const SOURCE_UNAVAILABLE: &str =
     "The stream at Stream-Forked-From did not answer, so nothing was created: send the same request again.";
 const TOO_MANY_READERS: &str = "The stream has all the live readers it can hold: try again later.";
-/// Why there is no room for an answer.
+/// Busy: unread responses leave no memory for another one.
 pub const TOO_MUCH_IS_HELD: &str =
     "Clients of this project have not read their responses yet, and there is no room for this one";
-/// Why there is no room for a body.
+/// Busy: bodies that are being received leave no memory for another one.
 pub const TOO_MUCH_IS_COMING: &str =
-    "The server is receiving as much as it can hold, and nothing of this was stored";
-/// The whole body of that refusal: official clients look for these words.
+    "The server has no memory for another request body, and nothing of this one was stored";
+/// The whole body of a `Stream-Seq` conflict: official clients look for these words.
 const SEQUENCE_CONFLICT: &str = "Sequence conflict";
-/// The whole body of that refusal.
+/// The whole body of a `Stream-Expected-Offset` conflict.
 const EXPECTED_OFFSET_CONFLICT: &str = "Expected offset conflict";
-const KEYS_UNAVAILABLE: &str = "The token's project cannot be looked up now: try again later.";
+const KEYS_UNAVAILABLE: &str = "The keys that verify the token cannot be looked up now: try again later.";
 
 impl Refusal {
-    /// A word for programs, stable between versions.
+    /// A stable error code for programs.
     pub fn code(&self) -> &'static str {
         match self {
             Refusal::UnknownRoute => "unknown_route",
@@ -189,13 +189,13 @@ impl Refusal {
         }
     }
 
-    /// A sentence for people: what to change.
+    /// A sentence that says what was wrong and what to change.
     pub fn message(&self) -> String {
         match self {
             Refusal::UnknownRoute => "Nothing is here: streams are at /v1/stream/<path>.".into(),
             Refusal::InvalidPath { why } => format!("The stream's path cannot be used: {why}."),
-            Refusal::MethodNotAllowed { allow } => format!("This URL takes {allow}."),
-            Refusal::NotImplemented { what } => format!("This server does not have {what} yet."),
+            Refusal::MethodNotAllowed { allow } => format!("This URL allows only {allow}."),
+            Refusal::NotImplemented { what } => format!("This server does not have {what}."),
             Refusal::InvalidHeader { name, why } => format!("The header {name} cannot be used: {why}."),
             Refusal::InvalidQuery { name, why } => {
                 format!("The query parameter {name} cannot be used: {why}.")
@@ -218,7 +218,7 @@ impl Refusal {
                 format!("The body must be at most {max_bytes} bytes: send it in parts.")
             }
             Refusal::EncodedBody => ENCODED_BODY.into(),
-            Refusal::MissingContentType => "Send Content-Type, the same as the stream's.".into(),
+            Refusal::MissingContentType => "Content-Type is missing: send the stream's type.".into(),
             Refusal::ContentTypeMismatch { expected } => {
                 format!("The stream's Content-Type is {expected}: send that.")
             }
@@ -255,7 +255,7 @@ impl Refusal {
 }
 
 fn stale_epoch(current: u64) -> String {
-    format!("A newer life of this producer has epoch {current}: this one must stop.")
+    format!("Producer-Epoch is stale, because the producer now has epoch {current}: stop this instance.")
 }
 
 fn unauthorized(given: bool) -> &'static str {

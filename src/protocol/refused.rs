@@ -1,14 +1,14 @@
-//! A refusal as a reply: its body and the headers that say more. Its status stands in `reply.rs`.
+//! Turns a refusal into a reply: its body and its additional headers. Its status comes from `reply.rs`.
 
 use super::names::header;
 use super::refusal::Refusal;
 use super::reply::{RETRY_AFTER_SECONDS, Reply, status};
 
-/// How a client says who it is (RFC 6750, 3).
+/// The authentication challenge (RFC 6750, 3).
 const CHALLENGE: &str = "Bearer realm=\"durable-streams\"";
 
 impl Reply {
-    /// The protocol says no.
+    /// The reply to a refused request.
     pub fn refused(refusal: &Refusal) -> Reply {
         let reply = Reply::new(status(refusal));
         let is_text =

@@ -1,5 +1,5 @@
-//! Registries: streams of the server itself that list all streams. Each incarnation of a stream is one insert and, once it has
-//! ended, one delete.
+//! Registries: streams that the server writes to list all streams. Each incarnation of a stream is one insert
+//! and, after it has ended, one delete.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,10 +7,10 @@ use super::Millis;
 use super::names::REGISTRY_SEGMENT;
 use super::path::StreamPath;
 
-/// Which registries there are.
+/// The registries of a deployment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Registries {
-    /// None: streams report to nobody.
+    /// None: streams send no reports.
     Off,
     /// One registry of all streams.
     One,
@@ -19,7 +19,7 @@ pub enum Registries {
 }
 
 impl Registries {
-    /// The path of the registry that a stream is in. A registry is in none.
+    /// The path of a stream's registry; `None` for a registry itself, or if registries are off.
     pub fn path_for(self, stream: &StreamPath) -> Option<String> {
         match self {
             _ if stream.is_registry() => None,
@@ -30,7 +30,7 @@ impl Registries {
     }
 }
 
-/// The path of a project's registry, or of that of all streams.
+/// The path of a project's registry; `None` names the registry of all streams.
 pub fn path_of(project: Option<&str>) -> String {
     match project {
         None => REGISTRY_SEGMENT.to_owned(),
@@ -38,11 +38,11 @@ pub fn path_of(project: Option<&str>) -> String {
     }
 }
 
-/// What happened to a stream.
+/// The creation or the end of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Operation {
     Insert,
-    /// It was deleted, or has expired.
+    /// The stream was deleted, or has expired.
     Delete,
 }
 
@@ -63,7 +63,7 @@ impl Operation {
     }
 }
 
-/// What a stream reports to its registry: its incarnations, as events in order.
+/// A stream's report to its registry: its creations and ends, as events in order.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Record {
     /// The path of the stream, which is the producer of its events.
@@ -71,7 +71,7 @@ pub struct Record {
     pub events: Vec<RegistryEvent>,
 }
 
-/// An event, as its producer appends it.
+/// An event, in the form of a producer's append.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RegistryEvent {
     /// The incarnation, which is the producer's epoch.
@@ -82,7 +82,7 @@ pub struct RegistryEvent {
     pub message: String,
 }
 
-/// An event of a registry: the JSON message that it has for it.
+/// The JSON message that a registry stores for an event.
 pub fn event(path: &str, content_type: &str, created_at: Millis, operation: Operation) -> String {
     let text = |text: &str| serde_json::Value::from(text).to_string();
     let (path, content_type, operation) = (text(path), text(content_type), operation.name());

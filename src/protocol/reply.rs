@@ -1,5 +1,5 @@
-//! Replies: the one file in which a status code is written. Every reply carries the browser security headers
-//! (PROTOCOL.md 12.7) and a `Cache-Control`, because nothing else can build one.
+//! Replies: the only file that writes status codes. Every reply has the browser security headers (PROTOCOL.md
+//! 12.7) and a `Cache-Control`, because no other code can build one.
 
 use http::StatusCode;
 use serde::Serialize;
@@ -18,21 +18,21 @@ use super::read_head::ReadHead;
 use super::refusal::Refusal;
 use super::retention::Retention;
 
-/// How long a refused live reader should wait, in seconds.
+/// `Retry-After` of a 503, in seconds.
 pub(super) const RETRY_AFTER_SECONDS: &str = "5";
 
-/// A response, before any platform sees it.
+/// A response, independent of the platform.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reply {
     pub status: StatusCode,
-    /// Names (lower case) and values, each name once.
+    /// Lower-case names with their values, each name once.
     pub headers: Vec<(&'static str, String)>,
     /// The body; empty where the status has none.
     pub body: Vec<u8>,
 }
 
 impl Reply {
-    /// The headers, names and values in turn, each with a line feed after it, which none of them can contain.
+    /// The headers: names and values in turn, each followed by a line feed, which no header can contain.
     pub fn header_lines(&self) -> String {
         let mut lines = String::with_capacity(1024);
         for (name, value) in &self.headers {
@@ -44,32 +44,32 @@ impl Reply {
         lines
     }
 
-    /// The object hands over a socket.
+    /// The status of a response that carries a socket.
     pub const SWITCHING: StatusCode = StatusCode::SWITCHING_PROTOCOLS;
-    /// An SSE response, whatever its source.
+    /// The status of an SSE response.
     pub const EVENTS: StatusCode = StatusCode::OK;
-    /// The client has no access, as far as the object knows.
+    /// The status that an object gives to a client without access.
     pub const UNKNOWN: StatusCode = StatusCode::UNAUTHORIZED;
-    /// Whether a request of this status was refused for what it asks.
+    /// Whether the status is a 4xx.
     pub fn is_refusal(status: u16) -> bool {
         StatusCode::from_u16(status).is_ok_and(|status| status.is_client_error())
     }
 
-    /// There is no room for an answer, or nobody to give it: it is to be asked for again.
+    /// The status of an answer for which there is no memory or no object: retry later.
     pub const LATER: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
-    /// What an object answers another one, with bytes.
+    /// The status of an object's answer to a call, with bytes.
     pub const ANSWERED: StatusCode = StatusCode::OK;
-    /// A read with its bytes.
+    /// The status of a read with its bytes.
     pub const BYTES: StatusCode = StatusCode::OK;
-    /// A long-poll for which nothing came.
+    /// The status of a long-poll that timed out.
     pub const NOTHING_NEW: StatusCode = StatusCode::NO_CONTENT;
 
-    /// A reply that no cache keeps.
+    /// A reply with `no-store`.
     pub(super) fn new(status: StatusCode) -> Reply {
         Reply::made(status, CachePolicy::Never.header(Audience::Everyone))
     }
 
-    /// A read. It may be kept and given to others, so what it says of origins does not depend on who asked.
+    /// A read. Caches may serve it to other clients, so its CORS headers must not depend on the request.
     fn to(audience: Audience, status: StatusCode, cache: CachePolicy) -> Reply {
         let reply = Reply::made(status, cache.header(audience));
         match audience {
@@ -85,7 +85,7 @@ impl Reply {
         Reply { status, headers, body: Vec::new() }
     }
 
-    /// Lets the scripts of every site see it.
+    /// Lets scripts of every site read the reply.
     pub fn with_any_origin(self) -> Reply {
         if self.header(header::ALLOW_ORIGIN).is_some() {
             return self;
@@ -105,18 +105,17 @@ impl Reply {
         }
     }
 
-    /// With the stream's type.
     fn with_content_type(self, content_type: &ContentType) -> Reply {
         let saved = (!content_type.is_inert()).then_some(SAVED);
         self.with(header::CONTENT_TYPE, content_type.as_str()).with_some(header::CONTENT_DISPOSITION, saved)
     }
 
-    /// With the stream's reader key, for those who may read it.
+    /// Adds the stream's reader key, for clients that may read it.
     pub fn with_reader_key(self, reader_key: Option<String>) -> Reply {
         self.with_some(header::STREAM_READER_KEY, reader_key)
     }
 
-    /// With what the stream says of its retention.
+    /// Adds the stream's own retention.
     pub fn with_retention(self, retention: Option<Retention>) -> Reply {
         self.with_some(header::STREAM_RETENTION, retention.map(|retention| retention.to_string()))
     }
@@ -133,7 +132,7 @@ impl Reply {
         self.with(header::PRODUCER_EPOCH, epoch.to_string()).with(header::PRODUCER_SEQ, seq.to_string())
     }
 
-    /// Whether it is a read with its bytes.
+    /// Whether the reply is a read with its bytes.
     pub fn has_bytes(&self) -> bool {
         self.status == Reply::BYTES
     }
@@ -143,7 +142,7 @@ impl Reply {
         self.headers.iter().find(|(found, _)| *found == name).map(|(_, value)| value.as_str())
     }
 
-    /// 201: PUT made the stream.
+    /// 201: PUT created the stream.
     pub fn created(location: &str, content_type: &ContentType, tail: Offset, closed: bool) -> Reply {
         Reply::new(StatusCode::CREATED)
             .with(header::LOCATION, location)
@@ -151,12 +150,12 @@ impl Reply {
             .with_tail(tail, closed)
     }
 
-    /// 200: PUT found the stream as it asked for it.
+    /// 200: PUT found the stream with the same configuration.
     pub fn exists(content_type: &ContentType, tail: Offset, closed: bool) -> Reply {
         Reply::new(StatusCode::OK).with_content_type(content_type).with_tail(tail, closed)
     }
 
-    /// 204, or 200 for a producer: POST appended.
+    /// 204, or 200 for a producer: POST appended (PROTOCOL.md 5.2).
     pub fn appended(tail: Offset, closed: bool, producer: Option<&Producer>) -> Reply {
         match producer {
             None => Reply::new(StatusCode::NO_CONTENT).with_tail(tail, closed),
@@ -175,17 +174,17 @@ impl Reply {
         }
     }
 
-    /// 204: the producer's request was accepted before; `seq` is the highest accepted.
+    /// 204: the producer's request is a duplicate; `seq` is the highest accepted.
     pub fn duplicate(tail: Offset, closed: bool, epoch: u64, seq: u64) -> Reply {
         Reply::new(StatusCode::NO_CONTENT).with_tail(tail, closed).with_producer(epoch, seq)
     }
 
-    /// 204: DELETE ended the stream.
+    /// 204: DELETE ended the stream (PROTOCOL.md 5.4).
     pub fn deleted() -> Reply {
         Reply::new(StatusCode::NO_CONTENT)
     }
 
-    /// 200: HEAD.
+    /// 200: HEAD (PROTOCOL.md 5.5).
     pub fn metadata(
         content_type: &ContentType,
         tail: Offset,
@@ -212,12 +211,12 @@ impl Reply {
         reply
     }
 
-    /// 304: the reader has these bytes.
+    /// 304: the reader's copy has the same bytes.
     pub fn not_modified(head: ReadHead) -> Reply {
         Reply::of_read(StatusCode::NOT_MODIFIED, head)
     }
 
-    /// 204: a long-poll that nothing came for; without a cursor, one that has reached the end.
+    /// 204: a long-poll that timed out or, without a cursor, reached the end of a closed stream.
     pub fn nothing_new(audience: Audience, tail: Offset, cache: CachePolicy, cursor: Option<u64>) -> Reply {
         Reply::to(audience, Reply::NOTHING_NEW, cache)
             .with_tail(tail, cursor.is_none())
@@ -225,10 +224,10 @@ impl Reply {
             .with_some(header::STREAM_CURSOR, cursor.map(|cursor| cursor.to_string()))
     }
 
-    /// 200: an SSE response, or the next part of one.
+    /// 200: an SSE response, or the next catch-up part of one.
     pub fn events(audience: Audience, next: Offset, base64: bool, closed: bool, events: Vec<u8>) -> Reply {
         let mut reply = Reply::to(audience, Reply::EVENTS, CachePolicy::Live)
-            // No `charset`: the official suite compares the whole value, and events are UTF-8 without it.
+            // No `charset`: the official suite compares the whole value, and SSE is always UTF-8.
             .with(header::CONTENT_TYPE, "text/event-stream")
             .with(header::X_ACCEL_BUFFERING, "no")
             .with_tail(next, closed)
@@ -251,7 +250,7 @@ impl Reply {
             .with_some(header::ETAG, head.etag)
     }
 
-    /// 204: what a browser asks before it sends the request proper, with the headers that it asks for.
+    /// 204: a preflight; `requested` is its `Access-Control-Request-Headers`.
     pub fn preflight(requested: Option<String>) -> Reply {
         PREFLIGHT
             .iter()
@@ -259,7 +258,7 @@ impl Reply {
             .with(header::ALLOW_HEADERS, allowed_headers(requested.as_deref()))
     }
 
-    /// 200: the server is up, and lets in whom its mode says.
+    /// 200: the server is running in this access mode.
     pub fn health(mode: &str) -> Reply {
         let body = json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION"), "mode": mode });
         Reply::new(StatusCode::OK).with_json(&body)
@@ -270,13 +269,13 @@ impl Reply {
         Reply::new(StatusCode::OK).with_json(&json!(page))
     }
 
-    /// 500: we could not; nothing was written.
+    /// 500: the server failed; nothing was written.
     pub fn failed() -> Reply {
         let message = "The server failed; nothing was stored. Sending the same request again is safe.";
         Reply::new(StatusCode::INTERNAL_SERVER_ERROR).with_error("internal", message)
     }
 
-    /// 503: the object did not answer, so whether a write was stored is not known.
+    /// 503: the object did not answer, so a write may or may not be stored.
     pub fn unavailable() -> Reply {
         let message = "The stream did not answer. Reads, PUT, DELETE and producers' appends can be sent again as they \
                        are; an append without producer headers may have been stored.";
@@ -300,7 +299,6 @@ impl Reply {
     }
 }
 
-/// The status of a refusal.
 pub(super) fn status(refusal: &Refusal) -> StatusCode {
     match refusal {
         Refusal::InvalidPath { .. }

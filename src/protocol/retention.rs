@@ -1,5 +1,5 @@
-//! Retention: how much of a stream is kept, by age or by size. The protocol leaves it to the server (PROTOCOL.md 4), so the
-//! header is this server's own.
+//! Retention by age or size. The protocol leaves retention to the server (PROTOCOL.md 4), so `Stream-Retention`
+//! is an extension.
 
 use std::fmt;
 
@@ -9,17 +9,18 @@ use super::refusal::Refusal;
 
 const BYTES: &str = "bytes=";
 
-/// The retention that a stream sets for itself.
+/// A stream's own retention.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Retention {
-    /// Each segment, for so long after its last message.
+    /// Retain each segment for so long after its last message.
     Seconds { seconds: u64 },
-    /// The newest segments that have so many bytes.
+    /// Retain the newest segments that together have at least so many bytes.
     Bytes { bytes: u64 },
 }
 
 impl Retention {
-    /// Parses `Stream-Retention`: `86400`, or `bytes=1048576`.
+    /// Parses `Stream-Retention`, such as `86400` (seconds) or `bytes=1048576`. Refuses 0 and values above the
+    /// bounds.
     pub fn parse(text: &str) -> Result<Retention, Refusal> {
         let parsed = match text.strip_prefix(BYTES) {
             Some(bytes) => {
@@ -29,7 +30,7 @@ impl Retention {
                 whole_number(text, TTL_SECONDS_MAX).map(|seconds| (seconds, Retention::Seconds { seconds }))
             }
         };
-        // What keeps nothing is no stream.
+        // A stream that retains nothing would be useless.
         parsed.filter(|(number, _)| *number > 0).map(|(_, retention)| retention).ok_or(
             Refusal::InvalidHeader {
                 name: "Stream-Retention",

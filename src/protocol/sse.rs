@@ -1,7 +1,7 @@
-//! Server-sent events (PROTOCOL.md 5.8): text that a browser's `EventSource` reads and resumes by itself.
+//! Server-sent events (PROTOCOL.md 5.8), in a form that a browser's `EventSource` can read and resume.
 //!
-//! Both events carry `id: <next offset>`, so that wherever the connection breaks, `Last-Event-ID` names exactly
-//! what was dispatched.
+//! Both events of a pair carry `id: <next offset>`. So `Last-Event-ID` always names exactly the dispatched
+//! data, wherever the connection breaks.
 
 use std::io::Write as _;
 use std::ops::Range;
@@ -15,20 +15,21 @@ use super::content_type::Format;
 use super::json;
 use super::offset::Offset;
 
-/// The first line of each response: how long an `EventSource` waits, in milliseconds, before it reconnects. Chromium
-/// waits 3 s without it. All readers whose responses end together come back together, whatever the value; it decides how
-/// long the gap at a recycle is, and how often each reader retries while nothing answers. Firefox waits 500 ms at least.
+/// The first line of each response: how long an `EventSource` waits before it reconnects, in milliseconds.
+/// Chromium's default is 3 s, and Firefox waits at least 500 ms. The value decides how long readers are
+/// disconnected at a recycle, and how often they retry while the server does not answer. It does not spread
+/// load: readers whose responses end together also reconnect together.
 pub const RETRY: &[u8] = b"retry: 1000\n";
 
-/// A comment, which readers ignore.
+/// A heartbeat: a comment, which readers ignore.
 pub const HEARTBEAT: &[u8] = b":\n\n";
 
-/// What a control event says.
+/// The content of a control event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Control {
-    /// Where to read on.
+    /// The offset at which to continue.
     pub next: Offset,
-    /// The cursor to echo; left out when the stream is closed.
+    /// The cursor to echo; omitted if the stream is closed.
     pub cursor: u64,
     /// The response has reached the tail.
     pub up_to_date: bool,
@@ -36,61 +37,63 @@ pub struct Control {
     pub closed: bool,
 }
 
-/// Begins a line of JSON or base64. A reader drops one space after the colon, and parsers written by hand expect one.
+/// Starts a line of JSON or base64. Readers drop one space after the colon, and hand-written parsers expect it.
 const DATA: &[u8] = b"data: ";
 
-/// Begins a line of text, and that of a control event: the official suite compares them as text without a space.
+/// Starts a line of text or of a control event. The official suite compares these without the space.
 const BARE_DATA: &[u8] = b"data:";
 
-/// How long a data event is at most, with all that is around its data, unless it is of a single message: readers limit lines.
+/// The longest data event in bytes, including its framing, unless it has a single message: readers limit line
+/// lengths.
 pub const EVENT_MAX_BYTES: usize = 128 << 10;
 
-/// What an event pair has around its data, at most: names, ids, the control event, and [`RETRY`].
+/// The most framing of an event pair, in bytes: names, ids, the control event, and [`RETRY`].
 pub const AROUND_DATA: usize = 512;
 
-/// How long the lines of a data event are at most.
+/// The most bytes in the lines of a data event.
 const LINES_MAX_BYTES: usize = EVENT_MAX_BYTES - AROUND_DATA;
 
-/// The most data between two marks. Its lines fit into an event, whatever the data is.
+/// The most data between two marks, in bytes. Its lines fit into one event, whatever the content.
 pub const GRAIN_BYTES: usize = LINES_MAX_BYTES / (1 + LINE_GROWTH_MAX);
 
-/// How much the events of one read may have besides [`AROUND_DATA`], unless they are of one JSON message.
+/// The most bytes of events in one read, apart from [`AROUND_DATA`]; a single JSON message may exceed it.
 pub const EVENTS_MAX_BYTES: usize = 6 << 20;
 
-/// How much a line end adds, at most: a field name, and a space before another one.
+/// The most bytes that a line end adds: a field name, and an escaping space.
 const LINE_GROWTH_MAX: usize = BARE_DATA.len() + 1;
 
-/// The length of what replaces bytes that are not UTF-8.
+/// The length of the replacement of invalid UTF-8, in bytes.
 const REPLACEMENT_BYTES: usize = char::REPLACEMENT_CHARACTER.len_utf8();
 
-/// A place in the data of a response where a message begins and an event may.
+/// A point in the data of a response where a message begins and an event may begin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Mark {
-    /// After how many bytes of the data.
+    /// The index in the data, in bytes.
     pub at: usize,
-    /// Where in the stream.
+    /// The offset in the stream.
     pub offset: Offset,
 }
 
-/// The events that some data becomes: each data event is followed by its control event, so that a reader resumes after any.
+/// The events of a response's data. Each data event has its own control event, so a reader can resume after any
+/// of them.
 #[derive(Clone, Debug)]
 pub struct Events<'d> {
     format: Format,
     data: &'d [u8],
-    /// Where each data event begins.
+    /// The beginnings of the data events.
     begins: Vec<Mark>,
-    /// How long the lines of the last one become, or less.
+    /// Upper bound of the bytes in the lines of the last event.
     last_bytes: usize,
-    /// The same of all.
+    /// Upper bound of the bytes in the lines of all events.
     lines_bytes: usize,
 }
 
 impl<'d> Events<'d> {
-    /// Divides data, of which `marks` say where it may be taken apart; without any it stays in one piece. JSON comes as an array
-    /// of messages.
+    /// Divides data at some of the `marks`; without marks it stays in one piece. JSON data is an array of
+    /// messages.
     pub fn of(format: Format, data: &'d [u8], marks: &[Mark]) -> Events<'d> {
         let mut events = Events { format, data, begins: Vec::new(), last_bytes: 0, lines_bytes: 0 };
-        // A bracket or comma before and after each grain.
+        // Each grain of JSON has a bracket or comma on both sides.
         let around = usize::from(format == Format::Json);
         if marks.is_empty() && !data.is_empty() {
             let unused = Offset::segment_start(0);
@@ -109,7 +112,7 @@ impl<'d> Events<'d> {
         events
     }
 
-    /// Adds the messages of a batch that is stored as one.
+    /// Adds the messages of a batch that is stored as one row.
     fn add_each(&mut self, mut mark: Mark, batch: &[u8]) {
         json::each_message(batch, &mut |message| {
             let bytes = lines_at_most(Format::Json, message);
@@ -129,27 +132,28 @@ impl<'d> Events<'d> {
         self.lines_bytes += bytes;
     }
 
-    /// Where each data event begins.
+    /// The beginnings of the data events.
     pub fn begins(&self) -> &[Mark] {
         &self.begins
     }
 
-    /// How long they become, or less; nothing is written for that.
+    /// Upper bound of the encoded size in bytes, without encoding anything.
     pub fn bytes_at_most(&self) -> usize {
         self.lines_bytes + AROUND_DATA * self.begins.len().max(1)
     }
 
-    /// How much of its data a read gives, if the events of all of it are too large. They may be half as long again as a chunk,
-    /// which is enough for base64 and for all text but that of short lines.
+    /// The amount of data that a read should return instead, in bytes, if the events of all data are too large.
+    /// Events may exceed a chunk by half, which is enough for base64 and for all text except text of short
+    /// lines.
     pub fn fewer_bytes(&self, chunk_max_bytes: usize) -> Option<usize> {
         let events_max_bytes = (chunk_max_bytes + chunk_max_bytes / 2).min(EVENTS_MAX_BYTES);
         if self.bytes_at_most() <= events_max_bytes + AROUND_DATA {
             return None;
         }
-        // Two neighbours would not fit into one event, or they would be one.
+        // Two adjacent events together exceed one event's limit; otherwise they would be one event.
         let around = AROUND_DATA * (2 * events_max_bytes / LINES_MAX_BYTES);
         let fewer = match self.format {
-            // It ends with a row or is one message, and events add nothing to it.
+            // JSON ends at a row or is one message, and its events add nothing to its size.
             Format::Json => return None,
             Format::Text => text_that_fits(self.data, events_max_bytes - around),
             Format::Binary => (events_max_bytes - around) / 4 * 3,
@@ -157,7 +161,7 @@ impl<'d> Events<'d> {
         Some(fewer.max(char::MAX_LEN_UTF8))
     }
 
-    /// Appends them; `control` is what the last one says. Without data that is the only event.
+    /// Appends the events to `out`. The last control event is `control`; without data it is the only event.
     pub fn write(&self, out: &mut Vec<u8>, control: Control) {
         out.reserve(self.bytes_at_most());
         for (n, begin) in self.begins.iter().enumerate() {
@@ -181,7 +185,7 @@ impl<'d> Events<'d> {
     fn write_data(&self, out: &mut Vec<u8>, range: Range<usize>) {
         out.extend_from_slice(b"event: data\n");
         match self.format {
-            // The bracket or comma before and after it is not the event's.
+            // The range includes the bracket or comma on both sides of the messages.
             Format::Json => write_json(out, &self.data[range.start..range.end - 1]),
             Format::Text => write_lines(out, &String::from_utf8_lossy(&self.data[range])),
             Format::Binary => {
@@ -193,7 +197,8 @@ impl<'d> Events<'d> {
     }
 }
 
-/// How long the lines of some data become, or less. Of JSON they are as long as the data and the comma or bracket after it.
+/// Upper bound of the bytes in the lines of some data. For JSON it is exact: the data plus the comma or bracket
+/// after it.
 fn lines_at_most(format: Format, data: &[u8]) -> usize {
     match format {
         Format::Json => data.len() + 1,
@@ -205,12 +210,12 @@ fn lines_at_most(format: Format, data: &[u8]) -> usize {
     }
 }
 
-/// How long the lines of a text become, or less.
+/// Upper bound of the bytes in the lines of a text.
 fn text_bytes(text: &str) -> usize {
     text.len() + LINE_GROWTH_MAX * memchr2_iter(b'\r', b'\n', text.as_bytes()).count()
 }
 
-/// How much of a text has events that are no longer than this.
+/// The length of the longest prefix whose events have at most so many bytes.
 fn text_that_fits(text: &[u8], events_max_bytes: usize) -> usize {
     let wide = if std::str::from_utf8(text).is_ok() { 1 } else { REPLACEMENT_BYTES };
     let mut left = events_max_bytes;
@@ -229,8 +234,8 @@ fn text_that_fits(text: &[u8], events_max_bytes: usize) -> usize {
     text.iter().position(is_too_much).unwrap_or(text.len())
 }
 
-/// One `data:` line, an array. What the line ends of JSON are between is insignificant: streams that are older than their removal
-/// still have some.
+/// Writes an array on one `data:` line. Line ends between tokens are insignificant white space; only streams
+/// stored by old versions still have some.
 fn write_json(out: &mut Vec<u8>, messages: &[u8]) {
     out.extend_from_slice(DATA);
     out.push(b'[');
@@ -243,7 +248,7 @@ fn write_json(out: &mut Vec<u8>, messages: &[u8]) {
     out.extend_from_slice(b"]\n");
 }
 
-/// One `data:` line for each line, whatever ends it, so that no content can end an event.
+/// Writes one `data:` line per line, whatever its line end, so that no content can end an event.
 fn write_lines(out: &mut Vec<u8>, text: &str) {
     let mut rest = text;
     loop {
@@ -251,7 +256,7 @@ fn write_lines(out: &mut Vec<u8>, text: &str) {
         let line = &rest[..end];
         out.extend_from_slice(BARE_DATA);
         if line.starts_with(' ') {
-            // The one that a reader drops.
+            // Readers drop the first space.
             out.push(b' ');
         }
         out.extend_from_slice(line.as_bytes());

@@ -1,4 +1,4 @@
-//! Append: POST with a body (PROTOCOL.md 5.2). The order of refusals is the protocol's: closed, content type,
+//! Append: POST with a body (PROTOCOL.md 5.2). The checks run in the protocol's order: closed, content type,
 //! producer, body, `Stream-Seq`, `Stream-Expected-Offset`.
 
 use super::content::Content;
@@ -7,11 +7,10 @@ use super::{Closure, Stream};
 use crate::protocol::command::Append;
 use crate::protocol::refusal::Refusal;
 
-/// The decision about an append.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Appending<'a> {
     Append(Content<'a>),
-    /// It was stored before: answer again, store nothing.
+    /// Already stored: repeat the answer, store nothing.
     Duplicate(ProducerState),
 }
 
@@ -45,7 +44,7 @@ pub fn append<'a>(
     Ok(Appending::Append(content))
 }
 
-/// Of appends to a closed stream, only the one that closed it gets its answer again.
+/// Refuses appends to a closed stream, except a repeat of the append that closed it.
 fn closed<'a>(stream: &Stream, request: &Append<'a>) -> Result<Appending<'a>, Refusal> {
     match (&stream.closure, &request.producer) {
         (Closure::ClosedBy(closer), Some(producer)) if closer == producer => {

@@ -5,13 +5,12 @@ use super::{Closure, Stream};
 use crate::protocol::command::Close;
 use crate::protocol::refusal::Refusal;
 
-/// The decision about a close.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Closing {
     Close,
-    /// It is closed already, which is all that the request wants.
+    /// The stream is already closed, which satisfies the request.
     AlreadyClosed,
-    /// The producer's request was accepted before.
+    /// Already accepted: repeat the answer, store nothing.
     Duplicate(ProducerState),
 }
 

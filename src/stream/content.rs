@@ -1,4 +1,4 @@
-//! What an append or a PUT brings: bytes to store, in the stream's own unit.
+//! The content of an append or a PUT: bytes to store, counted in the stream's unit.
 
 use std::borrow::Cow;
 
@@ -10,14 +10,14 @@ use crate::protocol::refusal::Refusal;
 pub struct Content<'a> {
     /// The bytes; JSON messages joined by commas.
     pub bytes: Cow<'a, [u8]>,
-    /// How many positions they take: messages in JSON streams, bytes in all others.
+    /// The number of positions that they take: messages in JSON streams, bytes in all others.
     pub span: u64,
-    /// The length of each message of a JSON batch, where it is known.
+    /// The length of each message of a JSON batch, in bytes; empty if not recorded.
     lengths: Vec<u32>,
 }
 
 impl<'a> Content<'a> {
-    /// Parses a body; an empty one (or an empty JSON batch) has no content.
+    /// Parses a body. An empty body or JSON batch has a span of 0; refuses invalid JSON.
     pub fn of_body(format: Format, body: &'a [u8]) -> Result<Content<'a>, Refusal> {
         match format {
             Format::Json if !body.is_empty() => {
@@ -30,7 +30,7 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// Visits the messages of a JSON append, which are joined by one comma each.
+    /// Visits the messages of a JSON append in order.
     pub fn each_json_message(&self, visit: &mut dyn FnMut(&[u8])) {
         let mut rest = &*self.bytes;
         for length in &self.lengths {

@@ -14,25 +14,24 @@ use crate::protocol::lifetime::Lifetime;
 use crate::protocol::offset::Offset;
 use crate::protocol::refusal::Refusal;
 
-/// The decision about a create.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Creating<'a> {
-    /// Make this stream, still empty, and append its initial content.
+    /// Create this empty stream and append its initial content.
     Create(Box<Stream>, Content<'a>),
-    /// The stream exists, with the configuration that the request names.
+    /// The stream exists with the requested configuration.
     Exists,
-    /// Ask its source first; then decide [`fork`].
+    /// Ask the source first, then decide with [`fork`].
     Fork(&'a ForkRequest),
 }
 
-/// Decides a create. At a URL that had a stream before, the new incarnation continues the old one's segment numbers: no offset
-/// of the old one is ever one of the new.
+/// Decides a PUT. A new incarnation continues the segment numbers of the previous one, so that no offset of an
+/// old incarnation is valid in a new one.
 pub fn create<'a>(life: &Life, request: &'a Create<'_>, now: Millis) -> Result<Creating<'a>, Refusal> {
     request.lifetime.check(now)?;
     let Some(next) = Next::of(life)? else { return exists(life, request) };
     if let Some(fork) = &request.fork {
         if let Some(content_type) = &request.content_type {
-            // A PUT that is refused in any case needs no call to the source.
+            // Refuse an invalid body before the call to the source.
             Content::of_body(content_type.format(), &request.body)?;
         }
         return Ok(Creating::Fork(fork));
@@ -43,14 +42,14 @@ pub fn create<'a>(life: &Life, request: &'a Create<'_>, now: Millis) -> Result<C
     Ok(Creating::Create(Box::new(stream), content))
 }
 
-/// Decides the create of a fork that its source has granted.
+/// Decides the PUT of a fork after the source has granted it.
 pub fn fork<'a>(
     life: &Life,
     request: &'a Create<'_>,
     granted: &Inheritance,
     now: Millis,
 ) -> Result<Creating<'a>, Refusal> {
-    // Another PUT may have created the stream meanwhile.
+    // Another PUT may have created the stream during the call to the source.
     let Some(next) = Next::of(life)? else { return exists(life, request) };
     let (Some(asked), Some(until)) = (&request.fork, granted.until) else {
         return Err(Refusal::Fork(ForkRefusal::SourceNotFound));
@@ -72,7 +71,7 @@ pub fn fork<'a>(
     Ok(Creating::Create(Box::new(stream), content))
 }
 
-/// The incarnation that comes next.
+/// The next incarnation of a URL.
 #[derive(Clone, Copy)]
 struct Next {
     incarnation: u64,
@@ -80,7 +79,7 @@ struct Next {
 }
 
 impl Next {
-    /// None while there is a stream.
+    /// `None` while the stream exists.
     fn of(life: &Life) -> Result<Option<Next>, Refusal> {
         match life {
             Life::Live(_) => Ok(None),
@@ -138,7 +137,7 @@ fn exists<'a>(life: &Life, request: &Create<'_>) -> Result<Creating<'a>, Refusal
     if !is_same_fork {
         return differs("source (Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset)");
     }
-    // A fork may inherit the type from its source: then the PUT need not name it.
+    // A PUT of a fork may omit the type, which the fork inherits.
     let unnamed = request.fork.is_none().then(ContentType::unnamed);
     let content_type = request.content_type.as_ref().or(unnamed.as_ref());
     if content_type.is_some_and(|asked| !stream.content_type.matches(asked.as_str())) {
@@ -153,7 +152,8 @@ fn exists<'a>(life: &Life, request: &Create<'_>) -> Result<Creating<'a>, Refusal
     if stream.lifetime != asked {
         return differs("lifetime (Stream-TTL, Stream-Expires-At)");
     }
-    // As with the lifetime, no retention differs from any: the deployment's default may change.
+    // As with the lifetime, a stream without a retention differs from one with any, because the deployment's
+    // default may change.
     if stream.retention != request.retention {
         return differs("retention (Stream-Retention)");
     }

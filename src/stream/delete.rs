@@ -1,8 +1,8 @@
-//! Delete: DELETE, and expiry (PROTOCOL.md 5.4, 5.1).
+//! The end of a stream: DELETE (PROTOCOL.md 5.4) and expiry (5.1).
 
 use super::{Ended, Stream};
 
-/// What is left of a stream that was deleted or has expired.
+/// The record that remains after a deletion or expiry.
 pub fn delete(stream: &Stream) -> Ended {
     Ended { incarnation: stream.incarnation, next_segment: stream.tail.segment + 1 }
 }

@@ -1,4 +1,4 @@
-//! Forks (PROTOCOL.md 4.2): what a fork inherits, and the walk to where it leaves its source.
+//! Forks (PROTOCOL.md 4.2): the inherited part of a fork, and the walk that resolves its sub-offset.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,31 +6,29 @@ use crate::protocol::fork::{ForkRequest, Inheritance, Owner, Walk, Walked};
 use crate::protocol::fork_refusal::ForkRefusal;
 use crate::protocol::offset::Offset;
 
-/// What a fork knows of its source. All offsets are the fork's own, except the anchor.
+/// A fork's record of its source. All offsets are the fork's own, except the anchor.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Fork {
-    /// The name of the link to the source.
     #[serde(rename = "edge")]
     pub link: String,
-    /// The path of the source.
     pub source: String,
-    /// The offset that the PUT named, in the source's offsets.
+    /// The offset that the PUT named, as an offset of the source.
     pub anchor: Offset,
-    /// How many messages (JSON) or bytes further.
+    /// Messages (JSON) or bytes after the anchor.
     pub sub_offset: u64,
-    /// Whether the PUT set the lifetime; else it is the source's.
+    /// Whether the PUT set the lifetime; otherwise it is the source's.
     pub own_lifetime: bool,
-    /// Where its inherited part begins.
+    /// The start of its inherited part.
     pub start: Offset,
-    /// Where its own part begins.
+    /// The start of its own part.
     pub own_start: Offset,
-    /// The owners of the bytes in between, in order.
+    /// The owners of the inherited bytes, in order.
     pub owners: Vec<Owner>,
 }
 
 impl Fork {
-    /// The fork of a source that has granted it. At a URL that had a stream before, segment numbers continue the old ones: an
-    /// offset of that stream must never become one of this.
+    /// The fork that a source has granted. Segment numbers continue those of the URL's previous incarnation, so
+    /// that no old offset is valid in this stream.
     pub fn of(
         request: &ForkRequest,
         granted: &Inheritance,
@@ -56,27 +54,27 @@ impl Fork {
         }
     }
 
-    /// Whether a PUT asks for this fork. A PUT without an offset accepts any.
+    /// Whether a PUT requests this fork. A PUT without an offset matches any anchor.
     pub fn is_asked_for_by(&self, request: &ForkRequest) -> bool {
         self.source == request.source.as_str()
             && self.sub_offset == request.sub_offset
             && request.offset.is_none_or(|offset| offset == self.anchor)
     }
 
-    /// Notes that an owner's segments before this one have gone to the bucket.
+    /// Records that an owner's segments before `hot_from` are in the bucket.
     pub fn owner_rotated(&mut self, path: &str, hot_from: u64) {
         for owner in self.owners.iter_mut().filter(|owner| owner.path == path) {
             owner.hot_from = owner.hot_from.max(hot_from);
         }
     }
 
-    /// The owner of the bytes at an offset of the inherited part.
+    /// The owner of the byte or message at an inherited offset.
     pub fn owner_at(&self, offset: Offset) -> Option<&Owner> {
         self.owners.iter().find(|owner| offset < owner.until)
     }
 }
 
-/// Those of some owners' parts that are before an offset.
+/// The owners' parts before `until`, where `start` is the beginning of the first part.
 pub fn owners_until(owners: Vec<Owner>, start: Offset, until: Offset) -> Vec<Owner> {
     let mut begins = start;
     let mut clipped = Vec::with_capacity(owners.len());
@@ -90,7 +88,7 @@ pub fn owners_until(owners: Vec<Owner>, start: Offset, until: Offset) -> Vec<Own
     clipped
 }
 
-/// The way from the offset that a PUT named to where the fork leaves its source, through parts of other owners.
+/// The walk from the offset that a PUT named to the fork's beginning, through the parts of several owners.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Way {
     granted: Box<Inheritance>,
@@ -99,16 +97,16 @@ pub struct Way {
     asked: u64,
 }
 
-/// The next step on it.
+/// The next step of the walk.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
     There(Box<Inheritance>),
-    /// An owner has to be asked: the path of its stream, and the call.
+    /// Ask an owner: the path of its stream, and the call.
     Ask(String, Walk),
 }
 
 impl Way {
-    /// Begins at the offset that the PUT named.
+    /// Starts the walk at the offset that the PUT named.
     pub fn of(granted: Box<Inheritance>, sub_offset: u64) -> Way {
         Way { at: granted.anchor, granted, left: sub_offset, asked: sub_offset }
     }
@@ -130,7 +128,7 @@ impl Way {
         Ok(Step::Ask(owner.path.clone(), walk))
     }
 
-    /// Continues from the place that an owner answers.
+    /// Continues the walk from an owner's answer.
     pub fn walked(&mut self, walked: Walked) {
         let shift = self.owner().map_or(0, |owner| owner.shift);
         self.at = walked.at.shifted(shift);

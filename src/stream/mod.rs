@@ -1,4 +1,5 @@
-//! The rules of one stream: state and request in, decision out. Pure: no storage, no clock, no waiting.
+//! The rules of one stream: they map a state and a request to a decision. Pure: no storage, no clock, no
+//! waiting.
 
 pub mod append;
 pub mod close;
@@ -25,25 +26,24 @@ use crate::protocol::{Millis, cursor};
 use fill::Fill;
 use fork::Fork;
 
-/// A touch that is only in memory may be lost, and each stored one is a billed row. So a stored touch extends the lease by
-/// this fraction of the TTL more than the read asks for: at most 16 rows for each TTL, however many reads there are. A
-/// stream may outlive its last read by 1/16 of its TTL, but never expires early.
+/// A stored lease exceeds the needed expiry by the TTL divided by this. A touch in memory may be lost, and each
+/// stored one is a billed row. So a TTL costs at most 16 rows, however many reads there are. A stream may
+/// outlive its last read by 1/16 of its TTL, but never expires early.
 const LEASE_SLACK_DIVISOR: u64 = 16;
 
 /// The state of a URL's object.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Life {
-    /// Nothing was ever stored.
+    /// No stream was ever created.
     Unborn,
-    /// The stream was deleted or expired. What is left keeps its offsets from being used again.
+    /// The stream was deleted or has expired. The record prevents the reuse of its offsets.
     Ended(Ended),
-    /// The stream is there.
     Live(Box<Stream>),
-    /// The stream was deleted or expired, and is only kept for its forks.
+    /// The stream was deleted or has expired, and is retained for its forks only.
     Gone(Box<Stream>),
 }
 
-/// What is left of a stream that ended.
+/// The record of a stream that ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ended {
     /// The incarnation that ended.
@@ -57,66 +57,61 @@ pub struct Stream {
     /// Counts the streams that this URL has had, from 1.
     pub incarnation: u64,
     pub content_type: ContentType,
-    /// How long it lives.
     pub lifetime: Lifetime,
-    /// Whether everybody may read it.
+    /// Whether clients without a token may read it.
     pub public: bool,
-    /// The secret of which its reader keys are made (`reader_key.rs`).
+    /// The secret from which its reader keys are derived (`reader_key.rs`).
     pub reader_key: String,
-    /// Its own retention, if it has one.
+    /// `Stream-Retention`, if the PUT had it.
     pub retention: Option<Retention>,
-    /// When it was created.
     pub created_at: Millis,
-    /// Its first segment that is still there.
+    /// Its first segment that is retained.
     pub first_segment: u64,
-    /// The first segment that is still in the hot log; those before it are in the bucket.
+    /// The first segment in the hot log; those before it are in the bucket.
     pub hot_from: u64,
-    /// How many bytes have gone to the bucket, counted from some segment of this incarnation on.
+    /// The rotated bytes, counted from some segment of this incarnation.
     pub rotated_bytes: u64,
-    /// How many messages of its own have gone to the bucket (`storage/schema.rs`, `messages_before`).
+    /// The rotated messages of its own (`storage/schema.rs`, `messages_before`).
     pub rotated_messages: u64,
-    /// The offset after its last message.
     pub tail: Offset,
-    /// How full the tail's segment is.
+    /// The fill level of the tail's segment.
     pub fill: Fill,
-    /// The last `Stream-Seq` accepted, for the whole stream.
+    /// The last accepted `Stream-Seq`, which applies to the whole stream.
     pub stream_seq: Option<String>,
-    /// Whether it is closed.
     pub closure: Closure,
-    /// When its last message was written; before the first one, when it was created.
+    /// The time of its last append; before the first, the time of its creation.
     pub written_at: Millis,
-    /// The last read or write, as far as it is known.
+    /// The time of the last known read or write.
     pub touched_at: Millis,
-    /// Until when a stream with a TTL lives, as far as storage knows.
+    /// The expiry of a stream with a TTL, according to storage.
     pub lease_until: Millis,
-    /// What it has inherited, if it is a fork.
+    /// The inherited part, if it is a fork.
     pub fork: Option<Box<Fork>>,
 }
 
-/// Open, or closed and by whom.
+/// Whether a stream is closed, and which request closed it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Closure {
     Open,
     /// Closed without producer headers.
     Closed,
-    /// Closed by this request of a producer, which may be repeated.
+    /// Closed by this request of a producer, which the producer may repeat.
     ClosedBy(Producer),
 }
 
 impl Closure {
-    /// Whether the stream is closed.
     pub fn is_closed(&self) -> bool {
         !matches!(self, Closure::Open)
     }
 
-    /// The closure that a request causes.
+    /// The closure that a request of this producer causes.
     pub fn by(producer: Option<&Producer>) -> Closure {
         producer.map_or(Closure::Closed, |producer| Closure::ClosedBy(producer.clone()))
     }
 }
 
 impl Life {
-    /// The stream, if it is there.
+    /// The stream, or the refusal of any request that needs one (`NotFound` or `Gone`).
     pub fn live(&self) -> Result<&Stream, Refusal> {
         match self {
             Life::Live(stream) => Ok(stream),
@@ -125,7 +120,7 @@ impl Life {
         }
     }
 
-    /// The stream, if it can be read: itself, or as a part of its forks.
+    /// The stream, if its data exists: for its own readers, or for its forks only.
     pub fn stored(&self) -> Option<&Stream> {
         match self {
             Life::Live(stream) | Life::Gone(stream) => Some(stream),
@@ -133,7 +128,7 @@ impl Life {
         }
     }
 
-    /// The same, to let memory follow storage.
+    /// Like [`Life::stored`], to update memory after a commit.
     pub fn stored_mut(&mut self) -> Option<&mut Stream> {
         match self {
             Life::Live(stream) | Life::Gone(stream) => Some(stream),
@@ -143,17 +138,18 @@ impl Life {
 }
 
 impl Stream {
-    /// The cursor of a live response, given the one that the client sent.
+    /// The cursor of a live response; `client` is the cursor that the client sent.
     pub fn cursor(&self, now: Millis, client: Option<u64>) -> u64 {
         cursor::next(now, self.written_at, client)
     }
 
-    /// The reader key of this hour; `None` for a stream that everybody may read.
+    /// The reader key of this hour; `None` for a stream that is readable without a token.
     pub fn reader_key(&self, guarded: bool, now: Millis) -> Option<String> {
         if guarded && !self.public { reader_key::current(&self.reader_key, now) } else { None }
     }
 
-    /// Compares the tail that a client expects. Each place has one offset, so equal offsets are the same place.
+    /// Refuses a request that expects another tail. Each point has one offset, so equal offsets are the same
+    /// point.
     pub fn expect_tail(&self, expected: Option<Offset>) -> Result<(), Refusal> {
         match expected {
             Some(expected) if expected != self.tail => Err(Refusal::UnexpectedOffset { tail: self.tail }),
@@ -161,29 +157,30 @@ impl Stream {
         }
     }
 
-    /// The offset of its first message that is still there; the tail, if nothing is (also a closed stream's last segment may be
-    /// dropped).
+    /// The offset of its first retained message; the tail if there is none. Retention may drop even the last
+    /// segment of a closed stream.
     pub fn start(&self) -> Offset {
         self.inherited().map_or(self.own_start(), |fork| fork.start)
     }
 
-    /// The same of the messages that are its own, and not inherited.
+    /// Like [`Stream::start`], without inherited messages.
     pub fn own_start(&self) -> Offset {
         self.segment_start(self.first_segment).min(self.tail)
     }
 
-    /// The first offset of a segment: that of a fork's first is where it left its source.
+    /// The first offset of a segment. A fork's first segment begins where the fork left its source.
     pub fn segment_start(&self, segment: u64) -> Offset {
         let own_start = self.fork.as_ref().map(|fork| fork.own_start);
         own_start.filter(|start| start.segment == segment).unwrap_or(Offset::segment_start(segment))
     }
 
-    /// What it has inherited and still has: retention drops that with the first segment of its own.
+    /// The inherited part, if it is retained. Retention drops it together with the first segment of the fork's
+    /// own.
     pub fn inherited(&self) -> Option<&Fork> {
         self.fork.as_deref().filter(|fork| fork.own_start.segment == self.first_segment)
     }
 
-    /// The owners of its bytes, in order; empty parts are left out.
+    /// The owners of its bytes, in order and without empty parts.
     pub fn owners(&self, path: &str) -> Vec<Owner> {
         let mut owners = self.inherited().map_or_else(Vec::new, |fork| fork.owners.clone());
         if self.own_start() < self.tail {
@@ -193,7 +190,7 @@ impl Stream {
         owners
     }
 
-    /// When it expires if no request comes before.
+    /// The expiry of the stream if no request comes before.
     pub fn expires_at(&self) -> Option<Millis> {
         match self.lifetime {
             Lifetime::Unlimited => None,
@@ -202,7 +199,7 @@ impl Stream {
         }
     }
 
-    /// Slides the TTL on a read or write. Returns the new lease if it has to be stored.
+    /// Extends a sliding TTL on a read or write. Returns the new lease if it must be stored.
     pub fn touch(&mut self, now: Millis) -> Option<Millis> {
         let Lifetime::Ttl { seconds } = self.lifetime else { return None };
         self.touched_at = self.touched_at.max(now);

@@ -1,38 +1,37 @@
-//! Producers: whether an append is fresh, a duplicate, or refused (PROTOCOL.md 5.2.1). [`fence`] decides that for open streams.
-//! On a closed one the only duplicate is the request that closed it: `append.rs` and `close.rs` compare it with
-//! [`Closure::ClosedBy`](super::Closure).
+//! Producers: whether an append is fresh, a duplicate, or refused (PROTOCOL.md 5.2.1). [`fence`] decides this
+//! for open streams. On a closed stream, the only duplicate is the request that closed it: `append.rs` and
+//! `close.rs` compare the request with [`Closure::ClosedBy`](super::Closure).
 
 use crate::protocol::producer::Producer;
 use crate::protocol::refusal::Refusal;
 
-/// What storage knows of a producer.
-///
-/// The later state of a producer is the greater one.
+/// The stored state of a producer. Later states compare as greater.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct ProducerState {
     pub epoch: u64,
-    /// The highest sequence accepted in it.
+    /// The highest sequence accepted in the epoch.
     pub seq: u64,
 }
 
 impl ProducerState {
-    /// What is known of a producer once its request is accepted.
+    /// The state after the request is accepted.
     pub fn of(request: &Producer) -> ProducerState {
         ProducerState { epoch: request.epoch, seq: request.seq }
     }
 }
 
-/// Whether a producer's request is new.
+/// The result of fencing a producer's request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fenced {
-    /// New: append, and remember it.
+    /// New: append, and store the producer's state.
     Fresh,
-    /// Accepted before: answer again, store nothing.
+    /// Already accepted: repeat the answer, store nothing.
     Duplicate(ProducerState),
 }
 
-/// Compares a request with the known state. An unknown producer must begin at 0, like any new epoch. Otherwise the answer is a
-/// gap and not a 400, so that pipelined batches that arrive in the wrong order can be sent again.
+/// Compares a request with the stored state. An unknown producer must begin at sequence 0, like a new epoch. If
+/// it does not, the refusal is a gap and not a 400, so that a client can retry pipelined batches that arrive
+/// out of order.
 pub fn fence(known: Option<ProducerState>, request: &Producer) -> Result<Fenced, Refusal> {
     let Producer { epoch, seq, .. } = *request;
     let gap = |expected| Err(Refusal::ProducerGap { expected, received: seq });

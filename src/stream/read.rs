@@ -1,10 +1,10 @@
-//! Read: where a GET begins (PROTOCOL.md 5.6, 8).
+//! The start of a read (PROTOCOL.md 5.6, 8).
 
 use super::{Stream, one_past};
 use crate::protocol::offset::{Offset, ReadFrom};
 use crate::protocol::refusal::Refusal;
 
-/// The offset at which a reader begins.
+/// The offset at which a read begins. Refuses offsets before the first retained message and after the tail.
 pub fn begin(stream: &Stream, from: ReadFrom) -> Result<Offset, Refusal> {
     match from {
         ReadFrom::Start => Ok(stream.start()),

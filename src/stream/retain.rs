@@ -1,30 +1,31 @@
-//! Retention: which segments a stream has to keep (PROTOCOL.md 4). Only segments in the bucket are dropped, whole and the oldest
-//! first, so a stream always keeps its hot log.
+//! Retention (PROTOCOL.md 4): the segments that a stream must retain. Whole segments are dropped from the
+//! bucket, oldest first. The hot log is never dropped.
 
 use super::Stream;
 use crate::protocol::Millis;
 use crate::protocol::retention::Retention;
 
-/// The retention of streams that set none. If both are set, a segment is dropped as soon as one of them allows it.
+/// The retention of streams without their own. If both limits are set, a segment is dropped as soon as one of
+/// them permits it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct RetentionDefaults {
     pub segments: Option<u64>,
-    /// Each segment for so long after its last message.
+    /// Retain each segment for so long after its last message.
     pub seconds: Option<u64>,
 }
 
-/// The conditions for a segment to be kept; it must meet all.
+/// The conditions for retaining a segment, which must meet all of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Keep {
-    /// This one or later.
+    /// Its number is at least this.
     pub from_segment: u64,
-    /// Its last message was written then or later.
+    /// Its last message was written at this time or later.
     pub written_from: Millis,
-    /// It reaches this byte of the life or a later one.
+    /// It extends to this byte of the incarnation or a later one.
     pub bytes_from: u64,
 }
 
-/// How long a segment is kept after its last message, if there is a limit.
+/// How long a segment is retained after its last message, in milliseconds; `None` if there is no limit by age.
 pub fn window(stream: &Stream, defaults: RetentionDefaults) -> Option<Millis> {
     let seconds = match stream.retention {
         Some(Retention::Seconds { seconds }) => Some(seconds),
@@ -34,7 +35,7 @@ pub fn window(stream: &Stream, defaults: RetentionDefaults) -> Option<Millis> {
     seconds.map(|seconds| seconds * 1000)
 }
 
-/// The conditions for keeping a segment; `None` where all are kept.
+/// The conditions for retaining a segment; `None` if no segment can be dropped.
 pub fn keep(stream: &Stream, defaults: RetentionDefaults, now: Millis) -> Option<Keep> {
     let segments = defaults.segments.filter(|_| stream.retention.is_none());
     let bytes = match stream.retention {
@@ -47,9 +48,9 @@ pub fn keep(stream: &Stream, defaults: RetentionDefaults, now: Millis) -> Option
         from_segment: segments
             .map_or(0, |count| stream.hot_from.saturating_sub(count))
             .max(stream.first_segment),
-        // A window is over when it is as long as it says.
+        // A segment whose age equals the window is dropped.
         written_from: window.map_or(0, |window| (now + 1).saturating_sub(window)),
-        // What is after this one would be enough without it.
+        // A segment is dropped when the data after it alone reaches the size.
         bytes_from: bytes.map_or(0, |bytes| (stream.rotated_bytes + 1).saturating_sub(bytes)),
     })
 }

@@ -1,18 +1,18 @@
-//! How long an object is in memory, and how long of that it is busy.
+//! The time that an object is in memory, divided into busy and idle time.
 
 use crate::protocol::Millis;
 
-/// How long an object that could hibernate stays in memory: about 10 s after the end of its last event.
+/// How long an object stays in memory after its last event before it hibernates: about 10 s, in milliseconds.
 pub const IDLE_MAX: Millis = 10_000;
 
-/// An object is billed while it is busy. The 10 s until it hibernates are not billed (Cloudflare's pricing page: "idle and
-/// eligible for hibernation are not billed for duration, even before the runtime has hibernated them"); they are counted
-/// apart, for a bill that is on the safe side.
+/// The awake time of one object. Cloudflare bills the busy time. It does not bill the 10 s before hibernation
+/// (pricing page: "idle and eligible for hibernation are not billed for duration, even before the runtime has
+/// hibernated them"). They are counted separately, for a conservative estimate of the bill.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Awake {
-    /// Events that have begun and not ended.
+    /// The number of events in progress.
     events: u32,
-    /// When the times below were last brought up to date.
+    /// The last update of the times below.
     since: Option<Millis>,
     pub busy_ms: Millis,
     pub idle_ms: Millis,
@@ -29,7 +29,7 @@ impl Awake {
         self.events = self.events.saturating_sub(1);
     }
 
-    /// The same, with the time up to now added to where it belongs.
+    /// Adds the time since the last update to the busy or the idle time.
     pub fn until(mut self, now: Millis) -> Awake {
         let passed = self.since.map_or(0, |since| now.saturating_sub(since));
         if self.events > 0 {

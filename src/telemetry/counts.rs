@@ -1,4 +1,4 @@
-//! What happened, in the units that Cloudflare bills.
+//! Counters, in the units that Cloudflare bills.
 
 use std::ops::Add;
 
@@ -17,16 +17,16 @@ pub struct Counts {
     pub socket_closes_received: u64,
     /// Cloudflare does not bill these.
     pub socket_messages_sent: u64,
-    /// Writes and lists of the bucket; deletes are free.
+    /// R2 class A operations: writes and lists. Deletes are free.
     pub bucket_class_a: u64,
-    /// Reads of the bucket.
+    /// R2 class B operations: reads.
     pub bucket_class_b: u64,
-    /// Each look-up of a project is one.
+    /// One for each look-up of a project.
     pub kv_reads: u64,
     pub mirror_rows_written: u64,
 }
 
-/// What a request or an effect read and wrote in SQLite.
+/// The SQLite rows of one request or effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowCounts {
     pub read: u64,

@@ -1,5 +1,5 @@
-//! What is counted, as values. Something new to count is a field of `counts.rs`. Where counts go is up to
-//! `src/cloudflare/telemetry/mod.rs`.
+//! Counters, as values. A new counter is a field in `counts.rs`; `src/cloudflare/telemetry/mod.rs` decides
+//! where counters are sent.
 
 pub mod awake;
 pub mod counts;

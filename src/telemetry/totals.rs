@@ -1,4 +1,4 @@
-//! The counts of a whole server, and what `GET /counters` says of them.
+//! The counters of a whole server, and the body of `GET /counters`.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use super::awake::Awake;
 use super::counts::Counts;
 use crate::protocol::Millis;
 
-/// How many objects are watched; those beyond are only counted.
+/// The most objects whose awake time is measured; further objects are only counted.
 pub const OBJECTS_MAX: usize = 10_000;
 
-/// An object that is watched: its place in the list.
+/// An object whose awake time is measured, as its index in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watched(usize);
 
@@ -34,7 +34,7 @@ struct Summary<'t> {
 }
 
 impl Totals {
-    /// An event of an object begins. `None` if the object is one too many to be watched.
+    /// Records the start of an event of an object. `None` if [`OBJECTS_MAX`] objects are already measured.
     pub fn begin(&mut self, object: String, now: Millis) -> Option<Watched> {
         let known = self.places.get(&object).copied();
         let place = known.unwrap_or(self.awake.len());

@@ -1,4 +1,4 @@
-//! Who may do what: modes, tokens, projects, keys, sites, and what strangers see.
+//! Access control: modes, tokens, projects, keys, CORS, and requests without a valid token.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -45,7 +45,7 @@ fn oct(kid: &str, of: &str) -> Value {
     json!({ "kty": "oct", "kid": kid, "k": URL_SAFE_NO_PAD.encode(secret(of)) })
 }
 
-/// A token with this header and these claims, signed with this secret.
+/// A token with this header and these claims, signed with the secret of `of`.
 fn signed(header: &Value, claims: &Value, of: &str) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!("{}.{}", part(header), part(claims));
@@ -57,7 +57,7 @@ fn header() -> Value {
     json!({ "alg": "HS256", "kid": "1" })
 }
 
-/// The claims of a token for project `a`, with some replaced; null takes one away.
+/// The claims of a token for project `a`, with `others` replaced; the value `absent` removes a claim.
 fn claims(others: &Value) -> Value {
     let mut claims = json!({ "sub": "a", "scope": "read write manage", "exp": NOW_SECONDS + 60 });
     for (name, value) in others.as_object().unwrap() {
@@ -81,7 +81,7 @@ fn settings(mode: &str) -> EdgeSettings {
     }
 }
 
-/// What is decided of a request before its stream is asked, by its whole head.
+/// The decision about a request with its full head, before its object is called.
 fn decide(rules: &Rules, keyring: &Keyring, request: (&str, &str), headers: &[(&str, &str)]) -> Decision {
     let (method, url): (Method, _) = (request.0.parse().unwrap(), request.1);
     let header =
@@ -96,7 +96,7 @@ fn rules(settings: &EdgeSettings) -> Rules {
     Rules { access, admin, is_limited: false, hides_public: true, lists: true }
 }
 
-/// `yes`, or the status of the answer without the stream.
+/// `yes` if the request goes to its stream, or the status of the answer.
 fn verdict(mode: &str, method: &str, path: &str, token: Option<&str>) -> String {
     verdict_at(mode, method, &format!("https://x/v1/stream/{path}"), token)
 }
@@ -121,7 +121,7 @@ fn verdict_at(mode: &str, method: &str, url: &str, token: Option<&str>) -> Strin
     }
 }
 
-/// By `Authorization` alone the same is decided, or that more has to be known.
+/// The fast path, which reads `Authorization` only, decides the same or asks for the full head.
 fn assert_fast_path_agrees(
     rules: &Rules,
     keyring: &Keyring,
@@ -138,12 +138,13 @@ fn assert_fast_path_agrees(
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"];
 const STREAMS: [&str; 10] = ["a", "a/x", "a/xy", "a/x/y", "a/x/y/z", "a/y", "A/x", "ab/x", "b", "b/x"];
 
-/// Every method by every token, on every stream, in every mode.
+/// Every method with every token, on every stream, in every mode.
 #[test]
-fn who_may_do_what() {
+fn scope_and_stream_claims_decide_access() {
     let of = |others: Value| Some(token(&others));
     let (own, all) = ("a a/x a/xy a/x/y a/x/y/z a/y", "GET HEAD POST PUT DELETE");
-    // What it is in mode `projects`: the methods it is for, and the streams; without streams it is no token there.
+    // In mode `projects`: the methods and streams that the token covers; without streams it is not a valid
+    // token there.
     let tokens = [
         ("none", None, "", ""),
         ("the one", Some(AUTH_TOKEN.to_owned()), "", ""),
@@ -183,9 +184,9 @@ fn who_may_do_what() {
     }
 }
 
-/// What a token says, and whether it is believed.
+/// Claims of a token, and whether the token is accepted.
 #[test]
-fn tokens() {
+fn token_with_invalid_claims_is_401_and_without_scope_403() {
     let table = [
         (json!({}), "yes"),
         (json!({ "exp": NOW_SECONDS }), "401"),
@@ -221,7 +222,7 @@ fn tokens() {
         (json!({ "scope": true }), "403"),
         (json!({ "scope": 1 }), "403"),
         (json!({ "scope": "read\twrite" }), "403"),
-        // Where `scope` is, it alone counts, also if it is malformed.
+        // If `scope` is present, `scp` is ignored, even if `scope` is malformed.
         (json!({ "scope": "absent", "scp": "read" }), "yes"),
         (json!({ "scope": "absent", "scp": "other read" }), "yes"),
         (json!({ "scope": "absent", "scp": ["read", "write"] }), "yes"),
@@ -289,13 +290,13 @@ fn tokens() {
     for text in odd {
         assert_eq!(verdict("projects", "GET", "a/x", Some(&text)), "401", "{text}");
     }
-    // The only key there is needs no name.
+    // With a single key, the token need not name it.
     let nameless = signed(&json!({ "alg": "HS256" }), &claims(&json!({})), "a");
     assert_eq!(verdict("projects", "GET", "a/x", Some(&nameless)), "yes");
 }
 
 #[test]
-fn tampering_breaks_a_token() {
+fn tampered_token_is_401() {
     let whole = token(&json!({ "scope": "read" }));
     for at in (0..whole.len()).step_by(3) {
         let mut bytes = whole.clone().into_bytes();
@@ -305,16 +306,16 @@ fn tampering_breaks_a_token() {
     }
 }
 
-/// A key that is added signs at once, and one that is withdrawn no longer.
+/// An added key is valid at once, and a removed key is no longer valid.
 #[test]
-fn rotating_keys() {
+fn added_key_is_valid_and_removed_key_is_not() {
     let with = |keys: Value| EdgeSettings {
         project_keys: Some(json!({ "a": { "keys": keys } }).to_string()),
         ..EdgeSettings::default()
     };
     let by = |kid: &str, of: &str| signed(&json!({ "alg": "HS256", "kid": kid }), &claims(&json!({})), of);
     let believes = |settings: &EdgeSettings, token: &str| {
-        let Access::Projects(projects) = Access::of(settings) else { panic!("not projects") };
+        let Access::Projects(projects) = Access::of(settings) else { panic!("the mode must be projects") };
         matches!(Keyring::new(false).check(&projects, token, NOW), Check::Granted(_))
     };
     let (old, new) = (by("1", "old"), by("2", "new"));
@@ -331,10 +332,10 @@ fn rotating_keys() {
 }
 
 #[test]
-fn issuer_and_audience() {
+fn token_of_another_issuer_or_audience_is_refused() {
     let project = json!({ "a": { "keys": [oct("1", "a")], "issuer": "i", "audience": "us" } });
     let settings = EdgeSettings { project_keys: Some(project.to_string()), ..EdgeSettings::default() };
-    let Access::Projects(projects) = Access::of(&settings) else { panic!("not projects") };
+    let Access::Projects(projects) = Access::of(&settings) else { panic!("the mode must be projects") };
     for (others, expected) in [
         (json!({ "iss": "i", "aud": "us" }), true),
         (json!({ "iss": "i", "aud": ["them", "us"] }), true),
@@ -349,9 +350,9 @@ fn issuer_and_audience() {
     }
 }
 
-/// What is set wrongly locks the server, and does not open it; and what says so has no secret in it.
+/// A configuration error locks the server and never opens it, and the message contains no secret.
 #[test]
-fn modes() {
+fn configuration_error_locks_the_server() {
     let set = |name: &str, value: &str| {
         let mut settings = EdgeSettings::default();
         let slot = match name {
@@ -412,9 +413,9 @@ fn modes() {
     }
 }
 
-/// An open server serves the machine it runs on, unless it was told to serve everybody.
+/// An open server serves only its own machine, unless `ALLOW_OPEN` is set.
 #[test]
-fn open_is_for_this_machine() {
+fn open_server_refuses_remote_requests() {
     let local = Access::of(&EdgeSettings::default());
     let everywhere = Access::of(&settings("open"));
     let guarded = Access::of(&settings("token"));
@@ -432,12 +433,15 @@ fn open_is_for_this_machine() {
         ("http://192.168.0.2:8787/", false),
     ] {
         assert_eq!(local.serve(url, None, None).is_ok(), is_local, "{url}");
-        assert!(local.serve(url, Some("8a1"), None).is_err(), "{url} came through Cloudflare's network");
+        assert!(
+            local.serve(url, Some("8a1"), None).is_err(),
+            "{url} with a ray of Cloudflare's network is remote"
+        );
         let everybody = (url, Some("8a1"), Some("192.0.2.1:49152"));
         let is_served = |access: &Access| access.serve(everybody.0, everybody.1, everybody.2).is_ok();
         assert!(is_served(&everywhere) && is_served(&guarded));
     }
-    // Whoever listens knows where a connection comes from, whatever name it asks for.
+    // The address of the connection decides, whatever `Host` the request names.
     for (peer, is_local) in [
         ("127.0.0.1:49152", true),
         ("127.8.9.1:1", true),
@@ -457,9 +461,9 @@ fn open_is_for_this_machine() {
     assert!(matches!(locked.serve("http://localhost/", None, None), Err(Refusal::NotConfigured { .. })));
 }
 
-/// Whoever has a network of addresses has no more requests than whoever has one.
+/// All addresses of an IPv6 network share one limit.
 #[test]
-fn strangers_are_told_apart_by_their_networks() {
+fn ipv6_addresses_of_one_network_share_a_key() {
     for (address, network) in [
         ("192.0.2.1", "192.0.2.1"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
@@ -474,9 +478,9 @@ fn strangers_are_told_apart_by_their_networks() {
     }
 }
 
-/// What a client writes into a header is no address of its own, nor is what it cannot have.
+/// A client cannot choose its own key by sending an invalid address.
 #[test]
-fn clients_are_counted_by_their_networks() {
+fn clients_are_counted_by_cloudflares_address_or_their_peer() {
     for (connecting_ip, peer, network) in [
         (Some("192.0.2.1"), Some("198.51.100.1:49152"), "192.0.2.1"),
         (Some("2001:db8:1:2::9"), None, "2001:db8:1:2::/64"),
@@ -492,9 +496,9 @@ fn clients_are_counted_by_their_networks() {
     }
 }
 
-/// One signature has several spellings, and a token has one limit.
+/// A signature has several encodings, but the token has one limit.
 #[test]
-fn a_token_is_counted_by_what_was_signed() {
+fn token_is_counted_by_its_signed_part() {
     let token = foreign("ES256", "1");
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let counted = counted_as(&token);
@@ -509,9 +513,9 @@ fn a_token_is_counted_by_what_was_signed() {
     assert_ne!(counted_as(AUTH_TOKEN), counted_as("x"));
 }
 
-/// A wrong signature is looked at once in a while, and what is right beside it stays right.
+/// A wrong signature is cached for a while, and a valid token with the same claims stays valid.
 #[test]
-fn a_forged_token_is_remembered_for_a_while() {
+fn forged_token_is_cached_for_a_while() {
     let projects = with_server();
     let mut keyring = Keyring::new(false);
     keyring.learn_keys(JWKS, Learnt::Found(keys(&json!({ "keys": [ec("1")] }))), NOW);
@@ -522,9 +526,9 @@ fn a_forged_token_is_remembered_for_a_while() {
     assert!(matches!(keyring.check(&projects, &token, NOW), Check::NeedsSignature(_)));
 }
 
-/// A locked server tells the public which variable is wrong, and the log what is.
+/// A locked server names the variable in its answers, and logs the details.
 #[test]
-fn a_locked_server_shows_nothing_of_its_configuration() {
+fn locked_server_reveals_no_configuration() {
     let keys = json!({ "customer-17": { "keys": [{ "kty": "oct", "kid": "key-of-17", "k": "c2hvcnQ" }] } });
     let set =
         |project_keys: String| EdgeSettings { project_keys: Some(project_keys), ..EdgeSettings::default() };
@@ -535,7 +539,7 @@ fn a_locked_server_shows_nothing_of_its_configuration() {
     ] {
         let locked = Access::of(&settings);
         let Err(refusal) = locked.serve("http://localhost/health", None, None) else {
-            panic!("it is locked")
+            panic!("the server must be locked")
         };
         let shown = refusal.message();
         assert!(shown.contains("PROJECT_KEYS"), "{shown}");
@@ -543,13 +547,15 @@ fn a_locked_server_shows_nothing_of_its_configuration() {
             assert!(!shown.contains(secret), "{shown}");
         }
     }
-    let Access::Locked { detail, .. } = Access::of(&set(keys.to_string())) else { panic!("it is locked") };
+    let Access::Locked { detail, .. } = Access::of(&set(keys.to_string())) else {
+        panic!("the server must be locked")
+    };
     assert!(detail.contains("customer-17"), "{detail}");
 }
 
-/// What the URL of a request is made of is one name or address.
+/// A valid `Host` is one name or address, with an optional port.
 #[test]
-fn hosts() {
+fn malformed_host_is_refused() {
     let ports = ["", ":", ":80", ":65535"];
     for host in
         ["a", "streams.example", "a_b.example", "A-1.EXAMPLE", "127.0.0.1", "[::1]", "[2001:db8::1]", "xn--a"]
@@ -607,9 +613,9 @@ fn hosts() {
     assert_eq!((check_host(None, is_authority), check_host(Some("a:1"), is_authority)), (Ok(()), Ok(())));
 }
 
-/// Where a token may be, by method.
+/// The places where a token may be, by method.
 #[test]
-fn credentials() {
+fn token_in_url_or_cookie_is_for_reads_only() {
     let url = |query: &str| format!("https://x/v1/stream/a{query}");
     let header = Some("Bearer abc");
     let cookie = Some("a=b; stream-token=abc; c=d");
@@ -634,7 +640,7 @@ fn credentials() {
         ("GET", "", header, cookie, found(Source::Header, "abc")),
         ("GET", "", None, Some("xstream-token=abc"), Ok(Credential::none())),
         ("GET", "?x=token", None, None, Ok(Credential::none())),
-        // Another site can make a browser do these.
+        // Another site can make a browser send these, so a cookie does not count.
         ("POST", "", None, cookie, Ok(Credential::none())),
         ("PUT", "", None, cookie, Ok(Credential::none())),
         ("DELETE", "", None, cookie, Ok(Credential::none())),
@@ -655,7 +661,7 @@ fn credentials() {
 }
 
 #[test]
-fn the_object_sees_no_token_in_its_url() {
+fn url_for_the_object_has_no_token() {
     for (query, expected) in [
         ("", ""),
         ("?offset=-1", "?offset=-1"),
@@ -671,9 +677,9 @@ fn the_object_sees_no_token_in_its_url() {
     }
 }
 
-/// What is authorised is what is served: the same normalised path decides both.
+/// The same normalised path decides authorisation and routing.
 #[test]
-fn spellings_do_not_change_the_project() {
+fn escapes_do_not_change_the_project() {
     for (raw, expected) in [
         ("a/x", Ok("yes")),
         ("%61/x", Ok("yes")),
@@ -713,7 +719,7 @@ fn spellings_do_not_change_the_project() {
     }
 }
 
-// Keys from elsewhere.
+// JWKS endpoints and the KV namespace.
 
 const JWKS: &str = "https://keys.example/jwks.json";
 
@@ -730,13 +736,13 @@ fn keys(set: &Value) -> Vec<Rc<Key>> {
     parse_public(&set.to_string()).unwrap()
 }
 
-/// A token that says it was signed with a key of the server; nothing here can verify that.
+/// A token of the JWKS endpoint's key `kid`; its signature cannot be verified here.
 fn foreign(alg: &str, kid: &str) -> String {
     signed(&json!({ "alg": alg, "kid": kid }), &claims(&json!({ "exp": NOW_SECONDS + 100_000 })), "x")
 }
 
 #[test]
-fn a_key_server_is_asked_seldom() {
+fn jwks_endpoint_is_fetched_rarely() {
     let projects = with_server();
     let mut keyring = Keyring::new(false);
     let needs = Check::NeedsKeys(JWKS.to_owned());
@@ -744,12 +750,12 @@ fn a_key_server_is_asked_seldom() {
     assert_eq!(check(&keyring, "1", NOW), needs);
     keyring.learn_keys(JWKS, Learnt::Found(keys(&json!({ "keys": [ec("1")] }))), NOW);
     assert!(matches!(check(&keyring, "1", NOW), Check::NeedsSignature(_)));
-    // A key it did not have: not at once, but soon.
+    // An unknown key causes a new fetch, but not at once.
     assert_eq!(check(&keyring, "2", NOW + KEY_SET_ASKED_AGAIN - 1), Check::Invalid);
     assert_eq!(check(&keyring, "2", NOW + KEY_SET_ASKED_AGAIN), needs);
     assert!(matches!(check(&keyring, "1", NOW + KEY_SET_KEPT - 1), Check::NeedsSignature(_)));
     assert_eq!(check(&keyring, "1", NOW + KEY_SET_KEPT), needs);
-    // It fails: what is known is used, though not for ever.
+    // If the endpoint fails, the cached keys are used for a limited time.
     let mut at = NOW + KEY_SET_KEPT;
     keyring.learn_keys(JWKS, Learnt::Failed, at);
     assert!(matches!(check(&keyring, "1", at), Check::NeedsSignature(_)));
@@ -759,9 +765,9 @@ fn a_key_server_is_asked_seldom() {
     assert_eq!(check(&keyring, "1", at), Check::Unavailable);
 }
 
-/// The key fixes the algorithm, and a key server has no secrets.
+/// The key decides the algorithm, and secret keys of a JWKS endpoint are ignored.
 #[test]
-fn algorithms_are_not_confused() {
+fn token_with_another_algorithm_than_its_key_is_refused() {
     let projects = with_server();
     let mut keyring = Keyring::new(false);
     let rsa = json!({ "kty": "RSA", "kid": "rsa", "n": URL_SAFE_NO_PAD.encode([0xff; 256]), "e": "AQAB" });
@@ -793,16 +799,19 @@ fn algorithms_are_not_confused() {
         assert_eq!(matches!(check, Check::NeedsSignature(_)), is_looked_at, "{alg} {kid}");
         assert!(is_looked_at || check == Check::Invalid, "{alg} {kid}: {check:?}");
     }
-    assert!(keys(&json!({ "keys": [oct("oct", "x")] })).is_empty(), "a key server has no secrets");
+    assert!(
+        keys(&json!({ "keys": [oct("oct", "x")] })).is_empty(),
+        "secret keys of a JWKS endpoint are ignored"
+    );
     let unasked = Keyring::new(false).check(&projects, &foreign("HS256", "ec"), NOW);
-    assert_eq!(unasked, Check::Invalid, "so it is not asked for one");
+    assert_eq!(unasked, Check::Invalid, "so a token with a secret key causes no fetch");
     let only = parse_all(&json!({ "a": { "keys": [ec("1")] } }).to_string()).unwrap();
     for (alg, is_looked_at) in [("ES256", true), ("RS256", false), ("HS256", false)] {
         let nameless = signed(&json!({ "alg": alg }), &claims(&json!({})), "x");
         let check = Keyring::new(false).check(&only, &nameless, NOW);
         assert_eq!(matches!(check, Check::NeedsSignature(_)), is_looked_at, "{alg} without a name");
     }
-    // Its own secret still signs, under its name only.
+    // The project's own secret is valid, but only by name.
     let own = signed(&json!({ "alg": "HS256", "kid": "own" }), &claims(&json!({})), "a");
     assert!(matches!(keyring.check(&projects, &own, NOW), Check::Granted(_)));
     let nameless = signed(&json!({ "alg": "HS256" }), &claims(&json!({})), "a");
@@ -810,7 +819,7 @@ fn algorithms_are_not_confused() {
 }
 
 #[test]
-fn a_verified_token_is_remembered_for_a_while() {
+fn verified_token_is_cached_for_a_while() {
     let projects = with_server();
     let mut keyring = Keyring::new(false);
     keyring.learn_keys(JWKS, Learnt::Found(keys(&json!({ "keys": [ec("1")] }))), NOW);
@@ -818,20 +827,20 @@ fn a_verified_token_is_remembered_for_a_while() {
         signed(&json!({ "alg": "ES256", "kid": "1" }), &claims(&json!({ "exp": NOW_SECONDS + 10 })), "x");
     for (token, lasts) in [(foreign("ES256", "1"), TOKEN_KEPT), (short, 10_000)] {
         let Check::NeedsSignature(unverified) = keyring.check(&projects, &token, NOW) else {
-            panic!("not asked")
+            panic!("the signature is not verified yet")
         };
         assert_eq!(unverified.message, token.rsplit_once('.').unwrap().0);
         keyring.learn_token(&token, Some(unverified.grant.clone()), NOW);
         assert_eq!(keyring.check(&projects, &token, NOW + lasts - 1), Check::Granted(unverified.grant));
         assert!(!matches!(keyring.check(&projects, &token, NOW + lasts), Check::Granted(_)));
-        // Another signature is another token.
+        // The cached result applies to this signature only.
         let other = format!("{}AAAA", token);
         assert!(!matches!(keyring.check(&projects, &other, NOW), Check::Granted(_)));
     }
 }
 
 #[test]
-fn projects_of_the_registry_are_looked_up_seldom() {
+fn project_in_kv_is_looked_up_rarely() {
     let (none, token) = (HashMap::new(), signed(&header(), &claims(&json!({ "exp": NOW_SECONDS * 2 })), "a"));
     let found =
         || Learnt::Found(Rc::new(Project::parse(&json!({ "keys": [oct("1", "a")] }).to_string()).unwrap()));
@@ -843,10 +852,10 @@ fn projects_of_the_registry_are_looked_up_seldom() {
     assert_eq!(keyring.check(&none, &token, NOW + NO_PROJECT_KEPT - 1), Check::Invalid);
     assert_eq!(keyring.check(&none, &token, NOW + NO_PROJECT_KEPT), needs);
     keyring.learn_project("a", found(), NOW);
-    assert!(matches!(keyring.check(&none, &token, NOW), Check::Granted(_)), "no longer absent");
+    assert!(matches!(keyring.check(&none, &token, NOW), Check::Granted(_)), "the project exists now");
     assert!(matches!(keyring.check(&none, &token, NOW + PROJECT_KEPT - 1), Check::Granted(_)));
     assert_eq!(keyring.check(&none, &token, NOW + PROJECT_KEPT), needs);
-    // KV fails: what is known is used, though not for ever, and KV is not asked for each request.
+    // If KV fails, the cached project is used for a limited time, and KV is not called for each request.
     let at = NOW + PROJECT_KEPT;
     keyring.learn_project("a", Learnt::Failed, at);
     assert!(matches!(keyring.check(&none, &token, at), Check::Granted(_)));
@@ -855,12 +864,12 @@ fn projects_of_the_registry_are_looked_up_seldom() {
     keyring.learn_project("a", Learnt::Failed, at);
     assert_eq!(keyring.check(&none, &token, at), Check::Unavailable);
     keyring.learn_project("a", Learnt::Nothing, at);
-    assert_eq!(keyring.check(&none, &token, at), Check::Invalid, "a project that is deleted has no tokens");
+    assert_eq!(keyring.check(&none, &token, at), Check::Invalid, "tokens of a deleted project are invalid");
 }
 
-/// What is there belongs to no project, wherever one of that name may stand.
+/// Reserved names are never projects, wherever they are configured.
 #[test]
-fn the_servers_own_names_are_no_projects() {
+fn reserved_names_are_not_projects() {
     for name in ["__registry__", "__ds"] {
         let keys = json!({ name: { "keys": [oct("1", "a")] } }).to_string();
         assert!(parse_all(&keys).is_err(), "{name}");
@@ -873,22 +882,22 @@ fn the_servers_own_names_are_no_projects() {
 }
 
 #[test]
-fn what_is_kept_is_bounded() {
+fn cache_evicts_its_oldest_entry() {
     let mut kept = Kept::new(3);
     for (name, at) in [("a", 1), ("b", 2), ("c", 3), ("a", 4), ("d", 5)] {
         kept.keep(name, at, at);
     }
     assert_eq!(kept.count(), 3);
-    assert_eq!(kept.find("b", 9), None, "the oldest goes");
+    assert_eq!(kept.find("b", 9), None, "the oldest entry is evicted");
     assert_eq!(kept.find("a", 9), Some((&4, 5)));
     kept.forget("a");
     assert_eq!((kept.find("a", 9), kept.count()), (None, 2));
 }
 
-// Sites.
+// CORS.
 
 #[test]
-fn sites() {
+fn only_listed_origins_are_allowed() {
     let listed = |origins: &[&str], credentials| {
         Cors::listed(&origins.iter().map(|origin| (*origin).to_owned()).collect::<Vec<_>>(), credentials)
     };
@@ -927,7 +936,7 @@ fn sites() {
     assert_eq!(allowed(&Cors::of(&two).unwrap(), "https://b.example").as_deref(), Some("https://b.example"));
 }
 
-/// What is listed, the origins that it allows, and others.
+/// An entry of the list, the origins that it allows, and origins that it does not allow.
 const SITES: [(&str, &[&str], &[&str]); 17] = [
     (
         "https://app.example",
@@ -1001,9 +1010,9 @@ const SITES: [(&str, &[&str], &[&str]); 17] = [
     ("Tauri://localhost/", &["tauri://localhost"], &["tauri://LOCALHOST"]),
 ];
 
-/// How sites are listed, and what browsers then send from them; and from which others they do not.
+/// Entries of the list, and the origins that browsers send.
 #[test]
-fn sites_as_they_may_be_listed() {
+fn listed_origin_allows_its_spellings_and_no_others() {
     for (listed, ours, others) in SITES {
         let cors = Cors::listed(&[listed.to_owned()], true);
         assert_eq!(cors.mistakes(), None, "{listed}");
@@ -1074,14 +1083,15 @@ const NO_SITES: [&str; 49] = [
     "*",
 ];
 
-/// What names no site is ignored: it locks nothing, and lets nobody in. Others in the list are as they were.
+/// An entry that is not an origin is ignored: it neither locks the server nor allows an origin, and the other
+/// entries apply.
 #[test]
-fn sites_that_are_none() {
+fn malformed_origin_is_ignored_and_reported() {
     for wrong in NO_SITES {
         let app = "https://right.example";
         for credentials in [false, true] {
             let cors = Cors::listed(&[wrong.to_owned(), app.to_owned()], credentials);
-            let mistakes = cors.mistakes().unwrap_or_else(|| panic!("{wrong} is a site"));
+            let mistakes = cors.mistakes().unwrap_or_else(|| panic!("{wrong} is accepted as an origin"));
             assert!(mistakes.contains(&format!("ignored: {wrong};")), "{mistakes}");
             assert!(
                 cors.header_lines(&Method::GET, app).contains(&format!("allow-origin\n{app}\n")),
@@ -1100,7 +1110,7 @@ fn sites_that_are_none() {
             }
         }
     }
-    // All sites and their cookies are too much; without the cookies it would be another server.
+    // `*` with credentials would allow everything, and `*` without credentials is another configuration.
     let all = Cors::listed(&["*".to_owned()], true);
     assert_eq!(all.header_lines(&Method::GET, "https://evil.example"), "vary\nOrigin\n");
     assert!(all.mistakes().is_some());
@@ -1108,7 +1118,7 @@ fn sites_that_are_none() {
 }
 
 #[test]
-fn a_project_has_sites_of_its_own() {
+fn project_has_its_own_cors() {
     let cors = json!({ "origins": ["https://a.example"] });
     let projects = parse_all(
         &json!({ "a": { "keys": [oct("1", "a")], "cors": cors }, "b": { "keys": [oct("1", "b")] } })
@@ -1125,9 +1135,9 @@ fn a_project_has_sites_of_its_own() {
     assert!(keyring.cors(&projects, "b").is_none() && keyring.cors(&projects, "c").is_none());
 }
 
-/// Where nobody guards the streams: every reply to a script, and every reply that may be kept.
+/// On an open server, every reply to a script and every cacheable reply allows all origins.
 #[test]
-fn open_replies_are_for_the_scripts_of_every_site() {
+fn open_server_allows_every_origin() {
     let mut world = World::after(&["PUT | content-type: text/plain << hello"]);
     for request in ["GET", "GET ?offset=now", "GET ?offset=@0_1&live=long-poll"] {
         world
@@ -1153,9 +1163,10 @@ fn guarded(steps: &[&str]) -> World {
     world
 }
 
-/// A stranger is told the same of a stream that is not public as of one that never was, is deleted or has expired.
+/// A client without a token gets the same answer for a private stream as for one that is missing, deleted or
+/// expired.
 #[test]
-fn strangers_see_public_streams_and_nothing_else() {
+fn stranger_reads_public_streams_only() {
     let hidden: [&[&str]; 5] = [
         &[],
         &["PUT | content-type: text/plain << secret"],
@@ -1193,9 +1204,9 @@ fn strangers_see_public_streams_and_nothing_else() {
     }
 }
 
-/// Without public streams there are none, not even those that were made when there were.
+/// With PUBLIC_STREAMS off, streams that were created as public are private, too.
 #[test]
-fn a_deployment_without_public_streams_serves_all_as_private() {
+fn all_streams_are_private_without_public_streams() {
     let (public, private) =
         ("PUT | content-type: text/plain | stream-public: true", "PUT | content-type: text/plain");
     let mut world = guarded(&[public, "POST | content-type: text/plain << hello"]);
@@ -1215,20 +1226,20 @@ fn a_deployment_without_public_streams_serves_all_as_private() {
     }
 }
 
-/// Where streams can be public: how many names of an address reach objects in a minute that turn out to be none.
+/// The reads per address and minute that may load an object and find no public stream.
 #[test]
-fn a_stranger_makes_up_few_names() {
+fn misses_of_an_address_are_limited() {
     let mut strangers = Strangers::default();
     let refused = |after_seconds| Err(Refusal::TooManyRequests { after_seconds });
     let name = |at: usize| format!("victim/{at}");
-    // A read under way counts, since it may miss; a second read of the same stream does not.
+    // A read in flight counts, because it may miss; a second read of the same stream does not.
     for at in 0..MISSES_MAX {
         assert_eq!(strangers.ask("a", &name(at), NOW), Ok(()));
         assert_eq!(strangers.ask("a", &name(at), NOW), Ok(()));
     }
     assert_eq!(strangers.ask("a", "another", NOW), refused(60));
     assert_eq!(strangers.ask("b", "another", NOW), Ok(()), "another address");
-    // A public stream gives its place back; a miss does not.
+    // A read of a public stream is no longer counted; a miss is.
     strangers.answered("a", &name(0), false, NOW);
     for at in 1..MISSES_MAX {
         strangers.answered("a", &name(at), true, NOW);
@@ -1238,14 +1249,14 @@ fn a_stranger_makes_up_few_names() {
     assert_eq!(strangers.ask("a", "missing", NOW + 1), Ok(()));
     strangers.answered("a", "missing", true, NOW + 1);
     assert_eq!(strangers.ask("a", "another", NOW + MISSES_PERIOD - 1), refused(1));
-    // A stream that was public a moment ago does not count, until a read of it misses.
+    // A stream that was public recently does not count, until a read of it misses.
     for _ in 0..2 * MISSES_MAX {
         assert_eq!(strangers.ask("a", "public", NOW + MISSES_PERIOD - 1), Ok(()));
     }
     strangers.answered("b", "public", true, NOW + MISSES_PERIOD - 1);
     assert_eq!(strangers.ask("a", "public", NOW + MISSES_PERIOD - 1), refused(1));
     assert_eq!(strangers.ask("a", "public", NOW + MISSES_PERIOD), Ok(()));
-    // However many addresses there are, so many are counted.
+    // The number of counted addresses is bounded.
     for at in 0..2 * ADDRESSES_KEPT_MAX {
         let _counted = strangers.ask(&at.to_string(), "x", NOW);
     }
@@ -1253,7 +1264,7 @@ fn a_stranger_makes_up_few_names() {
 }
 
 #[test]
-fn a_stranger_does_not_keep_a_stream_alive() {
+fn refused_read_does_not_extend_the_ttl() {
     let mut world = guarded(&["PUT | content-type: text/plain | stream-ttl: 10 << secret"]);
     for _ in 0..3 {
         world.run(&["WAIT 4s"]);
@@ -1263,7 +1274,7 @@ fn a_stranger_does_not_keep_a_stream_alive() {
 }
 
 #[test]
-fn public_is_part_of_the_configuration() {
+fn put_with_another_stream_public_is_409() {
     let (public, private) =
         ("PUT | content-type: text/plain | stream-public: true", "PUT | content-type: text/plain");
     for restarts in [false, true] {
@@ -1279,9 +1290,9 @@ fn public_is_part_of_the_configuration() {
     }
 }
 
-/// What takes a token to read is in no shared cache.
+/// Reads that need a token stay out of shared caches.
 #[test]
-fn private_streams_stay_out_of_caches() {
+fn private_reads_are_not_shared() {
     let below_tail = "GET ?offset=@0_1&live=long-poll";
     let kept = "200 | cache-control: public, max-age=60, stale-while-revalidate=300, stale-if-error=0 | vary: Origin";
     let table = [
@@ -1297,9 +1308,9 @@ fn private_streams_stay_out_of_caches() {
         .assert_is(kept);
 }
 
-/// A stream that is public when its segment is asked for may be another, private one when the segment comes.
+/// A public stream may be replaced by a private one while a read waits for a segment.
 #[test]
-fn what_became_private_meanwhile_is_not_shown() {
+fn stream_that_becomes_private_during_a_read_is_401() {
     let mut world = World::new();
     world.guard();
     world.limit_segments(Some(durable_streams::stream::rotate::SegmentLimits {

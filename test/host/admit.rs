@@ -1,4 +1,5 @@
-//! What becomes of a request at the edge, by all of its head and by the little of it that the fast path knows.
+//! Admission: the decision about a request with its full head, and with the part of the head that the fast path
+//! reads.
 
 use std::rc::Rc;
 
@@ -32,7 +33,7 @@ fn rules(mode: &str) -> Rules {
     Rules { access, admin, is_limited: false, hides_public: true, lists: true }
 }
 
-/// A request as `GET <url> | name: value | ...`, held against all of its head.
+/// Admits a request, written as `GET <url> | name: value | ...`, with its full head.
 fn admit(rules: &Rules, keyring: &Keyring, request: &str) -> Admission {
     let (method, target, headers) = parts(request);
     let header =
@@ -47,7 +48,7 @@ fn parts(request: &str) -> (Method, &str, Vec<(&str, &str)>) {
     (method.parse().unwrap(), url, parts.map(|line| line.split_once(": ").unwrap()).collect())
 }
 
-/// In a word, or the status of the answer.
+/// The decision as a word, or the status of the answer.
 fn word(decision: &Decision) -> String {
     match decision {
         Decision::Forward(forward) if forward.is_as_it_came() => "as it came".to_owned(),
@@ -65,7 +66,7 @@ fn word(decision: &Decision) -> String {
     }
 }
 
-/// Mode, request, decision, and whether the fast path comes to the same.
+/// Mode, request, decision, and whether the fast path reaches the same decision.
 const REQUESTS: [(&str, &str, &str, bool); 39] = [
     ("open", "POST http://x/v1/stream/a", "as it came", true),
     ("open", "GET http://x/v1/stream/a?offset=%30", "as it came", true),
@@ -101,7 +102,7 @@ const REQUESTS: [(&str, &str, &str, bool); 39] = [
     ("token", "GET http://x/v1/streams?token={token}", "401", true),
     ("token", "POST http://x/v1/admin/orphans | {bearer}", "orphans", true),
     ("token", "POST http://x/v1/admin/orphans", "401", true),
-    // Whose scripts may see an answer has to be known, but for one that goes as it came.
+    // The CORS configuration of the project is needed, except for requests that pass unchanged.
     ("projects", "POST http://x/v1/stream/a/b", "401", true),
     ("projects", "POST http://x/v1/stream/a/b | origin: https://app.example", "learn", false),
     ("projects", "OPTIONS http://x/v1/stream/a/b | origin: https://app.example", "learn", false),
@@ -110,7 +111,7 @@ const REQUESTS: [(&str, &str, &str, bool); 39] = [
 ];
 
 #[test]
-fn what_becomes_of_requests() {
+fn fast_path_and_full_head_decide_alike() {
     let bearer = format!("authorization: Bearer {TOKEN}");
     let mut agree = 0;
     for (mode, request, expected, is_fast) in REQUESTS {
@@ -132,7 +133,7 @@ fn what_becomes_of_requests() {
         if is_fast && mode != "projects" {
             assert!(is_same, "{mode}: {request}: {fast:?}");
         } else if fast != Decision::Look {
-            // What the fast path does not look at never makes it let more through.
+            // The fast path never admits a request that the full head would not.
             assert!(
                 is_same || headers.iter().any(|(name, _)| *name == "host"),
                 "{mode}: {request}: {fast:?}"
@@ -140,12 +141,12 @@ fn what_becomes_of_requests() {
         }
         agree += usize::from(is_same);
     }
-    assert!(agree > 20, "the fast path decides most: {agree}");
+    assert!(agree > 20, "the fast path decides most requests, but only {agree} here");
 }
 
-/// Each request counts once: by its token if that allows it, else by its address.
+/// Each request counts once: against its token's limit if the token allows it, otherwise against its address's.
 #[test]
-fn what_counts() {
+fn request_counts_against_its_token_or_its_address() {
     let bearer = format!("authorization: Bearer {TOKEN}");
     let by_token = CountsAgainst::Token(TOKEN.to_owned());
     for (mode, request, expected) in [
@@ -169,9 +170,10 @@ fn what_counts() {
     }
 }
 
-/// Where strangers may read public streams, a read without a token that is worth anything goes on as theirs; a write does not.
+/// Where strangers may read public streams, reads without a valid token go to the object as a stranger's.
+/// Writes do not.
 #[test]
-fn strangers_read() {
+fn read_without_token_goes_on_as_a_strangers() {
     let rules = Rules { hides_public: false, ..rules("token") };
     for (request, expected) in [
         ("GET http://x/v1/stream/a", "as a stranger's"),
@@ -183,9 +185,9 @@ fn strangers_read() {
     }
 }
 
-/// What is learnt once is known, and what cannot be learnt is not asked for for ever.
+/// A learnt fact is not requested again, and a failed look-up is not repeated forever.
 #[test]
-fn learning_ends() {
+fn failed_look_up_is_not_repeated() {
     let rules = rules("projects");
     let request = "POST http://x/v1/stream/a/b | origin: https://app.example";
     let mut keyring = Keyring::new(true);
@@ -195,7 +197,7 @@ fn learning_ends() {
     let mut keyring = Keyring::new(true);
     keyring.learn_project("a", Learnt::Found(Rc::new(Project::parse(PROJECT).unwrap())), NOW);
     assert_eq!(word(&admit(&rules, &keyring, request).decision), "401");
-    // Without a place to learn from, nothing is known.
+    // A caller that cannot look up projects gets a decision without them.
     let (method, url, headers) = parts(request);
     let header =
         |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());

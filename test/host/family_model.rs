@@ -1,5 +1,5 @@
-//! A naive family of streams, written from PROTOCOL.md and not from `src`: a fork copies what it inherits, byte by byte. The
-//! simulation of forks holds the server against it.
+//! A naive model of streams and their forks, written from PROTOCOL.md and not from `src`: a fork copies the
+//! inherited data byte by byte. The simulation of forks compares the server with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,16 +10,15 @@ use serde_json::value::RawValue;
 
 use crate::model::Kind;
 
-/// The URLs.
 pub(crate) const PATHS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
-/// What a stream holds: messages, or bytes, each by itself.
+/// A stream's content: messages, or single bytes.
 pub(crate) type Units = Vec<Vec<u8>>;
 
-/// A place in a life of a stream: which life, and after how many units.
+/// A place in a stream: its incarnation, and the number of units before it.
 pub(crate) type Place = (usize, usize);
 
-/// What a body holds, if it is one.
+/// The content of a body; `None` if the body is invalid.
 pub(crate) fn units(kind: Kind, body: &[u8]) -> Option<Units> {
     match kind {
         Kind::Json if body.is_empty() => Some(Vec::new()),
@@ -42,7 +41,7 @@ pub(crate) struct Put {
     pub(crate) origin: Option<Origin>,
 }
 
-/// Of which stream it is to be a fork, and where that leaves it.
+/// The source of a fork, and the place where the fork leaves it.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) source: usize,
@@ -50,22 +49,22 @@ pub(crate) struct Origin {
     pub(crate) sub_offset: u64,
 }
 
-/// What a source has to give.
+/// The data and settings that a source grants.
 #[derive(Clone, Debug)]
 pub(crate) struct Granted {
-    /// Which stream, and which of its lives.
+    /// The stream and its incarnation.
     source: (usize, usize),
     anchor: Offset,
     kind: Kind,
     lifetime: Lifetime,
     units: Units,
     begins: BTreeSet<usize>,
-    /// Where segments begin.
+    /// The beginnings of segments.
     segments: BTreeSet<usize>,
     earliest: usize,
 }
 
-/// A stream that is to be.
+/// A stream to create.
 #[derive(Clone, Debug)]
 pub(crate) struct Born {
     put: Put,
@@ -74,23 +73,24 @@ pub(crate) struct Born {
 }
 
 impl Put {
-    /// What comes of it; `None` where its body is none.
+    /// The stream that this PUT creates; `None` if its body is invalid.
     pub(crate) fn born(&self, granted: Option<&Granted>) -> Option<Born> {
-        let kind = self.kind.or(granted.map(|granted| granted.kind)).expect("one of both says it");
+        let kind =
+            self.kind.or(granted.map(|granted| granted.kind)).expect("the PUT or the source has a type");
         Some(Born { put: self.clone(), granted: granted.cloned(), content: units(kind, &self.body)? })
     }
 }
 
-/// Whether a stream is there.
+/// Whether a stream exists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Presence {
     Live,
-    /// Only for its forks.
+    /// Retained for its forks only.
     Gone,
     Absent,
 }
 
-/// One life of a stream.
+/// An incarnation of a stream.
 #[derive(Debug)]
 pub(crate) struct Life {
     put: Put,
@@ -98,20 +98,20 @@ pub(crate) struct Life {
     kind: Kind,
     lifetime: Lifetime,
     units: Units,
-    /// Where appends begin.
+    /// The beginnings of appends.
     begins: BTreeSet<usize>,
     inherited: usize,
     closed: bool,
     presence: Presence,
-    /// The place of what is the first now.
+    /// The first retained place.
     earliest: usize,
-    /// Before this it must be there, unless it is deleted.
+    /// The stream must exist before this time, unless it is deleted.
     earliest_end: Millis,
-    /// From this on it must not.
+    /// The stream must not exist from this time on.
     latest_end: Millis,
     tail: Offset,
     first_segment: u64,
-    /// Where its segments begin.
+    /// The beginnings of its own segments.
     segments: BTreeMap<u64, usize>,
 }
 
@@ -121,17 +121,17 @@ impl Life {
         inherited.chain(self.segments.values().copied()).collect()
     }
 
-    /// Whether a place is one byte inside of an append, as far as the stream has it.
+    /// Whether a place is one byte inside an append, or inside the part of it that the stream has.
     fn is_one_inside(&self, at: usize) -> bool {
         let begins = |at| self.begins.contains(&at);
         self.kind != Kind::Json && at > 0 && at < self.units.len() && begins(at - 1) && !begins(at)
     }
 }
 
-/// All streams with all their lives.
+/// All streams with all their incarnations.
 pub(crate) struct Model {
     streams: Vec<Vec<Life>>,
-    /// Every offset that was given, and where that is.
+    /// Every issued offset, and its place.
     offsets: Vec<BTreeMap<Offset, Place>>,
     newborn: usize,
 }
@@ -158,11 +158,11 @@ impl Model {
     }
 
     fn current(&self, at: usize) -> &Life {
-        self.streams[at].last().expect("it is there")
+        self.streams[at].last().expect("the stream exists")
     }
 
     fn current_mut(&mut self, at: usize) -> &mut Life {
-        self.streams[at].last_mut().expect("it is there")
+        self.streams[at].last_mut().expect("the stream exists")
     }
 
     pub(crate) fn kind(&self, at: usize) -> Option<Kind> {
@@ -181,11 +181,11 @@ impl Model {
         self.current(at).closed
     }
 
-    // What begins and ends.
+    // Creation and end.
 
-    /// What a source answers whoever wants to fork it now.
+    /// The source's answer to a PUT that would fork it now.
     pub(crate) fn refer(&self, put: &Put) -> Result<Granted, u16> {
-        let origin = put.origin.as_ref().expect("it is to be a fork");
+        let origin = put.origin.as_ref().expect("the PUT requests a fork");
         match self.presence(origin.source) {
             Presence::Absent => return Err(404),
             Presence::Gone => return Err(409),
@@ -216,10 +216,10 @@ impl Model {
         if let Some(before) = self.streams[at].last_mut()
             && before.presence == Presence::Live
         {
-            assert!(now >= before.earliest_end, "a second one was created");
+            assert!(now >= before.earliest_end, "the stream was created twice");
             before.presence = Presence::Absent;
         }
-        assert_eq!(self.presence(at), Presence::Absent, "a second one was created");
+        assert_eq!(self.presence(at), Presence::Absent, "the stream was created twice");
         let mut units = granted.as_ref().map_or_else(Vec::new, |granted| granted.units.clone());
         let inherited = units.len();
         let mut begins = granted.as_ref().map_or_else(BTreeSet::new, |granted| granted.begins.clone());
@@ -227,7 +227,10 @@ impl Model {
         units.extend(content);
         let own = put.lifetime != Lifetime::Unlimited;
         let life = Life {
-            kind: put.kind.or(granted.as_ref().map(|granted| granted.kind)).expect("one of both says it"),
+            kind: put
+                .kind
+                .or(granted.as_ref().map(|granted| granted.kind))
+                .expect("the PUT or the source has a type"),
             lifetime: granted.as_ref().filter(|_| !own).map_or(put.lifetime, |granted| granted.lifetime),
             units,
             begins,
@@ -248,25 +251,25 @@ impl Model {
         self.touch(at, now);
     }
 
-    /// Which stream was born last.
+    /// The stream that was created last.
     pub(crate) fn newborn(&self) -> usize {
         self.newborn
     }
 
-    /// Where it ends, if it is still there.
+    /// Records the tail of a new stream, if it still exists.
     pub(crate) fn born_tail(&mut self, at: usize, tail: Option<Offset>) {
         let Some(tail) = tail else { return };
         let places = self.current(at).units.len();
         self.current_mut(at).segments.entry(tail.segment).or_insert(places);
         self.learn_tail(at, tail);
-        // A URL has no offset twice, in none of its lives.
+        // No offset recurs in another incarnation of a URL.
         let before = self.streams[at].len().checked_sub(2).map(|before| self.streams[at][before].tail);
         assert!(before.is_none_or(|before| before < self.current(at).tail));
     }
 
-    /// What storage says of a stream: nothing ends before its time, or while somebody needs it.
+    /// Compares the stored presence of a stream: a stream never ends early, or while a fork needs it.
     pub(crate) fn see(&mut self, at: usize, (lives, live): (usize, i64), is_deleted: bool, now: Millis) {
-        assert_eq!(lives, self.streams[at].len(), "the lives of {}", PATHS[at]);
+        assert_eq!(lives, self.streams[at].len(), "the incarnations of {}", PATHS[at]);
         let is_needed = self.is_needed((at, lives - 1));
         let life = self.current_mut(at);
         let presence = match live {
@@ -277,7 +280,7 @@ impl Model {
         match (life.presence, presence) {
             (before, after) if before == after => {}
             (Presence::Live, _) => {
-                assert!(is_deleted || now >= life.earliest_end, "{} ended for no reason", PATHS[at]);
+                assert!(is_deleted || now >= life.earliest_end, "{} ended without a reason", PATHS[at]);
                 assert!(presence == Presence::Gone || !is_needed, "{} ended, but has forks", PATHS[at]);
             }
             (Presence::Gone, Presence::Absent) => assert!(!is_needed, "{} ended, but has forks", PATHS[at]),
@@ -291,24 +294,24 @@ impl Model {
         lives.any(|life| life.granted.as_ref().is_some_and(|granted| granted.source == source))
     }
 
-    /// The first segment that it still has of its own; what it inherited goes with its first.
+    /// Drops its own segments before `first`; the inherited part is dropped with its own first segment.
     pub(crate) fn trim(&mut self, at: usize, first: u64) {
         let life = self.current_mut(at);
         if life.presence == Presence::Live && first != life.first_segment {
             let earliest = life.segments.get(&first).copied().unwrap_or(life.units.len());
-            assert!(earliest >= life.earliest, "what was dropped is back");
+            assert!(earliest >= life.earliest, "dropped data is back");
             life.earliest = earliest;
         }
     }
 
-    /// The status of a PUT where a stream is.
+    /// The status of a PUT at an existing stream.
     pub(crate) fn put_again(&mut self, at: usize, put: &Put, now: Millis) -> u16 {
-        // Whatever it says, it has been asked for.
+        // Whatever the status, the request was an access.
         self.touch(at, now);
         self.is_as(at, put)
     }
 
-    /// 200 where the stream is as it is asked for, else 409.
+    /// 200 if the stream has the requested configuration, otherwise 409.
     pub(crate) fn is_as(&self, at: usize, put: &Put) -> u16 {
         let life = self.current(at);
         let is_same_origin = match (&life.put.origin, &put.origin) {
@@ -335,12 +338,12 @@ impl Model {
 
     // Time.
 
-    /// A read or a write has slid the TTL.
+    /// A read or a write extended the TTL.
     pub(crate) fn touch(&mut self, at: usize, now: Millis) {
         let Some(life) = self.streams[at].last_mut().filter(|life| life.presence == Presence::Live) else {
             return;
         };
-        assert!(life.latest_end == 0 || now < life.latest_end, "{} outlived its time", PATHS[at]);
+        assert!(life.latest_end == 0 || now < life.latest_end, "{} outlived its TTL", PATHS[at]);
         life.earliest_end = match life.lifetime {
             Lifetime::Unlimited => Millis::MAX,
             Lifetime::Ttl { seconds } => now + seconds * 1000,
@@ -353,7 +356,7 @@ impl Model {
         life.latest_end = life.latest_end.max(latest_end);
     }
 
-    /// Something is done with it that may slide its TTL, if it is still there.
+    /// A request may extend its TTL, if it still exists.
     pub(crate) fn may_touch(&mut self, at: usize, now: Millis) {
         let Some(life) = self.streams[at].last_mut() else { return };
         if let Lifetime::Ttl { seconds } = life.lifetime
@@ -367,13 +370,13 @@ impl Model {
 
     pub(crate) fn write(&mut self, at: usize, units: Units, (tail, closes): (Offset, bool), now: Millis) {
         assert_eq!(self.presence(at), Presence::Live);
-        assert!(!self.is_closed(at) || units.is_empty(), "it was closed");
+        assert!(!self.is_closed(at) || units.is_empty(), "the stream is closed");
         self.touch(at, now);
         self.grow(at, units, tail);
         self.current_mut(at).closed |= closes;
     }
 
-    /// A write that failed is stored whole or not at all.
+    /// A failed write is stored completely or not at all.
     pub(crate) fn write_if_stored(&mut self, at: usize, units: Units, (tail, is_closed): (Offset, bool)) {
         if tail != self.current(at).tail {
             self.grow(at, units, tail);
@@ -396,11 +399,12 @@ impl Model {
         self.current_mut(at).tail = tail;
     }
 
-    /// An offset means one place, for ever, and order of offsets is order of places over all lives. In what a fork has
-    /// inherited it is the source's, where no other stream was at its URL before.
+    /// An offset permanently means one place, and the order of offsets is the order of places over all
+    /// incarnations. In the inherited part of a fork it equals the source's offset, if no other stream was at
+    /// the fork's URL before.
     pub(crate) fn learn(&mut self, at: usize, offset: Offset, place: usize) {
         let is_one_inside = self.current(at).is_one_inside(place);
-        assert!(!is_one_inside, "{offset} of {} is one byte inside of an append", PATHS[at]);
+        assert!(!is_one_inside, "{offset} of {} is one byte inside an append", PATHS[at]);
         self.learn_of(at, offset, (self.streams[at].len() - 1, place));
     }
 
@@ -428,8 +432,9 @@ impl Model {
         }
     }
 
-    /// What the offset one past that of a place means, while nothing is written; a place that only a fork's offset has means
-    /// what it means in this stream. `None` where a segment ends there, whose end is the next one's beginning.
+    /// The meaning of the offset one past that of a place, while nothing is written. A place that only a fork's
+    /// offset names means the same in this stream. `None` at the end of a segment, which is the next one's
+    /// beginning.
     pub(crate) fn one_past(&self, at: usize, (of, place): Place) -> Option<Place> {
         let life = &self.streams[at][of];
         let is_end = life.segment_begins().contains(&(place + 1));
@@ -441,7 +446,8 @@ impl Model {
         Some((of, if is_past { place + 1 } else { place }))
     }
 
-    /// Where a read begins; `None` if that is not there. `Some(None)` is the start, and `None` the tail.
+    /// The start of a read; `None` if its data is dropped. For `from`, `Some(None)` is the start and `None` the
+    /// tail.
     pub(crate) fn place(&self, at: usize, life: usize, from: Option<Option<Place>>) -> Option<usize> {
         let current = self.current(at);
         match from {
@@ -455,10 +461,10 @@ impl Model {
         }
     }
 
-    /// Holds bytes against a stream, from a place on; the place after them.
+    /// Compares bytes with a stream from a place on; returns the place after them.
     pub(crate) fn check(&self, at: usize, place: usize, data: &[u8]) -> usize {
         let life = self.current(at);
-        let shown = units(life.kind, data).expect("it is what the stream holds");
+        let shown = units(life.kind, data).expect("a response has the stream's type");
         let next = place + shown.len();
         let expected = life.units.get(place..next);
         assert_eq!(expected, Some(&shown[..]), "{place}..{next} of {}", PATHS[at]);

@@ -1,6 +1,6 @@
-//! Seeded histories of a few URLs that fork each other, with calls that are lost, late or repeated, objects that die at every
-//! step, and storage that fails, held against the naive family of `family_model.rs`. `SEEDS=100000 cargo test --release --test
-//! host simulation` for more of them, `SEED=n` to play one again.
+//! Simulation of forks: seeded histories of a few URLs that fork each other, with calls that are lost, late or
+//! repeated, crashing objects, and failing storage. Every step is compared with the model in `family_model.rs`.
+//! `SEEDS=100000 cargo test --release --test host simulation` runs more histories, and `SEED=n` replays one.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,7 +23,7 @@ use crate::support::{Family, Outcome, Request, Response};
 
 const SEEDS_DEFAULT: u64 = 600;
 const STEPS_MAX: u32 = 160;
-/// How long a source may grant what it was asked for; so much later whoever waits is given up.
+/// How long a source may grant a reference. A creation that waits twice as long is given up.
 const VALID: u64 = 30_000;
 
 #[test]
@@ -31,7 +31,7 @@ fn simulation_of_forks() {
     play(SEEDS_DEFAULT, &run_or_panic);
 }
 
-/// The same seed is the same history, whatever else runs.
+/// The same seed gives the same history, whatever else runs.
 #[test]
 fn simulation_of_forks_repeats_itself() {
     for seed in [1, 2, 3] {
@@ -50,7 +50,7 @@ fn run_or_panic(seed: u64) {
     if catch_unwind(AssertUnwindSafe(|| simulation.run())).is_err() {
         let trace = &simulation.trace;
         let last = &trace[trace.len().saturating_sub(90)..];
-        panic!("seed {seed} failed; play it again with SEED={seed}. Its last steps:\n{}", last.join("\n"));
+        panic!("seed {seed} failed; replay it with SEED={seed}. Its last steps:\n{}", last.join("\n"));
     }
 }
 
@@ -58,35 +58,35 @@ struct Simulation {
     random: fastrand::Rng,
     family: Family,
     model: Model,
-    /// Forks that are being created.
+    /// PUTs of forks in flight.
     creations: BTreeMap<TaskId, Creation>,
-    /// Reads that wait.
+    /// Reads in flight.
     reads: BTreeMap<TaskId, Reading>,
     kind: Kind,
     has_retention: bool,
-    /// Storage and the bucket fail.
+    /// Whether storage and the bucket may fail.
     has_faults: bool,
-    /// Calls are lost, late, or repeated.
+    /// Whether calls may be lost, late, or repeated.
     has_losses: bool,
-    /// Most calls arrive once more, late.
+    /// Whether most calls arrive a second time, late.
     has_echoes: bool,
-    /// Objects die.
+    /// Whether objects may crash.
     has_crashes: bool,
     trace: Vec<String>,
 }
 
-/// A fork that is being created.
+/// The PUT of a fork in flight.
 struct Creation {
     at: usize,
     put: Put,
     valid_until: u64,
-    /// What its source said.
+    /// The answer of its source.
     found: Option<Result<Granted, u16>>,
-    /// A call has failed.
+    /// Whether a call has failed.
     has_failed: bool,
 }
 
-/// A read, as it was asked for.
+/// A read in flight.
 #[derive(Clone, Copy)]
 struct Reading {
     at: usize,
@@ -140,7 +140,7 @@ impl Simulation {
             self.let_time_pass();
             self.step();
         }
-        self.come_to_rest();
+        self.finish();
     }
 
     fn step(&mut self) {
@@ -182,7 +182,7 @@ impl Simulation {
         self.trace.push(format!("{now} {what}"));
     }
 
-    // What fails.
+    // Faults.
 
     fn arm(&mut self, path: &str) -> Option<Fault> {
         if !self.has_faults || self.random.u32(0..10) > 0 {
@@ -197,7 +197,7 @@ impl Simulation {
         Some(fault)
     }
 
-    /// Whether it struck.
+    /// Whether the fault occurred.
     fn disarm(&mut self, path: &str, fault: Option<Fault>) -> bool {
         let struck = self.family.member(path).sql.disarm() && fault.is_some();
         if struck {
@@ -216,19 +216,19 @@ impl Simulation {
         [Fate::Lost, Fate::Late, Fate::Unanswered, Fate::Twice][self.random.usize(0..4)]
     }
 
-    /// Holds what storage says of each stream against the model: what was born, and what ended, in this step.
+    /// Compares each stream's stored presence with the model: the streams that began and ended in this step.
     fn look(&mut self, born: Option<(usize, Born)>, deleted: Option<usize>) -> bool {
         let mut is_born = false;
         let mut born = born;
         for (at, path) in PATHS.iter().enumerate() {
             let stored = self.family.member(path).sql.presence();
             let Some(stored) = stored else {
-                assert!(self.model.lives(at).is_empty(), "{path} was never born");
+                assert!(self.model.lives(at).is_empty(), "{path} was never created");
                 continue;
             };
             if stored.incarnation == self.model.lives(at).len() + 1 {
-                let (of, life) = born.take().unwrap_or_else(|| panic!("nobody created {path}"));
-                assert_eq!((of, stored.live), (at, 1), "another was to be born");
+                let (of, life) = born.take().unwrap_or_else(|| panic!("{path} exists without a PUT"));
+                assert_eq!((of, stored.live), (at, 1), "another stream was to be created");
                 self.model.be_born(at, life, stored.first_segment, self.family.now);
                 is_born = true;
             }
@@ -243,7 +243,7 @@ impl Simulation {
         is_born
     }
 
-    /// Where it ends, as the server says, unless its time was over before it was born.
+    /// Learns the tail of a new stream from the server, unless the stream expired before it was created.
     fn look_at_newborn(&mut self) {
         let at = self.model.newborn();
         let response = self.ask_at_once(&request_head(at));
@@ -256,11 +256,13 @@ impl Simulation {
     fn ask_at_once(&mut self, request: &Request) -> Response {
         match self.family.begin(request) {
             Begun::Done(Outcome::Answered(response)) => response,
-            Begun::Done(Outcome::Parked(..)) | Begun::Waits(_) => panic!("{request:?} is answered at once"),
+            Begun::Done(Outcome::Parked(..)) | Begun::Waits(_) => {
+                panic!("{request:?} must be answered at once")
+            }
         }
     }
 
-    /// Sends a request that fails on demand; what it comes to, and whether a fault struck.
+    /// Sends a request that may fail; returns its result, and whether a fault occurred.
     fn begin(&mut self, at: usize, request: &Request) -> (Begun, bool) {
         let fault = self.arm(PATHS[at]);
         let begun = self.family.begin(request);
@@ -331,7 +333,7 @@ impl Simulation {
                 return;
             }
             Begun::Done(Outcome::Answered(response)) => response,
-            Begun::Done(Outcome::Parked(..)) => panic!("a PUT waits for nothing new"),
+            Begun::Done(Outcome::Parked(..)) => panic!("a PUT is never parked"),
         };
         if struck && response.status == 500 {
             return;
@@ -341,7 +343,7 @@ impl Simulation {
             Presence::Live => self.model.put_again(at, &put, self.family.now),
             Presence::Gone => 409,
             Presence::Absent => match &put.origin {
-                // What is refused in any case is refused at once.
+                // A PUT that is refused in any case is refused at once.
                 Some(_) if put.kind.is_some_and(|kind| units(kind, &put.body).is_none()) => 400,
                 Some(origin) if origin.source == at => 404,
                 Some(_) => {
@@ -350,7 +352,7 @@ impl Simulation {
                     503
                 }
                 None => {
-                    assert!(expected.is_none(), "it was created");
+                    assert!(expected.is_none(), "the PUT must create the stream");
                     400
                 }
             },
@@ -364,7 +366,7 @@ impl Simulation {
             source = (source + 1) % PATHS.len();
         }
         if self.model.presence(source) != Presence::Live && self.random.u32(0..4) > 0 {
-            // One that can be forked, if there is any.
+            // Prefer an existing source.
             source = (0..PATHS.len()).find(|at| self.model.presence(*at) == Presence::Live).unwrap_or(source);
         }
         let anchor = if self.random.bool() { self.pick_offset(source) } else { None };
@@ -372,13 +374,13 @@ impl Simulation {
         self.create(at, Some(Origin { source, anchor, sub_offset }));
     }
 
-    /// Some offset that the stream has given, and what it means.
+    /// Some issued offset of the stream, and its meaning.
     fn pick_offset(&mut self, at: usize) -> Option<(Offset, Place)> {
         let offsets = self.model.offsets(at);
         if offsets.is_empty() {
             return None;
         }
-        // Newer ones more often: those of older lives are many.
+        // Prefer newer offsets, because those of older incarnations are many.
         let reverse = self.random.usize(0..offsets.len().min(12));
         offsets.iter().nth_back(reverse).map(|(offset, place)| (*offset, *place))
     }
@@ -418,7 +420,9 @@ impl Simulation {
     fn write(&mut self, at: usize, request: &Request, (fits, units, closes): (bool, Units, bool)) {
         self.model.may_touch(at, self.family.now);
         let (begun, struck) = self.begin(at, request);
-        let Begun::Done(Outcome::Answered(response)) = begun else { panic!("a POST is answered at once") };
+        let Begun::Done(Outcome::Answered(response)) = begun else {
+            panic!("a POST must be answered at once")
+        };
         let now = self.family.now;
         if struck && response.status == 500 {
             self.look(None, None);
@@ -432,7 +436,7 @@ impl Simulation {
             return;
         }
         if response.status == 204 {
-            assert!(fits, "it was of another type");
+            assert!(fits, "an append of another type must be refused");
             let tail = Offset::parse(response.next()).unwrap();
             self.model.write(at, units, (tail, closes), now);
             assert_eq!(response.header("stream-closed").is_some(), self.model.is_closed(at));
@@ -453,14 +457,16 @@ impl Simulation {
     fn delete(&mut self, at: usize) {
         let was = self.model.presence(at);
         let (begun, struck) = self.begin(at, &request("DELETE", at, ""));
-        let Begun::Done(Outcome::Answered(response)) = begun else { panic!("a DELETE is answered at once") };
+        let Begun::Done(Outcome::Answered(response)) = begun else {
+            panic!("a DELETE must be answered at once")
+        };
         let has_ended = response.status == 204 || struck;
         self.look(None, has_ended.then_some(at));
         if struck && response.status == 500 {
             return;
         }
         let status = match (was, self.model.presence(at)) {
-            // It was there, or its time was over just now.
+            // The stream existed, or expired just now.
             (Presence::Live, Presence::Gone) => {
                 [204, 410].into_iter().find(|status| *status == response.status)
             }
@@ -477,7 +483,9 @@ impl Simulation {
     fn look_at_head(&mut self, at: usize) {
         self.model.may_touch(at, self.family.now);
         let (begun, struck) = self.begin(at, &request_head(at));
-        let Begun::Done(Outcome::Answered(response)) = begun else { panic!("a HEAD is answered at once") };
+        let Begun::Done(Outcome::Answered(response)) = begun else {
+            panic!("a HEAD must be answered at once")
+        };
         self.look(None, None);
         if struck && response.status == 500 {
             return;
@@ -534,7 +542,7 @@ impl Simulation {
             Outcome::Answered(response) => response,
             Outcome::Parked(socket, _) => {
                 self.family.member(PATHS[at]).sockets.drop_socket(socket);
-                let place = self.model.place(at, reading.life, from_of(from)).expect("it is there");
+                let place = self.model.place(at, reading.life, from_of(from)).expect("the place has data");
                 assert!(reading.waits && place == self.model.len(at) && !self.model.is_closed(at));
                 return;
             }
@@ -545,17 +553,20 @@ impl Simulation {
             (Presence::Gone, status) => assert_eq!(status, 410, "{response:?}"),
             (Presence::Live, 200 | 204) => {
                 let place = self.model.place(at, reading.life, from_of(from));
-                let place = place.unwrap_or_else(|| panic!("{from:?} is not there: {response:?}"));
+                let place = place.unwrap_or_else(|| panic!("{from:?} is dropped: {response:?}"));
                 self.check_chunk(at, place, &response);
             }
             (Presence::Live, 410) => {
-                assert!(self.model.place(at, reading.life, from_of(from)).is_none(), "{from:?} is there");
+                assert!(
+                    self.model.place(at, reading.life, from_of(from)).is_none(),
+                    "{from:?} is not dropped"
+                );
             }
             (Presence::Live, _) => panic!("{response:?}"),
         }
     }
 
-    /// Holds one chunk against the model; the place after it.
+    /// Compares one chunk with the model; returns the place after it.
     fn check_chunk(&mut self, at: usize, place: usize, response: &Response) -> usize {
         let next = self.model.check(at, place, &response.body);
         self.model.learn(at, Offset::parse(response.next()).unwrap(), next);
@@ -563,12 +574,12 @@ impl Simulation {
         let is_closed = is_at_tail && self.model.is_closed(at);
         assert_eq!(response.header("stream-up-to-date").is_some(), is_at_tail, "{response:?}");
         assert_eq!(response.header("stream-closed").is_some(), is_closed, "{response:?}");
-        assert!(is_at_tail || next > place, "a read gets on: {response:?}");
+        assert!(is_at_tail || next > place, "a read makes progress: {response:?}");
         next
     }
 
-    /// Reads all streams that are there, chunk after chunk, to their tails.
-    fn everything_can_be_read(&mut self) {
+    /// Reads all existing streams, chunk by chunk, to their tails.
+    fn check_all_reads(&mut self) {
         for (at, path) in PATHS.iter().enumerate() {
             let mut next = Some(("-1".to_owned(), None));
             while let Some((offset, place)) = next.take() {
@@ -576,7 +587,7 @@ impl Simulation {
                     Begun::Done(outcome) => outcome,
                     Begun::Waits(id) => self.family.finish(id),
                 };
-                let Outcome::Answered(response) = outcome else { panic!("nobody waits") };
+                let Outcome::Answered(response) = outcome else { panic!("the read must be answered") };
                 self.look(None, None);
                 if self.model.presence(at) != Presence::Live {
                     assert!(matches!(response.status, 404 | 410), "{response:?}");
@@ -591,9 +602,9 @@ impl Simulation {
         }
     }
 
-    // What waits.
+    // Requests and effects in flight.
 
-    /// Something that waits takes a step.
+    /// Advances a random task in flight.
     fn go_on(&mut self) {
         if self.family.tasks.is_empty() {
             return;
@@ -632,7 +643,7 @@ impl Simulation {
             }
         }
         if let Some(outcome) = outcome {
-            self.has_come_to_its_end(id, outcome, (struck, is_born));
+            self.check_outcome(id, outcome, (struck, is_born));
         }
     }
 
@@ -647,35 +658,38 @@ impl Simulation {
         }
     }
 
-    fn has_come_to_its_end(&mut self, id: TaskId, outcome: Outcome, (struck, is_born): (bool, bool)) {
+    fn check_outcome(&mut self, id: TaskId, outcome: Outcome, (struck, is_born): (bool, bool)) {
         if let Some(mut reading) = self.reads.remove(&id) {
             reading.has_failed |= struck;
             return self.check_read(reading, outcome);
         }
-        let creation = self.creations.remove(&id).expect("nothing else is answered");
-        let Outcome::Answered(response) = outcome else { panic!("a PUT waits for nothing new") };
+        let creation = self.creations.remove(&id).expect("only creations and reads are answered here");
+        let Outcome::Answered(response) = outcome else { panic!("a PUT is never parked") };
         if creation.has_failed || (struck && response.status == 500) {
-            // It is no verdict that somebody could not be asked.
+            // A failed call decides nothing about the fork.
             assert!(response.status == 503 || (struck && response.status == 500), "{response:?}");
-            return assert!(struck || !is_born, "it was not created");
+            return assert!(struck || !is_born, "a 503 must not create the fork");
         }
         if response.status == 500 && self.family.now >= creation.valid_until + VALID {
-            return assert!(!is_born, "it was given up");
+            return assert!(!is_born, "a PUT that was given up must not create the fork");
         }
-        let status = match (creation.found.expect("it was asked"), self.model.presence(creation.at)) {
+        let status = match (creation.found.expect("the source answered"), self.model.presence(creation.at)) {
             (Err(refused), _) => refused,
             (Ok(_), _) if is_born => 201,
             (Ok(_), Presence::Live) => self.model.is_as(creation.at, &creation.put),
             (Ok(_), Presence::Gone) => 409,
             (Ok(granted), Presence::Absent) => {
-                assert!(creation.put.born(Some(&granted)).is_none(), "it was created: {response:?}");
+                assert!(
+                    creation.put.born(Some(&granted)).is_none(),
+                    "the fork must be created: {response:?}"
+                );
                 400
             }
         };
         assert_eq!(response.status, status, "{response:?}");
     }
 
-    /// A call that was held back arrives.
+    /// Delivers a delayed call.
     fn deliver(&mut self) {
         if self.family.late.is_empty() {
             return;
@@ -708,41 +722,41 @@ impl Simulation {
         self.look(None, None);
     }
 
-    // The end.
+    // The end of a history.
 
-    /// Nothing fails any more: whatever waits comes to its end, the alarms do what nobody asks for, and then everything is as
-    /// it has to be.
-    fn come_to_rest(&mut self) {
+    /// Ends the history without further faults: all tasks complete, the alarms do their work without requests,
+    /// and then all streams equal the model.
+    fn finish(&mut self) {
         self.note(format_args!("comes to rest"));
         let had_faults = std::mem::replace(&mut self.has_faults, false);
         (self.has_losses, self.has_echoes) = (false, false);
-        self.come_to_its_end();
+        self.complete_all_tasks();
         if self.random.bool() {
-            self.everything_can_be_read();
+            self.check_all_reads();
         }
         if self.has_crashes && self.random.bool() {
             (0..PATHS.len()).for_each(|at| self.crash(at));
         }
         if had_faults {
-            // What a fault left behind is found when somebody asks.
+            // After a fault, only the next request finds the leftovers.
             (0..PATHS.len()).for_each(|at| self.look_at_head(at));
         }
         self.alarms_ring();
-        self.everything_is_true();
+        self.check_all_streams();
         for at in 0..PATHS.len() {
             self.delete((at + 2) % PATHS.len());
             if self.random.bool() {
-                self.come_to_its_end();
+                self.complete_all_tasks();
             }
         }
-        self.come_to_its_end();
+        self.complete_all_tasks();
         self.alarms_ring();
-        self.everything_is_true();
+        self.check_all_streams();
         assert!(self.family.bucket.objects.is_empty());
         assert!((0..PATHS.len()).all(|at| self.model.presence(at) == Presence::Absent));
     }
 
-    fn come_to_its_end(&mut self) {
+    fn complete_all_tasks(&mut self) {
         while !self.family.tasks.is_empty() || !self.family.late.is_empty() {
             if self.random.u32(0..4) == 0 { self.deliver() } else { self.go_on() }
         }
@@ -753,14 +767,14 @@ impl Simulation {
             let Some((at, path)) = self.family.next_alarm() else { return };
             self.family.now = self.family.now.max(at);
             self.ring(&path);
-            self.come_to_its_end();
+            self.complete_all_tasks();
         }
-        panic!("alarms ring for ever");
+        panic!("the alarms never end");
     }
 
-    fn everything_is_true(&mut self) {
-        self.everything_can_be_read();
-        self.come_to_its_end();
+    fn check_all_streams(&mut self) {
+        self.check_all_reads();
+        self.complete_all_tasks();
         self.family.assert_edges_are_true();
         self.family.assert_bucket_is_tidy();
         self.family.assert_nothing_is_left();
@@ -777,7 +791,7 @@ fn request_head(at: usize) -> Request {
 }
 
 fn place_of(path: &str) -> usize {
-    PATHS.iter().position(|known| *known == path).expect("it is one of them")
+    PATHS.iter().position(|known| *known == path).expect("the path is one of PATHS")
 }
 
 fn from_of(pick: Pick) -> Option<Option<Place>> {

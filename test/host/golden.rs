@@ -1,5 +1,6 @@
-//! Bytes that are stored, sent between edge and object, or remembered by clients and caches. A change here is a
-//! change of a format: stored ones need a new `SCHEMA_VERSION`, and the others outlive a deploy in caches.
+//! Golden bytes: formats that are stored, sent between the Worker and the object, or remembered by clients and
+//! caches. A change to a stored format needs a new `SCHEMA_VERSION`. The others must outlive a deployment in
+//! caches.
 
 use durable_streams::protocol::bridge::{self, Attachment, BridgeKind, Channel, Place, ReplyHead};
 use durable_streams::protocol::cache_policy::{Audience, CachePolicy};
@@ -33,7 +34,8 @@ fn entity_tag() {
     assert_eq!(etag::of_range(2, START, NEXT, true), tag.replace("42\"", "42:c\""));
 }
 
-/// The protocol's own 20 s intervals from 2024-10-09T00:00:00Z, in milliseconds, unless something was written since.
+/// The protocol's 20 s intervals from 2024-10-09T00:00:00Z, in milliseconds, or the last write if that is
+/// later.
 #[test]
 fn cursor_numbers() {
     let epoch = 1_728_432_000_000;
@@ -113,7 +115,7 @@ fn tags_attachments_and_codes() {
         let attachment = Attachment { cursor, place, keyed: cursor == Some(8), renews: cursor == Some(9) };
         assert_eq!(serde_json::to_string(&attachment).unwrap(), text);
         assert_eq!(serde_json::from_str::<Attachment>(text).unwrap(), attachment);
-        // A later version may say more.
+        // A later version may add fields.
         let later = text.replacen('{', "{\"later\":[1],", 1);
         assert_eq!(serde_json::from_str::<Attachment>(&later).unwrap(), attachment);
     }
@@ -141,7 +143,7 @@ fn cache_control() {
 }
 
 #[test]
-fn instants() {
+fn rfc3339_text() {
     assert_eq!(lifetime::rfc3339(0), "1970-01-01T00:00:00Z");
     assert_eq!(lifetime::rfc3339(1_893_456_000_250), "2030-01-01T00:00:00.250Z");
 }
@@ -190,7 +192,7 @@ fn schema_text() {
     assert_eq!((ROW_MAX_BYTES, APPEND_MAX_BYTES), (1 << 20, 16 << 20));
 }
 
-/// Every column of every table, for one history.
+/// Every column of every table after one history.
 #[test]
 fn stored_rows() {
     let mut world = World::after(&[
@@ -201,7 +203,7 @@ fn stored_rows() {
         "POST | content-type: application/json | stream-seq: s1 | producer-id: p | producer-epoch: 4 | producer-seq: 0 << 3",
         "WAIT 5ms",
     ]);
-    // Larger than a row: parts at one position, and only the last has a span.
+    // Larger than a row: all parts have one position, and only the last has a span.
     let last = Request::parse(
         "POST | content-type: application/json | stream-closed: true | producer-id: p | producer-epoch: 4 | producer-seq: 1",
     );
@@ -217,7 +219,7 @@ fn stored_rows() {
          Null, Null, Null]",
         "[Integer(32), Integer(1), Text(\"3\"), Integer(1893456000005), Text(\"s1\"), Integer(2), Integer(6), \
          Text(\"p\"), Integer(4), Integer(0)]",
-        // The one that closes is in the stream's row.
+        // The producer that closes the stream is stored in the stream's row.
         "[Integer(48), Integer(0), Text(\"\\\"xxx\"), Integer(1893456000010), Text(\"s1\"), Integer(3), Integer(1048584), \
          Null, Null, Null]",
         "[Integer(49), Integer(1), Text(\"x\\\"\"), Integer(1893456000010), Text(\"s1\"), Integer(3), Integer(1048584), \
@@ -233,7 +235,7 @@ fn stored_rows() {
     assert_eq!(ended, (0, 2, 2));
 }
 
-/// The rows of a query, all columns.
+/// All rows of a query, with all columns.
 fn rows_of(world: &World, query: &str) -> Vec<String> {
     rows(world.sql.raw(), query)
 }
@@ -247,7 +249,7 @@ const JSON_SEGMENT: [&str; 4] = [
     "0000000000000000000000000000003487394f3fdac2c246",
     "000000000000000200000001425ca5d9903e01fb4453454e44",
 ];
-/// The same of two messages of bytes.
+/// The same for two messages of bytes.
 const BYTES_SEGMENT: [&str; 4] = [
     "4453534547020003612f620000000000000003000000000000000000000002f5b19afc8589744c",
     "00000002ff000000000101",
@@ -309,14 +311,14 @@ fn segment_keys() {
         let found = segments::parse_key(key);
         let found =
             found.as_ref().map(|(path, incarnation, segment)| (path.as_str(), *incarnation, *segment));
-        // No stream has the last of these paths.
+        // No stream can have the last of these paths.
         assert_eq!(found, path.is_ascii().then_some((path, incarnation, segment)));
     }
 }
 
-/// Another version is refused by name, whatever follows it.
+/// Another version is refused with its number, whatever follows it.
 #[test]
-fn segments_of_another_version() {
+fn segment_of_another_version_is_refused() {
     let refused = |version| {
         Failure::new("read segment", format_args!("it has version {version}, this reads version 2"))
     };
@@ -334,7 +336,7 @@ fn segments_of_another_version() {
 }
 
 #[test]
-fn segments_that_are_cut_off() {
+fn truncated_segment_is_refused() {
     for file in [json_segment(), bytes_segment()] {
         let bytes = file.pieces.concat();
         for length in 0..bytes.len() {
@@ -353,9 +355,9 @@ fn segments_that_are_cut_off() {
     assert_eq!(segment_file::parse(&other), Err(refused));
 }
 
-/// A byte of the blocks is for [`Index::each_message`] to notice, any other for `parse`.
+/// [`Index::each_message`] detects a changed byte in the blocks; `parse` detects any other.
 #[test]
-fn segments_with_a_wrong_byte() {
+fn segment_with_a_changed_byte_is_refused() {
     for (file, format) in [(json_segment(), Format::Json), (bytes_segment(), Format::Binary)] {
         let (begins, end) = (file.index.blocks[0].at_byte as usize, file.index.end_byte as usize);
         let whole = file.pieces.concat();
@@ -373,11 +375,12 @@ fn segments_with_a_wrong_byte() {
             assert!(found.is_err(), "cut off at {end}: {found:?}");
         }
         let found = all_messages(&file.index, format, begins as u64, &whole[begins..end + 1]);
-        assert!(found.is_err(), "a byte too many: {found:?}");
+        assert!(found.is_err(), "one extra byte: {found:?}");
     }
 }
 
-/// Of one segment that has arrived, and one that was on its way when its stream was deleted.
+/// The rows of a segment that is in the bucket, and of one whose upload was in flight when its stream was
+/// deleted.
 #[test]
 fn stored_segments() {
     let mut world = World::new();
@@ -411,7 +414,7 @@ fn stored_segments() {
     assert_eq!(rows_of(&world, query), [arrived, unread]);
 }
 
-/// Notices of both kinds, and the rows that a mirror makes of them.
+/// Notices of both kinds, and the mirror's rows for them.
 #[test]
 fn stored_notices() {
     let mut world = World::new();
@@ -439,7 +442,7 @@ fn stored_notices() {
     assert_eq!(rows_of(&world, query), [notice(1, "forgotten", r#"{"through_read_seq":0}"#)]);
 }
 
-/// What a stream says of its retention; where it begins, and what is left of its tail.
+/// A stream's own retention, its start, and the rest of its tail.
 #[test]
 fn stored_trims() {
     let query = "SELECT first_read_seq, retention_seconds, retention_bytes, tail_position, tail_written_at, \
@@ -464,7 +467,7 @@ fn stored_trims() {
     }
 }
 
-/// What a fork's row says of its source.
+/// A fork's record of its source.
 #[test]
 fn stored_fork() {
     let mut family = Family::new(0);
@@ -510,7 +513,7 @@ fn stored_fork() {
             owner("b", 2, 0, at(1, 5), 1)
         )
     );
-    // What a later version adds to it is ignored.
+    // Fields that a later version adds are ignored.
     let before = family.ask("GET /v1/stream/c");
     let later = "UPDATE stream SET fork = replace(fork, '{', '{\"later\":{\"a\":[1]},')";
     family.member("c").sql.raw().execute_batch(later).unwrap();

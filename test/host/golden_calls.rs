@@ -1,5 +1,5 @@
-//! The calls between objects, and of the Worker: during a deployment the other side is of the build before or the build
-//! after. So each text stays as it is, and what a text has more than this build knows is ignored.
+//! Golden texts of the calls from the Worker and between objects. During a deployment the other side may run
+//! the build before or after this one. So each text stays as it is, and unknown additions to it are ignored.
 
 use durable_streams::protocol::call::{Answered, Call};
 use durable_streams::protocol::fork::{
@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 
 const START: Offset = Offset { segment: 3, position: 5 };
 const NEXT: Offset = Offset { segment: 3, position: 42 };
-/// The same, as JSON.
 const AT: &str = r#"{"read_seq":3,"position":5}"#;
 const TO: &str = r#"{"read_seq":3,"position":42}"#;
 
@@ -149,7 +148,7 @@ fn refusals() -> [(ForkRefusal, String); 7] {
 }
 
 #[test]
-fn texts() {
+fn calls_and_answers_keep_their_texts() {
     for (call, text) in calls() {
         assert_eq!(call.to_json(), text);
         assert_eq!(Call::parse(&text), call);
@@ -160,9 +159,9 @@ fn texts() {
     }
 }
 
-/// The build after may say more, anywhere.
+/// The next build may add fields anywhere.
 #[test]
-fn fields_of_the_build_after() {
+fn unknown_fields_are_ignored() {
     let mut places = 0;
     for (call, text) in calls() {
         for text in with_one_field_more(&text) {
@@ -179,9 +178,9 @@ fn fields_of_the_build_after() {
     assert!(places > 30, "{places}");
 }
 
-/// What this build cannot read is unknown, whatever is unknown about it, and never something else.
+/// Every text that this build cannot read parses as `Unknown`, and as nothing else.
 #[test]
-fn what_is_unknown() {
+fn unreadable_text_is_unknown() {
     let unreadable = [
         "",
         "null",
@@ -201,7 +200,7 @@ fn what_is_unknown() {
     for text in unreadable {
         assert_eq!((Call::parse(text), Answered::parse(text)), (Call::Unknown, Answered::Unknown), "{text}");
     }
-    // Each variant under a name of the build after.
+    // Each variant, renamed as by the next build.
     for (_, text) in calls() {
         assert_eq!(Call::parse(&renamed(&text)), Call::Unknown);
     }
@@ -210,15 +209,15 @@ fn what_is_unknown() {
     }
 }
 
-/// The JSON with a field more in one of its objects, for each of them. An object with one field whose name begins with a
-/// capital is a variant of an enum, which has no other.
+/// Variants of the JSON, each with one more field in one of its objects. An object whose only field begins with
+/// a capital is an enum variant, which gets no further field.
 fn with_one_field_more(text: &str) -> Vec<String> {
     let value: Value = serde_json::from_str(text).expect("JSON");
     let mut paths = Vec::new();
     objects(&value, String::new(), &mut paths);
     let extended = paths.iter().map(|path| {
         let mut value = value.clone();
-        value.pointer_mut(path).expect("it was found there")["later"] = json!({ "a": [1] });
+        value.pointer_mut(path).expect("the path was found in this value")["later"] = json!({ "a": [1] });
         value.to_string()
     });
     extended.collect()

@@ -1,4 +1,5 @@
-//! Hostile content: whatever a writer appends, no answer of any read mode is larger than promised, and all of it arrives.
+//! Hostile content: whatever a writer appends, every read mode returns all of it, in answers within the size
+//! limit.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,16 +15,17 @@ use crate::support::family::Begun;
 use crate::support::{Family, Outcome, Request, compact, event_source};
 
 const MIB: usize = 1 << 20;
-/// The limits of a deployment.
+/// The chunk size of a deployment.
 const CHUNK_BYTES: usize = 4 * MIB;
-/// The promise: no answer is larger, unless it is one single message.
+/// The size limit: only an answer with a single message may exceed it.
 const ANSWER_MAX_BYTES: usize = 6 * MIB;
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain";
 const BINARY: &str = "image/png";
 
-/// A body, and the same as a stream of an earlier version has it, which stored white space between tokens.
+/// A body as sent, and as a stream of an earlier version stored it. Early versions stored white space between
+/// tokens.
 #[derive(Clone, Debug)]
 struct Body {
     sent: Vec<u8>,
@@ -34,27 +36,28 @@ fn sent(body: impl Into<Vec<u8>>) -> Body {
     Body { sent: body.into(), stored: None }
 }
 
-/// A message that is stored with white space, which is sent as a string of the same length.
+/// A message that is stored with white space. It is sent as a string of the same length and replaced in
+/// storage.
 fn stored(message: &str) -> Body {
     let sent = format!("\"{}\"", "x".repeat(message.len() - 2));
     Body { sent: sent.into_bytes(), stored: Some(message.as_bytes().to_vec()) }
 }
 
-/// Where the content is when it is read.
+/// The location of the content at the time of the read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Lies {
     Hot,
-    /// One append a segment, all but the last in the bucket.
+    /// One append per segment, all but the last in the bucket.
     Bucket,
-    /// Inherited by a fork, of a source that has it in its hot log.
+    /// Inherited by a fork from a source's hot log.
     Inherited,
-    /// Inherited by a fork, of a source that has most of it in the bucket.
+    /// Inherited by a fork from a source with most of it in the bucket.
     InheritedBucket,
 }
 
 const PLACES: [Lies; 4] = [Lies::Hot, Lies::Bucket, Lies::Inherited, Lies::InheritedBucket];
 
-/// A family that has the bodies as the stream `a`, or as `b`, which has inherited them.
+/// A family with the bodies in the stream `a`, or inherited in the stream `b`.
 fn family_of(
     content_type: &str,
     bodies: &[Body],
@@ -69,7 +72,7 @@ fn family_of(
     for body in bodies {
         let post = Request::parse(&format!("POST /v1/stream/a | content-type: {content_type}"));
         let begun = family.begin(&post.body(body.sent.clone()));
-        let Begun::Done(Outcome::Answered(response)) = begun else { panic!("an append waits for nothing") };
+        let Begun::Done(Outcome::Answered(response)) = begun else { panic!("an append is answered at once") };
         response.assert_is("204");
         if let Some(stored) = &body.stored {
             store(&mut family, stored, response.next());
@@ -83,7 +86,8 @@ fn family_of(
     (family, "b")
 }
 
-/// Writes the rows of the last append as an earlier version did. What the object encodes ahead is lost with its memory.
+/// Rewrites the rows of the last append as an earlier version stored them. The object loses its memory, and
+/// with it its pre-encoded events.
 fn store(family: &mut Family, message: &[u8], next: &str) {
     let segment: u64 = next[..16].parse().unwrap();
     let sql = family.member("a").sql.raw();
@@ -104,7 +108,7 @@ fn store(family: &mut Family, message: &[u8], next: &str) {
     family.crash("a", false);
 }
 
-/// The bodies of the answers of one read mode, from the start to the tail.
+/// The bodies of all answers in one read mode, from the start to the tail.
 fn answers(family: &mut Family, path: &str, live: &str) -> Vec<Vec<u8>> {
     let (mut answers, mut at) = (Vec::new(), "-1".to_owned());
     loop {
@@ -124,7 +128,7 @@ fn answers(family: &mut Family, path: &str, live: &str) -> Vec<Vec<u8>> {
             }
         };
         answers.push(body);
-        assert!(is_tail || next > at || at == "-1", "{at} leads nowhere");
+        assert!(is_tail || next > at || at == "-1", "the read at {at} makes no progress");
         if is_tail {
             return answers;
         }
@@ -132,7 +136,7 @@ fn answers(family: &mut Family, path: &str, live: &str) -> Vec<Vec<u8>> {
     }
 }
 
-/// The data of the events of one answer. Each of them is base64, or an array, by itself.
+/// The data of one answer's events. Each event is base64 or an array by itself.
 fn data_of(content_type: &str, events: &[u8]) -> Vec<u8> {
     let data = event_source::parse(events).into_iter().filter(|event| event.name == "data");
     let data: Vec<String> = data.map(|event| event.data).collect();
@@ -148,12 +152,13 @@ fn messages_of(array: &str) -> Vec<String> {
     messages.iter().map(|message| message.get().to_owned()).collect()
 }
 
-/// What a reader of events sees of a text.
+/// The text that a reader of events receives.
 fn shown(text: &[u8]) -> String {
     String::from_utf8_lossy(text).replace("\r\n", "\n").replace('\r', "\n")
 }
 
-/// Reads everything in each mode, and holds each answer against the bound and all of them against what was appended.
+/// Reads everything in each mode. Checks each answer against the limit, and all of them against the appended
+/// content.
 fn check(
     content_type: &str,
     bodies: &[Body],
@@ -200,7 +205,7 @@ fn check(
     }
 }
 
-/// The messages of a body: compact, unless an earlier version has stored them.
+/// The messages of a body: compact, unless they are stored as by an earlier version.
 fn expected_messages(body: &Body) -> Vec<String> {
     match &body.stored {
         Some(stored) => vec![String::from_utf8(stored.clone()).unwrap()],
@@ -218,9 +223,9 @@ fn check_deployed(content_type: &str, bodies: &[Body]) {
     }
 }
 
-/// The bound is proportional to the chunk, and these are smaller only because a debug build is slow.
+/// The limit is proportional to the chunk size. These chunks are small only because a debug build is slow.
 #[test]
-fn no_text_makes_an_answer_of_more_than_one_and_a_half_chunks() {
+fn text_answer_has_at_most_one_and_a_half_chunks() {
     const CHUNK: usize = MIB / 8;
     let [lines, indented] = ["\n", "\n "].map(|piece| piece.repeat(CHUNK / piece.len() * 5 / 4) + ".");
     let returns = [b"\r\n".repeat(CHUNK / 2 + 1), b"\r".repeat(CHUNK / 4 + 1), b".".to_vec()].concat();
@@ -238,26 +243,26 @@ fn no_text_makes_an_answer_of_more_than_one_and_a_half_chunks() {
 }
 
 #[test]
-fn no_bytes_make_an_answer_of_more_than_six_mebibytes() {
+fn binary_answer_has_at_most_six_mebibytes() {
     check_deployed(BINARY, &[sent(vec![0xff; 4 * MIB + 1]), sent("\n"), sent(vec![b'\n'; MIB])]);
-    // Nor where chunks are configured to be larger than that.
+    // The limit also applies if chunks are configured to be larger.
     for lies in [Lies::Hot, Lies::Bucket] {
         check(BINARY, &[sent(vec![0xff; 6 * MIB])], lies, (ANSWER_MAX_BYTES, ANSWER_MAX_BYTES));
     }
 }
 
 #[test]
-fn no_json_makes_an_answer_of_more_than_six_mebibytes_unless_it_is_one_message() {
+fn json_answer_has_at_most_six_mebibytes_or_one_message() {
     let small = format!("[{}]", vec![format!("\"{}\"", "x".repeat(MIB / 4 - 3)); 15].join(","));
     let large = format!("\"{}\"", "y".repeat(5 * MIB));
     check_deployed(JSON, &[small.as_str(), &large, "1", &large].map(sent));
-    // In one append, and so in one segment.
+    // One append, so one segment.
     let batch = format!("[{},{large},1]", &small[1..small.len() - 1]);
     check_deployed(JSON, &[sent("0"), sent(batch)]);
 }
 
 #[test]
-fn json_of_earlier_versions_is_one_line_of_an_event() {
+fn json_of_earlier_versions_is_one_data_line() {
     let lines = stored(&format!("{{\"a\":{}1}}", "\n".repeat(7 * MIB)));
     let returns = stored(&format!("[\r\n{} \t1 , \"\\n\" ]", "\r".repeat(MIB)));
     check_deployed(JSON, &[sent("1"), lines, sent("[2,3]"), returns, sent("4")]);
@@ -278,7 +283,7 @@ fn hostile_bytes() -> impl Strategy<Value = Vec<u8>> {
         Just(vec![0]),
     ];
     let run = (piece, 1..1500usize).prop_map(|(piece, count)| piece.repeat(count));
-    // An append's end is a place at which answers may end, and there is nothing to wait for after it.
+    // An answer may end at the end of an append, so nothing has to be waited for there.
     prop::collection::vec(run, 1..6).prop_map(|runs| [runs.concat(), b".".to_vec()].concat())
 }
 

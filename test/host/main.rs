@@ -1,4 +1,4 @@
-//! Host tests: the whole server but `src/cloudflare`, without Cloudflare and without a network.
+//! Host tests: they run the whole server except `src/cloudflare`, without Cloudflare and without a network.
 
 #[cfg(test)]
 mod access;

@@ -1,11 +1,11 @@
-//! A naive stream, written from PROTOCOL.md and not from `src`: everything in vectors, nothing stored, nothing fast.
-//! The simulation holds the server against it.
+//! A naive model of one URL, written from PROTOCOL.md and not from `src`: everything is in vectors, nothing is
+//! stored, nothing is fast. The simulation compares the server with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use durable_streams::protocol::Millis;
 
-/// How a stream's content is cut.
+/// The division of content into messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
     Json,
@@ -23,7 +23,7 @@ impl Kind {
     }
 }
 
-/// What a stream holds: messages or bytes.
+/// A stream's content: messages or bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Content {
     Messages(Vec<String>),
@@ -45,7 +45,7 @@ impl Content {
         }
     }
 
-    /// What counts towards a segment: bytes, or the text of the messages with a comma between two.
+    /// The size that counts towards a segment: bytes, or the text of the messages with commas between them.
     fn bytes(&self) -> u64 {
         let bytes = match self {
             Content::Messages(messages) => {
@@ -61,19 +61,19 @@ impl Content {
             (Content::Messages(messages), Content::Messages(more)) => messages.extend_from_slice(more),
             (Content::Bytes(bytes), Content::Bytes(more)) => bytes.extend_from_slice(more),
             (Content::Messages(_), Content::Bytes(_)) | (Content::Bytes(_), Content::Messages(_)) => {
-                panic!("one stream has one kind of content")
+                panic!("a stream has one kind of content")
             }
         }
     }
 }
 
-/// A life, and how much of its content is before.
+/// An incarnation, and the length of its content before this point.
 pub(crate) type Place = (usize, usize);
 
-/// Who appends, in which epoch, with which sequence.
+/// A producer's id, epoch and sequence.
 pub(crate) type Producer = (String, u64, u64);
 
-/// What is kept of a stream: where more than one is given, each drops.
+/// A retention: a segment is dropped as soon as one of the limits permits it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Keeping {
     pub(crate) segments: Option<usize>,
@@ -81,7 +81,7 @@ pub(crate) struct Keeping {
     pub(crate) bytes: Option<u64>,
 }
 
-/// When a segment is full, by appends or bytes, and how large a closed stream's last one must be to count.
+/// The thresholds for sealing a segment, by appends or bytes, and for rotating a closed stream's last one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sealing {
     pub(crate) appends: u64,
@@ -89,10 +89,10 @@ pub(crate) struct Sealing {
     pub(crate) closed_bytes: u64,
 }
 
-/// A segment that nothing is added to any more.
+/// A sealed segment.
 #[derive(Clone, Debug)]
 struct Sealed {
-    /// Where it ends.
+    /// The end of the segment.
     end: usize,
     bytes: u64,
     written_at: Millis,
@@ -112,48 +112,48 @@ pub(crate) struct Put {
 #[derive(Clone, Debug)]
 pub(crate) struct Post {
     pub(crate) content_type: &'static str,
-    /// What the body holds; `None` for a body that is not JSON where it should be.
+    /// The content of the body; `None` for invalid JSON in a JSON stream.
     pub(crate) content: Option<Content>,
     pub(crate) producer: Option<Producer>,
     pub(crate) stream_seq: Option<String>,
-    /// The place that it expects the tail to be.
+    /// The expected tail.
     pub(crate) expected: Option<Place>,
     pub(crate) closes: bool,
 }
 
-/// One life of the URL.
+/// An incarnation of the URL.
 #[derive(Clone, Debug)]
 pub(crate) struct Life {
     pub(crate) kind: Kind,
     pub(crate) content: Content,
     pub(crate) ttl: Option<Millis>,
-    /// Before this it must be there.
+    /// The stream must exist before this time.
     earliest_end: Millis,
-    /// From this on it must not.
+    /// The stream must not exist from this time on.
     latest_end: Millis,
-    /// Closed, and by which request of a producer.
+    /// Whether it is closed, and the producer's request that closed it.
     closed: Option<Option<Producer>>,
     producers: BTreeMap<String, (u64, u64)>,
     stream_seq: Option<String>,
     pub(crate) keeping: Option<Keeping>,
     sealed: Vec<Sealed>,
-    /// Appends and bytes after the last of them, and when the newest was written.
+    /// The appends and bytes in the open segment, and the time of the last append.
     open: (u64, u64, Millis),
-    /// How many of the sealed are gone.
+    /// The number of sealed segments that are dropped.
     trimmed: usize,
-    /// Where appends begin; each MiB of one counts as one.
+    /// The beginnings of appends; each MiB of an append counts as one.
     begins: BTreeSet<usize>,
 }
 
 impl Life {
-    /// Whether a place is one byte inside of an append.
+    /// Whether a place is one byte inside an append.
     pub(crate) fn is_one_inside(&self, at: usize) -> bool {
         let begins = |at| self.begins.contains(&at);
         self.kind != Kind::Json && at > 0 && at < self.content.len() && begins(at - 1) && !begins(at)
     }
 
-    /// What one past the offset of a place means, unless it is an offset that nobody gives: the end of a segment, as if the
-    /// next had not begun.
+    /// The meaning of the offset one past that of a place. `None` for an offset that is never issued: the end
+    /// of a segment, as if the next one had not begun.
     pub(crate) fn one_past(&self, at: usize) -> Option<usize> {
         let is_end = self.sealed.iter().any(|sealed| sealed.end == at + 1);
         if self.kind == Kind::Json || is_end {
@@ -162,17 +162,18 @@ impl Life {
         Some(if at == self.content.len() || self.is_one_inside(at + 1) { at } else { at + 1 })
     }
 
-    /// The place of what is the first now.
+    /// The first retained place.
     pub(crate) fn earliest(&self) -> usize {
         self.trimmed.checked_sub(1).map_or(0, |last| self.sealed[last].end)
     }
 
-    /// How many segments nothing adds to any more.
+    /// The number of sealed segments.
     pub(crate) fn sealed_count(&self) -> usize {
         self.sealed.len()
     }
 
-    /// So many of the oldest are gone, and it has to be that many, given how many can be gone at all.
+    /// Drops the oldest `trimmed` segments, and checks that exactly these must be dropped, given the `arrived`
+    /// ones.
     pub(crate) fn trim(&mut self, trimmed: usize, arrived: usize, defaults: Keeping, now: Millis) {
         let Keeping { segments, millis, bytes } = self.keeping.unwrap_or(defaults);
         let mut gone = self.trimmed;
@@ -187,7 +188,10 @@ impl Life {
             }
             gone += 1;
         }
-        assert_eq!(trimmed, gone, "segments are gone, of {arrived:?} at {now}");
+        assert_eq!(
+            trimmed, gone,
+            "dropped segments (left) as retention demands (right), of {arrived:?} at {now}"
+        );
         self.trimmed = trimmed;
     }
 
@@ -223,12 +227,12 @@ impl Life {
         self.closed.is_some()
     }
 
-    /// What the next request of a producer should carry.
+    /// The latest epoch and sequence of a producer.
     pub(crate) fn producer(&self, id: &str) -> Option<(u64, u64)> {
         self.producers.get(id).copied()
     }
 
-    /// 5.2.1, in its own order; `None` when the request is new.
+    /// PROTOCOL.md 5.2.1, in its own order; `None` if the request is new.
     fn fence(&self, producer: &Producer) -> Option<u16> {
         let (id, epoch, seq) = producer;
         let Some((known_epoch, last_seq)) = self.producers.get(id) else {
@@ -251,7 +255,7 @@ impl Life {
         }
     }
 
-    /// 5.2: the status, and the change if there is one.
+    /// PROTOCOL.md 5.2: returns the status, and makes the change if there is one.
     fn append(&mut self, post: &Post, (tail, sealing): (Place, Option<Sealing>), now: Millis) -> u16 {
         if let Some(closer) = &self.closed {
             return if closer.is_some() && *closer == post.producer { 204 } else { 409 };
@@ -278,7 +282,7 @@ impl Life {
         if post.producer.is_some() { 200 } else { 204 }
     }
 
-    /// 5.3, and 5.2.1 for producers.
+    /// PROTOCOL.md 5.3, and 5.2.1 for producers.
     fn close(
         &mut self,
         (producer, expected): (Option<&Producer>, Option<Place>),
@@ -308,28 +312,28 @@ impl Life {
     }
 }
 
-/// Whether the stream is there.
+/// Whether the stream exists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Presence {
     Present,
     Absent,
-    /// A TTL is over, but the server may have forgotten a read: until a sixteenth later it may be either.
+    /// The TTL has passed, but a stored lease may last up to 1/16 of it longer.
     Either,
 }
 
-/// The URL: all its lives.
+/// A URL with all its incarnations.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     lives: Vec<Life>,
     is_live: bool,
-    /// `None` where there is no bucket.
+    /// `None` without a bucket.
     pub(crate) sealing: Option<Sealing>,
-    /// What is kept of streams that do not say themselves.
+    /// The retention of streams without their own.
     pub(crate) defaults: Keeping,
 }
 
 impl Model {
-    /// The number of the newest life.
+    /// The number of the newest incarnation.
     pub(crate) fn newest(&self) -> usize {
         self.lives.len() - 1
     }
@@ -338,7 +342,7 @@ impl Model {
         &self.lives[number]
     }
 
-    /// The life that is there, ended by its TTL or not.
+    /// The incarnation that is not deleted; its TTL may have passed.
     pub(crate) fn current(&self) -> Option<&Life> {
         self.lives.last().filter(|_| self.is_live)
     }
@@ -364,12 +368,12 @@ impl Model {
         }
     }
 
-    /// The life is over.
+    /// Ends the current incarnation.
     pub(crate) fn end(&mut self) {
         self.is_live = false;
     }
 
-    /// A read or a write has slid the TTL.
+    /// A read or a write extended the TTL.
     pub(crate) fn touch(&mut self, now: Millis) {
         self.may_touch(now);
         if let Some(life) = self.current_mut() {
@@ -377,7 +381,7 @@ impl Model {
         }
     }
 
-    /// Something has slid the TTL, or not.
+    /// A request may or may not have extended the TTL.
     pub(crate) fn may_touch(&mut self, now: Millis) {
         if let Some(life) = self.current_mut() {
             let end = life.ttl.map_or(Millis::MAX, |ttl| now + ttl + ttl / 16);

@@ -1,4 +1,4 @@
-//! What holds for all input: offsets, JSON, event text, tags, paths and segments.
+//! Properties that hold for all inputs: offsets, JSON, event text, tags, paths and segments.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +21,7 @@ use crate::support::{all_messages, compact, event_source};
 
 const DIGITS_MAX: u64 = 9_999_999_999_999_999;
 
-/// Failures are shown, not kept in files; the time limit of a debug build is in mind.
+/// Prints failures instead of saving them. The number of cases suits a debug build.
 fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) }
 }
@@ -57,7 +57,7 @@ fn json() -> impl Strategy<Value = String> {
     })
 }
 
-/// Text in which line ends, colons and spaces are as frequent as they are not in life.
+/// Text with unusually many line ends, colons and spaces.
 fn lines() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just("\n".to_owned()),
@@ -72,7 +72,7 @@ fn lines() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
-/// Bytes that are nearly UTF-8.
+/// Bytes that are mostly valid UTF-8.
 fn nearly_text() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         Just(b"a".to_vec()),
@@ -102,7 +102,7 @@ fn events_of(format: Format, data: &[u8], next: Offset) -> Vec<event_source::Eve
     event_source::parse(&out)
 }
 
-/// Messages, some so large that a few of them make several blocks. They tell their bytes by their number.
+/// Messages, some so large that a few of them need several blocks. Their bytes repeat their number.
 fn segment_messages() -> impl Strategy<Value = Vec<String>> {
     let length = prop_oneof![4 => 1..40usize, 2 => 1000..30_000usize, 1 => BLOCK_BYTES - 8..BLOCK_BYTES + 8, 1 => 70_000..200_000usize];
     prop::collection::vec(length, 1..14).prop_map(|lengths| {
@@ -123,7 +123,7 @@ fn span_of(format: Format, message: &str) -> u64 {
     if format == Format::Json { 1 } else { message.len() as u64 }
 }
 
-/// Whether a position is one byte after a message's beginning, and there is more of that message.
+/// Whether a position is one byte after the beginning of a longer message.
 fn is_one_inside(messages: &[String], until: u64, position: usize) -> bool {
     let mut begins = 0;
     messages.iter().any(|message| {
@@ -134,7 +134,7 @@ fn is_one_inside(messages: &[String], until: u64, position: usize) -> bool {
     })
 }
 
-/// How large a chunk may be: nothing, a message, a block, everything.
+/// Chunk sizes around nothing, a message, a block, and everything.
 fn chunk_bytes() -> impl Strategy<Value = usize> {
     prop_oneof![1..50usize, 1000..20_000usize, BLOCK_BYTES - 2..BLOCK_BYTES + 2, 100_000..2_000_000usize]
 }
@@ -143,7 +143,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn an_offset_comes_back(offset in offset()) {
+    fn offset_round_trips(offset in offset()) {
         let text = offset.to_string();
         prop_assert_eq!(text.len(), Offset::TEXT_BYTES);
         prop_assert_eq!(Offset::parse(&text), Some(offset));
@@ -157,15 +157,16 @@ proptest! {
     }
 
     #[test]
-    fn only_its_own_text_is_an_offset(text in "[0-9_+x -]{30,36}|\\PC{0,40}") {
+    fn only_canonical_text_is_an_offset(text in "[0-9_+x -]{30,36}|\\PC{0,40}") {
         if let Some(offset) = Offset::parse(&text) {
             prop_assert_eq!(offset.to_string(), text);
         }
     }
 
-    /// The messages are those that serde_json sees, and each has the bytes that came, without white space between tokens.
+    /// The messages are the elements that serde_json finds, with their original bytes but no white space
+    /// between tokens.
     #[test]
-    fn json_messages_are_the_elements(items in prop::collection::vec(json(), 1..6)) {
+    fn json_messages_are_the_elements_of_the_array(items in prop::collection::vec(json(), 1..6)) {
         let body = format!(" [{}]\n", items.join(" ,\t"));
         let messages = Messages::parse(body.as_bytes()).unwrap();
         prop_assert_eq!(messages.count, items.len() as u64);
@@ -187,10 +188,10 @@ proptest! {
         }
     }
 
-    /// A body is taken exactly when serde_json takes it (which besides refuses lone surrogates and huge numbers,
-    /// of which there are none here).
+    /// A body is accepted exactly if serde_json parses it as a `Value`. (A `Value` also excludes lone
+    /// surrogates and huge numbers, which do not occur here.)
     #[test]
-    fn json_is_what_serde_json_takes(body in prop_oneof![json(), "[\\[\\]{},:\"01ae. -]{0,12}"]) {
+    fn json_is_accepted_as_by_serde_json(body in prop_oneof![json(), "[\\[\\]{},:\"01ae. -]{0,12}"]) {
         let value = serde_json::from_str::<Value>(&body);
         match (Messages::parse(body.as_bytes()), value) {
             (Ok(messages), Ok(Value::Array(items))) => prop_assert_eq!(messages.count, items.len() as u64),
@@ -203,17 +204,17 @@ proptest! {
         }
     }
 
-    /// Nor does a stored row that is no JSON.
+    /// Stored rows that are not JSON do not panic either.
     #[test]
-    fn no_body_makes_json_panic(body in prop_oneof![prop::collection::vec(any::<u8>(), 0..64), "[\\[\\]{},:\"\\\\01ae. -]{0,24}".prop_map(String::into_bytes)], count in 0..9u64) {
+    fn json_functions_never_panic(body in prop_oneof![prop::collection::vec(any::<u8>(), 0..64), "[\\[\\]{},:\"\\\\01ae. -]{0,24}".prop_map(String::into_bytes)], count in 0..9u64) {
         let _any = Messages::parse(&body);
         let (rest, begin) = (after(&body, count), first(&body, count));
         prop_assert!(body.ends_with(rest) && body.starts_with(begin));
     }
 
-    /// Whatever the text, one data event brings it whole, line ends aside.
+    /// One data event carries the whole text, apart from the kind of its line ends.
     #[test]
-    fn text_comes_through_events(text in lines(), next in offset()) {
+    fn text_round_trips_through_events(text in lines(), next in offset()) {
         let events = events_of(Format::Text, text.as_bytes(), next);
         let normalised = text.replace("\r\n", "\n").replace('\r', "\n");
         if text.is_empty() {
@@ -229,7 +230,7 @@ proptest! {
     }
 
     #[test]
-    fn json_comes_through_events(items in prop::collection::vec(json(), 1..4), next in offset()) {
+    fn json_round_trips_through_events(items in prop::collection::vec(json(), 1..4), next in offset()) {
         let body = format!("[{}]", items.join(","));
         let events = events_of(Format::Json, body.as_bytes(), next);
         prop_assert_eq!(events.len(), 2);
@@ -237,16 +238,16 @@ proptest! {
     }
 
     #[test]
-    fn bytes_come_through_events(bytes in prop::collection::vec(any::<u8>(), 1..200), next in offset()) {
+    fn bytes_round_trip_through_events(bytes in prop::collection::vec(any::<u8>(), 1..200), next in offset()) {
         let events = events_of(Format::Binary, &bytes, next);
         prop_assert_eq!(STANDARD.decode(&events[0].data).unwrap(), bytes);
     }
 
-    /// What decides whether news are pushed is a bound indeed.
+    /// `bytes_at_most` decides whether new messages are pushed, so it must be an upper bound.
     #[test]
-    fn events_are_no_longer_than_said(text in lines(), bytes in nearly_text(), next in offset()) {
+    fn events_are_within_their_upper_bound(text in lines(), bytes in nearly_text(), next in offset()) {
         for (format, data) in [(Format::Json, text.as_bytes()), (Format::Text, text.as_bytes()), (Format::Binary, &bytes[..])] {
-            // An array is not empty, and has brackets.
+            // An array has brackets, so it is never empty.
             let data = &[b"[", data, b"]"].concat();
             let (mut out, events) = (Vec::new(), Events::of(format, data, &[]));
             events.write(&mut out, Control { next, cursor: u64::MAX, up_to_date: true, closed: false });
@@ -254,15 +255,16 @@ proptest! {
         }
     }
 
-    /// Where text may be parted, what a reader sees stays as it is; and that is never far.
+    /// Splitting text where `may_part` allows it does not change what a reader receives. Such a point is at
+    /// most four bytes away.
     #[test]
-    fn parts_of_text_are_the_text(text in nearly_text(), more in nearly_text(), at in any::<prop::sample::Index>()) {
+    fn split_text_reads_as_the_whole(text in nearly_text(), more in nearly_text(), at in any::<prop::sample::Index>()) {
         let at_once = [&text[..], &more].concat();
         let cut = at.index(at_once.len() + 1);
         let is_known = at.index(2) == 0;
         let may_part_at = |at: usize| may_part(&at_once[..at], at_once.get(at).copied().filter(|_| is_known || at < cut));
         let nearest = (cut.saturating_sub(3)..=cut).rev().find(|at| may_part_at(*at));
-        let near = nearest.expect("within four bytes").min(cut);
+        let near = nearest.expect("text may be split within four bytes").min(cut);
         let (head, tail) = at_once.split_at(near);
         let in_parts = String::from_utf8_lossy(head).into_owned() + &String::from_utf8_lossy(tail);
         prop_assert_eq!(in_parts, String::from_utf8_lossy(&at_once));
@@ -270,7 +272,7 @@ proptest! {
     }
 
     #[test]
-    fn valid_text_is_parted_between_characters(text in any::<String>(), at in any::<prop::sample::Index>()) {
+    fn valid_text_is_split_between_characters(text in any::<String>(), at in any::<prop::sample::Index>()) {
         let cut = at.index(text.len() + 1);
         let after = text.as_bytes().get(cut).copied();
         let is_line_end = cut > 0 && text[..].as_bytes()[cut - 1] == b'\r' && after == Some(b'\n');
@@ -278,9 +280,9 @@ proptest! {
         prop_assert_eq!(is_known, text.is_char_boundary(cut) && !is_line_end);
     }
 
-    /// A list names a tag exactly when one of its members is the tag, weak or not.
+    /// A list matches a tag exactly if one of its members is the tag, weak or not.
     #[test]
-    fn tags_in_lists(others in prop::collection::vec("(W/)?\"[!#-+\\--~]{0,8}\"", 0..4), at in any::<prop::sample::Index>(), weak in any::<bool>(), start in offset(), end in offset(), closed in any::<bool>()) {
+    fn if_none_match_matches_any_tag_of_its_list(others in prop::collection::vec("(W/)?\"[!#-+\\--~]{0,8}\"", 0..4), at in any::<prop::sample::Index>(), weak in any::<bool>(), start in offset(), end in offset(), closed in any::<bool>()) {
         let tag = etag::of_range(1, start, end, closed);
         prop_assert!(!etag::matches(&others.join(","), &tag));
         let mut list = others;
@@ -290,9 +292,9 @@ proptest! {
         prop_assert!(!etag::matches(&list.join(","), &etag::of_range(1, start, end, !closed)));
     }
 
-    /// What a path was normalised to names the same stream again, however it is escaped.
+    /// A normalised path parses to itself, however it is escaped.
     #[test]
-    fn paths_are_normal(raw in prop_oneof!["([a-z.%/]|%2[fFeE]|%25|__ds|/__ds|__registry__){0,12}", "\\PC{0,24}"]) {
+    fn normalised_path_parses_to_itself(raw in prop_oneof!["([a-z.%/]|%2[fFeE]|%25|__ds|/__ds|__registry__){0,12}", "\\PC{0,24}"]) {
         if let Ok(path) = StreamPath::parse(&raw) {
             let escaped = utf8_percent_encode(path.as_str(), NON_ALPHANUMERIC).to_string();
             prop_assert_eq!(StreamPath::parse(&escaped).unwrap(), path.clone());
@@ -308,9 +310,9 @@ proptest! {
         }
     }
 
-    /// A key names its segment again, and no other text does.
+    /// A key parses back to its segment, and no other text does.
     #[test]
-    fn a_key_comes_back(raw in "[^\\\\%]{1,24}", incarnation in 1..=SAFE_INTEGER_MAX, segment in 0..=DIGITS_MAX, at in any::<prop::sample::Index>(), other in "[0-9A-Za-z/+_=.-]") {
+    fn segment_key_round_trips(raw in "[^\\\\%]{1,24}", incarnation in 1..=SAFE_INTEGER_MAX, segment in 0..=DIGITS_MAX, at in any::<prop::sample::Index>(), other in "[0-9A-Za-z/+_=.-]") {
         let Some(path) = StreamPath::of_text(raw).ok().filter(|path| !path.is_reserved()) else { return Ok(()) };
         let segment = segment.min(SAFE_INTEGER_MAX);
         let text = key(path.as_str(), incarnation, segment);
@@ -324,16 +326,16 @@ proptest! {
     }
 
     #[test]
-    fn only_its_own_text_is_a_key(text in "([A-Za-z0-9_=-]{0,6}/[0-9+]{0,3}/[0-9+-]{0,18})|\\PC{0,40}") {
+    fn only_canonical_text_is_a_segment_key(text in "([A-Za-z0-9_=-]{0,6}/[0-9+]{0,3}/[0-9+-]{0,18})|\\PC{0,40}") {
         if let Some((path, incarnation, segment)) = parse_key(&text) {
             prop_assert_eq!(key(path.as_str(), incarnation, segment), text);
         }
     }
 
-    /// Whole blocks, until they hold enough: all of `max_bytes` from the position on, and less than two blocks more. A
-    /// block is less than `BLOCK_BYTES` and one message more.
+    /// A range consists of whole blocks: at least `max_bytes` from the position on, and at most about two
+    /// blocks more. A block is smaller than `BLOCK_BYTES` plus one message.
     #[test]
-    fn a_range_is_of_whole_blocks(messages in segment_messages(), json in any::<bool>(), at in any::<prop::sample::Index>(), max_bytes in chunk_bytes()) {
+    fn range_consists_of_whole_blocks(messages in segment_messages(), json in any::<bool>(), at in any::<prop::sample::Index>(), max_bytes in chunk_bytes()) {
         let format = if json { Format::Json } else { Format::Binary };
         let Encoded { index, .. } = segment_of(format, &messages);
         let mut bounds: Vec<u64> = index.blocks.iter().map(|block| block.at_byte).collect();
@@ -344,8 +346,8 @@ proptest! {
         let end: u64 = messages.iter().map(|message| span_of(format, message)).sum();
         let position = at.index(end as usize) as u64;
         let range = index.range(format, position, max_bytes);
-        let first = bounds.iter().position(|bound| *bound == range.start).expect("it begins with a block");
-        prop_assert!(bounds[first + 1..].contains(&range.end), "it ends with a block");
+        let first = bounds.iter().position(|bound| *bound == range.start).expect("a range begins with a block");
+        prop_assert!(bounds[first + 1..].contains(&range.end), "a range ends with a block");
         prop_assert!(index.blocks[first].position <= position);
         prop_assert!(index.blocks.get(first + 1).is_none_or(|next| next.position > position));
         let fetched = range.end - range.start;
@@ -353,9 +355,10 @@ proptest! {
         prop_assert!(fetched >= max_bytes as u64 || range.end == index.end_byte);
     }
 
-    /// Chunk by chunk from anywhere, bytes are what was written. A chunk ends where `max_bytes` or the range does.
+    /// Reading chunk by chunk from any position returns the written bytes. A chunk ends at `max_bytes` or at
+    /// the range's end.
     #[test]
-    fn bytes_come_back_from_segments(
+    fn bytes_round_trip_through_segments(
         messages in segment_messages(),
         at in any::<prop::sample::Index>(),
         end in any::<prop::sample::Index>(),
@@ -364,9 +367,9 @@ proptest! {
         let file = segment_of(Format::Binary, &messages);
         let whole = messages.concat();
         let mut position = at.index(whole.len());
-        // What a fork has inherited ends anywhere.
+        // A fork's inherited part may end at any byte.
         let until = (position + 1 + end.index(whole.len())) as u64;
-        // A chunk of a few bytes is not asked for until the end of a large segment.
+        // A large segment is not read to its end in chunks of a few bytes.
         let stop = whole.len().min(position + 200 * max_bytes).min(until as usize);
         while position < stop {
             let range = file.index.range(Format::Binary, position as u64, max_bytes);
@@ -390,10 +393,10 @@ proptest! {
         }
     }
 
-    /// Chunk by chunk from anywhere, arrays hold each message once. A chunk is at most `max_bytes` and its brackets, or
-    /// a single message, and holds as many as fit and were fetched.
+    /// Reading chunk by chunk from any position returns each message once. A chunk is at most `max_bytes` plus
+    /// its brackets, or a single message, and has as many fetched messages as fit.
     #[test]
-    fn json_comes_back_from_segments(
+    fn json_round_trips_through_segments(
         messages in segment_messages(),
         at in any::<prop::sample::Index>(),
         end in any::<prop::sample::Index>(),
@@ -420,9 +423,9 @@ proptest! {
         }
     }
 
-    /// No byte of the blocks can change unnoticed, in the middle of several blocks either.
+    /// A changed byte is detected in every block.
     #[test]
-    fn a_wrong_byte_is_noticed(messages in segment_messages(), at in any::<prop::sample::Index>(), bit in 0..8u32) {
+    fn changed_byte_is_detected(messages in segment_messages(), at in any::<prop::sample::Index>(), bit in 0..8u32) {
         let Encoded { pieces, index, .. } = segment_of(Format::Binary, &messages);
         let mut bytes = pieces.concat();
         let begins = index.blocks[0].at_byte;

@@ -1,6 +1,6 @@
-//! Seeded histories of one URL: writers, readers of every kind, time, lost memory and failing storage, held against
-//! the model at every step. `SEEDS=100000 cargo test --release --test host simulation` for more of them, `SEED=n`
-//! to play one again.
+//! Simulation of one URL: seeded histories of writers, readers of every kind, time, lost memory and failing
+//! storage. Every step is compared with the model. `SEEDS=100000 cargo test --release --test host simulation`
+//! runs more histories, and `SEED=n` replays one.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -39,7 +39,7 @@ fn simulation() {
     play(SEEDS_DEFAULT, &run_or_panic);
 }
 
-/// Plays the histories of all seeds, or of the one that is asked for.
+/// Runs the histories of all seeds, or of the one in `SEED`.
 pub(crate) fn play(seeds_default: u64, run: &(dyn Fn(u64) + Sync)) {
     if let Some(seed) = number("SEED") {
         return run(seed);
@@ -60,7 +60,7 @@ pub(crate) fn play(seeds_default: u64, run: &(dyn Fn(u64) + Sync)) {
     });
 }
 
-/// The same seed is the same history, whatever else runs.
+/// The same seed gives the same history, whatever else runs.
 #[test]
 fn simulation_repeats_itself() {
     for seed in [1, 2, 3] {
@@ -75,7 +75,7 @@ fn simulation_repeats_itself() {
 }
 
 fn number(variable: &str) -> Option<u64> {
-    env::var(variable).ok().map(|text| text.parse().expect("SEED and SEEDS are numbers"))
+    env::var(variable).ok().map(|text| text.parse().expect("SEED and SEEDS must be numbers"))
 }
 
 fn run_or_panic(seed: u64) {
@@ -83,7 +83,7 @@ fn run_or_panic(seed: u64) {
     if catch_unwind(AssertUnwindSafe(|| simulation.run())).is_err() {
         let trace = &simulation.trace;
         let last = &trace[trace.len().saturating_sub(60)..];
-        panic!("seed {seed} failed; play it again with SEED={seed}. Its last steps:\n{}", last.join("\n"));
+        panic!("seed {seed} failed; replay it with SEED={seed}. Its last steps:\n{}", last.join("\n"));
     }
 }
 
@@ -91,13 +91,13 @@ struct Simulation {
     random: fastrand::Rng,
     world: World,
     model: Model,
-    /// Every offset that was handed out, and where it is.
+    /// Every issued offset, and its place.
     offsets: BTreeMap<String, Place>,
-    /// What each entity tag stood for.
+    /// The body of each entity tag.
     tags: BTreeMap<String, Vec<u8>>,
-    /// The first segment of each life.
+    /// The first segment of each incarnation.
     births: Vec<u64>,
-    /// What the registry is to be told of each: its insert, and its delete once it has ended.
+    /// The registry's events for each incarnation: its insert, and its delete.
     lives: Vec<[String; 2]>,
     readers: Vec<Reader>,
     polls: Vec<Poll>,
@@ -106,29 +106,29 @@ struct Simulation {
     retention: Option<Retention>,
     chunk_max_bytes: usize,
     has_faults: bool,
-    /// Something is written and not announced.
+    /// A write is not announced yet.
     has_news: bool,
-    /// Whether there is a mirror: always, never, or as it comes.
+    /// Whether there is a mirror: always, never, or changing.
     mirrors: Option<bool>,
-    /// Whether there is a registry: always, never, or as it comes.
+    /// Whether there is a registry: always, never, or changing.
     registers: Option<bool>,
-    /// What is being deleted in the bucket because the object does not know it.
+    /// The keys that a sweep is about to delete.
     sweeping: Option<Vec<String>>,
-    /// An announcement was lost: readers learn of it with the next one.
+    /// An announcement was lost, so readers get its messages with the next one.
     is_damaged: bool,
     trace: Vec<String>,
 }
 
-/// An SSE client, and what it must hear next.
+/// An SSE client, and the place of its next event.
 struct Reader {
     client: SseClient,
     life: usize,
     at: usize,
     cursor: u64,
-    heard_the_end: bool,
+    has_ended: bool,
 }
 
-/// A long-poll, and what it must get.
+/// A long-poll, and the place of its answer.
 struct Poll {
     poll: LongPoll,
     life: usize,
@@ -136,7 +136,7 @@ struct Poll {
     cursor: u64,
 }
 
-/// Where a read asks to begin.
+/// The start that a read requests.
 #[derive(Clone, Copy)]
 enum Pick {
     Start,
@@ -144,15 +144,15 @@ enum Pick {
     At(Place),
 }
 
-/// What a read must find.
+/// The expected result of a read.
 enum Expected {
     Missing,
-    /// It is gone; what is the first now.
+    /// The data is dropped; the value is the first retained place.
     Gone(usize),
     From(usize),
 }
 
-/// What a stream may ask to keep, and what that means.
+/// A `Stream-Retention`, and its meaning.
 type Retention = (String, Keeping);
 
 impl Simulation {
@@ -229,10 +229,10 @@ impl Simulation {
             }
         }
         let had_faults = std::mem::replace(&mut self.has_faults, false);
-        self.come_to_rest(had_faults);
-        // What a fault left behind is found when somebody asks.
+        self.finish(had_faults);
+        // After a fault, only the next request finds the leftovers.
         if !had_faults {
-            self.rest_in_peace();
+            self.finish_by_alarms();
         }
     }
 
@@ -240,11 +240,11 @@ impl Simulation {
         self.world.shell.refuses_alarms = self.has_faults && self.random.u32(0..30) == 0;
         self.let_time_pass();
         if self.keeps_little() && self.random.bool() {
-            // Only what has arrived in the bucket is ever dropped.
+            // Only segments in the bucket are ever dropped.
             self.work();
         }
         self.world.meanwhile = match self.random.u32(0..6) {
-            // What is on its way already cannot be begun again.
+            // An effect in flight cannot begin again.
             0 if !self.is_in_bucket() => Meanwhile::Rotation,
             1 if !self.has_news && !self.is_in_bucket() => Meanwhile::LostMemory,
             2 if self.ttl.is_none() && !self.is_in_bucket() => Meanwhile::Alarm(self.random.u64(1..4_000)),
@@ -277,7 +277,7 @@ impl Simulation {
         }
     }
 
-    /// Whether something is on its way to the bucket.
+    /// Whether an upload or a deletion is in flight.
     fn is_in_bucket(&self) -> bool {
         self.world.under_way.iter().any(|(effect, _)| is_in_bucket(effect))
     }
@@ -293,7 +293,7 @@ impl Simulation {
             _ => self.random.u64(0..40_000),
         };
         if time > 100 {
-            // An announcement is due in the next turn: it comes before long, or it is lost.
+            // An announcement is due in the next turn: it happens soon or is lost.
             self.announce();
         }
         self.world.now += time;
@@ -308,7 +308,7 @@ impl Simulation {
 
     fn send(&mut self, request: &Request) -> Outcome {
         if self.world.sockets.count() > 0 {
-            // A live reader keeps a stream with a TTL, whoever asks.
+            // A live reader keeps a stream with a TTL alive during any request.
             self.model.may_touch(self.world.now);
         }
         let outcome = self.world.send(request);
@@ -331,8 +331,8 @@ impl Simulation {
         }
     }
 
-    /// Lets the model know whether a TTL is over. Where that is so the server is asked too, so that it ends the life
-    /// before the next request and not with it, and where only the server can know, it says.
+    /// Aligns the model with an expiry. The server gets a request first, so that it ends the incarnation before
+    /// the next request and not during it. Where the model cannot know, the server's answer decides.
     fn settle(&mut self) {
         let presence = self.model.presence(self.world.now, self.world.sockets.count());
         if presence != Presence::Present && self.model.current().is_some() {
@@ -343,7 +343,7 @@ impl Simulation {
             }
         }
         if self.has_faults && self.keeps_little() {
-            // What is to be dropped is dropped now, and the fault is left for what the request itself commits.
+            // Due segments are dropped now, so that a fault hits only the request's own commit.
             self.ask(&request("HEAD", ""));
         }
     }
@@ -356,13 +356,13 @@ impl Simulation {
             _ => Fault::Statement(self.random.u32(0..5)),
         });
         fault.inspect(|fault| {
-            // It is to strike the request, and not what happens meanwhile.
+            // The fault must hit the request itself.
             self.world.meanwhile = Meanwhile::Nothing;
             self.world.sql.arm(*fault);
         })
     }
 
-    /// Sends a write to the server and to the model. `None` when it failed.
+    /// Sends a write to the server and to the model. `None` if it failed.
     fn write(&mut self, request: &Request, apply: &dyn Fn(&mut Model, u64) -> u16) -> Option<Response> {
         let fault = self.arm();
         let before = fault.map(|_| self.model.clone());
@@ -373,7 +373,7 @@ impl Simulation {
             assert_eq!(
                 self.world.sockets.told(),
                 told,
-                "readers are told in a later turn, of what is stored"
+                "readers are notified in a later turn, after the commit"
             );
         }
         if self.world.sql.disarm()
@@ -388,7 +388,7 @@ impl Simulation {
             self.is_damaged = true;
             self.has_news = true;
             self.model.may_touch(self.world.now);
-            self.look_at_birth();
+            self.record_birth();
             return None;
         }
         assert_eq!(response.status, expected, "{response:?}");
@@ -398,14 +398,14 @@ impl Simulation {
         } else {
             self.model.may_touch(self.world.now);
         }
-        self.look_at_trim();
+        self.check_trim();
         Some(response)
     }
 
-    /// After a request that did not fail: what is gone is what has to be, and nothing else. What is still in the hot log is
-    /// for storage to say; it cannot be gone.
-    fn look_at_trim(&mut self) {
-        self.look_at_birth();
+    /// After a successful request: exactly the segments that must be dropped are dropped. Storage knows which
+    /// ones are still in the hot log, and those cannot be dropped.
+    fn check_trim(&mut self) {
+        self.record_birth();
         let Some(life) = self.model.current() else { return };
         let (first, hot_from) = self.world.sql.first_segments();
         let born_at = self.births[self.model.newest()];
@@ -413,8 +413,8 @@ impl Simulation {
         self.model.trim((first - born_at) as usize, arrived, self.world.now);
     }
 
-    /// Which segment a life began with.
-    fn look_at_birth(&mut self) {
+    /// Records the first segment of a new incarnation.
+    fn record_birth(&mut self) {
         if self.model.current().is_some() && self.births.len() == self.model.newest() {
             self.births.push(self.world.sql.first_segments().0);
             let (content_type, created_at) = self.world.sql.born();
@@ -483,7 +483,7 @@ impl Simulation {
         self.write_and_learn(&request, &|model, _| model.close(producer.as_ref(), place));
     }
 
-    /// What a client knows of the tail: nothing most of the time, else the last offset it was given, or one before.
+    /// The tail that a client expects: mostly none, otherwise the last issued offset or the one before.
     fn expected(&mut self) -> Option<(String, Place)> {
         let back = match self.random.u32(0..16) {
             0..=1 => 0,
@@ -507,7 +507,7 @@ impl Simulation {
         self.write(&request("DELETE", ""), &|model, _| model.delete());
     }
 
-    /// A producer's next request most of the time; else a retry, a gap, a zombie, or a new life.
+    /// Mostly a producer's next request, otherwise a retry, a gap, a stale epoch or a new epoch.
     fn producer(&mut self) -> Producer {
         let id = ["p", "q"][self.random.usize(0..2)].to_owned();
         let known = self.model.current().and_then(|life| life.producer(&id));
@@ -523,7 +523,7 @@ impl Simulation {
         (id, epoch.max(0) as u64, seq.max(0) as u64)
     }
 
-    /// A body, and what it holds.
+    /// A body and its content.
     fn content(&mut self, kind: Kind) -> (Vec<u8>, Content) {
         let is_large = self.chunk_max_bytes >= 1 << 20 && self.random.u32(0..300) == 0;
         match kind {
@@ -560,12 +560,12 @@ impl Simulation {
         (body.into_bytes(), Content::Messages(stored))
     }
 
-    // What is learned.
+    // Checks.
 
-    /// An offset means one place, for ever, and text order is the order of places over all lives.
+    /// An offset permanently means one place, and text order is the order of places over all incarnations.
     fn learn(&mut self, offset: &str, place: Place) {
         assert!(offset != "-1" && offset != "now" && offset.len() < 256);
-        assert!(!self.model.life(place.0).is_one_inside(place.1), "{offset} is one byte inside of an append");
+        assert!(!self.model.life(place.0).is_one_inside(place.1), "{offset} is one byte inside an append");
         if let Some(known) = self.offsets.insert(offset.to_owned(), place) {
             assert_eq!(known, place, "{offset} means two places");
             return;
@@ -581,13 +581,14 @@ impl Simulation {
         self.learn(response.next(), tail);
     }
 
-    /// Holds bytes against the model, from a place on; gives the place after them.
+    /// Compares bytes with the model from a place on; returns the place after them.
     fn check_content(&self, (life, at): Place, data: &[u8]) -> usize {
         match &self.model.life(life).content {
             Content::Messages(messages) => {
                 let shown: Vec<&RawValue> = serde_json::from_slice(data).expect("an array of messages");
                 let next = at + shown.len();
-                let expected = messages.get(at..next).expect("no more messages than there are");
+                let expected =
+                    messages.get(at..next).expect("a response has no more messages than the stream");
                 assert!(
                     shown.iter().map(|message| message.get()).eq(expected),
                     "{at}..{next} of life {life}"
@@ -608,7 +609,7 @@ impl Simulation {
 
     // Catch-up.
 
-    /// A query for some offset, and what it means.
+    /// A query for some offset, and its meaning.
     fn pick_offset(&mut self, in_characters: bool) -> (String, Pick) {
         let start = ("offset=-1".to_owned(), Pick::Start);
         if self.offsets.is_empty() {
@@ -618,7 +619,7 @@ impl Simulation {
             0 => start,
             1 => ("offset=now".to_owned(), Pick::Now),
             _ => {
-                // Newer ones more often: the older lives' are many.
+                // Prefer newer offsets, because those of older incarnations are many.
                 let reverse = self.random.usize(0..self.offsets.len().min(12));
                 let (offset, (of, at)) = self.offsets.iter().nth_back(reverse).unwrap();
                 let past = if self.random.u32(0..3) == 0 { self.one_past(offset, (*of, *at)) } else { None };
@@ -632,7 +633,7 @@ impl Simulation {
         }
     }
 
-    /// The offset one past another, and what it means, where it means anything and that is still there.
+    /// The offset one past another and its meaning; `None` if it has none or the data is dropped.
     fn one_past(&self, offset: &str, (of, at): Place) -> Option<(String, Place)> {
         let offset = Offset::parse(offset).unwrap();
         let life = self.model.life(of);
@@ -640,9 +641,9 @@ impl Simulation {
         Some((Offset { position: offset.position + 1, ..offset }.to_string(), (of, past)))
     }
 
-    /// What a read must have found that was answered just now.
+    /// The expected result of a read that was answered just now.
     fn expect(&mut self, pick: Pick) -> Expected {
-        self.look_at_trim();
+        self.check_trim();
         let Some(life) = self.model.current() else { return Expected::Missing };
         let (earliest, newest) = (life.earliest(), self.model.newest());
         match pick {
@@ -683,22 +684,23 @@ impl Simulation {
         }
     }
 
-    /// Reads chunk after chunk, to the tail.
+    /// Reads chunk by chunk to the tail.
     fn read_on(&mut self, at: usize, first: Response) {
         let (mut at, mut response) = (at, first);
         while let Some(next) = self.check_chunk(at, &response) {
-            assert!(next > at, "a read gets on");
+            assert!(next > at, "a read makes progress");
             at = next;
             response = self.ask(&request("GET", &format!("offset={}", response.next())));
             let expected = self.expect(Pick::At((self.model.newest(), at)));
             if !matches!(expected, Expected::From(_)) {
-                // It was dropped while another part was on its way.
+                // It was dropped during the read of another chunk.
                 return self.check_refused(&expected, &response);
             }
         }
     }
 
-    /// Holds one chunk of the newest life against the model; gives the place after it, if it is not the tail.
+    /// Compares one chunk of the newest incarnation with the model. Returns the place after it, or `None` at
+    /// the tail.
     fn check_chunk(&mut self, at: usize, response: &Response) -> Option<usize> {
         assert_eq!(response.status, 200, "{response:?}");
         let life = self.model.newest();
@@ -712,13 +714,13 @@ impl Simulation {
         (!is_at_tail).then_some(next)
     }
 
-    /// One tag stands for one body, closed or not.
+    /// A tag identifies one body, and whether it reports closure.
     fn check_tag(&mut self, response: &Response) {
         let Some(tag) = response.header("etag") else { return };
         let closed = response.header("stream-closed").is_some();
         let stood_for = [&response.body[..], &[u8::from(closed)]].concat();
         if let Some(known) = self.tags.insert(tag.to_owned(), stood_for.clone()) {
-            assert!(known == stood_for, "{tag} stands for two bodies");
+            assert!(known == stood_for, "{tag} identifies two bodies");
         }
     }
 
@@ -732,7 +734,7 @@ impl Simulation {
                 assert_eq!(response.status, 200);
                 assert_eq!(response.header("stream-closed").is_some(), is_closed);
                 self.learn_tail(&response);
-                self.look_at_trim();
+                self.check_trim();
             }
         }
     }
@@ -745,7 +747,7 @@ impl Simulation {
         let cursor = self.cursor();
         let cursor_query = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
         let request = request("GET", &format!("{query}&live=sse{cursor_query}"));
-        // By `Last-Event-ID` it is the same, whatever the query says.
+        // `Last-Event-ID` has the same meaning, whatever the query says.
         let request = match query.strip_prefix("offset=").filter(|_| self.random.u32(0..4) == 0) {
             Some(id) => Request { url: request.url.replace(&query, "offset=-1"), ..request }
                 .header("last-event-id", id),
@@ -767,10 +769,12 @@ impl Simulation {
                 self.check_refused(&expected, &response);
             }
             Ok(client) => {
-                let Expected::From(at) = self.expect(pick) else { panic!("it was connected") };
+                let Expected::From(at) = self.expect(pick) else {
+                    panic!("a read that must be refused was connected")
+                };
                 self.model.touch(self.world.now);
                 let (life, cursor) = (self.model.newest(), cursor.unwrap_or(0));
-                self.readers.push(Reader { client, life, at, cursor, heard_the_end: false });
+                self.readers.push(Reader { client, life, at, cursor, has_ended: false });
             }
         }
         self.model.may_touch(self.world.now);
@@ -781,7 +785,7 @@ impl Simulation {
         [None, Some(0), Some(interval), Some(interval + 3)][self.random.usize(0..4)]
     }
 
-    /// Some reader takes some of what there is for it.
+    /// A random reader reads a part of its events.
     fn listen(&mut self) {
         if self.readers.is_empty() {
             return;
@@ -792,26 +796,26 @@ impl Simulation {
             self.listen_once(&mut reader);
         }
         if reader.client.is_over() {
-            let is_explained = reader.heard_the_end || self.is_damaged || self.ttl.is_some();
+            let is_explained = reader.has_ended || self.is_damaged || self.ttl.is_some();
             let is_explained = is_explained || self.world.now >= reader.client.deadline();
             let is_ended = self.model.current().is_none() || reader.life != self.model.newest();
             assert!(
                 is_explained || is_ended || self.is_gone((reader.life, reader.at)),
-                "a response ended for no reason"
+                "a response ended without a reason"
             );
         } else {
             self.readers.push(reader);
         }
     }
 
-    /// Whether what comes at that place in the newest life was dropped.
+    /// Whether the data at that place in the newest incarnation is dropped.
     fn is_gone(&mut self, (life, at): Place) -> bool {
-        self.look_at_trim();
+        self.check_trim();
         at < self.model.life(life).earliest()
     }
 
     fn listen_once(&mut self, reader: &mut Reader) -> bool {
-        // Asking again, which a step may do, is a read.
+        // A step may repeat the request to the object, which is a read.
         self.model.may_touch(self.world.now);
         let has_moved = reader.client.step(&mut self.world);
         let mut data = None;
@@ -822,13 +826,13 @@ impl Simulation {
                 self.hear(reader, data.take(), &event.data, &event.id);
             }
         }
-        assert!(data.is_none(), "data and its control event leave in one piece");
+        assert!(data.is_none(), "data must be followed by its control event");
         has_moved
     }
 
     fn hear(&mut self, reader: &mut Reader, data: Option<String>, control: &str, id: &str) {
         self.trace.push(format!("  heard {:.60?} {control}", data.as_deref().unwrap_or("")));
-        assert!(!reader.heard_the_end, "something after the end");
+        assert!(!reader.has_ended, "an event came after the end");
         let control: serde_json::Value = serde_json::from_str(control).unwrap();
         if let Some(data) = data {
             let bytes = match self.model.life(reader.life).kind {
@@ -841,9 +845,9 @@ impl Simulation {
         assert_eq!(control["streamNextOffset"], id);
         self.learn(id, (reader.life, reader.at));
         let life = self.model.life(reader.life);
-        reader.heard_the_end = control.get("streamClosed").is_some();
-        if reader.heard_the_end {
-            assert!(life.is_closed() && reader.at == life.content.len(), "the end came early");
+        reader.has_ended = control.get("streamClosed").is_some();
+        if reader.has_ended {
+            assert!(life.is_closed() && reader.at == life.content.len(), "the end was reported too early");
         } else {
             reader.cursor = later_cursor(reader.cursor, control["streamCursor"].as_str());
         }
@@ -887,7 +891,9 @@ impl Simulation {
                 }
             }
             (Err(response), refused) => self.check_refused(&refused, &response),
-            (Ok(_), Expected::Missing | Expected::Gone(_)) => panic!("it was parked"),
+            (Ok(_), Expected::Missing | Expected::Gone(_)) => {
+                panic!("a read that must be refused was parked")
+            }
         }
     }
 
@@ -923,18 +929,18 @@ impl Simulation {
                 return;
             }
         };
-        assert!(response.status == 204 || next > at, "200 brings something");
+        assert!(response.status == 204 || next > at, "a 200 has data");
         self.learn(response.next(), (life, next));
         self.check_tag(response);
         if is_closed {
             let life = self.model.life(life);
-            assert!(life.is_closed() && next == life.content.len(), "the end came early");
+            assert!(life.is_closed() && next == life.content.len(), "the end was reported too early");
         } else {
             later_cursor(cursor, response.header("stream-cursor"));
         }
     }
 
-    // What goes on around them.
+    // The object and its surroundings.
 
     fn announce(&mut self) {
         let fault = self.arm();
@@ -947,7 +953,7 @@ impl Simulation {
         self.trace.push(format!("{} restart", self.world.now));
         self.is_damaged |= self.has_news;
         for (effect, ended) in std::mem::take(&mut self.world.under_way) {
-            // It may arrive all the same, but nobody is told.
+            // The effect may complete, but the object does not learn of it.
             if self.has_faults && ended.is_none() && is_in_bucket(&effect) && self.random.bool() {
                 self.world.bucket.carry_out(&effect);
             }
@@ -961,8 +967,8 @@ impl Simulation {
         }
     }
 
-    /// One step of a sweep of the bucket, in which more may lie than was put there: it is decided, or it is done, unless
-    /// it fails. What has a row is never in it.
+    /// One step of a sweep of the bucket, which may also have objects that were never uploaded here: it selects
+    /// keys, or deletes them, unless it fails. It never selects a key that has a row.
     fn sweep(&mut self) {
         if let Some(orphans) = self.sweeping.take() {
             if !self.has_faults || self.random.bool() {
@@ -986,7 +992,7 @@ impl Simulation {
         self.sweeping = Some(orphans);
     }
 
-    /// What is under way in some lane takes a step: it is carried out, unless it fails, or the object learns how it has ended.
+    /// Advances one effect in flight: it is carried out, unless it fails, or the object learns how it ended.
     fn go_on(&mut self, is: &dyn Fn(&Effect) -> bool) {
         let Some(index) = self.world.under_way.iter().position(|(effect, _)| is(effect)) else { return };
         let Some(ended) = self.world.under_way[index].1.take() else {
@@ -1010,7 +1016,7 @@ impl Simulation {
         self.trace.push(format!("{} {effect:.80?}: {what}", self.world.now));
     }
 
-    /// Perhaps what is to be carried out fails, before or after it is done.
+    /// The effect may fail, before or after it takes place.
     fn strike(&mut self, index: usize) {
         let (world, strikes) = (&mut self.world, self.random.u32(0..3) == 0);
         match &world.under_way[index].0 {
@@ -1039,12 +1045,12 @@ impl Simulation {
 
     fn report(&mut self) {
         self.go_on(&|effect| matches!(effect, Effect::Call(_)));
-        self.the_registry_is_in_order();
+        self.check_registry_order();
     }
 
-    /// Everything comes to its end: what is under way, what the object finds to do after that, and once its rest is over what
-    /// has failed.
-    fn everything_is_done(&mut self, has_failed: bool) {
+    /// Completes all effects: those in flight, those that the object finds afterwards, and after the rest also
+    /// those that have failed.
+    fn complete_all_effects(&mut self, has_failed: bool) {
         self.world.shell.refuses_alarms = false;
         let rests: &[u64] = if has_failed { &[0, 60_001, 3_600_001, 3_600_001] } else { &[0] };
         for rest in rests {
@@ -1072,9 +1078,9 @@ impl Simulation {
         }
     }
 
-    /// What the registry has is what happened, each event once and in its order; where there always was a registry,
-    /// without a gap.
-    fn the_registry_is_in_order(&mut self) {
+    /// The registry has the events that happened, each once and in order. If there always was a registry, it
+    /// has all of them.
+    fn check_registry_order(&mut self) {
         let events = self.world.registry.events(START);
         let mut happened = self.lives.iter().flatten();
         let has_gaps = self.registers.is_none();
@@ -1084,8 +1090,8 @@ impl Simulation {
         }
     }
 
-    /// Once everything is reported, whatever else arrives after that.
-    fn the_registry_is_true(&mut self) {
+    /// Checks the registry once all reports and all delayed calls have arrived.
+    fn check_registry_is_complete(&mut self) {
         if self.registers.is_none() {
             self.registers = Some(true);
             self.restart();
@@ -1094,13 +1100,13 @@ impl Simulation {
         if self.registers == Some(false) {
             return assert!(self.world.registry.sql.tables().is_empty());
         }
-        self.everything_is_done(false);
+        self.complete_all_effects(false);
         while self.world.registry.let_one_arrive(&mut self.random, self.world.now) {}
-        self.the_registry_knows_all();
+        self.check_registry_events();
     }
 
-    fn the_registry_knows_all(&mut self) {
-        self.the_registry_is_in_order();
+    fn check_registry_events(&mut self) {
+        self.check_registry_order();
         let events = self.world.registry.events(START);
         let Some([insert, delete]) = self.lives.last() else { return assert!(events.is_empty()) };
         let has_ended = self.world.sql.has_ended();
@@ -1109,22 +1115,22 @@ impl Simulation {
         } else if !has_ended {
             assert_eq!(events.last(), Some(insert));
         } else {
-            // Nobody may ever have been told that it was there.
+            // The registry may never have received its insert.
             assert!(events.last() != Some(insert) || insert == delete, "{events:?}");
         }
-        assert!(!self.world.sql.tables().contains(&"unreported".to_owned()), "it is kept for nobody");
+        assert!(!self.world.sql.tables().contains(&"unreported".to_owned()), "no report is left");
     }
 
-    /// Nothing fails any more: whoever listens hears everything, and everything can be read.
-    fn come_to_rest(&mut self, had_faults: bool) {
+    /// Ends the history without further faults: live readers get everything, and everything can be read.
+    fn finish(&mut self, had_faults: bool) {
         self.trace.push("comes to rest".to_owned());
         self.world.meanwhile = Meanwhile::Nothing;
         self.settle();
         self.announce();
-        self.everybody_listens(!self.is_damaged);
+        self.drain_live_readers(!self.is_damaged);
         self.settle();
         if self.model.current().is_some_and(|life| !life.is_closed()) {
-            // What an announcement lost, the next one makes up for.
+            // The next announcement delivers the messages of a lost one.
             let kind = self.model.current().unwrap().kind;
             let (body, content) = self.content(kind);
             let request = request("POST", "").header("content-type", kind.content_type()).body(body);
@@ -1138,26 +1144,26 @@ impl Simulation {
             };
             self.write_and_learn(&request, &|model, now| model.append(&post, now));
             self.announce();
-            self.everybody_listens(true);
+            self.drain_live_readers(true);
         }
-        self.everything_can_be_read();
+        self.check_all_reads();
         if self.random.bool() {
             self.restart();
         }
-        // What is under way ends, and one more finds all that is left.
+        // A sweep in progress ends, and a further one finds all orphans.
         for _ in 0..if self.sweeping.is_some() { 3 } else { 2 } {
             self.sweep();
         }
-        self.everything_is_done(had_faults);
-        self.everything_can_be_read();
+        self.complete_all_effects(had_faults);
+        self.check_all_reads();
         self.world.assert_bucket_is_tidy();
-        self.the_mirror_is_true();
+        self.check_mirror();
         self.settle();
-        self.the_registry_is_true();
+        self.check_registry_is_complete();
     }
 
-    /// Once there is one and it is told everything, whatever else arrives after that.
-    fn the_mirror_is_true(&mut self) {
+    /// Checks the mirror once all rows and all delayed writes have arrived.
+    fn check_mirror(&mut self) {
         if self.mirrors.is_none() {
             self.mirrors = Some(true);
             self.restart();
@@ -1166,12 +1172,12 @@ impl Simulation {
             assert!(!self.world.sql.tables().contains(&"outbox".to_owned()));
             return assert!(self.world.mirror.rows().is_empty());
         }
-        self.everything_is_done(false);
+        self.complete_all_effects(false);
         while self.world.mirror.let_one_arrive(&mut self.random) {}
         self.world.assert_mirror_is_true();
     }
 
-    fn everybody_listens(&mut self, hears_all: bool) {
+    fn drain_live_readers(&mut self, hears_all: bool) {
         for mut reader in std::mem::take(&mut self.readers) {
             while self.listen_once(&mut reader) {}
             let is_due = self.world.now >= reader.client.deadline();
@@ -1179,8 +1185,8 @@ impl Simulation {
             let is_current = self.model.current().is_some() && reader.life == self.model.newest();
             if is_current && hears_all && !reader.client.is_over() {
                 let life = self.model.life(reader.life);
-                assert_eq!(reader.at, life.content.len(), "a reader was left behind");
-                assert!(!life.is_closed(), "a reader was not told of the end");
+                assert_eq!(reader.at, life.content.len(), "a reader did not get all messages");
+                assert!(!life.is_closed(), "a reader did not get the end");
             }
             self.readers.push(reader);
         }
@@ -1190,14 +1196,14 @@ impl Simulation {
                 None => {
                     let is_current = self.model.current().is_some() && poll.life == self.model.newest();
                     let is_at_tail = poll.at == self.model.life(poll.life).content.len();
-                    assert!(!is_current || !hears_all || is_at_tail, "a long-poll was left behind");
+                    assert!(!is_current || !hears_all || is_at_tail, "a long-poll was not answered");
                     self.polls.push(poll);
                 }
             }
         }
     }
 
-    fn everything_can_be_read(&mut self) {
+    fn check_all_reads(&mut self) {
         if self.model.current().is_none() {
             assert_eq!(self.ask(&request("GET", "")).status, 404);
             return;
@@ -1212,12 +1218,12 @@ impl Simulation {
             }
         }
         let whole = self.ask(&request("GET", ""));
-        let Expected::From(at) = self.expect(Pick::Start) else { panic!("it is there") };
+        let Expected::From(at) = self.expect(Pick::Start) else { panic!("the stream must exist") };
         self.read_on(at, whole);
     }
 
-    /// Nobody asks any more: what is left to happen happens by the alarm alone.
-    fn rest_in_peace(&mut self) {
+    /// After the last request, the alarm alone completes everything.
+    fn finish_by_alarms(&mut self) {
         for reader in &mut self.readers {
             reader.client.disconnect(&self.world);
         }
@@ -1239,15 +1245,15 @@ impl Simulation {
         let life = self.model.current();
         let ends = life.is_none_or(|life| life.ttl.is_some());
         let is_kept = life.is_some_and(|life| life.keeping.unwrap_or(self.model.defaults).millis.is_none());
-        assert!(is_kept && !ends || self.world.bucket.objects.is_empty(), "something is left");
+        assert!(is_kept && !ends || self.world.bucket.objects.is_empty(), "objects are left in the bucket");
         if self.mirrors == Some(true) {
             self.world.assert_mirror_is_true();
         }
         if self.registers == Some(true) {
-            self.the_registry_knows_all();
+            self.check_registry_events();
         }
         if !ends {
-            self.everything_can_be_read();
+            self.check_all_reads();
         }
     }
 }
@@ -1306,7 +1312,7 @@ fn empty(kind: Kind) -> Content {
     }
 }
 
-/// Whether text may be cut there.
+/// Whether the text may be split there.
 fn is_boundary(content: &Content, at: usize) -> bool {
     match content {
         Content::Messages(_) => true,
@@ -1316,7 +1322,7 @@ fn is_boundary(content: &Content, at: usize) -> bool {
     }
 }
 
-/// Cursors never go back (10.1).
+/// Cursors never decrease (PROTOCOL.md 10.1).
 fn later_cursor(client: u64, cursor: Option<&str>) -> u64 {
     let cursor = cursor.expect("a live answer has a cursor").parse().unwrap();
     assert!(cursor >= client, "{cursor} after {client}");

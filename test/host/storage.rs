@@ -1,4 +1,4 @@
-//! What is stored: rows counted as Cloudflare bills them, appends over the size of a row, and faults.
+//! Storage: rows as Cloudflare bills them, appends larger than a row, and faults.
 
 use crate::support::http::with_offsets;
 use crate::support::sql::Fault;
@@ -17,7 +17,7 @@ const PRODUCED: &str =
 const MIB: usize = 1 << 20;
 
 #[test]
-fn rows_written() {
+fn each_request_writes_the_expected_rows() {
     let batch = format!("POST | content-type: application/json << [{}]", vec!["{\"a\":1}"; 100].join(","));
     let produced_last = PRODUCED.replace(" << ", " | stream-closed: true << ");
     let produced_close = produced_last.split(" << ").next().unwrap();
@@ -55,7 +55,7 @@ fn rows_written() {
         (&[TEXT, HELLO, PRODUCED], "DELETE", 1),
         (&[], "GET", 0),
         (&[], "DELETE", 0),
-        // A TTL costs nothing while writes alone slide it.
+        // Writes extend a TTL without an additional row.
         (&["PUT | content-type: text/plain | stream-ttl: 60", "WAIT 59s"], HELLO, 1),
         (&["PUT | content-type: text/plain | stream-ttl: 60", "WAIT 59s"], close, 1),
         (&["PUT | content-type: text/plain | stream-ttl: 60", "WAIT 59s"], last, 2),
@@ -83,12 +83,12 @@ fn live_readers_write_nothing() {
     world.run(&[HELLO]);
     client.pump(&mut world);
     assert!(poll.answer(&mut world).is_some());
-    assert_eq!(world.sql.take_rows_written(), 1, "the append's own");
+    assert_eq!(world.sql.take_rows_written(), 1, "only the append writes a row");
 }
 
-/// Asking for what never was costs no storage.
+/// Requests for a stream that never existed store nothing.
 #[test]
-fn a_stream_that_never_was_has_no_tables() {
+fn request_for_a_missing_stream_creates_no_tables() {
     let close = "POST | stream-closed: true";
     for request in [
         "GET",
@@ -109,7 +109,7 @@ fn a_stream_that_never_was_has_no_tables() {
 }
 
 #[test]
-fn tables_come_and_go_with_lives() {
+fn each_incarnation_has_its_own_tables() {
     let mut world = World::new();
     world.limit_producers(ProducerLimits { kept_max: 64, stored_each_appends: 1 });
     world.run(&[TEXT, PRODUCED]);
@@ -118,10 +118,11 @@ fn tables_come_and_go_with_lives() {
     assert_eq!(world.sql.tables(), ["stream"]);
     world.run(&["RESTART", TEXT, HELLO]);
     assert_eq!(world.sql.tables(), ["messages_1", "stream"]);
-    assert!(!world.sql.dump().contains("\"p\""), "the old life's producer is gone");
+    assert!(!world.sql.dump().contains("\"p\""), "the producer of the old incarnation is deleted");
 }
 
-/// All that a client can see, at every step of a history, is the same after the object lost its memory.
+/// Everything that a client can see is unchanged after the object has lost its memory, at each step of a
+/// history.
 #[test]
 fn everything_survives_a_restart() {
     let history = [
@@ -151,7 +152,7 @@ fn everything_survives_a_restart() {
         assert_eq!(look(&mut world), seen, "after {step}");
         drop(world);
         world = World::on_disk(&path);
-        assert_eq!(look(&mut world), seen, "on disk after {step}");
+        assert_eq!(look(&mut world), seen, "from disk after {step}");
     }
     drop(world);
     std::fs::remove_dir_all(&directory).unwrap();
@@ -163,9 +164,9 @@ fn look(world: &mut World) -> Vec<Response> {
         .to_vec()
 }
 
-// Appends over the size of a row.
+// Appends larger than a row.
 
-/// Some bytes that differ everywhere.
+/// Bytes without repetition.
 fn noise(length: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(7);
     let mut bytes = vec![0; length];
@@ -184,7 +185,7 @@ fn read_from(world: &mut World, offset: &str) -> Vec<Response> {
     while chunks.last().is_some_and(|chunk| chunk.header("stream-up-to-date").is_none()) {
         let next = chunks.last().unwrap().next().to_owned();
         chunks.push(world.ask(&format!("GET ?offset={next}")));
-        assert_ne!(chunks.last().unwrap().next(), next, "a read gets on");
+        assert_ne!(chunks.last().unwrap().next(), next, "a read makes progress");
     }
     chunks
 }
@@ -194,7 +195,7 @@ fn joined(chunks: &[Response]) -> Vec<u8> {
 }
 
 #[test]
-fn bytes_over_a_row() {
+fn bytes_larger_than_a_row_are_read_back() {
     for length in [MIB - 1, MIB, MIB + 1, 2 * MIB, 2 * MIB + 5] {
         let body = noise(length);
         let mut world = World::after(&[BYTES, "POST | content-type: application/octet-stream << abc"]);
@@ -214,7 +215,7 @@ fn bytes_over_a_row() {
             {
                 let chunks = read_from(&mut world, &format!("@0_{from}"));
                 let read = joined(&chunks);
-                // Each row is like an append: one byte inside of it means its beginning.
+                // Each row counts as a message: one byte inside of it means its beginning.
                 let is_one_inside =
                     [1, length + 4].contains(&from) || from > 3 && from < length + 3 && (from - 3) % MIB == 1;
                 let begin = if is_one_inside { from - 1 } else { from };
@@ -225,7 +226,7 @@ fn bytes_over_a_row() {
     }
 }
 
-/// A JSON stream, and what its messages are.
+/// A JSON stream and its messages.
 fn json_world(bodies: &[String]) -> (World, Vec<String>) {
     let mut world = World::after(&[JSON]);
     let mut messages = Vec::new();
@@ -238,7 +239,7 @@ fn json_world(bodies: &[String]) -> (World, Vec<String>) {
     (world, messages)
 }
 
-/// Reads from a position on and holds each chunk against the messages.
+/// Reads from a position on, and compares each chunk with the messages.
 fn check_json_from(world: &mut World, messages: &[String], from: usize) {
     let mut at = from;
     for chunk in read_from(world, &format!("@0_{from}")) {
@@ -252,8 +253,8 @@ fn check_json_from(world: &mut World, messages: &[String], from: usize) {
 }
 
 #[test]
-fn a_json_batch_over_a_row() {
-    // 2,600 messages of 1 KiB on average, some with what looks like the end of one.
+fn json_batch_larger_than_a_row_is_read_back() {
+    // 2,600 messages of 1 KiB on average, some with text that looks like the end of a message.
     let mut random = fastrand::Rng::with_seed(3);
     let message = |n: usize| format!("{{\"n\":{n},\"],[\": \"{}\"}}", "\\\",".repeat(random.usize(0..680)));
     let batch: Vec<String> = (0..2_600).map(message).collect();
@@ -271,7 +272,6 @@ fn a_json_batch_over_a_row() {
     }
 }
 
-/// The positions at which rows begin.
 fn row_starts(world: &World) -> Vec<usize> {
     let mut statement =
         world.sql.raw().prepare("SELECT key >> 4 FROM messages_0 WHERE key & 15 = 0 ORDER BY key").unwrap();
@@ -279,9 +279,9 @@ fn row_starts(world: &World) -> Vec<usize> {
     rows.map(|start| start.unwrap() as usize).collect()
 }
 
-/// One JSON message may be larger than a row, and its parts may cut anything: characters, escapes, numbers.
+/// A JSON message may be larger than a row. The rows may then split characters, escapes and numbers.
 #[test]
-fn a_json_message_over_a_row() {
+fn json_message_larger_than_a_row_is_read_back() {
     let large = [
         format!("\"{}\"", "\u{1f600}".repeat(MIB / 2)),
         format!("[{}]", vec!["1234"; MIB / 2].join(",")),
@@ -308,9 +308,9 @@ fn a_json_message_over_a_row() {
     }
 }
 
-/// The last row is then a further part of a message, in which no messages must be looked for.
+/// The last row is then part of a message, so no messages must be searched for in it.
 #[test]
-fn at_the_tail_after_a_json_message_over_a_row() {
+fn read_at_the_tail_after_a_json_message_larger_than_a_row_is_empty() {
     for message in [
         format!("[{}]", vec!["1234"; 3 * MIB / 5].join(",")),
         format!("\"{}\"", "x\u{1f600}".repeat(MIB / 2)),
@@ -324,9 +324,9 @@ fn at_the_tail_after_a_json_message_over_a_row() {
     }
 }
 
-/// However small the appends are, a chunk has only so many: tokens of a language model, say.
+/// A chunk has a limited number of rows, however small the appends are, such as tokens of a language model.
 #[test]
-fn a_chunk_has_a_bound_in_rows() {
+fn chunk_has_a_limited_number_of_rows() {
     for (put, content_type, token) in [(TEXT, "text/plain", "x"), (JSON, "application/json", "1")] {
         let mut world = World::after(&[put]);
         for _ in 0..CHUNK_ROWS_MAX + 100 {
@@ -340,7 +340,7 @@ fn a_chunk_has_a_bound_in_rows() {
 }
 
 #[test]
-fn sixteen_mebibytes() {
+fn append_of_sixteen_mebibytes_is_stored_and_read() {
     let body = noise(16 * MIB);
     let mut world = World::after(&[BYTES]);
     post(&mut world, "application/octet-stream", &body).assert_is("204 | stream-next-offset: @0_16777216");
@@ -353,7 +353,7 @@ fn sixteen_mebibytes() {
     for from in 0..=2 {
         check_json_from(&mut world, &messages, from);
     }
-    // As initial content as well.
+    // The same applies to initial content.
     let mut world = World::new();
     world
         .send_answered(&Request::parse(BYTES).body(body.clone()))
@@ -363,8 +363,7 @@ fn sixteen_mebibytes() {
 
 // Faults.
 
-/// Each write with the state it happens in. What the retry is answered after the write was stored although it
-/// failed is the last column.
+/// Each write with its state, and the answer to a retry after the write failed but was stored.
 fn writes() -> Vec<(Vec<&'static str>, Request, &'static str)> {
     let large = Request::parse("POST | content-type: application/octet-stream").body(noise(2 * MIB + 9));
     let produced_last = Request::parse(&PRODUCED.replace(" << ", " | stream-closed: true << "));
@@ -383,9 +382,9 @@ fn writes() -> Vec<(Vec<&'static str>, Request, &'static str)> {
     ]
 }
 
-/// Whichever statement fails, nothing happened, and the same request sent again succeeds.
+/// Whichever statement fails, nothing is stored, and a retry succeeds.
 #[test]
-fn a_failing_statement_leaves_everything_as_it_was() {
+fn failed_statement_stores_nothing() {
     for (state, request, _) in writes() {
         let mut fine = World::after(&state);
         let expected = fine.send_answered(&request);
@@ -400,7 +399,7 @@ fn a_failing_statement_leaves_everything_as_it_was() {
                 world.sql.arm(Fault::Statement(statement));
                 let answer = world.send_answered(&request);
                 if !world.sql.disarm() {
-                    assert_eq!(answer, expected, "no statement was left to fail");
+                    assert_eq!(answer, expected, "the write has no further statement");
                     break;
                 }
                 answer.assert_is("500 | error: internal");
@@ -415,7 +414,7 @@ fn a_failing_statement_leaves_everything_as_it_was() {
 }
 
 #[test]
-fn a_failing_commit_leaves_everything_as_it_was() {
+fn failed_commit_stores_nothing() {
     for (state, request, _) in writes() {
         let mut fine = World::after(&state);
         let expected = fine.send_answered(&request);
@@ -430,10 +429,10 @@ fn a_failing_commit_leaves_everything_as_it_was() {
     }
 }
 
-/// The commit failed as far as we know, and was stored: with producer headers the retry is a duplicate, and
-/// everything but a plain append is idempotent by itself.
+/// The commit reports a failure but is stored. With producer headers the retry is a duplicate, and every
+/// request except a plain append is idempotent by itself.
 #[test]
-fn a_commit_that_failed_but_was_stored() {
+fn retry_after_a_commit_that_failed_but_is_stored() {
     for (state, request, expected) in writes() {
         let mut fine = World::after(&state);
         fine.send_answered(&request);
@@ -441,7 +440,7 @@ fn a_commit_that_failed_but_was_stored() {
         world.sql.arm(Fault::CommitButStored);
         world.send_answered(&request).assert_is("500");
         assert!(world.sql.disarm());
-        assert_eq!(world.sql.dump(), fine.sql.dump(), "it was stored");
+        assert_eq!(world.sql.dump(), fine.sql.dump(), "the failed commit is stored");
         world.send_answered(&request).assert_is(expected);
         let is_plain_append =
             request.method == "POST" && !request.body.is_empty() && request.headers.len() == 1;
@@ -449,10 +448,10 @@ fn a_commit_that_failed_but_was_stored() {
     }
 }
 
-/// A PUT over a life that has expired is two changes, the end of one and the beginning of the next, and either may
-/// fail. The retry brings the new life, once.
+/// A PUT after an expiry makes two changes: it ends one incarnation and begins the next. Either may fail, and
+/// the retry creates the new incarnation once.
 #[test]
-fn a_create_over_an_expired_life() {
+fn failed_put_after_expiry_creates_one_incarnation_on_retry() {
     let state = ["PUT | content-type: text/plain | stream-ttl: 60 << x", PRODUCED, "WAIT 60s"];
     let put = "PUT | content-type: text/plain << hello";
     let mut fine = World::after(&state);
@@ -470,9 +469,10 @@ fn a_create_over_an_expired_life() {
     }
 }
 
-/// A read that cannot slide the TTL fails, rather than promise what is not stored; the next one makes up for it.
+/// A read that cannot store the extended TTL fails, so that the server promises nothing that is not stored. The
+/// next read succeeds.
 #[test]
-fn a_failing_touch() {
+fn read_that_cannot_extend_the_ttl_is_500() {
     for fault in [Fault::Statement(0), Fault::Commit, Fault::CommitButStored] {
         let mut world = World::after(&["PUT | content-type: text/plain | stream-ttl: 60 << x", "WAIT 59s"]);
         world.sql.arm(fault);
@@ -484,9 +484,9 @@ fn a_failing_touch() {
     }
 }
 
-/// What was announced before a failure is not announced again, and what was stored is not lost to live readers.
+/// Live readers get each message once, whether a write failed before or after it was stored.
 #[test]
-fn live_readers_survive_failures() {
+fn live_readers_get_each_message_once_despite_failures() {
     for fault in [Fault::Statement(0), Fault::Commit, Fault::CommitButStored] {
         let mut world = World::after(&[TEXT, HELLO]);
         let mut client = SseClient::open(&mut world, "GET ?offset=-1&live=sse");
@@ -501,10 +501,10 @@ fn live_readers_survive_failures() {
     }
 }
 
-/// An announcement that cannot read what it has to tell sends the readers to ask for it: they wait for no further
-/// append.
+/// An announcement that cannot read the new messages makes the readers request them, without waiting for
+/// another append.
 #[test]
-fn a_failing_announcement_loses_nothing() {
+fn failed_announcement_loses_no_message() {
     let mut world = World::after(&[TEXT, HELLO]);
     let mut client = SseClient::open(&mut world, "GET ?offset=-1&live=sse");
     let mut poll = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll");
@@ -522,9 +522,10 @@ fn a_failing_announcement_loses_nothing() {
     assert_eq!(client.data().concat(), "hellolostnext");
 }
 
-/// What a later version stored, or one before version 7, is not guessed at.
+/// Rows of a later version, of a version before 7, or with invalid values are a failure, and are never guessed
+/// at.
 #[test]
-fn what_cannot_be_read_is_a_failure() {
+fn unreadable_row_is_500() {
     let tampering = [
         "UPDATE stream SET schema_version = 1",
         "UPDATE stream SET schema_version = 2",
@@ -555,9 +556,10 @@ fn what_cannot_be_read_is_a_failure() {
     }
 }
 
-/// While a read waits for the bucket its stream may end: it gets nothing of the old life, and nothing of the new one.
+/// A stream may end while a read waits for the bucket. The read then returns no data, neither of the old nor of
+/// the new incarnation.
 #[test]
-fn a_stream_that_ends_while_a_read_waits_for_the_bucket() {
+fn read_of_a_stream_that_ends_during_a_bucket_read_is_404_or_410() {
     for (meanwhile, expected) in [
         (Meanwhile::Nothing, "200 << hello"),
         (Meanwhile::Rotation, "200 << hello"),
@@ -582,7 +584,7 @@ fn a_stream_that_ends_while_a_read_waits_for_the_bucket() {
 }
 
 #[test]
-fn offsets_in_tests_are_the_servers() {
+fn offsets_in_tests_are_expanded_as_the_server_writes_them() {
     assert_eq!(
         with_offsets("a @0_5, @12_0"),
         "a 0000000000000000_0000000000000005, 0000000000000012_0000000000000000"

@@ -1,4 +1,4 @@
-//! What is counted, as values: `src/telemetry`.
+//! The counters of `src/telemetry`.
 
 use durable_streams::telemetry::awake::{Awake, IDLE_MAX};
 use durable_streams::telemetry::counts::RowCounts;
@@ -10,20 +10,20 @@ fn summary(totals: &Totals, now: u64) -> Value {
 }
 
 #[test]
-fn an_object_is_busy_while_any_of_its_events_is_under_way() {
+fn object_is_busy_while_any_event_is_in_progress() {
     let mut awake = Awake::default();
     awake.begin(1_000);
     awake.begin(1_100);
     awake.end(1_200);
     awake.end(1_500);
     assert_eq!((awake.busy_ms, awake.idle_ms), (500, 0));
-    // An end too many counts nothing.
+    // An unmatched end has no effect.
     awake.end(1_600);
     assert_eq!((awake.busy_ms, awake.idle_ms), (500, 100));
 }
 
 #[test]
-fn an_object_that_may_hibernate_is_idle_for_ten_seconds_at_most() {
+fn object_without_events_is_idle_for_at_most_ten_seconds() {
     let mut awake = Awake::default();
     awake.begin(1_000);
     awake.end(1_010);
@@ -33,11 +33,11 @@ fn an_object_that_may_hibernate_is_idle_for_ten_seconds_at_most() {
     assert_eq!((later.busy_ms, later.idle_ms), (10, IDLE_MAX));
     awake.begin(1_010 + 60_000);
     let later = awake.until(1_010 + 60_007);
-    assert_eq!((later.busy_ms, later.idle_ms), (17, IDLE_MAX), "the next event begins where it begins");
+    assert_eq!((later.busy_ms, later.idle_ms), (17, IDLE_MAX), "a late event adds at most 10 s of idle time");
 }
 
 #[test]
-fn the_summary_has_all_counts_and_both_times() {
+fn summary_has_all_counters_and_both_times() {
     let mut totals = Totals::default();
     totals.counts.worker_requests += 2;
     totals.counts.rows_read += 5;
@@ -70,19 +70,22 @@ fn the_summary_has_all_counts_and_both_times() {
 }
 
 #[test]
-fn objects_beyond_the_bound_are_only_counted() {
+fn objects_above_the_limit_are_only_counted() {
     let mut totals = Totals::default();
     for object in 0..OBJECTS_MAX {
         assert!(totals.begin(object.to_string(), 1_000).is_some());
     }
     assert_eq!(totals.begin("another".to_owned(), 1_000), None);
-    assert!(totals.begin("0".to_owned(), 1_000).is_some(), "one that is watched stays so");
+    assert!(
+        totals.begin("0".to_owned(), 1_000).is_some(),
+        "an object that is already measured stays measured"
+    );
     let told = summary(&totals, 1_000);
     assert_eq!((&told["objects"], &told["objects_left_out"]), (&json!(OBJECTS_MAX), &json!(1)));
 }
 
 #[test]
-fn rows_add_up_by_kind() {
+fn row_counts_add_up_by_kind() {
     let sum = RowCounts { read: 1, written: 2 } + RowCounts { read: 30, written: 40 };
     assert_eq!(sum, RowCounts { read: 31, written: 42 });
 }

@@ -1,8 +1,9 @@
-//! Golden rows of every version of what is stored, since 7: `versions/v<n>.sql` has streams as the last build of that version left
-//! them, every table and every object of the bucket, and what was read of them. This build goes on with each.
+//! Golden rows of every stored version since 7. `versions/v<n>.sql` has streams as the last build of that
+//! version left them: every table, every object of the bucket, and the result of reading them. This build must
+//! continue with each of them.
 //!
-//! A version's file is written by its own build, `cargo test --locked versions::write -- --ignored`, and is not changed once the
-//! version is released.
+//! The build of a version writes its own file with `cargo test --locked versions::write -- --ignored`. The file
+//! is not changed once the version is released.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -20,7 +21,7 @@ use crate::support::{Family, Response, World};
 
 const SEGMENTS: SegmentLimits = SegmentLimits { appends_max: 3, bytes_max: 1000, closed_bytes_min: 1 };
 
-/// Streams that know of no other, by their names.
+/// Streams without links to others, by name.
 fn alone() -> [(&'static str, World); 5] {
     let ended = World::after(&["PUT | content-type: text/plain << hello", "DELETE"]);
     [("json", json()), ("bytes", bytes()), ("trimmed", trimmed()), ("closed", closed()), ("ended", ended)]
@@ -33,7 +34,8 @@ fn rotating(steps: &[&str]) -> World {
     world
 }
 
-/// One that has all tables: what the registry and the mirror are not told, producers, what is sealed and still hot.
+/// A stream with all tables: unsent reports for the registry and the mirror, producers, and sealed but hot
+/// segments.
 fn json() -> World {
     let mut world = rotating(&[]);
     world.limit_mirror(true);
@@ -60,7 +62,7 @@ fn bytes() -> World {
     ])
 }
 
-/// One of which nothing is left.
+/// A stream whose data is completely trimmed.
 fn trimmed() -> World {
     rotating(&[
         "PUT | content-type: text/plain | stream-retention: 60",
@@ -83,7 +85,7 @@ fn closed() -> World {
     ])
 }
 
-/// Streams of which some are others' forks.
+/// Streams, some of which are forks of others.
 fn family() -> Family {
     let mut family = Family::with(7, CHUNK_MAX_BYTES, Some(SEGMENTS), RetentionDefaults::default());
     let json = |path: &str, n: u64| format!("POST /v1/stream/{path} | content-type: application/json << {n}");
@@ -99,7 +101,7 @@ fn family() -> Family {
     family
 }
 
-/// What is in a file of one stream's object.
+/// The part of a file for one stream's object.
 struct Golden {
     name: String,
     is_alone: bool,
@@ -143,7 +145,7 @@ fn of_hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(byte).collect()
 }
 
-/// All there is to read, with what each answer says of it.
+/// Everything that can be read, with the headers of each answer.
 fn read(ask: &mut dyn FnMut(&str) -> Response) -> String {
     let (mut offset, mut text) = ("-1".to_owned(), String::new());
     loop {
@@ -163,7 +165,7 @@ fn read(ask: &mut dyn FnMut(&str) -> Response) -> String {
     }
 }
 
-/// Statements that make a database anew.
+/// The statements that recreate a database.
 fn dump(connection: &Connection) -> String {
     let column = |query: &str| -> Vec<String> {
         let mut statement = connection.prepare(query).unwrap();
@@ -199,7 +201,7 @@ fn write() {
         assert_eq!(
             golden("alone", name, &world.sql, &world.bucket.objects, ""),
             before,
-            "reading changed it"
+            "reading changes nothing"
         );
         text += &golden("alone", name, &world.sql, &world.bucket.objects, &read);
     }
@@ -213,7 +215,7 @@ fn write() {
     std::fs::write(file(SCHEMA_VERSION), text).unwrap();
 }
 
-/// The stream of a golden, whose object has no memory yet.
+/// The stream of a golden file, in an object without memory.
 fn revived(golden: &Golden) -> World {
     let mut world = World::new();
     world.limit_segments(Some(SEGMENTS));
@@ -249,10 +251,10 @@ fn stored_version(sql: &HostSql) -> u64 {
     sql.raw().query_row("SELECT schema_version FROM stream", [], |row| row.get(0)).unwrap()
 }
 
-/// Each column's name, type, whether it is NOT NULL, and its default.
+/// Each column's name, type, NOT NULL flag, and default.
 type Shape = Vec<(String, String, bool, Option<String>)>;
 
-/// Each table as SQLite has it, but for those of messages.
+/// Each table as SQLite describes it, except those of messages.
 fn shapes(sql: &HostSql) -> BTreeMap<String, Shape> {
     let shape = |table: &String| {
         let query = format!(
@@ -265,7 +267,7 @@ fn shapes(sql: &HostSql) -> BTreeMap<String, Shape> {
     sql.tables().iter().filter(|table| !table.starts_with("messages_")).map(shape).collect()
 }
 
-/// Each segment's number, how many messages are before it, and how many it has.
+/// Each segment's number, the number of messages before it, and the number in it.
 pub(crate) fn counts(sql: &HostSql) -> Vec<(u64, Option<u64>, u64)> {
     let query = "SELECT read_seq, messages_before, message_count FROM segments ORDER BY read_seq";
     let mut statement = sql.raw().prepare(query).unwrap();
@@ -274,7 +276,7 @@ pub(crate) fn counts(sql: &HostSql) -> Vec<(u64, Option<u64>, u64)> {
 }
 
 #[test]
-fn every_version_is_read_as_it_was() {
+fn every_version_reads_the_same() {
     for (version, golden) in all_alone() {
         let mut world = revived(&golden);
         assert_eq!(stored_version(&world.sql), version);
@@ -292,9 +294,9 @@ fn every_version_is_read_as_it_was() {
     }
 }
 
-/// So that no other code has to know how a table came to be.
+/// Upgraded tables equal new ones, so no other code depends on a table's history.
 #[test]
-fn upgraded_tables_are_like_new_ones() {
+fn upgraded_tables_equal_new_ones() {
     let new: BTreeMap<_, _> = goldens(SCHEMA_VERSION)
         .iter()
         .flat_map(|golden| {
@@ -312,10 +314,10 @@ fn upgraded_tables_are_like_new_ones() {
     }
 }
 
-/// One row of the stream's own, however many segments it has, and once; the platform bills two more for each table
-/// (`test/platform/formats.test.mjs`).
+/// An upgrade writes one row of the stream's own, however many segments there are, and only once. The platform
+/// bills two more rows for each table (`test/platform/formats.test.mjs`).
 #[test]
-fn an_upgrade_writes_one_row() {
+fn upgrade_writes_one_row() {
     for (version, golden) in all_alone() {
         let mut world = revived(&golden);
         world.rotates = false;
@@ -328,9 +330,9 @@ fn an_upgrade_writes_one_row() {
     }
 }
 
-/// An upgrade that fails leaves what was there, and its request can be sent again.
+/// A failed upgrade changes nothing, and its request can be retried.
 #[test]
-fn an_upgrade_is_stored_whole_or_not_at_all() {
+fn upgrade_is_atomic() {
     for (version, golden) in all_alone() {
         if version == SCHEMA_VERSION {
             continue;
@@ -347,7 +349,7 @@ fn an_upgrade_is_stored_whole_or_not_at_all() {
             world.sql.arm(fault);
             let response = world.ask("HEAD");
             if !world.sql.disarm() {
-                assert!(matches!(fault, Fault::Statement(5..)), "{fault:?} did not strike");
+                assert!(matches!(fault, Fault::Statement(5..)), "{fault:?} did not occur");
                 break;
             }
             if dump(world.sql.raw()) != after {
@@ -360,29 +362,30 @@ fn an_upgrade_is_stored_whole_or_not_at_all() {
     }
 }
 
-/// An object without a stream has nothing to upgrade, whatever other tables it has: they have no version.
+/// An object without a stream has nothing to upgrade, whatever other tables it has, because those have no
+/// version.
 #[test]
-fn an_object_without_a_row_is_not_upgraded() {
+fn object_without_a_stream_is_not_upgraded() {
     let (mut family, _) = revived_family(OLDEST_VERSION);
-    // A fork that was asked for, and never made.
+    // A fork that was requested and never created.
     let sql = &family.member("fork").sql;
     sql.raw().execute_batch("DROP TABLE stream; DROP TABLE segments").unwrap();
     let before = shapes(sql);
     family.ask("GET /v1/stream/fork").assert_is("404");
     assert_eq!(shapes(&family.member("fork").sql), before);
-    assert_eq!(family.member("fork").sql.links(), [], "and its source is released all the same");
+    assert_eq!(family.member("fork").sql.links(), [], "its source is released all the same");
     assert_eq!(family.member("source").sql.holders(), []);
 }
 
 #[test]
-fn a_stream_of_every_version_goes_on() {
+fn stream_of_every_version_accepts_requests() {
     for (version, golden) in all_alone() {
         let what = format!("{} of version {version}", golden.name);
         let mut world = revived(&golden);
         let json = |body: &str| format!("POST | content-type: application/json << {body}");
         match golden.name.as_str() {
             "json" => {
-                // A duplicate of before, of a producer that the table knows, and one that its row tells.
+                // A duplicate of a producer in the table, and one of the producer in the stream's row.
                 let again = "| producer-id: p0 | producer-epoch: 3 | producer-seq: 4 << 0";
                 world.ask(&format!("POST | content-type: application/json {again}")).assert_is("204");
                 world.ask("POST | content-type: application/json | stream-seq: s8 << 0").assert_is("409");
@@ -405,7 +408,7 @@ fn a_stream_of_every_version_goes_on() {
                 for n in 0..3 {
                     world.run(&[&format!("POST | content-type: text/plain << {n}")]);
                 }
-                // How many were trimmed is not known of version 7.
+                // Version 7 did not store how many messages were trimmed.
                 let before = if version < 8 { 0 } else { 3 };
                 assert_eq!(counts(&world.sql), [(1, Some(before), 3)], "{what}");
             }
@@ -427,16 +430,16 @@ fn a_stream_of_every_version_goes_on() {
 }
 
 #[test]
-fn forks_of_every_version_go_on() {
+fn forks_of_every_version_accept_requests() {
     for version in OLDEST_VERSION..=SCHEMA_VERSION {
-        // The fork is read first: its owner is only asked by another object.
+        // Read the fork first: its owner is then only called by another object.
         let (mut family, _) = revived_family(version);
         assert_eq!(family.ask("GET /v1/stream/fork").text(), "[0,1,2,3,4,5,6,20,21,22,23]");
         assert_eq!(stored_version(&family.member("source").sql), SCHEMA_VERSION);
         let json =
             |path: &str, n: u64| format!("POST /v1/stream/{path} | content-type: application/json << {n}");
         family.run(&[&json("fork", 24), &json("fork", 25), &json("source", 8)]);
-        // Of its own messages only.
+        // Only its own messages count.
         let first = (version >= 8).then_some(0);
         assert_eq!(counts(&family.member("fork").sql), [(2, first, 3), (3, Some(3), 3)]);
         family.run(&["PUT /v1/stream/new | stream-forked-from: /v1/stream/fork", &json("new", 30)]);

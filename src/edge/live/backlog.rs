@@ -1,21 +1,21 @@
-//! Events that were written to one client and that it has not read yet. They are in memory until it has, so they are
-//! bounded, and counted where there are more of them than the system's own buffer takes.
+//! The unread events of one client. They stay in memory until the client reads them, so they are bounded. They
+//! are counted once they exceed the system's own buffer.
 
 use std::collections::VecDeque;
 
 use crate::edge::gate::PENDING_MAX_BYTES;
 use crate::protocol::Millis;
 
-/// How much a client may be behind without being counted: the system's own buffer takes as much.
+/// The unread bytes of a client that are not counted, because they fit into the system's own buffer.
 pub const UNCOUNTED_BYTES: usize = 16 << 10;
 
-/// The room that one client's unread events take, of what all clients share.
+/// One client's share of the memory for unread events.
 pub trait Room {
-    /// Takes as much in all. `false`: there is not as much, and nothing has changed.
+    /// Changes the share to `bytes` in total. `false` if there is no room; the share is then unchanged.
     fn resize(&mut self, bytes: usize) -> bool;
-    /// Says that it is still in use.
+    /// Reports that the share is still in use.
     fn renew(&mut self);
-    /// Gives all of it back.
+    /// Returns the whole share.
     fn release(&mut self);
 }
 
@@ -24,18 +24,18 @@ pub(super) struct Backlog<R> {
     bytes: usize,
     room: R,
     is_counted: bool,
-    /// Whether the client has read something since the last heartbeat, and the last heartbeat of which that was true.
+    /// Whether the client has read anything since the last heartbeat, and the last heartbeat at which it had.
     has_progressed: bool,
     progressed_at: Millis,
 }
 
-/// Whether a write was taken in.
+/// The result of adding a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Push {
     Fits,
-    /// The client is too far behind.
+    /// The client has too many unread bytes.
     Behind,
-    /// The client has read all before; this isolate has no room for as much.
+    /// The client has no unread bytes, but the isolate has no memory left.
     NoRoom,
 }
 
@@ -62,7 +62,7 @@ impl<R: Room> Backlog<R> {
         }
     }
 
-    /// The client has read the oldest write.
+    /// Records that the client has read the oldest write.
     pub(super) fn pop(&mut self) {
         self.bytes -= self.sizes.pop_front().unwrap_or_default();
         self.has_progressed = true;
@@ -72,7 +72,7 @@ impl<R: Room> Backlog<R> {
         }
     }
 
-    /// Whether there would be room for so much; it is not taken.
+    /// Whether a write of this size would fit; does not take the room.
     pub(super) fn has_room_for(&mut self, bytes: usize) -> bool {
         let has_room = self.room.resize(bytes);
         if has_room && !self.is_counted {
@@ -81,7 +81,7 @@ impl<R: Room> Backlog<R> {
         has_room
     }
 
-    /// Whether the client has read nothing for so long of what was written. Asked at each heartbeat.
+    /// Whether the client has read nothing of its unread events for `stall`. Called at each heartbeat.
     pub(super) fn has_stalled(&mut self, stall: Millis, now: Millis) -> bool {
         if self.is_counted {
             self.room.renew();

@@ -1,6 +1,6 @@
-//! Live responses at the edge: what to do next with what the object, the client and the clock have done. Nothing here
-//! waits or writes. The Worker (`cloudflare/worker/sse.rs`, `long_poll.rs`) and the simulations carry it out, and decide
-//! nothing themselves.
+//! Live responses in the Worker, as state machines: events of the object, the client and the clock go in, and
+//! the next step comes out. Nothing here waits or writes. The Worker (`cloudflare/worker/sse.rs`,
+//! `long_poll.rs`) and the simulations carry out the steps, and decide nothing themselves.
 
 mod backlog;
 pub mod long_poll;
@@ -12,29 +12,29 @@ use crate::protocol::names::header;
 use crate::protocol::offset::Offset;
 use crate::protocol::reply::Reply;
 
-/// What the object answered a live read with.
+/// The object's answer to a live read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LiveAnswer {
-    /// A socket: there is nothing more at the moment, or it comes as the first frame.
+    /// A socket: there is no more data now, or it arrives as the first frame.
     Socket {
-        /// Where the stream ends now.
+        /// The tail, if the object sent it.
         next: Option<Offset>,
     },
-    /// 200: what there is.
+    /// 200: the available data.
     Found {
-        /// Where to read on.
+        /// The offset at which to continue.
         next: Option<Offset>,
         /// Whether that is the end of a closed stream.
         closed: bool,
     },
-    /// 503: there is no room at the moment for what it would answer.
+    /// 503: the object has no memory for its answer at the moment.
     Later,
-    /// Anything else, which ends a live response.
+    /// Any other answer, which ends a live response.
     Ended,
 }
 
 impl LiveAnswer {
-    /// Reads the head of the object's response.
+    /// Classifies the head of the object's response.
     pub fn of(status: u16, has_socket: bool, header: &dyn Fn(&str) -> Option<String>) -> LiveAnswer {
         let next = || Offset::parse(&header(header::STREAM_NEXT_OFFSET)?);
         if has_socket {

@@ -1,6 +1,6 @@
-//! One SSE response: catch-up in bounded parts, then frames over a socket, and back to parts where something is missing.
+//! One SSE response: catch-up in bounded parts, then frames over a socket, and parts again if data is missing.
 //!
-//! Whatever happens, the client gets each byte of the stream once and in order, and the response ends in time.
+//! The client gets each byte of the stream once and in order, and the response ends in bounded time.
 
 use super::LiveAnswer;
 use super::backlog::{Backlog, Push, Room};
@@ -11,61 +11,60 @@ use crate::protocol::bridge::CLOSE_CATCH_UP;
 use crate::protocol::offset::Offset;
 use crate::protocol::sse::HEARTBEAT;
 
-/// How often one response asks the object; the platform allows a request 1,000 of them. The client then resumes.
+/// The most requests of one response to the object; the platform allows 1,000 per request. The client then
+/// resumes.
 pub const ASKS_MAX: usize = 500;
 
-/// How long a response may be silent. A client that went away without a word is noticed when it is written to, and
-/// proxies end what is silent for long.
+/// The longest silence of a response, in milliseconds. A write detects a client that disconnected silently, and
+/// proxies end idle connections.
 pub const HEARTBEAT_EVERY: Millis = 15_000;
 
-/// How long a response waits for room before it tries again.
+/// How long a response waits for memory before it retries, in milliseconds.
 pub const REST: Millis = 2_000;
 
-/// When a response ends.
+/// The limits of a response.
 #[derive(Clone, Copy)]
 pub struct SseEnds {
-    /// When its client is to reconnect.
+    /// The time at which its client must reconnect.
     pub deadline: Millis,
-    /// When what its token allows ends: nothing is sent after that.
+    /// The end of its token's validity; nothing is sent after it.
     pub until: Millis,
-    /// How long its client may make no progress.
+    /// How long its client may make no progress, in milliseconds.
     pub stall: Millis,
-    /// How much CPU time the platform gives the request.
+    /// The CPU time that the platform allows the request, in milliseconds.
     pub cpu_limit: Millis,
 }
 
-/// What to do next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SseStep {
-    /// Close the socket, if there is one, and ask the object from this offset, or as the client did. Then call
-    /// [`SseResponse::answered`] or [`SseResponse::left`].
+    /// Close the socket, if any, and send a request to the object from this offset, or with the client's own
+    /// URL. Then call [`SseResponse::answered`] or [`SseResponse::left`].
     Ask(Option<Offset>),
-    /// Write the body of what the object answered, at the client's speed. Then call [`SseResponse::passed_on`].
+    /// Write the body of the object's answer, at the client's speed. Then call [`SseResponse::passed_on`].
     PassOn,
-    /// Listen to the socket that the object answered with, until something happens or until then.
+    /// Listen to the object's socket, until an event or until then.
     Listen(Millis),
-    /// Write a heartbeat, as any frame.
+    /// Write a heartbeat, like a frame.
     Heartbeat,
-    /// Close the socket, if there is one, and wait until the client leaves or until then.
+    /// Close the socket, if any, and wait until the client disconnects or until then.
     Rest(Millis),
-    /// Close the response; break it off if the client has not read all of it by then.
+    /// Close the response. Abort it if the client has not read all of it by then.
     End(Millis),
 }
 
-/// One SSE response. Calls come in this order:
+/// One SSE response. Use it in this order:
 ///
-/// 1. [`SseResponse::begin`], with the object's first answer.
-/// 2. [`SseResponse::next`]; what it says is carried out, and the call that it names is made. Again and again until
+/// 1. Call [`SseResponse::begin`] with the object's first answer.
+/// 2. Call [`SseResponse::next`], carry out the step, and make the call that the step names. Repeat until
 ///    [`SseStep::End`].
-/// 3. While a socket is open: [`SseResponse::frame`] for each of its frames, whose events are written if it says so, and
-///    [`SseResponse::closed`]. [`SseResponse::read`] for each write that the client has read, in order.
-///    [`SseResponse::left`] when the client goes. All of these may come at any time, and too late. Each may end what
-///    `next` waits for: [`SseResponse::is_waiting`] is then `false`.
+/// 3. While a socket is open, call [`SseResponse::frame`] for each frame, and write its events if the result is `true`.
+///    Call [`SseResponse::closed`] when the socket closes, [`SseResponse::read`] for each write that the client has read,
+///    in order, and [`SseResponse::left`] when the client disconnects. These calls may come at any time, even late. Each
+///    may end the wait of the current step: [`SseResponse::is_waiting`] is then `false`.
 pub struct SseResponse<R> {
     ends: SseEnds,
     allowance: CpuAllowance,
     asks_left: usize,
-    /// Where the response stands.
     gate: Bridge,
     backlog: Backlog<R>,
     is_too_slow: bool,
@@ -74,7 +73,7 @@ pub struct SseResponse<R> {
 
 #[derive(Clone, Copy)]
 enum SseState {
-    /// The object has answered with a part.
+    /// The object answered with a catch-up part.
     Part {
         next: Offset,
         closed: bool,
@@ -83,15 +82,15 @@ enum SseState {
     Socket {
         heartbeat_at: Millis,
     },
-    /// There is more than came over the socket: the object is to be asked.
+    /// Data is missing that the object must send.
     Behind,
-    /// It is being asked.
+    /// A request to the object is in flight.
     Asking,
-    /// There is no room: not here for so many bytes, or with `None` not at the object.
+    /// There is no memory: in this isolate for so many bytes, or, if `None`, in the object.
     NoRoom {
         bytes: Option<usize>,
     },
-    /// That is tried again later.
+    /// Waiting before the next attempt.
     Resting {
         until: Millis,
         bytes: Option<usize>,
@@ -100,7 +99,7 @@ enum SseState {
 }
 
 impl<R: Room> SseResponse<R> {
-    /// Begins with the object's first answer. `None`: that is all of the response.
+    /// Begins with the object's first answer. `None` if that answer is the whole response.
     pub fn begin(first: LiveAnswer, ends: SseEnds, room: R, now: Millis) -> Option<SseResponse<R>> {
         match first {
             LiveAnswer::Socket { .. } | LiveAnswer::Found { closed: false, .. } => {}
@@ -119,7 +118,7 @@ impl<R: Room> SseResponse<R> {
         Some(response)
     }
 
-    /// What to do now.
+    /// The step to carry out now.
     pub fn next(&mut self, now: Millis) -> SseStep {
         let deadline = self.ends.deadline;
         match self.state {
@@ -147,7 +146,7 @@ impl<R: Room> SseResponse<R> {
         }
     }
 
-    /// Whether what [`SseResponse::next`] said to wait for is still to be waited for.
+    /// Whether the wait of the last step is still needed.
     pub fn is_waiting(&self) -> bool {
         matches!(self.state, SseState::Socket { .. } | SseState::Resting { .. })
     }
@@ -156,7 +155,7 @@ impl<R: Room> SseResponse<R> {
         matches!(self.state, SseState::Over)
     }
 
-    /// The object has answered.
+    /// Records the object's answer.
     pub fn answered(&mut self, answered: LiveAnswer, now: Millis) {
         if !matches!(self.state, SseState::Asking) {
             return;
@@ -164,13 +163,14 @@ impl<R: Room> SseResponse<R> {
         self.state = match answered {
             LiveAnswer::Socket { .. } => SseState::Socket { heartbeat_at: now + HEARTBEAT_EVERY },
             LiveAnswer::Found { next: Some(next), closed } => SseState::Part { next, closed },
-            // Its client is not told: an `EventSource` that reconnects would take a 503 for the end.
+            // Hide this from the client: a reconnecting `EventSource` would treat a 503 as final.
             LiveAnswer::Later => SseState::NoRoom { bytes: None },
             LiveAnswer::Found { next: None, .. } | LiveAnswer::Ended => SseState::Over,
         };
     }
 
-    /// The part was passed on, and had so many bytes. `None`: the client did not read it in time, or not at all.
+    /// Records that a part of so many bytes was passed on. `None` if the client did not read it in time or
+    /// disconnected.
     pub fn passed_on(&mut self, bytes: Option<usize>) {
         let SseState::Part { next, closed } = self.state else { return };
         let Some(bytes) = bytes else {
@@ -180,14 +180,14 @@ impl<R: Room> SseResponse<R> {
         };
         self.gate.passed = Some(next);
         let may_go_on = self.may_go_on_after(Work::PassOn { bytes });
-        // The next part is not asked for before the client has read this one.
+        // The next request waits until the client has read this part.
         self.state = if closed || !may_go_on { SseState::Over } else { SseState::Behind };
     }
 
-    /// A frame came: its head, and how many bytes of events follow. Says whether these are to be written.
+    /// Handles a frame's head; `bytes` of events follow. Returns whether to write them.
     pub fn frame(&mut self, head: &[u8], bytes: usize) -> bool {
         if !matches!(self.state, SseState::Socket { .. }) {
-            // What follows on what was not passed on is not passed on either.
+            // Data after a frame that was not passed must not pass either.
             return false;
         }
         let mut after = self.gate;
@@ -207,19 +207,19 @@ impl<R: Room> SseResponse<R> {
         }
     }
 
-    /// The object has closed the socket, or it broke.
+    /// Records that the object closed the socket, or that it broke.
     pub fn closed(&mut self, code: u16) {
         if matches!(self.state, SseState::Socket { .. }) {
             self.state = if code == CLOSE_CATCH_UP { SseState::Behind } else { SseState::Over };
         }
     }
 
-    /// The client has read the oldest of what was written.
+    /// Records that the client has read the oldest write.
     pub fn read(&mut self) {
         self.backlog.pop();
     }
 
-    /// The client has gone, or the object cannot be reached: the client resumes.
+    /// Records that the client disconnected, or that the object is unreachable: the client resumes.
     pub fn left(&mut self) {
         self.state = SseState::Over;
     }
@@ -230,7 +230,7 @@ impl<R: Room> SseResponse<R> {
         self.state = if may_ask { SseState::Asking } else { SseState::Over };
     }
 
-    /// A heartbeat or the deadline is due. Heartbeats come at their own time, whatever else was written.
+    /// Handles a due heartbeat or the deadline. Heartbeats have a fixed rhythm, whatever else was written.
     fn beat(&mut self, now: Millis) -> SseStep {
         if now < self.ends.deadline {
             self.is_too_slow = self.backlog.has_stalled(self.ends.stall, now);
@@ -243,8 +243,8 @@ impl<R: Room> SseResponse<R> {
         self.next(now)
     }
 
-    /// Takes a write in. A client that is behind by more than there is room for resumes later; for one that has read all
-    /// before, the object is asked again when there is room.
+    /// Adds a write to the backlog. If it does not fit, a client with unread events must resume later. For a
+    /// client without any, the request to the object is repeated once there is memory.
     fn write(&mut self, bytes: usize) -> bool {
         match self.backlog.push(bytes) {
             Push::Fits => {
@@ -265,7 +265,7 @@ impl<R: Room> SseResponse<R> {
         }
     }
 
-    /// Time to look for room again.
+    /// Looks for memory again.
     fn rested(&mut self, bytes: Option<usize>, now: Millis) {
         let has_room = match bytes {
             None => true,
@@ -279,7 +279,7 @@ impl<R: Room> SseResponse<R> {
         };
     }
 
-    /// Counts work. `false`: the response has done as much as its CPU limit allows, and ends after the event it is at.
+    /// Counts work. `false` if the CPU allowance is spent; the response then ends after the current event.
     fn may_go_on_after(&mut self, work: Work) -> bool {
         self.allowance.spend(work);
         !self.allowance.is_spent()

@@ -1,11 +1,11 @@
-//! No files under `src` import each other in a circle.
+//! Rule for imports: no files under `src` import each other in a cycle.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::tokens::{Token, tokens};
 use super::{File, assert_none, planted, sources};
 
-/// Which files each file imports from.
+/// The imports of each file.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
 /// The modules of the crate, by their paths: `["object", "forks"]` is `src/object/forks.rs`.
@@ -21,7 +21,7 @@ fn module_path(file: &str) -> Vec<String> {
 }
 
 impl Modules {
-    /// The file that has what a path names from within a module; `None` if the path leads out of the crate.
+    /// The file that defines the item at a path within a module; `None` if the path leaves the crate.
     fn file_of(&self, module: &[String], path: &[&str]) -> Option<&String> {
         let mut at = module.to_vec();
         let mut rest = path;
@@ -35,7 +35,7 @@ impl Modules {
                 }
             }
             _ => {
-                // A child of this module, or of another crate.
+                // A child of this module, or an item of another crate.
                 at.push((*rest.first()?).to_owned());
                 self.0.get(&at)?;
                 rest = &rest[1..];
@@ -64,7 +64,7 @@ fn imports(files: &[File]) -> Imports {
     files.iter().map(|file| (file.path.clone(), of(file))).collect()
 }
 
-/// All paths that some code names, those of `use` lines each in full.
+/// All paths in the code; each path of a `use` tree in full.
 fn paths<'t>(tokens: &[Token<'t>]) -> Vec<Vec<&'t str>> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -92,7 +92,7 @@ fn paths<'t>(tokens: &[Token<'t>]) -> Vec<Vec<&'t str>> {
     found
 }
 
-/// Reads one tree of a `use` line; gives where it ends.
+/// Parses one `use` tree; returns the index after it.
 fn use_tree<'t>(
     tokens: &[Token<'t>],
     mut at: usize,
@@ -121,7 +121,7 @@ fn use_tree<'t>(
     at
 }
 
-/// All files that one can reach from a file, without the file itself unless there is a way back.
+/// All files reachable from a file, including the file itself only if it is in a cycle.
 fn reached<'i>(imports: &'i Imports, from: &str) -> BTreeSet<&'i str> {
     let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
     while let Some(file) = next.pop() {
@@ -135,15 +135,15 @@ fn reached<'i>(imports: &'i Imports, from: &str) -> BTreeSet<&'i str> {
 }
 
 /// The sets of files that all reach each other, the smallest first.
-fn circles(imports: &Imports) -> Vec<BTreeSet<&str>> {
+fn cycles(imports: &Imports) -> Vec<BTreeSet<&str>> {
     let reached: BTreeMap<&str, BTreeSet<&str>> =
         imports.keys().map(|file| (file.as_str(), reached(imports, file))).collect();
     let mut found = BTreeSet::new();
     for (file, there) in &reached {
-        let circle: BTreeSet<&str> =
+        let cycle: BTreeSet<&str> =
             there.iter().copied().filter(|other| reached[other].contains(file)).collect();
-        if !circle.is_empty() {
-            found.insert(circle);
+        if !cycle.is_empty() {
+            found.insert(cycle);
         }
     }
     let mut found: Vec<BTreeSet<&str>> = found.into_iter().collect();
@@ -151,9 +151,9 @@ fn circles(imports: &Imports) -> Vec<BTreeSet<&str>> {
     found
 }
 
-/// The shortest way from a file back to itself.
-fn way_round<'i>(imports: &'i Imports, circle: &BTreeSet<&'i str>) -> String {
-    let ways = circle.iter().filter_map(|start| {
+/// The shortest cycle through any of these files.
+fn shortest_cycle<'i>(imports: &'i Imports, cycle: &BTreeSet<&'i str>) -> String {
+    let ways = cycle.iter().filter_map(|start| {
         let mut waiting = VecDeque::from([vec![*start]]);
         let mut seen = BTreeSet::new();
         while let Some(way) = waiting.pop_front() {
@@ -172,22 +172,27 @@ fn way_round<'i>(imports: &'i Imports, circle: &BTreeSet<&'i str>) -> String {
     ways.min_by_key(Vec::len).unwrap_or_default().join(" -> ")
 }
 
-/// Each circle, and an example of it.
-fn told(imports: &Imports) -> Vec<String> {
-    let circle = |circle: &BTreeSet<&str>| {
-        let files: Vec<&str> = circle.iter().copied().collect();
-        format!("{} files: {}\n    for example {}", files.len(), files.join(", "), way_round(imports, circle))
+/// Describes each cycle, with an example path.
+fn describe(imports: &Imports) -> Vec<String> {
+    let cycle = |cycle: &BTreeSet<&str>| {
+        let files: Vec<&str> = cycle.iter().copied().collect();
+        format!(
+            "{} files: {}\n    for example {}",
+            files.len(),
+            files.join(", "),
+            shortest_cycle(imports, cycle)
+        )
     };
-    circles(imports).iter().map(circle).collect()
+    cycles(imports).iter().map(cycle).collect()
 }
 
 #[test]
-fn tidy_no_files_import_each_other_in_a_circle() {
-    assert_none(&told(&imports(&sources())), "no files of src import each other in a circle");
+fn tidy_imports_have_no_cycles() {
+    assert_none(&describe(&imports(&sources())), "files of src must not import each other in a cycle");
 }
 
 #[test]
-fn tidy_imports_are_found() {
+fn tidy_finds_imports() {
     let files = planted(&[
         ("src/lib.rs", "pub mod a; pub mod b;"),
         ("src/a/mod.rs", "mod one; mod two; use one::Thing; pub struct Own; use std::fmt;"),
@@ -205,7 +210,7 @@ fn tidy_imports_are_found() {
 }
 
 #[test]
-fn tidy_circles_are_found() {
+fn tidy_finds_cycles() {
     let files = planted(&[
         ("src/a.rs", "use crate::b::B;"),
         ("src/b.rs", "use crate::c::C; use crate::e::E;"),
@@ -216,8 +221,14 @@ fn tidy_circles_are_found() {
         ("src/x/y.rs", "use super::X;"),
     ]);
     let imports = imports(&files);
-    let found = told(&imports);
+    let found = describe(&imports);
     assert_eq!(found.len(), 2, "{found:?}");
-    assert!(found[0].starts_with("2 files: src/x/mod.rs, src/x/y.rs\n"), "the smallest first: {found:?}");
-    assert!(found[1].ends_with("src/b.rs -> src/e.rs -> src/b.rs"), "by its shortest way: {found:?}");
+    assert!(
+        found[0].starts_with("2 files: src/x/mod.rs, src/x/y.rs\n"),
+        "the smallest cycle comes first: {found:?}"
+    );
+    assert!(
+        found[1].ends_with("src/b.rs -> src/e.rs -> src/b.rs"),
+        "the example is the shortest cycle: {found:?}"
+    );
 }

@@ -1,11 +1,11 @@
-//! Types have names of their own, and no tuple stands for two parameters.
+//! Rules for items: type names are unique, and no parameter is a tuple.
 
 use std::collections::BTreeMap;
 
 use super::tokens::{Token, closing, tokens};
 use super::{File, assert_none, planted, sources};
 
-/// The names of the types that a file defines; those that belong to a trait are not its own.
+/// The names of the types that a file defines, without associated types.
 fn types<'t>(tokens: &[Token<'t>]) -> Vec<&'t str> {
     let (mut found, mut blocks, mut belongs) = (Vec::new(), Vec::new(), false);
     for (at, token) in tokens.iter().enumerate() {
@@ -39,7 +39,7 @@ fn shared_names(files: &[File]) -> Vec<String> {
     defined.iter().map(|(name, files)| format!("{name}: {}", files.join(", "))).collect()
 }
 
-/// The functions of which a parameter is a tuple, by its pattern or by its type.
+/// The functions with a tuple parameter, by its pattern or its type.
 fn tuple_parameters(tokens: &[Token<'_>]) -> Vec<String> {
     let mut found = Vec::new();
     for at in (0..tokens.len()).filter(|at| tokens[*at].is("fn")) {
@@ -56,7 +56,7 @@ fn tuple_parameters(tokens: &[Token<'_>]) -> Vec<String> {
     found
 }
 
-/// What stands between the commas.
+/// The parts between the commas.
 fn split<'p, 't>(tokens: &'p [Token<'t>]) -> Vec<&'p [Token<'t>]> {
     let (mut parts, mut begin, mut at) = (Vec::new(), 0, 0);
     while at < tokens.len() {
@@ -75,7 +75,7 @@ fn split<'p, 't>(tokens: &'p [Token<'t>]) -> Vec<&'p [Token<'t>]> {
 fn is_tuple(parameter: &[Token<'_>]) -> bool {
     let colon = parameter.iter().position(|token| token.is(":"));
     let kind = &parameter[colon.map_or(0, |at| at + 1)..];
-    // `&'a mut (A, B)` is one as well.
+    // `&'a mut (A, B)` is a tuple, too.
     let open = kind.iter().position(|token| token.is("("));
     let plain =
         |token: &Token<'_>| token.is("&") || token.is("'") || token.is("mut") || token.word().is_some();
@@ -100,18 +100,18 @@ fn tuples_in(file: &File) -> Vec<String> {
 }
 
 #[test]
-fn tidy_types_have_names_of_their_own() {
-    assert_none(&shared_names(&sources()), "no two types of src have the same name");
+fn tidy_type_names_are_unique() {
+    assert_none(&shared_names(&sources()), "two types of src must not have the same name");
 }
 
 #[test]
-fn tidy_no_tuple_stands_for_two_parameters() {
+fn tidy_no_parameter_is_a_tuple() {
     let found: Vec<String> = sources().iter().flat_map(tuples_in).collect();
-    assert_none(&found, "no parameter is a tuple");
+    assert_none(&found, "a parameter must not be a tuple: name its parts");
 }
 
 #[test]
-fn tidy_shared_names_are_found() {
+fn tidy_finds_shared_type_names() {
     let files = planted(&[
         ("src/a.rs", "struct One; enum Two { A } impl Port for One { type Socket = u8; }"),
         ("src/b.rs", "extern \"C\" { type One; } trait Port { type Socket; fn f() {} } type Socket = u8;"),
@@ -121,7 +121,7 @@ fn tidy_shared_names_are_found() {
 }
 
 #[test]
-fn tidy_tuple_parameters_are_found() {
+fn tidy_finds_tuple_parameters() {
     let text = "fn a((x, y): (u8, u8), z: u8) {}
         fn b<F: Fn((u8, u8)) -> u8>(&self, pair: &'a mut (u8, u8), f: F) {}
         fn c(f: impl Fn(u8, u8), none: (), list: &[(u8, u8)], g: &(dyn Fn() + 'a)) -> (u8, u8) { |(x, y)| x }

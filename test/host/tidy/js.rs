@@ -1,4 +1,4 @@
-//! The architecture's rules for the JavaScript in `src`. How long a function may be is a rule of the linter (`.oxlintrc.json`).
+//! Rules for the JavaScript in `src`. The linter limits the length of functions (`.oxlintrc.json`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,10 +7,10 @@ use super::{assert_none, is_status_code, root, words};
 
 const FOLDER: &str = "src/cloudflare/js";
 
-/// What decides, and neither waits nor sends.
+/// Files that only decide: they neither wait nor send.
 const DECISIONS: [&str; 2] = ["collapse_decisions.js", "group_commit_decisions.js"];
 
-/// What only some files may name: what the platform gives, and the module that wasm-bindgen makes.
+/// Names that only some files may use: the platform's, and the module's that wasm-bindgen makes.
 const PLACES: [(&str, &[&str]); 4] = [
     ("DurableObject", &["worker.js"]),
     ("caches", &["collapse.js"]),
@@ -18,7 +18,7 @@ const PLACES: [(&str, &[&str]); 4] = [
     ("WebAssembly", &["worker.js"]),
 ];
 
-/// What brings in time, chance or I/O.
+/// Names that bring in time, randomness or I/O.
 const EFFECTS: [&str; 13] = [
     "async",
     "await",
@@ -45,7 +45,7 @@ impl Script {
         without_comments_and_strings(&self.text)
     }
 
-    /// The files of the same folder that it imports.
+    /// The files of the same folder that the script imports.
     fn imports(&self) -> BTreeSet<&str> {
         let named = self.text.split("from \"./").skip(1).chain(self.text.split("import \"./").skip(1));
         named.filter_map(|rest| rest.split('"').next()).collect()
@@ -62,7 +62,7 @@ fn scripts() -> Vec<Script> {
         })
         .collect();
     scripts.sort_by(|one, other| one.name.cmp(&other.name));
-    assert!(scripts.len() > 10, "the scripts are there");
+    assert!(scripts.len() > 10, "the folder has all scripts");
     scripts
 }
 
@@ -99,7 +99,7 @@ fn end_of_string(text: &str, quote: char) -> usize {
 }
 
 #[test]
-fn tidy_js_code_is_told_from_comments_and_strings() {
+fn tidy_js_comments_and_strings_are_not_code() {
     let text = "a // b\n\"c \\\" d\" e 'f' /* g\n */ h `i ${j}` k";
     let code = without_comments_and_strings(text);
     assert_eq!(words(&code).collect::<Vec<_>>(), ["a", "e", "h", "k"]);
@@ -107,7 +107,7 @@ fn tidy_js_code_is_told_from_comments_and_strings() {
 }
 
 #[test]
-fn tidy_js_files_are_short_and_say_what_they_are_for() {
+fn tidy_js_files_are_short_and_begin_with_their_purpose() {
     const LINES_MAX: usize = 400;
     let mut found = Vec::new();
     for Script { name, text } in scripts() {
@@ -119,12 +119,12 @@ fn tidy_js_files_are_short_and_say_what_they_are_for() {
             found.push(format!("{name} begins with {first}"));
         }
     }
-    assert_none(&found, "a script has at most 400 lines, and begins with a line `// what it is for`");
+    assert_none(&found, "a script must have at most 400 lines, and begin with a line `// what it is for`");
 }
 
-/// Invariant 7, in JavaScript, too: what it has to know of status codes comes from the module.
+/// Invariant 7 for JavaScript: the status codes that it needs come from the Rust module.
 #[test]
-fn tidy_js_status_codes_are_written_in_rust() {
+fn tidy_js_writes_no_status_codes() {
     let mut found = Vec::new();
     for script in scripts() {
         for (index, line) in script.code().lines().enumerate() {
@@ -137,7 +137,7 @@ fn tidy_js_status_codes_are_written_in_rust() {
             }
         }
     }
-    assert_none(&found, "status codes are written in src/protocol/reply.rs only");
+    assert_none(&found, "only src/protocol/reply.rs may write status codes");
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn tidy_js_imports_point_one_way() {
             }
         }
     }
-    // A file goes when all that it imports has gone; what stays is in a circle, or imports one.
+    // Remove each file whose imports are all removed. The rest is in a cycle, or imports one.
     loop {
         let here: BTreeSet<&str> = left.keys().copied().collect();
         left.retain(|_, imports| imports.iter().any(|import| here.contains(import)));
@@ -166,12 +166,12 @@ fn tidy_js_imports_point_one_way() {
             break;
         }
     }
-    found.extend(left.keys().map(|name| format!("{name} is in a circle of imports, or imports one")));
-    assert_none(&found, "imports point one way");
+    found.extend(left.keys().map(|name| format!("{name} is in a cycle of imports, or imports one")));
+    assert_none(&found, "imports must point one way");
 }
 
 #[test]
-fn tidy_js_platform_words_are_where_they_belong() {
+fn tidy_js_platform_is_named_in_few_files() {
     let mut found = Vec::new();
     for script in scripts() {
         let code = script.code();
@@ -187,5 +187,5 @@ fn tidy_js_platform_words_are_where_they_belong() {
             found.extend(effects.map(|word| format!("{} names {word}", script.name)));
         }
     }
-    assert_none(&found, "the platform is named where it belongs, and decisions do without it");
+    assert_none(&found, "only the listed files may name the platform, and decisions must not");
 }

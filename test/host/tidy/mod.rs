@@ -1,4 +1,4 @@
-//! The architecture as plain tests: what ARCHITECTURE.md promises of the sources and of itself.
+//! The rules of ARCHITECTURE.md for the sources and the documents, as tests.
 
 mod comments;
 mod cycles;
@@ -12,18 +12,18 @@ use std::path::{Path, PathBuf};
 
 /// A file of the repository.
 struct File {
-    /// From the root, with `/`.
+    /// The path from the root, with `/`.
     path: String,
     text: String,
 }
 
 impl File {
-    /// The module of the map in `src/lib.rs`; empty for that file itself.
+    /// The module, as listed in `src/lib.rs`; empty for that file itself.
     fn module(&self) -> &str {
         self.path.strip_prefix("src/").unwrap().split_once('/').map_or("", |(module, _)| module)
     }
 
-    /// The code alone: no comments, and nothing between quotes.
+    /// The code without comments and strings.
     fn code(&self) -> String {
         without_comments_and_strings(&self.text)
     }
@@ -42,7 +42,7 @@ fn sources() -> Vec<File> {
     let mut files = Vec::new();
     collect(&root().join("src"), &mut files);
     files.sort_by(|one, other| one.path.cmp(&other.path));
-    assert!(files.len() > 20, "the sources are there");
+    assert!(files.len() > 20, "the folder has all sources");
     files
 }
 
@@ -101,19 +101,19 @@ pub(crate) fn words(code: &str) -> impl Iterator<Item = &str> {
     code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
-/// Fails with all that was found, not with the first of it.
+/// Fails with all findings, not only with the first.
 #[track_caller]
 pub(crate) fn assert_none(found: &[String], rule: &str) {
     assert!(found.is_empty(), "{rule}:\n  {}", found.join("\n  "));
 }
 
-/// Sources that only a test of a rule has.
+/// Sources with planted violations, to test a rule.
 fn planted(files: &[(&str, &str)]) -> Vec<File> {
     files.iter().map(|(path, text)| File { path: (*path).to_owned(), text: (*text).to_owned() }).collect()
 }
 
 #[test]
-fn tidy_code_is_told_from_comments_and_strings() {
+fn tidy_comments_and_strings_are_not_code() {
     let text = "a // b\n\"c \\\" d\" e 'f' '\\'' g<'h> r#\"i\"# '\"' j";
     let code = without_comments_and_strings(text);
     assert_eq!(words(&code).collect::<Vec<_>>(), ["a", "e", "g", "h", "j"]);
@@ -121,7 +121,7 @@ fn tidy_code_is_told_from_comments_and_strings() {
 }
 
 #[test]
-fn tidy_platform_words_only_in_cloudflare() {
+fn tidy_only_cloudflare_names_the_platform() {
     let platform = ["worker", "wasm_bindgen", "js_sys", "web_sys", "wasm_bindgen_futures"];
     let mut found = Vec::new();
     for file in sources().iter().filter(|file| file.module() != "cloudflare") {
@@ -133,10 +133,10 @@ fn tidy_platform_words_only_in_cloudflare() {
             );
         }
     }
-    assert_none(&found, "the platform is named in src/cloudflare only");
+    assert_none(&found, "only src/cloudflare may name the platform");
 }
 
-/// Which modules each may name.
+/// The modules that each module may name.
 const ARROWS: [(&str, &[&str]); 8] = [
     ("", &["edge", "object", "protocol", "storage", "stream", "telemetry", "cloudflare"]),
     ("protocol", &["protocol"]),
@@ -153,7 +153,8 @@ fn tidy_arrows_point_inward() {
     let mut found = Vec::new();
     for file in sources() {
         let arrow = ARROWS.iter().find(|(module, _)| *module == file.module());
-        let (_, allowed) = arrow.unwrap_or_else(|| panic!("{} is in no module of the map", file.path));
+        let (_, allowed) =
+            arrow.unwrap_or_else(|| panic!("{} is in no module that src/lib.rs lists", file.path));
         let code = file.code();
         for (at, _) in code.match_indices("crate::") {
             let named: String =
@@ -162,7 +163,7 @@ fn tidy_arrows_point_inward() {
                 found.push(format!("{} names crate::{named}", file.path));
             }
         }
-        // `super` is another way to the root.
+        // `super` also leads to the root.
         let climbs = if file.path.ends_with("/mod.rs") {
             code.contains("super::")
         } else {
@@ -176,23 +177,23 @@ fn tidy_arrows_point_inward() {
 }
 
 #[test]
-fn tidy_files_say_what_they_are_for() {
+fn tidy_files_begin_with_their_purpose() {
     let is_said = |file: &File| file.text.starts_with("//! ") && file.text.lines().next().unwrap().len() > 10;
     let found: Vec<String> =
         sources().iter().filter(|file| !is_said(file)).map(|file| file.path.clone()).collect();
-    assert_none(&found, "a file begins with a line `//! what it is for`");
+    assert_none(&found, "a file must begin with a line `//! what it is for`");
 }
 
 /// Invariant 1: nothing can suspend between the state and the commit.
 #[test]
-fn tidy_only_the_platform_waits() {
+fn tidy_only_cloudflare_is_async() {
     let mut found = Vec::new();
     for file in sources().iter().filter(|file| file.module() != "cloudflare") {
         let code = file.code();
         let waits = words(&code).any(|word| ["async", "await", "Future", "futures_util"].contains(&word));
         found.extend(waits.then(|| file.path.clone()));
     }
-    assert_none(&found, "nothing waits outside src/cloudflare");
+    assert_none(&found, "code outside src/cloudflare must not be async");
 }
 
 /// Invariant 2: one place writes.
@@ -210,13 +211,13 @@ fn tidy_one_place_writes() {
             found.push(format!("{} runs a statement", file.path));
         }
         if code.contains("exec(") && !is_port {
-            found.push(format!("{} goes around the port", file.path));
+            found.push(format!("{} bypasses the port", file.path));
         }
     }
-    assert_none(&found, "only src/storage/commit.rs writes");
+    assert_none(&found, "only src/storage/commit.rs may write");
 }
 
-/// Whether a number, where a status is meant, is the code of one.
+/// Whether a word is the code of a status that the server uses.
 pub(crate) fn is_status_code(word: &str) -> bool {
     ["200", "201", "204", "304", "400", "401", "403", "404", "405", "408", "409", "410", "413", "429"]
         .into_iter()
@@ -238,11 +239,11 @@ fn tidy_status_codes_are_written_once() {
             }
         }
     }
-    assert_none(&found, "status codes are written in src/protocol/reply.rs only");
+    assert_none(&found, "only src/protocol/reply.rs may write status codes");
 }
 
-/// The gate stands before each live reader: an SSE response and a long-poll alike must hold a frame's offsets
-/// against where the client is, or an announcement that was lost is a gap that nobody sees.
+/// SSE responses and long-polls must compare each frame's offsets with the client's place. Without that gate, a
+/// lost announcement is an undetected gap.
 #[test]
 fn tidy_live_readers_are_gated() {
     let gated = [
@@ -253,36 +254,34 @@ fn tidy_live_readers_are_gated() {
     ];
     for (path, gate) in gated {
         let file = sources().into_iter().find(|file| file.path == path).unwrap();
-        assert!(
-            file.code().contains(gate),
-            "{path} passes frames on without holding them against the gate: {gate}"
-        );
+        assert!(file.code().contains(gate), "{path} must compare frames with the client's place: {gate}");
     }
 }
 
-/// What the object gets, it may repeat: in `Location`, in a log, in an error. No test of ours would see that it got a token.
+/// The object may repeat its request in `Location`, a log or an error. No other test would detect that it
+/// received a token.
 #[test]
 fn tidy_tokens_stay_at_the_edge() {
     let file = sources().into_iter().find(|file| file.path == "src/cloudflare/worker/forward.rs").unwrap();
     let code = file.code();
     for taken_out in ["url_without_token(", "delete(header::AUTHORIZATION)", "delete(header::COOKIE)"] {
-        assert!(code.contains(taken_out), "{} does not take tokens out: {taken_out}", file.path);
+        assert!(code.contains(taken_out), "{} must remove tokens: {taken_out}", file.path);
     }
 }
 
 #[test]
-fn tidy_files_are_short() {
+fn tidy_files_have_at_most_400_lines() {
     const LINES_MAX: usize = 400;
     let lengths = sources().into_iter().map(|file| (file.text.lines().count(), file.path));
     let found: Vec<String> = lengths
         .filter(|(lines, _)| *lines > LINES_MAX)
         .map(|(lines, path)| format!("{path}: {lines}"))
         .collect();
-    assert_none(&found, "a file has at most 400 lines");
+    assert_none(&found, "a file must have at most 400 lines");
 }
 
 #[test]
-fn tidy_comments_are_few() {
+fn tidy_comments_are_at_most_30_percent() {
     let (mut comments, mut lines) = (0, 0);
     for file in sources() {
         for line in file.text.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -294,7 +293,7 @@ fn tidy_comments_are_few() {
 }
 
 #[test]
-fn tidy_names_mean_something() {
+fn tidy_names_are_not_generic() {
     let mut found = Vec::new();
     for file in sources() {
         let stem = file.path.rsplit('/').next().unwrap().trim_end_matches(".rs");
@@ -305,21 +304,24 @@ fn tidy_names_mean_something() {
         for (at, _) in code.match_indices("fn ") {
             let name = words(&code[at + 3..]).next().unwrap_or_default();
             if ["handle_", "get_", "process_"].iter().any(|prefix| name.starts_with(prefix)) {
-                // What JavaScript calls its own methods is not ours to name.
+                // JavaScript chooses the names of its own methods.
                 let is_bound = code[..at].trim_end().ends_with(")]");
                 found.extend((!is_bound).then(|| format!("{}: fn {name}", file.path)));
             }
         }
     }
-    assert_none(&found, "no util, common, shared, types or helpers; no handle_, get_ or process_");
+    assert_none(
+        &found,
+        "a name must not be util, common, shared, types or helpers, nor begin with handle_, get_ or process_",
+    );
 }
 
-/// Tests are in test/host, so that a source file is as short as what it does.
+/// Tests are in test/host, so that source files stay short.
 #[test]
-fn tidy_tests_are_elsewhere() {
+fn tidy_sources_have_no_tests() {
     let has_tests = |file: &&File| file.code().contains("#[cfg(test)]") || file.code().contains("#[test]");
     let found: Vec<String> = sources().iter().filter(has_tests).map(|file| file.path.clone()).collect();
-    assert_none(&found, "tests are in test/host");
+    assert_none(&found, "tests belong in test/host");
 }
 
 // Documents.

@@ -1,10 +1,10 @@
-//! Source text in words and signs, as far as the rules need it.
+//! A tokenizer for the tidy rules: divides source text into words and signs.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Token<'t> {
     /// An identifier, a keyword or a number.
     Word(&'t str),
-    /// `::` and `->`, and else one character.
+    /// `::`, `->` or `=>`, otherwise one character.
     Sign(&'t str),
 }
 
@@ -21,7 +21,7 @@ impl<'t> Token<'t> {
     }
 }
 
-/// The tokens of code that has no comments and strings any more.
+/// The tokens of code whose comments and strings are already removed.
 pub(super) fn tokens(code: &str) -> Vec<Token<'_>> {
     let (mut found, mut rest) = (Vec::new(), code);
     while let Some(first) = rest.chars().next() {
@@ -44,7 +44,7 @@ pub(super) fn tokens(code: &str) -> Vec<Token<'_>> {
     found
 }
 
-/// Where the bracket is closed that is opened at `open`.
+/// The index of the bracket that closes the one at `open`.
 pub(super) fn closing(tokens: &[Token<'_>], open: usize) -> usize {
     let mut depth = 0_usize;
     for (at, token) in tokens.iter().enumerate().skip(open) {
