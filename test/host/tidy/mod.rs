@@ -2,6 +2,7 @@
 
 mod comments;
 mod cycles;
+mod error_codes;
 mod items;
 mod js;
 mod tokens;
