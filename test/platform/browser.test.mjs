@@ -1,20 +1,13 @@
 // What a browser makes of the server: Chromium, on a page of another origin, with nothing but its own EventSource and
 // fetch.
 
-import { existsSync } from "node:fs"
 import { createServer } from "node:http"
 import { once } from "node:events"
-import { chromium } from "playwright-core"
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
 import { CLOSED, JSON_TYPE, LONG_MS, PATIENT, SOON_MS, TEXT, Watch, numbers } from "./support.mjs"
 import { producer, readmeExample, scratch, startWorkerd, unique } from "./support.mjs"
+import { isLeftOut, launchChromium } from "../chromium.mjs"
 import { bearer, inSeconds, makeToken, secretKey } from "../tokens.mjs"
-
-const executablePath = "/usr/bin/chromium"
-const BROWSER_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-// In CI it must be there: the launch then fails and says why.
-const isLeftOut = !existsSync(executablePath) && process.env.CI !== "true"
-if (isLeftOut) console.warn(`There is no ${executablePath}: the browser tests are left out.`)
 
 describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
   let server, recycling, browser, site, origin
@@ -25,7 +18,7 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     site.listen(0, "127.0.0.1")
     await once(site, "listening")
     origin = `http://127.0.0.1:${site.address().port}`
-    browser = await chromium.launch({ executablePath, args: BROWSER_ARGS, timeout: SOON_MS * 2 })
+    browser = await launchChromium()
   }, LONG_MS)
   afterAll(async () => {
     await browser?.close()
@@ -226,7 +219,7 @@ describe.skipIf(isLeftOut)("a page that is a stream's content, in Chromium", () 
     site = createServer((_, response) => response.setHeader("content-type", "text/html").end("<!doctype html>"))
     site.listen(0, "127.0.0.1")
     await once(site, "listening")
-    browser = await chromium.launch({ executablePath, args: BROWSER_ARGS, timeout: SOON_MS * 2 })
+    browser = await launchChromium()
     await server.stream("shared/secret").create({ ...TEXT, ...bearer(token) }, "secret")
   }, LONG_MS)
   afterAll(async () => {
