@@ -23,6 +23,11 @@ const SETTINGS = {
   "docs/access.md": PROJECTS,
 }
 
+/** Warnings are about deployments. */
+function printError({ level, message }) {
+  if (level === "error") console.error(message)
+}
+
 let launched
 const browser = isLeftOut ? undefined : () => (launched ??= launchChromium())
 afterAll(async () => (await launched)?.close())
@@ -40,7 +45,7 @@ describe.concurrent("the code blocks of", () => {
     const { vars, env } = SETTINGS[name] ?? {}
     const text = read(name)
     const { steps } = stepsOf(text)
-    const server = steps.length > 0 ? await startServer({ vars: { ...SOON, ...vars } }) : undefined
+    const server = steps.length > 0 ? await startServer({ vars: { ...SOON, ...vars }, onLog: printError }) : undefined
     try {
       const python = await pythonEnv(name, steps)
       const url = server?.url ?? "http://127.0.0.1:1"
@@ -97,7 +102,7 @@ const RIGHT = [
   block("text", "retry: 1000", "event: data", 'data: [{"n":1},{"n":2}]', "...", "event: control", "..."),
   block("sh", 'curl -i "$S?offset=0000000000000000_0000000000000009"'),
   block("http", "HTTP/1.1 400 Bad Request", "", '{ "error": { "code": "offset_beyond_tail", "message": "..." } }'),
-  block("js", "// read.mjs", 'import { stream } from "@durable-streams/client"', `const all = await stream({ url: "${S}-right", live: false })`, "console.log(await all.json())"),
+  block("js", "// read.mjs: prints all messages.", 'import { stream } from "@durable-streams/client"', `const all = await stream({ url: "${S}-right", live: false })`, "console.log(await all.json())"),
   block("text", "[ { n: 1 }, { n: 2 } ]"),
   block("sh", "export WORD=$(node read.mjs)", 'echo "$WORD" | tr n m'),
   block("text", "[ { m: 1 }, { m: 2 } ]"),

@@ -99,8 +99,8 @@ class Shell {
 async function runInShell(shell, { language, line, code, shown }) {
   let script = code
   if (language !== "sh") {
-    // A comment in the first line may name the module for the commands that follow.
-    const name = /^\/\/ ([\w-]+\.mjs)$/mu.exec(code.split("\n")[0])?.[1] ?? `line-${line}.${language === "js" ? "mjs" : "py"}`
+    // A comment in the first line may name the module, and the commands that follow run it again.
+    const name = /^\/\/ ([\w-]+\.mjs)\b/u.exec(code)?.[1] ?? `line-${line}.${language === "js" ? "mjs" : "py"}`
     const file = shell.write(name, code, line)
     script = language === "js" ? `node ${file}` : `python3 ${file}`
   }
