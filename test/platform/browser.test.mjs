@@ -5,7 +5,7 @@ import { createServer } from "node:http"
 import { once } from "node:events"
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
 import { CLOSED, JSON_TYPE, LONG_MS, PATIENT, SOON_MS, TEXT, Watch, numbers } from "./support.mjs"
-import { producer, readmeExample, scratch, startWorkerd, unique } from "./support.mjs"
+import { documentExample, documentExamples, producer, scratch, startWorkerd, unique } from "./support.mjs"
 import { isLeftOut, launchChromium } from "../chromium.mjs"
 import { bearer, inSeconds, makeToken, secretKey } from "../tokens.mjs"
 
@@ -38,14 +38,15 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     return { page, story }
   }
 
-  test("README's EventSource gets all messages once and in order, over the server's recycles", async () => {
+  test("the documents' EventSource gets all messages once and in order, over the server's recycles", async () => {
     const stream = recycling.stream(unique("browser"))
-    await stream.create(JSON_TYPE, '[{"n":0}]')
+    await stream.create(JSON_TYPE, '[{"token":0}]')
     const { page, story } = await open()
+    const examples = await documentExamples("new EventSource(")
+    const example = examples.find((code) => !code.includes("<script"))
     const follow = `
-      const S = ${JSON.stringify(stream.url)}
-      const render = (message) => tell("message", message)
-      ${await readmeExample("new EventSource")}
+      const console = { log: (token) => tell("message", token) }
+      ${example.replace(/http:[^"`'?]+/u, stream.url)}
       events.addEventListener("open", () => tell("open", performance.now()))
       events.addEventListener("error", () => tell("broken", performance.now()))
       events.addEventListener("control", ({ data, lastEventId: id }) => tell("control", { ...JSON.parse(data), id }))
@@ -54,7 +55,7 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
 
     let appended = 1
     const append = async (count) => {
-      for (let left = count; left > 0; left -= 1) await stream.append(`{"n":${appended++}}`, JSON_TYPE)
+      for (let left = count; left > 0; left -= 1) await stream.append(`{"token":${appended++}}`, JSON_TYPE)
     }
     const recycles = 2
     await story.until("open")
@@ -67,10 +68,10 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
       await story.until("open", recycle + 1)
       await append(3)
     }
-    await stream.append(`[{"n":${appended++}},{"n":${appended++}}]`, { ...JSON_TYPE, ...CLOSED })
+    await stream.append(`[{"token":${appended++}},{"token":${appended++}}]`, { ...JSON_TYPE, ...CLOSED })
     const [ended] = await story.until("control", 1, ({ streamClosed }) => streamClosed)
 
-    expect(story.all("message").map(({ n }) => n)).toEqual(numbers(appended))
+    expect(story.all("message")).toEqual(numbers(appended))
     expect(ended.streamNextOffset).toBe(`0000000000000000_${`${appended}`.padStart(16, "0")}`)
     for (const { id, streamNextOffset } of story.all("control")) expect(id).toBe(streamNextOffset)
     expect(story.all("open").length).toBeGreaterThan(recycles)
@@ -81,6 +82,23 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     expect(await page.evaluate("state()")).toBe(2)
     expect(story.all("pageerror")).toEqual([])
   }, LONG_MS)
+
+  test("README's page shows what another one appends", async () => {
+    const stream = recycling.stream(unique("page"))
+    const html = (await documentExample("<script")).replace(/http:[^"`'?]+/u, stream.url)
+    const pages = [(await open()).page, (await open()).page]
+    for (const page of pages) {
+      // From then on the form sends what it has.
+      const follows = page.waitForResponse(/live=sse/u, { timeout: SOON_MS })
+      await page.setContent(html, { timeout: SOON_MS })
+      await follows
+    }
+    for (const [from, page] of pages.entries()) {
+      await page.fill("input", `from ${from}`, { timeout: SOON_MS })
+      await page.click("button", { timeout: SOON_MS })
+      for (const each of pages) await each.getByText(`from ${from}`).waitFor({ timeout: SOON_MS })
+    }
+  })
 
   test("text of all kinds arrives as it was, but for the ends of lines", async () => {
     const stream = server.stream(unique("text"))
