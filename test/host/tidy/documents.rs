@@ -194,7 +194,8 @@ fn tidy_names_in_documents_exist() {
     let known: BTreeSet<&str> = texts.flat_map(|text| words(text)).chain(NOT_OF_THE_SERVER).collect();
     let mut found = Vec::new();
     for name in documents() {
-        for word in quoted(&document(&name)) {
+        let text = document(&name);
+        for word in quoted(&text).into_iter().chain(settings_in_code(&text)) {
             let is_constant = word.contains('_') && is_setting(&word);
             if is_constant && !known.contains(word.as_str()) {
                 found.push(format!("{name}: {word}"));
@@ -209,6 +210,14 @@ fn is_setting(word: &str) -> bool {
     word.len() > 4
         && word.contains(|c: char| c != '_')
         && word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+}
+
+/// The variables that code blocks set: in TOML, as a secret, or for `dev` alone.
+fn settings_in_code(document: &str) -> Vec<String> {
+    let in_toml = document.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
+    let after = |words: &'static str| document.split(words).skip(1);
+    let in_commands = after("secret put ").chain(after("--var ")).filter_map(|rest| words(rest).next());
+    in_toml.chain(in_commands).filter(|word| is_setting(word)).map(str::to_owned).collect()
 }
 
 /// The variables and bindings in the first cells of a document's tables.
@@ -260,6 +269,12 @@ fn tidy_settings_in_tables_are_found() {
     let page = "| variable | default |\n|---|---|\n| `LOG_LEVEL` | none |\n| `A_B_C`, `D_E_F` | `NOT_IT` |\n| x | `NOR_IT` |\n`NOR_THIS`";
     let found: Vec<String> = settings_in_tables(page).into_iter().collect();
     assert_eq!(found, ["A_B_C", "D_E_F", "LOG_LEVEL"]);
+}
+
+#[test]
+fn tidy_settings_in_code_are_found() {
+    let page = "```toml\n[vars]\nA_B_C = \"1\"\nname = \"x\"\n```\n```console\nwrangler secret put D_E_F   # G_H_I\npnpm dev --var J_K_L:1\n```\n";
+    assert_eq!(settings_in_code(page), ["A_B_C", "D_E_F", "J_K_L"]);
 }
 
 /// The scripts of package.json.
