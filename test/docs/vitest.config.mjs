@@ -8,7 +8,8 @@ export default defineConfig({
     include: ["test/docs/*.test.mjs"],
     globalSetup: ["test/build.mjs"],
     reporters: ["default", new PlainReporter()],
-    // Most of a page's time is waiting.
+    // Most of a page's time is waiting: the files run at once, and four pages.
+    maxWorkers: 2,
     maxConcurrency: 4,
     retry: 0,
     testTimeout: 120_000,

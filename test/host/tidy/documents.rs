@@ -103,9 +103,9 @@ fn target_of<'l>(from: &str, link: &'l str) -> (PathBuf, &'l str) {
     }
     let mut path = PathBuf::new();
     for part in Path::new(from).parent().unwrap().join(file).components() {
-        match part {
-            Component::ParentDir if path.pop() => {}
-            part => path.push(part),
+        let is_shortened = part == Component::ParentDir && path.pop();
+        if !is_shortened {
+            path.push(part);
         }
     }
     (path, anchor)
