@@ -7,7 +7,7 @@ import { connect, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { readmeExample } from "../platform/support.mjs"
+import { documentExample } from "../platform/support.mjs"
 
 const HOST = "127.0.0.1"
 
@@ -36,8 +36,8 @@ export const PROMISED_MS = FRESH_MS + STALE_MS + 1000
  */
 export async function startNginx(origin, { isFast = false } = {}) {
   const [port, hastens] = [await freePort(), isFast ? await freePort() : undefined]
-  const asReadmeSays = await readmeExample("proxy_cache streams;")
-  return run(port, (folder) => configOf({ folder, port, hastens, origin: new URL(origin).host, asReadmeSays }))
+  const asDocumented = await documentExample("proxy_cache streams;")
+  return run(port, (folder) => configOf({ folder, port, hastens, origin: new URL(origin).host, asDocumented }))
 }
 
 /**
@@ -99,8 +99,8 @@ const hasteningOf = (port) => `
   }
 `
 
-/** What README.md tells people to write, and what a test needs besides. */
-const configOf = ({ folder, port, hastens, origin, asReadmeSays }) => `
+/** What docs/caching.md tells people to write, and what a test needs besides. */
+const configOf = ({ folder, port, hastens, origin, asDocumented }) => `
 daemon off;
 user root;
 worker_processes 1;
@@ -121,7 +121,7 @@ http {
   proxy_read_timeout 90s;
   add_header X-Cdn $upstream_cache_status always;
   ${hastens ? hasteningOf(hastens) : ""}
-  ${asReadmeSays
+  ${asDocumented
     .replace("server {", `server {\n  listen ${HOST}:${port} backlog=4096;\n  keepalive_requests 1000000;`)
     .replaceAll("http://worker", hastens ? "http://hastened" : "http://origin")}
 }

@@ -1,11 +1,9 @@
-// The official client against this server: all that it can do, and README.md's example word for word.
+// The official client against this server: all that it can do.
 
-import { execFile } from "node:child_process"
 import { createHash, randomBytes } from "node:crypto"
-import { promisify } from "node:util"
 import { DurableStream, IdempotentProducer, StaleEpochError, stream as follow } from "@durable-streams/client"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { LONG_MS, PATIENT, SOON_MS, numbers, readmeExample, root, start, unique, within } from "../platform/support.mjs"
+import { LONG_MS, PATIENT, SOON_MS, numbers, start, unique, within } from "../platform/support.mjs"
 import { Requests } from "./requests.mjs"
 
 let server, recycling
@@ -245,16 +243,4 @@ describe.concurrent("live", () => {
     await handle.close()
     expect(requests.seen).toHaveLength(before)
   })
-})
-
-test("README's example prints what it should", async () => {
-  const there = "http://127.0.0.1:8787"
-  const code = await readmeExample("@durable-streams/client")
-  expect(code).toContain(there)
-  // From the checkout, where the package is found.
-  const run = promisify(execFile)(process.execPath, ["--input-type=module", "-e", code.replaceAll(there, server.url)], {
-    cwd: root,
-    timeout: 2 * SOON_MS,
-  })
-  expect(await run).toEqual({ stdout: "{ token: 'Hello' }\n", stderr: "" })
 })

@@ -1,13 +1,12 @@
 // Modes, tokens and projects as clients meet them: what is asked of Cloudflare for them, and what comes back.
 
-import { spawnSync } from "node:child_process"
 import { readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { unstable_getMiniflareWorkerOptions as workerOptionsOf, unstable_readConfig as readConfig } from "wrangler"
 import { AUTH_TOKEN, bearer, inSeconds, keyPair, makeToken, secretKey } from "../tokens.mjs"
 import { longPoll, SseReader } from "./readers.mjs"
-import { BYTES, JSON_TYPE, PATIENT, SOON_MS, numbers, readmeExample, root, scratch, start, startWorkerd, unique } from "./support.mjs"
+import { BYTES, JSON_TYPE, PATIENT, SOON_MS, numbers, root, scratch, start, startWorkerd, unique } from "./support.mjs"
 
 const APP = { origin: "https://app.example" }
 const PUBLIC = { "stream-public": "true" }
@@ -457,16 +456,6 @@ describe("projects", () => {
       const fork = await at("a").ask("PUT", { headers: { ...BYTES, ...bearer(token), "stream-forked-from": source }, status: 400 })
       expect(fork.text).toContain("The header Stream-Forked-From cannot be used: it must have visible ASCII")
     }
-  })
-
-  test("README's five lines make a token", async () => {
-    const code = await readmeExample("createHmac")
-    const { stdout, stderr } = spawnSync(process.execPath, ["-e", code], { env: { K: keys.a.k }, encoding: "utf8" })
-    expect(stderr).toBe("")
-    const headers = { ...BYTES, ...bearer(stdout.trim()) }
-    expect((await at("my-project").ask("POST", { headers, body: "x" })).status).toBe(404)
-    expect((await at("my-project").ask("PUT", { headers })).status).toBe(403)
-    expect((await at("a").ask("GET", { headers })).status).toBe(403)
   })
 
   test("some are in KV, which is asked once for many requests", async () => {

@@ -1,20 +1,13 @@
 // What a browser makes of the server: Chromium, on a page of another origin, with nothing but its own EventSource and
 // fetch.
 
-import { existsSync } from "node:fs"
 import { createServer } from "node:http"
 import { once } from "node:events"
-import { chromium } from "playwright-core"
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
 import { CLOSED, JSON_TYPE, LONG_MS, PATIENT, SOON_MS, TEXT, Watch, numbers } from "./support.mjs"
-import { producer, readmeExample, scratch, startWorkerd, unique } from "./support.mjs"
+import { documentExample, documentExamples, producer, scratch, startWorkerd, unique } from "./support.mjs"
+import { isLeftOut, launchChromium } from "../chromium.mjs"
 import { bearer, inSeconds, makeToken, secretKey } from "../tokens.mjs"
-
-const executablePath = "/usr/bin/chromium"
-const BROWSER_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-// In CI it must be there: the launch then fails and says why.
-const isLeftOut = !existsSync(executablePath) && process.env.CI !== "true"
-if (isLeftOut) console.warn(`There is no ${executablePath}: the browser tests are left out.`)
 
 describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
   let server, recycling, browser, site, origin
@@ -25,7 +18,7 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     site.listen(0, "127.0.0.1")
     await once(site, "listening")
     origin = `http://127.0.0.1:${site.address().port}`
-    browser = await chromium.launch({ executablePath, args: BROWSER_ARGS, timeout: SOON_MS * 2 })
+    browser = await launchChromium()
   }, LONG_MS)
   afterAll(async () => {
     await browser?.close()
@@ -45,14 +38,15 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     return { page, story }
   }
 
-  test("README's EventSource gets all messages once and in order, over the server's recycles", async () => {
+  test("the documents' EventSource gets all messages once and in order, over the server's recycles", async () => {
     const stream = recycling.stream(unique("browser"))
-    await stream.create(JSON_TYPE, '[{"n":0}]')
+    await stream.create(JSON_TYPE, '[{"token":0}]')
     const { page, story } = await open()
+    const examples = await documentExamples("new EventSource(")
+    const example = examples.find((code) => !code.includes("<script"))
     const follow = `
-      const S = ${JSON.stringify(stream.url)}
-      const render = (message) => tell("message", message)
-      ${await readmeExample("new EventSource")}
+      const console = { log: (token) => tell("message", token) }
+      ${example.replace(/http:[^"`'?]+/u, stream.url)}
       events.addEventListener("open", () => tell("open", performance.now()))
       events.addEventListener("error", () => tell("broken", performance.now()))
       events.addEventListener("control", ({ data, lastEventId: id }) => tell("control", { ...JSON.parse(data), id }))
@@ -61,7 +55,7 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
 
     let appended = 1
     const append = async (count) => {
-      for (let left = count; left > 0; left -= 1) await stream.append(`{"n":${appended++}}`, JSON_TYPE)
+      for (let left = count; left > 0; left -= 1) await stream.append(`{"token":${appended++}}`, JSON_TYPE)
     }
     const recycles = 2
     await story.until("open")
@@ -74,10 +68,10 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
       await story.until("open", recycle + 1)
       await append(3)
     }
-    await stream.append(`[{"n":${appended++}},{"n":${appended++}}]`, { ...JSON_TYPE, ...CLOSED })
+    await stream.append(`[{"token":${appended++}},{"token":${appended++}}]`, { ...JSON_TYPE, ...CLOSED })
     const [ended] = await story.until("control", 1, ({ streamClosed }) => streamClosed)
 
-    expect(story.all("message").map(({ n }) => n)).toEqual(numbers(appended))
+    expect(story.all("message")).toEqual(numbers(appended))
     expect(ended.streamNextOffset).toBe(`0000000000000000_${`${appended}`.padStart(16, "0")}`)
     for (const { id, streamNextOffset } of story.all("control")) expect(id).toBe(streamNextOffset)
     expect(story.all("open").length).toBeGreaterThan(recycles)
@@ -88,6 +82,23 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     expect(await page.evaluate("state()")).toBe(2)
     expect(story.all("pageerror")).toEqual([])
   }, LONG_MS)
+
+  test("README's page shows what another one appends", async () => {
+    const stream = recycling.stream(unique("page"))
+    const html = (await documentExample("<script")).replace(/http:[^"`'?]+/u, stream.url)
+    const pages = [(await open()).page, (await open()).page]
+    for (const page of pages) {
+      // From then on the form sends what it has.
+      const follows = page.waitForResponse(/live=sse/u, { timeout: SOON_MS })
+      await page.setContent(html, { timeout: SOON_MS })
+      await follows
+    }
+    for (const [from, page] of pages.entries()) {
+      await page.fill("input", `from ${from}`, { timeout: SOON_MS })
+      await page.click("button", { timeout: SOON_MS })
+      for (const each of pages) await each.getByText(`from ${from}`).waitFor({ timeout: SOON_MS })
+    }
+  })
 
   test("text of all kinds arrives as it was, but for the ends of lines", async () => {
     const stream = server.stream(unique("text"))
@@ -226,7 +237,7 @@ describe.skipIf(isLeftOut)("a page that is a stream's content, in Chromium", () 
     site = createServer((_, response) => response.setHeader("content-type", "text/html").end("<!doctype html>"))
     site.listen(0, "127.0.0.1")
     await once(site, "listening")
-    browser = await chromium.launch({ executablePath, args: BROWSER_ARGS, timeout: SOON_MS * 2 })
+    browser = await launchChromium()
     await server.stream("shared/secret").create({ ...TEXT, ...bearer(token) }, "secret")
   }, LONG_MS)
   afterAll(async () => {

@@ -6,7 +6,7 @@ import { join } from "node:path"
 import { promisify } from "node:util"
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
 import { alarmsIn, keyOf, keysOf, messagesOf, rotated, startKnown } from "./segments.mjs"
-import { CLOSED, JSON_TYPE, LONG_MS, numbers, readmeExample, root, scratch, start, unique } from "./support.mjs"
+import { CLOSED, JSON_TYPE, LONG_MS, documentExamples, numbers, root, scratch, start, unique } from "./support.mjs"
 
 const MIGRATION = "migrations/0001_segments_admin.sql"
 // A registry would be mirrored, too.
@@ -96,11 +96,17 @@ describe("an index whose tables are there", () => {
     expect(appends.map(({ rows_written }) => rows_written)).toEqual(numbers(12).map((n) => (n % 3 === 2 ? (n === 2 ? 5 : 4) : 1)))
   })
 
-  test("answers the query of README.md", async () => {
+  test("answers the queries of docs/operate.md", async () => {
     const stream = await filled(server, 6)
-    const [, query] = /--command "([^"]+)"/u.exec(await readmeExample("FROM segments_admin"))
-    const { results } = await (await indexOf(server)).prepare(query).all()
-    expect(results.find(({ path }) => path === stream.path)).toMatchObject({ segments: 2 })
+    const index = await indexOf(server)
+    const rows = []
+    for (const example of await documentExamples("FROM segments_admin")) {
+      const query = (/--command "([^"]+)"/u.exec(example)?.[1] ?? example).replaceAll("my-project/chat/42", stream.path)
+      const { results } = await index.prepare(query).all()
+      expect([query, results.length]).not.toEqual([query, 0])
+      rows.push(...results)
+    }
+    expect(rows.find(({ path }) => path === stream.path)).toMatchObject({ segments: 2 })
   })
 })
 

@@ -2,7 +2,7 @@
 
 import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { copyFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -298,12 +298,19 @@ function parseLogLine(line) {
   }
 }
 
-/** The code block of README.md that contains these words. */
-export async function readmeExample(words) {
-  const readme = await readFile(join(root, "README.md"), "utf8")
-  const blocks = [...readme.matchAll(/^```\w*\n(.*?)^```$/gmsu)].map(([, code]) => code)
-  const found = blocks.filter((code) => code.includes(words))
-  if (found.length !== 1) throw new Error(`${found.length} code blocks of README.md have ${words}`)
+/** The code blocks of README.md and docs/ that contain these words. */
+export async function documentExamples(words) {
+  const docs = (await readdir(join(root, "docs"))).filter((name) => name.endsWith(".md"))
+  const pages = ["README.md", ...docs.map((name) => join("docs", name))]
+  const texts = await Promise.all(pages.map((page) => readFile(join(root, page), "utf8")))
+  const blocks = texts.flatMap((text) => [...text.matchAll(/^```[^\n]*\n(.*?)^```$/gmsu)].map(([, code]) => code))
+  return blocks.filter((code) => code.includes(words))
+}
+
+/** The only code block of README.md and docs/ that contains these words. */
+export async function documentExample(words) {
+  const found = await documentExamples(words)
+  if (found.length !== 1) throw new Error(`${found.length} code blocks of README.md and docs/ have ${words}`)
   return found[0]
 }
 
