@@ -122,7 +122,7 @@ export function parse(args) {
   const plan = { ...plans[values.tiny ? "tiny" : values.quick ? "quick" : "full"] }
   if (values.rounds) plan.rounds = Number(values.rounds)
   if (!(plan.rounds >= 1)) throw new Error("--rounds must be a number from 1 on")
-  // Only a whole run may replace the charts that README.md shows.
+  // Only a whole run may replace the charts that docs/performance.md shows.
   const whole = plan.mode === "full" && !values.figures && !values.targets && values.target.length === 0
   return {
     help: values.help ?? false,

@@ -82,7 +82,7 @@ function understood(args) {
       options: Object.fromEntries(Object.entries(known).map(([name, type]) => [name, { type }])),
     })
     const plan = plans[values.tiny ? "tiny" : "full"]
-    // Only a whole run may replace what README.md shows.
+    // Only a whole run may replace what docs/cost.md shows.
     const out = values.out ?? join(import.meta.dirname, "results", values.tiny ? "tiny" : "")
     if (!values.help) return { plan, out, build: !values["no-build"] }
     console.log(USAGE)

@@ -1,4 +1,4 @@
-// The bills as Markdown: one table of totals, which README.md shows, and one with every line for each scenario.
+// The bills as Markdown: one table of totals, which docs/cost.md shows, and one with every line for each scenario.
 
 import { short } from "../../bench/report/results.mjs"
 import { PLAN_DOLLARS, prices } from "../prices.mjs"
