@@ -4,7 +4,7 @@
 CREATE TABLE segments_admin (
     path TEXT NOT NULL,              -- the path of the stream, decoded: the part of its URL after /v1/stream/
     incarnation INTEGER NOT NULL,    -- the incarnation of that URL, from 1
-    read_seq INTEGER NOT NULL,       -- the number of the segment, from 0 over all incarnations: the first half of its offsets
+    read_seq INTEGER NOT NULL,       -- the segment number, from 0 over all incarnations: the first half of offsets
     object_key TEXT NOT NULL,        -- the key of its object in the bucket
     content_type TEXT NOT NULL,      -- the content type of the stream
     end_position INTEGER NOT NULL,   -- after its last message: in messages (JSON streams) or bytes (others)
