@@ -15,12 +15,16 @@ const { k: K } = secretKey()
 /** A server with one project, whose key is the shell's `$K`. */
 const PROJECTS = { vars: { PROJECT_KEYS: JSON.stringify({ "my-project": { keys: [{ kty: "oct", kid: "1", k: K }] } }) }, env: { K } }
 
+/** The one token of a server. */
+const TOKEN = "the-token-of-the-documents"
+
 /**
  * What a page needs besides an open server: variables of the server, and of the shell.
  * @type {Record<string, { vars?: Record<string, string>, env?: Record<string, string> }>}
  */
 const SETTINGS = {
   "docs/access.md": PROJECTS,
+  "docs/caching.md": { vars: { AUTH_TOKEN: TOKEN }, env: { TOKEN } },
 }
 
 /** Warnings are about deployments. */
