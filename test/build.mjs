@@ -1,4 +1,4 @@
-// Global set-up of the test runs that need the worker: builds it first.
+// Builds the Worker, as the global set-up of the test runs that need it.
 
 import { execFileSync } from "node:child_process"
 import { join } from "node:path"

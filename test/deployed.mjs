@@ -1,14 +1,14 @@
-// How the worker is deployed. wrangler.toml says it; what is tested and measured takes it from here.
+// The deployment's configuration from wrangler.toml. Tests and benchmarks read it here, so that they run what is deployed.
 
 import { join } from "node:path"
 import { unstable_readConfig as readConfig } from "wrangler"
 
-/** The checkout. */
+/** The folder of the checkout. */
 export const root = join(import.meta.dirname, "..")
 
 export const config = readConfig({ config: join(root, "wrangler.toml") })
 
-/** The compatibility date and flags, for a workerd that no wrangler configures. */
+/** The compatibility date and flags, for a workerd without wrangler. */
 export const compatibility = {
   compatibilityDate: config.compatibility_date,
   compatibilityFlags: config.compatibility_flags,

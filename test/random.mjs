@@ -1,4 +1,4 @@
-// Chance that a seed decides: the same seed and number give the same request on every machine.
+// Seeded random numbers: the same seed and number give the same request on every machine.
 
 const scramble = (value) => {
   value = Math.imul(value ^ (value >>> 16), 0x85ebca6b)
@@ -6,16 +6,16 @@ const scramble = (value) => {
   return (value ^ (value >>> 16)) >>> 0
 }
 
-/** Mulberry32. */
+/** The generator Mulberry32. */
 export class Random {
   #state
 
-  /** The chance of one request depends on no other request, so it can be replayed alone. */
+  /** Each request has its own generator, so it can be replayed alone. */
   constructor(seed, number = 0) {
     this.#state = scramble(scramble(seed) + number)
   }
 
-  /** From 0 up to 1. */
+  /** A number from 0 (inclusive) to 1 (exclusive). */
   next() {
     this.#state = (this.#state + 0x6d2b79f5) | 0
     let value = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state)
@@ -23,7 +23,7 @@ export class Random {
     return ((value ^ (value >>> 14)) >>> 0) / 2 ** 32
   }
 
-  /** A whole number below `end`. */
+  /** A whole number from 0 (inclusive) to `end` (exclusive). */
   below(end) {
     return Math.floor(this.next() * end)
   }
@@ -36,7 +36,7 @@ export class Random {
     return list[this.below(list.length)]
   }
 
-  /** One of `[weight, value]`, as often as its weight says. */
+  /** The value of one of the `[weight, value]` pairs, with a probability in proportion to its weight. */
   weighted(choices) {
     let left = this.next() * choices.reduce((sum, [weight]) => sum + weight, 0)
     for (const [weight, value] of choices) {
@@ -46,7 +46,7 @@ export class Random {
     return choices.at(-1)[1]
   }
 
-  /** Bytes, as text of one character each. */
+  /** Random bytes, as a string with one character for each. */
   bytes(count) {
     return Array.from({ length: count }, () => String.fromCharCode(this.below(256))).join("")
   }

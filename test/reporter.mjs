@@ -1,9 +1,9 @@
-// Ends a vitest run with one plain line, `N passed, N failed, N skipped`, for whoever reads the log by machine.
+// Ends a vitest run with one plain line, `N passed, N failed, N skipped`, so that a program can read the log.
 
 export default class PlainReporter {
   /**
-   * @param {{ tests: number, filter: RegExp }} [minimum] how many tests must run, in a run with this name filter;
-   * a run with another filter (`-t`) was asked to be smaller
+   * @param {{ tests: number, filter: RegExp }} [minimum] the number of tests that must run with this name filter; a run with
+   * another filter (`-t`) has no minimum
    */
   constructor(minimum) {
     this.minimum = minimum
@@ -24,7 +24,7 @@ export default class PlainReporter {
       for (const test of module.children.allTests()) count[test.result().state] += 1
     }
     if (count.passed + count.failed < this.least) {
-      console.error(`${this.least} tests or more are expected to run`)
+      console.error(`only ${count.passed + count.failed} tests ran: at least ${this.least} are expected`)
       count.failed += 1
     }
     if (reason !== "passed" && count.failed === 0) count.failed = 1

@@ -1,19 +1,19 @@
-// Tokens as an application's server makes them, with nothing but Node.
+// Makes tokens the way an application's server does, with nothing but Node.
 
 import { createHmac, createSign, generateKeyPairSync, randomBytes, sign as signWith } from "node:crypto"
 
-/** The one token of a server in mode `token`. */
+/** The token of a server in mode `token`. */
 export const AUTH_TOKEN = randomBytes(24).toString("base64url")
 
 const encode = (value) => Buffer.from(JSON.stringify(value)).toString("base64url")
 
-/** In so many seconds. */
+/** The time in `seconds` from now, in seconds since 1970. */
 export const inSeconds = (seconds) => Math.floor(Date.now() / 1000) + seconds
 
-/** A secret of HS256, as a JSON Web Key. */
+/** A new HS256 secret, as a JSON Web Key. */
 export const secretKey = (kid = "1") => ({ kty: "oct", kid, k: randomBytes(32).toString("base64url") })
 
-/** A token with these claims; `header` replaces parts of its header. */
+/** An HS256 token with these claims. `header` replaces parts of its header. */
 export function makeToken(key, claims, header = {}) {
   const scope = "read write manage"
   const all = { scope, exp: inSeconds(60), ...claims }
@@ -21,7 +21,7 @@ export function makeToken(key, claims, header = {}) {
   return `${message}.${createHmac("sha256", Buffer.from(key.k, "base64url")).update(message).digest("base64url")}`
 }
 
-/** A pair of keys: the public one as a JSON Web Key, and what makes tokens with the other. */
+/** A new key pair: the public key as a JSON Web Key and as PEM, and a function that signs tokens with the private key. */
 export function keyPair(alg, kid) {
   const { publicKey, privateKey } = {
     RS256: () => generateKeyPairSync("rsa", { modulusLength: 2048 }),

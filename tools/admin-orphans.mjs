@@ -1,24 +1,25 @@
-// Lists the objects of the segment bucket that no stream knows, and with --delete removes them: pages through
-// POST /v1/admin/orphans of a server that runs.
+// Lists orphans, which are objects in the segment bucket that no stream references, and deletes them with --delete. It pages
+// through POST /v1/admin/orphans of a running server, and without --delete it changes nothing.
 
 import { parseArgs } from "node:util"
 
 const USAGE = `pnpm admin:orphans [options]
-  --url <url>  the server; http://127.0.0.1:8787 without it
-  --delete     removes the orphans; what is no segment at all is never removed
-  --json       one JSON object instead of tables (pnpm --silent admin:orphans --json)
-  --help       this
+  --url <url>  the server (default: http://127.0.0.1:8787)
+  --delete     deletes the orphans; objects that are not segments are never deleted
+  --json       prints one JSON object instead of tables (pnpm --silent admin:orphans --json)
+  --help       prints this text
 
-List before you delete: a server that shares its bucket with another takes the other's segments for orphans.
+List before you delete: if two servers share a bucket, each takes the other's segments for orphans.
 
-The environment has ADMIN_TOKEN, the same as the server: on a deployed one a secret, in dev a line of .dev.vars.
+Set ADMIN_TOKEN in the environment to the server's ADMIN_TOKEN. On a deployed server that is a secret; in development it is
+a line of .dev.vars.
 
-It ends with 0 if there are no orphans, or no more; with 1 if there are, and --delete was not given; with 2 if not
-everything could be checked: it is safe to run it again.`
+Exit status: 0 if there are no orphans, or if all were deleted; 1 if there are orphans and --delete was not given; 2 if not
+everything could be checked. It is safe to run the command again.`
 
 const [NONE, SOME, UNKNOWN] = [0, 1, 2]
 
-/** What is told of the whole bucket: the same as of a page, without the cursor. */
+/** The result for the whole bucket: the fields of a page without its cursor. */
 const found = { orphans: [], unchecked: [], foreign: [], checked: 0 }
 const options = understood(process.argv.slice(2))
 let trouble
@@ -34,13 +35,13 @@ try {
 progress("")
 console.log(options.json ? JSON.stringify({ ...found, deleted: options.delete }, null, 2) : tables())
 if (trouble) {
-  console.error(`\nThe end was not reached: ${trouble.message}`)
+  console.error(`\nThe command stopped before the end of the bucket: ${trouble.message}`)
 } else if (found.unchecked.length > 0) {
-  console.error("\nSome streams did not answer, and the server's log says why: run it again.")
+  console.error("\nSome streams did not answer (the server's log says why): run it again.")
 }
 process.exitCode = exitCode()
 
-/** A line that the next one overwrites, for whoever watches. */
+/** Prints a line on a terminal that the next one overwrites. */
 function progress(line) {
   if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${line}`)
 }
@@ -67,9 +68,9 @@ function understood(args) {
       process.exit(NONE)
     }
     const token = process.env.ADMIN_TOKEN
-    if (!token) throw new Error("ADMIN_TOKEN is not set: put the server's into the environment")
+    if (!token) throw new Error("ADMIN_TOKEN is not set: set it in the environment to the server's ADMIN_TOKEN")
     if (!/^[A-Za-z0-9._~+/-]{15,}[A-Za-z0-9._~+/=-]$/u.test(token)) {
-      throw new Error("ADMIN_TOKEN must have 16 characters or more, of A-Z a-z 0-9 - . _ ~ + /: no server takes this one")
+      throw new Error("ADMIN_TOKEN is not valid: it must have 16 characters or more, of A-Z a-z 0-9 - . _ ~ + /")
     }
     const endpoint = new URL("v1/admin/orphans", values.url.endsWith("/") ? values.url : `${values.url}/`)
     return { ...values, token, endpoint }
@@ -79,7 +80,7 @@ function understood(args) {
   }
 }
 
-/** All pages, in order. */
+/** Yields all pages of the bucket in order. */
 async function* pages({ endpoint, token, delete: deletes }) {
   for (let cursor; cursor !== null; ) {
     const url = new URL(endpoint)
@@ -94,7 +95,7 @@ async function* pages({ endpoint, token, delete: deletes }) {
 async function asked(url, token) {
   let response
   try {
-    // The token is for this server and not for one that it names.
+    // No redirects: they would send the token to another server.
     const init = { method: "POST", headers: { authorization: `Bearer ${token}` }, redirect: "error" }
     response = await fetch(url, init)
   } catch (error) {
@@ -104,12 +105,12 @@ async function asked(url, token) {
   if (response.status === 200) return JSON.parse(text)
   const known = {
     401: "the server has another ADMIN_TOKEN",
-    404: "the server has no ADMIN_TOKEN of 16 characters or more (wrangler secret put ADMIN_TOKEN), or is no such server",
+    404: "the server has no ADMIN_TOKEN of 16 characters or more (wrangler secret put ADMIN_TOKEN), or the URL is not this server's",
   }
   throw new Error(`${url.origin} answers ${response.status}: ${known[response.status] ?? messageOf(text)}`)
 }
 
-/** What a refusal says, or the beginning of what came instead. */
+/** The message of a refusal, or the beginning of any other body. */
 function messageOf(text) {
   try {
     return JSON.parse(text).error.message
@@ -129,10 +130,10 @@ function tables() {
     `${count(foreign.length, "foreign object")}`,
   ]
   return [
-    ...section(options.delete ? "Orphans, deleted:" : "Orphans:", orphans),
-    ...section("Unchecked, because their streams did not answer:", unchecked),
-    // A foreign key may have anything in it, and this may be a terminal.
-    ...(foreign.length > 0 ? ["Foreign, and left alone:", ...foreign.map((key) => `  ${JSON.stringify(key)}`), ""] : []),
+    ...section(options.delete ? "Deleted orphans:" : "Orphans:", orphans),
+    ...section("Unchecked (their streams did not answer):", unchecked),
+    // Escaped, because a foreign key may contain control characters of the terminal.
+    ...(foreign.length > 0 ? ["Foreign (not segments, never deleted):", ...foreign.map((key) => `  ${JSON.stringify(key)}`), ""] : []),
     totals.join(", "),
   ].join("\n")
 }

@@ -1,5 +1,5 @@
-// Builds the worker for release: build/index.js and build/index_bg.wasm. With `--counters`, one that counts what
-// Cloudflare bills, for `pnpm cost`: into target/counters, which nothing deploys.
+// Builds the Worker for release into build/index.js and build/index_bg.wasm. With `--counters` it builds one that counts billed
+// events, for `pnpm cost`, into target/counters, which is never deployed.
 
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -10,7 +10,7 @@ import { ensureToolchain, ensureWasmBindgen, root, run } from "./setup.mjs"
 const TARGET = "wasm32-unknown-unknown"
 const { counters } = parseArgs({ options: { counters: { type: "boolean", default: false } } }).values
 const out = join(root, counters ? "target/counters" : "build")
-/** A folder of its own for each build that runs: two at once do not meet, and `build` is never half of one. */
+/** Each running build has its own folder, so concurrent builds do not collide, and `build` never has a partial one. */
 const scratch = join(root, "target", `worker-${process.pid}`)
 const bin = (name) => join(root, "node_modules", ".bin", name)
 
@@ -25,14 +25,14 @@ mkdirSync(scratch, { recursive: true })
 run(wasmBindgen, [
   compiled,
   ...["--out-dir", scratch, "--out-name", "index", "--target", "module"],
-  // After a panic, worker.js begins anew with fresh memory.
+  // After a panic, worker.js gives the module new memory.
   "--experimental-reset-state-function",
 ])
 
 const wasm = join(scratch, "index_bg.wasm")
 run(bin("wasm-opt"), [
   ...[wasm, "-o", wasm, "-O3", "--debuginfo", "--one-caller-inline-max-function-size=500"],
-  // What rustc and wasm-bindgen use, named one by one: with all features on, binaryen writes what workerd cannot read.
+  // Only the features that rustc and wasm-bindgen use: with all features, binaryen's output is not readable for workerd.
   ...["mutable-globals", "sign-ext", "nontrapping-float-to-int", "bulk-memory", "multivalue", "reference-types"].map(
     (feature) => `--enable-${feature}`,
   ),
@@ -40,7 +40,7 @@ run(bin("wasm-opt"), [
 
 checkDeclared()
 
-// workerd gives the module itself to a plain import.
+// In workerd, a plain import yields the module itself.
 const glue = join(scratch, "index.js")
 writeFileSync(glue, readFileSync(glue, "utf8").replace("import source ", "import "))
 const { metafile } = await build({
@@ -58,20 +58,20 @@ renameSync(wasm, join(out, "index_bg.wasm"))
 renameSync(join(scratch, "bundle.js"), join(out, "index.js"))
 rmSync(scratch, { recursive: true })
 
-/** What worker.js is type-checked against (`index.d.ts`, in the sources) has to be what was made. */
+/** Checks that `index.d.ts` in the sources, against which worker.js is type-checked, matches the generated module. */
 function checkDeclared() {
   const declared = join(root, "src/cloudflare/js/index.js")
   const check = `import * as made from "./index.js"\nexport const declared: typeof import("${declared}") = made\n`
   writeFileSync(join(scratch, "declared.ts"), check)
   const config = { extends: join(root, "jsconfig.json"), include: ["declared.ts"] }
   writeFileSync(join(scratch, "tsconfig.json"), JSON.stringify(config))
-  const failed = "src/cloudflare/js/index.d.ts declares what the module does not have: change it there."
+  const failed = "src/cloudflare/js/index.d.ts does not match the generated module: correct it there."
   run(bin("tsc"), ["-p", scratch], { failed })
 }
 
 /**
- * wasm-bindgen copies each file that Rust imports. Resolves such a copy to the file in `src`, so that the module and worker.js
- * share one instance of it, and the module's glue to what was just built.
+ * Resolves wasm-bindgen's copies of imported files to the files in `src`, so that the module and worker.js share one instance
+ * of each. Resolves `index.js` to the glue that was just built.
  * @param {import("esbuild").PluginBuild} bundler
  */
 function resolveOnce({ onResolve }) {
@@ -79,9 +79,9 @@ function resolveOnce({ onResolve }) {
   onResolve({ filter: /^\.\/index\.js$/ }, () => ({ path: glue }))
 }
 
-/** A file that is bundled twice has two states: two budgets, say. @param {string[]} inputs paths of what was bundled */
+/** Fails if a file is bundled twice: it would have two states, such as two budgets. @param {string[]} inputs the bundled paths */
 function assertOneOfEach(inputs) {
   const files = inputs.map((path) => path.match(/src\/cloudflare\/js\/.+/)?.[0]).filter((file) => file !== undefined)
   const twice = files.filter((file, at) => files.indexOf(file) !== at)
-  if (twice.length > 0) throw new Error(`bundled twice, so with two states: ${twice.join(", ")}`)
+  if (twice.length > 0) throw new Error(`these files were bundled twice, so their state would exist twice: ${twice.join(", ")}`)
 }

@@ -1,4 +1,4 @@
-// Deploys the worker, and makes the tables of its index of segments. That comes second: the deploy makes the database.
+// Deploys the Worker, then creates the tables of the segment index. The order matters: the deployment creates the database.
 
 import { join } from "node:path"
 import { migrate } from "./migrate.mjs"

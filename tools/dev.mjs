@@ -1,4 +1,4 @@
-// Serves the worker on 127.0.0.1 (port 8787, or PORT), doing all set-up first. Arguments go to `wrangler dev`.
+// Serves the Worker on 127.0.0.1 (port 8787, or PORT) after all set-up. Arguments are passed to `wrangler dev`.
 
 import { spawn } from "node:child_process"
 import { once } from "node:events"
@@ -9,7 +9,7 @@ import { setTimeout as wait } from "node:timers/promises"
 import { migrate } from "./migrate.mjs"
 import { INSTALL_PACKAGES, endWith, ensureToolchain, ensureWasmBindgen, root } from "./setup.mjs"
 
-/** How often wrangler is started when its helper socket collides. */
+/** How often to start wrangler if its helper socket collides. */
 const STARTS_MAX = 5
 
 const HOST = "127.0.0.1"
@@ -17,12 +17,12 @@ const port = process.env.PORT || "8787"
 const ANOTHER_PORT = "choose another port: PORT=9000 npx -y pnpm@10 dev"
 const PORT_IN_USE = `Port ${port} of ${HOST} is in use. Stop the program that listens on it, or ${ANOTHER_PORT}`
 
-// Before the build, which takes a minute.
+// Checked before the build, which takes a minute.
 await expectPort()
 ensureToolchain()
 ensureWasmBindgen()
 migrate("--local")
-console.log("Building the worker, then serving it (the first build takes about a minute) ...")
+console.log("Building the Worker, then serving it (the first build takes about a minute) ...")
 
 let server
 let signalled = false
@@ -36,17 +36,17 @@ sayMode()
 for (let start = 1; ; start += 1) {
   const { status, taken } = await serve()
   if (taken === `${HOST}:${port}`) endWith(PORT_IN_USE, status)
-  // Wrangler chooses the port of its debugger's socket before it binds it, so another wrangler may bind it first.
+  // Wrangler chooses the port of its debugger's socket before it binds the port, so another wrangler may bind it first.
   const collided = taken !== undefined && status !== 0 && !signalled
   if (!collided) process.exit(status)
-  const collision = `Wrangler's helper socket collided with another program's (${taken})`
+  const collision = `Wrangler's helper socket collided with another program's socket (${taken})`
   if (start === STARTS_MAX) endWith(`${collision} ${start} times. Stop other wranglers, and run this again.`, status)
   console.error(`${collision}. Starting wrangler again (${start + 1} of ${STARTS_MAX}) ...`)
 }
 
 /**
- * Runs wrangler until it ends.
- * @returns {Promise<{ status: number, taken?: string }>} how it ended, and which address it said was in use
+ * Runs wrangler until it exits.
+ * @returns {Promise<{ status: number, taken?: string }>} its exit status, and the address that it reported as in use
  */
 async function serve() {
   const wrangler = join(root, "node_modules", ".bin", "wrangler")
@@ -64,12 +64,12 @@ async function serve() {
   return { status, taken: /Address already in use \(([^)]+)\)/.exec(errors)?.[1] }
 }
 
-/** Wrangler sees a pipe where a terminal may be. */
+/** Turns wrangler's colours on for a terminal: wrangler itself sees only a pipe. */
 function colours() {
   return process.stderr.isTTY && !process.env.NO_COLOR ? { FORCE_COLOR: "1" } : {}
 }
 
-/** Ends with what to do if the port cannot be listened on. */
+/** Exits with advice if the port is not available. */
 async function expectPort() {
   const probe = createServer()
   try {
@@ -85,7 +85,7 @@ async function expectPort() {
   await closed
 }
 
-/** Says who may do what, once the worker answers. */
+/** Prints the access mode as soon as the Worker answers. */
 async function sayMode() {
   let health
   while (health === undefined) {

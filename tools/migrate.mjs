@@ -1,4 +1,4 @@
-// Makes the tables of the index of segments, or brings them up to date, if wrangler.toml binds a database for it.
+// Creates or updates the tables of the segment index, if wrangler.toml binds its database.
 
 import { spawnSync } from "node:child_process"
 import { readFileSync } from "node:fs"
@@ -8,9 +8,9 @@ import { root } from "./setup.mjs"
 const BINDING = "ADMIN_DB"
 
 /**
- * Without them the worker says so in its log, and goes on.
+ * Applies the migrations. Without the tables, the Worker logs failures and keeps serving.
  * @param {"--local" | "--remote"} where
- * @returns {boolean} whether all is well; otherwise wrangler has said what is not
+ * @returns {boolean} false if it failed; wrangler has then printed why
  */
 export function migrate(where) {
   const config = readFileSync(join(root, "wrangler.toml"), "utf8")
@@ -18,7 +18,7 @@ export function migrate(where) {
   const wrangler = join(root, "node_modules", ".bin", "wrangler")
   const { status } = spawnSync(wrangler, ["d1", "migrations", "apply", BINDING, where], {
     cwd: root,
-    // It asks whether it may, if there is somebody to ask.
+    // No stdin: with a terminal, wrangler would ask for confirmation.
     stdio: ["ignore", where === "--local" ? "ignore" : "inherit", "inherit"],
   })
   return status === 0

@@ -1,4 +1,4 @@
-// Puts in place, once, what building the worker needs beyond npm packages: the Rust toolchain and wasm-bindgen.
+// Installs what the build needs beyond npm packages: the Rust toolchain and wasm-bindgen. A second run changes nothing.
 
 import { spawnSync } from "node:child_process"
 import { readFileSync, rmSync } from "node:fs"
@@ -7,25 +7,25 @@ import { join } from "node:path"
 /** The checkout. */
 export const root = join(import.meta.dirname, "..")
 
-/** Where the tool lives: in the checkout, so that nothing is installed globally. */
+/** The folder of wasm-bindgen, in the checkout so that nothing is installed globally. */
 const tools = join(root, ".tools")
 const scratch = join(tools, "target")
 
-/** Ends this process with a sentence that says what to do. @returns {never} */
+/** Exits with a sentence that says what to do. @returns {never} */
 export function endWith(sentence, status = 1) {
   console.error(sentence)
   process.exit(status)
 }
 
-/** What to do where a command is not there. */
+/** The advice for a missing command. */
 const INSTALL_RUST = "Install Rust with rustup (https://rustup.rs), open a new terminal, and run this again."
 export const INSTALL_PACKAGES = "Install the packages: npx -y pnpm@10 install"
 
 /**
- * Runs a command in the checkout with its output shown, and ends this process with its status if it fails.
+ * Runs a command in the checkout and shows its output. Exits with the command's status if it fails.
  * @param {string} command
  * @param {string[]} args
- * @param {{ env?: Record<string, string>, failed?: string }} [options] `failed` says what to do then
+ * @param {{ env?: Record<string, string>, failed?: string }} [options] `failed` is the advice to print if the command fails
  */
 export function run(command, args, { env = {}, failed } = {}) {
   const { status, error } = spawnSync(command, args, {
@@ -40,12 +40,12 @@ export function run(command, args, { env = {}, failed } = {}) {
   process.exit(status ?? 1)
 }
 
-/** What a command prints, or "" if it cannot be run. */
+/** The output of a command, or "" if it cannot be run. */
 function output(command, args) {
   return spawnSync(command, args, { cwd: root, encoding: "utf8" }).stdout ?? ""
 }
 
-/** The version of a crate in Cargo.lock: its tool must be of the same one. */
+/** The version of a crate in Cargo.lock, which its command-line tool must have, too. */
 function lockedVersion(crate) {
   const lock = readFileSync(join(root, "Cargo.lock"), "utf8")
   const entry = lock.match(new RegExp(`name = "${crate}"\\nversion = "([^"]+)"`))
@@ -53,7 +53,7 @@ function lockedVersion(crate) {
   return entry[1]
 }
 
-/** The compiler of rust-toolchain.toml with its wasm target; rustup may be set not to fetch it by itself. */
+/** Installs the toolchain of rust-toolchain.toml with its wasm target, because rustup may be configured not to do so itself. */
 export function ensureToolchain() {
   const installed = output("rustup", ["target", "list", "--installed"])
   if (installed.includes("wasm32-unknown-unknown")) return
@@ -62,21 +62,21 @@ export function ensureToolchain() {
   run("rustup", ["toolchain", "install", "--no-self-update"], { failed })
 }
 
-/** The path of wasm-bindgen's command. */
+/** Builds wasm-bindgen's command if it is missing, and returns its path. */
 export function ensureWasmBindgen() {
   const path = join(tools, "bin", "wasm-bindgen")
   const version = lockedVersion("wasm-bindgen")
   if (output(path, ["--version"]).trim().split(" ").at(-1) === version) return path
   console.log(`Building wasm-bindgen-cli ${version} into .tools (once; 1 to 2 minutes) ...`)
-  // Unoptimised is built in a third of the time, and runs for half a second.
+  // A debug build takes a third of the time, and runs in half a second.
   const args = ["install", "--debug", "--locked", "--root", tools, "--target-dir", scratch, "--bin", "wasm-bindgen"]
   run("cargo", [...args, `wasm-bindgen-cli@${version}`], {
     env: { CARGO_PROFILE_DEV_DEBUG: "none" },
-    failed: "wasm-bindgen-cli was not built. That takes the network and a C compiler: check both, and run this again.",
+    failed: "wasm-bindgen-cli could not be built. The build needs the network and a C compiler: check both, and run this again.",
   })
   rmSync(scratch, { recursive: true })
   return path
 }
 
-// By itself: what `cargo` needs, for the scripts that call it directly.
+// Run as a script: installs what `cargo` needs, for package scripts that call it directly.
 if (import.meta.main) ensureToolchain()

@@ -1,4 +1,4 @@
-//! The bucket of rotated segments: R2.
+//! Reads and writes the R2 bucket of segments. An object that is missing is `None`, not a failure.
 
 use std::ops::Range;
 
@@ -13,25 +13,25 @@ use crate::protocol::Millis;
 use crate::storage::Failure;
 use crate::storage::bucket_page::BucketObject;
 
-/// How R2's error ends for a range that begins after the end of the object.
+/// How R2's error message ends when a range begins after the end of the object.
 const NOT_SATISFIABLE: &str = "(10039)";
 
-/// The most bytes that are handed over to the bucket at once; mostly it is a block. Requests are served in between: more at
-/// once would stop them for milliseconds.
+/// The most bytes passed to the bucket in one write; usually this is one block of a segment. The object serves requests
+/// between two writes, and a larger write would delay them by milliseconds.
 const PART_BYTES: usize = 256 << 10;
 
-/// How long the bucket may take to delete a page of objects.
+/// How long, in milliseconds, the bucket may take to delete a page of objects.
 const DELETE_MAX: Millis = 60_000;
 
 #[wasm_bindgen(module = "/src/cloudflare/js/putting.js")]
 extern "C" {
-    /// An object on its way to the bucket.
+    /// An upload in progress.
     type Putting;
 
     #[wasm_bindgen(constructor, catch)]
     fn new(bucket: &JsValue, key: &str, object_bytes: f64, part_bytes: usize) -> Result<Putting, JsValue>;
 
-    /// The part is copied before this returns.
+    /// Copies the part before it returns.
     #[wasm_bindgen(method)]
     fn write(this: &Putting, part: &[u8]) -> Promise;
 
@@ -39,18 +39,17 @@ extern "C" {
     fn end(this: &Putting) -> Promise;
 }
 
-/// The bucket; absent where no deployment bound one, and then nothing rotates.
+/// The bucket, or `None` if the deployment binds none. Without a bucket nothing rotates.
 pub(super) fn of(env: &Env) -> Option<SegmentBucket> {
     Some(SegmentBucket { bucket: env.bucket(SEGMENTS).ok()? })
 }
 
-/// Objects by their keys.
 pub(super) struct SegmentBucket {
     bucket: Bucket,
 }
 
 impl SegmentBucket {
-    /// Puts a whole object, part by part.
+    /// Stores a whole object, part by part.
     pub(super) async fn put(&self, key: &str, pieces: Vec<Vec<u8>>) -> Result<(), Failure> {
         telemetry::count(|counts| counts.bucket_class_a += 1);
         let failed = |error: JsValue| failure("put segment", key, &worker::Error::from(error));
@@ -65,13 +64,14 @@ impl SegmentBucket {
         JsFuture::from(putting.end()).await.map(drop).map_err(failed)
     }
 
-    /// Some bytes of an object, as far as it has them; `None` if it is not there.
+    /// Reads the bytes in `range`, or fewer if the object ends before. `None` if the object is missing.
     pub(super) async fn get(&self, key: &str, range: &Range<u64>) -> Result<Option<Vec<u8>>, Failure> {
         let part = worker::Range::OffsetWithLength { offset: range.start, length: range.end - range.start };
         Ok(self.part(key, part).await?.map(|(bytes, _)| bytes))
     }
 
-    /// The last bytes of an object, as far as it has as many, and how many it has; `None` if it is not there.
+    /// Reads the last `max_bytes` of an object, or all of it if it is shorter, and returns them with the size of the object.
+    /// `None` if the object is missing.
     pub(super) async fn ending(&self, key: &str, max_bytes: u64) -> Result<Option<(Vec<u8>, u64)>, Failure> {
         self.part(key, worker::Range::Suffix { suffix: max_bytes }).await
     }
@@ -81,7 +81,7 @@ impl SegmentBucket {
         let failed = |error: &worker::Error| failure("get segment", key, error);
         let found = match self.bucket.get(key).range(part).execute().await {
             Ok(found) => found,
-            // Who asked knows how long it should be, and says so as of any other damage.
+            // Not a failure here: the caller knows the expected size and reports a short object as damaged.
             Err(error) if error.to_string().contains(NOT_SATISFIABLE) => return Ok(Some((Vec::new(), 0))),
             Err(error) => return Err(failed(&error)),
         };
@@ -91,7 +91,7 @@ impl SegmentBucket {
         Ok(Some((bytes, object.size())))
     }
 
-    /// Objects after a key, in the order of their keys, and whether those are the last.
+    /// Lists up to `max` objects whose keys follow `after`, in the order of their keys, and whether they are the last ones.
     pub(super) async fn list(
         &self,
         after: Option<&str>,
@@ -110,7 +110,7 @@ impl SegmentBucket {
         Ok((found.objects().into_iter().map(listed).collect(), !found.truncated()))
     }
 
-    /// Deletes objects, whether or not they are there. It is not billed.
+    /// Deletes objects; a missing object is no failure. R2 does not bill deletes.
     pub(super) async fn delete(&self, keys: Vec<String>) -> Result<(), Failure> {
         let first = keys.first().cloned().unwrap_or_default();
         let late = || Failure::new("delete segments", format_args!("{first}: not within {DELETE_MAX} ms"));

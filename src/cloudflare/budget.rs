@@ -1,4 +1,4 @@
-//! What this isolate buffers on behalf of clients (`budget.js`): how much a read may give, and room that Rust takes.
+//! Rust's access to the isolate's memory budget (`budget.js`): how many bytes a read may return, and what Rust buffers itself.
 
 use wasm_bindgen::prelude::*;
 use web_sys::Request;
@@ -35,16 +35,15 @@ extern "C" {
     pub(super) fn address_of(request: &Request) -> String;
 }
 
-/// The client that something is buffered for.
+/// The client whose share of the budget pays for a buffer.
 #[derive(Clone, Default)]
 pub(super) struct Payer {
-    /// The project by its name.
     pub(super) tenant: String,
-    /// The client's address, as far as it is known.
+    /// The client's address, or empty if it is unknown.
     pub(super) address: String,
 }
 
-/// How much a read may give now. `payer` is only called if there is not room for all.
+/// How many bytes a read may return now, at most `max_bytes`. Calls `payer` only if there is not room for `max_bytes`.
 pub(super) fn chunk_bytes(max_bytes: usize, payer: impl FnOnce() -> Payer) -> usize {
     let bytes = read_size::chunk_bytes(max_bytes, least_room() as usize);
     if bytes == max_bytes {
@@ -55,30 +54,29 @@ pub(super) fn chunk_bytes(max_bytes: usize, payer: impl FnOnce() -> Payer) -> us
 }
 
 impl Payer {
-    /// For a client of a stream.
     pub(super) fn of(path: &str, address: String) -> Payer {
         Payer { tenant: path.split('/').next().unwrap_or_default().to_owned(), address }
     }
 
-    /// Takes room, if there is any.
+    /// Reserves bytes of the budget. `None` if there is no room.
     pub(super) fn hold(&self, bytes: u64) -> Option<Holding> {
         let hold = hold_for_module(bytes as f64, &self.tenant, &self.address)?;
         Some(Holding { hold })
     }
 }
 
-/// Room in use; it is released when this is dropped.
+/// Reserved bytes, which are released on drop.
 pub(super) struct Holding {
     hold: JsHold,
 }
 
 impl Holding {
-    /// Whether there is room for so much; without it nothing changes.
+    /// Changes the reservation to `bytes`. Returns false and changes nothing if there is no room.
     pub(super) fn resize(&self, bytes: usize) -> bool {
         self.hold.resize(bytes as f64)
     }
 
-    /// Says that it is still in use.
+    /// Postpones the time at which the budget considers the reservation abandoned.
     pub(super) fn renew(&self) {
         self.hold.renew();
     }

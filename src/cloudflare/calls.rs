@@ -1,5 +1,5 @@
-//! Sends calls to Durable Objects, for the Worker and for objects. An answer that this build does not know is a failure like
-//! one that did not come: the caller asks later.
+//! Sends calls to Durable Objects, for the Worker and for objects. An answer that this build cannot read is a failure, just
+//! like a missing answer: the caller knows nothing yet and may retry.
 
 use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::*;
@@ -30,7 +30,7 @@ pub(super) async fn call(namespace: &JsValue, path: &str, call: &Call) -> Result
     known(&answered.map_err(|error| unreached(&error))?)
 }
 
-/// Calls several objects at the same time. What each answers, in their order.
+/// Calls several objects concurrently, and returns their answers in the order of `calls`.
 pub(super) async fn call_all(
     namespace: &JsValue,
     calls: &[(String, Call)],
@@ -41,7 +41,7 @@ pub(super) async fn call_all(
     Ok(answers.iter().map(|answered| known(&answered)).collect())
 }
 
-/// Calls an object whose answer carries bytes: a response, which [`answered_in`] reads.
+/// Calls an object whose answer carries bytes. [`answered_in`] reads the answer from the response; the body has the bytes.
 pub(super) async fn call_for_bytes(
     namespace: &JsValue,
     path: &str,
@@ -51,17 +51,17 @@ pub(super) async fn call_for_bytes(
     answered.map(JsCast::unchecked_into).map_err(|error| unreached(&error))
 }
 
-/// The same without a task in the module: JavaScript hands the response to `inheriting`, and gives what that answers.
+/// Does the same without a task in the module: JavaScript passes the response to `inheriting`, and resolves with its answer.
 pub(super) fn pass_on(namespace: &JsValue, path: &str, call: &Call, inheriting: JsValue) -> Promise {
     pass_on_by_text(namespace, path, &call.to_json(), inheriting)
 }
 
-/// What an object has answered that its bytes came with.
+/// The answer in the headers of a response with bytes.
 pub(super) fn answered_in(response: &Response) -> Answered {
     Answered::parse(&reply::answered_in(response))
 }
 
-/// The object could not be asked.
+/// The failure of a call or a request that did not reach its object.
 pub(super) fn unreached(error: &JsValue) -> Failure {
     Failure::new("call object", format_args!("{error:?}"))
 }
@@ -70,7 +70,10 @@ fn known(answered: &JsValue) -> Result<Answered, Failure> {
     let Some(text) = answered.as_string() else { return Err(unreached(answered)) };
     let answered = Answered::parse(&text);
     if answered == Answered::Unknown {
-        return Err(Failure::new("call object", format_args!("nothing that this build knows: {text:.200}")));
+        return Err(Failure::new(
+            "call object",
+            format_args!("this build cannot read the answer: {text:.200}"),
+        ));
     }
     Ok(answered)
 }

@@ -1,4 +1,4 @@
-//! Time and chance, where they come from.
+//! The source of time and randomness: no other Rust file reads the platform's clock or its random numbers.
 
 use std::pin::pin;
 
@@ -12,8 +12,8 @@ use crate::protocol::Millis;
 
 #[wasm_bindgen]
 extern "C" {
-    // Not `setTimeout`, which the worker crate's `Delay` uses: what that returns depends on the compatibility date,
-    // and a timer that cannot be cleared calls into memory that was freed.
+    // Not `setTimeout`, which the worker crate's `Delay` uses: its return type depends on the compatibility date, and a
+    // timer that cannot be cleared calls into freed memory.
     #[wasm_bindgen(js_namespace = scheduler)]
     fn wait(millis: f64, options: &Object) -> Promise;
 
@@ -21,13 +21,13 @@ extern "C" {
     fn random_uuid() -> String;
 }
 
-/// A random text that cannot be guessed: 122 bits.
+/// An unguessable text with 122 random bits.
 pub(super) fn random() -> String {
     random_uuid()
 }
 
-/// A time to wait; at zero, until a later turn. Dropping it ends the wait: a promise that never settles would never
-/// free what waits for it.
+/// A timer; with zero milliseconds it ends in a later turn of the event loop. Dropping it settles its promise, because a
+/// promise that never settles leaks the task that awaits it.
 pub(super) struct Timer {
     abort: AbortController,
     promise: Promise,
@@ -35,13 +35,13 @@ pub(super) struct Timer {
 
 impl Timer {
     pub(super) fn new(millis: Millis) -> Timer {
-        let abort = AbortController::new().expect("it takes no arguments");
+        let abort = AbortController::new().expect("the constructor has no arguments that could be wrong");
         let options = Object::new();
         let _set = Reflect::set(&options, &"signal".into(), &abort.signal());
         Timer { promise: wait(millis as f64, &options), abort }
     }
 
-    /// Resolves when the time is over.
+    /// Resolves when the time is up.
     pub(super) fn over(&self) -> JsFuture {
         JsFuture::from(self.promise.clone())
     }
@@ -53,7 +53,7 @@ impl Drop for Timer {
     }
 }
 
-/// What a future gives, or `None` if it takes longer than that. The platform goes on with what it does for the future.
+/// The output of a future, or `None` if it takes longer than `millis`. I/O that the future has started continues.
 pub(super) async fn within<T>(millis: Millis, future: impl Future<Output = T>) -> Option<T> {
     let timer = Timer::new(millis);
     match select(pin!(future), timer.over()).await {
@@ -62,12 +62,12 @@ pub(super) async fn within<T>(millis: Millis, future: impl Future<Output = T>) -
     }
 }
 
-/// The platform's clock, which stands still between two waits.
+/// The platform's clock, in milliseconds since 1970. It advances only when the code awaits I/O.
 pub(super) fn now() -> Millis {
     js_sys::Date::now() as Millis
 }
 
-/// A duration shortened by up to a tenth, so that waits that began at the same time end at different times.
+/// Shortens a duration by a random amount of up to 10 %, so that waits that begin together do not end together.
 pub(super) fn jittered(millis: Millis) -> Millis {
     (millis as f64 * (1.0 - js_sys::Math::random() / 10.0)) as Millis
 }

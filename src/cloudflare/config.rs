@@ -1,5 +1,5 @@
-//! Configuration: the names of all variables, secrets and bindings, and what they mean. No other Rust file reads one by its
-//! name; JavaScript reads the binding `STREAMS` alone (`js/worker.js`). README.md ("Configuration") has the same names.
+//! Reads the configuration, and names all variables, secrets and bindings (docs/configuration.md). No other Rust file reads
+//! one by name, and JavaScript reads only the binding `STREAMS` (`js/worker.js`).
 
 use js_sys::Reflect;
 use wasm_bindgen::JsValue;
@@ -15,66 +15,69 @@ use crate::protocol::registry::Registries;
 use crate::stream::retain::RetentionDefaults;
 use crate::stream::rotate::SegmentLimits;
 
-/// The Durable Object namespace of the streams' objects. The only binding that a server cannot do without.
+/// The Durable Object namespace of the streams. It is the only required binding.
 pub(super) const STREAMS: &str = "STREAMS";
 /// The R2 bucket of segments. Without it nothing rotates.
 pub(super) const SEGMENTS: &str = "SEGMENTS";
-/// The D1 database of the segment index. Without it there is no index.
+/// The D1 database of the segment index, which is optional.
 pub(super) const ADMIN_DB: &str = "ADMIN_DB";
-/// The rate limit of one token's requests, and of one network's without a valid token.
+/// The rate limit of requests: per valid token, and per client network for requests without one.
 pub(super) const REQUEST_LIMIT: &str = "REQUEST_LIMIT";
-/// The rate limit of one project's PUTs.
+/// The rate limit of PUT requests, per project.
 pub(super) const CREATE_LIMIT: &str = "CREATE_LIMIT";
 /// The KV namespace of projects.
 const PROJECTS: Renamed = Renamed { old: "REGISTRY", new: "PROJECTS" };
-/// The variable with the sites whose scripts may see answers; what is wrong in it is logged by this name.
+/// The variable that lists the origins whose scripts may read responses. Log lines about mistakes in it use this name.
 pub(super) const CORS_ORIGINS: &str = "CORS_ORIGINS";
-/// The variable that says how many appends a segment takes. All other variables and secrets are named where they are read below.
+/// The variable with the number of appends after which a segment is rotated. `Config::of`, `stalls` and `settings` below name
+/// the other variables and secrets.
 const SEGMENT_MAX_APPENDS: Renamed = Renamed { old: "SEGMENT_MAX_MESSAGES", new: "SEGMENT_MAX_APPENDS" };
 
-/// The default of `SSE_LIFETIME_SECONDS`. A reconnection is two billed requests, so a longer lifetime is cheaper; at an
-/// hour the CPU time of an idle response's heartbeats costs about as much. A response has to end at some time: its reader notices a
-/// deployment, a revoked key or a lost announcement at its next request at the latest.
+/// The default of `SSE_LIFETIME_SECONDS`. A reconnection is two billed requests, so a longer lifetime is cheaper. At one hour
+/// the CPU time of an idle response's heartbeats costs about as much as the reconnection. A response must end at some time,
+/// because a reader may notice a deployment, a revoked key or a lost frame only at its next request.
 const SSE_LIFETIME_SECONDS: u64 = 3600;
 
-/// The default of `CHUNK_MAX_BYTES`: a segment. A chunk is two billed requests, a fork's one more and one in R2 another, so few
-/// and large ones are cheap, and up to 2 MiB faster (1 MiB reads at four fifths of that speed); but it holds up the object for
-/// two milliseconds a MiB, and a client that disconnects reads all of it again.
+/// The default of `CHUNK_MAX_BYTES`: the size of a segment. A chunk is two billed requests; a fork's chunk is one more, and
+/// a chunk in R2 another one. Fewer, larger chunks are therefore cheaper. Up to 2 MiB they are also faster: 1 MiB reads at
+/// four fifths of that speed. But a chunk blocks the object for 2 ms per MiB, and a client that disconnects reads all of it
+/// again.
 const CHUNK_BYTES: u64 = 4 << 20;
 
-/// The smallest chunk: a read must make progress.
+/// The smallest `CHUNK_MAX_BYTES`, so that every read makes progress.
 const CHUNK_MIN_BYTES: u64 = 1 << 10;
 
-/// The default of `SEGMENT_MIN_BYTES`. To rotate a segment costs $9.50 a million: the put $4.50, rows at $1 for itself, the
-/// table of a stream's first two, the alarm, and its end. A GB-month costs $0.20 in the object and $0.015 in the bucket, so
-/// 16 KiB cost $3.03 a million and month more where they are: what is smaller would take more than three months.
+/// The default of `SEGMENT_MIN_BYTES`. A million rotations cost $9.50: $4.50 for the puts, and $1 per row for the segment's
+/// own row, the table of a stream's first two segments, the alarm, and the deletion. A GB-month costs $0.20 in the object
+/// and $0.015 in the bucket, so a million segments of 16 KiB save $3.03 a month. Rotating a smaller one would take more
+/// than three months to pay off.
 const SEGMENT_MIN_BYTES: u64 = 16 << 10;
 
-/// The largest `SEGMENT_MAX_BYTES`: a segment is in memory while it is put into the bucket.
+/// The largest `SEGMENT_MAX_BYTES`: a segment is in memory during its upload.
 const SEGMENT_LIMIT_BYTES: u64 = 16 << 20;
 
-/// What the variables of a deployment say.
+/// The values of a deployment's variables.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Config {
-    /// How long an SSE response lasts; its client then reconnects.
+    /// When an SSE response ends at the latest; its client then reconnects.
     pub(super) sse_lifetime: Millis,
-    /// How much CPU time the platform gives a request.
+    /// The CPU time per request that the platform's plan allows.
     pub(super) cpu_limit: Millis,
-    /// What an object needs to know.
+    /// The settings that an object needs.
     pub(super) settings: Settings,
-    /// Whether reads are shared within a data centre.
+    /// Whether clients share reads within a data centre.
     pub(super) edge_cache: bool,
     /// Whether debug lines are logged.
     pub(super) debug: bool,
 }
 
 impl Config {
-    /// Reads the variables; what is missing or no positive number has its default.
+    /// Reads the variables. A number that is missing or not positive gets its default.
     pub(super) fn of(env: &Env) -> Config {
         let text = |name: &str| env.var(name).ok().map(|value| value.to_string());
         let limit = |name: &str| text(name).and_then(|value| value.parse().ok()).filter(|value| *value > 0);
         let number = |name: &str, default: u64| limit(name).unwrap_or(default);
-        // What makes a server ask for tokens.
+        // Each of these makes the server require tokens.
         let has_projects = projects(env).is_some() || binding(env, "PROJECT_KEYS").is_some();
         let guarded = has_projects || binding(env, "AUTH_TOKEN").is_some();
         let public_streams = text("PUBLIC_STREAMS").is_some_and(|value| value == "on");
@@ -110,11 +113,11 @@ impl Config {
     }
 }
 
-/// How long a client may make no progress.
+/// How long a client may go without progress.
 pub(super) struct Stalls {
-    /// While it sends a body.
+    /// In milliseconds, while it sends a body.
     pub(super) body: Millis,
-    /// While it reads a response.
+    /// In milliseconds, while it reads a response.
     pub(super) reader: Millis,
 }
 
@@ -129,17 +132,18 @@ pub(super) fn stalls(env: &Env) -> Stalls {
     }
 }
 
-/// The longest: what makes no progress for longer counts as gone (`STALE_MS` of `budget.js`).
+/// The largest stall time, in seconds. It must stay below `STALE_MS` of `budget.js`, after which a reservation without
+/// progress is released.
 const STALL_MAX_SECONDS: u64 = 120;
 
-/// A variable or binding that once had another name.
+/// A variable or binding that was renamed.
 struct Renamed {
     old: &'static str,
     new: &'static str,
 }
 
 impl Renamed {
-    /// The name under which it is set: the present one, unless only the old one is.
+    /// The name under which it is set: the new one, unless only the old one is set.
     fn name_in(&self, env: &Env) -> &'static str {
         if self.is_set_by_old_name(env) { self.old } else { self.new }
     }
@@ -149,7 +153,7 @@ impl Renamed {
     }
 }
 
-/// The old names that are in use, each with the present one.
+/// The old names that this deployment still uses, each with the new one.
 pub(super) fn renamed(env: &Env) -> impl Iterator<Item = (&'static str, &'static str)> {
     let by_old_name = [SEGMENT_MAX_APPENDS, PROJECTS].into_iter().filter(|one| one.is_set_by_old_name(env));
     by_old_name.map(|one| (one.old, one.new))
@@ -160,9 +164,9 @@ pub(super) fn projects(env: &Env) -> Option<JsValue> {
     binding(env, PROJECTS.name_in(env))
 }
 
-/// The configuration of access control; parts of it are secrets.
+/// The configuration of access control, which contains secrets.
 pub(super) fn settings(env: &Env) -> EdgeSettings {
-    // What is set, but not as text, must not count as not set.
+    // A value that is not text, such as a JSON variable, still counts as set: otherwise it would leave the server open.
     let text = |name: &str| {
         let value = binding(env, name)?;
         value.as_string().or_else(|| js_sys::JSON::stringify(&value).ok().map(String::from))
@@ -178,7 +182,7 @@ pub(super) fn settings(env: &Env) -> EdgeSettings {
     }
 }
 
-/// A binding, if it is there.
+/// The binding of this name, or `None` if it is not bound.
 pub(super) fn binding(env: &Env, name: &str) -> Option<JsValue> {
     Reflect::get(env, &name.into()).ok().filter(|value| !value.is_undefined() && !value.is_null())
 }

@@ -1,4 +1,4 @@
-//! The only folder that names the platform: entry points, and the real implementations of the ports.
+//! The entry points, and the implementations of the ports on Cloudflare. No other folder names the platform.
 
 mod bucket;
 mod budget;

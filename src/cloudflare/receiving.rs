@@ -1,4 +1,4 @@
-//! Request bodies, which `receiving.js` receives: its limits, and what its refusals mean.
+//! Rust's side of `receiving.js`, which receives request bodies: the limits, and the meaning of its refusal codes.
 
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
@@ -23,18 +23,18 @@ extern "C" {
     fn set_stalls(body_millis: f64, reader_millis: f64);
 }
 
-/// Receives the body of a refused request for nothing.
+/// Reads and discards the body of a refused request.
 pub(super) async fn drain(request: &Request) {
     let _drained = JsFuture::from(drain_body(request)).await;
 }
 
-/// Reads how long clients may make no progress.
+/// Passes the configured stall times to JavaScript.
 pub(super) fn configure(env: &Env) {
     let stalls = stalls(env);
     set_stalls(stalls.body as f64, stalls.reader as f64);
 }
 
-/// Why a body was not received: the codes of `receiving.js`.
+/// The refusal for a body that was not received, from a code of `receiving.js`.
 pub(super) fn refusal(why: u8) -> Refusal {
     match why {
         1 => Refusal::BodyStalled,
@@ -44,7 +44,7 @@ pub(super) fn refusal(why: u8) -> Refusal {
     }
 }
 
-/// The largest body of a declared length that is received in one piece.
+/// The largest body, in bytes, of a declared length that is received in one piece.
 #[wasm_bindgen(js_name = bodySmallMaxBytes)]
 pub fn body_small_max_bytes() -> usize {
     BODY_SMALL_MAX_BYTES

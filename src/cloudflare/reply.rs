@@ -1,4 +1,4 @@
-//! Turns a `Reply` into the platform's response.
+//! Turns a `Reply` into the platform's response. Large bodies count against the memory budget until the client has read them.
 
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
@@ -12,12 +12,12 @@ use crate::protocol::names::header;
 use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_HELD};
 use crate::protocol::reply::Reply;
 
-/// The header in which an object answers a call with bytes; no client sees it.
+/// The header that carries the answer to a call with bytes. No client sees it.
 const ANSWERED: &str = "told";
 
 #[wasm_bindgen(module = "/src/cloudflare/js/respond.js")]
 extern "C" {
-    /// The body is a view of the module's memory: what a response is made of is copied when it is made.
+    /// The body may be a view of the module's memory, because the constructor of a response copies it.
     #[wasm_bindgen(catch)]
     fn respond(
         status: u16,
@@ -26,7 +26,7 @@ extern "C" {
         socket: Option<&WebSocket>,
     ) -> Result<Response, JsValue>;
 
-    /// The same, of a body that counts until the client has read it; without room for it there is none.
+    /// Makes a response whose body counts against the budget until the client has read it. `None` if there is no room.
     #[wasm_bindgen(catch, js_name = respondCounted)]
     fn respond_counted(
         status: u16,
@@ -50,12 +50,12 @@ extern "C" {
     fn with_headers(response: &Response, header_lines: &str) -> Result<Response, JsValue>;
 }
 
-/// A response with the reply's body, which is small.
+/// A response with the reply's body, which is small and does not count against the budget.
 pub(super) fn response(reply: &Reply) -> Result<Response, JsValue> {
     uncounted(reply.status.as_u16(), &reply.header_lines(), &reply.body)
 }
 
-/// A response with the reply's body, if there is room for it.
+/// A response with the reply's body. `None` if the budget has no room for the body.
 pub(super) fn response_for(
     reply: &Reply,
     payer: impl FnOnce() -> Payer,
@@ -73,7 +73,7 @@ fn with_bytes(
         return uncounted(status, header_lines, bytes).map(Some);
     }
     let Payer { tenant, address } = payer();
-    // A copy: the module's memory has other contents by the time that it is read.
+    // A copy, because the module reuses its memory before the client has read the body.
     respond_counted(status, header_lines, Uint8Array::from(bytes), &tenant, &address)
 }
 
@@ -81,29 +81,29 @@ fn uncounted(status: u16, header_lines: &str, bytes: &[u8]) -> Result<Response, 
     respond(status, header_lines, (!bytes.is_empty()).then_some(bytes), None)
 }
 
-/// A response whose body comes from elsewhere, and does not pass through here.
+/// A response whose body is a stream from elsewhere; its bytes do not enter the module.
 pub(super) fn over(reply: &Reply, body: Option<ReadableStream>) -> Result<Response, JsValue> {
     respond_over(reply.status.as_u16(), &reply.header_lines(), body)
 }
 
-/// The answer to a call, and bytes.
+/// A response to a call: the answer in a header, and the bytes as the body.
 pub(super) fn answered(text: &str, bytes: &[u8], payer: impl FnOnce() -> Payer) -> Result<Response, JsValue> {
     let response = with_bytes(Reply::ANSWERED.as_u16(), &format!("{ANSWERED}\n{text}\n"), bytes, payer)?;
     response.map_or_else(|| self::response(&Reply::refused(&Refusal::Busy { why: TOO_MUCH_IS_HELD })), Ok)
 }
 
-/// The text of that answer.
+/// The answer in the header of such a response.
 pub(super) fn answered_in(response: &Response) -> String {
     response.headers().get(ANSWERED).ok().flatten().unwrap_or_default()
 }
 
-/// A response to HEAD.
+/// A response to a HEAD request.
 pub(super) fn without_body(reply: &Reply) -> Result<Response, JsValue> {
     respond(reply.status.as_u16(), &reply.header_lines(), None, None)
 }
 
-/// A response that came over a socket; its body does not pass through here.
-pub(super) fn passed_on(
+/// A response from a frame of a socket; its body does not enter the module. `None` if the budget has no room for the body.
+pub(super) fn from_frame(
     head: &ReplyHead<'_>,
     body: Uint8Array,
     payer: impl FnOnce() -> Payer,
@@ -118,37 +118,41 @@ pub(super) fn passed_on(
     }
 }
 
-/// A response that hands over a socket; its headers are those of the response that the edge will make.
+/// A response that passes a socket to the Worker, with the headers of the response that the Worker will make.
 pub(super) fn switching(reply: &Reply, socket: &WebSocket) -> Result<Response, JsValue> {
     respond(Reply::SWITCHING.as_u16(), &reply.header_lines(), None, Some(socket))
 }
 
-/// Whether the object does not know who asks.
+/// Whether the object refused a request that no token allows.
 pub(super) fn is_unauthorized(response: &Response) -> bool {
     response.status() == Reply::UNKNOWN.as_u16()
 }
 
-/// Whether a request was refused for what it asks.
+/// Whether the object refused the request as wrong.
 pub(super) fn is_refusal(response: &Response) -> bool {
     Reply::is_refusal(response.status())
 }
 
-/// The same response, for no cache. What opens a cache's copies is not for a token that others may have seen.
-pub(super) fn kept_by_nobody(response: &Response, is_events: bool) -> Result<Response, JsValue> {
-    with_headers(response, &unkept_lines(is_events))
+/// The same response, but uncacheable and without a reader key: a reader key opens cached copies, and a token in a URL or
+/// a cookie may have leaked.
+pub(super) fn uncacheable(response: &Response, is_events: bool) -> Result<Response, JsValue> {
+    with_headers(response, &uncacheable_lines(is_events))
 }
 
-fn unkept_lines(is_events: bool) -> String {
+fn uncacheable_lines(is_events: bool) -> String {
     let policy = if is_events { SECRET_EVENTS } else { SECRET };
     format!("{}\n{policy}\n{}\n\n", header::CACHE_CONTROL, header::STREAM_READER_KEY)
 }
 
-/// The same response, for those who may not read the stream.
+/// The same response without the reader key, for a requester that may not read the stream.
 pub(super) fn without_reader_key(response: &Response) -> Result<Response, JsValue> {
     with_headers(response, &format!("{}\n\n", header::STREAM_READER_KEY))
 }
 
-/// The same response, for no cache and for no page of another site.
-pub(super) fn embedded_by_nobody(response: &Response, is_events: bool) -> Result<Response, JsValue> {
-    with_headers(response, &format!("{}{}\nsame-origin\n", unkept_lines(is_events), header::RESOURCE_POLICY))
+/// The same response, but uncacheable, without a reader key, and with `Cross-Origin-Resource-Policy: same-origin`.
+pub(super) fn uncacheable_same_origin(response: &Response, is_events: bool) -> Result<Response, JsValue> {
+    with_headers(
+        response,
+        &format!("{}{}\nsame-origin\n", uncacheable_lines(is_events), header::RESOURCE_POLICY),
+    )
 }

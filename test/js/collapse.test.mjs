@@ -1,30 +1,30 @@
-// The decisions of collapsing under seeded schedules: readers that come at the same time and leave at any moment, leaders
-// that end in the middle, objects that fail or never answer, a cache or none, and memory that is full or is lost.
+// Tests the decisions of collapsing with seeded schedules: readers arrive together and disconnect at any moment, leaders end
+// early, objects fail or never answer, the cache exists or not, and memory is full or lost.
 
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { Reads, UNDER_WAY_MAX, UNDER_WAY_MAX_MS, keptFor } from "../../src/cloudflare/js/collapse_decisions.js"
+import { Reads, UNDER_WAY_MAX, UNDER_WAY_MAX_MS, freshSeconds } from "../../src/cloudflare/js/collapse_decisions.js"
 import { assertReproducible, eachSeed } from "./schedule.mjs"
 
 const MAX_AGE = 60
 const PUBLIC = `public, max-age=${MAX_AGE}`
 
-/** What an object says, and whether a client that has not asked for it may have it: of the key `at/7`, or another. */
+/** The answers of an object to a read at offset 7, with weights, and whether other clients and caches may have them. */
 const ANSWERS = [
   [40, { kind: "whole", cacheControl: PUBLIC, nextOffset: "8", isLive: false, isForAll: true, isForCaches: true }],
   [20, { kind: "whole", cacheControl: PUBLIC, nextOffset: "8", isLive: true, isForAll: true, isForCaches: true }],
   [10, { kind: "nothing new", cacheControl: PUBLIC, nextOffset: "7", isLive: true, isForAll: true }],
-  // One past the tail.
+  // The offset was beyond the tail.
   [5, { kind: "nothing new", cacheControl: PUBLIC, nextOffset: "6", isLive: true }],
   [5, { kind: "nothing new", cacheControl: null, nextOffset: null, isLive: true }],
   [5, { kind: "whole", cacheControl: "no-cache", nextOffset: "8", isLive: false }],
   [5, { kind: "whole", cacheControl: "private, no-cache", nextOffset: "8", isLive: false }],
   [5, { kind: "whole", cacheControl: null, nextOffset: "8", isLive: false }],
-  // A refusal, whatever it says of caches.
+  // A refusal is never shared, whatever its `Cache-Control`.
   [5, { kind: "other", cacheControl: PUBLIC, nextOffset: "7", isLive: false }],
 ]
 
-/** What becomes of a request to the object. */
+/** The fates of a request to the object, with weights. */
 const FATES = [
   [88, "answered"],
   [7, "failed"],
@@ -37,7 +37,7 @@ const LATENCIES = [
   [10, 70_000],
 ]
 
-/** An answer in memory: each of those that were expected takes it or releases it. */
+/** An answer in memory, which each expected client uses or releases. */
 class SharedModel {
   users = 1
 
@@ -51,11 +51,11 @@ class SharedModel {
 
   release() {
     this.users -= 1
-    assert.ok(this.users >= 0, "an answer is released more often than it was expected to be")
+    assert.ok(this.users >= 0, "an answer is released more often than expected")
   }
 
   made() {
-    assert.ok(this.users > 0, "an answer is used that was not expected to be")
+    assert.ok(this.users > 0, "an answer is used more often than expected")
     this.release()
     return this.answer
   }
@@ -70,7 +70,7 @@ class World {
     this.cache = new Map()
     this.clients = []
     this.answers = 0
-    /** By name: what is under way, as far as its leader lives. */
+    /** The reads in progress, by name. */
     this.underWay = new Map()
     this.shared = []
   }
@@ -83,7 +83,7 @@ class World {
     return this.schedule.after(millis, () => client.isGone || happens())
   }
 
-  /** A client asks, may leave, and its request may end without notice. */
+  /** A client arrives; it may disconnect, and the platform may end its request without notice. */
   arrive(key, group, { until = Infinity, leavesAfter, endsAfter }) {
     const client = { id: this.clients.length, key, group, until, arrivedAt: this.schedule.now, hasLeft: false, isGone: false }
     this.clients.push(client)
@@ -102,19 +102,19 @@ class World {
     const name = `${client.group} ${client.key}`
     const led = this.underWay.get(name)
     const isLed = led !== undefined && this.schedule.now - led.since < UNDER_WAY_MAX_MS
-    assert.equal(client.role === "follow", isLed, `${client.id}: what is under way is not shared, or what is not is`)
-    if (client.role === "follow") assert.equal(read, led, "it follows another")
+    assert.equal(client.role === "follow", isLed, `${client.id} does not follow the read in progress, or follows one that has ended`)
+    if (client.role === "follow") assert.equal(read, led, "the client follows another read")
     if (client.role === "lead") this.underWay.set(name, read)
   }
 
   leave(client, read) {
     client.hasLeft = true
     client.wake?.(true)
-    // Nobody listens to what comes now.
+    // The client no longer needs an answer.
     if (client.role !== "follow") client.asked?.(client.role === "alone" || this.reads.isForNobody(read))
   }
 
-  /** The platform ends it: what it was to do does not happen. */
+  /** The platform ends the client's request, so its further steps do not happen. */
   lose(client, read) {
     client.isGone = true
     if (read === undefined) return
@@ -133,7 +133,7 @@ class World {
       const request = { isOver: false }
       client.asked = (isForNobody) => {
         const waiting = read.load.followers.filter((one) => !one.isGone && !one.hasWoken)
-        assert.ok(!isForNobody || waiting.length === 0, "followers wait, and the object is not asked any more")
+        assert.ok(!isForNobody || waiting.length === 0, "the request to the object is cancelled while followers wait")
         if (isForNobody) request.abort?.()
       }
       this.ask(client, request, (answer) => this.answered(client, read, answer))
@@ -157,7 +157,7 @@ class World {
       read.load.shared = shared
       answer.sharedAt = this.schedule.now
       shared.expect(this.reads.shared(read))
-      if (sharing.isKept) {
+      if (sharing.isCached) {
         shared.expect(1)
         this.keep(client.key, shared.made())
       }
@@ -166,7 +166,7 @@ class World {
     })
   }
 
-  /** Its followers wake. */
+  /** Ends a read, and wakes its followers. */
   end(read) {
     this.reads.ended(read)
     this.ended(read)
@@ -180,7 +180,7 @@ class World {
 
   follow(client, read) {
     const longest = this.reads.longestWait(client.until)
-    assert.ok(longest <= UNDER_WAY_MAX_MS && longest <= Math.max(0, client.until - this.schedule.now), "it waits too long")
+    assert.ok(longest <= UNDER_WAY_MAX_MS && longest <= Math.max(0, client.until - this.schedule.now), "the follower waits too long")
     client.wake = (isLate) => {
       if (client.hasWoken) return
       client.hasWoken = true
@@ -203,7 +203,7 @@ class World {
     this.ask(client, { isOver: false }, (answer) => this.over(client, answer, "own"))
   }
 
-  /** Asks the object: it answers for this client. */
+  /** Asks the object for this client. */
   ask(client, request, answered) {
     client.isAsking = true
     const fate = this.random.weighted(FATES)
@@ -223,36 +223,36 @@ class World {
 
   kept(key) {
     const found = this.hasCache ? this.cache.get(key) : undefined
-    const seconds = found && keptFor(found.answer.cacheControl, this.schedule.now - found.at)
+    const seconds = found && freshSeconds(found.answer.cacheControl, this.schedule.now - found.at)
     if (seconds === undefined) return undefined
     const age = (this.schedule.now - found.at) / 1000
-    assert.ok(seconds > 0 && seconds + age <= MAX_AGE, "an answer is kept for longer than it says")
+    assert.ok(seconds > 0 && seconds + age <= MAX_AGE, "a cached answer is used for longer than its max-age")
     return found.answer
   }
 
   keep(key, answer) {
-    assert.ok(this.hasCache && answer.isForCaches, "the cache is given what it must not have")
+    assert.ok(this.hasCache && answer.isForCaches, "the cache stores an answer that it must not have")
     const at = this.schedule.now
     this.schedule.after(this.random.below(20), () => this.cache.set(key, { answer, at }))
   }
 
-  /** Its outcome: an answer, or none because the object failed, or because nobody listens. */
+  /** Sets a client's outcome: an answer, or none if the object failed or the client has left. */
   over(client, answer, from) {
     assert.ok(!("outcome" in client), `${client.id} has two outcomes`)
     client.outcome = answer
     this.schedule.note(`${client.id} has ${answer ? `${answer.id} (${answer.kind})` : "nothing"}, ${from}`)
     if (answer === undefined) return
-    assert.equal(answer.key, client.key, "it has the answer to another request")
-    if (from === "own") return assert.equal(answer.by, client.id, "it has another's answer")
-    assert.ok(answer.isForAll, "what is for its own client alone is shared")
+    assert.equal(answer.key, client.key, "the client gets the answer to another request")
+    if (from === "own") return assert.equal(answer.by, client.id, "the client gets the answer to another client's request")
+    assert.ok(answer.isForAll, "an answer for one client is shared")
     if (from === "cache") return
-    assert.equal(answer.group, client.group, "it is shared with others than its group")
-    assert.ok(answer.sharedAt >= client.arrivedAt, "it is older than the question")
-    assert.ok(client.wokenAt <= client.until, "its token has ended")
-    assert.ok(!client.hasLeft, "nobody takes it")
+    assert.equal(answer.group, client.group, "an answer is shared outside of its group")
+    assert.ok(answer.sharedAt >= client.arrivedAt, "the answer is older than the client's request")
+    assert.ok(client.wokenAt <= client.until, "the client's token has expired")
+    assert.ok(!client.hasLeft, "the client has left and still takes a copy")
   }
 
-  /** The module has lost its memory. */
+  /** The module loses its memory. */
   abandon() {
     const underWay = this.reads.abandoned()
     this.schedule.note("memory is lost")
@@ -260,10 +260,10 @@ class World {
     this.underWay.clear()
   }
 
-  /** What must be so when nothing is left to happen. */
+  /** Asserts the final state of all clients and shared answers. */
   assertEnded() {
     for (const client of this.clients) {
-      assert.ok("outcome" in client || client.isGone || client.isAsking, `${client.id} waits for ever`)
+      assert.ok("outcome" in client || client.isGone || client.isAsking, `${client.id} never gets an outcome`)
     }
     for (const { shared, read } of this.shared) {
       if (!read.load.hadLosses) assert.equal(shared.users, 0, `an answer to ${read.name} stays in memory`)
@@ -293,14 +293,14 @@ function play(schedule) {
   world.assertEnded()
 }
 
-test("each reader has one answer, to what it asked, that it may have, and none waits for ever", () => {
+test("each reader gets at most one answer, to its own read, that it may have, and never waits without an end", () => {
   const wakings = ["take", "look", "ask", "leave"].map((what) => `wakes: ${what}`)
   eachSeed(play, [...wakings, ": lead", "(whole), cache", "(nothing new), shared", "has nothing, own", "memory is lost"])
 })
 
-test("a seed says it all", () => assertReproducible(play))
+test("the same seed gives the same trace", () => assertReproducible(play))
 
-test("so many are waited for at most, and those whose leaders are gone make room", () => {
+test("the number of reads in progress is bounded, and reads whose leaders are gone make room", () => {
   const now = { at: 0 }
   const reads = new Reads(() => now.at)
   const load = () => ({})
@@ -313,7 +313,7 @@ test("so many are waited for at most, and those whose leaders are gone make room
   assert.equal(reads.arrived("0", "readers", load).do, "lead")
 })
 
-test("memory that is lost: followers ask at once, and a leader that goes on makes no copy for them", () => {
+test("when memory is lost, followers ask the object at once, and a surviving leader makes no copies for them", () => {
   const reads = new Reads(() => 0)
   const { read } = reads.arrived("a", "readers", () => ({}))
   reads.arrived("a", "readers", () => ({}))
@@ -322,7 +322,7 @@ test("memory that is lost: followers ask at once, and a leader that goes on make
   assert.deepEqual(reads.woke(read, false, false), { do: "ask", drops: false })
 })
 
-test("how long what is in the cache may be kept", () => {
+test("a cached answer stays fresh for the rest of its max-age", () => {
   const rows = [
     [PUBLIC, 0, 60],
     [PUBLIC, 1, 59],
@@ -333,5 +333,5 @@ test("how long what is in the cache may be kept", () => {
     ["public", 0, undefined],
     [null, 0, undefined],
   ]
-  for (const [cacheControl, ageMillis, seconds] of rows) assert.equal(keptFor(cacheControl, ageMillis), seconds)
+  for (const [cacheControl, ageMillis, seconds] of rows) assert.equal(freshSeconds(cacheControl, ageMillis), seconds)
 })

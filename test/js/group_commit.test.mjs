@@ -1,5 +1,5 @@
-// The decisions of group commit under seeded schedules: clients that come in bursts and leave at any moment, objects that
-// fail before or after they have stored something, answer late or never, or are of a version that takes no appends together.
+// Tests the decisions of group commit with seeded schedules: clients arrive in bursts and disconnect at any moment; objects
+// fail before or after they have stored an append, answer late or never, or run an older build without `appendAll`.
 
 import assert from "node:assert/strict"
 import { test } from "node:test"
@@ -9,7 +9,7 @@ import { assertReproducible, eachSeed } from "./schedule.mjs"
 const { GroupCommit, UNDER_WAY_MAX, BATCH_APPENDS_MAX, WAITING_MAX, LINES_MAX } = bounds
 const { WAIT_MAX_MS, ANSWER_MAX_MS, STALE_MS, PLACE_MAX_MS } = bounds
 
-/** What becomes of a request, and how often. */
+/** The fates of a request, with their weights. */
 const FATES = [
   [85, "answered"],
   [4, "failed before"],
@@ -18,7 +18,7 @@ const FATES = [
   [4, "lost after"],
 ]
 
-/** How long a request takes in each direction. */
+/** The longest latency of a request in each direction in milliseconds, with weights. */
 const LATENCIES = [
   [60, 3],
   [30, 40],
@@ -26,14 +26,14 @@ const LATENCIES = [
   [2, 40_000],
 ]
 
-/** How long a body takes to come. */
+/** The longest time until a body arrives in milliseconds, with weights. */
 const BODIES = [
   [80, 0],
   [17, 60],
   [3, 30_000],
 ]
 
-/** One stream's object: it applies what arrives, in the order in which it arrives. */
+/** A stream's object, which applies appends in the order of their arrival. */
 class StreamModel {
   applied = []
 
@@ -45,7 +45,7 @@ class StreamModel {
 
 class Client {
   isGone = false
-  /** Whether it waits for a request of its own, which may never end. */
+  /** Whether it waits for its own request, which may never end. */
   isSending = false
   outcome
   append
@@ -62,7 +62,7 @@ class World {
     this.random = schedule.random
     this.commits = new GroupCommit(() => schedule.now)
     this.clients = []
-    /** By path: what is under way, by slot, since when. */
+    /** The start times of the requests in flight, by path and slot. */
     this.underWay = new Map()
     this.joined = 0
   }
@@ -75,7 +75,7 @@ class World {
     return this.random.below(this.random.weighted(LATENCIES) + 1)
   }
 
-  /** How many slots count. */
+  /** The number of slots that have not expired. */
   counted(path) {
     const slots = this.underWay.get(path) ?? new Map()
     return [...slots.values()].filter((since) => this.schedule.now - since < STALE_MS).length
@@ -92,17 +92,17 @@ class World {
     if (leavesAfter !== undefined) this.schedule.after(leavesAfter, () => (client.isGone = true))
     const before = this.counted(stream.path)
     const slot = this.commits.begin(stream.path)
-    this.schedule.note(`${client.id} comes to ${stream.path}`, slot ? "and goes" : "")
+    this.schedule.note(`${client.id} arrives at ${stream.path}`, slot ? "and is sent" : "")
     if (slot !== undefined) {
-      assert.ok(before < UNDER_WAY_MAX, `${before} are under way, and another begins`)
+      assert.ok(before < UNDER_WAY_MAX, `${before} requests are in flight, and another begins`)
       this.started(stream.path, slot)
       return this.goAlone(client, slot)
     }
-    assert.ok(before >= UNDER_WAY_MAX, `only ${before} are under way, and one does not begin`)
+    assert.ok(before >= UNDER_WAY_MAX, `only ${before} requests are in flight, and the next one does not begin`)
     const mayWait = this.commits.mayWait(bytes)
     client.append = mayWait ? this.commits.enter(stream.path, headers, client) : undefined
     if (client.append === undefined) return this.goAlone(client)
-    assert.ok(bytes <= bounds.APPEND_MAX_BYTES && headers.length <= bounds.HEADERS_MAX_CHARS, "what is large waits")
+    assert.ok(bytes <= bounds.APPEND_MAX_BYTES && headers.length <= bounds.HEADERS_MAX_CHARS, "a large append waits")
     this.waitForBody(client)
   }
 
@@ -117,16 +117,16 @@ class World {
     })
   }
 
-  /** What a client's request does, unless the platform has ended it. */
+  /** Schedules a step of a client's request, which does not happen if the platform has ended the request. */
   later(client, millis, happens) {
     return this.schedule.after(millis, () => client.isGone || happens())
   }
 
-  /** Gives a client its turn, as the shell does: nothing else can be its turn from now on, and then it acts. */
+  /** Gives a client its turn, as `group_commit.js` does: a client has only one final turn, which it then carries out. */
   take(client, turn) {
     if (turn.do === "wait") {
       if (turn.millis !== WAIT_MAX_MS) this.schedule.note(client.id, "is overdue")
-      // Nothing takes it back, as one request cannot take back another's timer.
+      // The timer is never cleared, because one request cannot clear another's.
       this.later(client, turn.millis, () => {
         const next = this.commits.waited(client.append)
         if (next !== undefined) this.take(client, next)
@@ -136,27 +136,27 @@ class World {
     assert.ok(!client.hasTurn, `${client.id} has had its turn`)
     client.hasTurn = true
     if (turn.do === "lead") this.assertTogether(client, turn)
-    else assert.ok(client.isGone || this.schedule.now <= client.joinedAt + WAIT_MAX_MS + ANSWER_MAX_MS + WAIT_MAX_MS, "it waits too long")
+    else assert.ok(client.isGone || this.schedule.now <= client.joinedAt + WAIT_MAX_MS + ANSWER_MAX_MS + WAIT_MAX_MS, `${client.id} waits too long`)
     this.later(client, 0, () => this.carryOut(client, turn))
   }
 
   assertTogether(client, { batch, slot }) {
     const clients = batch.map(({ load }) => load)
-    assert.equal(clients[0], client, "who leads is not the first")
-    assert.ok(batch.length <= BATCH_APPENDS_MAX, `${batch.length} go together`)
-    assert.ok(clients.every(({ stream }) => stream === client.stream), "appends to other streams go along")
+    assert.equal(clients[0], client, "the leading append is not the first of its batch")
+    assert.ok(batch.length <= BATCH_APPENDS_MAX, `a batch has ${batch.length} appends`)
+    assert.ok(clients.every(({ stream }) => stream === client.stream), "a batch has appends to different streams")
     const isInOrder = clients.every((one, at) => at < 2 || one.joined > clients[at - 1].joined)
-    assert.ok(isInOrder && clients.every((one) => one.isGone || one.joinedAt >= client.joinedAt), "not in their order")
+    assert.ok(isInOrder && clients.every((one) => one.isGone || one.joinedAt >= client.joinedAt), "a batch is not in the order of arrival")
     for (const one of clients) {
-      assert.ok(!one.wasTaken, `${one.id} goes twice`)
+      assert.ok(!one.wasTaken, `${one.id} is sent twice`)
       one.wasTaken = true
-      assert.ok(one.isGone || this.schedule.now <= one.joinedAt + WAIT_MAX_MS, `${one.id} was in the line for too long`)
+      assert.ok(one.isGone || this.schedule.now <= one.joinedAt + WAIT_MAX_MS, `${one.id} was in line for too long`)
     }
-    // Beside what is under way goes only who has waited for as long as is allowed.
+    // Only an append that has waited for the full time may exceed the limit of requests in flight.
     const isInTurn = this.underWay.get(client.stream.path)?.has(slot) || this.counted(client.stream.path) < UNDER_WAY_MAX
-    assert.ok(isInTurn || this.schedule.now === client.joinedAt + WAIT_MAX_MS, "more are under way than may be")
+    assert.ok(isInTurn || this.schedule.now === client.joinedAt + WAIT_MAX_MS, "too many requests are in flight")
     this.started(client.stream.path, slot)
-    this.schedule.note(clients.map(({ id }) => id).join(), "go together", isInTurn ? "" : "beside those under way")
+    this.schedule.note(clients.map(({ id }) => id).join(), "form a batch", isInTurn ? "" : "beyond the limit")
   }
 
   carryOut(client, turn) {
@@ -164,7 +164,7 @@ class World {
       case "lead":
         return this.goTogether(client, turn)
       case "respond":
-        assert.equal(turn.answer[1], `append\n${client.id}\n`, `${client.id} gets another's response`)
+        assert.equal(turn.answer[1], `append\n${client.id}\n`, `${client.id} gets the response of another append`)
         return this.over(client, "responded")
       case "alone":
         return this.goAlone(client)
@@ -188,7 +188,7 @@ class World {
     })
   }
 
-  /** A request of this client, which may end before it has been answered. */
+  /** Sends a request of this client, which may end without an answer. */
   send(client, { clients, slot, isTogether }, answered) {
     const { stream } = client
     client.isSending = true
@@ -200,7 +200,7 @@ class World {
     }
     this.schedule.after(this.latency(), () => {
       if (isTogether && this.schedule.now < stream.knowsAppendAllFrom) {
-        this.schedule.note(stream.path, "knows no such call")
+        this.schedule.note(stream.path, "does not know appendAll")
         const unknown = new TypeError('The RPC receiver does not implement the method "appendAll".')
         return this.later(client, this.latency(), () => end(undefined, unknown))
       }
@@ -213,7 +213,7 @@ class World {
     })
   }
 
-  /** Of those that come together some fail alone: they are not stored. */
+  /** Applies an append. In a batch, single appends may fail; those are not stored. */
   apply(stream, client, isTogether) {
     if (isTogether && this.random.chance(0.02)) return [0, "a trap"]
     assert.ok(!stream.applied.includes(client.id), `${client.id} is applied twice`)
@@ -237,18 +237,18 @@ class World {
     if (client.append !== undefined) this.commits.left(client.append)
   }
 
-  /** What must be so when nothing is left to happen. */
+  /** Asserts the final state of all clients. */
   assertEnded() {
     for (const client of this.clients) {
       const applied = client.stream.applied.filter((id) => id === client.id).length
-      if (client.outcome === "responded") assert.equal(applied, 1, `${client.id} was answered and is lost`)
+      if (client.outcome === "responded") assert.equal(applied, 1, `${client.id} was answered and is not stored exactly once`)
       if (client.outcome === "refused") assert.equal(applied, 0, `${client.id} was refused and is stored`)
-      assert.ok(client.outcome !== undefined || client.isGone || client.isSending, `${client.id} waits for ever`)
+      assert.ok(client.outcome !== undefined || client.isGone || client.isSending, `${client.id} never gets an outcome`)
     }
   }
 }
 
-/** One world: some streams, and clients that come in bursts. */
+/** Runs one schedule: some streams, and clients that arrive in bursts. */
 function play(schedule) {
   const world = new World(schedule)
   const { random } = schedule
@@ -269,14 +269,14 @@ function play(schedule) {
   world.assertEnded()
 }
 
-test("no append is lost, stored twice, or given another's response, and none waits for ever", () => {
+test("each append is stored at most once, gets its own response, and never waits without an end", () => {
   const fates = FATES.map(([, fate]) => `: ${fate}`)
-  eachSeed(play, [...fates, "go together", "beside", "knows no such call", "overdue", "refused", "responded"])
+  eachSeed(play, [...fates, "form a batch", "beyond the limit", "does not know appendAll", "overdue", "refused", "responded"])
 })
 
-test("a seed says it all", () => assertReproducible(play))
+test("the same seed gives the same trace", () => assertReproducible(play))
 
-/** A line in which nobody may begin. */
+/** A line whose slots are all taken. */
 function crowded(now = { at: 0 }) {
   const commits = new GroupCommit(() => now.at)
   const slots = Array.from({ length: UNDER_WAY_MAX }, () => commits.begin("a"))
@@ -284,7 +284,7 @@ function crowded(now = { at: 0 }) {
   return { commits, slots, now }
 }
 
-test("so many wait at most, and places that were lost come back", () => {
+test("the number of waiting appends is bounded, and lost places become free again", () => {
   const { commits, now } = crowded()
   const all = Array.from({ length: WAITING_MAX }, () => (commits.mayWait(1) ? commits.enter("a", "", {}) : undefined))
   assert.ok(all.every((append) => append !== undefined))
@@ -298,18 +298,18 @@ test("so many wait at most, and places that were lost come back", () => {
   assert.equal(commits.mayWait(1), true)
 })
 
-test("so many streams are watched at most: appends to others never wait", () => {
+test("the number of lines is bounded, and appends to streams without a line never wait", () => {
   const now = { at: 0 }
   const commits = new GroupCommit(() => now.at)
   for (let at = 0; at < LINES_MAX; at += 1) commits.begin(`${at}`)
   for (let more = 0; more < 3 * UNDER_WAY_MAX; more += 1) assert.ok(commits.begin("another"))
-  // Until there is one where nothing happens.
+  // From now on all lines are idle.
   now.at = STALE_MS
   const begun = Array.from({ length: UNDER_WAY_MAX + 1 }, () => commits.begin("another"))
   assert.deepEqual(begun.map((slot) => slot !== undefined), [true, true, true, true, false])
 })
 
-test("what is under way does not count for ever, and then frees no place", () => {
+test("an in-flight slot expires, and an expired slot frees no other when its request ends", () => {
   const { commits, slots, now } = crowded()
   assert.equal(commits.begin("a"), undefined)
   now.at = STALE_MS
@@ -319,7 +319,7 @@ test("what is under way does not count for ever, and then frees no place", () =>
   assert.equal(commits.begin("a"), undefined)
 })
 
-test("an append that the object has not answered has failed", () => {
+test("an append without an answer from the object fails", () => {
   const { commits, slots } = crowded()
   const appends = [1, 2].map(() => commits.enter("a", "", {}))
   for (const append of appends) assert.deepEqual(commits.received(append), { do: "wait", millis: WAIT_MAX_MS })

@@ -1,17 +1,17 @@
-// Seeded schedules: what happens, and in which order, is decided by one number, so that a failure can be run again.
+// Seeded schedules: one number decides all events and their order, so that a failure can be reproduced.
 
 import assert from "node:assert/strict"
 import { Random } from "../random.mjs"
 
-/** How many schedules are run, and the first one's seed: `SEED=7` runs that one alone. */
+/** The number of schedules, and the seed of the first one. `SEED=7` runs only that one. */
 const SEEDS = process.env.SEED === undefined ? Number(process.env.SEEDS ?? 3000) : 1
 const FIRST = Number(process.env.SEED ?? 1)
-/** When it is over: far longer than anything may wait. */
+/** The longest simulated time of a schedule: far longer than anything may wait. */
 const ENDS_AFTER_MS = 3_600_000
-/** How much of what happened a failure shows. */
+/** How many lines of the trace a failure shows. */
 const SHOWN_MAX = 40
 
-/** What is still to happen. Of what is due at the same time, the seed says what comes first. */
+/** The queue of future events. The seed decides the order of events at the same time. */
 export class Schedule {
   now = 1_000_000
   trace = []
@@ -22,7 +22,7 @@ export class Schedule {
     this.random = new Random(seed)
   }
 
-  /** Has something happen later. @returns what takes it back */
+  /** Schedules an event. @returns a function that cancels it */
   after(millis, happens) {
     const event = { at: this.now + millis, order: this.random.next(), happens }
     const before = this.#events.findLastIndex(({ at, order }) => at > event.at || (at === event.at && order > event.order))
@@ -34,20 +34,20 @@ export class Schedule {
     this.trace.push(`${this.now} ${words.join(" ")}`)
   }
 
-  /** Runs until nothing is left to happen. */
+  /** Runs all events. */
   run() {
     for (let event = this.#events.pop(); event !== undefined; event = this.#events.pop()) {
       this.now = event.at
-      assert.ok(this.now < this.#ends, "something goes on for ever")
+      assert.ok(this.now < this.#ends, "the schedule does not end")
       event.happens()
     }
   }
 }
 
 /**
- * Plays with many seeds.
- * @param {(schedule: Schedule) => void} play fails if something is wrong
- * @param {string[]} events what its traces have to show, lest nothing is tested
+ * Runs `play` with many seeds.
+ * @param {(schedule: Schedule) => void} play throws if an assertion fails
+ * @param {string[]} events texts that must occur in the traces, so that the schedules cover them
  */
 export function eachSeed(play, events) {
   let missing = events
@@ -58,11 +58,11 @@ export function eachSeed(play, events) {
   assert.ok(SEEDS < 100 || missing.length === 0, `never happened: ${missing.join(", ")}`)
 }
 
-/** A seed says it all: what happens is the same each time. */
+/** Asserts that a seed reproduces its trace. */
 export function assertReproducible(play) {
   for (const seed of [1, 2, 3]) {
     const trace = played(seed, play)
-    assert.ok(trace.length > 10, "much happens")
+    assert.ok(trace.length > 10, "the trace is too short")
     assert.deepEqual(played(seed, play), trace)
   }
 }
@@ -73,7 +73,7 @@ function played(seed, play) {
     play(schedule)
   } catch (error) {
     const last = schedule.trace.slice(-SHOWN_MAX).join("\n  ")
-    throw new Error(`SEED=${seed}: ${error.message}\nWhat happened last:\n  ${last}`, { cause: error })
+    throw new Error(`SEED=${seed}: ${error.message}\nThe last events:\n  ${last}`, { cause: error })
   }
   return schedule.trace
 }

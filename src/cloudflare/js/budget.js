@@ -1,20 +1,20 @@
-// What this isolate buffers on behalf of clients, in both directions: one budget for all of it. A tenant (a project), and
-// within it a client address, may use no more than it leaves free for the others, so slow clients run out of room before
-// anyone else does (dynamic thresholds, as switches share their buffers).
+// The memory budget of this isolate for bytes buffered on behalf of clients, in both directions. Buffered bytes count from the
+// moment they are buffered until they are released.
 //
-// Everything is counted from the moment it is buffered until it is released. An owner that
-// buffers for long renews its hold; one that is not renewed belongs to a request or an object that the platform has ended without
-// notice.
+// A hold is a reservation in the budget. A tenant (a project) may hold no more than it leaves free, and neither may a client
+// address within the tenant. Slow clients therefore run out of room before others do (dynamic thresholds, as in the shared
+// buffers of switches). An owner renews a long hold; a hold that is not renewed belongs to a request or an object that the
+// platform has ended without notice.
 
-/** All of it. An isolate has 128 MB, and the module, its caches and V8 need the rest. */
+/** The whole budget. An isolate has 128 MB, and the module, its caches and V8 need the rest. */
 export const BUDGET_MAX_BYTES = 64 << 20
-/** What large holds leave to small ones, so that a few large bodies never keep small requests out. */
+/** The part that only small holds may use, so that a few large bodies never keep out small requests. */
 const RESERVED_BYTES = 16 << 20
 /** The largest hold that counts as small. */
 export const SMALL_MAX_BYTES = 512 << 10
-/** What a hold takes at least: a connection and its bookkeeping. It bounds how many holds there are. */
+/** The least that a hold counts, for the connection and its bookkeeping. This bounds the number of holds. */
 const HOLD_MIN_BYTES = 1 << 10
-/** When a hold that was not renewed ends: well above the longest time between two renewals. */
+/** When a hold that was not renewed is released: well above the longest time between two renewals. */
 export const STALE_MS = 3 * 60_000
 
 /** @typedef {{ large: number, small: number, addresses: Map<string, number> }} Tenant bytes in use; large ones by address, too */
@@ -22,9 +22,9 @@ export const STALE_MS = 3 * 60_000
 export class Budget {
   #max
   #used = 0
-  /** What of it small holds use. */
+  /** The bytes of small holds in `#used`. */
   #small = 0
-  /** @type {Map<string, Tenant>} those that use anything */
+  /** @type {Map<string, Tenant>} the tenants with any holds */
   #tenants = new Map()
   /** @type {Set<Hold>} by their last renewal, the oldest first */
   #holds = new Set()
@@ -37,16 +37,16 @@ export class Budget {
     return this.#used
   }
 
-  /** How much a large hold may take now. @param {string} tenant @param {string} address */
+  /** The largest hold that this client may take now, in bytes. @param {string} tenant @param {string} address */
   room(tenant, address) {
     this.#expire()
     const { large = 0, addresses } = this.#tenants.get(tenant) ?? {}
-    // Small holds first use what is theirs.
+    // Small holds use the reserved part first.
     const others = this.#used - Math.min(this.#small, RESERVED_BYTES)
     return Math.max(0, this.#max - others - RESERVED_BYTES - large - (addresses?.get(address) ?? 0))
   }
 
-  /** How much room every client has, whatever the others use: all of it may be that client's own. */
+  /** The room that every client has, in bytes. It assumes the worst case, in which the client holds all used bytes itself. */
   get leastRoom() {
     return Math.max(0, this.#max - RESERVED_BYTES - 3 * this.#used)
   }
@@ -57,7 +57,7 @@ export class Budget {
   }
 
   /**
-   * Takes room, if there is any.
+   * Takes a hold, or returns undefined if there is no room.
    * @param {number} bytes
    * @param {string} tenant
    * @param {string} address
@@ -70,7 +70,7 @@ export class Budget {
 
   /**
    * @param {Hold} hold @param {number} bytes @param {boolean} small
-   * @returns {boolean} whether there is room; without it nothing changes
+   * @returns {boolean} whether there is room; if not, nothing changes
    */
   take(hold, bytes, small) {
     this.#expire()
@@ -111,7 +111,7 @@ export class Budget {
     if (tenant.large === 0 && tenant.small === 0) this.#tenants.delete(hold.tenant)
   }
 
-  /** Keeps a hold that is still there. @param {Hold} hold */
+  /** Moves a hold to the end of the order of expiry. @param {Hold} hold */
   renew(hold) {
     if (this.#holds.delete(hold)) this.#holds.add(hold)
   }
@@ -124,7 +124,7 @@ export class Budget {
   }
 }
 
-/** Room that is in use until it is released. */
+/** Bytes reserved in a budget until they are released. */
 class Hold {
   #budget
   #bytes = 0
@@ -141,9 +141,9 @@ class Hold {
   }
 
   /**
-   * Takes more room or less.
+   * Changes the size of the hold.
    * @param {number} bytes
-   * @returns {boolean} whether it has as much; if not, nothing changes
+   * @returns {boolean} whether there is room; if not, nothing changes
    */
   resize(bytes) {
     const wanted = Math.max(bytes, HOLD_MIN_BYTES)
@@ -152,7 +152,7 @@ class Hold {
     if (wanted === before && small === wasSmall) return true
     this.#leave()
     const taken = this.#budget.take(this, wanted, small)
-    // What gives room back succeeds, also where small holds have none left.
+    // Shrinking always succeeds, even if the smaller size counts as small and small holds have no room left.
     const mayTake = taken || wanted < before
     if (mayTake) {
       if (!taken) this.#budget.add(this, wanted, small)
@@ -181,20 +181,20 @@ class Hold {
   }
 }
 
-/** This isolate's. */
+/** The budget of this isolate. */
 export const budget = new Budget()
 
-/** @type {Set<Hold>} those of the module, which are gone with its memory */
+/** @type {Set<Hold>} the module's holds, to be released when the module loses its memory */
 const ofModule = new Set()
 
-/** Takes room for the module. @param {number} bytes @param {string} tenant @param {string} address */
+/** Takes a hold for the module. @param {number} bytes @param {string} tenant @param {string} address */
 export function holdForModule(bytes, tenant, address) {
   const hold = budget.hold(bytes, tenant, address)
   if (hold !== undefined) ofModule.add(hold)
   return hold
 }
 
-/** The module has lost its memory, and what it held with it. */
+/** Releases the module's holds after the module has lost its memory. */
 export function releaseAllOfModule() {
   for (const hold of ofModule) hold.release()
   ofModule.clear()

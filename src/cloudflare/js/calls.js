@@ -1,19 +1,17 @@
-// The one sender of calls (src/protocol/call.rs), for objects and for the Worker. A call is no request, so that no client's
-// request can look like one.
-//
-// A call that is pending keeps the object that made it in memory, so every call has a time limit.
+// Sends all calls (src/protocol/call.rs), for objects and for the Worker. No request of a client can look like a call, and
+// every call has a time limit, because a pending call keeps the calling object in memory.
 
 import { within } from "./stalls.js"
 
-/** How long an answer may take: an object gives it in one synchronous step, unless it deletes orphans. */
+/** The time limit of a call. An object answers in one synchronous step, unless it deletes orphans. */
 const CALL_MAX_MS = 30_000
 
 /**
- * Calls an object. A stub of its own for each call: a broken one stays broken.
+ * Calls an object. Each call has its own stub, because a broken stub stays broken.
  * @param {Streams} namespace
  * @param {string} path
  * @param {string} text the JSON of a `Call`
- * @returns {Promise<string>} that of an `Answered`
+ * @returns {Promise<string>} the JSON of an `Answered`
  */
 export async function call(namespace, path, text) {
   const stub = namespace.getByName(path)
@@ -26,10 +24,10 @@ export async function call(namespace, path, text) {
 }
 
 /**
- * Calls several objects at the same time. Resolves with what each answers, or with the error.
+ * Calls several objects concurrently. Resolves with the answer or the error of each.
  * @param {Streams} namespace
  * @param {string[]} paths
- * @param {string[]} texts for each path one
+ * @param {string[]} texts one for each path
  * @returns {Promise<(string | Error)[]>}
  */
 export const callAll = (namespace, paths, texts) =>
@@ -44,9 +42,8 @@ export const callAll = (namespace, paths, texts) =>
   )
 
 /**
- * Calls an object that answers with bytes, which may be passed on without being looked at. This is a request, because a body
- * that comes with an RPC call takes half as long again. The Worker forwards what begins with `/v1/stream/`, so no client's
- * request has this URL.
+ * Calls an object that answers with bytes. This call is a request, because a body takes 50 % longer through RPC. The Worker
+ * only forwards URLs that begin with `/v1/stream/`, so no client's request has this URL.
  * @param {Streams} namespace
  * @param {string} path
  * @param {string} text
@@ -59,13 +56,13 @@ export async function callForBytes(namespace, path, text) {
     return await ask()
   } catch (error) {
     if (error === within.late) throw error
-    // It changes nothing, and objects move now and then.
+    // The call changes nothing, and objects occasionally move.
     return await ask()
   }
 }
 
 /**
- * Calls for bytes, and has the module answer its reader with them.
+ * Calls for bytes, and lets the module answer its reader with them.
  * @param {Streams} namespace
  * @param {string} path
  * @param {string} text
@@ -82,10 +79,10 @@ export async function passOn(namespace, path, text, inheriting) {
   return inheriting.answer(response)
 }
 
-// Builds of before 2026-11-30 have a method of its own for each of four calls. Needed while one of them may still run, which
-// is five minutes after the deployment of this build; it may go in 0.2.0, with the four methods in worker.js.
+// Builds from before 2026-11-30 have a separate method for each of four calls. Such a build may run for up to five minutes
+// after this one is deployed. Remove this part in 0.2.0, with the four methods in worker.js.
 
-/** An object of such a build says that it does not know a call by throwing this. @param {any} error */
+/** An object of such a build throws this for a call that it does not know. @param {any} error */
 const isOfEarlierBuild = (error) => `${error?.message}`.startsWith("read question: unknown variant")
 
 /**
@@ -110,7 +107,7 @@ async function callEarlier(stub, call) {
 }
 
 /**
- * What such a build calls, as calls of the object.
+ * The four methods that such a build calls, translated into calls.
  * @type {Record<string, (object: { asked(text: string): Promise<string> }, ...given: any[]) => Promise<any>>}
  */
 export const earlier = {

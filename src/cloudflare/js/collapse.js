@@ -1,34 +1,34 @@
-// Reads that many share: what is under way for one is waited for by others, and what is public is kept in the data
-// centre's cache. Every answer is made anew for each client, since a response belongs to the request it was made in; the
-// bytes of a shared one are in memory once, and count once. Who shares what is decided in `collapse_decisions.js`.
+// Collapses identical reads: clients wait for the same read in progress, and the data centre's cache stores public answers.
+// A response belongs to the request that made it, so each client gets a new one; the bytes of a shared answer are in memory
+// once, and count once. `collapse_decisions.js` decides which reads are shared.
 
 import { budget } from "./budget.js"
-import { Reads, keptFor } from "./collapse_decisions.js"
+import { Reads, freshSeconds } from "./collapse_decisions.js"
 import { addressOf, sent, tenantOf } from "./sending.js"
 import { within } from "./stalls.js"
 
-/** Says when an answer was put into the cache. */
+/** The header of a cached answer with the time at which it was stored, in milliseconds since 1970. */
 const KEPT_AT = "x-kept-at"
 
 /**
  * @typedef {object} Client
- * @property {AbortSignal} signal fires when it has gone
- * @property {number} [until] when what its token allows ends
+ * @property {AbortSignal} signal fires when the client disconnects
+ * @property {number} [until] when its token expires, in milliseconds since 1970
  * @property {Request} request
- * @property {string} path the stream's
+ * @property {string} path the stream's path
  *
- * @typedef {object} Led what is waited for
+ * @typedef {object} Led the promise that followers wait for
  * @property {Promise<void>} ended
  * @property {() => void} end
- * @property {Shared} [shared] the answer, if it is one that is shared
+ * @property {Shared} [shared] the answer, if clients may share it
  *
  * @typedef {import("./collapse_decisions.js").Read<Led>} Read
  */
 
-/** What is smaller is copied for each client: it fits into the system's own buffer of a connection. */
+/** A smaller answer is copied for each client, because it fits into the system's buffer of a connection. */
 const STREAMED_MIN_BYTES = 16 << 10
 
-/** The kinds of an object's answers that matter here, by their status codes; the module tells them. */
+/** The status codes of the answers that clients may share, from the module. */
 const kinds = { whole: 0, nothingNew: 0 }
 
 /** @param {number} whole @param {number} nothingNew */
@@ -37,7 +37,7 @@ export function setKinds(whole, nothingNew) {
   kinds.nothingNew = nothingNew
 }
 
-/** An answer whose bytes are in memory as long as anyone may need them. */
+/** An answer whose bytes stay in memory until each expected client has read or released them. */
 class Shared {
   #head
   #bytes
@@ -51,7 +51,7 @@ class Shared {
     this.#hold = hold
   }
 
-  /** @param {number} more who will be given it, or release it */
+  /** @param {number} more clients that will use or release it */
   expect(more) {
     this.#users += more
   }
@@ -66,8 +66,8 @@ class Shared {
   }
 
   /**
-   * Makes the response of one expected client. If that client leaves before it is sent anything, `context` keeps the write
-   * until it has failed, so that the room is released.
+   * Makes the response for one expected client. If the client disconnects before the first byte, `context` keeps the write
+   * alive until it fails, so that the hold is released.
    * @param {Context} context
    * @param {string} [state]
    */
@@ -89,19 +89,19 @@ class Shared {
   }
 }
 
-/** Whether this isolate has a cache to keep anything in. */
+/** Whether this isolate has a cache. */
 let hasCache = true
 
 /**
- * Whether plain reads are worth collapsing. Without a cache those would gain that meet within a millisecond, and what it
- * takes to wait for each other costs every reader that is alone a quarter of its read.
+ * Whether to collapse plain reads. Without a cache, collapsing helps only reads that arrive within the same millisecond, and
+ * makes every other read a quarter more expensive.
  */
 export const gathersReads = () => hasCache
 
 /** @type {Reads<Led>} */
 const reads = new Reads(() => Date.now())
 
-/** Whoever waits asks for itself: those who lead may have lost the memory they ran in. */
+/** Makes all followers send their own reads, after the module has lost its memory and the leaders with it. */
 export function abandon() {
   for (const { load } of reads.abandoned()) load.end()
 }
@@ -113,11 +113,12 @@ function led() {
 }
 
 /**
+ * Answers a read: sends it to the object, or shares the answer to the same read in progress.
  * @param {string} key a URL
- * @param {string} group of those who may share what is under way
+ * @param {string} group the clients that may share the read
  * @param {Context} context
  * @param {Client} client
- * @param {(client: AbortSignal) => Promise<Response>} ask the object, until the client has gone
+ * @param {(client: AbortSignal) => Promise<Response>} ask sends the read to the object; the signal cancels it
  * @returns {Promise<Response>}
  */
 export function collapse(key, group, context, client, ask) {
@@ -140,26 +141,26 @@ export function collapse(key, group, context, client, ask) {
  * @param {(client: AbortSignal) => Promise<Response>} ask
  */
 async function lead(key, read, context, client, ask) {
-  // Those who wait for it go on waiting if this client goes away.
+  // The read continues for its followers if this client disconnects.
   context.waitUntil(read.load.ended)
   const nobody = new AbortController()
   client.signal.addEventListener("abort", () => reads.isForNobody(read) && nobody.abort())
   try {
-    const kept = await keptAt(key)
-    if (kept !== undefined) {
+    const cached = await cachedAt(key)
+    if (cached !== undefined) {
       reads.found(read)
-      return kept
+      return cached
     }
     const response = await ask(nobody.signal)
     const sharing = reads.answered(read, headOf(response), hasCache)
-    if (sharing.do === "keep to itself") return response
-    const shared = await taken(response, sharing.expectedBytes, client)
+    if (sharing.do === "do not share") return response
+    const shared = await buffered(response, sharing.expectedBytes, client)
     if (shared === undefined) return response
     read.load.shared = shared
     shared.expect(reads.shared(read))
-    if (sharing.isKept) {
+    if (sharing.isCached) {
       shared.expect(1)
-      context.waitUntil(keep(key, shared.made(context)))
+      context.waitUntil(store(key, shared.made(context)))
     }
     return shared.made(context)
   } finally {
@@ -179,19 +180,19 @@ function headOf({ status, headers }) {
 }
 
 /**
- * Takes an answer into memory, if there is room for it.
+ * Reads an answer into memory, if there is room for it.
  * @param {Response} response
  * @param {number} expectedBytes
  * @param {Client} client
  * @returns {Promise<Shared | undefined>}
  */
-async function taken(response, expectedBytes, { request, path }) {
+async function buffered(response, expectedBytes, { request, path }) {
   if (expectedBytes === 0) return new Shared(response)
   const hold = budget.hold(expectedBytes, tenantOf(path), addressOf(request))
   if (hold === undefined) return undefined
   try {
     const bytes = new Uint8Array(await response.arrayBuffer())
-    // Where it is larger than expected and there is no room for that, it counts as what was expected.
+    // If this answer is larger than expected and there is no room, it counts as the expected size.
     hold.resize(bytes.byteLength)
     return new Shared(response, bytes, hold)
   } catch (error) {
@@ -201,7 +202,7 @@ async function taken(response, expectedBytes, { request, path }) {
 }
 
 /**
- * Waits for what somebody else has asked for, no longer than the client may.
+ * Waits for another client's read, no longer than the client's token is valid.
  * @param {string} key
  * @param {Read} read
  * @param {Context} context
@@ -216,41 +217,41 @@ async function follow(key, read, context, { signal, until = Infinity }, ask) {
   const waking = reads.woke(read, answer === LATE, signal.aborted)
   const { shared } = read.load
   if (waking.drops) shared?.release()
-  // No client sees it, but Rust awaits it.
+  // No client sees this response, but Rust awaits one.
   if (waking.do === "leave") return new Response()
   if (waking.do === "take" && shared !== undefined) return shared.made(context, "HIT")
-  return (waking.do === "look" && (await keptAt(key))) || ask(signal)
+  return (waking.do === "look" && (await cachedAt(key))) || ask(signal)
 }
 
 const LATE = Symbol("late")
 
-/** @param {string} key @returns {Promise<Response | undefined>} whose body comes from the cache at the client's speed */
-async function keptAt(key) {
+/** The cached answer; the client reads its body at its own speed. @param {string} key @returns {Promise<Response | undefined>} */
+async function cachedAt(key) {
   if (!hasCache) return undefined
   try {
-    const kept = await caches.default.match(key)
-    if (kept === undefined) return undefined
-    const headers = new Headers(kept.headers)
+    const cached = await caches.default.match(key)
+    if (cached === undefined) return undefined
+    const headers = new Headers(cached.headers)
     const cacheControl = headers.get("cache-control") ?? ""
-    const seconds = keptFor(cacheControl, Date.now() - Number(headers.get(KEPT_AT)))
+    const seconds = freshSeconds(cacheControl, Date.now() - Number(headers.get(KEPT_AT)))
     headers.delete(KEPT_AT)
     if (seconds === undefined) {
-      await kept.body?.cancel()
+      await cached.body?.cancel()
       return undefined
     }
-    // Not every cache behind this one subtracts an Age.
+    // The remaining time instead of an `Age` header, which not every downstream cache subtracts.
     headers.set("cache-control", cacheControl.replace(/max-age=\d+/, `max-age=${seconds}`))
     headers.set("x-cache", "HIT")
-    return new Response(kept.body, { status: kept.status, headers })
+    return new Response(cached.body, { status: cached.status, headers })
   } catch {
-    // There is none here, or it is in trouble: the object knows everything.
+    // There is no cache here, or it fails. The object can answer every read.
     hasCache = false
     return undefined
   }
 }
 
 /** @param {string} key @param {Response} response */
-async function keep(key, response) {
+async function store(key, response) {
   try {
     response.headers.set(KEPT_AT, String(Date.now()))
     await caches.default.put(key, response)

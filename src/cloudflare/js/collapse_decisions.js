@@ -1,24 +1,24 @@
-// Which reads share an answer: the decisions of collapsing. Nothing here waits, sends, or looks at a clock: `collapse.js`
-// says what has happened, and does what comes back.
+// The decisions of collapsing: which reads share an answer. Nothing here waits or sends. Events come in as calls, and
+// `collapse.js` carries out the decisions.
 
-/** How many reads are waited for; those beyond ask for themselves. */
+/** The most reads that followers can wait for; further clients send their own reads to the object. */
 export const UNDER_WAY_MAX = 1000
-/** How long one is waited for: longer than a long-poll takes. A leader may be gone without notice. */
+/** How long a follower waits: longer than a long-poll takes. The platform may end a leader without notice. */
 export const UNDER_WAY_MAX_MS = 30_000
 
-/** How large an answer is taken to be before it is here: of a plain read below the tail, and of a long-poll. */
+/** The expected size of an answer before it has arrived: of a plain read of sealed data, and of a long-poll. */
 export const CHUNK_BYTES = 4 << 20
 export const LIVE_BYTES = 64 << 10
 
 /**
  * @template Load
- * @typedef {object} Read one that is under way; the client that leads asks the object, and the others follow
- * @property {string} name who may share it, and what is read
- * @property {Load} load what carries it out
+ * @typedef {object} Read a read in progress; the leading client sends it to the object, and the others follow
+ * @property {string} name the group of clients that may share it, and the key of the read
+ * @property {Load} load the caller's data
  * @property {number} since
- * @property {number} followers that wait for it
- * @property {number} copies of its answer, of which each is for one of them
- * @property {boolean} isKept whether its answer is in the cache
+ * @property {number} followers the clients that wait for it
+ * @property {number} copies the copies of its answer, one for each follower
+ * @property {boolean} isCached whether its answer is in the cache
  */
 
 /**
@@ -27,7 +27,7 @@ export const LIVE_BYTES = 64 << 10
  */
 
 /**
- * @typedef {object} Head of an answer, as far as it says who may have it
+ * @typedef {object} Head the part of an answer that decides who may have it
  * @property {"whole" | "nothing new" | "other"} kind
  * @property {string | null} cacheControl
  * @property {string | null} nextOffset
@@ -35,20 +35,21 @@ export const LIVE_BYTES = 64 << 10
  */
 
 /**
- * What becomes of an answer: its own client alone has it; or others, too, if there is room for so many bytes; and the cache.
- * @typedef {{ do: "keep to itself" } | { do: "share", expectedBytes: number, isKept: boolean }} Sharing
+ * Whether only the leader has the answer, or followers share it if there is room for the expected bytes, and
+ * whether the cache stores it.
+ * @typedef {{ do: "do not share" } | { do: "share", expectedBytes: number, isCached: boolean }} Sharing
  */
 
 /**
- * What a follower does that waits no more: take its copy, look into the cache, ask the object, or nothing, because its
- * client has left; and whether a copy was made for it that nobody takes.
+ * What a follower does after its wait: it takes its copy, looks into the cache, sends its own read to the object, or does
+ * nothing because its client has left. With `drops`, it releases the copy made for it.
  * @typedef {{ do: "take" | "look" | "ask" | "leave", drops: boolean }} Waking
  */
 
 /** @template Load */
 export class Reads {
   #now
-  /** @type {Map<string, Read<Load>>} the oldest first */
+  /** @type {Map<string, Read<Load>>} reads in progress by name, the oldest first */
   #underWay = new Map()
 
   /** @param {() => number} now in milliseconds */
@@ -57,9 +58,9 @@ export class Reads {
   }
 
   /**
-   * A client asks.
-   * @param {string} key what is read
-   * @param {string} group of those who may share it
+   * A client arrives with a read.
+   * @param {string} key
+   * @param {string} group the clients that may share it
    * @param {() => Load} load
    * @returns {Role<Load>}
    */
@@ -72,20 +73,20 @@ export class Reads {
       return { do: "follow", read: found }
     }
     if (this.#underWay.size >= UNDER_WAY_MAX) return { do: "alone" }
-    const read = { name, load: load(), since: this.#now(), followers: 0, copies: 0, isKept: false }
+    const read = { name, load: load(), since: this.#now(), followers: 0, copies: 0, isCached: false }
     this.#underWay.set(name, read)
     return { do: "lead", read }
   }
 
   /**
-   * How long a follower waits, whose token may end before.
+   * How long a follower waits, in milliseconds: no longer than its token is valid.
    * @param {number} until
    */
   longestWait(until) {
     return Math.max(0, Math.min(UNDER_WAY_MAX_MS, until - this.#now()))
   }
 
-  /** Whether the object's work is for nobody when the client that leads has left. @param {Read<Load>} read */
+  /** Whether the request to the object can be cancelled once the client that leads has left. @param {Read<Load>} read */
   isForNobody(read) {
     return read.followers === 0
   }
@@ -99,40 +100,41 @@ export class Reads {
    */
   answered(read, { kind, cacheControl, nextOffset, isLive }, hasCache) {
     if (kind === "nothing new") {
-      // One past the tail is read as the tail, and by the next reader perhaps no more.
+      // Share this only if the key has the tail's offset. The object reads an offset beyond the tail as the tail, but the next
+      // append may make it a valid one.
       const isThere = nextOffset !== null && read.name.includes(nextOffset)
-      return isThere ? { do: "share", expectedBytes: 0, isKept: false } : ITS_OWN
+      return isThere ? { do: "share", expectedBytes: 0, isCached: false } : NOT_SHARED
     }
-    // The next reader at the tail needs a newer answer.
+    // A plain read that reaches the tail is not public, because the next reader needs a newer answer.
     const isPublic = kind === "whole" && /^public\b/.test(cacheControl ?? "")
-    if (!isPublic || (read.followers === 0 && !hasCache)) return ITS_OWN
-    return { do: "share", expectedBytes: isLive ? LIVE_BYTES : CHUNK_BYTES, isKept: hasCache }
+    if (!isPublic || (read.followers === 0 && !hasCache)) return NOT_SHARED
+    return { do: "share", expectedBytes: isLive ? LIVE_BYTES : CHUNK_BYTES, isCached: hasCache }
   }
 
   /**
-   * Its answer is in memory.
+   * The answer is in memory.
    * @param {Read<Load>} read
-   * @returns {number} for how many followers
+   * @returns {number} the number of followers that get a copy
    */
   shared(read) {
     read.copies = read.followers
     return read.copies
   }
 
-  /** Its answer was in the cache, where each can read it at its own speed. @param {Read<Load>} read */
+  /** The answer was in the cache, where each follower can read it at its own speed. @param {Read<Load>} read */
   found(read) {
-    read.isKept = true
+    read.isCached = true
   }
 
-  /** It has ended: its followers wake, and who comes now does not follow it. @param {Read<Load>} read */
+  /** The read has ended: its followers wake, and new clients do not follow it. @param {Read<Load>} read */
   ended(read) {
     if (this.#underWay.get(read.name) === read) this.#underWay.delete(read.name)
   }
 
   /**
-   * A follower waits no more.
+   * A follower stops waiting.
    * @param {Read<Load>} read
-   * @param {boolean} isLate whether because its time is up, or its client has left
+   * @param {boolean} isLate whether its time is up or its client has left
    * @param {boolean} hasLeft
    * @returns {Waking}
    */
@@ -143,10 +145,10 @@ export class Reads {
     if (hasLeft) return { do: "leave", drops: hasCopy }
     if (isLate) return { do: "ask", drops: hasCopy }
     if (hasCopy) return { do: "take", drops: false }
-    return { do: read.isKept ? "look" : "ask", drops: false }
+    return { do: read.isCached ? "look" : "ask", drops: false }
   }
 
-  /** Those that lead have lost the memory that they ran in. @returns {Read<Load>[]} whose followers ask for themselves */
+  /** The module has lost its memory, and the leaders with it. @returns {Read<Load>[]} the reads whose followers must wake */
   abandoned() {
     const all = [...this.#underWay.values()]
     for (const read of all) read.followers = 0
@@ -154,7 +156,7 @@ export class Reads {
     return all
   }
 
-  /** Forgets those whose leaders are gone without notice, so that they do not take the place of others. */
+  /** Forgets reads whose leaders the platform has ended without notice, so that they do not take the places of others. */
   #forgetOld() {
     for (const [name, { since }] of this.#underWay) {
       if (this.#now() - since < UNDER_WAY_MAX_MS) return
@@ -164,15 +166,15 @@ export class Reads {
 }
 
 /** @type {Sharing} */
-const ITS_OWN = { do: "keep to itself" }
+const NOT_SHARED = { do: "do not share" }
 
 /**
- * How long an answer from the cache may still be kept, in seconds.
+ * How long an answer from the cache stays fresh, in seconds.
  * @param {string | null} cacheControl
- * @param {number} ageMillis since it was put there
- * @returns {number | undefined} nothing if it is too old
+ * @param {number} ageMillis the time since it was stored
+ * @returns {number | undefined} undefined if it is stale
  */
-export function keptFor(cacheControl, ageMillis) {
+export function freshSeconds(cacheControl, ageMillis) {
   const age = Math.ceil(ageMillis / 1000)
   const maxAge = Number(/max-age=(\d+)/.exec(cacheControl ?? "")?.[1])
   return age >= 0 && age < maxAge ? maxAge - age : undefined

@@ -1,6 +1,7 @@
-// Appends that wait for others: an isolate has few under way to one stream at a time, and what comes meanwhile goes to the
-// stream's object together, in one call. Who appends alone never sees it; a stream that many append to takes more of them,
-// for a fraction of the billed requests. What waits, and for whom, is decided in `group_commit_decisions.js`.
+// Group commit: sends concurrent appends to one stream in one call. An isolate has few requests to a stream in flight, and
+// batches the appends that arrive meanwhile. A stream with many producers accepts more appends this way, for a fraction of
+// the billed requests; an append without concurrent ones is never delayed. `group_commit_decisions.js` decides which appends
+// wait.
 
 import { budget } from "./budget.js"
 import { GroupCommit } from "./group_commit_decisions.js"
@@ -9,10 +10,10 @@ import { headerLines, respond } from "./respond.js"
 import { tenantOf } from "./sending.js"
 
 /**
- * @typedef {object} Load what an append carries
- * @property {string} headers as header lines, those that an append may have
+ * @typedef {object} Load the data of an append
+ * @property {string} headers the header lines for the object
  * @property {ArrayBuffer} body
- * @property {(turn: Turn) => void} take its turn, from whoever has one for it
+ * @property {(turn: Turn) => void} take receives the append's turn, which may come from another request
  *
  * @typedef {import("./group_commit_decisions.js").Append<Load>} Append
  * @typedef {import("./group_commit_decisions.js").Slot<Load>} Slot
@@ -20,8 +21,8 @@ import { tenantOf } from "./sending.js"
  * @typedef {import("./group_commit_decisions.js").Wait} Wait
  * @typedef {import("./group_commit_decisions.js").Lead<Load>} Lead
  * @typedef {import("./group_commit_decisions.js").Outcome} Outcome
- * @typedef {{ names: string[], refusedBody: (why: number) => Response }} Module the headers that an object has to see of an
- *   append, and the answer to one whose body was not received
+ * @typedef {{ names: string[], refusedBody: (why: number) => Response }} Module the names of the headers that an object reads,
+ *   and the response to an append whose body was not received
  */
 
 /** @type {GroupCommit<Load>} */
@@ -32,19 +33,20 @@ const NO_BODY = new ArrayBuffer(0)
 const ignore = () => {}
 
 /**
+ * Sends an append to its stream, alone or in a batch.
  * @param {{ request: Request, context: Context }} client
  * @param {Streams} streams
- * @param {string} path the stream's
+ * @param {string} path the stream's path
  * @param {Module} module
  * @returns {Promise<Response>}
  */
 export function append({ request, context }, streams, path, module) {
   const slot = commits.begin(path)
-  if (slot !== undefined) return underWay(slot, streams.getByName(path).fetch(request))
+  if (slot !== undefined) return trackSlot(slot, streams.getByName(path).fetch(request))
   const waiting = commits.mayWait(lengthOf(request)) ? enter(path, headerLines(request.headers, module.names)) : undefined
   if (waiting === undefined) return streams.getByName(path).fetch(request)
   const answered = wait(waiting, request, streams.getByName(path), module)
-  // Those it takes along are not to suffer if its client breaks off.
+  // If this client disconnects, the batch that its request leads must still be answered.
   context.waitUntil(answered.then(ignore, ignore))
   return answered
 }
@@ -52,7 +54,7 @@ export function append({ request, context }, streams, path, module) {
 /** @param {string} path @param {string} headers */
 const enter = (path, headers) => commits.enter(path, headers, { headers, body: NO_BODY, take: ignore })
 
-/** How long its body is, as far as it says. @param {Request} request */
+/** The declared length of the body, or NaN. @param {Request} request */
 function lengthOf({ body, headers }) {
   if (body === null) return 0
   const length = headers.get("content-length")
@@ -60,12 +62,13 @@ function lengthOf({ body, headers }) {
 }
 
 /**
- * Sees when it ends. Nothing keeps it from being broken off, which would cost each append as much as all of this.
+ * Passes the slot on when the request has ended. The platform may cancel the request without notice: `waitUntil` for each
+ * append would prevent that, but would cost as much as all of this. The slot then expires.
  * @template T
  * @param {Slot} slot
  * @param {Promise<T>} answered
  */
-function underWay(slot, answered) {
+function trackSlot(slot, answered) {
   const end = () => {
     const next = commits.ended(slot)
     if (next !== undefined) next.append.load.take(next.turn)
@@ -87,7 +90,7 @@ async function wait(append, request, stub, module) {
   try {
     const body = await received(request, tenant)
     if (typeof body === "number") return module.refusedBody(body)
-    // It stays in memory until it is answered.
+    // The body stays in memory until the append is answered.
     hold = budget.hold(body.byteLength, tenant, "")
     if (hold === undefined) return module.refusedBody(BUSY)
     append.load.body = body
@@ -105,7 +108,7 @@ async function received(request, tenant) {
   return new SmallBodies().receive(request, Number(request.headers.get("content-length")), tenant)
 }
 
-/** The turn of an append whose body is here. @param {Append} append @returns {Promise<Exclude<Turn, Wait>>} */
+/** Waits for the turn of an append whose body has arrived. @param {Append} append @returns {Promise<Exclude<Turn, Wait>>} */
 async function turnOf(append) {
   const { promise, resolve } = Promise.withResolvers()
   append.load.take = resolve
@@ -118,13 +121,13 @@ async function turnOf(append) {
   }
   go(commits.received(append))
   const turn = await promise
-  // Here and not where another request gave the turn: workerd takes back a request's timers in that request only.
+  // Cleared here, and not where another request gives the turn: workerd clears a timer only in the request that set it.
   clearTimeout(timer)
   return turn
 }
 
 /**
- * Takes several to the object, and gives each its outcome; the first is the caller's.
+ * Sends a batch to the object, and gives each append its outcome. The first append is the caller's.
  * @param {Lead} turn
  * @param {Request} request
  * @param {StreamStub} stub
@@ -135,7 +138,7 @@ async function lead({ batch, slot }, request, stub) {
   let outcomes
   try {
     const asked = stub.appendAll(request.url, headers, lengths, joined(batch))
-    outcomes = commits.answered(batch, await underWay(slot, asked))
+    outcomes = commits.answered(batch, await trackSlot(slot, asked))
   } catch (error) {
     outcomes = commits.failed(batch, error)
   }
@@ -153,14 +156,14 @@ async function end(outcome, request, stub, load) {
     case "respond":
       return respond(...outcome.answer)
     case "alone":
-      return byItself(request, stub, load)
+      return sendAlone(request, stub, load)
     case "fail":
       throw outcome.error
   }
 }
 
 /** @param {Request} request @param {StreamStub} stub @param {Load} load */
-function byItself({ url }, stub, { headers, body }) {
+function sendAlone({ url }, stub, { headers, body }) {
   const pairs = new Headers()
   const lines = headers.split("\n")
   for (let at = 0; at + 1 < lines.length; at += 2) pairs.set(lines[at], lines[at + 1])

@@ -1,64 +1,64 @@
-// Which appends wait and which go together: the decisions of group commit. Nothing here waits or sends: what has happened
-// comes in as a call, what is to be done goes out as a `Turn`, and `group_commit.js` carries it out.
+// The decisions of group commit: which appends wait, and which form a batch. Nothing here waits or sends. Events come in as
+// calls, decisions go out as a `Turn`, and `group_commit.js` carries them out.
 
-/** How many requests an isolate has under way to one stream before those that come wait for one of them to end. */
+/** How many requests to one stream an isolate has in flight before further appends wait for one of them to end. */
 export const UNDER_WAY_MAX = 4
-/** How long they wait. What is under way may have far to go, or be a body that is slow to come. */
+/** How long an append waits in line. A request in flight may have a long way to go, or a slow body. */
 export const WAIT_MAX_MS = 50
-/** When what is under way does not count any more: a client that leaves takes its request along without notice. */
+/** When an in-flight slot expires: a client that disconnects cancels its request without notifying the Worker. */
 export const STALE_MS = 1000
-/** How many appends go together at most. */
+/** The most appends in a batch. */
 export const BATCH_APPENDS_MAX = 64
-/** How large an append is that waits; what is larger goes by itself. */
+/** The largest append that may wait; a larger one is sent alone. */
 export const APPEND_MAX_BYTES = 16 << 10
-/** How large its headers are, of those that its object has to see. */
+/** The most characters in the header lines of an append that may wait. */
 export const HEADERS_MAX_CHARS = 4 << 10
-/** How many wait in this isolate, for others or for their answers; those beyond go by themselves. */
+/** The most appends in this isolate that wait, in line or for an answer; further ones are sent alone. */
 export const WAITING_MAX = 2000
-/** When one of them has lost its place: well above the longest wait, for the platform ends a request without notice. */
+/** When a waiting append loses its place: well above the longest wait, because the platform ends requests without notice. */
 export const PLACE_MAX_MS = 3 * 60_000
-/** How many streams are watched; appends to others go by themselves. */
+/** The most streams with a line; appends to other streams are sent alone. */
 export const LINES_MAX = 10_000
-/** How many of them are looked at when there is to be room for another. */
+/** How many lines are checked to find an idle one, when a new line needs its place. */
 const LOOKED_AT_MAX = 16
-/** How long an append that another request has taken along waits for its answer. */
+/** How long an append in another request's batch waits for its answer. */
 export const ANSWER_MAX_MS = 30_000
 
-/** An answer with this status is no answer: the append failed, and the text says how. */
+/** An answer with this status means that the append failed; its text is the error. */
 const FAILED = 0
 
 /** @typedef {import("./index.js").Answer} Answer */
 
 /**
  * @template Load
- * @typedef {object} Line of one stream
- * @property {Slot<Load>[]} slots the requests under way
- * @property {Append<Load>[]} waiting the oldest first
+ * @typedef {object} Line the appends to one stream
+ * @property {Slot<Load>[]} slots the requests in flight
+ * @property {Append<Load>[]} waiting the appends in line, the oldest first
  */
 
 /**
  * @template Load
- * @typedef {object} Slot a request that is under way
- * @property {Line<Load>} [line] none where the stream is not watched
+ * @typedef {object} Slot a request in flight
+ * @property {Line<Load>} [line] none if the stream has no line
  * @property {number} since
  */
 
 /**
- * Its phases: its body comes; it waits in the line; then it leads a request, or is taken along by one, and may be overdue
- * there; and it has its outcome.
+ * An append passes through these phases: "comes", until its body has arrived; "waits", in line; then "leads", if its request
+ * sends a batch, or "taken", if another request sends it, and "overdue", if that request does not answer in time; and "over".
  * @template Load
- * @typedef {object} Append one that came while others were under way
- * @property {string} path the stream's
- * @property {Load} load what carries it out
+ * @typedef {object} Append one that arrived while others were in flight
+ * @property {string} path the stream's path
+ * @property {Load} load the caller's data
  * @property {number} since
  * @property {"comes" | "waits" | "leads" | "taken" | "overdue" | "over"} phase
  */
 
-/** @typedef {{ do: "wait", millis: number }} Wait until another turn comes; after so long say so (`waited`) */
+/** @typedef {{ do: "wait", millis: number }} Wait for another turn; after so many milliseconds call `waited` */
 
 /**
  * @template Load
- * @typedef {{ do: "lead", batch: Append<Load>[], slot: Slot<Load> }} Lead take these along in one request, itself the first
+ * @typedef {{ do: "lead", batch: Append<Load>[], slot: Slot<Load> }} Lead send this batch, which begins with the append itself
  */
 
 /** @typedef {{ do: "respond", answer: Answer } | { do: "alone" } | { do: "fail", error: unknown }} Outcome */
@@ -77,9 +77,9 @@ const FAILED = 0
 /** @template Load */
 export class GroupCommit {
   #now
-  /** @type {Map<string, Line<Load>>} by the path of a stream; those that were looked at last are at the end */
+  /** @type {Map<string, Line<Load>>} by the path of a stream; `#forgetIdle` moves the ones it has checked to the end */
   #lines = new Map()
-  /** @type {Set<Append<Load>>} those that wait, the oldest first */
+  /** @type {Set<Append<Load>>} the appends that wait, the oldest first */
   #places = new Set()
 
   /** @param {() => number} now in milliseconds */
@@ -88,7 +88,7 @@ export class GroupCommit {
   }
 
   /**
-   * The slot in which an append goes at once, if there is one.
+   * Takes a slot for an append that is sent immediately, if one is free.
    * @param {string} path
    * @returns {Slot<Load> | undefined}
    */
@@ -98,17 +98,17 @@ export class GroupCommit {
     return this.#isFree(line, UNDER_WAY_MAX) ? this.#start(line) : undefined
   }
 
-  /** Whether an append whose body has so many bytes may wait. @param {number} bodyBytes NaN if it does not say so */
+  /** Whether an append with a body of this size may wait. @param {number} bodyBytes NaN if the size is not declared */
   mayWait(bodyBytes) {
     return bodyBytes <= APPEND_MAX_BYTES && (this.#places.size < WAITING_MAX || this.#forgetLost())
   }
 
   /**
-   * Takes a place for one that may wait.
+   * Takes a place for an append that may wait.
    * @param {string} path
    * @param {string} headerLines
    * @param {Load} load
-   * @returns {Append<Load> | undefined} nothing if its headers are too long
+   * @returns {Append<Load> | undefined} undefined if its headers are too long
    */
   enter(path, headerLines, load) {
     if (headerLines.length > HEADERS_MAX_CHARS) return undefined
@@ -119,7 +119,7 @@ export class GroupCommit {
   }
 
   /**
-   * Its body is here.
+   * The body of an append has arrived.
    * @param {Append<Load>} append
    * @returns {Turn<Load>}
    */
@@ -132,14 +132,14 @@ export class GroupCommit {
   }
 
   /**
-   * It has waited as long as it was to.
+   * The time of an append's `Wait` is up.
    * @param {Append<Load>} append
-   * @returns {Turn<Load> | undefined} nothing if it has had its turn: a timer cannot be taken back from another request
+   * @returns {Turn<Load> | undefined} undefined if it has had its turn: one request cannot clear another's timer
    */
   waited(append) {
     const line = this.#lines.get(append.path)
     const at = line?.waiting.indexOf(append) ?? -1
-    // The object may be far away: all that wait go together, beside what is under way.
+    // The object may be far away: send all that wait as a batch, in addition to the requests in flight.
     if (line !== undefined && at >= 0) {
       line.waiting.splice(at, 1)
       return lead([append, ...line.waiting.splice(0, BATCH_APPENDS_MAX - 1)], this.#start(line))
@@ -150,18 +150,18 @@ export class GroupCommit {
     }
     if (append.phase !== "overdue") return undefined
     append.phase = "over"
-    return { do: "fail", error: new Error("whoever took this append along is gone") }
+    return { do: "fail", error: new Error("the request that sent this append is gone and left no answer") }
   }
 
   /**
-   * What was under way in a slot has ended.
+   * The request in a slot has ended.
    * @param {Slot<Load>} slot
-   * @returns {Given<Load> | undefined} who goes in it now
+   * @returns {Given<Load> | undefined} the append that leads the next batch in this slot
    */
   ended(slot) {
     const line = slot.line
     const at = line?.slots.indexOf(slot) ?? -1
-    // It had been given up.
+    // The slot has expired.
     if (line === undefined || at < 0) return undefined
     if (line.waiting.length === 0) {
       line.slots.splice(at, 1)
@@ -175,14 +175,14 @@ export class GroupCommit {
   /**
    * The object has answered.
    * @param {Append<Load>[]} batch
-   * @param {Answer[]} answers one for each, in their order
+   * @param {Answer[]} answers one for each append, in their order
    */
   answered(batch, answers) {
     return settled(batch, (at) => outcomeOf(answers[at]))
   }
 
   /**
-   * It has not. One that is still of an older version takes no appends together, and has stored none of these.
+   * The request failed. An object of an older build does not know `appendAll`, and has then stored none of the appends.
    * @param {Append<Load>[]} batch
    * @param {unknown} error
    */
@@ -192,7 +192,7 @@ export class GroupCommit {
     return settled(batch, () => outcome)
   }
 
-  /** The client has its response, or the append failed. @param {Append<Load>} append */
+  /** The client has its response, or the append has failed. @param {Append<Load>} append */
   left(append) {
     append.phase = "over"
     this.#places.delete(append)
@@ -209,7 +209,7 @@ export class GroupCommit {
     return line
   }
 
-  /** Makes room for another, if there are any where nothing happens. */
+  /** Makes room for a line by forgetting idle ones. Returns whether there is room. */
   #forgetIdle() {
     let lookedAt = 0
     for (const [path, line] of this.#lines) {
@@ -221,7 +221,7 @@ export class GroupCommit {
     return this.#lines.size < LINES_MAX
   }
 
-  /** Makes room for others, if there are any whose requests the platform has ended without notice. */
+  /** Frees the places of appends whose requests the platform has ended without notice. Returns whether there is a free one. */
   #forgetLost() {
     for (const append of this.#places) {
       if (this.#now() - append.since < PLACE_MAX_MS) break
@@ -230,7 +230,7 @@ export class GroupCommit {
     return this.#places.size < WAITING_MAX
   }
 
-  /** Whether fewer than `most` are under way. @param {Line<Load>} line @param {number} most */
+  /** Whether fewer than `most` requests are in flight. @param {Line<Load>} line @param {number} most */
   #isFree(line, most) {
     if (line.slots.length < most) return true
     const now = this.#now()
@@ -259,7 +259,7 @@ function lead(batch, slot) {
 }
 
 /**
- * The outcome of the one that leads, and of each of the others that has none yet.
+ * The outcome of the append that leads, and of each other append that has none yet.
  * @template Load
  * @param {Append<Load>[]} batch
  * @param {(at: number) => Outcome} outcome
@@ -274,7 +274,7 @@ function settled(batch, outcome) {
 
 /** @param {Answer | undefined} answer @returns {Outcome} */
 function outcomeOf(answer) {
-  if (answer === undefined) return { do: "fail", error: new Error("the object has not answered this append") }
+  if (answer === undefined) return { do: "fail", error: new Error("the object did not answer this append") }
   return answer[0] === FAILED ? { do: "fail", error: new Error(answer[1]) } : { do: "respond", answer }
 }
 

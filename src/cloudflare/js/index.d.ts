@@ -1,6 +1,7 @@
-// What wasm-bindgen makes of src/cloudflare, as far as JavaScript calls it. `pnpm build` holds it against what was made.
+// Declares what wasm-bindgen generates from src/cloudflare, as far as JavaScript calls it. `pnpm build` compares it with the
+// generated module.
 
-/** Sees every request first. */
+/** The Rust side of the Worker, which receives every request first. */
 export class Edge {
   constructor(env: unknown)
   free(): void
@@ -33,7 +34,7 @@ export class StreamObject {
   ring(): Promise<void>
 }
 
-/** One append's answer; with the status 0 a failure, and what it says. */
+/** The answer to one append. Status 0 means that the append failed; the second field is then the error's text. */
 export type Answer = [status: number, headerLines: string, body?: Uint8Array<ArrayBuffer>]
 
 /** A read that waits for another stream's object. */

@@ -1,7 +1,7 @@
-// What only the platform can do about keys: fetch them, and verify signatures that are not made with a secret.
+// Fetches key sets, and verifies signatures of public-key algorithms with Web Crypto.
 
 /**
- * The text at a URL, which is not followed elsewhere and not longer than it should be.
+ * Fetches the text at a URL. Rejects on a redirect, on a status other than 2xx, and beyond `maxBytes`.
  * @param {string} url
  * @param {number} maxBytes
  * @param {number} millis
@@ -30,7 +30,7 @@ const ALGORITHMS = {
 }
 
 /**
- * Whether a signature is right. A key that is none verifies nothing.
+ * Whether a signature is valid. With an invalid key, no signature is.
  * @param {"RS256" | "ES256" | "EdDSA"} algorithm
  * @param {string} jwk
  * @param {string} message

@@ -1,19 +1,19 @@
-// What the platform and the build give to the JavaScript here, besides what @cloudflare/workers-types has.
+// Declares what the platform and the build provide to this JavaScript beyond @cloudflare/workers-types.
 
 import type { Answer } from "./index.js"
 
 declare global {
-  /** Whether this build counts what Cloudflare bills (tools/build.mjs). */
+  /** Whether this build counts billed events (tools/build.mjs). */
   const COUNTERS: boolean
 
   /** Set by the worker crate when Rust panics. */
   var __worker_init_state: { criticalError: boolean }
 
-  /** What ran later than the call that began it has failed. */
+  /** Reports errors in tasks that outlive the call that started them. */
   function addEventListener(type: "error", listener: (event: ErrorEvent) => void): void
 
   interface ReadableStreamBYOBReader {
-    /** With at least so many bytes, unless the stream ends with less. */
+    /** Reads at least `min` bytes, unless the stream ends before. */
     read<View extends ArrayBufferView>(view: View, options: { min: number }): Promise<ReadableStreamReadResult<View>>
   }
 
@@ -21,24 +21,24 @@ declare global {
     STREAMS: Streams
   }
 
-  /** The objects, one a stream. */
+  /** The namespace of objects, one for each stream. */
   interface Streams {
     getByName(path: string): StreamStub
   }
 
-  /** What an object can be asked for (`StreamObject` in worker.js). */
+  /** The RPC methods of an object (`StreamObject` in worker.js). */
   interface StreamStub {
     fetch(request: Request | string, init?: RequestInit): Promise<Response>
     appendAll(url: string, headers: string[], lengths: number[], bodies: Uint8Array): Promise<Answer[]>
     asked(call: string): Promise<string>
-    // Of builds of before 2026-11-30 (calls.js).
+    // For builds from before 2026-11-30 (calls.js).
     orphans(keys: string[], deletes: boolean): Promise<string[]>
     record(words: string[]): Promise<void>
     listed(prefix: string, after: string, limit: string): Promise<string[]>
     described(): Promise<string | undefined>
   }
 
-  /** What keeps a promise going when its client has left. */
+  /** Lets a promise continue after its client has disconnected. */
   interface Context {
     waitUntil(promise: Promise<unknown>): void
   }

@@ -1,12 +1,12 @@
-// An object on its way to R2, part by part: whoever asks something meanwhile waits for one part and not for all, and no
-// buffer is as large as the object.
+// Uploads an object to R2 in parts. A request that arrives meanwhile waits for one part at most, and no buffer is as large as
+// the object.
 
 import { within } from "./stalls.js"
 
-/** How long R2 may take for a part, and to store the object after the last one. */
+/** How long R2 may take to accept a part, and to store the object after the last one. */
 const PART_MAX_MS = 60_000
 
-/** An object that is being put. */
+/** An upload in progress. */
 export class Putting {
   #writer
   #stored
@@ -16,14 +16,14 @@ export class Putting {
    * @param {R2Bucket} bucket
    * @param {string} key
    * @param {number} objectBytes
-   * @param {number} partBytes how large a part is at most
+   * @param {number} partBytes the largest size of a part
    */
   constructor(bucket, key, objectBytes, partBytes) {
     const { readable, writable } = new FixedLengthStream(objectBytes)
     this.#writer = writable.getWriter()
     this.#buffer = new Uint8Array(Math.min(partBytes, objectBytes))
     this.#stored = bucket.put(key, readable)
-    // Whoever writes is told what failed; neither of these may be without somebody who listens until then.
+    // `write` and `end` report the failure. Until then, these handlers prevent an unhandled rejection.
     this.#stored.catch(() => {})
     this.#writer.closed.catch(() => {})
   }
@@ -41,8 +41,8 @@ export class Putting {
   }
 
   /**
-   * A bucket that refuses may leave the rest of the object unread: the upload fails with what the bucket said, and does not wait
-   * for it to read on. A part that takes too long ends the upload.
+   * Waits for a part, but fails as soon as the bucket refuses the object, because it may then never read the rest. A part that
+   * takes too long ends the upload.
    * @param {Promise<void>} written
    */
   async #unlessRefused(written) {

@@ -1,35 +1,35 @@
-// Request bodies: received whole within limits. One that makes no progress is given up, and one that is refused is drained,
-// because an answer before its end breaks the connection; in tiny pieces it is cancelled instead.
+// Receives request bodies, within the limits of size, memory and time. The body of a refused request is drained, because a
+// response before the end of the body breaks the connection; a body that arrives in tiny pieces is cancelled instead.
 
 import { Budget, budget } from "./budget.js"
 import { addressOf } from "./sending.js"
 import { stalls, within } from "./stalls.js"
 
-/** Why a body was not received: the codes that the module turns into refusals. */
+/** The reasons why a body was not received, as codes that the module turns into refusals. */
 export const BROKEN = 0
 export const STALLED = 1
 export const BUSY = 2
 export const TOO_LARGE = 3
 
-/** How much is asked for at a time. */
+/** The buffer of one read. */
 const PART_BYTES = 256 << 10
-/** What counts as progress, unless the body ends with less. */
+/** The bytes that count as progress, unless the body ends with fewer. */
 const PROGRESS_BYTES = 64 << 10
-/** How much of a refused body is drained, so that its sender sees the answer. */
+/** How much of a refused body is drained, so that its sender receives the response. */
 const DRAIN_MAX_BYTES = 64 << 20
-/** How much of it is asked for at a time. */
+/** The buffer of one read of a refused body. */
 const DRAINED_BYTES = 16 << 10
-/** How many pieces of a refused body may be tiny: each costs a turn, whatever its size. */
+/** How many pieces of a refused body may be smaller than `TINY_BYTES` on average: each piece costs a turn, whatever its size. */
 const TINY_PIECES_MAX = 64
 const TINY_BYTES = 1 << 10
 
-/** When a small body is first looked after: nearly all have come by then. */
+/** When small bodies are first checked: by then nearly all have arrived. */
 const FIRST_LOOK_MS = 10
 const NEXT_LOOK_MS = 500
 
 /**
- * Small bodies that are coming to one object, or in one request: those that stall are given up. A timer for each costs as
- * much as a twentieth of an append, so there is one for all that come within 10 ms, and none while nothing comes.
+ * Receives small bodies, and gives up those that stall. A timer for each body would cost 5 % of an append, so all bodies that
+ * arrive within 10 ms share one.
  */
 export class SmallBodies {
   /** @type {Set<{ since: number, end: (received: ArrayBuffer | number) => void }>} the oldest first */
@@ -100,7 +100,7 @@ export async function receiveLarge(request, maxBytes, tenant, address) {
       const { done, value } = await within(stalls.bodyMs, read)
       if (value !== undefined) {
         received += value.byteLength
-        // A part that arrived slowly is smaller than its buffer: it is copied, so that it takes what it counts.
+        // A slow part is smaller than its buffer. The copy takes no more memory than the budget counts.
         const isFull = value.byteLength === PART_BYTES
         parts.push(isFull ? value : value.slice())
         buffer = isFull ? new ArrayBuffer(PART_BYTES) : value.buffer
@@ -124,10 +124,10 @@ export async function receiveLarge(request, maxBytes, tenant, address) {
   return refusal ?? BROKEN
 }
 
-/** What is drained, apart from all else: whoever is refused takes no room from those who are not. By the client's address. */
+/** The budget of refused bodies, by client address. It is separate, so that refused requests take no room from admitted ones. */
 const drains = new Budget(4 << 20)
 
-/** Receives a refused body for nothing. Where too many are drained already, it is cancelled. @param {Request} request */
+/** Reads and discards a refused body, or cancels it if too many are being drained. @param {Request} request */
 export async function drain(request) {
   if (request.body === null || request.bodyUsed || request.body.locked) return
   const reader = request.body.getReader({ mode: "byob" })
@@ -151,7 +151,7 @@ export async function drain(request) {
       }
     }
   } catch {
-    // It stalled, or its sender has gone.
+    // The body stalled, or the client has disconnected.
   } finally {
     hold.release()
   }

@@ -1,6 +1,6 @@
-// Serves a stream that does not exist, once, before the first request comes. V8 compiles each function of the module
-// when it is first called: done here, that is part of starting, which Cloudflare does while the client still shakes
-// hands, and not of the first request.
+// Serves requests to a stream that does not exist, once, before the first real request. V8 compiles each function of the
+// module at its first call. The rehearsal moves this into the start of the isolate, which Cloudflare does during the client's
+// TLS handshake.
 
 import { Edge, StreamObject } from "./index.js"
 import { respond } from "./respond.js"
@@ -10,7 +10,7 @@ const body = new TextEncoder().encode('{"a":1}')
 
 const NOTHING = new Uint8Array(0)
 
-/** Storage that forgets; it has one message for whoever reads messages. */
+/** Storage that forgets all writes, and has one message to read. */
 const storage = {
   sql: {
     exec: (/** @type {string} */ statement) => ({ raw: () => (statement.startsWith("SELECT key") ? [[0, 1, body.buffer]] : []) }),
@@ -21,7 +21,7 @@ const storage = {
 
 export function rehearse() {
   const { Response } = globalThis
-  // The platform makes none before the first request, and no random numbers.
+  // Before the first request, the platform allows neither responses nor random numbers.
   globalThis.Response = /** @type {any} */ (class {})
   crypto.randomUUID = () => ""
   try {

@@ -1,4 +1,4 @@
-// Makes a response in one call from Rust instead of two for each header.
+// Makes a response in one call from Rust, instead of two calls for each header.
 
 import { budget } from "./budget.js"
 import { sent } from "./sending.js"
@@ -14,7 +14,7 @@ export function respond(status, headerLines, body, webSocket) {
 }
 
 /**
- * The same, of a body that counts until the client has read it; without room for it there is none.
+ * Makes a response whose body counts against the budget until the client has read it. Returns undefined if there is no room.
  * @param {number} status
  * @param {string} headerLines as above
  * @param {Uint8Array} body that does not change
@@ -27,14 +27,15 @@ export function respondCounted(status, headerLines, body, tenant, address) {
   return hold && respond(status, headerLines, sent(body, hold).readable)
 }
 
-/** How many kinds of responses there are to be made again; there are fewer. */
+/** The most kinds of responses in `last`, which is more than there are. */
 const KINDS_MAX = 64
 
 /** @type {Map<number, { headers: Headers, lines: string[] }>} the headers of the last response of each kind */
 const last = new Map()
 
 /**
- * Headers for one response, which copies them: one like the last of its kind differs in an offset or two.
+ * The headers of a response, which the response copies. Two responses of one kind usually differ only in an offset or two, so
+ * this changes the headers of the last one.
  * @param {number} status @param {string} headerLines
  */
 function headersOf(status, headerLines) {
@@ -42,7 +43,7 @@ function headersOf(status, headerLines) {
   const kind = status * 100 + lines.length
   const known = last.get(kind)
   if (known !== undefined && lines.every((line, at) => at % 2 === 1 || line === known.lines[at])) {
-    // Not known while it changes: a value that is no header's would leave it half another's.
+    // Not in the map while it changes: `set` throws on an invalid value, and would leave a mixture of two responses.
     last.delete(kind)
     for (let at = 1; at < lines.length; at += 2) {
       if (lines[at] !== known.lines[at]) known.headers.set(lines[at - 1], lines[at])
@@ -59,9 +60,9 @@ function headersOf(status, headerLines) {
 }
 
 /**
- * The same response with other headers.
+ * The same response with some headers replaced.
  * @param {Response} response
- * @param {string} headerLines as above; each instead of the one of its name, which goes where the value is empty
+ * @param {string} headerLines as above; an empty value removes the header
  */
 export function withHeaders(response, headerLines) {
   const headers = new Headers(response.headers)
@@ -74,9 +75,9 @@ export function withHeaders(response, headerLines) {
 }
 
 /**
- * Headers on their way into the module, in one call: names and values in turn, each followed by a line feed, which no value has.
+ * Some headers as one string for the module: names and values in turn, each followed by a line feed, which no value contains.
  * @param {Headers} headers
- * @param {string[]} names of those that matter
+ * @param {string[]} names
  */
 export function headerLines(headers, names) {
   let lines = ""

@@ -1,19 +1,19 @@
-// Bodies on their way to a client, at its speed: what they take counts until the client has read it, and a client that makes
-// no progress loses its connection.
+// Sends bodies at the client's speed. The bytes count against the budget until the client has read them, and a client that
+// makes no progress loses its connection.
 
 import { budget } from "./budget.js"
 import { stalls, within } from "./stalls.js"
 
-/** How much has to be read in time. */
+/** How much of a body in memory the client must read within the stall time. */
 const PART_BYTES = 512 << 10
-/** How much of another body is on its way at a time. */
+/** How much of another stream's body is in memory at a time. */
 const PASSED_BYTES = 64 << 10
 
 /**
- * A stream of these bytes, which the hold counts until they have been read or will not be.
+ * Makes a stream of these bytes, and releases the hold when the client has read them or has gone.
  * @param {Uint8Array} bytes that do not change
  * @param {{ renew: () => void, release: () => void }} hold
- * @returns {{ readable: ReadableStream, written: Promise<void> }} the stream, and when it is over; that never fails
+ * @returns {{ readable: ReadableStream, written: Promise<void> }} the stream, and a promise of its end, which never rejects
  */
 export function sent(bytes, hold) {
   const { readable, writable } = new FixedLengthStream(bytes.byteLength)
@@ -36,7 +36,8 @@ async function write(bytes, writer, hold) {
 }
 
 /**
- * Passes a body on. Resolves with its size if all of it has been read: each part in time, and the last before `until`.
+ * Passes a body on. Resolves with its size in bytes if the client has read each part within the stall time, and the last one
+ * before `until`; otherwise with undefined.
  * @param {ReadableStream} body
  * @param {WritableStreamDefaultWriter} writer
  * @param {number} until in milliseconds since 1970
@@ -61,7 +62,7 @@ export async function passOnBody(body, writer, until, tenant, address) {
       buffer = value.buffer
     }
   } catch {
-    // Either end has gone, or the client is too slow.
+    // One end has failed, or the client is too slow.
     return undefined
   } finally {
     hold?.release()
@@ -69,13 +70,13 @@ export async function passOnBody(body, writer, until, tenant, address) {
   }
 }
 
-/** Who uses room: the first segment of a stream's path. @param {string} path */
+/** The tenant that pays for memory: the project, which is the first segment of a stream's path. @param {string} path */
 export const tenantOf = (path) => {
   const end = path.indexOf("/")
   return end < 0 ? path : path.slice(0, end)
 }
 
-/** And where from, as far as that is known; in IPv6 a network is enough. @param {Request} request */
+/** The client's address, an IPv6 one as its /64; empty if it is unknown. @param {Request} request */
 export function addressOf({ headers, cf }) {
   const address = headers.get("cf-connecting-ip") ?? /** @type {string | undefined} */ (cf?.clientIp) ?? ""
   return address.includes(".") ? address.replace(/:\d+$/, "") : address.split(":").slice(0, 4).join(":")

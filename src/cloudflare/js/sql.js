@@ -1,4 +1,4 @@
-// Runs a statement with its parameters in one call from Rust, instead of one or two for each.
+// Runs a statement with all its parameters in one call from Rust, instead of one or two calls for each parameter.
 
 const TEXT = -2
 const BLOB = -3
@@ -6,7 +6,7 @@ const BLOB = -3
 /**
  * @param {SqlStorage} sql
  * @param {string} statement
- * @param {Float64Array} params numbers; one below zero stands for the text, the blob, or null
+ * @param {Float64Array} params numbers, of which a negative one stands for the text, the blob, or null
  * @param {string | undefined} text
  * @param {Uint8Array | undefined} blob
  */

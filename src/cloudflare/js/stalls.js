@@ -1,6 +1,6 @@
-// How long a client may make no progress, in either direction.
+// Time limits: how long a client may go without progress, and how long a promise may take.
 
-/** Read from the configuration (`BODY_STALL_SECONDS`, `READER_STALL_SECONDS`). */
+/** The limits for a request's body and for the reader of a response (`BODY_STALL_SECONDS`, `READER_STALL_SECONDS`). */
 export const stalls = { bodyMs: 30_000, readerMs: 60_000 }
 
 /** @param {number} bodyMs @param {number} readerMs */
@@ -10,7 +10,7 @@ export function setStalls(bodyMs, readerMs) {
 }
 
 /**
- * What a promise resolves with, unless it takes too long: then it rejects with `within.late`.
+ * Settles like `promise`, but rejects with `within.late` after `millis`.
  * @template T
  * @param {number} millis
  * @param {Promise<T>} promise

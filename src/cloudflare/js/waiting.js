@@ -1,8 +1,8 @@
-// What a long-poll waits for, as one promise: thousands of requests wait at the same time, and all are woken at once.
+// Waits for the frame of a long-poll with a single promise: one append can wake thousands of long-polls at once.
 
 /**
- * Waits for the first frame of a socket and closes it. Resolves with the frame; with the close code if there was none;
- * with undefined when the time is up or the client has gone.
+ * Waits for the first frame of a socket, and closes the socket. Resolves with the frame, with the close code if the socket
+ * closed before, or with undefined if the time is up or the client has disconnected.
  * @param {WebSocket} socket
  * @param {AbortSignal} client
  * @param {number} millis
@@ -14,7 +14,7 @@ export function firstFrame(socket, client, millis) {
       clearTimeout(timer)
       client.onabort = null
       resolve(result)
-      // It may be closed already.
+      // Closing throws if the socket is closed already.
       try {
         socket.close()
       } catch {}

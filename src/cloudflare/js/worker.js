@@ -1,6 +1,7 @@
-// The platform's way into the wasm module. What is here and not in Rust is here because a promise that Rust awaits
-// costs two closures and a task: a request that is only passed on, and a body that is received in one piece, take
-// one call into the module each.
+// The platform's entry points, which call the wasm module. JavaScript decides nothing about access or about streams.
+//
+// Code is here instead of in Rust because a promise that Rust awaits costs two closures and a task. A request that is passed
+// on, or a body that arrives in one piece, takes only one call into the module.
 
 import { DurableObject } from "cloudflare:workers"
 import * as wasm from "./index.js"
@@ -16,57 +17,57 @@ import { append } from "./group_commit.js"
 /** Set by the worker crate when Rust panics. */
 const state = globalThis.__worker_init_state
 
-/** Counts the module's lives: a panic or a trap ends one, and with it all that objects had in memory. */
-let life = 0
+/** The number of the module's current memory. A panic or a trap discards the memory, with all state of the objects in it. */
+let memoryNumber = 0
 
 const NO_BODY = new Uint8Array(0)
 const BODY_SMALL_MAX_BYTES = wasm.bodySmallMaxBytes()
 const BODY_MAX_BYTES = wasm.bodyMaxBytes()
 const APPENDS = { names: wasm.appendHeaders(), refusedBody: (/** @type {number} */ why) => edge.refusedBody(why) }
 
-/** Gives the module new memory if its last one was left in the middle of something. */
+/** Gives the module new memory after a panic or a trap, which may have left the old one inconsistent. */
 function revive() {
   if (!state.criticalError) return
   wasm.__wbg_reset_state()
   state.criticalError = false
-  life += 1
+  memoryNumber += 1
   abandon()
   releaseAllOfModule()
 }
 
-/** A trap that was no panic, such as a stack that is too deep, ends a life, too. @param {unknown} error */
-function noticed(error) {
+/** Marks the memory as unusable after a trap without a panic, such as a stack overflow. @param {unknown} error */
+function markTrap(error) {
   if (error instanceof WebAssembly.RuntimeError) state.criticalError = true
   return error
 }
 
-// What a rehearsal does is not to be counted.
+// A build that counts must not count the rehearsal.
 if (!COUNTERS) rehearse()
 
-// What runs later than the call that began it ends here.
-addEventListener("error", ({ error }) => noticed(error))
+// Errors in tasks that outlive the call that started them arrive here.
+addEventListener("error", ({ error }) => markTrap(error))
 
-/** @type {wasm.Edge} who may do what, read once in each life of the module */
+/** @type {wasm.Edge} the Worker's state, made once for each memory of the module */
 let edge
 /** @type {number | undefined} */
-let edgeLife
+let edgeMemory
 /** @type {string | undefined} */
 let decisiveHeader
 let choosesOrigins = false
 let hasEdgeCache = false
 
-/** How many URLs' paths are known. */
+/** The most URLs in `paths`. */
 const PATHS_MAX = 1000
-/** How long such a URL is; longer ones have queries that mean nothing. */
+/** The longest URL in `paths`. Longer ones have queries without a meaning. */
 const URL_MAX_CHARS = 1024
 
-/** @type {Map<string, string>} where POSTs go, by their URLs, if nothing else decides it */
+/** @type {Map<string, string>} the stream paths of POST requests by URL, where no header decides whether to pass them on */
 const paths = new Map()
 
 /** @param {Env} env */
 function configure(env) {
   edge = new wasm.Edge(env)
-  edgeLife = life
+  edgeMemory = memoryNumber
   decisiveHeader = edge.decisiveHeader()
   choosesOrigins = edge.choosesOrigins()
   hasEdgeCache = edge.hasEdgeCache()
@@ -74,12 +75,12 @@ function configure(env) {
 }
 
 /**
- * The path of the stream whose object answers a request alone.
+ * The path of the stream, if the request can be passed on to its object unchanged.
  * @param {string} method @param {string} url @param {Request} request
  */
 function passedOnTo(method, url, request) {
   if (decisiveHeader !== undefined) return edge.passedOnTo(method, url, request.headers.get(decisiveHeader) ?? undefined)
-  // A build that counts has each request come by.
+  // A build that counts must see each request.
   if (method !== "POST" || COUNTERS) return edge.passedOnTo(method, url)
   const known = paths.get(url)
   if (known !== undefined) return known
@@ -91,11 +92,11 @@ function passedOnTo(method, url, request) {
   return path
 }
 
-/** Looks before the module is called: most requests are not. @param {Request} request */
+/** Saves most requests the call into the module. @param {Request} request */
 const mayBeShared = ({ method, url, headers }) =>
   method === "GET" && url.includes("offset=") && !headers.has("if-none-match")
 
-/** @type {string | undefined} the last `Host` that was right: most requests have the same */
+/** @type {string | undefined} the last valid `Host`, which most requests have */
 let knownHost
 
 /** @param {Request} request */
@@ -108,12 +109,12 @@ function hasHost({ headers }) {
 }
 
 /**
- * Accepts each form of a stream's URL, and passes on the first; `Location` echoes the form that the client used.
+ * Accepts each form of a stream's URL, and passes on the canonical one. `Location` repeats the form that the client used.
  * @param {Request} request @param {Env} env @param {ExecutionContext} context
  */
 function respond(request, env, context) {
   const { method, url } = request
-  // Most URLs have the first form, and need no call into the module. No request can be made of a wrong `Host`.
+  // Most URLs are canonical and need no call into the module. With an invalid `Host`, `new Request` would throw.
   const first = url.includes("/streams/") && hasHost(request) ? edge.inFirstForm(url) : undefined
   if (first === undefined) return respondTo(request, env, context)
   const responded = respondTo(new Request(first, request), env, context)
@@ -133,7 +134,7 @@ function respondTo(request, env, context) {
   if (path === undefined) return edge.answer(request, context)
   return answered(path, request, env, context).catch((error) => {
     revive()
-    if (edgeLife !== life) configure(env)
+    if (edgeMemory !== memoryNumber) configure(env)
     return edge.unreached(method, path, error) ?? edge.answer(request, context)
   })
 }
@@ -148,55 +149,55 @@ function answered(path, request, env, context) {
 }
 
 /**
- * With what a script of its site may see of it.
+ * Adds the CORS headers for the origin of the requesting script.
  * @param {Request} request @param {Env} env @param {string} origin @param {Promise<Response>} responded
  */
 async function withOrigin(request, env, origin, responded) {
   const response = await responded
-  if (edgeLife !== life) configure(env)
+  if (edgeMemory !== memoryNumber) configure(env)
   return withHeaders(response, edge.originLines(request.method, request.url, origin))
 }
 
 /** @param {unknown} error @returns {never} */
 const rethrow = (error) => {
-  throw noticed(error)
+  throw markTrap(error)
 }
 
 export default {
   /**
-   * No `async`: each one is two promises more for every request that is only passed on.
+   * Not `async`, which would add two promises to every request that is passed on.
    * @param {Request} request @param {Env} env @param {ExecutionContext} context
    */
   fetch(request, env, context) {
     revive()
     try {
-      if (edgeLife !== life) configure(env)
+      if (edgeMemory !== memoryNumber) configure(env)
       const responded = respond(request, env, context)
       const origin = choosesOrigins ? request.headers.get("origin") : null
       return (origin === null ? responded : withOrigin(request, env, origin, responded)).catch(rethrow)
     } catch (error) {
-      throw noticed(error)
+      throw markTrap(error)
     }
   },
 }
 
-/** One stream. */
+/** The Durable Object of one stream. */
 export class StreamObject extends DurableObject {
   /** @type {number | undefined} */
-  #life
+  #memory
   /** @type {wasm.StreamObject | undefined} */
   #object
   /** @type {string | undefined} */
   #tenant
   #smallBodies = new SmallBodies()
 
-  /** Its Rust side, which lives no longer than the module's memory. */
+  /** The Rust side of the object, made again if the module has new memory. */
   #alive() {
     revive()
-    if (this.#object === undefined || this.#life !== life) {
+    if (this.#object === undefined || this.#memory !== memoryNumber) {
       this.#object = new wasm.StreamObject(this.ctx, this.env)
-      if (this.#life !== undefined) this.#object.lostMemory()
-      this.#life = life
+      if (this.#memory !== undefined) this.#object.lostMemory()
+      this.#memory = memoryNumber
     }
     return this.#object
   }
@@ -208,12 +209,12 @@ export class StreamObject extends DurableObject {
       if (length === null ? request.body === null : length === "0") return this.#answer(request, NO_BODY)
       return this.#receive(request, length)
     } catch (error) {
-      throw noticed(error)
+      throw markTrap(error)
     }
   }
 
   /**
-   * An append goes the same way whether it came alone or with others.
+   * Answers a request with its body. An append takes the same path as one in `appendAll`.
    * @param {Request} request
    * @param {Uint8Array | Uint8Array[]} body whole, or in parts
    * @returns {Response | Promise<Response>}
@@ -241,13 +242,13 @@ export class StreamObject extends DurableObject {
         if (typeof body === "number") return this.#alive().refuseBody(request, body)
         return this.#answer(request, body instanceof ArrayBuffer ? new Uint8Array(body) : body)
       } catch (error) {
-        throw noticed(error)
+        throw markTrap(error)
       }
     })
   }
 
   /**
-   * Called by the edge: appends that came at the same time, in their order.
+   * Called by the Worker with concurrent appends (group commit). Applies them in their order.
    * @param {string} url @param {string[]} headers @param {number[]} lengths @param {Uint8Array} bodies
    * @returns {Promise<wasm.Answer[]>}
    */
@@ -259,24 +260,24 @@ export class StreamObject extends DurableObject {
       try {
         return this.#alive().append(url, headers[at], body)
       } catch (error) {
-        // It is one append's failure: what was stored before it is told, and what comes after it finds fresh memory.
-        return [0, `${noticed(error)}`]
+        // Only this append fails. The ones before it are stored and answered; the ones after it run with new memory.
+        return [0, `${markTrap(error)}`]
       }
     })
     this.#alive().appendedTogether(lengths.length)
     return answers
   }
 
-  /** The one method for calls (calls.js), of objects and of the Worker. @param {string} call */
+  /** Answers calls (calls.js) of other objects and of the Worker. @param {string} call */
   async asked(call) {
     try {
       return await this.#alive().asked(call)
     } catch (error) {
-      throw noticed(error)
+      throw markTrap(error)
     }
   }
 
-  // Called by builds of before 2026-11-30 (calls.js): they may go in 0.2.0.
+  // Builds from before 2026-11-30 call these (calls.js). Remove them in 0.2.0.
   /** @param {string[]} words */
   record(words) { return earlier.record(this, words) }
   /** @param {string} prefix @param {string} after @param {string} limit */
@@ -285,12 +286,12 @@ export class StreamObject extends DurableObject {
   /** @param {string[]} keys @param {boolean} deletes */
   orphans(keys, deletes) { return earlier.orphans(this, keys, deletes) }
 
-  /** What happens when it rings is decided in `src/object/driver.rs` (`Object::ring`). */
+  /** `Object::ring` in `src/object/driver.rs` decides what an alarm does. */
   async alarm() {
     try {
       await this.#alive().ring()
     } catch (error) {
-      throw noticed(error)
+      throw markTrap(error)
     }
   }
 

@@ -1,4 +1,4 @@
-//! Answers calls: of other objects, and of the Worker.
+//! Answers calls from other objects and from the Worker. No client can make a call.
 
 use std::rc::Rc;
 
@@ -15,21 +15,21 @@ use crate::object::said::Said;
 use crate::protocol::call::{Answered, Call};
 use crate::storage::Failure;
 
-/// Where a call is sent whose answer carries bytes (`calls.js`), and the header that has it.
+/// The URL and the header of a call whose answer carries bytes (`calls.js`).
 pub(super) const BYTES_URL: &str = "https://streams/inherited";
 const CALL: &str = "question";
 
 impl ObjectHost {
-    /// Answers a call: the answer, or the promise of it. Bytes come in a response only.
+    /// Answers a call without bytes: returns the answer as JSON, or the promise of it.
     pub(super) fn asked(self: &Rc<Self>, text: &str) -> Result<JsValue, JsValue> {
         let host = Rc::clone(self);
         let call = Call::parse(text);
         let deletes = matches!(call, Call::Orphans { deletes: true, .. });
-        let answered = host.answer_call(call).map_err(|failure| host.thrown(&failure))?.answered;
+        let answered = host.answer_call(call).map_err(|failure| host.to_error(&failure))?.answered;
         if deletes && let Answered::Orphans(orphans) = answered {
             let deleted = async move {
                 let deleted = host.delete_orphans(orphans).await;
-                deleted.map(|answered| answered.to_json().into()).map_err(|failure| host.thrown(&failure))
+                deleted.map(|answered| answered.to_json().into()).map_err(|failure| host.to_error(&failure))
             };
             return Ok(future_to_promise(deleted).into());
         }
@@ -39,17 +39,17 @@ impl ObjectHost {
     /// Answers a call with bytes.
     pub(super) fn answer_with_bytes(self: &Rc<Self>, headers: &RequestHeaders) -> Result<Response, JsValue> {
         let call = Call::parse(&headers.get(&CALL.into()).unwrap_or_default());
-        let Said { answered, bytes } = self.answer_call(call).map_err(|failure| self.thrown(&failure))?;
+        let Said { answered, bytes } = self.answer_call(call).map_err(|failure| self.to_error(&failure))?;
         reply::answered(&answered.to_json(), &bytes, || Payer::of(&self.name(), String::new()))
     }
 
     fn answer_call(self: &Rc<Self>, mut call: Call) -> Result<Said, Failure> {
         let _busy = telemetry::busy(|| self.name(), |counts| counts.object_requests += 1);
         if matches!(call, Call::Orphans { .. }) && self.bucket.is_none() {
-            return Err(Failure::new("delete orphans", "there is no bucket"));
+            return Err(Failure::new("delete orphans", "no bucket is bound: bind SEGMENTS"));
         }
         if let Call::Inherit(inherit) = &mut call {
-            // The fork knows what its own readers have not read yet, which may be in another isolate.
+            // No address: the fork, which may run in another isolate, counts the bytes of its own readers.
             let payer = || Payer::of(&self.name(), String::new());
             inherit.max_bytes = budget::chunk_bytes(inherit.max_bytes, payer);
         }
@@ -63,7 +63,7 @@ impl ObjectHost {
         said
     }
 
-    /// One page of the bucket has fewer orphans than the platform deletes at once.
+    /// Deletes orphans in one request: a page of the bucket has fewer than the platform deletes at once.
     async fn delete_orphans(self: &Rc<Self>, orphans: Vec<String>) -> Result<Answered, Failure> {
         let _busy = telemetry::busy(|| self.name(), |_| {});
         let deleted = match &self.bucket {
@@ -76,14 +76,14 @@ impl ObjectHost {
         deleted.map(|()| Answered::Orphans(orphans))
     }
 
-    /// A failure, as the caller gets it.
-    fn thrown(&self, failure: &Failure) -> JsValue {
+    /// Logs a failure, and makes the error that the caller receives.
+    fn to_error(&self, failure: &Failure) -> JsValue {
         telemetry::failure(&self.name(), failure);
         js_sys::Error::new(&failure.to_string()).into()
     }
 }
 
-/// What the debug line says that was done.
+/// The name of the debug event for a call.
 fn event_of(call: &Call) -> &'static str {
     match call {
         Call::Refer(_) | Call::Release(_) | Call::Walk(_) | Call::Inherit(_) | Call::Unknown => "asked",

@@ -1,4 +1,4 @@
-//! Debug lines of one object: what happened, and which rows that read and wrote.
+//! Debug lines of one object: its events, and the rows that they read and wrote. Without `LOG_LEVEL=debug` they do nothing.
 
 use super::host::ObjectHost;
 use crate::cloudflare::telemetry;
@@ -16,7 +16,7 @@ impl ObjectHost {
         }
     }
 
-    /// Logs what a call has read and written, which is no part of the next request.
+    /// Logs the rows that a call read and wrote, so that they do not count as the next request's.
     pub(super) fn log_work(&self, event: &str) {
         if self.config.debug {
             telemetry::worked(&self.name(), event, None, self.sql.take_row_counts());

@@ -1,4 +1,5 @@
-//! Reads that need something from elsewhere: the only ones that wait.
+//! Reads that need bytes from the bucket or from another object. No other read suspends, and after each wait the object
+//! checks the stream again.
 
 use std::rc::Rc;
 
@@ -19,23 +20,23 @@ use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_HELD};
 use crate::storage::Failure;
 use crate::storage::segment_file::ENDING_BYTES;
 
-/// How long a read waits for what it needs: longer than an object waits for another one.
+/// How long a read waits for its bytes, in milliseconds. This is longer than the time limit of a call (`calls.js`).
 const FETCH_MAX: Millis = 60_000;
 
-/// A read that needs something from elsewhere.
+/// A read that waits for bytes.
 pub(super) struct Waiting {
     pub(super) requester: Requester,
     pub(super) read: Read,
     pub(super) pending: PendingRead,
 }
 
-/// Nothing is fetched for a reader while others hold what there is room for.
+/// Refuses the read: the budget has no room for the bytes to fetch.
 fn busy(waiting: &Waiting) -> Result<Response, JsValue> {
     waiting.requester.refuse(&Refusal::Busy { why: TOO_MUCH_IS_HELD })
 }
 
 impl ObjectHost {
-    /// Fetches what a read needs, and answers with it if things are still as they were.
+    /// Fetches what a read needs, and answers it.
     pub(super) fn promise_of_fetch(self: &Rc<Self>, waiting: Box<Waiting>) -> Promise {
         match self.passed_on(waiting) {
             Ok(promise) => promise,
@@ -43,7 +44,7 @@ impl ObjectHost {
         }
     }
 
-    /// The same, where the first of it may be here.
+    /// Does the same; `fetched` is what has arrived already for the first attempt.
     pub(super) fn promise_of_fetched(
         self: &Rc<Self>,
         mut waiting: Box<Waiting>,
@@ -62,10 +63,10 @@ impl ObjectHost {
                     None => inner.fetch_all(&waiting.pending).await,
                 };
                 match inner.resume(&waiting, &fetched) {
-                    // What it needs was trimmed or rotated meanwhile, or is only known now.
+                    // The bytes were rotated or trimmed meanwhile, or the index of a segment says only now where they are.
                     Ok(Answer::Fetch(other)) => waiting.pending = other,
                     served => {
-                        // The fetched bytes are freed here; the answer counts on its own.
+                        // Free the fetched bytes before the response reserves its own.
                         drop((fetched, holding));
                         return inner.respond(&waiting.requester, served).map(JsValue::from);
                     }
@@ -74,13 +75,13 @@ impl ObjectHost {
         })
     }
 
-    /// What it answers with what was fetched.
+    /// Answers a read with the fetched bytes, or says what else it needs.
     pub(super) fn resume(self: &Rc<Self>, waiting: &Waiting, fetched: &[Fetched]) -> Result<Answer, Error> {
         let Waiting { requester, read, pending } = waiting;
         let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
         let (mut object, now) = (self.object.borrow_mut(), clock::now());
-        // It may be another stream by now.
+        // The URL may have a new incarnation by now, with other access rights.
         let admitted = requester.admit(&mut object, &ports, &Command::Read(read.clone()), now);
         let served = admitted.and_then(|()| object.resume(&ports, read, pending, fetched, now));
         self.follow_up(object);
@@ -89,7 +90,7 @@ impl ObjectHost {
 
     async fn fetch_all(&self, pending: &PendingRead) -> Vec<Fetched> {
         let fetched = join_all(pending.fetches.iter().map(|fetch| self.fetch(fetch)));
-        let late = || Failure::new("fetch bytes", format_args!("nothing came within {FETCH_MAX} ms"));
+        let late = || Failure::new("fetch bytes", format_args!("no answer within {FETCH_MAX} ms"));
         match clock::within(FETCH_MAX, fetched).await {
             Some(fetched) => {
                 fetched.into_iter().map(|fetched| fetched.unwrap_or_else(Fetched::Failed)).collect()
@@ -99,7 +100,7 @@ impl ObjectHost {
     }
 
     async fn fetch(&self, fetch: &Fetch) -> Result<Fetched, Failure> {
-        let none = || Failure::new("read segment", "there is no bucket");
+        let none = || Failure::new("read segment", "no bucket is bound: bind SEGMENTS");
         let bucket = self.bucket.as_ref().ok_or_else(none);
         let found = match fetch {
             Fetch::Object { key, range } => bucket?.get(key, range).await?.map(Fetched::Bytes),

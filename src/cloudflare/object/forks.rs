@@ -1,4 +1,4 @@
-//! Forks: waits for whoever is asked before one is created, and lets sources go.
+//! Creates forks, which first need the answers of their source and its owners. The pure part is `src/object/forks.rs`.
 
 use std::rc::Rc;
 
@@ -14,7 +14,7 @@ use crate::object::{Answer, Ports};
 use crate::protocol::command::Create;
 
 impl ObjectHost {
-    /// Creates a fork, which others have to be asked for.
+    /// Creates a fork: makes one call after the other until the object has all answers it needs.
     pub(super) fn promise_of_fork(
         self: &Rc<Self>,
         requester: Requester,

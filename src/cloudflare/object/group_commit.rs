@@ -1,5 +1,5 @@
-//! Appends: each is answered by one function, whether it came alone or, with others that came to the edge at the same time, in
-//! one call (`group_commit.js`).
+//! Appends. One function answers each append, whether it arrives in its own request or in one call with concurrent appends
+//! (`group_commit.js`).
 
 use std::rc::Rc;
 
@@ -16,7 +16,7 @@ use crate::protocol::bridge;
 use crate::protocol::command::{APPEND_HEADERS, Command, RequestHead};
 use crate::protocol::reply::Reply;
 
-/// The headers of an append that its object has to see.
+/// The names of the request headers of an append that the object reads.
 #[wasm_bindgen(js_name = appendHeaders)]
 pub fn append_headers() -> Vec<String> {
     APPEND_HEADERS.iter().chain(&REQUESTER_HEADERS).map(|name| (*name).to_owned()).collect()
@@ -24,7 +24,7 @@ pub fn append_headers() -> Vec<String> {
 
 #[wasm_bindgen]
 impl StreamObject {
-    /// Answers a POST, with its headers as [`Reply::header_lines`] writes them: status, headers and body.
+    /// Answers a POST with status, header lines ([`Reply::header_lines`]) and body.
     #[wasm_bindgen(unchecked_return_type = "[number, string, Uint8Array<ArrayBuffer> | undefined]")]
     pub fn append(&self, url: &str, header_lines: &str, body: &[u8]) -> Vec<JsValue> {
         let reply = self.inner.append(url, header_lines, body);
@@ -32,7 +32,7 @@ impl StreamObject {
         vec![reply.status.as_u16().into(), reply.header_lines().into(), body.into()]
     }
 
-    /// The same, of a body that has been received in parts.
+    /// Answers a POST whose body was received in parts.
     #[wasm_bindgen(
         js_name = appendParts,
         unchecked_return_type = "[number, string, Uint8Array<ArrayBuffer> | undefined]"
@@ -41,7 +41,7 @@ impl StreamObject {
         self.append(url, header_lines, &joined(&parts))
     }
 
-    /// So many came in one request.
+    /// Counts one request, and logs it if it carried more than one append.
     #[wasm_bindgen(js_name = appendedTogether)]
     pub fn appended_together(&self, count: usize) {
         let _busy = telemetry::busy(|| self.inner.name(), |counts| counts.object_requests += 1);
@@ -52,7 +52,7 @@ impl StreamObject {
 }
 
 impl ObjectHost {
-    /// Each POST, whether it came alone or with others: from its headers to its command, and from that to the answer.
+    /// Parses a POST into its command, and answers it.
     fn append(self: &Rc<Self>, url: &str, header_lines: &str, body: &[u8]) -> Reply {
         let header = |name: &str| bridge::header_in(header_lines, name).map(str::to_owned);
         let requester = self.requester(url, &|name| bridge::header_in(header_lines, name).is_some());
@@ -61,6 +61,6 @@ impl ObjectHost {
         let answered = answered.and_then(|command| self.answer(&requester, &command));
         let reply = self.settled(&requester, answered).unwrap_or_else(|_park| Reply::failed());
         self.debug_served(&requester.path, Method::POST.as_str());
-        requester.seen(reply)
+        requester.with_cors(reply)
     }
 }

@@ -1,5 +1,5 @@
-//! What stands around one object on the platform: its storage, its sockets, its bucket, and the other objects. It has the object
-//! answer commands, one synchronous step each.
+//! Connects one object to the platform: its storage, its sockets, the bucket, and the other objects. The object answers each
+//! command in one synchronous step.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -32,21 +32,21 @@ pub(super) struct ObjectHost {
     pub(super) sql: ObjectSql,
     pub(super) config: Config,
     pub(super) header_names: Interned,
-    /// A URL without its query, and the path it names: it is nearly always the same.
+    /// The last URL, without its query, and the path in it: nearly all requests to an object have the same.
     named: RefCell<(String, String)>,
     pub(super) object: RefCell<Object>,
-    /// Whether any socket may be there.
+    /// Whether the object may have any sockets.
     may_be_read_live: Cell<bool>,
     pub(super) bucket: Option<SegmentBucket>,
     pub(super) segment_index: IndexDatabase,
-    /// All streams, for what they ask each other.
+    /// The namespace of all streams, for calls to other objects.
     pub(super) namespace: JsValue,
-    /// The alarm, which waits for all that it has begun.
+    /// The task of the alarm, which waits for the work that it started.
     pub(super) rings: RefCell<Option<Waker>>,
 }
 
 impl ObjectHost {
-    /// Makes a host whose object has read nothing yet.
+    /// Creates a host whose object has not read its storage yet.
     pub(super) fn new(state: DurableObjectState, env: &Env) -> ObjectHost {
         let state = State::from(state);
         let mut config = Config::of(env);
@@ -98,7 +98,7 @@ impl ObjectHost {
         ObjectSockets::new(&self.state, &self.may_be_read_live)
     }
 
-    /// From a command to its answer: one synchronous step, and then what follows it.
+    /// Answers a command in one synchronous step, and starts the work that follows.
     pub(super) fn answer(
         self: &Rc<Self>,
         requester: &Requester,
@@ -133,7 +133,7 @@ impl ObjectHost {
         }
     }
 
-    /// What is answered, if that is no socket.
+    /// The reply; or, as the error, the reader to park.
     pub(super) fn settled(
         &self,
         requester: &Requester,
@@ -142,7 +142,9 @@ impl ObjectHost {
         let failure = match served {
             Ok(Answer::Reply(reply)) => return Ok(reply),
             Ok(Answer::Park(park)) => return Err(Box::new(park)),
-            Ok(Answer::Fetch(_) | Answer::Ask(_)) => Failure::new("answer", "others were asked for nothing"),
+            Ok(Answer::Fetch(_) | Answer::Ask(_)) => {
+                Failure::new("answer", "only a read may fetch, and only a creation may call other objects")
+            }
             Err(Error::Refused(refusal)) => return Ok(Reply::refused(&refusal)),
             Err(Error::Failed(failure)) => failure,
         };

@@ -1,5 +1,5 @@
-//! What a fork has inherited and its owner still has in its hot log: asked for, and where it is all of an answer passed on
-//! without being looked at.
+//! Reads inherited messages of a fork from the hot log of their owner. If they are the whole answer, the bytes pass from the
+//! owner to the client without entering the module.
 
 use std::rc::Rc;
 
@@ -22,7 +22,8 @@ use crate::protocol::offset::Offset;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 
-/// A read that waits for one owner and nothing else, in JavaScript: a promise that Rust awaits costs as much as the rest.
+/// A read that waits for one owner only. JavaScript awaits the owner's response, because a promise that Rust awaits costs as
+/// much as the rest of the read.
 #[wasm_bindgen]
 pub struct Inheriting {
     inner: Rc<ObjectHost>,
@@ -32,7 +33,7 @@ pub struct Inheriting {
 
 #[wasm_bindgen]
 impl Inheriting {
-    /// The owner has answered: a response, or the promise of one.
+    /// Answers the read with the owner's response: returns a response, or the promise of one.
     pub fn answer(self, response: Response) -> Result<JsValue, JsValue> {
         let Inheriting { inner, waiting, .. } = self;
         if let Answered::Inherited(next) = calls::answered_in(&response)
@@ -50,7 +51,7 @@ impl Inheriting {
         .into())
     }
 
-    /// The owner could not be asked.
+    /// Answers the read after the call to the owner has failed.
     pub fn failed(self, error: &JsValue) -> Result<JsValue, JsValue> {
         failed(&self.inner, &self.waiting, unreached(error))
     }
@@ -61,7 +62,7 @@ fn failed(inner: &Rc<ObjectHost>, waiting: &Waiting, failure: Failure) -> Result
     inner.respond(&waiting.requester, served).map(JsValue::from)
 }
 
-/// Answers with the body that came, if the read still is what it was.
+/// Answers with the owner's body, if the read still needs exactly these bytes.
 fn pass(
     inner: &Rc<ObjectHost>,
     mut waiting: Box<Waiting>,
@@ -72,7 +73,7 @@ fn pass(
     if let Ok(Answer::Reply(answer)) = &served
         && waiting.pending.has_bytes_of(next, answer)
     {
-        return reply::over(&waiting.requester.seen(answer.clone()), response.body()).map(JsValue::from);
+        return reply::over(&waiting.requester.with_cors(answer.clone()), response.body()).map(JsValue::from);
     }
     give_up(response);
     match served {
@@ -84,14 +85,14 @@ fn pass(
     }
 }
 
-/// Cancels a body that has no reader: otherwise it stays pending until the platform ends it.
+/// Cancels a body that will not be read: otherwise it stays open until the platform ends it.
 fn give_up(response: &Response) {
     if let Some(body) = response.body() {
         let _nobody_waits_for_it = body.cancel();
     }
 }
 
-/// What an owner answered.
+/// Reads an owner's response into memory.
 pub(super) async fn fetched(response: Response) -> Result<Fetched, Failure> {
     if response.status() == Reply::LATER.as_u16() {
         give_up(&response);
@@ -104,7 +105,7 @@ pub(super) async fn fetched(response: Response) -> Result<Fetched, Failure> {
 }
 
 impl ObjectHost {
-    /// Has a read wait for the one owner it needs; else it is given back.
+    /// Lets JavaScript wait for the owner if the read needs one owner only; otherwise gives the read back.
     pub(super) fn passed_on(self: &Rc<Self>, waiting: Box<Waiting>) -> Result<Promise, Box<Waiting>> {
         let [Fetch::Inherit { path, ask }] = &waiting.pending.fetches[..] else { return Err(waiting) };
         let (inner, path, call) = (Rc::clone(self), path.clone(), Call::Inherit(ask.clone()));
@@ -113,8 +114,8 @@ impl ObjectHost {
         Ok(calls::pass_on(&self.namespace, &path, &call, inheriting.into()))
     }
 
-    /// Asks an owner for bytes.
-    pub(super) async fn inherit(&self, path: &str, ask: &Inherit) -> Result<Fetched, Failure> {
-        fetched(calls::call_for_bytes(&self.namespace, path, &Call::Inherit(ask.clone())).await?).await
+    /// Requests inherited bytes from their owner.
+    pub(super) async fn inherit(&self, path: &str, inherit: &Inherit) -> Result<Fetched, Failure> {
+        fetched(calls::call_for_bytes(&self.namespace, path, &Call::Inherit(inherit.clone())).await?).await
     }
 }

@@ -1,4 +1,4 @@
-//! The object side: one Durable Object a stream.
+//! The Durable Object of a stream: its entry points, and what it needs of the platform.
 
 mod answering;
 mod debug;

@@ -1,4 +1,4 @@
-//! Who asks an object, as far as its answer depends on it.
+//! The requester of a request, as far as the object's answer depends on it.
 
 use wasm_bindgen::prelude::*;
 use web_sys::{Request, Response};
@@ -15,7 +15,7 @@ use crate::protocol::reply::Reply;
 
 #[wasm_bindgen]
 extern "C" {
-    /// A request's headers, asked for by names that need not be made anew.
+    /// A request's headers, read by interned names: the platform's own binding makes a new string for each read.
     pub(super) type RequestHeaders;
 
     #[wasm_bindgen(method)]
@@ -31,17 +31,17 @@ impl RequestHeaders {
     }
 }
 
-/// The headers that say who asks.
+/// The headers that describe the requester.
 pub(super) const REQUESTER_HEADERS: [&str; 2] = [header::STREAM_STRANGER, header::ORIGIN];
 
 #[derive(Clone)]
 pub(super) struct Requester {
     pub(super) path: String,
-    /// Somebody who may read public streams only.
+    /// Whether no token allows the request, so that the requester may read only public streams.
     is_stranger: bool,
-    /// A script of some site, which may see every answer because nobody guards the streams.
+    /// Whether the requester is a script of a site, on a server in open mode: every origin may then see the answer.
     is_script: bool,
-    /// What it asks with, where its answer may be large.
+    /// The request, if the answer may be large.
     request: Option<Request>,
 }
 
@@ -55,22 +55,22 @@ impl Requester {
         }
     }
 
-    /// The same, with the request that it reads with.
+    /// The same requester with its request, whose client pays for the answer's memory.
     pub(super) fn reading(self, request: &Request) -> Requester {
         Requester { request: Some(Clone::clone(request)), ..self }
     }
 
-    /// Whose room its answer takes.
+    /// The client whose share of the memory budget pays for the answer.
     pub(super) fn payer(&self) -> Payer {
         Payer::of(&self.path, self.request.as_ref().map(address_of).unwrap_or_default())
     }
 
-    /// The answer, with what lets the requester's script see it.
-    pub(super) fn seen(&self, answer: Reply) -> Reply {
+    /// Adds the CORS header that lets a script see the answer, where the server is open.
+    pub(super) fn with_cors(&self, answer: Reply) -> Reply {
         if self.is_script { answer.with_any_origin() } else { answer }
     }
 
-    /// Lets in whoever may read public streams only, if this is one.
+    /// Refuses a request that no token allows, unless it reads a public stream.
     pub(super) fn admit<S: Sockets>(
         &self,
         object: &mut Object,
@@ -82,13 +82,13 @@ impl Requester {
     }
 
     pub(super) fn answer(&self, answer: Reply) -> Result<Response, JsValue> {
-        match reply::response_for(&self.seen(answer), || self.payer())? {
+        match reply::response_for(&self.with_cors(answer), || self.payer())? {
             Some(response) => Ok(response),
             None => self.refuse(&Refusal::Busy { why: TOO_MUCH_IS_HELD }),
         }
     }
 
     pub(super) fn refuse(&self, refusal: &Refusal) -> Result<Response, JsValue> {
-        reply::response(&self.seen(Reply::refused(refusal)))
+        reply::response(&self.with_cors(Reply::refused(refusal)))
     }
 }

@@ -1,4 +1,5 @@
-//! The segment index: D1. Carries out what `src/object/segment_index.rs` has gathered for it.
+//! Writes the batches of `src/object/segment_index.rs` to the segment index in D1. Each batch is atomic, and repeating one
+//! changes nothing.
 
 use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::*;
@@ -11,18 +12,18 @@ use crate::object::segment_index::Delivery;
 use crate::protocol::Millis;
 use crate::storage::Failure;
 
-/// How long the database may take. To carry out a batch twice changes nothing.
+/// How long, in milliseconds, the database may take for a batch.
 const BATCH_MAX: Millis = 30_000;
 
 #[wasm_bindgen]
 extern "C" {
-    /// A D1 database; the worker crate's own, which knows more, would make the module 2 kB larger.
+    /// A D1 database. The worker crate's own binding would make the module 2 kB larger.
     type Database;
 
     #[wasm_bindgen(method, catch)]
     fn prepare(this: &Database, statement: &str) -> Result<Prepared, JsValue>;
 
-    /// Carries out all statements, or none.
+    /// Runs all statements, or none of them.
     #[wasm_bindgen(method, catch)]
     fn batch(this: &Database, statements: &Array) -> Result<Promise, JsValue>;
 
@@ -32,9 +33,9 @@ extern "C" {
     fn bind(this: &Prepared, path: &str, notices: &str) -> Result<Prepared, JsValue>;
 }
 
-/// The database of the segment index, as one object writes to it.
+/// The database of the segment index, as an object uses it.
 pub(super) struct IndexDatabase {
-    /// `None` where no deployment bound one.
+    /// `None` if the deployment binds no database.
     database: Option<Database>,
 }
 
@@ -54,7 +55,7 @@ impl IndexDatabase {
     }
 
     async fn carry_out(&self, delivery: &Delivery) -> Result<(), JsValue> {
-        let Some(database) = &self.database else { return Err("there is no database".into()) };
+        let Some(database) = &self.database else { return Err("no database is bound: bind ADMIN_DB".into()) };
         let statements = Array::new();
         for statement in &delivery.statements {
             let prepared = database.prepare(statement.text)?.bind(&delivery.path, &statement.notices)?;
@@ -68,7 +69,7 @@ impl IndexDatabase {
     }
 }
 
-/// What D1 says of each statement.
+/// The rows that D1 reports as written, over all statements of a batch.
 fn rows_written(results: &JsValue) -> u64 {
     let of = |result: JsValue| {
         let meta = js_sys::Reflect::get(&result, &"meta".into()).ok()?;

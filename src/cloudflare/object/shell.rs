@@ -1,5 +1,5 @@
-//! The shell of an object's driver (`src/object/driver.rs`): carries out what it asks for, and says how that has ended. What is
-//! done when, and what is tried again, is decided there.
+//! Carries out the effects that an object's driver requests, and reports their outcomes to it. The driver
+//! (`src/object/driver.rs`) decides the order and the retries.
 
 use std::cell::RefMut;
 use std::future::poll_fn;
@@ -16,12 +16,12 @@ use crate::object::{Object, Ports};
 use crate::storage::Failure;
 use crate::telemetry::counts::RowCounts;
 
-/// An effect that is under way. One that is dropped before it has ended has failed.
+/// An effect in progress. Dropping it reports the outcome, which is a failure until the effect has ended.
 struct UnderWay {
     host: Rc<ObjectHost>,
     effect: Option<Effect>,
     outcome: Outcome,
-    /// What finding it has read and written.
+    /// The rows read and written to find the effect.
     rows: RowCounts,
 }
 
@@ -37,7 +37,7 @@ impl Drop for UnderWay {
 }
 
 impl ObjectHost {
-    /// The alarm rings: what it begins, and whatever follows from that, is done when this ends.
+    /// Handles the alarm. Returns when the work that the alarm started, and the work that followed from it, is done.
     pub(super) async fn ring(self: &Rc<Self>) -> Result<(), Failure> {
         {
             let _busy = telemetry::busy(|| self.name(), |counts| counts.alarms_rung += 1);
@@ -51,12 +51,15 @@ impl ObjectHost {
             rung @ (Rung::Done | Rung::Again) => Poll::Ready(rung),
         });
         match rung.await {
-            Rung::Again => Err(Failure::new("set alarm", "it failed, and is to ring again")),
+            Rung::Again => {
+                Err(Failure::new("set alarm", "the alarm could not be set; the platform repeats this one"))
+            }
             Rung::NotYet | Rung::Done => Ok(()),
         }
     }
 
-    /// What follows whatever may have changed the stream. The alarm is set in the same turn; its row is the request's.
+    /// Starts the work that follows a request or a call. It sets the alarm in the same turn, and the row of the alarm counts as
+    /// the request's.
     pub(super) fn follow_up(self: &Rc<Self>, mut object: RefMut<'_, Object>) {
         let sockets = self.sockets();
         let ports = Ports { sql: &self.sql, sockets: &sockets };
@@ -66,7 +69,7 @@ impl ObjectHost {
         }
     }
 
-    /// The same of what the object does in its own time. The rows of that are no part of the next request.
+    /// Runs background work and starts the work that follows. Its rows do not count as the next request's.
     fn in_own_time(
         self: &Rc<Self>,
         mut rows: RowCounts,
@@ -87,7 +90,7 @@ impl ObjectHost {
         self.rings.take().into_iter().for_each(Waker::wake);
     }
 
-    /// Carries out an effect that is done at once, or begins it.
+    /// Completes a synchronous effect, or begins an asynchronous one.
     fn carry_out(
         self: &Rc<Self>,
         object: &mut Object,
@@ -108,7 +111,7 @@ impl ObjectHost {
     fn begin(self: &Rc<Self>, effect: Effect, rows: RowCounts) {
         let host = Rc::clone(self);
         let busy = telemetry::busy(|| self.name(), |_| {});
-        let outcome = Outcome::Failed(Failure::new("carry out", "it was given up"));
+        let outcome = Outcome::Failed(Failure::new("carry out", "the effect was dropped before it ended"));
         let mut under_way = UnderWay { host, effect: Some(effect), outcome, rows };
         self.state.wait_until(async move {
             let _busy = busy;
@@ -120,7 +123,7 @@ impl ObjectHost {
     }
 
     async fn outcome_of(&self, effect: &mut Effect) -> Outcome {
-        let none = || Failure::new("carry out", "there is no bucket");
+        let none = || Failure::new("carry out", "no bucket is bound");
         match effect {
             Effect::NextTurn => Timer::new(0).over().await.map(drop).map_err(|_| none()).into(),
             Effect::Put(upload) => {

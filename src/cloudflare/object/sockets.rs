@@ -1,4 +1,4 @@
-//! The `Sockets` port over hibernatable WebSockets.
+//! The `Sockets` port over hibernatable WebSockets. A socket that is gone is no failure: its reader catches up on its own.
 
 use std::cell::Cell;
 
@@ -12,7 +12,7 @@ use crate::protocol::bridge::{Attachment, Channel, Place};
 
 #[wasm_bindgen]
 extern "C" {
-    /// `ctx`, for counting without taking each socket over.
+    /// The object's `ctx`. The worker crate's own binding would wrap each socket just to count them.
     type DurableState;
 
     #[wasm_bindgen(method, js_name = getWebSockets)]
@@ -21,7 +21,7 @@ extern "C" {
 
 pub(super) struct ObjectSockets<'s> {
     state: &'s State,
-    /// Whether there may be any. Where there was none there is none until one is accepted, and each append counts them.
+    /// False if the last count was zero and no socket has been accepted since. Each append needs the count, so this saves a call.
     may_be_any: &'s Cell<bool>,
 }
 
@@ -30,8 +30,8 @@ impl<'s> ObjectSockets<'s> {
         ObjectSockets { state, may_be_any }
     }
 
-    /// Registers a live reader; gives the edge's end. Nothing here waits, so it is one step with the reader's
-    /// snapshot.
+    /// Registers a live reader and returns the Worker's end of its socket. Nothing here suspends, so no append can fall between
+    /// the reader's snapshot and its registration.
     pub(super) fn accept(&self, park: &Park) -> worker::Result<web_sys::WebSocket> {
         let WebSocketPair { client, server } = WebSocketPair::new()?;
         self.may_be_any.set(true);
@@ -61,7 +61,7 @@ impl Sockets for ObjectSockets<'_> {
 
     fn connected(&self, channel: Channel) -> Vec<WebSocket> {
         let mut sockets = self.state.get_websockets_with_tag(&channel.tag());
-        // A socket that was closed from this side stays in the list until the other side has answered.
+        // A socket that this side closed stays in the list until the other side has answered.
         sockets.retain(|socket| socket.as_ref().ready_state() == web_sys::WebSocket::OPEN);
         sockets
     }

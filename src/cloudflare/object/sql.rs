@@ -1,4 +1,4 @@
-//! The `Sql` port over Durable Object storage.
+//! The `Sql` port over Durable Object storage. A cursor is always read to its end, because an open one locks its table.
 
 use std::cell::Cell;
 
@@ -14,7 +14,7 @@ use crate::telemetry::counts::RowCounts;
 
 #[wasm_bindgen]
 extern "C" {
-    /// `ctx.storage`, for what the worker crate does not bind.
+    /// The object's `ctx.storage`, for methods that the worker crate does not bind.
     type DurableStorage;
 
     #[wasm_bindgen(method, catch, js_name = transactionSync)]
@@ -29,7 +29,7 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     fn sql(this: &DurableStorage) -> SqlStorage;
 
-    /// `ctx.storage.sql`; the crate's own would make a new JavaScript string of each statement.
+    /// The object's `ctx.storage.sql`. The worker crate's own binding makes a new JavaScript string for each statement.
     type SqlStorage;
 
     #[wasm_bindgen(method, catch, variadic, js_name = exec)]
@@ -46,14 +46,14 @@ extern "C" {
     #[wasm_bindgen(method, getter, js_name = rowsWritten)]
     fn rows_written(this: &SqlCursor) -> f64;
 
-    /// All rows of a cursor: they are in memory already, and an iterator would take three calls for each.
+    /// Returns all rows of a cursor in one call. They are in memory already, and an iterator needs three calls per row.
     #[wasm_bindgen(catch, js_namespace = Array, js_name = from)]
     fn array_from(iterator: &JsValue) -> Result<Array, JsValue>;
 }
 
 #[wasm_bindgen(module = "/src/cloudflare/js/sql.js")]
 extern "C" {
-    /// The blob is a view of the module's memory: the statement has run when this returns, or its rows are read at once.
+    /// The blob may be a view of the module's memory, because the caller reads all rows of the cursor at once.
     #[wasm_bindgen(catch)]
     fn exec(
         sql: &SqlStorage,
@@ -64,7 +64,7 @@ extern "C" {
     ) -> Result<SqlCursor, JsValue>;
 }
 
-/// What stands for the parameters that are no numbers; those of a statement are never negative.
+/// Placeholders for parameters that are not numbers. The numbers of a statement are never negative.
 const NULL: f64 = -1.0;
 const TEXT: f64 = -2.0;
 const BLOB: f64 = -3.0;
@@ -72,9 +72,9 @@ const BLOB: f64 = -3.0;
 pub(super) struct ObjectSql {
     storage: DurableStorage,
     sql: SqlStorage,
-    /// The platform finds a prepared statement again by the very string, not by its text.
+    /// The platform caches prepared statements by the identity of the string, not by its text.
     statements: Interned,
-    /// Whether rows are counted, which takes two calls a statement.
+    /// Whether to count rows, which takes two calls per statement.
     counts: bool,
     rows: Cell<RowCounts>,
 }
@@ -87,15 +87,15 @@ impl ObjectSql {
         ObjectSql { storage, sql, statements, counts, rows: Cell::default() }
     }
 
-    /// Sets the alarm in the same turn as the commit before it, and so in the same transaction.
+    /// Sets the alarm, in the same turn and therefore in the same transaction as the commit before it.
     pub(super) fn set_alarm(&self, at: Millis) -> Result<(), Failure> {
         telemetry::count(|counts| counts.alarms_set += 1);
         self.rows.set(self.rows.get() + RowCounts { read: 0, written: 1 });
-        // The promise is left alone: the output gate holds the answer until the alarm is stored.
+        // Nothing awaits the promise: the output gate delays the response until the alarm is stored.
         self.storage.set_alarm(at as f64).map(drop).map_err(|error| failure("set alarm", &error))
     }
 
-    /// Rows read and written since it was last asked; an alarm that was set is billed as one.
+    /// The rows read and written since the last call. Setting an alarm is billed as one row written.
     pub(super) fn take_row_counts(&self) -> RowCounts {
         self.rows.take()
     }
@@ -129,13 +129,13 @@ impl Sql for ObjectSql {
     }
 
     fn run_alone(&self, statement: &str, params: &[Param<'_>]) -> Result<(), Failure> {
-        // A savepoint around it would take as long as the statement.
+        // No transaction: a savepoint takes as long as the statement itself.
         self.run(statement, params)
     }
 
     fn query(&self, statement: &str, params: &[Param<'_>], visit: Visit<'_>) -> Result<(), Failure> {
         let cursor = self.exec(statement, params)?;
-        // Read to its end whatever happens: one that is half-read would lock its table.
+        // Read all rows before `visit`, which may fail: a half-read cursor locks its table.
         let rows = array_from(&cursor.raw()).map_err(|error| sql_failure(statement, &error))?;
         self.count(&cursor);
         for row in rows.iter() {
@@ -151,7 +151,7 @@ impl Sql for ObjectSql {
             Err(failure) => {
                 let message = JsValue::from_str(&failure.cause);
                 failed = Some(failure);
-                // Throwing is what rolls back.
+                // The exception rolls the transaction back.
                 Err(message)
             }
         });
@@ -171,7 +171,7 @@ fn failure(operation: &'static str, error: &JsValue) -> Failure {
     Failure::new(operation, format_args!("{error:?}"))
 }
 
-/// Parameters as one call takes them: numbers, and at most one text and one blob.
+/// Parameters in the form that one call takes: numbers, and at most one text and one blob.
 struct InOneCall<'p> {
     numbers: Vec<f64>,
     text: Option<&'p str>,
@@ -205,7 +205,8 @@ fn to_column(value: JsValue) -> Result<Column, Failure> {
     }
     if let Some(number) = value.as_f64() {
         let is_whole = number >= 0.0 && number.fract() == 0.0;
-        let other = || Failure::new("read row", format_args!("{number} is no whole number from zero on"));
+        let other =
+            || Failure::new("read row", format_args!("{number} is not a whole number of zero or more"));
         return if is_whole { Ok(Column::Integer(number as u64)) } else { Err(other()) };
     }
     if let Some(text) = value.as_string() {
@@ -213,6 +214,6 @@ fn to_column(value: JsValue) -> Result<Column, Failure> {
     }
     match value.dyn_into::<ArrayBuffer>() {
         Ok(bytes) => Ok(Column::Blob(Uint8Array::new(&bytes).to_vec())),
-        Err(_) => Err(Failure::new("read row", "a type that no table has")),
+        Err(_) => Err(Failure::new("read row", "the column has a type that no table uses")),
     }
 }

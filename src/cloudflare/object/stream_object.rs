@@ -1,4 +1,4 @@
-//! The Durable Object: what `worker.js` calls for each of its events.
+//! The Durable Object's entry points, which `worker.js` calls for each of its events.
 
 use std::rc::Rc;
 
@@ -27,13 +27,13 @@ pub struct StreamObject {
 
 #[wasm_bindgen]
 impl StreamObject {
-    /// Makes an object that has read nothing yet.
+    /// Creates the object without reading its storage.
     #[wasm_bindgen(constructor)]
     pub fn new(state: DurableObjectState, env: Env) -> StreamObject {
         StreamObject { inner: Rc::new(ObjectHost::new(state, &env)) }
     }
 
-    /// Answers a request other than a POST, whose body has been received: a response, or the promise of one.
+    /// Answers a request other than POST, with a body in one piece: returns a response, or the promise of one.
     pub fn answer(
         &self,
         request: &Request,
@@ -44,7 +44,7 @@ impl StreamObject {
         self.inner.receive(request, method, url, body)
     }
 
-    /// The same, of a body that has been received in parts.
+    /// Answers a request other than POST, with a body in parts.
     #[wasm_bindgen(js_name = answerParts)]
     pub fn answer_parts(
         &self,
@@ -56,7 +56,7 @@ impl StreamObject {
         self.inner.receive(request, method, url, &joined(&parts))
     }
 
-    /// Answers a request whose body was not received.
+    /// Refuses a request whose body was not received; `why` is a code of `receiving.js`.
     #[wasm_bindgen(js_name = refuseBody)]
     pub fn refuse_body(&self, request: &Request, why: u8) -> Result<Response, JsValue> {
         self.inner.refuse(request, &receiving::refusal(why))
@@ -67,13 +67,13 @@ impl StreamObject {
         inner.ring().await.map_err(|failure| failure.to_string().into())
     }
 
-    /// Answers a call: the answer, or the promise of it. Bytes come in a response only.
+    /// Answers a call without bytes: returns the answer as JSON, or the promise of it.
     pub fn asked(&self, text: &str) -> Result<JsValue, JsValue> {
         self.inner.asked(text)
     }
 
-    /// The object was loaded before, and the module has lost its memory since: what its live readers were sent is not known. They
-    /// ask for what there is.
+    /// Closes the live readers' sockets after the module has lost its memory, because the object no longer knows what it sent
+    /// them. The readers catch up from their own offsets.
     #[wasm_bindgen(js_name = lostMemory)]
     pub fn lost_memory(&self) {
         for socket in self.inner.state.get_websockets() {
@@ -81,7 +81,7 @@ impl StreamObject {
         }
     }
 
-    /// A live reader's socket closed or broke.
+    /// Counts a live reader's socket that closed or broke.
     #[wasm_bindgen(js_name = readerLeft)]
     pub fn reader_left(&self) {
         let _busy = telemetry::busy(|| self.inner.name(), |counts| counts.socket_closes_received += 1);
@@ -90,7 +90,7 @@ impl StreamObject {
 }
 
 impl ObjectHost {
-    /// From a request to its command.
+    /// Parses a request into a command, and answers it.
     fn receive(
         self: &Rc<Self>,
         request: &Request,
@@ -121,7 +121,7 @@ impl ObjectHost {
         self.requester(&request.url(), &|name| self.has(&headers, name)).refuse(refusal)
     }
 
-    /// From a command to the response. Only what others have to be asked for is promised.
+    /// Answers a command: with a promise if it needs the bucket or another object, otherwise with a response.
     fn respond_or_promise(
         self: &Rc<Self>,
         requester: &Requester,
@@ -140,7 +140,7 @@ impl ObjectHost {
     }
 }
 
-/// A body that came in parts.
+/// Joins the parts of a body.
 pub(super) fn joined(parts: &[Uint8Array]) -> Vec<u8> {
     let mut body = Vec::with_capacity(parts.iter().map(|part| part.length() as usize).sum());
     for part in parts {

@@ -1,7 +1,7 @@
-//! Counts in memory, answered at `GET /counters`: for `pnpm cost`, in a build that nobody deploys.
+//! Counts billed events in memory and serves them at `GET /counters`, for `pnpm cost`. A deployed build does not contain this.
 //!
-//! On one machine the Worker and all objects are one isolate, and so one instance of this module: its counts are
-//! those of the whole server. `pnpm cost` holds them against the requests that it sent.
+//! On one machine the Worker and all objects share one isolate, and therefore one instance of this module, so the counts
+//! cover the whole server. `pnpm cost` compares them with the requests that it sent.
 
 use std::cell::RefCell;
 
@@ -13,7 +13,7 @@ use crate::cloudflare::clock;
 use crate::telemetry::counts::Counts;
 use crate::telemetry::totals::{Totals, Watched};
 
-/// Where the counts are read.
+/// The path that serves the counts.
 const PATH: &str = "/counters";
 
 thread_local! {

@@ -1,4 +1,5 @@
-//! Logging: one JSON line for each failure of ours, which `wrangler tail` shows; debug lines only where asked for.
+//! Writes the log, one JSON object per line: failures and warnings always, debug lines only with `LOG_LEVEL=debug`. Names of
+//! events and fields are an interface for operators (docs/operate.md).
 
 use serde_json::json;
 use worker::{console_debug, console_error, console_warn};
@@ -9,7 +10,7 @@ use crate::edge::cors::Cors;
 use crate::storage::Failure;
 use crate::telemetry::counts::RowCounts;
 
-/// A failure, with what is needed to find it.
+/// Logs a failure of the server, with its stream, operation and cause.
 pub(in crate::cloudflare) fn failure(stream: &str, failure: &Failure) {
     let Failure { operation, cause } = failure;
     console_error!(
@@ -18,14 +19,15 @@ pub(in crate::cloudflare) fn failure(stream: &str, failure: &Failure) {
     );
 }
 
-/// Something happened in an object: it was `loaded` (created, or woken up), a live `reader_left`, it was `reclaimed`
-/// by its alarm, or that was `rearmed`, or several `appended_together`.
+/// Logs an event of an object: it was `loaded` (created or woken up), a live `reader_left`, its alarm `reclaimed` it or was
+/// `rearmed`, or several requests `appended_together`.
 pub(in crate::cloudflare) fn event(stream: &str, event: &str) {
     console_debug!("{}", json!({ "level": "debug", "event": event, "stream": stream }));
 }
 
-/// A segment was `rotated`, or all up to one `collected`; orphans were looked for (`audited`) or deleted (`swept`); the
-/// segment index was brought up to date (`mirrored`), and so on: with what that read and wrote in SQLite.
+/// Logs background work or a call, with the rows that it read and wrote in SQLite. For example: a segment was `rotated`, all
+/// segments up to one were `collected`, orphans were listed (`audited`) or deleted (`swept`), the segment index was updated
+/// (`mirrored`).
 pub(in crate::cloudflare) fn worked(stream: &str, event: &str, segment: Option<u64>, rows: RowCounts) {
     let line = json!({
         "level": "debug", "event": event, "stream": stream, "segment": segment,
@@ -34,14 +36,14 @@ pub(in crate::cloudflare) fn worked(stream: &str, event: &str, segment: Option<u
     console_debug!("{line}");
 }
 
-/// The edge has read who may do what: a server that is locked says why, and one on which strangers can look up projects
-/// without a limit recommends one.
+/// Logs what the Worker's access configuration needs from the operator: why a server is locked, and a recommendation to
+/// bind a rate limit where clients without a valid token can cause lookups of projects.
 pub(in crate::cloudflare) fn configured(access: &Access, cors: &Cors, is_limited: bool, debug: bool) {
     match access {
         Access::Locked { detail, .. } => failure("", &Failure::new("configure", detail)),
         Access::Projects(projects) => {
             if !is_limited {
-                let cause = "REQUEST_LIMIT is not bound, so requests without a valid token are not limited: see wrangler.toml";
+                let cause = "REQUEST_LIMIT is not bound, so requests without a valid token are not limited: bind it, as wrangler.toml shows";
                 warning("configure", cause);
             }
             for (name, project) in projects {
@@ -56,14 +58,14 @@ pub(in crate::cloudflare) fn configured(access: &Access, cors: &Cors, is_limited
     }
 }
 
-/// Sites are listed in a way that allows none.
+/// Warns of origins in a list that the server ignores.
 pub(in crate::cloudflare) fn misconfigured(operation: &str, place: &str, cors: Option<&Cors>) {
     if let Some(mistakes) = cors.and_then(Cors::mistakes) {
         warning(operation, &format!("{place}: {mistakes}"));
     }
 }
 
-/// A variable or binding is read under a name that it no longer has.
+/// Warns that a variable or binding is set under its old name.
 pub(in crate::cloudflare) fn renamed(old: &str, new: &str) {
     warning("configure", &format!("{old} is now called {new}: rename it; the old name still works"));
 }
@@ -72,7 +74,7 @@ fn warning(operation: &str, cause: &str) {
     console_warn!("{}", json!({ "level": "warn", "operation": operation, "cause": cause }));
 }
 
-/// A request was served: how many rows that read and wrote, as Cloudflare bills them.
+/// Logs a served request, with the rows that it read and wrote as Cloudflare bills them.
 pub(in crate::cloudflare) fn served(stream: &str, method: &str, rows: RowCounts) {
     let line = json!({
         "level": "debug", "event": "served", "stream": stream, "method": method,

@@ -1,9 +1,9 @@
-//! What the server tells its operator: log lines always (`log.rs`), counts where the build has a sink for them. Call sites do
-//! not know the sinks: a call that counts is compiled in every build, and without a sink it is empty.
+//! Log lines (`log.rs`) and counts of billed events. Call sites do not know where counts go: every build compiles the calls,
+//! and without a sink they are empty.
 //!
-//! There is one sink, `counters.rs`, for builds with the feature `counters`; a deployed server has no metrics. Another sink,
-//! such as Analytics Engine, would be a file next to it that the functions below call, too. Appends and plain reads pass the
-//! edge without coming back to Rust (`js/worker.js`), so their responses can be counted in the object only.
+//! The one sink is `counters.rs`, in builds with the feature `counters`; a deployed server has no metrics. Another sink, such
+//! as Analytics Engine, would be a file next to it that the functions below call. Responses to appends and plain reads pass
+//! the Worker without entering Rust (`js/worker.js`), so only the object can count them.
 
 mod counters;
 mod log;
@@ -16,7 +16,7 @@ pub(super) use log::{configured, event, failure, misconfigured, renamed, served,
 use crate::telemetry::counts::Counts;
 use crate::telemetry::totals::Watched;
 
-/// Whether anybody reads the counts. Every call below begins with it, so that the optimiser removes what counts.
+/// Whether this build has a sink for counts. Every function below tests it first, so that the optimiser removes the rest.
 const COUNTS: bool = cfg!(feature = "counters");
 
 #[inline]
@@ -26,7 +26,7 @@ pub(super) fn count(count: impl FnOnce(&mut Counts)) {
     }
 }
 
-/// Counts an event of an object, which is busy until what this returns is dropped.
+/// Counts an event of an object, and marks the object as busy until the returned value is dropped.
 #[inline]
 pub(super) fn busy(object: impl FnOnce() -> String, count: impl FnOnce(&mut Counts)) -> Busy {
     let mut busy = Busy { object: [None; COUNTS as usize] };
@@ -37,10 +37,9 @@ pub(super) fn busy(object: impl FnOnce() -> String, count: impl FnOnce(&mut Coun
     busy
 }
 
-/// An object at work.
 #[must_use = "the object is busy until this is dropped"]
 pub(super) struct Busy {
-    /// One where counts are read, else none: what is kept over a wait then takes no room.
+    /// One element where counts are read, else none: futures that keep this value then do not grow.
     object: [Option<Watched>; COUNTS as usize],
 }
 
@@ -51,7 +50,7 @@ impl Drop for Busy {
     }
 }
 
-/// Counts a request to the Worker, unless it asks for the counts.
+/// Counts a request to the Worker, unless it is for the counts.
 #[inline]
 pub(super) fn arrived(url: &str) {
     if COUNTS && !counters::asked_for_at(url) {
@@ -59,7 +58,7 @@ pub(super) fn arrived(url: &str) {
     }
 }
 
-/// The counts, if this request asks for them.
+/// The response with the counts, if the request is for them.
 #[inline]
 pub(super) fn counts_for(request: &Request) -> Option<Result<Response, JsValue>> {
     (COUNTS && counters::asked_for_at(&request.url())).then(counters::response)

@@ -1,4 +1,4 @@
-//! Who sends a request, as far as that is known without a token, and what of it counts towards the limit of its address.
+//! The sender of a request, as known without a token, and the rate limit of its address. Each request counts at most once.
 
 use std::cell::Cell;
 
@@ -25,25 +25,25 @@ impl<'r> Caller<'r> {
         Caller { env, request, is_limited, is_counted: Cell::new(false) }
     }
 
-    /// Counts the request towards the limit of its address, once: before anything is looked up for it that costs more.
+    /// Counts the request once against the limit of its address, before any lookup that costs more than the request.
     pub(super) async fn count(&self) -> Result<(), Refusal> {
         if !self.is_limited || self.is_counted.replace(true) {
             return Ok(());
         }
-        rate_limit::hold_address(self.env, &self.network()).await
+        rate_limit::count_address(self.env, &self.network()).await
     }
 
     pub(super) fn header(&self, name: &str) -> Option<String> {
         self.request.headers().get(name).ok().flatten()
     }
 
-    /// The other end of the connection, which workerd tells where it is not Cloudflare that runs it.
+    /// The client's address and port, which workerd reports only outside of Cloudflare.
     pub(super) fn peer(&self) -> Option<String> {
         let cf = Reflect::get(self.request, &"cf".into()).ok()?;
         Reflect::get(&cf, &"clientIp".into()).ok()?.as_string()
     }
 
-    /// By what it is counted.
+    /// The client's network, which is the key of the limit: an IPv4 address or an IPv6 /64.
     pub(super) fn network(&self) -> String {
         let connecting_ip = self.header(header::CONNECTING_IP);
         network_of_client(connecting_ip.as_deref(), self.peer().as_deref())
@@ -56,7 +56,7 @@ extern "C" {
     fn can_parse(url: &str) -> bool;
 }
 
-/// Whether a URL can be made of it: the platform knows, too, which names are addresses or badly encoded.
+/// Whether the host can be part of a URL. The platform also recognises malformed addresses and wrong encodings.
 pub(super) fn is_host(host: &str) -> bool {
     host::is_authority(host) && can_parse(&format!("http://{host}"))
 }

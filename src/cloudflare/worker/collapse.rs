@@ -1,4 +1,5 @@
-//! Reads that many clients of this data centre share.
+//! Rust's side of `collapse.js`: reads that several clients of a data centre share. Only clients that may read the same stream
+//! share one.
 
 use std::future::Future;
 
@@ -27,7 +28,7 @@ extern "C" {
     fn set_kinds(whole: u16, nothing_new: u16);
 }
 
-/// Tells `collapse.js` which answers others may have.
+/// Passes to `collapse.js` the status codes of responses that clients may share.
 pub(super) fn configure() {
     set_kinds(Reply::BYTES.as_u16(), Reply::NOTHING_NEW.as_u16());
 }
@@ -36,7 +37,7 @@ pub(super) fn configure() {
 pub(super) struct Client {
     pub(super) request: Request,
     pub(super) path: String,
-    /// When what its token allows ends: what somebody else has asked for is not waited for any longer.
+    /// When its token expires, in milliseconds since 1970. The client does not wait for another's read any longer.
     pub(super) until: Option<Millis>,
 }
 
@@ -53,7 +54,7 @@ impl Client {
     }
 }
 
-/// Asks the object, or whoever has just asked it.
+/// Reads from the object with `ask`, or shares the response to an identical read in progress.
 pub(super) async fn read<F>(
     key: &str,
     group: &str,
@@ -73,7 +74,7 @@ where
     Ok(answered.unchecked_into())
 }
 
-/// Who may share what is under way: what strangers are told of a stream is not what its readers are told.
+/// The group of clients that may share a read. Strangers may see less of a stream than its readers.
 pub(super) fn group(reader: Reader) -> &'static str {
     match reader {
         Reader::Anyone | Reader::Holder => "readers",

@@ -1,4 +1,4 @@
-//! The edge's end of a bridge: has a listener told of each frame, and of the end.
+//! The Worker's end of a bridge: notifies a listener of each frame and of the end. After it is dropped, it notifies no more.
 
 use js_sys::{ArrayBuffer, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -8,14 +8,14 @@ use worker::worker_sys::ext::WebSocketExt;
 use crate::protocol::bridge::CLOSE_CATCH_UP;
 use crate::storage::Failure;
 
-/// What a socket brings.
-pub(super) enum Brought {
+/// An event of a socket.
+pub(super) enum SocketEvent {
     Frame(Uint8Array),
-    /// The end, with a close code of `protocol::bridge`.
-    End(u16),
+    /// The socket has closed, with a close code of `protocol::bridge`.
+    Closed(u16),
 }
 
-/// An open socket to an object. Dropping it closes the socket, and the listener hears no more.
+/// An open socket to an object, which is closed on drop.
 pub(super) struct EdgeSocket {
     socket: WebSocket,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
@@ -25,17 +25,17 @@ pub(super) struct EdgeSocket {
 impl EdgeSocket {
     pub(super) fn open(
         socket: WebSocket,
-        listener: impl Fn(Brought) + Clone + 'static,
+        listener: impl Fn(SocketEvent) + Clone + 'static,
     ) -> Result<EdgeSocket, Failure> {
         let on_close = {
             let listener = listener.clone();
-            Closure::new(move |event: CloseEvent| listener(Brought::End(event.code())))
+            Closure::new(move |event: CloseEvent| listener(SocketEvent::Closed(event.code())))
         };
         let on_message =
             Closure::new(move |event: MessageEvent| match event.data().dyn_into::<ArrayBuffer>() {
-                Ok(frame) => listener(Brought::Frame(Uint8Array::new(&frame))),
-                // Not a frame of this server's: ask for what it should have been.
-                Err(_) => listener(Brought::End(CLOSE_CATCH_UP)),
+                Ok(frame) => listener(SocketEvent::Frame(Uint8Array::new(&frame))),
+                // Not a frame of this server: catch up from the object instead.
+                Err(_) => listener(SocketEvent::Closed(CLOSE_CATCH_UP)),
             });
         socket.set_binary_type(BinaryType::Arraybuffer);
         socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));

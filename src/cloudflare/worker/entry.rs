@@ -1,5 +1,5 @@
-//! The Worker: what `worker.js` calls for each request, to pass it on, or to answer it with or without the stream's
-//! object.
+//! The Worker's entry points, which `worker.js` calls for each request: to find out where to pass it on, or to answer it. The
+//! rules of `edge/admit.rs` decide about every request before it reaches an object.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -33,11 +33,10 @@ use crate::protocol::refusal::Refusal;
 use crate::protocol::registry::Registries;
 use crate::protocol::reply::Reply;
 
-/// How many things may have to be learnt for one request: a token's project, its keys, its signature, and the project of its
-/// URL.
-const LEARNT_MAX: usize = 4;
+/// The most lookups for one request: the token's project, its keys, its signature, and the project in the URL.
+const LOOKUPS_PER_REQUEST_MAX: usize = 4;
 
-/// The edge: what is configured, read once, and what it has learnt of projects.
+/// The Worker's state: the configuration, which is read once, and what lookups of projects have found.
 #[wasm_bindgen]
 pub struct Edge {
     inner: Rc<EdgeState>,
@@ -82,26 +81,26 @@ impl Edge {
         Edge { inner: Rc::new(inner) }
     }
 
-    /// The one request header that decides whether a request is passed on.
+    /// The one request header that decides whether a request is passed on. `None` in open mode, where no header does.
     #[wasm_bindgen(js_name = decisiveHeader)]
     pub fn decisive_header(&self) -> Option<String> {
         self.inner.rules.access.is_guarded().then(|| header::AUTHORIZATION.to_owned())
     }
 
-    /// Whether scripts see answers only where their site may: [`Edge::origin_lines`] then says what to add.
+    /// Whether only configured origins may read responses. [`Edge::origin_lines`] then has the headers to add.
     #[wasm_bindgen(js_name = choosesOrigins)]
     pub fn chooses_origins(&self) -> bool {
         !self.inner.rules.access.is_open()
     }
 
-    /// Whether the URL of a request can be made of its `Host`: else [`Edge::answer`] refuses it.
+    /// Whether a `Host` can be part of a URL. Otherwise [`Edge::answer`] refuses the request.
     #[wasm_bindgen(js_name = isAuthority)]
     pub fn is_authority(&self, host: &str) -> bool {
         is_host(host)
     }
 
-    /// The path of the stream whose object answers this request alone, as far as its URL and the decisive header say. `None`:
-    /// [`Edge::answer`] decides by all of it.
+    /// The path of the stream, if the URL and the decisive header suffice to pass the request on unchanged. `None` if
+    /// [`Edge::answer`] must look at the whole request.
     #[wasm_bindgen(js_name = passedOnTo)]
     pub fn passed_on_to(&self, method: &str, url: &str, decisive: Option<String>) -> Option<String> {
         telemetry::arrived(url);
@@ -115,31 +114,31 @@ impl Edge {
         forward.is_as_it_came().then(|| forward.path.into())
     }
 
-    /// The URL with which a request goes on that names its stream in another form.
+    /// The canonical form of the URL, if the request names its stream in another form.
     #[wasm_bindgen(js_name = inFirstForm)]
     pub fn in_first_form(&self, url: &str) -> Option<String> {
         in_first_form(url)
     }
 
-    /// The key under which the answer of a GET that is passed on is shared, and with whom.
+    /// The key under which clients share the response to a GET that is passed on. `None` if they may not.
     #[wasm_bindgen(js_name = collapseKey)]
     pub fn collapse_key(&self, url: &str) -> Option<String> {
         collapse_key(self.inner.rules.reader(), &Target::of(url))
     }
 
-    /// The answer to an append whose body was not received at the edge.
+    /// The response to an append whose body the Worker did not receive; `why` is a code of `receiving.js`.
     #[wasm_bindgen(js_name = refusedBody)]
     pub fn refused_body(&self, why: u8) -> Result<Response, JsValue> {
-        reply::response(&self.inner.seen(Reply::refused(&receiving::refusal(why))))
+        reply::response(&self.inner.with_cors(Reply::refused(&receiving::refusal(why))))
     }
 
-    /// Whether reads are shared within a data centre.
+    /// Whether clients share reads within a data centre (`EDGE_CACHE`).
     #[wasm_bindgen(js_name = hasEdgeCache)]
     pub fn has_edge_cache(&self) -> bool {
         self.inner.config.edge_cache
     }
 
-    /// Answers what is not passed on, and what was in vain.
+    /// Answers a request that was not passed on, or whose object failed.
     pub async fn answer(
         &self,
         request: Request,
@@ -152,7 +151,7 @@ impl Edge {
         inner.answer(&request, &Context::new(context)).await
     }
 
-    /// An object failed that a request was passed on to: the answer, or `None` if it can safely be asked again.
+    /// The response after an object failed to answer a request that was passed on. `None` if the request is safe to repeat.
     pub fn unreached(&self, method: &str, path: &str, error: &JsValue) -> Result<Option<Response>, JsValue> {
         let failure = unreached(error);
         if parse(method).is_safe() {
@@ -162,8 +161,8 @@ impl Edge {
         upstream::unavailable(path, self.inner.rules.reader(), &failure).map(Some)
     }
 
-    /// What an answer to a script of this site has besides, and has not: an object that still is of a deployment in open mode
-    /// lets every site see it.
+    /// The CORS headers of a response to a script of this origin. They begin by removing the object's own header: during a
+    /// deployment an object may still run in open mode and allow every origin.
     #[wasm_bindgen(js_name = originLines)]
     pub fn origin_lines(&self, method: &str, url: &str, origin: &str) -> String {
         let inner = &self.inner;
@@ -201,7 +200,7 @@ impl EdgeState {
         self.reply(&method, request, answer).await
     }
 
-    /// Decides a request by all of its head, learns what that needs, and counts it.
+    /// Decides what to do with a request: makes the lookups that this needs, and counts the request against its limit.
     async fn decide(
         &self,
         method: &Method,
@@ -212,11 +211,11 @@ impl EdgeState {
         let header = |name: &str| caller.header(name);
         let known = Known::All { header: &header, is_host: &is_host, peer: &|| caller.peer() };
         let head = Head { method, target, known };
-        let mut may_be_learnt = LEARNT_MAX;
+        let mut may_be_learnt = LOOKUPS_PER_REQUEST_MAX;
         loop {
             let Admission { counts, decision } = self.admit(&head, may_be_learnt > 0);
             if let Decision::Learn { check, token } = decision {
-                // What costs more than the request counts by the address first.
+                // A lookup costs more than the request, so the request counts against its address first.
                 match caller.count().await {
                     Ok(()) => self.lookups.learn(check, &token, context).await,
                     Err(_) if *method == Method::OPTIONS => may_be_learnt = 1,
@@ -228,7 +227,7 @@ impl EdgeState {
             match counts {
                 CountsAgainst::None => {}
                 CountsAgainst::Address => caller.count().await?,
-                CountsAgainst::Token(token) => rate_limit::hold_token(&self.env, &token).await?,
+                CountsAgainst::Token(token) => rate_limit::count_token(&self.env, &token).await?,
             }
             return Ok(decision);
         }
@@ -238,11 +237,11 @@ impl EdgeState {
         self.rules.admit(&self.lookups.keyring.borrow(), head, may_learn, clock::now())
     }
 
-    /// Sends a request to its stream, within the limits of creations and of strangers.
+    /// Sends a request to its stream, within the limits of creations and of reads that no token allows.
     async fn send(&self, sending: &Sending<'_>, caller: &Caller<'_>) -> Result<Sent, JsValue> {
         let Sending { forward, request, .. } = sending;
         if self.rules.is_limited && request.method() == Method::PUT.as_str() {
-            let held = rate_limit::hold_creation(&self.env, forward.path.project()).await;
+            let held = rate_limit::count_creation(&self.env, forward.path.project()).await;
             if let Err(refusal) = held {
                 return Ok(Sent::Refused(refusal));
             }
@@ -254,21 +253,21 @@ impl EdgeState {
         }
         let answered = sending.run().await?;
         let is_unknown = reply::is_unauthorized(&answered);
-        // A request that is wrong is refused before it is known whether there is a stream.
+        // An object refuses a malformed request before it looks for the stream, so a refusal counts as a miss.
         let is_miss = is_unknown || reply::is_refusal(&answered);
         self.strangers.borrow_mut().answered(&network, path, is_miss, clock::now());
-        // Whether there is a stream is for those to know who may read it.
+        // The response must not reveal whether a stream exists to a client that may not read it.
         Ok(if is_unknown { Sent::Refused(refusal.clone()) } else { Sent::Answered(answered) })
     }
 
-    /// With what lets the scripts of every site see it, where everyone may do everything.
-    fn seen(&self, answer: Reply) -> Reply {
+    /// Adds the CORS header for every origin in open mode.
+    fn with_cors(&self, answer: Reply) -> Reply {
         if self.rules.access.is_open() { answer.with_any_origin() } else { answer }
     }
 
     async fn reply(&self, method: &Method, request: &Request, answer: Reply) -> Result<Response, JsValue> {
         receiving::drain(request).await;
-        let answer = self.seen(answer);
+        let answer = self.with_cors(answer);
         if *method == Method::HEAD { reply::without_body(&answer) } else { reply::response(&answer) }
     }
 }
@@ -278,7 +277,7 @@ enum Sent {
     Refused(Refusal),
 }
 
-/// A method that is not even a token does not reach the Worker.
+/// Parses a method. The platform already rejects a method that is not a token.
 fn parse(method: &str) -> Method {
     method.parse().unwrap_or_default()
 }

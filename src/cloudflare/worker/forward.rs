@@ -1,4 +1,5 @@
-//! A request on its way to its stream's object, without what the object must not see, and its answer.
+//! Forwards an admitted request to its stream's object. The object does not receive a token that came in the URL or in a
+//! cookie.
 
 use wasm_bindgen::prelude::*;
 use web_sys::{Headers, Request, Response};
@@ -8,7 +9,7 @@ use super::collapse;
 use super::collapse::Client;
 use super::long_poll;
 use super::sse;
-use super::upstream::{Asked, Upstream};
+use super::upstream::{ObjectRequest, Upstream};
 use crate::cloudflare::budget::{Payer, address_of};
 use crate::cloudflare::calls::unreached;
 use crate::cloudflare::config::{Config, stalls};
@@ -22,7 +23,7 @@ use crate::protocol::Millis;
 use crate::protocol::names::{TRUE, header};
 use crate::storage::Failure;
 
-/// A request that was let in, on its way to its stream.
+/// An admitted request on its way to its stream.
 pub(super) struct Sending<'s> {
     pub(super) forward: &'s Forward,
     pub(super) target: &'s Target<'s>,
@@ -32,17 +33,17 @@ pub(super) struct Sending<'s> {
     pub(super) context: &'s Context,
 }
 
-/// Asks for a read whose answer ends.
+/// Makes a read other than SSE.
 async fn read(
     kind: ReadKind,
     upstream: &Upstream,
-    asked: &Asked,
+    request: &ObjectRequest,
     deadline: Millis,
 ) -> Result<Response, JsValue> {
     let answered = match kind {
-        ReadKind::LongPoll => long_poll::answer(upstream, asked, deadline).await,
-        ReadKind::Plain | ReadKind::Sse => match asked.request("GET") {
-            Ok(request) => upstream.ask_again(&request).await,
+        ReadKind::LongPoll => long_poll::answer(upstream, request, deadline).await,
+        ReadKind::Plain | ReadKind::Sse => match request.to_request("GET") {
+            Ok(request) => upstream.fetch_repeatable(&request).await,
             Err(failure) => Err(failure),
         },
     };
@@ -50,7 +51,7 @@ async fn read(
 }
 
 impl Sending<'_> {
-    /// Takes the request to the object.
+    /// Forwards the request and returns the object's response, without the headers that this requester must not have.
     pub(super) async fn run(&self) -> Result<Response, JsValue> {
         let Sending { forward, request, env, config, context, .. } = self;
         let upstream = Upstream::new((*env).clone(), forward.path.clone(), forward.reader);
@@ -65,48 +66,50 @@ impl Sending<'_> {
             let deadline = deadline(config.sse_lifetime);
             let until = forward.until.unwrap_or(Millis::MAX);
             let ends = SseEnds { deadline, until, stall: stalls(env).reader, cpu_limit: config.cpu_limit };
-            return self.kept(sse::answer(upstream, self.asked()?, ends, context).await?);
+            return self.restricted(sse::answer(upstream, self.object_request()?, ends, context).await?);
         }
         let deadline = deadline(config.settings.long_poll_timeout);
         if let Some(key) = self.collapse_key() {
-            let asked = self.asked()?;
+            let object_request = self.object_request()?;
             let path = forward.path.as_str().to_owned();
             let client = Client { request: Clone::clone(request), path, until: forward.until };
             let kind = forward.kind;
             let leader = upstream.clone();
             let ask = move |client| {
-                let (upstream, asked) = (leader.clone(), Asked { client, ..asked.clone() });
-                async move { read(kind, &upstream, &asked, deadline).await }
+                let (upstream, request) =
+                    (leader.clone(), ObjectRequest { client, ..object_request.clone() });
+                async move { read(kind, &upstream, &request, deadline).await }
             };
             let group = collapse::group(forward.reader);
             let answered = collapse::read(&key, group, context, &client, ask).await;
-            // An answer that is shared is read to its end, which may not come.
-            return self.kept(answered.or_else(|error| upstream.unavailable(&unreached(&error)))?);
+            // A shared response is read into memory, which fails if the object stops in the middle.
+            return self.restricted(answered.or_else(|error| upstream.unavailable(&unreached(&error)))?);
         }
         if forward.kind == ReadKind::LongPoll {
-            return self.kept(read(forward.kind, &upstream, &self.asked()?, deadline).await?);
+            return self.restricted(read(forward.kind, &upstream, &self.object_request()?, deadline).await?);
         }
-        let answered = self.ask(&upstream).await;
-        self.kept(answered.or_else(|failure| upstream.unavailable(&failure))?)
+        let answered = self.fetch(&upstream).await;
+        self.restricted(answered.or_else(|failure| upstream.unavailable(&failure))?)
     }
 
-    /// The key of what is read, where that can be shared. Whoever knows a tag wants to be told that it is the same.
+    /// The key under which clients share this read. `None` if they may not. A client with an `If-None-Match` needs a response
+    /// of its own.
     fn collapse_key(&self) -> Option<String> {
-        let asks_plainly = self.request.method() == "GET"
+        let is_plain = self.request.method() == "GET"
             && !self.request.headers().has(header::IF_NONE_MATCH).unwrap_or(true);
-        let may_share = self.config.edge_cache && asks_plainly;
+        let may_share = self.config.edge_cache && is_plain;
         if may_share { collapse_key(self.forward.reader, self.target) } else { None }
     }
 
-    async fn ask(&self, upstream: &Upstream) -> Result<Response, Failure> {
+    async fn fetch(&self, upstream: &Upstream) -> Result<Response, Failure> {
         if self.forward.goes_as_it_came() {
-            return upstream.ask(self.request).await;
+            return upstream.fetch(self.request).await;
         }
-        let asked = self.asked().map_err(|error| unreached(&error))?;
-        upstream.ask_again(&asked.request(&self.request.method())?).await
+        let request = self.object_request().map_err(|error| unreached(&error))?;
+        upstream.fetch_repeatable(&request.to_request(&self.request.method())?).await
     }
 
-    fn asked(&self) -> Result<Asked, JsValue> {
+    fn object_request(&self) -> Result<ObjectRequest, JsValue> {
         let Sending { forward, target, request, .. } = self;
         let headers = Headers::new_with_headers(&request.headers())?;
         headers.delete(header::AUTHORIZATION)?;
@@ -120,17 +123,17 @@ impl Sending<'_> {
         };
         let payer = Payer::of(forward.path.as_str(), address_of(request));
         let (live_url, from) = (LiveUrl::of(target), target.read_from());
-        Ok(Asked { url, headers, client: request.signal(), payer, live_url, from })
+        Ok(ObjectRequest { url, headers, client: request.signal(), payer, live_url, from })
     }
 
-    fn kept(&self, answered: Response) -> Result<Response, JsValue> {
+    fn restricted(&self, answered: Response) -> Result<Response, JsValue> {
         let is_events = self.forward.kind == ReadKind::Sse;
         match self.forward.source {
             Source::None | Source::Header if self.forward.hides_key => reply::without_reader_key(&answered),
             Source::None | Source::Header => Ok(answered),
-            Source::Query => reply::kept_by_nobody(&answered, is_events),
-            // A cookie comes along when another site embeds the stream.
-            Source::Cookie => reply::embedded_by_nobody(&answered, is_events),
+            Source::Query => reply::uncacheable(&answered, is_events),
+            // The browser sends the cookie even if another site embeds the stream.
+            Source::Cookie => reply::uncacheable_same_origin(&answered, is_events),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Looks up what a token needs: projects in KV, the keys of key servers, and signatures in the platform's own
-//! cryptography.
+//! The lookups that a token needs: projects in KV, keys of JWKS endpoints, and signatures, which the platform verifies.
+//! Concurrent requests share one lookup.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,19 +19,19 @@ use crate::edge::token::Signed;
 use crate::protocol::Millis;
 use crate::storage::Failure;
 
-/// How many lookups are under way that other requests can wait for.
+/// The most lookups in progress that other requests can wait for.
 const LOOKUPS_MAX: usize = 256;
 
-/// How long a request waits for the lookup of another: longer than a key server may take.
+/// How long, in milliseconds, a request waits for another's lookup. This is longer than `KEY_SET_TIMEOUT`.
 const LOOKUP_WAIT_MAX: Millis = 6_000;
 
-/// The longest answer of a key server that is looked at: some 30 keys with certificates.
+/// The longest key set that is accepted, in bytes: about 30 keys with certificates.
 const KEY_SET_MAX_BYTES: u32 = 64 << 10;
 
-/// How long a key server may take.
+/// How long, in milliseconds, a JWKS endpoint may take.
 const KEY_SET_TIMEOUT: Millis = 5_000;
 
-/// What a project's key in KV begins with.
+/// The prefix of a project's key in KV.
 const KEY_PREFIX: &str = "project:";
 
 #[wasm_bindgen]
@@ -50,7 +50,7 @@ extern "C" {
     fn verifies(algorithm: &str, jwk: &str, message: &str, signature: Uint8Array) -> Promise;
 }
 
-/// What an isolate knows of projects and keys, and what it is looking up. Requests that need the same wait for one lookup.
+/// What an isolate knows about projects and keys, and its lookups in progress.
 pub(super) struct Lookups {
     env: Env,
     pub(super) keyring: RefCell<Keyring>,
@@ -63,7 +63,7 @@ impl Lookups {
         Rc::new(Lookups { env, keyring: RefCell::new(keyring), under_way })
     }
 
-    /// Learns what has to be known for a token: afterwards the keyring knows it, or that it cannot be known now.
+    /// Makes a lookup or waits for the same one in progress. Afterwards the keyring has its result or its failure.
     pub(super) async fn learn(self: &Rc<Self>, check: Check, token: &str, context: &Context) {
         let name = match &check {
             Check::NeedsProject(name) => format!("project {name}"),
@@ -71,38 +71,38 @@ impl Lookups {
             Check::NeedsSignature(_) => format!("token {}", digest(token)),
             Check::Unavailable | Check::Granted(_) | Check::Invalid => return,
         };
-        let led = self.led(&name);
-        if let Some(led) = led {
+        let lookup = self.in_progress(&name);
+        if let Some(lookup) = lookup {
             let late = Timer::new(LOOKUP_WAIT_MAX);
-            let Either::Left((Ok(_), _)) = select(JsFuture::from(led), late.over()).await else {
-                // The request that began it is gone.
+            let Either::Left((Ok(_), _)) = select(JsFuture::from(lookup), late.over()).await else {
+                // The platform has cancelled the request that began the lookup.
                 self.under_way.borrow_mut().forget(&name);
                 return self.look_up(check, token).await;
             };
             return;
         }
         let (lookups, token, of) = (Rc::clone(self), token.to_owned(), name.clone());
-        let led = future_to_promise(async move {
+        let lookup = future_to_promise(async move {
             lookups.look_up(check, &token).await;
             lookups.under_way.borrow_mut().forget(&of);
             Ok(JsValue::UNDEFINED)
         });
-        self.under_way.borrow_mut().keep(&name, led.clone(), clock::now());
-        // Other requests wait for it, also if this one's client goes away.
-        let learnt = JsFuture::from(led.clone());
+        self.under_way.borrow_mut().keep(&name, lookup.clone(), clock::now());
+        // The lookup continues if this client disconnects, because other requests may wait for it.
+        let learnt = JsFuture::from(lookup.clone());
         context.wait_until(async move {
             let _learnt = learnt.await;
         });
-        let _learnt = JsFuture::from(led).await;
+        let _learnt = JsFuture::from(lookup).await;
     }
 
-    /// A lookup that is under way, unless it has been for so long that its request must be gone.
-    fn led(&self, name: &str) -> Option<Promise> {
+    /// The lookup in progress, unless it is so old that its request must have been cancelled.
+    fn in_progress(&self, name: &str) -> Option<Promise> {
         let under_way = self.under_way.borrow();
         under_way
             .find(name, clock::now())
             .filter(|(_, age)| *age < LOOKUP_WAIT_MAX)
-            .map(|(led, _)| led.clone())
+            .map(|(lookup, _)| lookup.clone())
     }
 
     async fn look_up(&self, check: Check, token: &str) {
@@ -116,7 +116,7 @@ impl Lookups {
                 self.keyring.borrow_mut().learn_keys(&url, learnt, clock::now());
             }
             Check::NeedsSignature(signed) => {
-                let grant = is_right(&signed).await.then_some(signed.grant);
+                let grant = is_valid(&signed).await.then_some(signed.grant);
                 self.keyring.borrow_mut().learn_token(token, grant, clock::now());
             }
             Check::Unavailable | Check::Granted(_) | Check::Invalid => {}
@@ -124,7 +124,7 @@ impl Lookups {
     }
 }
 
-/// Looks a project up. One that cannot be read has no tokens, and whoever can put it right finds it in the log.
+/// Looks up a project. A project that cannot be parsed has no valid tokens, and the log says what is wrong with it.
 async fn project(env: &Env, name: &str) -> Learnt<Rc<Project>> {
     let operation = "look up project";
     let text = match project_text(env, name).await {
@@ -154,7 +154,7 @@ async fn project_text(env: &Env, name: &str) -> Result<Option<String>, JsValue> 
     Ok(JsFuture::from(namespace.get(&format!("{KEY_PREFIX}{name}"))?).await?.as_string())
 }
 
-/// Asks a key server.
+/// Fetches the keys of a JWKS endpoint.
 async fn keys(url: &str) -> Learnt<Vec<Rc<Key>>> {
     let failed = |cause: &str| {
         telemetry::failure(url, &Failure::new("fetch keys", cause));
@@ -163,15 +163,14 @@ async fn keys(url: &str) -> Learnt<Vec<Rc<Key>>> {
     match JsFuture::from(fetch_text(url, KEY_SET_MAX_BYTES, KEY_SET_TIMEOUT as f64)).await {
         Ok(text) => match parse_public(&text.as_string().unwrap_or_default()) {
             Some(keys) => Learnt::Found(keys),
-            None => failed("it is no JSON Web Key Set"),
+            None => failed("the response is not a JSON Web Key Set"),
         },
         Err(error) => failed(&format!("{error:?}")),
     }
 }
 
-/// Whether a signature is right.
-async fn is_right(signed: &Signed) -> bool {
+async fn is_valid(signed: &Signed) -> bool {
     let signature = Uint8Array::from(&*signed.signature);
     let verified = verifies(signed.algorithm.name(), &signed.jwk, &signed.message, signature);
-    JsFuture::from(verified).await.is_ok_and(|right| right == JsValue::TRUE)
+    JsFuture::from(verified).await.is_ok_and(|valid| valid == JsValue::TRUE)
 }

@@ -1,4 +1,5 @@
-//! A listing: the registry says which streams there are, and each stream what it is.
+//! Lists streams: the registry has their paths, and each stream describes itself. A stream that does not answer is listed
+//! with its path only.
 
 use worker::Env;
 
@@ -11,7 +12,7 @@ use crate::protocol::listing::{Described, Page};
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 
-/// Answers a listing that may be made.
+/// Answers a listing that the requester's token allows.
 pub(super) async fn answer(env: &Env, listing: &Listing) -> Reply {
     match page(env, listing).await {
         Ok(page) => Reply::page(&page),
@@ -26,7 +27,7 @@ async fn page(env: &Env, Listing { registry, query }: &Listing) -> Result<Page, 
     let namespace = js_sys::Reflect::get(env, &STREAMS.into()).map_err(|error| unreached(&error))?;
     let Answered::Listed(listed) = calls::call(&namespace, registry, &Call::List(query.clone())).await?
     else {
-        return Err(Failure::new("list streams", "the registry answered what was not asked"));
+        return Err(Failure::new("list streams", "the registry's answer is not a list"));
     };
     let described: Vec<_> = listed.paths.into_iter().map(|path| (path, Call::Describe)).collect();
     let answers = calls::call_all(&namespace, &described).await?;
@@ -34,11 +35,11 @@ async fn page(env: &Env, Listing { registry, query }: &Listing) -> Result<Page, 
     Ok(Page { streams: streams.collect(), next: listed.next })
 }
 
-/// How a page shows a stream; not at all if it is gone.
+/// A page's entry for a stream. `None` if the stream no longer exists.
 fn shown(path: String, answer: Result<Answered, Failure>) -> Option<Described> {
     let failure = match answer {
         Ok(Answered::Described(described)) => return described,
-        Ok(_) => Failure::new("describe stream", "it answered what was not asked"),
+        Ok(_) => Failure::new("describe stream", "the stream's answer is not a description"),
         Err(failure) => failure,
     };
     telemetry::failure(&path, &failure);

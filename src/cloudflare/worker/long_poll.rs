@@ -1,4 +1,5 @@
-//! A long-poll: the edge holds the client's request and a socket to the object, which sleeps meanwhile.
+//! Long-polls (PROTOCOL.md 5.7). The Worker keeps the client's request open with a socket to the object, which can hibernate
+//! meanwhile.
 
 use js_sys::{ArrayBuffer, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
@@ -6,7 +7,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Headers, Response, ResponseInit, WebSocket};
 use worker::worker_sys::ext::ResponseExt;
 
-use super::upstream::{Asked, Upstream, answered};
+use super::upstream::{ObjectRequest, Upstream, answered};
 use crate::cloudflare::budget::Payer;
 use crate::cloudflare::{clock, reply};
 use crate::edge::live::long_poll::{LongPoll, PollStep};
@@ -23,24 +24,24 @@ extern "C" {
     fn first_frame(socket: &WebSocket, client: &AbortSignal, millis: f64) -> Promise;
 }
 
-/// How much of a frame is looked at; longer heads, which are those of long content types, are fetched again.
+/// How many bytes of a frame are copied for its head. A longer head, which has a long content type, is copied again in full.
 const REPLY_HEAD_BYTES: u32 = 2048;
 
 pub(super) async fn answer(
     upstream: &Upstream,
-    asked: &Asked,
+    request: &ObjectRequest,
     deadline: Millis,
 ) -> Result<Response, Failure> {
-    let Asked { url, headers, client, payer, live_url, from } = asked;
-    let mut asked = upstream.ask_live(url, headers).await?;
-    let Some(mut poll) = LongPoll::begin(answered(&asked), *from, deadline) else { return Ok(asked) };
+    let ObjectRequest { url, headers, client, payer, live_url, from } = request;
+    let mut found = upstream.fetch_live(url, headers).await?;
+    let Some(mut poll) = LongPoll::begin(answered(&found), *from, deadline) else { return Ok(found) };
     loop {
         match poll.next() {
             PollStep::Ask(offset) => {
-                asked = upstream.ask_live(&live_url.from(offset), headers).await?;
-                poll.answered(answered(&asked));
+                found = upstream.fetch_live(&live_url.from(offset), headers).await?;
+                poll.answered(answered(&found));
             }
-            PollStep::Wait(until) => match wait(&asked, client, until).await? {
+            PollStep::Wait(until) => match wait(&found, client, until).await? {
                 Waited::Frame(frame) => {
                     let head = frame.subarray(0, REPLY_HEAD_BYTES).to_vec();
                     if poll.frame(&head) {
@@ -53,9 +54,9 @@ pub(super) async fn answer(
                 Waited::Ended => poll.ended(),
                 Waited::TimedOut => poll.timed_out(),
             },
-            PollStep::Answer { uncached: false } => return Ok(asked),
-            PollStep::Answer { uncached: true } => return uncached(&asked),
-            PollStep::NothingNew => return nothing_new(&asked),
+            PollStep::Answer { uncached: false } => return Ok(found),
+            PollStep::Answer { uncached: true } => return uncached(&found),
+            PollStep::NothingNew => return nothing_new(&found),
         }
     }
 }
@@ -75,35 +76,35 @@ enum Waited {
     Ended,
 }
 
-async fn wait(asked: &Response, client: &AbortSignal, until: Millis) -> Result<Waited, Failure> {
-    let Some(socket) = asked.websocket() else { return Ok(Waited::Ended) };
+async fn wait(found: &Response, client: &AbortSignal, until: Millis) -> Result<Waited, Failure> {
+    let Some(socket) = found.websocket() else { return Ok(Waited::Ended) };
     let millis = until.saturating_sub(clock::now()) as f64;
     let result = JsFuture::from(first_frame(&socket, client, millis)).await.map_err(not_made)?;
     if result.is_undefined() {
         return Ok(Waited::TimedOut);
     }
-    // Not a frame: the socket's close code.
+    // A number is the socket's close code.
     let Ok(frame) = result.dyn_into::<ArrayBuffer>() else { return Ok(Waited::Ended) };
     Ok(Waited::Frame(Uint8Array::new(&frame)))
 }
 
-/// The answer that came; its body does not pass through here.
+/// The response in a frame; its body does not enter the module. `None` if the budget has no room for the body.
 fn to_response(frame: &Uint8Array, mut head: Vec<u8>, payer: &Payer) -> Result<Option<Response>, Failure> {
-    let malformed = || Failure::new("read frame", "it is no reply frame");
+    let malformed = || Failure::new("read frame", "the frame is not a reply");
     let body_at = bridge::reply_body_at(&head).ok_or_else(malformed)?;
     if body_at > head.len() {
         head = frame.subarray(0, body_at as u32).to_vec();
     }
     let body = frame.subarray(body_at as u32, frame.length());
     let head = bridge::parse_reply_head(&head).ok_or_else(malformed)?;
-    reply::passed_on(&head, body, || payer.clone()).map_err(not_made)
+    reply::from_frame(&head, body, || payer.clone()).map_err(not_made)
 }
 
-/// The object sent this answer ahead, as the headers of the response that brought the socket.
-fn nothing_new(asked: &Response) -> Result<Response, Failure> {
+/// The response after the timeout. Its headers came with the socket.
+fn nothing_new(found: &Response) -> Result<Response, Failure> {
     let init = ResponseInit::new();
     init.set_status(Reply::NOTHING_NEW.as_u16());
-    init.set_headers(&asked.headers());
+    init.set_headers(&found.headers());
     Response::new_with_opt_str_and_init(None, &init).map_err(not_made)
 }
 

@@ -1,4 +1,4 @@
-//! The Worker side: every request comes here first, and its answer leaves from here.
+//! The Worker: it receives every request first, and sends every response.
 
 mod caller;
 mod collapse;

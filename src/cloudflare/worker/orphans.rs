@@ -1,5 +1,5 @@
-//! The administrator's question after orphans: a page of the bucket is listed, and each stream on it is asked once which
-//! of its keys it does not know, and deletes them.
+//! Finds and deletes orphans for the administrator (docs/operate.md). The Worker lists a page of the bucket and calls each
+//! stream on it once. Only a stream decides which of its keys are orphans, and only the stream deletes them.
 
 use worker::Env;
 
@@ -13,12 +13,12 @@ use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 use crate::storage::bucket_page::{PAGE_KEYS_MAX, by_stream};
 
-/// Answers what the administrator asks.
-pub(super) async fn answer(env: &Env, ask: &OrphansQuery) -> Reply {
+/// Answers the administrator's request for one page.
+pub(super) async fn answer(env: &Env, query: &OrphansQuery) -> Reply {
     let Some(bucket) = bucket::of(env) else {
         return Reply::refused(&Refusal::NotImplemented { what: "a bucket for segments, bound as SEGMENTS" });
     };
-    match page(env, &bucket, ask).await {
+    match page(env, &bucket, query).await {
         Ok(page) => Reply::page(&page),
         Err(failure) => {
             telemetry::failure("", &failure);
@@ -27,13 +27,17 @@ pub(super) async fn answer(env: &Env, ask: &OrphansQuery) -> Reply {
     }
 }
 
-async fn page(env: &Env, bucket: &bucket::SegmentBucket, ask: &OrphansQuery) -> Result<OrphansPage, Failure> {
-    let (listed, is_last) = bucket.list(ask.after.as_deref(), PAGE_KEYS_MAX).await?;
+async fn page(
+    env: &Env,
+    bucket: &bucket::SegmentBucket,
+    query: &OrphansQuery,
+) -> Result<OrphansPage, Failure> {
+    let (listed, is_last) = bucket.list(query.after.as_deref(), PAGE_KEYS_MAX).await?;
     let listed = by_stream(listed, is_last)?;
     let namespace = js_sys::Reflect::get(env, &STREAMS.into()).map_err(|error| unreached(&error))?;
     let audits = listed.streams.iter().map(|(path, segments)| {
         let keys = segments.iter().map(|stored| stored.key.clone()).collect();
-        (path.as_str().to_owned(), Call::Orphans { keys, deletes: ask.deletes })
+        (path.as_str().to_owned(), Call::Orphans { keys, deletes: query.deletes })
     });
     let answers = calls::call_all(&namespace, &audits.collect::<Vec<_>>()).await?;
     let mut page = OrphansPage { foreign: listed.foreign, cursor: listed.next, ..OrphansPage::default() };
@@ -50,5 +54,7 @@ async fn page(env: &Env, bucket: &bucket::SegmentBucket, ask: &OrphansQuery) -> 
 }
 
 fn failure_of(answer: Result<Answered, Failure>) -> Failure {
-    answer.err().unwrap_or_else(|| Failure::new("look for orphans", "the stream answered what was not asked"))
+    answer
+        .err()
+        .unwrap_or_else(|| Failure::new("look for orphans", "the stream's answer is not a list of orphans"))
 }

@@ -1,4 +1,5 @@
-//! How often somebody may ask, and a project may create streams: the platform's rate limits, where they are bound.
+//! The platform's rate limits of requests and of creations, where the deployment binds them. A limit that fails lets the
+//! request pass.
 
 use js_sys::{Object, Promise, Reflect};
 use wasm_bindgen::prelude::*;
@@ -11,7 +12,7 @@ use crate::edge::keyring::counted_as;
 use crate::protocol::refusal::Refusal;
 use crate::storage::Failure;
 
-/// The longest period that a limit can have: the platform tells neither which one it has nor how much of it is left.
+/// The longest period that a limit can have, in seconds. The platform reports neither a limit's period nor the time left.
 const PERIOD_SECONDS: u64 = 60;
 
 #[wasm_bindgen]
@@ -22,33 +23,33 @@ extern "C" {
     fn limit(this: &Limit, options: &Object) -> Result<Promise, JsValue>;
 }
 
-/// Whether there is any limit: then nothing is passed on before it was asked.
+/// Whether any limit is bound. If so, every request is counted before it is passed on.
 pub(super) fn are_bound(env: &Env) -> bool {
     [REQUEST_LIMIT, CREATE_LIMIT].iter().any(|name| binding(env, name).is_some())
 }
 
-/// Holds a request without a valid token against the limit of its network.
-pub(super) async fn hold_address(env: &Env, network: &str) -> Result<(), Refusal> {
-    hold_one(env, REQUEST_LIMIT, &format!("address {network}")).await
+/// Counts a request without a valid token against the limit of its network.
+pub(super) async fn count_address(env: &Env, network: &str) -> Result<(), Refusal> {
+    count_one(env, REQUEST_LIMIT, &format!("address {network}")).await
 }
 
-/// Holds a request against the limit of its token, which is valid: a stranger could use it up otherwise.
-pub(super) async fn hold_token(env: &Env, token: &str) -> Result<(), Refusal> {
-    hold_one(env, REQUEST_LIMIT, &counted_as(token)).await
+/// Counts a request against the limit of its token. The token must be valid, or strangers could use up its limit.
+pub(super) async fn count_token(env: &Env, token: &str) -> Result<(), Refusal> {
+    count_one(env, REQUEST_LIMIT, &counted_as(token)).await
 }
 
-/// Holds a PUT that is allowed against the limit of its project.
-pub(super) async fn hold_creation(env: &Env, project: &str) -> Result<(), Refusal> {
-    hold_one(env, CREATE_LIMIT, project).await
+/// Counts an allowed PUT against the limit of its project.
+pub(super) async fn count_creation(env: &Env, project: &str) -> Result<(), Refusal> {
+    count_one(env, CREATE_LIMIT, project).await
 }
 
-async fn hold_one(env: &Env, name: &str, key: &str) -> Result<(), Refusal> {
+async fn count_one(env: &Env, name: &str, key: &str) -> Result<(), Refusal> {
     let Some(limit) = binding(env, name) else { return Ok(()) };
     match is_within(limit.unchecked_ref(), key).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Refusal::TooManyRequests { after_seconds: PERIOD_SECONDS }),
         Err(error) => {
-            // Limits are for the cost; what they fail at must not cost the service.
+            // A limit bounds the cost. If it fails, the server keeps serving.
             telemetry::failure("", &Failure::new("hold limit", format_args!("{name}: {error:?}")));
             Ok(())
         }

@@ -1,6 +1,6 @@
-//! An SSE response: carries out what its state machine (`edge/live/sse.rs`) says. Catch-up comes as plain responses, one
-//! after the other as the client reads them; from the tail on it comes over a socket, and the object sleeps between two
-//! appends.
+//! SSE responses (PROTOCOL.md 5.8): carries out the steps of the state machine in `edge/live/sse.rs`. Catch-up comes in plain
+//! responses, each requested after the client has read the one before. At the tail, messages come over a socket, and the
+//! object can hibernate between two appends.
 
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use worker::worker_sys::ext::ResponseExt;
 
 use super::edge_socket::EdgeSocket;
 use super::sse_client::{BudgetRoom, Running, SseClient};
-use super::upstream::{Asked, Upstream, answered};
+use super::upstream::{ObjectRequest, Upstream, answered};
 use crate::cloudflare::budget::Payer;
 use crate::cloudflare::{clock, telemetry};
 use crate::edge::live::sse::{SseEnds, SseResponse, SseStep};
@@ -25,7 +25,7 @@ use crate::storage::Failure;
 
 #[wasm_bindgen]
 extern "C" {
-    /// The platform's own pipe: a JavaScript `TransformStream` is an order of magnitude slower.
+    /// The platform's native pipe. A JavaScript `TransformStream` is ten times slower.
     type IdentityTransformStream;
 
     #[wasm_bindgen(constructor)]
@@ -40,7 +40,7 @@ extern "C" {
 
 #[wasm_bindgen(module = "/src/cloudflare/js/sending.js")]
 extern "C" {
-    /// How many bytes it had, if all of it has been read in time.
+    /// Passes a body on, and resolves with its size in bytes if the client has read all of it in time.
     #[wasm_bindgen(catch, js_name = passOnBody)]
     async fn pass_on_body(
         body: &ReadableStream,
@@ -54,12 +54,12 @@ extern "C" {
 /// Answers a request for server-sent events.
 pub(super) async fn answer(
     upstream: Upstream,
-    asked: Asked,
+    request: ObjectRequest,
     ends: SseEnds,
     context: &Context,
 ) -> Result<Response, JsValue> {
-    let Asked { url, headers, client, payer, live_url, .. } = asked;
-    let first = match upstream.ask_live(&url, &headers).await {
+    let ObjectRequest { url, headers, client, payer, live_url, .. } = request;
+    let first = match upstream.fetch_live(&url, &headers).await {
         Ok(first) => first,
         Err(failure) => return upstream.unavailable(&failure),
     };
@@ -95,17 +95,17 @@ impl Relay {
         let mut source = first;
         let mut socket = self.listen(&source);
         loop {
-            match self.running.tell(|response| response.next(clock::now())) {
+            match self.running.update(|response| response.next(clock::now())) {
                 SseStep::Ask(from) => {
                     drop(socket.take());
-                    if let Some(asked) = self.ask(from).await {
-                        source = asked;
+                    if let Some(answer) = self.request(from).await {
+                        source = answer;
                         socket = self.listen(&source);
                     }
                 }
                 SseStep::PassOn => {
                     let bytes = self.pass_on(&source).await;
-                    self.running.tell(|response| response.passed_on(bytes));
+                    self.running.update(|response| response.passed_on(bytes));
                 }
                 SseStep::Listen(until) => self.running.wait(until).await,
                 SseStep::Heartbeat => self.client.write(&Uint8Array::from(sse::HEARTBEAT)),
@@ -121,15 +121,15 @@ impl Relay {
         }
     }
 
-    async fn ask(&self, from: Option<Offset>) -> Option<Response> {
-        let asked = match from {
-            Some(from) => self.ask_from(from).await,
-            None => self.upstream.ask_live(&self.url, &self.headers).await,
+    async fn request(&self, from: Option<Offset>) -> Option<Response> {
+        let answer = match from {
+            Some(from) => self.request_from(from).await,
+            None => self.upstream.fetch_live(&self.url, &self.headers).await,
         };
-        match asked {
-            Ok(asked) => {
-                self.running.tell(|response| response.answered(answered(&asked), clock::now()));
-                Some(asked)
+        match answer {
+            Ok(answer) => {
+                self.running.update(|response| response.answered(answered(&answer), clock::now()));
+                Some(answer)
             }
             Err(failure) => {
                 self.end_with(&failure);
@@ -138,23 +138,24 @@ impl Relay {
         }
     }
 
-    async fn ask_from(&self, from: Offset) -> Result<Response, Failure> {
-        // What the client last saw was its business in the first request only. A copy: the request's own headers
-        // cannot be changed, and cloning a handle is not copying.
+    async fn request_from(&self, from: Offset) -> Result<Response, Failure> {
+        // `Last-Event-ID` is valid for the first request only. The headers must be copied: those of the client's request are
+        // immutable, and `clone` copies only the handle.
         let not_copied = |error: JsValue| Failure::new("copy headers", format_args!("{error:?}"));
         let headers = Headers::new_with_headers(&self.headers).map_err(not_copied)?;
         headers.delete(header::LAST_EVENT_ID).map_err(not_copied)?;
-        self.upstream.ask_live(&self.live_url.from(from), &headers).await
+        self.upstream.fetch_live(&self.live_url.from(from), &headers).await
     }
 
-    /// Opens the socket that the object answered with, if it did.
+    /// Opens the socket in the object's response, if there is one.
     fn listen(&self, source: &Response) -> Option<EdgeSocket> {
         let client = Rc::clone(&self.client);
-        let opened = EdgeSocket::open(source.websocket()?, move |brought| client.take(brought));
+        let opened = EdgeSocket::open(source.websocket()?, move |event| client.take(event));
         opened.map_err(|failure| self.end_with(&failure)).ok()
     }
 
-    /// One bounded part of the catch-up, at the client's speed: how many bytes it had, if all of it has been read in time.
+    /// Passes on one response of the catch-up at the client's speed. Returns its size in bytes, or `None` if the client has not
+    /// read all of it in time.
     async fn pass_on(&self, part: &Response) -> Option<usize> {
         let Payer { tenant, address } = &self.payer;
         let until = self.until as f64;
@@ -164,6 +165,6 @@ impl Relay {
 
     fn end_with(&self, failure: &Failure) {
         telemetry::failure(self.upstream.path(), failure);
-        self.running.tell(|response| response.left());
+        self.running.update(|response| response.left());
     }
 }

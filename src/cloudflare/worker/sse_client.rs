@@ -1,4 +1,5 @@
-//! The client's end of an SSE response: writes what its state machine lets through, and tells it what the client does.
+//! The client's end of an SSE response: writes the frames that the state machine admits, and notifies it of reads and of
+//! the disconnect.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -9,7 +10,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, WritableStreamDefaultWriter};
 
-use super::edge_socket::Brought;
+use super::edge_socket::SocketEvent;
 use crate::cloudflare::budget::{Holding, Payer};
 use crate::cloudflare::clock::{self, Timer};
 use crate::edge::live::Room;
@@ -17,7 +18,7 @@ use crate::edge::live::sse::SseResponse;
 use crate::protocol::Millis;
 use crate::protocol::bridge::FRAME_HEAD_BYTES;
 
-/// Room that is taken in the isolate's budget.
+/// The `Room` port over the isolate's memory budget.
 pub(super) struct BudgetRoom {
     payer: Payer,
     holding: Option<Holding>,
@@ -49,7 +50,7 @@ impl Room for BudgetRoom {
     }
 }
 
-/// The state machine of a response, and what waits for it.
+/// The state machine of a response, and the task that waits for its next step.
 pub(super) struct Running {
     response: RefCell<SseResponse<BudgetRoom>>,
     wake: Cell<Option<Function>>,
@@ -60,26 +61,26 @@ impl Running {
         Rc::new(Running { response: RefCell::new(response), wake: Cell::new(None) })
     }
 
-    /// Tells the machine something, and ends the wait if there is something to do now.
-    pub(super) fn tell<T>(&self, tell: impl FnOnce(&mut SseResponse<BudgetRoom>) -> T) -> T {
-        let (told, is_waiting) = {
+    /// Passes an event to the state machine, and ends the wait if there is a step to carry out.
+    pub(super) fn update<T>(&self, update: impl FnOnce(&mut SseResponse<BudgetRoom>) -> T) -> T {
+        let (updated, is_waiting) = {
             let mut response = self.response.borrow_mut();
-            (tell(&mut response), response.is_waiting())
+            (update(&mut response), response.is_waiting())
         };
         if !is_waiting {
             self.wake();
         }
-        told
+        updated
     }
 
-    /// Waits until there is something to do, or until then.
+    /// Waits until there is a step to carry out, or until `until`, in milliseconds since 1970.
     pub(super) async fn wait(&self, until: Millis) {
         let mut resolve = None;
         let woken = Promise::new(&mut |resolve_woken, _| resolve = Some(resolve_woken));
         self.wake.set(resolve);
         let timer = Timer::new(until.saturating_sub(clock::now()));
         select(JsFuture::from(woken), timer.over()).await;
-        // A promise that never settles would never free what waits for it.
+        // A promise that never settles leaks the task that awaits it.
         self.wake();
     }
 
@@ -90,8 +91,8 @@ impl Running {
     }
 }
 
-/// The client's end of the response. It has two closures for all of its writes and outlives them: a closure for
-/// each write would not be freed, and one that is freed too early throws.
+/// The client's end of the response. It has two closures for all of its writes, and outlives them: a closure per write would
+/// leak, and a closure that is freed too early throws.
 pub(super) struct SseClient {
     pub(super) writer: WritableStreamDefaultWriter,
     signal: AbortSignal,
@@ -108,45 +109,45 @@ impl SseClient {
         signal: AbortSignal,
         running: Rc<Running>,
     ) -> SseClient {
-        let told = Rc::clone(&running);
+        let machine = Rc::clone(&running);
         let on_written: OnSettled = Closure::new(move |_| {
-            told.tell(|response| response.read());
+            machine.update(|response| response.read());
             Ok(JsValue::UNDEFINED)
         });
-        let told = Rc::clone(&running);
+        let machine = Rc::clone(&running);
         let on_gone: OnSettled = Closure::new(move |_| {
-            told.tell(|response| response.left());
+            machine.update(|response| response.left());
             Ok(JsValue::UNDEFINED)
         });
-        // A client that goes away while nothing is written is seen by these two.
+        // These two notice a client that disconnects while nothing is being written.
         let _settled = writer.closed().then_with_reject(&on_gone, &on_gone);
         signal.set_onabort(Some(on_gone.as_ref().unchecked_ref()));
         if signal.aborted() {
-            running.tell(|response| response.left());
+            running.update(|response| response.left());
         }
         SseClient { writer, signal, running, on_written, on_gone }
     }
 
-    /// The socket has brought something. The events of a frame are written as they are.
-    pub(super) fn take(&self, brought: Brought) {
-        match brought {
-            Brought::Frame(frame) => {
+    /// Handles an event of the socket. The bytes of a frame's events are written unchanged.
+    pub(super) fn take(&self, event: SocketEvent) {
+        match event {
+            SocketEvent::Frame(frame) => {
                 let head = frame.subarray(0, FRAME_HEAD_BYTES as u32).to_vec();
                 let bytes = (frame.length() as usize).saturating_sub(FRAME_HEAD_BYTES);
-                if self.running.tell(|response| response.frame(&head, bytes)) {
+                if self.running.update(|response| response.frame(&head, bytes)) {
                     self.write(&frame.subarray(FRAME_HEAD_BYTES as u32, frame.length()));
                 }
             }
-            Brought::End(code) => self.running.tell(|response| response.closed(code)),
+            SocketEvent::Closed(code) => self.running.update(|response| response.closed(code)),
         }
     }
 
-    /// Writes, and waits for nothing.
+    /// Writes without waiting for the client.
     pub(super) fn write(&self, events: &Uint8Array) {
         let _settled = self.writer.write_with_chunk(events).then_with_reject(&self.on_written, &self.on_gone);
     }
 
-    /// Ends the response when what was written has been read, or else then.
+    /// Ends the response when the client has read everything, or aborts it at `until`, in milliseconds since 1970.
     pub(super) async fn end(&self, until: Millis) {
         let grace = Timer::new(until.saturating_sub(clock::now()));
         let closed = JsFuture::from(self.writer.close());

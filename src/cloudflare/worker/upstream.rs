@@ -1,4 +1,4 @@
-//! One stream's object, as the edge reaches it.
+//! Requests from the Worker to one stream's object. The Worker repeats a failed request only if it changes nothing.
 
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
@@ -22,27 +22,27 @@ use crate::storage::Failure;
 
 #[wasm_bindgen]
 extern "C" {
-    /// A Durable Object's stub; the crate's own would copy each response.
+    /// A Durable Object's stub. The worker crate's own binding would copy each response.
     type ObjectStub;
 
     #[wasm_bindgen(method, catch)]
     fn fetch(this: &ObjectStub, request: &Request) -> Result<Promise, JsValue>;
 }
 
-/// What the object is asked.
+/// A request to the object.
 #[derive(Clone)]
-pub(super) struct Asked {
+pub(super) struct ObjectRequest {
     pub(super) url: String,
     pub(super) headers: Headers,
     pub(super) client: AbortSignal,
     pub(super) payer: Payer,
-    /// Where a live read goes on, and where it began.
+    /// The URL from which a live read continues, and the offset from which it began.
     pub(super) live_url: LiveUrl,
     pub(super) from: Option<ReadFrom>,
 }
 
-impl Asked {
-    pub(super) fn request(&self, method: &str) -> Result<Request, Failure> {
+impl ObjectRequest {
+    pub(super) fn to_request(&self, method: &str) -> Result<Request, Failure> {
         let init = RequestInit::new();
         init.set_method(method);
         init.set_headers(&self.headers);
@@ -67,13 +67,13 @@ impl Upstream {
         self.path.as_str()
     }
 
-    /// The answer when the object could not be reached.
+    /// The response if the object could not be reached.
     pub(super) fn unavailable(&self, failure: &Failure) -> Result<Response, JsValue> {
         unavailable(self.path(), self.reader, failure)
     }
 
-    /// Asks the object. A stub of its own for each request: a broken one stays broken.
-    pub(super) async fn ask(&self, request: &Request) -> Result<Response, Failure> {
+    /// Sends a request to the object. Each request has its own stub, because a broken stub stays broken.
+    pub(super) async fn fetch(&self, request: &Request) -> Result<Response, Failure> {
         let namespace =
             self.env.durable_object(STREAMS).map_err(|error| Failure::new("find object", error))?;
         let stub = namespace.get_by_name(self.path()).map_err(|error| Failure::new("find object", error))?;
@@ -82,36 +82,37 @@ impl Upstream {
         Ok(JsFuture::from(response).await.map_err(|error| unreached(&error))?.unchecked_into())
     }
 
-    /// Asks for a live read, whose answer may be a socket.
-    pub(super) async fn ask_live(&self, url: &str, headers: &Headers) -> Result<Response, Failure> {
+    /// Requests a live read. The response may carry a socket.
+    pub(super) async fn fetch_live(&self, url: &str, headers: &Headers) -> Result<Response, Failure> {
         let headers = Headers::new_with_headers(headers).map_err(|error| unreached(&error))?;
         headers.set(header::UPGRADE, "websocket").map_err(|error| unreached(&error))?;
         let init = RequestInit::new();
         init.set_headers(&headers);
-        self.ask_again(&Request::new_with_str_and_init(url, &init).map_err(|error| unreached(&error))?).await
+        self.fetch_repeatable(&Request::new_with_str_and_init(url, &init).map_err(|error| unreached(&error))?)
+            .await
     }
 
-    /// Asks what changes nothing, and once more if it fails: an object moves or restarts now and then, and a browser
-    /// gives an `EventSource` up at the first error.
-    pub(super) async fn ask_again(&self, request: &Request) -> Result<Response, Failure> {
-        match self.ask(request).await {
+    /// Sends a request that changes nothing, and repeats it once if it fails: objects occasionally move or restart, and a browser
+    /// gives up an `EventSource` after its first error.
+    pub(super) async fn fetch_repeatable(&self, request: &Request) -> Result<Response, Failure> {
+        match self.fetch(request).await {
             Err(failure) => {
                 telemetry::failure(self.path(), &failure);
-                self.ask(request).await
+                self.fetch(request).await
             }
-            asked => asked,
+            answered => answered,
         }
     }
 }
 
-/// What the object has answered a live read with.
+/// The object's answer to a live read.
 pub(super) fn answered(response: &Response) -> LiveAnswer {
     let header = |name: &str| response.headers().get(name).ok().flatten();
     LiveAnswer::of(response.status(), response.websocket().is_some(), &header)
 }
 
-/// The answer when the object could not be reached, so that its state is unknown. The scripts of every site see
-/// it only where they see everything.
+/// The response if the object could not be reached, so that the state of the stream is unknown. Scripts of every origin can
+/// read it only in open mode.
 pub(super) fn unavailable(path: &str, reader: Reader, failure: &Failure) -> Result<Response, JsValue> {
     telemetry::failure(path, failure);
     let answer = Reply::unavailable();
