@@ -1,4 +1,4 @@
-//! PROTOCOL.md 5.2: POST with a body.
+//! PROTOCOL.md 5.2: appends (POST with a body).
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 use crate::support::{Request, World, check};
 
 #[test]
-fn appends() {
+fn append_answers_204_with_the_next_offset() {
     check(
         &[TEXT],
         HELLO,
@@ -25,7 +25,7 @@ fn appends() {
 }
 
 #[test]
-fn the_type_must_be_the_streams() {
+fn content_type_must_match_the_streams() {
     for matching in ["text/plain", "TEXT/PLAIN", "text/plain; charset=latin1", " text/plain"] {
         let mut world = World::after(&[TEXT]);
         world.send_answered(&Request::parse("POST << x").header("content-type", matching)).assert_is("204");
@@ -37,25 +37,25 @@ fn the_type_must_be_the_streams() {
 }
 
 #[test]
-fn an_empty_body_is_refused() {
+fn empty_body_is_refused() {
     check(&[TEXT], "POST | content-type: text/plain", "400 | error: empty_body");
     check(&[TEXT], "POST", "400 | error: empty_body");
     check(&[BYTES], "POST | stream-closed: false", "400 | error: empty_body");
 }
 
 #[test]
-fn appends_and_closes() {
+fn append_may_close_the_stream() {
     let last = "POST | content-type: text/plain | stream-closed: true << hello";
     check(&[TEXT], last, "204 | stream-closed: true | stream-next-offset: @0_5");
     check(&[TEXT, last], "GET", "200 | stream-closed: true << hello");
-    // Not idempotent without a producer: the body cannot be appended.
+    // Not idempotent without a producer: the server cannot append the body a second time.
     check(&[TEXT, last], last, "409 | stream-closed: true | stream-next-offset: @0_5 | error: stream_closed");
     check(&[TEXT, HELLO, CLOSE], HELLO, "409 | stream-closed: true | stream-next-offset: @0_5");
 }
 
-/// Byte by byte, and strictly increasing.
+/// The server compares values byte by byte. Each must be greater than the last.
 #[test]
-fn stream_seq_grows() {
+fn stream_seq_must_increase() {
     let table = [
         ("2", "10", false),
         ("09", "10", true),
@@ -73,13 +73,13 @@ fn stream_seq_grows() {
         let second = format!("POST | content-type: text/plain | stream-seq: {next} << b");
         let expected = if accepted { "204" } else { "409 | !stream-closed << Sequence conflict" };
         check(&[TEXT, &first], &second, expected);
-        // An append without the header neither looks at it nor forgets it.
+        // An append without the header neither checks the stored value nor clears it.
         check(&[TEXT, &first, HELLO], &second, expected);
     }
 }
 
 #[test]
-fn stream_seq_has_bounds() {
+fn stream_seq_has_a_maximum_length() {
     for (seq, expected) in
         [("", "400"), (&"x".repeat(1024), "204"), (&"x".repeat(1025), "400 | error: invalid_header")]
     {
@@ -88,9 +88,9 @@ fn stream_seq_has_bounds() {
     }
 }
 
-/// Only what is stored moves it.
+/// Only an append that is stored advances it.
 #[test]
-fn a_refused_append_leaves_stream_seq() {
+fn refused_append_does_not_advance_stream_seq() {
     let seq = "POST | content-type: application/json | stream-seq: b << ";
     let mut world = World::after(&[JSON]);
     world.ask(&format!("{seq}{{")).assert_is("400");
@@ -99,9 +99,10 @@ fn a_refused_append_leaves_stream_seq() {
     world.ask(&format!("{seq}1")).assert_is("409 << Sequence conflict");
 }
 
-/// Closed, type, producer, body, `Stream-Seq`: each refusal with all the later ones at hand.
+/// Closed, content type, producer, body, `Stream-Seq`: each request would also meet all refusals that come after the
+/// expected one.
 #[test]
-fn order_of_refusals() {
+fn refusals_have_a_fixed_order() {
     let state = [
         JSON,
         "POST | content-type: application/json | producer-id: p | producer-epoch: 5 | producer-seq: 0 | stream-seq: m << 1",
@@ -128,13 +129,13 @@ fn order_of_refusals() {
     check(&state, &post(json, fresh, "{"), "400 | error: invalid_json");
     check(&state, &post(json, fresh, "[]"), "400 | error: empty_batch");
     check(&state, &post(json, fresh, "2"), "409 << Sequence conflict");
-    // And the state that none of them changed still takes the right one.
+    // No refused request changed the state: a valid append succeeds.
     check(&state, &post(json, fresh, "2").replace("seq: a", "seq: n"), "200 | producer-seq: 1");
 }
 
-/// A stale offset stores nothing, and the refusal names the tail, from which the writer goes on.
+/// With a stale offset, nothing is stored. The refusal names the tail, from which the writer continues.
 #[test]
-fn an_append_expects_the_tail() {
+fn expected_offset_must_be_the_tail() {
     let post = |expected: &str| {
         format!("POST | content-type: text/plain | stream-expected-offset: {expected} << abc")
     };
@@ -165,9 +166,9 @@ fn an_append_expects_the_tail() {
     }
 }
 
-/// The conditions of one append: a closed stream, a producer's duplicate, the sequence, and then the expected offset.
+/// The order of an append's conditions: closed stream, producer's duplicate, `Stream-Seq`, expected offset.
 #[test]
-fn an_expected_offset_is_compared_last() {
+fn expected_offset_is_compared_last() {
     let post = |seq: &str, expected: &str| {
         format!(
             "POST | content-type: text/plain | stream-seq: {seq} | stream-expected-offset: {expected} << hello"
@@ -178,7 +179,7 @@ fn an_expected_offset_is_compared_last() {
     check(&state, &post("a", "@0_0"), "409 | stream-next-offset: @0_5 << Sequence conflict");
     check(&state, &post("n", "@0_0"), "409 | stream-next-offset: @0_5 << Expected offset conflict");
     check(&state, &post("n", "@0_5"), "204 | stream-next-offset: @0_10");
-    // The refused one did not move the sequence.
+    // The refused append did not advance `Stream-Seq`.
     let mut world = World::after(&state);
     world.ask(&post("n", "@0_0")).assert_is("409");
     world.ask(&post("n", "@0_5")).assert_is("204");
@@ -190,9 +191,9 @@ fn an_expected_offset_is_compared_last() {
     }
 }
 
-/// A retry finds another tail than its first attempt, which it moved itself.
+/// A producer's retry meets another tail than its first attempt, because that attempt moved it.
 #[test]
-fn a_producers_retry_is_a_duplicate_whatever_it_expects() {
+fn duplicate_is_answered_whatever_its_expected_offset() {
     let post = |seq: u32, expected: &str| {
         format!(
             "POST | content-type: text/plain | producer-id: p | producer-epoch: 0 | producer-seq: {seq} \
@@ -203,7 +204,7 @@ fn a_producers_retry_is_a_duplicate_whatever_it_expects() {
     check(&[TEXT], &first, "200 | stream-next-offset: @0_5 | producer-seq: 0");
     check(&[TEXT, &first], &first, "204 | stream-next-offset: @0_5 | producer-seq: 0");
     check(&[TEXT, &first, HELLO], &first, "204 | stream-next-offset: @0_10 | producer-seq: 0");
-    // A conflict does not move the producer: it sends the same sequence with the tail it was given.
+    // A conflict does not advance the producer: it sends the same sequence number with the tail from the response.
     let conflict = "409 | stream-next-offset: @0_10 | !producer-expected-seq << Expected offset conflict";
     let mut world = World::after(&[TEXT, &first, HELLO]);
     world.ask(&post(1, "@0_5")).assert_is(conflict);
@@ -218,23 +219,23 @@ fn a_producers_retry_is_a_duplicate_whatever_it_expects() {
 }
 
 #[test]
-fn sixteen_mebibytes_and_not_one_byte_more() {
+fn body_is_limited_to_16_mib() {
     let body = vec![b'x'; (16 << 20) + 1];
     let request = Request::parse("POST | content-type: application/octet-stream");
     let mut world = World::after(&[BYTES]);
     let refused = world.send_answered(&request.clone().body(body.clone()));
     refused.assert_is("413 | error: body_too_large");
-    assert!(refused.text().contains("16777216"), "the limit is in the message: {}", refused.text());
+    assert!(refused.text().contains("16777216"), "the message names the limit: {}", refused.text());
     world.send_answered(&request.body(&body[1..])).assert_is("204 | stream-next-offset: @0_16777216");
 }
 
-/// What several appends bring along that go to the object together is what each of them is asked for.
+/// Group commit passes only `APPEND_HEADERS` of each append to the object, so the parser must read no others.
 #[test]
-fn no_other_header_decides() {
-    let asked = RefCell::new(BTreeSet::new());
+fn parser_reads_only_the_append_headers() {
+    let read = RefCell::new(BTreeSet::new());
     for body in [&b""[..], b"x"] {
         let value = |name: &str| {
-            asked.borrow_mut().insert(name.to_owned());
+            read.borrow_mut().insert(name.to_owned());
             let value = match name {
                 header::CONTENT_ENCODING => "identity".to_owned(),
                 header::PRODUCER_EPOCH | header::PRODUCER_SEQ | header::STREAM_SEQ => "0".to_owned(),
@@ -246,11 +247,11 @@ fn no_other_header_decides() {
         let head = RequestHead { method: &Method::POST, url: "", header: &value, random: &String::new };
         Command::parse(&head, body).expect("it has all that it may have");
     }
-    assert_eq!(asked.into_inner(), APPEND_HEADERS.map(str::to_owned).into());
+    assert_eq!(read.into_inner(), APPEND_HEADERS.map(str::to_owned).into());
 }
 
 #[test]
-fn a_header_is_found_in_lines_by_its_name_only() {
+fn header_in_matches_whole_names_only() {
     let lines = "a\nb\nb\n\nempty\nc\nc\n1\n";
     let found = ["a", "b", "empty", "c", "", "1", "d"].map(|name| header_in(lines, name));
     assert_eq!(found, [Some("b"), Some(""), Some("c"), Some("1"), None, None, None]);

@@ -1,4 +1,4 @@
-//! PROTOCOL.md 10: what caches may keep, and entity tags.
+//! PROTOCOL.md 10: cache policies, entity tags, reader keys and collapsing.
 
 use durable_streams::edge::collapse::{Reader, collapse_key};
 use durable_streams::edge::target::Target;
@@ -10,7 +10,7 @@ use crate::support::{LongPoll, Request, World, check};
 const PUBLIC: &str = "cache-control: public, max-age=60, stale-while-revalidate=300, stale-if-error=0";
 
 #[test]
-fn cache_control() {
+fn every_response_has_its_cache_control() {
     let state = [TEXT, HELLO];
     let table = [
         ("GET", "200 | cache-control: no-cache"),
@@ -31,15 +31,15 @@ fn cache_control() {
     }
     check(&state, "GET ?offset=@0_1&live=long-poll", &format!("200 | {PUBLIC}"));
     check(&state, "GET ?offset=@0_0&live=long-poll", &format!("200 | {PUBLIC}"));
-    // The start is another place in each life of the URL, so a recreated stream must not be answered from the old one.
+    // `-1` names another offset in each incarnation, so a cache must not serve it for a recreated stream.
     check(&state, "GET ?offset=-1&live=long-poll", "200 | cache-control: no-cache");
     check(&state, "GET ?live=long-poll&offset=-1", "200 | cache-control: no-cache");
     check(&[], "GET", "404 | cache-control: no-store");
 }
 
-/// Bytes below the tail never change while the stream lives.
+/// Data before the tail never changes while the stream exists.
 #[test]
-fn chunks_below_the_tail_are_kept() {
+fn data_before_the_tail_is_cacheable() {
     let mut world = World::with_chunks(3);
     world.run(&[BYTES, "POST | content-type: application/octet-stream << abcdef"]);
     world.ask("GET").assert_is("200 | cache-control: no-cache << abc");
@@ -47,9 +47,8 @@ fn chunks_below_the_tail_are_kept() {
     world.ask("GET ?offset=@0_3").assert_is("200 | cache-control: no-cache << def");
 }
 
-/// No longer than the stream lives.
 #[test]
-fn nothing_is_kept_beyond_the_streams_life() {
+fn cache_lifetime_ends_with_the_stream() {
     let below_tail = "GET ?offset=@0_1&live=long-poll";
     for (seconds, cache) in [
         (0u64, None),
@@ -71,9 +70,10 @@ fn nothing_is_kept_beyond_the_streams_life() {
     );
 }
 
-/// That a stream ends where it ends never changes: many may wait for it at a cache, which would have one after the other ask.
+/// The end of a closed stream never changes. If it were uncacheable, a cache would send the waiting requests one
+/// after another.
 #[test]
-fn the_end_is_kept() {
+fn end_of_a_closed_stream_is_cacheable() {
     let closed = [TEXT, HELLO, CLOSE];
     let at_end = "GET ?offset=@0_5&live=long-poll";
     check(&closed, at_end, &format!("204 | stream-closed: true | {PUBLIC}"));
@@ -82,7 +82,7 @@ fn the_end_is_kept() {
     let ends = "PUT | content-type: text/plain | stream-ttl: 10 | stream-closed: true << hello";
     let bounded = "public, max-age=10, stale-while-revalidate=0, stale-if-error=0";
     check(&[ends], at_end, &format!("204 | cache-control: {bounded}"));
-    // Those who wait are told the same.
+    // Parked readers get the same policy.
     for (offset, expected) in [("@0_5", PUBLIC), ("now", "cache-control: no-store")] {
         let mut world = World::after(&[TEXT, HELLO]);
         let mut poll = LongPoll::park(&mut world, &format!("GET ?offset={offset}&live=long-poll"));
@@ -95,7 +95,7 @@ fn the_end_is_kept() {
 }
 
 #[test]
-fn a_tag_names_life_range_and_closure() {
+fn etag_names_incarnation_range_and_closure() {
     let tag = |world: &mut World, request: &str| world.ask(request).header("etag").unwrap().to_owned();
     let mut world = World::after(&[TEXT, HELLO]);
     let mut tags = vec![
@@ -116,13 +116,13 @@ fn a_tag_names_life_range_and_closure() {
     distinct.dedup();
     assert_eq!(distinct.len(), tags.len(), "{tags:?}");
     assert!(tags.iter().all(|tag| tag.starts_with('"') && tag.ends_with('"')));
-    // Another incarnation of the same length, with the same segment number or not, has another tag.
+    // A read at `now` has no tag, whatever the incarnation.
     assert_eq!(World::after(&[TEXT, HELLO]).ask("GET ?offset=now").header("etag"), None);
 }
 
-/// RFC 9110, 13.1.2: lists, weak tags and `*` are legal.
+/// RFC 9110, 13.1.2 allows lists, weak tags and `*`.
 #[test]
-fn if_none_match() {
+fn if_none_match_accepts_lists_weak_tags_and_star() {
     let mut world = World::after(&[TEXT, HELLO]);
     let tag = world.ask("GET").header("etag").unwrap().to_owned();
     let known = [
@@ -147,9 +147,9 @@ fn if_none_match() {
     }
 }
 
-/// 10.1: a closure must not hide behind 304.
+/// 10.1: a 304 must not hide a closure.
 #[test]
-fn closing_changes_the_tag() {
+fn closing_changes_the_etag() {
     for state in [&[TEXT, HELLO][..], &[TEXT], &[JSON]] {
         let mut world = World::after(state);
         let tag = world.ask("GET").header("etag").unwrap().to_owned();
@@ -163,12 +163,12 @@ fn closing_changes_the_tag() {
 }
 
 #[test]
-fn now_has_no_tag_and_is_never_304() {
+fn read_at_now_has_no_etag_and_no_304() {
     check(&[TEXT, HELLO], "GET ?offset=now | if-none-match: *", "200 | !etag");
 }
 
 #[test]
-fn a_tag_of_an_earlier_life_is_not_known() {
+fn etag_of_an_earlier_incarnation_does_not_match() {
     let mut world = World::after(&[TEXT, HELLO]);
     let tag = world.ask("GET").header("etag").unwrap().to_owned();
     world.run(&["DELETE", TEXT, HELLO]);
@@ -179,7 +179,7 @@ fn a_tag_of_an_earlier_life_is_not_known() {
 
 const PRIVATE: &str = "private, no-cache";
 
-/// A world where reading takes a token, with the reader key of its stream.
+/// A world where reads need a token, and the reader key of its stream.
 fn guarded(steps: &[&str]) -> (World, String) {
     let mut world = World::new();
     world.guard();
@@ -188,9 +188,9 @@ fn guarded(steps: &[&str]) -> (World, String) {
     (world, key)
 }
 
-/// Whoever may read a private stream is told its reader key, and what is asked for with that may be kept.
+/// A reader with access to a private stream gets its reader key. A cache may store responses to reads with that key.
 #[test]
-fn private_streams_are_kept_under_their_reader_key() {
+fn private_stream_is_cacheable_with_its_reader_key() {
     let (mut world, key) = guarded(&[TEXT, HELLO]);
     assert!(!key.is_empty());
     world.ask(TEXT).assert_is(&format!("200 | stream-reader-key: {key}"));
@@ -201,7 +201,7 @@ fn private_streams_are_kept_under_their_reader_key() {
         let read = format!("{below_tail}&rk={wrong}");
         world.ask(&read).assert_is(&format!("200 | cache-control: {PRIVATE} | x-cache: BYPASS << llo"));
     }
-    // A key makes nothing public that would not be.
+    // A key makes no response cacheable that would not be cacheable on a public stream.
     world.ask(&format!("GET ?rk={key}")).assert_is("200 | cache-control: no-cache | x-cache: BYPASS");
     world.ask(&format!("GET ?offset=now&rk={key}")).assert_is("200 | cache-control: no-store");
     world
@@ -211,7 +211,7 @@ fn private_streams_are_kept_under_their_reader_key() {
 }
 
 #[test]
-fn waiters_are_told_by_the_key_they_asked_with() {
+fn waiter_gets_the_cache_policy_of_its_key() {
     let (mut world, key) = guarded(&[TEXT, HELLO]);
     let mut with = LongPoll::park(&mut world, &format!("GET ?offset=@0_5&live=long-poll&rk={key}"));
     let mut without = LongPoll::park(&mut world, "GET ?offset=@0_5&live=long-poll");
@@ -223,9 +223,9 @@ fn waiters_are_told_by_the_key_they_asked_with() {
     }
 }
 
-/// Another key from now on: what is asked for with the old one is not kept any more, not even by those who wait.
+/// Once a key is replaced, caches no longer store responses to the old one, not even of waiters.
 #[test]
-fn a_reader_key_is_replaced() {
+fn reader_key_can_be_replaced() {
     let (mut world, old) = guarded(&[TEXT, HELLO]);
     let mut waits = LongPoll::park(&mut world, &format!("GET ?offset=@0_5&live=long-poll&rk={old}"));
     world.run(&["WAIT 1s"]);
@@ -244,15 +244,15 @@ fn a_reader_key_is_replaced() {
     }
     world.run(&[HELLO]);
     waits.answer(&mut world).unwrap().assert_is(&format!("200 | cache-control: {PRIVATE}"));
-    // The next life has another.
+    // The next incarnation has another key.
     world.run(&["DELETE", "WAIT 1s", TEXT]);
     assert_ne!(world.ask("HEAD").header("stream-reader-key"), Some(&*new));
 }
 
-/// A reader key is valid in the hour it was made for and in the next; the answer to one that is not has one that is, and is
-/// in no shared cache. All readers of an hour have the same key, so a cache answers them together.
+/// A reader key is valid in the hour of its creation and in the next. A response to an expired key carries a valid
+/// one, and no shared cache stores it. All readers of an hour have the same key, so a cache answers them together.
 #[test]
-fn a_reader_key_ends_by_itself() {
+fn reader_key_expires_within_two_hours() {
     let (mut world, first) = guarded(&[TEXT, HELLO]);
     let read = |key: &str| format!("GET ?offset=@0_1&live=long-poll&rk={key}");
     let key = |world: &mut World| world.ask("HEAD").header("stream-reader-key").unwrap().to_owned();
@@ -260,14 +260,14 @@ fn a_reader_key_ends_by_itself() {
     let second = key(&mut world);
     assert_ne!(second, first);
     world.now += KEY_PERIOD - 1;
-    assert_eq!(key(&mut world), second, "one hour has one key");
+    assert_eq!(key(&mut world), second, "all readers of an hour have one key");
     for valid in [&first, &second] {
         world.ask(&read(valid)).assert_is(&format!("200 | {PUBLIC} | !stream-reader-key"));
     }
     world.now += 1;
     let third = key(&mut world);
     world.ask(&read(&second)).assert_is(&format!("200 | {PUBLIC} | !stream-reader-key"));
-    // Every read of such a key gives the same answer, and so does a wrong guess.
+    // Every read with an expired key gets the same answer, and so does a wrong guess.
     for ended in [&*first, "x", ""] {
         for reads in ["", "offset=-1&", "offset=@0_1&", "offset=@0_1&live=long-poll&"] {
             let renewed = format!("200 | cache-control: {PRIVATE} | stream-reader-key: {third}");
@@ -276,7 +276,7 @@ fn a_reader_key_ends_by_itself() {
         let renewed = format!("200 | cache-control: no-store | stream-reader-key: {third}");
         world.ask(&format!("GET ?offset=now&rk={ended}")).assert_is(&renewed);
     }
-    // A reader that sends none, or has no right to any, gets none.
+    // A reader that sends no key, or may not read the stream, gets none.
     world.ask("GET ?offset=@0_1").assert_is("200 | !stream-reader-key");
     world
         .ask(&format!("GET ?offset=@0_1&rk={first} | stream-stranger: true"))
@@ -287,9 +287,10 @@ fn a_reader_key_ends_by_itself() {
     public.ask("GET ?offset=@0_1&rk=x").assert_is("200 | !stream-reader-key");
 }
 
-/// Those who wait get it with what they waited for, or with nothing; those whose key is valid when they begin do not.
+/// Waiters with an expired key get a new one with the data or with the timeout. Waiters whose key was valid when they
+/// began do not.
 #[test]
-fn waiters_renew_their_reader_key() {
+fn waiter_renews_an_expired_reader_key() {
     let (mut world, old) = guarded(&[TEXT, HELLO]);
     world.now += 2 * KEY_PERIOD;
     let new = world.ask("HEAD").header("stream-reader-key").unwrap().to_owned();
@@ -304,9 +305,10 @@ fn waiters_renew_their_reader_key() {
     keyed.answer(&mut world).unwrap().assert_is(&format!("200 | {PUBLIC} | !stream-reader-key"));
 }
 
-/// Versions without hourly keys gave readers what they stored: that is no secret, and makes no keys until a PUT replaces it.
+/// Versions without hourly keys gave readers the stored value itself. It is no secret, so no keys derive from it
+/// until a PUT replaces it.
 #[test]
-fn a_key_that_readers_had_for_good_makes_no_keys() {
+fn permanent_key_of_older_versions_derives_no_keys() {
     let (mut world, _) = guarded(&[TEXT, HELLO]);
     world.sql.raw().execute("UPDATE stream SET reader_key = 'key-0'", []).unwrap();
     world.restart();
@@ -323,9 +325,9 @@ fn a_key_that_readers_had_for_good_makes_no_keys() {
     again.assert_is(&format!("200 | stream-reader-key: {replaced}"));
 }
 
-/// What a key is, for as long as two versions run side by side.
+/// Two versions of the server that run side by side must derive the same keys.
 #[test]
-fn golden_reader_keys() {
+fn reader_keys_are_unchanged() {
     let secret = reader_key::secret("0");
     assert_eq!(secret, "h.0");
     let keys = [0, KEY_PERIOD - 1, KEY_PERIOD].map(|now| reader_key::current(&secret, now).unwrap());
@@ -344,7 +346,7 @@ fn only_private_streams_have_a_reader_key() {
 // Collapsing.
 
 #[test]
-fn collapse_keys() {
+fn only_equal_cacheable_reads_share_a_collapse_key() {
     use Reader::{Anyone, Holder, Stranger};
     let at = "0000000000000003_0000000000000007";
     let key = |query: &str| Some(format!("https://a.example/v1/stream/p/q?{query}"));
@@ -359,12 +361,12 @@ fn collapse_keys() {
         (Anyone, format!("rk=k&offset={at}"), key(&format!("offset={at}&rk=k"))),
         (Holder, format!("rk=k%26&offset={at}"), key(&format!("offset={at}&rk=k%26"))),
         (Stranger, format!("offset={at}"), key(&format!("offset={at}"))),
-        // Only the object knows whether it is public.
+        // Only the object knows whether the stream is public.
         (Holder, format!("offset={at}"), None),
-        // A reader key opens nothing.
+        // A reader key grants no access.
         (Stranger, format!("rk=k&offset={at}"), None),
         (Stranger, format!("rk=&offset={at}"), None),
-        // Other places for other requests.
+        // Requests that are not collapsed.
         (Anyone, "offset=-1".to_owned(), None),
         (Anyone, "offset=now".to_owned(), None),
         (Anyone, "live=long-poll".to_owned(), None),

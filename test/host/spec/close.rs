@@ -1,10 +1,10 @@
-//! PROTOCOL.md 4.1 and 5.3: closing.
+//! PROTOCOL.md 4.1 and 5.3: closure.
 
 use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 use crate::support::check;
 
 #[test]
-fn closes_once_and_for_all() {
+fn close_is_permanent_and_idempotent() {
     check(
         &[TEXT, HELLO],
         CLOSE,
@@ -15,9 +15,9 @@ fn closes_once_and_for_all() {
     check(&[], CLOSE, "404 | error: stream_not_found");
 }
 
-/// A close-only request may carry any type: libraries attach one.
+/// HTTP libraries add a content type of their own, so a close without a body may carry any.
 #[test]
-fn the_type_of_nothing_does_not_matter() {
+fn content_type_of_a_close_without_a_body_is_ignored() {
     for content_type in ["application/json", "nonsense", "text/plain"] {
         check(
             &[BYTES],
@@ -25,7 +25,7 @@ fn the_type_of_nothing_does_not_matter() {
             "204 | stream-closed: true",
         );
     }
-    // A JSON body is not empty even when it holds nothing.
+    // The body `[]` is not empty, although it holds no message.
     check(
         &[JSON],
         "POST | stream-closed: true | content-type: application/json << []",
@@ -33,9 +33,9 @@ fn the_type_of_nothing_does_not_matter() {
     );
 }
 
-/// Readers see the end only where they have reached it.
+/// Readers see the closure only in the response that reaches the tail.
 #[test]
-fn closure_shows_at_the_tail() {
+fn closure_shows_at_the_tail_only() {
     let state = [TEXT, HELLO, CLOSE];
     check(&state, "HEAD", "200 | stream-closed: true | stream-next-offset: @0_5");
     check(

@@ -9,7 +9,7 @@ use crate::support::{Request, World, check};
 const HELLO_UNTYPED: &str = "POST << hello";
 
 #[test]
-fn creates_an_empty_stream() {
+fn create_without_a_body_makes_an_empty_stream() {
     check(
         &[],
         "PUT ?ignored=1 | content-type: text/plain; charset=utf-8",
@@ -22,7 +22,7 @@ fn creates_an_empty_stream() {
 }
 
 #[test]
-fn creates_with_content() {
+fn create_with_a_body_stores_its_messages() {
     check(&[], "PUT | content-type: text/plain << hello", "201 | stream-next-offset: @0_5 <<");
     check(&[], "PUT | content-type: application/json << [1,[2],3]", "201 | stream-next-offset: @0_3");
     check(
@@ -30,7 +30,7 @@ fn creates_with_content() {
         "GET",
         "200 | stream-next-offset: @0_1 << [{\"a\":1}]",
     );
-    // 9.1.3: an empty array is no message, and fine in a PUT.
+    // 9.1.3: an empty array holds no message, and a PUT may send it.
     check(&[], "PUT | content-type: application/json << []", "201 | stream-next-offset: @0_0");
     check(
         &[TEXT],
@@ -40,7 +40,7 @@ fn creates_with_content() {
 }
 
 #[test]
-fn creates_closed() {
+fn create_with_stream_closed_makes_a_closed_stream() {
     check(&[], "PUT | stream-closed: true", "201 | stream-closed: true | stream-next-offset: @0_0");
     let single_shot = "PUT | content-type: text/plain | stream-closed: TRUE << hello";
     check(&[], single_shot, "201 | stream-closed: true | stream-next-offset: @0_5");
@@ -48,9 +48,9 @@ fn creates_closed() {
     check(&[single_shot], HELLO, "409 | error: stream_closed");
 }
 
-/// 4.1: any other value is as if the header were not there.
+/// 4.1: the server ignores every other value.
 #[test]
-fn only_true_closes() {
+fn stream_closed_is_set_by_true_only() {
     for value in ["false", "yes", "1", "", "true, true", "truest"] {
         let mut world = World::new();
         let request = Request::parse(TEXT).header("stream-closed", value);
@@ -62,9 +62,9 @@ fn only_true_closes() {
     }
 }
 
-/// Each with each: 200 where type, lifetime and closure are the same, 409 where not.
+/// Every pair of configurations: 200 where type, lifetime and closure are equal, 409 where they differ.
 #[test]
-fn create_again_matrix() {
+fn repeated_create_must_have_the_same_configuration() {
     let configurations: [&[&str]; 9] = [
         &[
             "PUT | content-type: text/plain",
@@ -103,7 +103,7 @@ fn create_again_matrix() {
 }
 
 #[test]
-fn creating_again_appends_nothing() {
+fn repeated_create_appends_nothing() {
     let state = ["PUT | content-type: text/plain << one"];
     check(
         &state,
@@ -114,7 +114,7 @@ fn creating_again_appends_nothing() {
 }
 
 #[test]
-fn closure_is_compared_as_it_is_now() {
+fn repeated_create_compares_the_current_closure() {
     check(&[TEXT, CLOSE], TEXT, "409 | error: stream_exists");
     let closed = "PUT | content-type: text/plain | stream-closed: true";
     check(&[TEXT, HELLO, CLOSE], closed, "200 | stream-closed: true | stream-next-offset: @0_5");
@@ -122,7 +122,7 @@ fn closure_is_compared_as_it_is_now() {
 }
 
 #[test]
-fn lifetimes_that_are_none() {
+fn invalid_lifetimes_are_refused() {
     for ttl in [
         "+60",
         "060",
@@ -154,9 +154,9 @@ fn lifetimes_that_are_none() {
     check(&[], "PUT | stream-expires-at: 2031-01-01t00:00:00.5-02:00", "201");
 }
 
-/// RFC 9110, 8.3.1 with 5.6.6 and 5.6.4; and each is the same type for an append.
+/// RFC 9110, 8.3.1 with 5.6.6 and 5.6.4. An append may write the same type in another way.
 #[test]
-fn types_as_they_may_be_written() {
+fn content_types_follow_rfc_9110() {
     let table = [
         ("text/plain ;charset=utf-8", Format::Text),
         ("text/plain\t;\tcharset=utf-8", Format::Text),
@@ -192,9 +192,9 @@ fn types_as_they_may_be_written() {
     }
 }
 
-/// Two lines of a header come as one with a comma.
+/// The platform joins two lines of a header with a comma.
 #[test]
-fn types_that_are_none() {
+fn invalid_content_types_are_refused() {
     for content_type in [
         "",
         ";",
@@ -251,14 +251,14 @@ fn types_that_are_none() {
         }
         world.ask("GET").assert_is("200 | !stream-closed <<");
     }
-    // A comma in a quoted parameter is none between two types.
+    // A comma in a quoted parameter does not separate two types.
     let quoted = Request::parse(HELLO_UNTYPED).header("content-type", "text/plain ;a=\"b,c\"");
     World::after(&[TEXT]).send_answered(&quoted).assert_is("204");
 }
 
-/// What is stored stays readable, and counts as it did.
+/// A stored type stays readable and keeps its format, even where a PUT would refuse it today.
 #[test]
-fn types_of_earlier_versions_are_read() {
+fn content_types_stored_by_earlier_versions_are_readable() {
     let table = [
         ("text/plain;a=", Format::Text),
         ("text/plain;a=\"\u{fffd}\"", Format::Text),
@@ -279,9 +279,9 @@ fn types_of_earlier_versions_are_read() {
     }
 }
 
-/// A browser saves what it may run, however the type is written: of types with a comma no two browsers think the same.
+/// The server makes browsers download types that they might run, and types with a comma, about which browsers disagree.
 #[test]
-fn only_inert_types_are_shown() {
+fn only_inert_types_are_served_inline() {
     let table = [
         ("text/plain", true),
         ("text/plain ;charset=utf-8", true),
@@ -314,20 +314,20 @@ fn only_inert_types_are_shown() {
 }
 
 #[test]
-fn a_refused_create_creates_nothing() {
+fn refused_create_stores_nothing() {
     for request in
         ["PUT | content-type: application/json << {", "PUT | stream-ttl: x", "PUT | content-type: x"]
     {
         let mut world = World::new();
         world.ask(request).assert_is("400");
         world.ask("HEAD").assert_is("404");
-        assert!(world.sql.tables().is_empty(), "{request} made tables");
+        assert!(world.sql.tables().is_empty(), "{request} created tables");
     }
     check(&[JSON], "PUT | content-type: application/json << {", "200");
 }
 
 #[test]
-fn content_types_have_a_longest() {
+fn content_type_has_a_maximum_length() {
     let put =
         |bytes: usize| Request::parse("PUT").header("content-type", &format!("a/{}", "b".repeat(bytes - 2)));
     World::new().send_answered(&put(1024)).assert_is("201");

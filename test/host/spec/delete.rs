@@ -1,10 +1,10 @@
-//! PROTOCOL.md 5.4 and 5.5: DELETE, and a URL's next life; HEAD.
+//! PROTOCOL.md 5.4 and 5.5: DELETE, a URL's next incarnation, and HEAD.
 
 use super::{CLOSE, HELLO, JSON, TEXT};
 use crate::support::check;
 
 #[test]
-fn deletes() {
+fn deleted_stream_is_not_found() {
     check(&[TEXT, HELLO], "DELETE", "204 | cache-control: no-store | !stream-next-offset <<");
     check(&[], "DELETE", "404");
     for request in [
@@ -21,9 +21,9 @@ fn deletes() {
     }
 }
 
-/// The next incarnation continues the segment numbers, so that no offset of the old one is one of its own.
+/// The next incarnation continues the segment numbers, so that no offset of an earlier one is valid in it.
 #[test]
-fn created_again() {
+fn offsets_of_an_earlier_incarnation_are_gone() {
     let again = [TEXT, HELLO, "DELETE", JSON];
     check(
         &[TEXT, HELLO, "DELETE"],
@@ -38,7 +38,7 @@ fn created_again() {
     check(&again, "GET ?offset=@1_1", "400 | error: offset_beyond_tail");
     check(&again, "GET ?offset=@2_0", "400 | error: offset_beyond_tail");
     check(&again, "GET ?offset=@0_0", "410 | error: offset_gone | stream-next-offset: @1_0");
-    // The start stays the start in every life.
+    // `-1` is the start of the current incarnation.
     check(&again, "GET ?offset=-1", "200 | stream-next-offset: @1_0 << []");
     check(
         &[TEXT, "DELETE", TEXT, HELLO, "DELETE", TEXT, HELLO],
@@ -53,7 +53,7 @@ fn created_again() {
 }
 
 #[test]
-fn a_new_life_inherits_nothing() {
+fn next_incarnation_inherits_no_state() {
     let seq = "POST | content-type: text/plain | stream-seq: z << x";
     check(&[TEXT, seq, "DELETE", TEXT], "POST | content-type: text/plain | stream-seq: a << x", "204");
     check(&[TEXT, CLOSE, "DELETE", TEXT], HELLO, "204 | !stream-closed");
@@ -61,7 +61,7 @@ fn a_new_life_inherits_nothing() {
 }
 
 #[test]
-fn head_tells_without_showing() {
+fn head_returns_metadata_without_a_body() {
     check(
         &[TEXT, HELLO],
         "HEAD",

@@ -1,4 +1,4 @@
-//! PROTOCOL.md 12.7 and the shape of every answer: one table of all refusals, and one of all replies.
+//! PROTOCOL.md 12.7 and the shape of every response: one table of all refusals, and one of all replies.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ use super::{HELLO, TEXT};
 
 const TAIL: Offset = Offset { segment: 1, position: 5 };
 
-/// The conflicts of writers.
+/// The refusals of appends that conflict with the stream's state.
 fn conflicts() -> [(Refusal, &'static str); 3] {
     [
         (
@@ -39,8 +39,8 @@ fn conflicts() -> [(Refusal, &'static str); 3] {
     ]
 }
 
-/// Every variant, each with what the protocol wants of it. A variant that is missing here fails to compile in
-/// [`is_listed`].
+/// Every variant with the response that the protocol requires. A new variant does not compile until [`index_of`]
+/// lists it.
 fn refusals() -> Vec<(Refusal, &'static str)> {
     let (name, why, what, expected) = ("X", "it must be y", "z", "text/plain".to_owned());
     vec![
@@ -95,7 +95,7 @@ fn refusals() -> Vec<(Refusal, &'static str)> {
     ]
 }
 
-fn is_listed(refusal: &Refusal) -> usize {
+fn index_of(refusal: &Refusal) -> usize {
     match refusal {
         Refusal::UnknownRoute => 0,
         Refusal::InvalidPath { .. } => 1,
@@ -139,18 +139,18 @@ fn is_listed(refusal: &Refusal) -> usize {
 }
 
 #[test]
-fn every_refusal() {
+fn every_refusal_has_its_status_and_code() {
     let mut codes = Vec::new();
     for (index, (refusal, expected)) in refusals().into_iter().chain(conflicts()).enumerate() {
-        assert_eq!(is_listed(&refusal), index);
+        assert_eq!(index_of(&refusal), index);
         let response = Response::of_reply(Reply::refused(&refusal));
         response.assert_is(expected);
         codes.push(refusal.code());
     }
-    assert_eq!(codes.len(), 38, "as many as is_listed has");
+    assert_eq!(codes.len(), 38, "the table is as long as index_of");
     codes.sort();
     codes.dedup();
-    assert_eq!(codes.len(), 38, "each has a code of its own");
+    assert_eq!(codes.len(), 38, "every refusal has its own code");
 }
 
 /// Every refusal of a fork (PROTOCOL.md 4.2, fork creation errors). A variant that is missing here fails to compile in
@@ -180,7 +180,7 @@ fn is_listed_for_forks(refusal: &ForkRefusal) -> usize {
 }
 
 #[test]
-fn every_refusal_of_a_fork() {
+fn every_fork_refusal_has_its_status_and_code() {
     for (index, (refusal, expected)) in fork_refusals().into_iter().enumerate() {
         assert_eq!(is_listed_for_forks(&refusal), index);
         Response::of_reply(Reply::refused(&Refusal::Fork(refusal))).assert_is(expected);
@@ -201,9 +201,9 @@ pub(crate) fn every_error() -> BTreeSet<(u16, String)> {
     refused.chain(failed).collect()
 }
 
-/// `Response::of_reply` holds each against 12.7.
+/// `Response::of_reply` also checks each reply against 12.7.
 #[test]
-fn every_reply() {
+fn every_reply_has_its_status_and_headers() {
     let producer = Producer { id: "p".to_owned(), epoch: 1, seq: 2 };
     let text = ContentType::parse("text/plain").unwrap();
     let head = |closed, cursor| ReadHead {
@@ -265,9 +265,9 @@ fn every_reply() {
     }
 }
 
-/// A failure of ours is a 500 that says nothing of its cause, and never a refusal.
+/// An internal failure is a 500 that does not reveal its cause. It is never a refusal.
 #[test]
-fn failures_are_500() {
+fn internal_failure_is_a_500_without_its_cause() {
     for request in
         ["GET", "HEAD", HELLO, "POST | stream-closed: true", "DELETE", TEXT, "GET ?offset=now&live=sse"]
     {

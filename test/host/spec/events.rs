@@ -1,4 +1,4 @@
-//! PROTOCOL.md 5.8: how large events are, and that a reader resumes after each of them.
+//! PROTOCOL.md 5.8: the size of SSE events, and that a reader can resume after each of them.
 
 use std::cell::RefCell;
 
@@ -13,7 +13,7 @@ use durable_streams::stream::rotate::SegmentLimits;
 use crate::support::event_source::{self, Event};
 use crate::support::{Family, Outcome, Request, SseClient, World};
 
-/// A stream's content type and the bodies of its appends, so large that a plain read gives all of them.
+/// A stream's content type and the bodies of its appends. One plain read returns all of them.
 type Case = (&'static str, Vec<Vec<u8>>);
 
 const JSON: &str = "application/json";
@@ -54,7 +54,7 @@ fn cases() -> Vec<(&'static str, Case)> {
             "text with a large append",
             (TEXT, vec![line(0), "y".repeat(300_000).into_bytes(), line(1), line(2)]),
         ),
-        // Appends end inside of characters and line ends.
+        // Appends end inside characters and line ends.
         ("text whose appends end anywhere", (TEXT, spanning.chunks(7001).map(<[u8]>::to_vec).collect())),
         (
             "text that ends with carriage returns",
@@ -69,7 +69,7 @@ fn cases() -> Vec<(&'static str, Case)> {
     ]
 }
 
-/// One data event: its data as it was appended, its size as it was sent, and where its control event leads.
+/// One data event: its data as it was appended, its size as it was sent, and the offset of its control event.
 struct Pair {
     data: Vec<u8>,
     event_bytes: usize,
@@ -77,7 +77,7 @@ struct Pair {
     control: serde_json::Value,
 }
 
-/// Takes event text apart, of which each data event is followed by its control event.
+/// Parses event text in which a control event follows each data event.
 #[track_caller]
 fn pairs(content_type: &str, text: &[u8]) -> Vec<Pair> {
     let text = String::from_utf8(text.to_vec()).unwrap();
@@ -105,7 +105,7 @@ fn pairs(content_type: &str, text: &[u8]) -> Vec<Pair> {
     pairs
 }
 
-/// What a reader sees of all that was appended: messages, bytes, or text with its line ends as events have them.
+/// What a reader of the appends receives: messages, bytes, or text with line ends normalized as SSE does.
 fn seen<'a>(content_type: &str, parts: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
     match content_type {
         JSON => {
@@ -128,14 +128,14 @@ fn units(content_type: &str, data: &[u8]) -> usize {
     if content_type == JSON { seen(JSON, std::iter::once(data)).len() } else { data.len() }
 }
 
-/// Each event is small or of one message, only the last says that there is no more, and all of them are what was appended;
-/// and the same after each of them.
+/// Checks events of a whole stream: each is small or holds one message, only the last says `upToDate`, and their data
+/// is what was appended. Then it checks the same for reads that resume after some of the events.
 #[track_caller]
 fn check(what: &str, (content_type, bodies): &Case, from: impl Fn(&str) -> Vec<u8>, is_closed: bool) {
     let expected = seen(content_type, bodies.iter().map(Vec::as_slice));
     let whole = pairs(content_type, &from("-1"));
     let found = seen(content_type, whole.iter().map(|pair| &pair.data[..]).filter(|data| !data.is_empty()));
-    assert!(found == expected, "{what}: the data is another");
+    assert!(found == expected, "{what}: the data differs");
     let sizes: Vec<usize> = whole.iter().map(|pair| pair.event_bytes).collect();
     let bodies_bytes: usize = bodies.iter().map(Vec::len).sum();
     assert!(whole.len() > 1 || bodies_bytes < EVENT_MAX_BYTES, "{what}: {sizes:?}");
@@ -155,12 +155,12 @@ fn check(what: &str, (content_type, bodies): &Case, from: impl Fn(&str) -> Vec<u
         let end = begins + pair.data.len();
         let is_one = match *content_type {
             JSON => pair.data.is_empty() || units(JSON, &pair.data) == 1,
-            // Of one append, or of a part of it.
+            // Part of one append only.
             _ => ends.windows(2).any(|append| append[0] <= begins && end <= append[1]),
         };
         assert!(pair.event_bytes <= EVENT_MAX_BYTES || is_one, "{what}: {} bytes", pair.event_bytes);
         begins = end;
-        // What is too large for a frame is followed by one without data.
+        // A frame without data follows data that is too large for one frame.
         let is_last = whole[n + 1..].iter().all(|pair| pair.data.is_empty());
         assert_eq!(pair.control.get("upToDate").is_some(), is_last, "{what}: {n} of {}", whole.len());
         assert_eq!(pair.control.get("streamClosed").is_some(), is_last && is_closed, "{what}");
@@ -176,7 +176,7 @@ fn check(what: &str, (content_type, bodies): &Case, from: impl Fn(&str) -> Vec<u
     }
 }
 
-/// All the event text from an offset to the tail, of however many responses.
+/// All event text from an offset to the tail, over as many responses as that takes.
 fn text_from(family: &mut Family, path: &str, offset: &str) -> Vec<u8> {
     let (mut text, mut at) = (Vec::new(), offset.to_owned());
     loop {
@@ -191,7 +191,7 @@ fn text_from(family: &mut Family, path: &str, offset: &str) -> Vec<u8> {
             }
             Outcome::Parked(socket, _) => {
                 let sockets = &family.member(path).sockets;
-                let frame = sockets.frame_at(socket, 0).expect("a snapshot");
+                let frame = sockets.frame_at(socket, 0).expect("a snapshot frame");
                 assert!(frame.len() <= FRAME_MAX_BYTES);
                 text.extend_from_slice(&frame[FRAME_HEAD_BYTES..]);
                 sockets.drop_socket(socket);
@@ -201,11 +201,11 @@ fn text_from(family: &mut Family, path: &str, offset: &str) -> Vec<u8> {
     }
 }
 
-/// What a family has where `a` has so many of the appends, `b` forks it and has the rest.
+/// A family where `a` has the first `inherited` appends, and its fork `b` has the rest.
 fn family_of((content_type, bodies): &Case, appends_max: u64, inherited: usize, closes: bool) -> Family {
     let segments = SegmentLimits { appends_max, bytes_max: 1 << 40, closed_bytes_min: 1 };
     let mut family = Family::with(0, 4 << 20, Some(segments), RetentionDefaults::default());
-    // The fork counts its segments on from those of an earlier stream at its URL.
+    // The fork's segment numbers continue after those of an earlier stream at its URL.
     family.run(&["PUT /v1/stream/b | content-type: text/plain << x", "DELETE /v1/stream/b"]);
     family.run(&[&format!("PUT /v1/stream/a | content-type: {content_type}")]);
     for (n, body) in bodies.iter().enumerate() {
@@ -226,9 +226,9 @@ fn family_of((content_type, bodies): &Case, appends_max: u64, inherited: usize, 
     family
 }
 
-/// From the hot log, from the bucket, across both, and the same of what was inherited.
+/// Reads from the hot log, from the bucket, across both, and the same for inherited data.
 #[test]
-fn events_of_a_catch_up_are_small() {
+fn catch_up_events_are_small() {
     for (name, case) in cases() {
         let count = case.1.len();
         let splits_characters = name == "text whose appends end anywhere";
@@ -240,7 +240,7 @@ fn events_of_a_catch_up_are_small() {
             (2, count / 2, false),
         ] {
             if splits_characters && appends_max < 40 {
-                // Where the segments of one read end, a character that goes on is cut.
+                // A read across segments may cut a character where a segment ends.
                 continue;
             }
             let inherited = inherited.min(count);
@@ -251,9 +251,9 @@ fn events_of_a_catch_up_are_small() {
     }
 }
 
-/// Of appends that are announced together, and what is too much for a frame.
+/// Covers appends that are announced together, and data that is too large for a frame.
 #[test]
-fn events_of_live_readers_are_small() {
+fn live_events_are_small() {
     for (name, case) in cases() {
         let (content_type, bodies) = &case;
         let mut world = World::new();
@@ -282,9 +282,9 @@ fn events_of_live_readers_are_small() {
     }
 }
 
-/// An owner of an older version does not say where events may begin: they are larger, and right.
+/// A source of an older version does not say where events may begin, so events are larger, but complete.
 #[test]
-fn events_of_an_older_owner_are_whole() {
+fn events_of_an_older_source_are_complete() {
     for (name, case) in cases() {
         let (content_type, bodies) = &case;
         let mut family = family_of(&case, 1 << 40, bodies.len(), false);

@@ -1,4 +1,4 @@
-//! PROTOCOL.md 4.2: forks, by its sections.
+//! PROTOCOL.md 4.2: forks.
 
 use durable_streams::object::links::FORKS_ASKED_MAX;
 use durable_streams::protocol::fork::OWNERS_MAX;
@@ -17,8 +17,8 @@ const DELETE: &str = "DELETE /v1/stream/a";
 const FORK: &str = "PUT /v1/stream/b | stream-forked-from: /v1/stream/a";
 const FORK_OF_FORK: &str = "PUT /v1/stream/c | stream-forked-from: /v1/stream/b";
 
-/// Takes the steps, sends the request and holds the response against the expectation; then once more, with all memory lost
-/// before the request. Whatever it says, no source is kept for a fork that does not exist.
+/// Runs the steps, sends the request and checks the response, once with memory intact and once after a restart.
+/// Afterwards, every reference at a source must belong to a fork that exists.
 #[track_caller]
 fn check(state: &[&str], request: &str, expected: &str) {
     for crashes in [false, true] {
@@ -39,7 +39,7 @@ fn after(state: &[&str]) -> Family {
     family
 }
 
-/// The same where each append fills a segment, and all of them go to the bucket.
+/// The same, with each append in a segment of its own in the bucket.
 #[track_caller]
 fn rotated(state: &[&str]) -> Family {
     let mut family = with_segments(1, RetentionDefaults::default());
@@ -58,12 +58,12 @@ fn crash_all(family: &mut Family) {
     }
 }
 
-/// Begins a request that has to wait.
+/// Begins a request that has to wait for another object.
 #[track_caller]
 fn begin(family: &mut Family, request: &str) -> u64 {
     match family.begin(&Request::parse(request)) {
         Begun::Waits(id) => id,
-        Begun::Done(outcome) => panic!("{request} did not wait: {outcome:?}"),
+        Begun::Done(outcome) => panic!("{request} ended at once: {outcome:?}"),
     }
 }
 
@@ -71,14 +71,14 @@ fn begin(family: &mut Family, request: &str) -> u64 {
 fn finish(family: &mut Family, id: u64) -> Response {
     match family.finish(id) {
         Outcome::Answered(response) => response,
-        Outcome::Parked(_, head) => panic!("it was parked: {head:?}"),
+        Outcome::Parked(_, head) => panic!("the request was parked: {head:?}"),
     }
 }
 
 // Fork creation headers.
 
 #[test]
-fn begins_with_what_its_source_has() {
+fn fork_inherits_the_data_of_its_source() {
     check(
         &[A],
         FORK,
@@ -108,7 +108,7 @@ fn begins_with_what_its_source_has() {
 }
 
 #[test]
-fn a_source_in_each_form() {
+fn source_may_be_named_by_each_url_form() {
     for source in ["/v1/stream/a", "/v1/streams/a", "/streams/a", "/streams/%61"] {
         let fork = format!("PUT /v1/stream/b | stream-forked-from: {source}");
         check(&[A, &fork], "GET /v1/stream/b", "200 << hello");
@@ -117,7 +117,7 @@ fn a_source_in_each_form() {
 }
 
 #[test]
-fn leaves_its_source_where_it_is_told() {
+fn fork_offset_and_sub_offset_set_the_fork_point() {
     for (headers, next, body) in [
         ("stream-fork-offset: @0_0", "@0_0", ""),
         ("stream-fork-offset: @0_2", "@0_2", "he"),
@@ -142,9 +142,9 @@ fn leaves_its_source_where_it_is_told() {
     check(&[JSON, &format!("{FORK} << []")], "GET /v1/stream/b", "200 << [1,2,3]");
 }
 
-/// "Fork gets", by what its source has and what it asks for.
+/// The protocol's table "Fork gets": the source's lifetime against the one that the fork requests.
 #[test]
-fn lifetimes() {
+fn fork_inherits_or_overrides_the_lifetime() {
     let (ttl, at) = ("stream-ttl: 60", "stream-expires-at: 2031-01-01T00:00:00Z");
     let (own_ttl, own_at) = ("stream-ttl: 90", "stream-expires-at: 2032-01-01T00:00:00Z");
     let none = "!stream-ttl | !stream-expires-at";
@@ -167,7 +167,7 @@ fn lifetimes() {
         check(&[&source, &fork], "HEAD /v1/stream/b", &format!("200 | {gets}"));
         check(&[&source, &fork], &fork, "200");
     }
-    // The same window, and each has its own.
+    // The TTL is equal, but each stream has its own countdown.
     let state = ["PUT /v1/stream/a | stream-ttl: 60", "WAIT 50s", FORK, "WAIT 20s"];
     check(&state, "HEAD /v1/stream/b", "200");
     check(&state, "HEAD /v1/stream/a", "410");
@@ -176,21 +176,21 @@ fn lifetimes() {
 // Fork creation errors.
 
 #[test]
-fn refuses() {
-    let lives_short = "PUT /v1/stream/a | stream-ttl: 5";
+fn invalid_fork_requests_are_refused() {
+    let short_lived = "PUT /v1/stream/a | stream-ttl: 5";
     let of_itself = "PUT /v1/stream/a | stream-forked-from: /v1/stream/a";
     let of_gone = "PUT /v1/stream/c | stream-forked-from: /v1/stream/a";
-    let of_old_life = format!("{FORK} | stream-fork-offset: @0_2");
+    let of_earlier_incarnation = format!("{FORK} | stream-fork-offset: @0_2");
     let broken = format!("{FORK} << {{");
     let broken_early = format!("{FORK} | content-type: application/json << {{");
     let table: [(&[&str], &str, &str); 10] = [
         (&[], FORK, "404 | error: source_not_found"),
         (&[A, DELETE], FORK, "404 | error: source_not_found"),
-        (&[lives_short, "WAIT 5s"], FORK, "404 | error: source_not_found"),
+        (&[short_lived, "WAIT 5s"], FORK, "404 | error: source_not_found"),
         (&[], of_itself, "404 | error: source_not_found"),
         (&[A, DELETE], of_itself, "404 | error: source_not_found"),
         (&[A, FORK, DELETE], of_gone, "409 | error: source_gone"),
-        (&[A, DELETE, A], &of_old_life, "400 | error: fork_offset_gone"),
+        (&[A, DELETE, A], &of_earlier_incarnation, "400 | error: fork_offset_gone"),
         (&[JSON], &broken, "400 | error: invalid_json"),
         (&[JSON], &broken_early, "400 | error: invalid_json"),
         (&[A, "PUT /v1/stream/b"], FORK, "409 | error: stream_exists"),
@@ -212,9 +212,9 @@ fn refuses() {
     }
 }
 
-/// What needs no look at any stream.
+/// The edge refuses these without a call to any stream.
 #[test]
-fn refuses_headers() {
+fn invalid_fork_headers_are_refused() {
     let from = "PUT /v1/stream/b | stream-forked-from:";
     for request in [
         format!("{FORK} | stream-fork-offset: 5"),
@@ -243,9 +243,9 @@ fn refuses_headers() {
     }
 }
 
-/// What was refused has left nothing behind, whatever comes later.
+/// A refused creation leaves no reference, even if its call to the source arrives a second time later.
 #[test]
-fn a_refusal_leaves_nothing() {
+fn refused_fork_leaves_no_reference() {
     for (state, fork) in [
         (&[][..], FORK.to_owned()),
         (&[A], format!("{FORK} | content-type: text/html")),
@@ -261,7 +261,7 @@ fn a_refusal_leaves_nothing() {
         } else {
             family.run(&["POST /v1/stream/a | content-type: text/plain << more"]);
         }
-        // The source could grant it by now.
+        // By now, the source could accept the call.
         family.deliver(0);
         family.settle();
         family.let_alarms_ring();
@@ -274,18 +274,18 @@ fn a_refusal_leaves_nothing() {
 // Idempotent fork creation.
 
 #[test]
-fn created_again() {
+fn repeated_fork_creation_is_idempotent() {
     let anchored = format!("{FORK} | stream-fork-offset: @0_2");
     let refined = format!("{anchored} | stream-fork-sub-offset: 1");
     check(&[A, FORK], FORK, "200 | content-type: text/plain | stream-next-offset: @0_5 | !location");
-    // Whoever names no offset takes the one there is.
+    // Without an offset, the repeated PUT accepts the existing one.
     check(&[A, FORK, MORE], FORK, "200 | stream-next-offset: @0_5");
     check(&[A, FORK, MORE], &format!("{FORK} | stream-fork-offset: @0_5"), "200");
     check(&[A, &anchored], &anchored, "200 | stream-next-offset: @0_2");
     check(&[A, &anchored], FORK, "200");
     check(&[A, &refined], &refined, "200 | stream-next-offset: @0_3");
     check(&[A, FORK], &format!("{FORK} << ignored"), "200 | stream-next-offset: @0_5");
-    // Its source need not be there any more.
+    // The source may be deleted by then.
     check(&[A, FORK, DELETE], FORK, "200");
     let other = "409 | error: stream_exists";
     for again in [
@@ -302,14 +302,14 @@ fn created_again() {
     }
     check(&[A, &refined], &anchored, other);
     check(&[A, &refined], &format!("{FORK} | stream-fork-offset: @0_3"), other);
-    let lives_shorter = format!("{FORK} | stream-ttl: 9");
-    check(&[A, &lives_shorter], FORK, other);
-    check(&[A, &lives_shorter], &lives_shorter, "200");
+    let with_own_ttl = format!("{FORK} | stream-ttl: 9");
+    check(&[A, &with_own_ttl], FORK, other);
+    check(&[A, &with_own_ttl], &with_own_ttl, "200");
 }
 
-/// A stream is created once, however many ask for it at the same time.
+/// Concurrent PUTs create one stream: one is answered 201, equal ones 200, others 409.
 #[test]
-fn created_at_the_same_time() {
+fn concurrent_fork_creations_create_one_stream() {
     let mut family = after(&[A]);
     let ids: Vec<u64> = (0..3).map(|_| begin(&mut family, FORK)).collect();
     let other = begin(&mut family, &format!("{FORK} | stream-fork-offset: @0_1"));
@@ -319,7 +319,7 @@ fn created_at_the_same_time() {
     family.settle();
     family.assert_edges_are_true();
     assert_eq!(family.member("a").sql.holders().len(), 1);
-    // And one that has been created otherwise in the meantime is what it is.
+    // A plain PUT created the stream in the meantime, so the fork is refused.
     let mut family = after(&[A]);
     let id = begin(&mut family, FORK);
     family.begin(&Request::parse("PUT /v1/stream/b"));
@@ -334,13 +334,13 @@ fn finish_and_settle(family: &mut Family, id: u64, expected: &str) {
     family.assert_edges_are_true();
 }
 
-/// Each creation that waits takes memory.
+/// Each waiting creation uses memory, so their number is limited.
 #[test]
-fn too_many_creations_at_once() {
+fn concurrent_fork_creations_are_limited() {
     let mut family = after(&[A]);
     let ids: Vec<u64> = (0..FORKS_ASKED_MAX).map(|_| begin(&mut family, FORK)).collect();
     let Begun::Done(Outcome::Answered(response)) = family.begin(&Request::parse(FORK)) else {
-        panic!("it waits, too")
+        panic!("a creation beyond the limit must be refused")
     };
     response.assert_is("503 | error: too_many_forks | retry-after");
     assert_eq!(family.member("b").sql.links().len(), FORKS_ASKED_MAX);
@@ -355,7 +355,7 @@ fn too_many_creations_at_once() {
 // Closed stream forking.
 
 #[test]
-fn closed_sources() {
+fn closure_is_not_inherited() {
     check(&[A, CLOSE], FORK, "201 | !stream-closed | stream-next-offset: @0_5");
     let own = "POST /v1/stream/b | content-type: text/plain << !";
     check(&[A, CLOSE, FORK], own, "204 | stream-next-offset: @0_6");
@@ -373,7 +373,7 @@ fn closed_sources() {
 // Producer state and fork boundaries.
 
 #[test]
-fn writers_are_not_inherited() {
+fn producers_and_stream_seq_are_not_inherited() {
     let produced = |path: &str, epoch: u64, seq: u64| {
         format!(
             "POST /v1/stream/{path} | content-type: text/plain | producer-id: p | producer-epoch: {epoch} | \
@@ -391,13 +391,13 @@ fn writers_are_not_inherited() {
     let state = [A, &sequenced("a", "m"), FORK];
     check(&state, &sequenced("b", "a"), "204");
     check(&state, &sequenced("a", "a"), "409");
-    // A fork's tail is its own, wherever the source's is.
+    // `Stream-Expected-Offset` is compared with the fork's tail, wherever the source's tail is.
     let expecting = |offset: &str| {
         format!("POST /v1/stream/b | content-type: text/plain | stream-expected-offset: {offset} << x")
     };
     check(&[A, FORK, MORE], &expecting("@0_5"), "204 | stream-next-offset: @0_6");
     check(&[A, FORK, MORE], &expecting("@0_8"), "409 | stream-next-offset: @0_5 << Expected offset conflict");
-    // Inside of a batch, too.
+    // The same where the fork point is inside a batch.
     let batch = "POST /v1/stream/a | content-type: application/json | producer-id: p | producer-epoch: 0 | \
                  producer-seq: 0 << [4,5,6]";
     let fork = format!("{FORK} | stream-fork-offset: @0_3 | stream-fork-sub-offset: 1");
@@ -408,7 +408,7 @@ fn writers_are_not_inherited() {
 // Soft-delete and lifecycle.
 
 #[test]
-fn a_source_that_was_deleted() {
+fn deleted_source_is_gone_until_its_last_fork_is_deleted() {
     check(&[A, FORK], DELETE, "204");
     let gone = "410 | error: stream_gone | !stream-next-offset";
     for request in [
@@ -438,16 +438,16 @@ fn a_source_that_was_deleted() {
     check(&twice, "GET /v1/stream/c", "200 << hello");
 }
 
-/// Expiry is a deletion like any other.
+/// Expiry has the same effect as deletion.
 #[test]
-fn a_source_that_expired() {
+fn expired_source_is_gone_while_it_has_forks() {
     let ttl = "PUT /v1/stream/a | content-type: text/plain | stream-ttl: 5 << hello";
     let fork = format!("{FORK} | stream-ttl: 1000");
     check(&[ttl, &fork, "WAIT 5s"], "GET /v1/stream/a", "410 | error: stream_gone");
     check(&[ttl, &fork, "WAIT 5s"], "GET /v1/stream/b", "200 << hello");
     check(&[ttl, &fork, "WAIT 5s", "RING a"], "GET /v1/stream/b", "200 << hello");
     check(&[ttl, &fork, "WAIT 5s"], ttl, "409 | error: held_by_forks");
-    // Nobody asks for anything: the alarms alone end one after the other.
+    // No request arrives: the alarms alone end the streams one after another.
     let mut family = after(&[ttl, &format!("{FORK} | stream-ttl: 20")]);
     crash_all(&mut family);
     family.let_alarms_ring();
@@ -456,9 +456,9 @@ fn a_source_that_expired() {
     family.ask("HEAD /v1/stream/b").assert_is("404");
 }
 
-/// The last fork ends all that was only there for it, up to the first source that is there for itself.
+/// Deleting the last fork deletes every soft-deleted source up the chain, up to the first that is not deleted.
 #[test]
-fn the_cascade() {
+fn deleting_the_last_fork_deletes_soft_deleted_sources() {
     let mut family = after(&[
         A,
         FORK,
@@ -484,24 +484,24 @@ fn the_cascade() {
     );
 }
 
-/// Whoever holds a connection to a stream that stays for its forks learns that it is gone.
+/// A live reader of a soft-deleted source is sent 410.
 #[test]
-fn live_readers_of_a_source_that_was_deleted() {
+fn live_readers_of_a_deleted_source_are_ended() {
     let mut family = after(&[A, FORK]);
     let Outcome::Parked(poll, _) = family.send("GET /v1/stream/a?offset=now&live=long-poll") else {
-        panic!("it has nothing to say")
+        panic!("the request did not wait")
     };
     let Outcome::Parked(events, _) = family.send("GET /v1/stream/a?offset=now&live=sse") else {
-        panic!("it has nothing to say")
+        panic!("the request did not wait")
     };
     family.run(&[DELETE]);
     let sockets = &family.member("a").sockets;
     Response::of_frame(&sockets.frame_at(poll, 0).unwrap()).assert_is("410 | error: stream_gone");
     assert!(sockets.close_code(poll).is_some() && sockets.close_code(events).is_some());
-    // Those of a fork hear nothing of it, and all of what is its own.
+    // Readers of the fork get no notice of that, and receive the fork's own appends.
     let mut family = after(&[A, FORK]);
     let Outcome::Parked(poll, _) = family.send("GET /v1/stream/b?offset=@0_5&live=long-poll") else {
-        panic!("it has nothing to say")
+        panic!("the request did not wait")
     };
     family.run(&[DELETE]);
     assert_eq!(family.member("b").sockets.frame_at(poll, 0), None);
@@ -510,14 +510,14 @@ fn live_readers_of_a_source_that_was_deleted() {
     answer.assert_is("200 | stream-next-offset: @0_6 << !");
 }
 
-/// What was inherited comes by each of the three ways of reading.
+/// Long-polls and SSE return inherited data, from the hot log and from the bucket.
 #[test]
-fn live_readers_catch_up_with_what_was_inherited() {
+fn live_readers_of_a_fork_receive_inherited_data() {
     for mut family in [after(&[A, FORK]), rotated(&[A, FORK])] {
         family.ask("GET /v1/stream/b?offset=-1&live=long-poll").assert_is("200 << hello");
         family.ask("GET /v1/stream/b?offset=@0_3&live=long-poll").assert_is("200 << lo");
         let Outcome::Parked(events, head) = family.send("GET /v1/stream/b?offset=@0_2&live=sse") else {
-            panic!("it is open")
+            panic!("the SSE response ended at once")
         };
         assert_eq!(head.header("content-type"), Some("text/event-stream"));
         let frame = family.member("b").sockets.frame_at(events, 0).unwrap();
@@ -525,11 +525,11 @@ fn live_readers_catch_up_with_what_was_inherited() {
     }
 }
 
-// What may happen in between.
+// Faults and concurrent requests.
 
 #[test]
-fn a_source_is_deleted_while_its_fork_is_created() {
-    // Before it knows of it: there is nothing to begin with.
+fn source_deleted_during_fork_creation_is_missing_or_soft_deleted() {
+    // Deleted before the call arrives: the source does not exist.
     let mut family = after(&[A]);
     let id = begin(&mut family, FORK);
     family.begin(&Request::parse(DELETE));
@@ -537,7 +537,7 @@ fn a_source_is_deleted_while_its_fork_is_created() {
     family.settle();
     family.let_alarms_ring();
     family.assert_edges_are_true();
-    // After that: it stays.
+    // Deleted after the call: the source is soft-deleted.
     let mut family = after(&[A]);
     let id = begin(&mut family, FORK);
     family.advance(id, Fate::Arrives);
@@ -546,7 +546,7 @@ fn a_source_is_deleted_while_its_fork_is_created() {
     finish_and_settle(&mut family, id, "201");
     family.ask("HEAD /v1/stream/a").assert_is("410");
     family.ask("GET /v1/stream/b").assert_is("200 << hello");
-    // And if nobody hears of it, it ends as soon as it is let go.
+    // If the answer is lost, the source ends as soon as the fork releases it.
     let mut family = after(&[A]);
     let id = begin(&mut family, FORK);
     family.advance(id, Fate::Unanswered);
@@ -556,18 +556,18 @@ fn a_source_is_deleted_while_its_fork_is_created() {
     family.ask(A).assert_is("201 | stream-next-offset: @1_5");
 }
 
-/// A creation whose object dies leaves an edge, which the alarm lets go; nobody else has to ask.
+/// If the object dies during a creation, its link remains. The alarm releases it without a request.
 #[test]
-fn a_fork_dies_while_it_is_created() {
-    for (is_asked, arrives_late) in [(false, false), (false, true), (true, false)] {
+fn alarm_releases_the_link_of_an_interrupted_creation() {
+    for (has_arrived, arrives_late) in [(false, false), (false, true), (true, false)] {
         let mut family = after(&[A]);
         let id = begin(&mut family, FORK);
-        if is_asked {
+        if has_arrived {
             family.advance(id, Fate::Arrives);
         }
         assert!(family.crash("b", arrives_late).contains(&id));
         assert_eq!(family.member("b").sql.links().len(), 1);
-        let at = family.member("b").alarm_at().expect("it was set with the intent");
+        let at = family.member("b").alarm_at().expect("the alarm was set with the intent");
         family.now = at;
         family.run(&["RING b"]);
         while !family.late.is_empty() {
@@ -579,18 +579,18 @@ fn a_fork_dies_while_it_is_created() {
     }
 }
 
-/// What was let go is not granted any more, however early that was.
+/// The source refuses a reference that arrives after its release, however early the release was.
 #[test]
-fn a_reference_that_comes_after_its_release() {
+fn reference_that_arrives_after_its_release_is_refused() {
     let mut family = after(&[A]);
     begin(&mut family, FORK);
     family.crash("b", true);
     family.ask("HEAD /v1/stream/b").assert_is("404");
-    assert!(family.member("b").sql.links().is_empty(), "it was let go");
+    assert!(family.member("b").sql.links().is_empty(), "the link was released");
     family.now += 1;
     family.deliver(0);
     assert!(family.member("a").sql.holders().is_empty());
-    // After its time it is not granted either, and nothing has to be remembered for that.
+    // The source also refuses an expired reference, and stores nothing for that.
     begin(&mut family, FORK);
     family.crash("b", true);
     family.now += 30_001;
@@ -602,15 +602,15 @@ fn a_reference_that_comes_after_its_release() {
         connection.query_row("SELECT COUNT(*) FROM forks", [], |row| row.get::<_, i64>(0)).unwrap()
     };
     assert_eq!(remembered(&mut family), 1);
-    // The next release forgets what is over.
+    // The next release deletes expired rows.
     family.run(&[FORK, "WAIT 31s", "DELETE /v1/stream/b"]);
     assert_eq!(remembered(&mut family), 0);
 }
 
-/// Whoever waits for too long is given up, and its edge let go. If the answer comes after all, and be it in the middle of that,
-/// nothing is made of it: its source is let go.
+/// A creation that waits too long is given up and its link released. If the answer arrives anyway, even during the
+/// release, no fork is created and the source is released.
 #[test]
-fn an_answer_that_comes_too_late() {
+fn late_answer_creates_no_unreferenced_fork() {
     for steps in 0..4 {
         let mut family = after(&[A]);
         let id = begin(&mut family, FORK);
@@ -636,9 +636,9 @@ fn an_answer_that_comes_too_late() {
     }
 }
 
-/// A reference that arrives twice holds the source once, and needs no less of it than at first.
+/// A reference that arrives twice counts once, and still covers the data from the original fork point.
 #[test]
-fn a_reference_that_comes_twice() {
+fn repeated_reference_counts_once() {
     let mut family = with_segments(1, RetentionDefaults { segments: Some(1), seconds: None });
     family.run(&[A]);
     let id = begin(&mut family, FORK);
@@ -647,7 +647,7 @@ fn a_reference_that_comes_twice() {
     family.run(&[MORE, MORE]);
     family.ask("GET /v1/stream/a?offset=@0_0").assert_is("410 | error: offset_gone");
     family.deliver(0);
-    // Whatever is done in the bucket after that.
+    // The source rotates again after that.
     family.run(&[MORE]);
     crash_all(&mut family);
     family.run(&[MORE]);
@@ -658,9 +658,9 @@ fn a_reference_that_comes_twice() {
     family.assert_bucket_is_tidy();
 }
 
-/// A release that fails is tried again when the alarm rings.
+/// The fork's alarm retries a release that failed.
 #[test]
-fn a_release_that_is_lost() {
+fn failed_release_is_retried_by_the_alarm() {
     for fate in [Fate::Lost, Fate::Unanswered, Fate::Late, Fate::Twice] {
         let mut family = after(&[A, FORK, DELETE]);
         family.begin(&Request::parse("DELETE /v1/stream/b"));
@@ -672,7 +672,7 @@ fn a_release_that_is_lost() {
             assert_eq!(family.member("b").sql.links().len(), 1, "{fate:?}");
         }
         family.crash("b", false);
-        family.now = family.member("b").alarm_at().expect("there is something left to do");
+        family.now = family.member("b").alarm_at().expect("an alarm is set for the release");
         family.run(&["RING b"]);
         while !family.late.is_empty() {
             family.deliver(0);
@@ -683,9 +683,9 @@ fn a_release_that_is_lost() {
     }
 }
 
-/// A fork is deleted, and created again, while its source has not let the first one go yet.
+/// A fork is deleted and created again before its source has processed the first release.
 #[test]
-fn a_fork_of_another_life() {
+fn next_incarnation_of_a_fork_has_its_own_reference() {
     let mut family = after(&[A, FORK]);
     family.begin(&Request::parse("DELETE /v1/stream/b"));
     let id = begin(&mut family, FORK);
@@ -698,10 +698,10 @@ fn a_fork_of_another_life() {
     family.ask("HEAD /v1/stream/a").assert_is("410");
 }
 
-// Where the bytes are.
+// Where the data is.
 
 #[test]
-fn forks_of_forks() {
+fn fork_of_a_fork_reads_through_all_its_sources() {
     let b = "POST /v1/stream/b | content-type: text/plain << BB";
     let c = "POST /v1/stream/c | content-type: text/plain << CC";
     let d = "PUT /v1/stream/d | stream-forked-from: /v1/stream/c";
@@ -725,16 +725,16 @@ fn forks_of_forks() {
     }
     let beyond = format!("{d} | stream-fork-offset: @0_0 | stream-fork-sub-offset: 9");
     check(&state, &beyond, "400 | error: fork_sub_offset_beyond_tail");
-    // It lives on without all of them.
+    // It stays readable after all of its sources are deleted.
     let mut family =
         after(&[&state[..], &[d, DELETE, "DELETE /v1/stream/b", "DELETE /v1/stream/c"]].concat());
     family.ask("GET /v1/stream/d").assert_is("200 << hellBBCC");
     family.ask("GET /v1/stream/d?offset=@0_6").assert_is("200 << CC");
 }
 
-/// Each append is a segment in the bucket; what is inherited of it is read there, and the source is asked for nothing.
+/// Each append is a segment in the bucket. The fork reads inherited segments there, without a call to its source.
 #[test]
-fn forks_of_rotated_streams() {
+fn fork_reads_inherited_segments_from_the_bucket() {
     let state = [A, MORE, "POST /v1/stream/a | content-type: text/plain << 12345"];
     for (headers, next, body) in [
         ("", "@3_0", "helloworld12345"),
@@ -764,9 +764,9 @@ fn forks_of_rotated_streams() {
     family.ask(&beyond).assert_is("400 | error: fork_sub_offset_beyond_tail");
 }
 
-/// What was in the source's hot log when the fork was made goes to the bucket later; the fork learns of it once.
+/// The source uploads inherited data after the fork was created. The fork stores that segment's row once.
 #[test]
-fn a_source_rotates_after_it_was_forked() {
+fn fork_stores_a_segment_row_once_when_its_source_rotates() {
     let mut family = with_segments(3, RetentionDefaults::default());
     family.run(&[A, MORE, FORK]);
     family.ask("GET /v1/stream/b").assert_is("200 << helloworld");
@@ -780,12 +780,12 @@ fn a_source_rotates_after_it_was_forked() {
         family.ask("GET /v1/stream/b").assert_is("200 | stream-next-offset: @0_10 << helloworld");
         family.ask("GET /v1/stream/b?offset=@0_7").assert_is("200 << rld");
     }
-    assert_eq!(family.member("b").sql.take_rows_written(), 1, "for the segment, and not for each read");
+    assert_eq!(family.member("b").sql.take_rows_written(), 1, "one row for the segment, none for the reads");
 }
 
-/// An offset that no response gave, but that lies between the first and the tail.
+/// Offsets between the first and the tail that no response contained.
 #[test]
-fn offsets_that_nobody_gave() {
+fn fork_offset_need_not_come_from_a_response() {
     // The end of a full segment is the start of the next.
     let mut family = rotated(&[A, MORE]);
     family.ask(&format!("{FORK} | stream-fork-offset: @0_5")).assert_is("201");
@@ -794,7 +794,7 @@ fn offsets_that_nobody_gave() {
     family.ask("GET /v1/stream/b").assert_is("200 | stream-up-to-date: true << helloown");
     let beyond = "PUT /v1/stream/c | stream-forked-from: /v1/stream/a | stream-fork-offset: @0_6";
     family.ask(beyond).assert_is("400 | error: fork_offset_beyond_tail");
-    // Of a part that was inherited only its owner knows.
+    // Only the source that owns inherited data knows where it ends.
     for beyond in ["@0_9", "@0_9999999999999999", "@1_6"] {
         let mut family = rotated(&[A, MORE, FORK]);
         let inside = format!("{FORK_OF_FORK} | stream-fork-offset: {beyond}");
@@ -808,9 +808,9 @@ fn offsets_that_nobody_gave() {
     family.ask("GET /v1/stream/c").assert_is("200 | stream-up-to-date: true << hel");
 }
 
-/// One message may be larger than an answer, but such a one comes alone, and not one of each owner.
+/// A response may exceed its size limit for one large message, but not for one message of each source.
 #[test]
-fn large_messages_of_many_owners() {
+fn response_holds_at_most_one_oversized_message() {
     let mut family = Family::new(0);
     let large = |n: usize| format!("\"{}\"", n.to_string().repeat(if n == 0 { 1 } else { 3 << 20 }));
     let json = |line: &str, n| Request::parse(line).header("content-type", "application/json").body(large(n));
@@ -829,7 +829,7 @@ fn large_messages_of_many_owners() {
 }
 
 #[test]
-fn small_chunks() {
+fn chunked_reads_cross_from_inherited_to_own_data() {
     let segments = SegmentLimits { appends_max: 2, bytes_max: 1 << 20, closed_bytes_min: 1 };
     let mut family = Family::with(0, 4, Some(segments), RetentionDefaults::default());
     let own = "POST /v1/stream/b | content-type: text/plain << 0123456789";
@@ -842,14 +842,14 @@ fn small_chunks() {
         if response.header("stream-up-to-date").is_some() {
             break;
         }
-        assert!(!response.body.is_empty(), "a read gets on");
+        assert!(!response.body.is_empty(), "a read makes progress");
     }
     assert_eq!(text, format!("helloworldworld{}", "0123456789".repeat(3)));
 }
 
-/// A fork at a URL that had a stream has offsets that the old one never had.
+/// The offsets of a fork differ from those of every earlier stream at its URL.
 #[test]
-fn a_fork_at_a_used_url() {
+fn fork_at_a_reused_url_has_new_offsets() {
     let b = "PUT /v1/stream/b | content-type: text/plain << old";
     check(&[A, b, "DELETE /v1/stream/b"], FORK, "201 | stream-next-offset: @1_5");
     let state = [A, b, "DELETE /v1/stream/b", FORK];
@@ -862,29 +862,29 @@ fn a_fork_at_a_used_url() {
         "GET /v1/stream/b?offset=@1_4",
         "200 | stream-next-offset: @1_6 << o!",
     );
-    // And so has a fork of that.
+    // The same for a fork of that fork.
     check(&[&state[..], &[own]].concat(), FORK_OF_FORK, "201 | stream-next-offset: @1_6");
     check(&[&state[..], &[own, FORK_OF_FORK]].concat(), "GET /v1/stream/c?offset=@1_4", "200 << o!");
     let walked = format!("{FORK_OF_FORK} | stream-fork-offset: @1_1 | stream-fork-sub-offset: 2");
     check(&[&state[..], &[own]].concat(), &walked, "201 | stream-next-offset: @1_3");
     check(&[&state[..], &[own, &walked]].concat(), "GET /v1/stream/c", "200 << hel");
-    // In the bucket, too.
+    // The same for segments in the bucket.
     let mut family = rotated(&[A, MORE, b, "DELETE /v1/stream/b", FORK]);
     family.ask("GET /v1/stream/b").assert_is("200 | stream-next-offset: @4_0 << helloworld");
     family.ask("GET /v1/stream/b?offset=@3_2").assert_is("200 << rld");
-    // Where the source counts further already, nothing has to be counted on.
+    // The source's segment numbers are already higher, so the fork's need no increment.
     let mut family = rotated(&[A, MORE, MORE, DELETE, A, MORE, b, "DELETE /v1/stream/b", FORK]);
     family.ask("GET /v1/stream/b").assert_is("200 | stream-next-offset: @6_0 << helloworld");
 }
 
-/// What a source drops is dropped for its readers, and not for its forks.
+/// Retention of a source trims data for its own readers only. Its forks keep what they inherited.
 #[test]
-fn retention_of_a_source() {
+fn retention_of_a_source_keeps_inherited_data() {
     let mut family = with_segments(1, RetentionDefaults { segments: Some(1), seconds: None });
     family.run(&[A, FORK, MORE, MORE, MORE]);
     family.ask("GET /v1/stream/a").assert_is("200 << world");
     family.ask("GET /v1/stream/b").assert_is("200 << hello");
-    assert_eq!(family.bucket.objects.len(), 4, "what lies before what a fork needs is kept with it");
+    assert_eq!(family.bucket.objects.len(), 4, "segments from the oldest that a fork needs are retained");
     let gone = "PUT /v1/stream/c | stream-forked-from: /v1/stream/a | stream-fork-offset: @0_0";
     family.ask(gone).assert_is("400 | error: fork_offset_gone");
     family.run(&["PUT /v1/stream/c | stream-forked-from: /v1/stream/a"]);
@@ -898,9 +898,9 @@ fn retention_of_a_source() {
     family.ask("GET /v1/stream/c").assert_is("200 << world");
 }
 
-/// A closed stream may have dropped all it had: then a fork of it begins with nothing, where that ended.
+/// A closed stream may have trimmed all its data. A fork of it is empty, and begins at its tail.
 #[test]
-fn a_source_that_has_dropped_everything() {
+fn fork_of_a_fully_trimmed_stream_is_empty() {
     let mut family = with_segments(1_000, RetentionDefaults { segments: None, seconds: Some(5) });
     family.run(&[A, CLOSE, "WAIT 5s"]);
     family.ask("GET /v1/stream/a").assert_is("200 | stream-closed: true | stream-next-offset: @0_5 <<");
@@ -916,9 +916,9 @@ fn a_source_that_has_dropped_everything() {
     family.ask("GET /v1/stream/c?offset=@0_5").assert_is("200 << own");
 }
 
-/// What a fork drops goes with the oldest it has: first what it inherited.
+/// A fork trims its oldest data first, which is what it inherited.
 #[test]
-fn retention_of_a_fork() {
+fn retention_of_a_fork_trims_inherited_data_first() {
     let mut family = with_segments(1, RetentionDefaults::default());
     let fork = format!("{FORK} | stream-retention: bytes=5");
     let own = |text: &str| format!("POST /v1/stream/b | content-type: text/plain << {text}");
@@ -936,9 +936,9 @@ fn retention_of_a_fork() {
     assert!(family.bucket.objects.is_empty());
 }
 
-/// Each stream that a fork has bytes of is known by every fork behind it, so there is a limit.
+/// A fork stores every stream that it has data of, so their number is limited.
 #[test]
-fn too_deep() {
+fn fork_depth_is_limited() {
     let mut family = Family::new(0);
     family.run(&["PUT /v1/stream/s0 | content-type: text/plain << x"]);
     for n in 1..OWNERS_MAX {
@@ -951,15 +951,15 @@ fn too_deep() {
     family.ask("GET /v1/stream/b?offset=@0_250").assert_is("200 << xxxxxx");
     family.run(&["POST /v1/stream/b | content-type: text/plain << x"]);
     family.ask(FORK_OF_FORK).assert_is("400 | error: fork_too_deep");
-    // Only as far as it needs them.
+    // Only the streams before the fork point count.
     family.ask(&format!("{FORK_OF_FORK} | stream-fork-offset: @0_256")).assert_is("201");
     family.let_alarms_ring();
     family.assert_edges_are_true();
 }
 
-/// Rows as the platform bills them, by the fork and by its source: intent, reference and confirmation; then what ends it.
+/// Rows that the platform bills to the fork and to its source: for the intent, the reference, the stream, and the release.
 #[test]
-fn rows_written() {
+fn fork_creation_writes_three_rows() {
     let rows = |family: &mut Family| ["b", "a"].map(|path| family.member(path).sql.take_rows_written());
     let mut family = after(&[A]);
     rows(&mut family);
@@ -968,7 +968,7 @@ fn rows_written() {
     family.advance(id, Fate::Arrives);
     assert_eq!(rows(&mut family), [0, 1], "the reference");
     finish(&mut family, id).assert_is("201");
-    assert_eq!(rows(&mut family), [1, 0], "the stream; the edge is the intent's");
+    assert_eq!(rows(&mut family), [1, 0], "the stream; the intent's row becomes the link");
     family.settle();
     for request in ["GET /v1/stream/b", "HEAD /v1/stream/b", FORK] {
         family.ask(request);
@@ -976,21 +976,21 @@ fn rows_written() {
     }
     family.now += 31_000;
     family.ask("DELETE /v1/stream/b").assert_is("204");
-    assert_eq!(rows(&mut family), [2, 1], "the stream and the edge; the source's row");
-    // While the reference may still come, the source has to remember.
+    assert_eq!(rows(&mut family), [2, 1], "the stream and the link; the source's row");
+    // While the call may still arrive, the source must remember the release.
     family.run(&[FORK]);
     rows(&mut family);
     family.ask("DELETE /v1/stream/b").assert_is("204");
     assert_eq!(rows(&mut family), [2, 2]);
-    // Deleted first, the source ends with its last fork.
+    // A source that was deleted first ends with its last fork.
     family.run(&[FORK, "WAIT 31s"]);
     rows(&mut family);
     family.ask(DELETE).assert_is("204");
     assert_eq!(rows(&mut family), [0, 1]);
     family.ask("DELETE /v1/stream/b").assert_is("204");
-    // What was remembered is forgotten with it.
+    // The remembered release is deleted with it.
     assert_eq!(rows(&mut family), [2, 3]);
-    // What is refused costs no row of the source's.
+    // A refused fork writes no row at the source.
     family.ask(FORK).assert_is("404");
     family.let_alarms_ring();
     assert_eq!(rows(&mut family), [2, 0]);

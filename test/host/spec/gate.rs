@@ -1,4 +1,4 @@
-//! What a live response passes on: the gate between the object's frames and the client (ARCHITECTURE.md, "The gate").
+//! The gate between the object's frames and the client: what a live response passes on (ARCHITECTURE.md, "The gate").
 
 use super::{HELLO, TEXT};
 use crate::support::sql::Fault;
@@ -8,32 +8,32 @@ use durable_streams::protocol::bridge::frame_head;
 use durable_streams::protocol::offset::Offset;
 
 #[test]
-fn admits_what_goes_on_where_the_response_stands() {
+fn gate_passes_a_frame_that_begins_at_the_passed_offset() {
     let offset = |position| Offset { segment: 1, position };
-    let later_life = |position| Offset { segment: 2, position };
+    let next_incarnation = |position| Offset { segment: 2, position };
     let table = [
-        // The first frame is the reader's own snapshot, wherever it begins.
+        // The first frame is the reader's own snapshot. It may begin anywhere.
         (None, offset(7), offset(9), Gate::Pass, Some(offset(9))),
         (Some(offset(5)), offset(5), offset(8), Gate::Pass, Some(offset(8))),
-        // A close brings no data.
+        // A closure has no data.
         (Some(offset(5)), offset(5), offset(5), Gate::Pass, Some(offset(5))),
-        // All of it was passed on before: asking again would be a waste.
+        // All of it was passed on before. Another request would be wasteful.
         (Some(offset(5)), offset(2), offset(5), Gate::Skip, Some(offset(5))),
         (Some(offset(5)), offset(0), offset(3), Gate::Skip, Some(offset(5))),
-        // Something is missing, or it was passed on in part.
+        // Data is missing, or part of it was passed on before.
         (Some(offset(5)), offset(6), offset(8), Gate::Gap, Some(offset(5))),
         (Some(offset(5)), offset(2), offset(8), Gate::Gap, Some(offset(5))),
-        (Some(offset(5)), later_life(0), later_life(3), Gate::Gap, Some(offset(5))),
+        (Some(offset(5)), next_incarnation(0), next_incarnation(3), Gate::Gap, Some(offset(5))),
     ];
     for (passed, start, next, expected, then) in table {
         let mut bridge = Bridge { passed };
         assert_eq!(bridge.admit(&frame_head(start, next)), expected, "{start} to {next} at {passed:?}");
-        assert_eq!(bridge.passed, then, "a response stands where its last frame led");
+        assert_eq!(bridge.passed, then, "the response is at the end of its last frame");
     }
 }
 
 #[test]
-fn what_is_no_frame_is_a_gap() {
+fn malformed_frame_is_a_gap() {
     let whole = frame_head(Offset::segment_start(1), Offset::segment_start(1));
     let cut = &whole[..whole.len() - 1];
     let text = "x".repeat(66);
@@ -42,17 +42,17 @@ fn what_is_no_frame_is_a_gap() {
     }
 }
 
-/// A panic costs the whole isolate, whoever sent the frame.
+/// A panic would end the whole isolate.
 #[test]
-fn what_is_no_frame_makes_nothing_panic() {
+fn malformed_frame_does_not_panic() {
     let frame = format!("{}\u{20ac}{}", "x".repeat(32), "x".repeat(31));
     assert_eq!(Bridge::default().admit(frame.as_bytes()), Gate::Gap);
 }
 
-/// Sockets carry the life they belong to: one that outlived its stream (the delete was stored, and then something
-/// failed) is sent nothing of the next, and does not come to rely on the gate.
+/// A socket stores its incarnation. It may outlive its stream: the delete was stored, and then something failed. The
+/// object sends such a socket nothing of the next incarnation, so this does not depend on the gate.
 #[test]
-fn sockets_of_another_life_are_sent_nothing() {
+fn socket_of_an_earlier_incarnation_is_sent_nothing() {
     let mut world = World::after(&[TEXT, HELLO]);
     let client = SseClient::open(&mut world, "GET ?offset=-1&live=sse");
     let ahead = SseClient::open(&mut world, "GET ?offset=-1&live=sse&cursor=4503599627370000");
@@ -61,7 +61,7 @@ fn sockets_of_another_life_are_sent_nothing() {
     world.ask("DELETE").assert_is("500");
     world.run(&[TEXT, "POST | content-type: text/plain << secret", "POST | stream-closed: true"]);
     for socket in [client.socket(), ahead.socket()].map(Option::unwrap) {
-        assert!(world.sockets.frame_at(socket, 0).is_some(), "its own snapshot");
+        assert!(world.sockets.frame_at(socket, 0).is_some(), "the socket's own snapshot");
         assert!(world.sockets.frame_at(socket, 1).is_none() && world.sockets.close_code(socket).is_none());
     }
     assert!(world.sockets.frame_at(poll.socket(), 0).is_none());

@@ -1,14 +1,14 @@
-//! What the values of request headers may be, whatever the stream is.
+//! Which values of request headers the server accepts, whatever the stream.
 
 use crate::support::{Request, World, check};
 
 use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 
-/// What the platform makes of bytes that are not visible ASCII: of all that are not UTF-8 the same.
+/// Values that are not visible ASCII, as the platform passes them on: bytes that are not UTF-8 become U+FFFD.
 const NOT_PLAIN: [&str; 9] =
     ["\u{fffd}", "a\u{fffd}b", "\u{e9}", "\u{c4}", "\u{1f600}", "a\tb", "\u{1}", "\u{7f}", "\u{a0}"];
 
-/// Every header whose value is stored, compared or looked up, with the request that has it besides.
+/// Every header whose value is stored, compared or looked up, with the rest of its request.
 const PLAIN: [(&str, &str); 16] = [
     ("Producer-Id", "POST | content-type: text/plain | producer-epoch: 0 | producer-seq: 0 << x"),
     ("Producer-Epoch", "POST | content-type: text/plain | producer-id: p | producer-seq: 0 << x"),
@@ -29,7 +29,7 @@ const PLAIN: [(&str, &str); 16] = [
 ];
 
 #[test]
-fn only_plain_values_are_taken() {
+fn header_value_that_is_not_visible_ascii_is_refused() {
     for (name, request) in PLAIN {
         for value in NOT_PLAIN {
             for value in [value.to_owned(), format!("/v1/stream/{value}"), format!("true{value}")] {
@@ -53,7 +53,7 @@ fn only_plain_values_are_taken() {
 }
 
 #[test]
-fn every_plain_value_is_kept() {
+fn every_visible_ascii_value_is_preserved() {
     let printable: String = (b' '..=b'~').map(char::from).collect();
     for value in [printable.trim(), "a b", "%C3%84", "%C3%96"] {
         let mut world = World::after(&[TEXT]);
@@ -72,9 +72,9 @@ fn every_plain_value_is_kept() {
     }
 }
 
-/// RFC 9110, 8.4: what is compressed would become content.
+/// RFC 9110, 8.4. The server would store compressed bytes as the content.
 #[test]
-fn only_plain_bodies_are_taken() {
+fn body_with_a_content_encoding_is_refused() {
     for encoding in [
         "gzip",
         "GZIP",
@@ -113,8 +113,8 @@ fn only_plain_bodies_are_taken() {
             (&[TEXT], "DELETE"),
         ] {
             let mut world = World::after(state);
-            let taken = world.send_answered(&Request::parse(request).header("content-encoding", encoding));
-            assert!(taken.status < 300, "{request} with {encoding}: {taken:?}");
+            let accepted = world.send_answered(&Request::parse(request).header("content-encoding", encoding));
+            assert!(accepted.status < 300, "{request} with {encoding}: {accepted:?}");
         }
     }
     for encoding in ["identity", "IDENTITY", "identity, Identity", "", " ", ",", "identity,"] {

@@ -11,7 +11,7 @@ fn posted(body: impl Into<Vec<u8>>) -> (World, crate::support::Response) {
     (world, response)
 }
 
-/// No re-serialising: what came is what goes, without the white space between tokens.
+/// The server does not re-serialize JSON. It removes only the white space between tokens.
 #[test]
 fn messages_keep_their_bytes() {
     let messages = [
@@ -46,8 +46,7 @@ fn messages_keep_their_bytes() {
     assert_eq!(world.ask("GET").text(), batch);
 }
 
-/// The server stores no white space between tokens: a reader of events would get a line
-/// for each line feed.
+/// Without this, an SSE reader would receive one line for each line feed.
 #[test]
 fn white_space_between_tokens_is_not_stored() {
     for (body, shown) in [
@@ -66,9 +65,9 @@ fn white_space_between_tokens_is_not_stored() {
     world.ask("GET ?offset=@0_1").assert_is("200 << [2]");
 }
 
-/// 9.1.2: exactly one level.
+/// 9.1.2.
 #[test]
-fn flattens_one_level() {
+fn one_level_of_arrays_is_flattened() {
     for (body, count, shown) in [
         ("{\"event\": \"created\"}", 1, "[{\"event\":\"created\"}]"),
         ("[{\"event\":\"a\"},{\"event\":\"b\"}]", 2, "[{\"event\":\"a\"},{\"event\":\"b\"}]"),
@@ -83,18 +82,18 @@ fn flattens_one_level() {
     }
 }
 
-/// 9.1.3: an append of nothing is a mistake, however it is spelled.
+/// 9.1.3, however the empty array is written.
 #[test]
-fn empty_arrays() {
+fn append_of_an_empty_array_is_refused() {
     for body in ["[]", "[ ]", " [\n] "] {
         posted(body).1.assert_is("400 | error: empty_batch");
     }
     check(&[], "PUT | content-type: application/json << []", "201 | stream-next-offset: @0_0");
 }
 
-/// 9.1.4, and nothing is stored.
+/// 9.1.4. The server stores nothing.
 #[test]
-fn bodies_that_are_not_json() {
+fn invalid_json_is_refused() {
     let texts: [&[u8]; 26] = [
         b" ",
         b"{",
@@ -132,7 +131,7 @@ fn bodies_that_are_not_json() {
 
 /// A hundred thousand levels neither overflow the stack nor are refused.
 #[test]
-fn deep_nesting() {
+fn deep_nesting_is_accepted() {
     const DEPTH: usize = 100_000;
     let arrays = format!("{}{}", "[".repeat(DEPTH), "]".repeat(DEPTH));
     let objects = format!("{}1{}", "{\"a\":".repeat(DEPTH), "}".repeat(DEPTH));
@@ -142,7 +141,7 @@ fn deep_nesting() {
     let (mut world, response) = posted(objects.clone());
     response.assert_is("204 | stream-next-offset: @0_1");
     assert_eq!(world.ask("GET").text(), format!("[{objects}]"));
-    // And where messages are looked for one by one: in a batch that is split, and behind an offset.
+    // The same where the server looks for single messages: in a batch that it splits, and after an offset.
     let messages = [objects.as_str(), &arrays, &objects, "1"];
     let (mut world, response) = posted(format!("[{}]", messages.join(",")));
     response.assert_is("204 | stream-next-offset: @0_4");
@@ -153,9 +152,9 @@ fn deep_nesting() {
     }
 }
 
-/// RFC 8259, 8.1: a byte order mark in front is no part of the text. One, and nowhere else.
+/// RFC 8259, 8.1: one byte order mark before the text is ignored. Any other is invalid.
 #[test]
-fn a_byte_order_mark_is_skipped() {
+fn leading_byte_order_mark_is_ignored() {
     let mark = "\u{feff}";
     for (body, messages) in
         [("1", "[1]"), (" [1, 2] ", "[1,2]"), ("[{\"a\":\"\u{feff}\"}]", "[{\"a\":\"\u{feff}\"}]")]
@@ -173,18 +172,18 @@ fn a_byte_order_mark_is_skipped() {
         posted(body).1.assert_is("400 | error: invalid_json");
     }
     posted(format!("{mark}[]")).1.assert_is("400 | error: empty_batch");
-    // Half of one is none.
+    // Part of a mark is invalid.
     posted(&b"\xef\xbb1"[..]).1.assert_is("400 | error: invalid_json");
-    // To other types it is content.
+    // In other formats, the mark is content.
     let mut world = World::after(&[super::TEXT]);
     world
         .send_answered(&Request::parse("POST | content-type: text/plain").body(mark))
         .assert_is("204 | stream-next-offset: @0_3");
 }
 
-/// JSON is a type, not a suffix.
+/// Only the type `application/json` has the JSON format, and no type with a `+json` suffix.
 #[test]
-fn other_types_are_bytes() {
+fn types_like_json_are_stored_as_bytes() {
     for content_type in ["application/ndjson", "application/vnd.api+json", "text/json"] {
         let put = format!("PUT | content-type: {content_type}");
         check(

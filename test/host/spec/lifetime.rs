@@ -6,7 +6,7 @@ use crate::support::{LongPoll, Request, SseClient, World, check};
 
 const TTL: &str = "PUT | content-type: text/plain | stream-ttl: 160";
 const TTL_MS: u64 = 160_000;
-/// How much longer than promised a stream may live when the object lost its memory.
+/// How much later than its TTL a stream may expire after the object lost its memory.
 const SLACK_MS: u64 = TTL_MS / 16;
 const EXPIRES: &str = "PUT | content-type: text/plain | stream-expires-at: 2030-01-01T00:02:40Z";
 
@@ -19,7 +19,7 @@ fn is_alive(world: &mut World) -> bool {
 }
 
 #[test]
-fn ends_exactly_when_it_was_idle_for_so_long() {
+fn stream_expires_exactly_at_its_ttl_or_expires_at() {
     for put in [TTL, EXPIRES] {
         check(&[put, "WAIT 159999ms"], "HEAD", "200");
         for request in [
@@ -37,7 +37,7 @@ fn ends_exactly_when_it_was_idle_for_so_long() {
 }
 
 #[test]
-fn reads_and_writes_slide_it_and_head_does_not() {
+fn reads_and_writes_extend_the_ttl_and_head_does_not() {
     let slides = [
         "GET",
         "GET ?offset=now",
@@ -51,16 +51,16 @@ fn reads_and_writes_slide_it_and_head_does_not() {
         let mut world = World::after(&[TTL, "WAIT 159s"]);
         assert!(world.ask(request).status < 400);
         world.run(&["WAIT 159999ms"]);
-        assert!(is_alive(&mut world), "{request} slides");
+        assert!(is_alive(&mut world), "{request} extends the TTL");
         world.run(&["WAIT 1ms"]);
-        assert!(!is_alive(&mut world), "{request} does not slide further than the TTL");
+        assert!(!is_alive(&mut world), "{request} extends it by no more than the TTL");
     }
     check(&[TTL, "WAIT 159s", "HEAD", "WAIT 1s"], "GET", "404");
 }
 
-/// 5.1: the countdown begins anew when the server begins with a live read.
+/// 5.1: the countdown restarts when a live read begins.
 #[test]
-fn live_reads_slide_it_when_they_begin() {
+fn live_reads_extend_the_ttl_when_they_begin() {
     for live in ["long-poll", "sse"] {
         let mut world = World::after(&[TTL, "WAIT 159s"]);
         let request = Request::parse(&format!("GET ?offset=now&live={live}"));
@@ -77,7 +77,7 @@ fn live_reads_slide_it_when_they_begin() {
 }
 
 #[test]
-fn refusals_do_not_slide_it() {
+fn refused_requests_do_not_extend_the_ttl() {
     for refused in ["GET ?offset=@0_9", "GET ?offset=x", "POST << x", "POST | content-type: text/html << x"] {
         let mut world = World::after(&[TTL, "WAIT 159s"]);
         assert!(world.ask(refused).status >= 400);
@@ -87,13 +87,13 @@ fn refusals_do_not_slide_it() {
 }
 
 #[test]
-fn expires_at_stays_where_it_is() {
+fn expires_at_is_not_extended() {
     check(&[EXPIRES, "WAIT 159s", "GET", HELLO, "WAIT 1s"], "GET", "404");
 }
 
-/// However early. A world begins at 2030-01-01T00:00:00Z.
+/// However early the date is. A world begins at 2030-01-01T00:00:00Z.
 #[test]
-fn an_expiry_in_the_past_is_said_to_be() {
+fn expiry_in_the_past_is_refused_with_its_reason() {
     for at in [
         "2030-01-01T00:00:00Z",
         "2029-12-31T23:59:59.999Z",
@@ -128,13 +128,13 @@ fn an_expiry_in_the_past_is_said_to_be() {
 }
 
 #[test]
-fn a_ttl_of_nothing() {
+fn ttl_of_zero_expires_at_once() {
     check(&["PUT | stream-ttl: 0"], "GET", "404");
 }
 
-/// Point 4 of what others got wrong: one billed row a read. Here at most 16 for each TTL.
+/// The platform bills every row, so reads must not write one each: they write at most 16 per TTL.
 #[test]
-fn reads_write_at_most_sixteen_rows_a_ttl() {
+fn reads_write_at_most_sixteen_rows_per_ttl() {
     for step_ms in [100, 1_000, 7_000, 9_999, 10_001, 30_000] {
         let mut world = World::after(&[TTL]);
         let restarts = step_ms > 1_000;
@@ -152,9 +152,10 @@ fn reads_write_at_most_sixteen_rows_a_ttl() {
     }
 }
 
-/// Memory may be lost after any read: never early, and at most a sixteenth late.
+/// The object may lose its memory after any read. The stream never expires early, and at most a sixteenth of its TTL
+/// late.
 #[test]
-fn a_lost_memory_ends_no_stream_early() {
+fn restart_does_not_expire_a_stream_early() {
     for first in [1u64, 4_999, 9_999, 10_000, 10_001, 100_000, 159_999] {
         for second in [1u64, 5_000, 10_000, 10_001, 159_999] {
             for request in ["GET", HELLO] {
@@ -173,9 +174,10 @@ fn a_lost_memory_ends_no_stream_early() {
     }
 }
 
-/// The stored lease reaches up to a sixteenth further than memory knows: after a 404 it must not be what counts.
+/// The stored expiry may be up to a sixteenth of the TTL later than the one in memory. After a 404, it must not
+/// count.
 #[test]
-fn what_has_expired_does_not_come_back() {
+fn expired_stream_stays_expired_after_a_restart() {
     let mut world = World::after(&[TTL, HELLO, "WAIT 1s", "GET", "WAIT 160s"]);
     world.ask("GET").assert_is("404");
     world.restart();
@@ -183,40 +185,39 @@ fn what_has_expired_does_not_come_back() {
 }
 
 #[test]
-fn the_alarm_reclaims() {
+fn alarm_reclaims_an_expired_stream() {
     for put in [TTL, EXPIRES] {
         let mut world = World::after(&[put, HELLO]);
         assert_eq!(world.alarm_at(), Some(START + TTL_MS));
         world.run(&["WAIT 160s", "RING"]);
         assert_eq!(world.alarm_at(), None);
-        assert_eq!(world.sql.tables(), ["stream"], "messages and producers are gone");
+        assert_eq!(world.sql.tables(), ["stream"], "messages and producers are deleted");
         world.run(&["RING", "RESTART", "RING"]);
         assert_eq!(world.alarm_at(), None);
         world.ask("GET").assert_is("404");
-        // And the next life's offsets are its own.
+        // The next incarnation has its own offsets.
         world.ask(TEXT).assert_is("201 | stream-next-offset: @1_0");
         world.ask("GET ?offset=@0_5").assert_is("410");
     }
-    assert_eq!(World::after(&[TEXT]).alarm_at(), None, "no alarm without a lifetime");
+    assert_eq!(World::after(&[TEXT]).alarm_at(), None, "a stream without a lifetime has no alarm");
 }
 
 #[test]
-fn the_alarm_rings_again_when_the_stream_was_used() {
+fn alarm_is_set_again_for_a_stream_that_was_used() {
     for restart in ["WAIT 0s", "RESTART"] {
         let mut world = World::after(&[TTL, "WAIT 100s", HELLO, restart, "WAIT 60s", "RING"]);
         assert_eq!(world.alarm_at(), Some(START + 100_000 + TTL_MS));
         world.run(&["GET", "WAIT 100s", "RING"]);
         assert_eq!(world.alarm_at(), Some(START + 160_000 + TTL_MS));
     }
-    // A recreated stream without a lifetime ends an old alarm's rounds.
+    // A recreated stream without a lifetime does not set the old alarm again.
     let mut world = World::after(&[TTL, "DELETE", TEXT, "WAIT 160s", "RING"]);
     assert_eq!(world.alarm_at(), None);
     world.ask("GET").assert_is("200");
 }
 
-/// An alarm that fails is rung again, and does no harm.
 #[test]
-fn a_failed_alarm() {
+fn failed_alarm_is_retried() {
     use crate::support::sql::Fault;
     use durable_streams::object::pending::RETRY;
     for fault in
@@ -225,8 +226,8 @@ fn a_failed_alarm() {
         let mut world = World::after(&[TTL, HELLO, "WAIT 160s"]);
         world.sql.arm(fault);
         world.ring();
-        assert!(world.sql.disarm(), "{fault:?} did not strike");
-        let again_at = world.alarm_at().expect("it rings again");
+        assert!(world.sql.disarm(), "{fault:?} was not used");
+        let again_at = world.alarm_at().expect("the alarm is set again");
         assert!(again_at <= world.now + RETRY, "{fault:?}: {again_at}");
         world.now = world.now.max(again_at);
         world.ring();
@@ -236,7 +237,7 @@ fn a_failed_alarm() {
 }
 
 #[test]
-fn created_again_before_the_alarm() {
+fn stream_is_created_again_before_the_alarm() {
     for restart in ["WAIT 0s", "RESTART"] {
         let mut world = World::after(&[TTL, HELLO, "WAIT 160s", restart]);
         world.ask(TEXT).assert_is("201 | stream-next-offset: @1_0");
@@ -244,20 +245,20 @@ fn created_again_before_the_alarm() {
         world.run(&["RING", HELLO]);
         world.ask("GET").assert_is("200 << hello");
     }
-    // The lifetime of the new life sets the alarm anew.
+    // The next incarnation's lifetime sets the alarm anew.
     let mut world = World::after(&[TTL, "WAIT 200s", TTL]);
     assert_eq!(world.alarm_at(), Some(START + 200_000 + TTL_MS));
     world.ask("DELETE").assert_is("204");
 }
 
-/// 5.1: a stream with active live readers does not expire, even if nothing comes.
+/// 5.1: a stream with active live readers does not expire, even if nothing is appended.
 #[test]
-fn a_live_reader_keeps_it() {
+fn live_reader_keeps_a_stream_from_expiring() {
     let mut world = World::after(&[TTL, HELLO]);
     let mut client = SseClient::open(&mut world, "GET ?offset=-1&live=sse");
     for _ in 0..10 {
         world.run(&["WAIT 150s", "RING", "RESTART"]);
-        assert!(world.alarm_at().is_some_and(|at| at > world.now), "it rings again, and later");
+        assert!(world.alarm_at().is_some_and(|at| at > world.now), "the alarm is set again, for later");
     }
     world.run(&["WAIT 1000s", HELLO]);
     client.pump(&mut world);
@@ -267,7 +268,7 @@ fn a_live_reader_keeps_it() {
     assert!(is_alive(&mut world));
     world.run(&["WAIT 20s"]);
     assert!(!is_alive(&mut world));
-    // A waiter is a live reader too.
+    // A waiter is a live reader, too.
     let mut world = World::after(&[TTL]);
     let mut poll = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll");
     world.run(&["WAIT 200s", "RESTART", HELLO]);
@@ -275,7 +276,7 @@ fn a_live_reader_keeps_it() {
 }
 
 #[test]
-fn nobody_keeps_a_stream_beyond_its_expires_at() {
+fn live_reader_does_not_extend_expires_at() {
     let mut world = World::after(&[EXPIRES, HELLO]);
     let mut client = SseClient::open(&mut world, "GET ?offset=-1&live=sse");
     let mut poll = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll");
@@ -285,9 +286,9 @@ fn nobody_keeps_a_stream_beyond_its_expires_at() {
     poll.answer(&mut world).unwrap().assert_is("404");
 }
 
-/// The next life's creation ends the readers of the one that expired, alarm or not.
+/// Creating the next incarnation ends the readers of the expired one, with or without the alarm.
 #[test]
-fn readers_of_an_expired_life_are_ended_by_the_next() {
+fn next_incarnation_ends_readers_of_the_expired_one() {
     let mut world = World::after(&[EXPIRES, HELLO]);
     let mut client = SseClient::open(&mut world, "GET ?offset=-1&live=sse");
     let mut poll = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll");

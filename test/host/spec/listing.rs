@@ -1,4 +1,4 @@
-//! The listing of streams: what may be asked, by whom, and which page a registry gives.
+//! The listing of streams: its requests, what a token may list, and the pages of a registry.
 
 use ::http::Method;
 
@@ -24,10 +24,10 @@ fn ask(prefix: &str, after: &str, limit: u64) -> ListQuery {
     ListQuery { prefix: prefix.to_owned(), after: after.to_owned(), limit }
 }
 
-// What is asked.
+// Requests.
 
 #[test]
-fn where_it_is() {
+fn listing_is_a_get_of_v1_streams() {
     for (method, path, expected) in [
         (Method::GET, "?prefix=a", "listing"),
         (Method::GET, "", "listing"),
@@ -36,7 +36,7 @@ fn where_it_is() {
         (Method::PUT, "", "405"),
         (Method::POST, "", "405"),
         (Method::DELETE, "", "405"),
-        // What is below it are streams.
+        // Paths below it name streams.
         (Method::GET, "/", "400"),
         (Method::GET, "/?prefix=a", "400"),
         (Method::GET, "//", "400"),
@@ -56,7 +56,7 @@ fn where_it_is() {
 }
 
 #[test]
-fn what_is_asked() {
+fn listing_parameters_are_validated() {
     let (longest, long) = ("x".repeat(741), "x".repeat(742));
     let (after, too_long) = (format!("?after={longest}"), format!("?after={long}"));
     let (prefix, too_long_prefix) = (format!("?prefix={longest}"), format!("?prefix={long}"));
@@ -85,14 +85,14 @@ fn what_is_asked() {
         match (ListQuery::parse(&format!("{URL}{query}")), expected) {
             (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{query}"),
             (Err(Refusal::InvalidQuery { name, .. }), Err(expected)) => assert_eq!(name, expected, "{query}"),
-            (found, expected) => panic!("{query}: {found:?} and not {expected:?}"),
+            (found, expected) => panic!("{query}: {found:?} instead of {expected:?}"),
         }
     }
 }
 
-/// The sites that may see it are those of the project whose streams are asked for.
+/// CORS allows the origins of the project whose streams the request lists.
 #[test]
-fn whose_sites_may_see_it() {
+fn cors_project_of_a_listing_comes_from_its_prefix() {
     for (url, project) in [
         ("/v1/streams?prefix=a/", Some("a")),
         ("/v1/streams?prefix=a%2Fb", Some("a")),
@@ -107,10 +107,10 @@ fn whose_sites_may_see_it() {
     }
 }
 
-// By whom.
+// Tokens.
 
 #[test]
-fn what_a_token_lists() {
+fn token_with_manage_lists_the_streams_it_allows() {
     let all = vec![Scope::Read, Scope::Write, Scope::Manage];
     let grant = |project: Option<&str>, scopes: &[Scope], claim: &str| Grant {
         project: project.map(str::to_owned),
@@ -153,9 +153,9 @@ fn what_a_token_lists() {
     }
 }
 
-// Which page.
+// Pages.
 
-/// A registry that has been told of streams, and of the ends of some.
+/// A registry with streams, of which some have been deleted.
 fn registry(streams: &[(&str, bool)]) -> World {
     let mut world = World::new();
     for (path, is_there) in streams {
@@ -172,11 +172,10 @@ fn page(world: &mut World, prefix: &str, after: &str, limit: u64) -> (Vec<String
     (paths, next)
 }
 
-/// The paths on a page.
 type Expected<'e> = &'e [&'e str];
 
 #[test]
-fn pages() {
+fn page_holds_existing_streams_in_order() {
     let mut world = registry(&[
         ("a", true),
         ("a/b", true),
@@ -217,12 +216,12 @@ fn pages() {
         assert_eq!(found.0, paths, "{prefix} {after} {limit}");
         assert_eq!(found.1.as_deref(), next, "{prefix} {after} {limit}");
     }
-    assert_eq!(page(&mut World::new(), "", "", 40), (Vec::new(), None), "a registry that never was");
+    assert_eq!(page(&mut World::new(), "", "", 40), (Vec::new(), None), "a registry without any stream");
 }
 
-/// A page looks at so many rows, and then says where it stands, even if there was nothing on it.
+/// A page reads a limited number of rows. It names where it stopped, even if it found no stream.
 #[test]
-fn pages_of_streams_that_are_no_more() {
+fn page_of_deleted_streams_only_continues() {
     let count = 2 * LISTED_ROWS_MAX as usize + 1;
     let paths: Vec<String> = (0..count).map(|n| format!("a/{n:05}")).collect();
     let streams: Vec<(&str, bool)> =
@@ -241,9 +240,9 @@ fn pages_of_streams_that_are_no_more() {
     assert_eq!((pages, found), (3, vec![paths[count - 1].clone()]));
 }
 
-/// However large pages are, each stream is on one.
+/// With every page size, each stream is on exactly one page.
 #[test]
-fn pages_without_an_end() {
+fn following_pages_lists_each_stream_once() {
     let paths: Vec<String> = (0..300).map(|n| format!("p/{n:04}")).collect();
     let streams: Vec<(&str, bool)> =
         paths.iter().enumerate().map(|(n, path)| (path.as_str(), n % 7 != 3)).collect();
@@ -263,7 +262,7 @@ fn pages_without_an_end() {
 }
 
 #[test]
-fn what_a_page_says() {
+fn page_describes_each_stream() {
     let mut world = World::after(&[
         "WAIT 5ms",
         "PUT | content-type: text/plain",
@@ -295,9 +294,9 @@ fn what_a_page_says() {
     last.assert_is("200 << {\"next\":null,\"streams\":[]}");
 }
 
-/// Listing is no read: a TTL goes on.
+/// Listing a stream does not extend its TTL.
 #[test]
-fn a_listing_slides_no_ttl() {
+fn listing_does_not_extend_the_ttl() {
     let mut world = World::after(&["PUT | stream-ttl: 60", "WAIT 59s"]);
     world.sql.take_rows_written();
     assert!(world.described().is_some());

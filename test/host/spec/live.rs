@@ -1,4 +1,4 @@
-//! How the edge goes on with a live response, and how it ends one: time, room, slow clients, limits.
+//! How the edge continues a live response and how it ends one: time, room in memory, slow clients and limits.
 
 use durable_streams::edge::live::long_poll::{LongPoll as PollAtEdge, PollStep, SOCKETS_MAX};
 use durable_streams::edge::live::sse::{ASKS_MAX, HEARTBEAT_EVERY, REST, SseEnds, SseResponse, SseStep};
@@ -24,7 +24,7 @@ fn part(position: u64) -> LiveAnswer {
     LiveAnswer::Found { next: Some(at(position)), closed: false }
 }
 
-/// Room that is there or not.
+/// Room in memory that is always granted or always refused.
 struct Always(bool);
 
 impl Room for Always {
@@ -38,7 +38,7 @@ impl Room for Always {
 }
 
 fn begin(first: LiveAnswer, ends: SseEnds) -> SseResponse<Always> {
-    SseResponse::begin(first, ends, Always(true), NOW).expect("it goes on")
+    SseResponse::begin(first, ends, Always(true), NOW).expect("the response continues")
 }
 
 fn connect(world: &mut World, ends: SseEnds) -> SseClient {
@@ -53,28 +53,28 @@ fn heartbeats(client: &SseClient) -> usize {
     String::from_utf8_lossy(&client.text).matches(":\n\n").count()
 }
 
-/// Heartbeats come at their own time, appends or not, and the response ends at its own.
+/// Heartbeats have their own schedule, with or without appends, and do not postpone the deadline.
 #[test]
-fn heartbeats_postpone_no_end() {
+fn heartbeats_do_not_postpone_the_deadline() {
     let mut world = World::after(&[TEXT, HELLO]);
     let mut client = connect(&mut world, ENDS);
     let deadline = client.deadline();
     while world.now < deadline {
-        assert!(!client.is_over(), "it ended {} ms early", deadline - world.now);
+        assert!(!client.is_over(), "the response ended {} ms early", deadline - world.now);
         world.now += 1_000;
         world.run(&["POST | content-type: text/plain << x"]);
         client.pump(&mut world);
     }
-    assert!(client.is_over() && client.socket().is_none(), "it goes on after its deadline");
-    assert_eq!(heartbeats(&client), 6, "one each 15 s of 100 s");
+    assert!(client.is_over() && client.socket().is_none(), "the response continues after its deadline");
+    assert_eq!(heartbeats(&client), 6, "one every 15 s for 100 s");
 }
 
 #[test]
-fn what_a_shell_is_told() {
+fn sse_response_continues_from_the_passed_offset() {
     let mut response = begin(part(5), ENDS);
     assert_eq!(response.next(NOW), SseStep::PassOn);
     response.passed_on(Some(10));
-    // Idempotent: only what happens changes what is next.
+    // Calling `next` twice gives the same step: only events change it.
     assert_eq!([response.next(NOW), response.next(NOW)], [SseStep::Ask(Some(at(5))); 2]);
     assert!(!response.is_waiting());
     response.answered(LiveAnswer::Later, NOW);
@@ -84,12 +84,15 @@ fn what_a_shell_is_told() {
     assert_eq!(response.next(later), SseStep::Ask(Some(at(5))));
     response.answered(SOCKET, later);
     assert_eq!(response.next(later), SseStep::Listen(later + HEARTBEAT_EVERY));
-    assert!(response.frame(&frame_head(at(5), at(8)), 3), "it goes on where the response stands");
-    assert!(!response.frame(&frame_head(at(5), at(8)), 3), "it was passed on");
-    assert!(response.is_waiting(), "nothing is to be done");
+    assert!(response.frame(&frame_head(at(5), at(8)), 3), "the frame continues at the passed offset");
+    assert!(!response.frame(&frame_head(at(5), at(8)), 3), "the frame was passed on before");
+    assert!(response.is_waiting(), "there is nothing to do");
     assert!(!response.frame(&frame_head(at(9), at(10)), 1), "a gap");
     assert!(!response.is_waiting());
-    assert!(!response.frame(&frame_head(at(8), at(9)), 1), "too late: the socket is not listened to");
+    assert!(
+        !response.frame(&frame_head(at(8), at(9)), 1),
+        "too late: the response no longer listens to the socket"
+    );
     response.closed(CLOSE_DONE);
     assert_eq!(response.next(later), SseStep::Ask(Some(at(8))));
     response.answered(SOCKET, later);
@@ -99,21 +102,21 @@ fn what_a_shell_is_told() {
     response.closed(CLOSE_DONE);
     assert_eq!(response.next(later), SseStep::End(later + ENDS.stall));
     response.answered(SOCKET, later);
-    assert!(response.is_over(), "too late");
+    assert!(response.is_over(), "an answer after the end changes nothing");
 }
 
-/// What is the whole response needs no machine.
+/// If the first answer is the whole response, the edge needs no state machine.
 #[test]
-fn a_whole_answer() {
+fn complete_answer_needs_no_live_response() {
     for first in [LiveAnswer::Found { next: Some(at(5)), closed: true }, LiveAnswer::Later, LiveAnswer::Ended]
     {
         assert!(SseResponse::begin(first, ENDS, Always(true), NOW).is_none(), "{first:?}");
     }
 }
 
-/// A response asks only so often, and not after its deadline.
+/// A response makes a limited number of calls, and none after its deadline.
 #[test]
-fn asks_are_counted() {
+fn calls_of_a_response_are_limited() {
     let mut response = begin(part(0), ENDS);
     let mut asks = 1;
     loop {
@@ -134,9 +137,10 @@ fn asks_are_counted() {
     assert!(matches!(response.next(ENDS.deadline), SseStep::End(_)));
 }
 
-/// It ends after the event that used up its CPU time, and whatever it ends for, nothing is sent that the token does not allow.
+/// A response ends after the event that spends its CPU time. Whatever ends it, it sends nothing after the token
+/// expires.
 #[test]
-fn limits_end_a_response() {
+fn cpu_limit_ends_a_response_and_token_expiry_bounds_its_end() {
     let ends = SseEnds { cpu_limit: 10, until: NOW + 5, ..ENDS };
     let mut response = begin(SOCKET, ends);
     let written = (0..).take_while(|_| response.frame(&frame_head(at(0), at(0)), 3)).count();
@@ -144,9 +148,10 @@ fn limits_end_a_response() {
     assert_eq!(response.next(NOW), SseStep::End(NOW + 5));
 }
 
-/// A client that does not read is let go: at once when it is too far behind, else when it has read nothing for long.
+/// The edge ends the response of a client that does not read: at once if it is too far behind, otherwise after it has
+/// read nothing for the stall time.
 #[test]
-fn slow_clients_resume() {
+fn slow_client_is_ended() {
     let mut world = World::after(&[TEXT, HELLO]);
     let mut client = connect(&mut world, SseEnds { stall: 40_000, ..ENDS });
     client.reads = false;
@@ -161,22 +166,22 @@ fn slow_clients_resume() {
     for (bytes, is_written) in [(5 << 20, true), (1, false), (1, false)] {
         assert_eq!(response.frame(&frame_head(at(0), at(0)), bytes), is_written);
     }
-    assert_eq!(response.next(NOW), SseStep::End(NOW), "nothing of it is waited for");
+    assert_eq!(response.next(NOW), SseStep::End(NOW), "the end waits for no unread data");
     let mut response = begin(part(5), ENDS);
     response.passed_on(None);
     assert_eq!(response.next(NOW), SseStep::End(NOW));
 }
 
-/// A frame for which there is no room is asked for again once there is, and nothing that follows it comes first.
+/// A frame without room is requested again once there is room. Nothing that follows it is sent before it.
 #[test]
-fn what_has_no_room_comes_later() {
+fn frame_without_room_is_sent_later_in_order() {
     let mut world = World::after(&[TEXT, HELLO]);
     let mut client = connect(&mut world, ENDS);
     client.room.set(0);
     let large = "x".repeat(2 * UNCOUNTED_BYTES);
     world.run(&[&format!("POST | content-type: text/plain << {large}"), HELLO]);
     client.pump(&mut world);
-    assert!(client.socket().is_none(), "the object may sleep");
+    assert!(client.socket().is_none(), "the object may hibernate");
     assert_eq!(client.data(), ["hello"]);
     for _ in 0..3 {
         world.now += REST;
@@ -187,13 +192,12 @@ fn what_has_no_room_comes_later() {
     world.now += REST;
     client.pump(&mut world);
     assert_eq!(client.data().concat(), format!("hello{large}hello"));
-    assert_eq!(client.room.get(), 1 << 20, "all of it was read");
+    assert_eq!(client.room.get(), 1 << 20, "the client has read everything");
     assert!(!client.is_over());
 }
 
-/// Room that never comes ends the response at its deadline.
 #[test]
-fn no_room_is_no_life() {
+fn response_without_room_ends_at_its_deadline() {
     let mut response = SseResponse::begin(SOCKET, ENDS, Always(false), NOW).unwrap();
     assert!(!response.frame(&frame_head(at(0), at(0)), UNCOUNTED_BYTES + 1));
     let mut now = NOW;
@@ -205,9 +209,9 @@ fn no_room_is_no_life() {
     assert!(response.is_over());
 }
 
-/// A long-poll waits at a few sockets, and then answers that there is nothing.
+/// A long-poll waits at a few sockets one after another, and then answers that there is nothing new.
 #[test]
-fn a_long_poll_gives_up() {
+fn long_poll_answers_204_after_its_last_socket() {
     let socket = LiveAnswer::Socket { next: Some(at(5)) };
     let mut poll = PollAtEdge::begin(socket, Some(ReadFrom::Now), NOW).unwrap();
     let mut sockets = 0;
@@ -223,10 +227,10 @@ fn a_long_poll_gives_up() {
     assert_eq!(poll.next(), PollStep::NothingNew);
 }
 
-/// A frame that leaves something out is no answer; and what is asked for instead is for no cache, unless the client's URL
-/// names that offset.
+/// A frame after a gap is not an answer, so the edge requests the data instead. That response is uncacheable, unless
+/// the client's URL names the offset.
 #[test]
-fn a_long_poll_asks_again() {
+fn long_poll_requests_data_after_a_gap() {
     let socket = LiveAnswer::Socket { next: Some(at(5)) };
     for (from, uncached) in [
         (Some(ReadFrom::Now), true),

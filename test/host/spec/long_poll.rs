@@ -4,13 +4,14 @@ use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 use crate::support::{LongPoll, Outcome, Request, World, check};
 use durable_streams::protocol::cursor::CURSOR_MAX;
 
-/// The instant at which every world begins, and with it an interval (10.1: 20 s, counted from 2024-10-09).
+/// The cursor at the instant at which every world begins, which is also the start of an interval (10.1: 20 s, counted
+/// from 2024-10-09).
 const CURSOR: u64 = (1_893_456_000 - 1_728_432_000) * 1000;
-/// When the next one begins, and when a long-poll that begins with the world ends.
+/// The cursor of the next interval. A long-poll that begins with the world ends then.
 const NEXT_CURSOR: u64 = CURSOR + 20_000;
 
 #[test]
-fn answers_at_once_where_data_is() {
+fn existing_data_is_answered_at_once() {
     check(
         &[TEXT, HELLO],
         "GET ?offset=-1&live=long-poll",
@@ -28,7 +29,7 @@ fn answers_at_once_where_data_is() {
 }
 
 #[test]
-fn does_not_wait_at_the_end_of_a_closed_stream() {
+fn end_of_a_closed_stream_is_answered_at_once() {
     for offset in ["@0_5", "now"] {
         check(
             &[TEXT, HELLO, CLOSE],
@@ -39,13 +40,13 @@ fn does_not_wait_at_the_end_of_a_closed_stream() {
 }
 
 #[test]
-fn refusals() {
+fn long_poll_needs_an_offset_and_a_stream() {
     check(&[TEXT], "GET ?live=long-poll", "400 | error: invalid_query");
     check(&[], "GET ?offset=-1&live=long-poll", "404");
 }
 
 #[test]
-fn waits_until_time_is_up() {
+fn timeout_is_a_204_at_the_tail() {
     for (state, offset, next) in
         [(&[TEXT][..], "-1", "@0_0"), (&[TEXT, HELLO], "@0_5", "@0_5"), (&[TEXT, HELLO], "now", "@0_5")]
     {
@@ -60,7 +61,7 @@ fn waits_until_time_is_up() {
 }
 
 #[test]
-fn an_append_wakes_all_waiters() {
+fn append_wakes_all_waiters() {
     let mut world = World::after(&[TEXT, HELLO]);
     let mut at_tail = LongPoll::park(&mut world, "GET ?offset=@0_5&live=long-poll");
     let mut at_now = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll");
@@ -69,13 +70,13 @@ fn an_append_wakes_all_waiters() {
     let expected = "200 | content-type: text/plain | stream-next-offset: @0_10 | stream-up-to-date: true | !stream-closed";
     let answer = at_tail.answer(&mut world).unwrap();
     answer.assert_is(&format!("{expected} | stream-cursor: {CURSOR} << world"));
-    // What one waiter is told is what a later reader of the same URL would be told, tag and all.
+    // A waiter gets the same response as a later reader of the same URL, including the tag.
     let read = world.ask("GET ?offset=@0_5&live=long-poll");
     assert_eq!(
         (answer.header("etag"), answer.header("cache-control")),
         (read.header("etag"), read.header("cache-control"))
     );
-    // `now` is another place for each request: nobody may keep its answer.
+    // `now` names another offset in each request, so the response is uncacheable.
     at_now.answer(&mut world).unwrap().assert_is(&format!("{expected} | cache-control: no-store << world"));
 }
 
@@ -88,7 +89,7 @@ fn json_waiters_get_arrays() {
 }
 
 #[test]
-fn a_close_wakes() {
+fn close_wakes_waiters() {
     let mut world = World::after(&[TEXT, HELLO]);
     let mut poll = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll");
     world.run(&[CLOSE]);
@@ -106,16 +107,16 @@ fn a_close_wakes() {
 }
 
 #[test]
-fn a_delete_wakes() {
+fn delete_wakes_waiters() {
     let mut world = World::after(&[TEXT, HELLO]);
     let mut poll = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll");
     world.run(&["DELETE"]);
     poll.answer(&mut world).unwrap().assert_is("404 | error: stream_not_found");
 }
 
-/// Nobody who waits on one life hears of the next.
+/// A waiter never receives data of the next incarnation.
 #[test]
-fn another_life_wakes_nobody() {
+fn waiter_receives_nothing_of_the_next_incarnation() {
     let mut world = World::after(&[TEXT, HELLO]);
     world.announces = false;
     let mut poll = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll");
@@ -126,9 +127,9 @@ fn another_life_wakes_nobody() {
     assert!(!answer.text().contains("secret"));
 }
 
-/// What is too large for a frame is fetched.
+/// Data that is too large for a frame is fetched with a read.
 #[test]
-fn a_large_append_is_fetched() {
+fn append_that_is_too_large_for_a_frame_is_fetched() {
     let mut world = World::after(&[BYTES]);
     let mut poll = LongPoll::park(&mut world, "GET ?offset=now&live=long-poll");
     let body = vec![b'x'; (1 << 20) + 1];
@@ -139,10 +140,10 @@ fn a_large_append_is_fetched() {
     answer.assert_is("200 | stream-next-offset: @0_1048576 | !stream-up-to-date | stream-cursor");
 }
 
-/// 10.1: from the clock and the last write, and never behind the client's.
+/// 10.1: the cursor comes from the clock and the last write, and is never behind the client's.
 #[test]
-fn cursors() {
-    // The client's; with data; when time is up.
+fn cursor_is_never_behind_the_clients() {
+    // The client's cursor, the cursor with data, and the cursor at the timeout.
     let table = [
         (None, CURSOR, NEXT_CURSOR),
         (Some(0), CURSOR, NEXT_CURSOR),
@@ -150,7 +151,7 @@ fn cursors() {
         (Some(CURSOR), CURSOR + 1, NEXT_CURSOR),
         (Some(CURSOR + 7), CURSOR + 8, NEXT_CURSOR),
         (Some(NEXT_CURSOR), NEXT_CURSOR + 1, NEXT_CURSOR + 1),
-        // The largest that is made, which no client gets any further with.
+        // `CURSOR_MAX` is the largest cursor that the server issues. From a client, it ignores that one and larger ones.
         (Some(CURSOR_MAX - 1), CURSOR_MAX, CURSOR_MAX),
         (Some(CURSOR_MAX), CURSOR, NEXT_CURSOR),
         (Some(CURSOR_MAX + 1), CURSOR, NEXT_CURSOR),
@@ -181,7 +182,8 @@ fn cursors() {
         for other in ["", "x", "-1", "1.5", "4503599627370497", "99999999999999999999999"] {
             check(steps, &format!("GET ?offset=-1&live=long-poll&cursor={other}"), &expected);
         }
-        // Whoever reads up to the tail gets it with that, and waits there together with all others.
+        // A reader that reaches the tail gets the cursor with that response, so it waits under the same URL as all
+        // others.
         check(steps, "GET", &expected);
         check(steps, "GET ?offset=now", &expected);
     }
@@ -193,10 +195,10 @@ fn cursors() {
     world.ask("GET").assert_is("200 | stream-next-offset: @0_2 | !stream-cursor << he");
 }
 
-/// Readers who come at different times, by different ways and with different cursors ask for one URL after the next
-/// append, and after a time without one.
+/// Readers that arrive at different times, in different ways and with different cursors share one URL after the next
+/// append, and after a timeout.
 #[test]
-fn readers_converge() {
+fn readers_converge_on_one_cursor() {
     let mut world = World::after(&[TEXT, HELLO]);
     let mut polls = Vec::new();
     for (wait, url) in [
@@ -219,9 +221,9 @@ fn readers_converge() {
     world.ask("GET ?offset=@0_5").assert_is(&format!("200 | stream-cursor: {at}"));
 }
 
-/// Waiters with one cursor share one frame.
+/// Waiters with equal cursors share one frame.
 #[test]
-fn a_frame_is_made_once() {
+fn waiters_with_one_cursor_share_one_frame() {
     let mut world = World::after(&[TEXT]);
     let mut polls: Vec<LongPoll> =
         (0..50).map(|_| LongPoll::park(&mut world, "GET ?offset=-1&live=long-poll")).collect();
@@ -231,7 +233,7 @@ fn a_frame_is_made_once() {
     for poll in &mut polls {
         poll.answer(&mut world).unwrap().assert_is("200 << hello");
     }
-    // And each with a cursor of its own gets its own, however many there are.
+    // Waiters with different cursors get their own, whatever their number.
     let mut polls: Vec<LongPoll> = (0..40)
         .map(|n| {
             LongPoll::park(&mut world, &format!("GET ?offset=now&live=long-poll&cursor={}", CURSOR + n % 20))
@@ -244,24 +246,23 @@ fn a_frame_is_made_once() {
     }
 }
 
-/// Bounded; beyond it 503 and when to come back.
 #[test]
-fn too_many_readers() {
+fn readers_beyond_the_limit_get_503_with_retry_after() {
     let mut world = World::after(&[TEXT, HELLO]);
     world.sockets.crowd.set(29_999);
     assert!(matches!(world.send(&Request::parse("GET ?offset=now&live=long-poll")), Outcome::Parked(..)));
     for live in ["GET ?offset=now&live=long-poll", "GET ?offset=-1&live=sse"] {
         world.ask(live).assert_is("503 | error: too_many_readers | retry-after: 5");
     }
-    // Whoever need not wait is served.
+    // Reads that need not wait are served.
     world.ask("GET ?offset=-1&live=long-poll").assert_is("200 << hello");
     world.ask("GET").assert_is("200 << hello");
 }
 
-/// The object died between the commit and the announcement, and its sockets did not: the waiter must not be
-/// answered with what came after the gap.
+/// The object died between the commit and the announcement, but its sockets did not. The waiter must not get data
+/// after a gap.
 #[test]
-fn no_gap_after_a_lost_announcement() {
+fn lost_announcement_leaves_no_gap() {
     for offset in ["@0_5", "now"] {
         let mut world = World::after(&[TEXT, HELLO]);
         let mut poll = LongPoll::park(&mut world, &format!("GET ?offset={offset}&live=long-poll"));

@@ -1,4 +1,4 @@
-//! How many messages were before each segment: those of the present incarnation, of the stream's own, trimmed or not.
+//! How many messages came before each segment: own messages of the current incarnation, trimmed or not.
 
 use durable_streams::stream::rotate::SegmentLimits;
 
@@ -7,7 +7,7 @@ use crate::versions::counts;
 
 const THREE: SegmentLimits = SegmentLimits { appends_max: 3, bytes_max: 64 << 20, closed_bytes_min: 1 };
 
-/// After each step the same, whether or not the object loses its memory in between.
+/// Runs the steps twice: without restarts, and with a restart after each step.
 #[track_caller]
 fn check(steps: &[&str], expected: &[(u64, Option<u64>, u64)]) {
     for restarts in [false, true] {
@@ -30,7 +30,7 @@ const BYTES: &str = "PUT | content-type: application/octet-stream << ab";
 const SOME: &str = "POST | content-type: application/octet-stream << abc";
 
 #[test]
-fn of_json_batches() {
+fn json_values_are_counted() {
     check(&[JSON, ONE, BATCH, ONE], &[(0, Some(0), 6)]);
     check(
         &[JSON, ONE, BATCH, ONE, BATCH, BATCH, ONE, ONE, ONE, "POST | stream-closed: true"],
@@ -39,9 +39,9 @@ fn of_json_batches() {
 }
 
 #[test]
-fn of_appends_of_bytes() {
+fn appends_of_bytes_are_counted_by_row() {
     check(&[BYTES, SOME, SOME, SOME, SOME, SOME], &[(0, Some(0), 3), (1, Some(3), 3)]);
-    // As many as rows.
+    // A large append counts as its rows.
     let mut world = World::new();
     world.limit_segments(Some(THREE));
     world.run(&[BYTES]);
@@ -52,9 +52,9 @@ fn of_appends_of_bytes() {
 }
 
 #[test]
-fn of_a_stream_that_was_trimmed() {
+fn trimmed_messages_still_count() {
     let put = "PUT | content-type: application/json | stream-retention: 60";
-    // Only the last is left; then none, with no row.
+    // Retention leaves the last segment only, then no segment and no row.
     let steps = [put, ONE, BATCH, ONE, "WAIT 50s", ONE, ONE, ONE, "WAIT 20s", "HEAD"];
     check(&steps, &[(1, Some(6), 3)]);
     let then_none = [&steps[..], &["WAIT 60s", "HEAD"]].concat();
@@ -67,9 +67,9 @@ fn of_a_stream_that_was_trimmed() {
 }
 
 #[test]
-fn of_another_incarnation() {
+fn count_starts_at_zero_in_each_incarnation() {
     check(&[JSON, ONE, ONE, ONE, ONE, "DELETE", JSON, BATCH, ONE, ONE], &[(2, Some(0), 6)]);
-    // The rows of the one before may be there still.
+    // Rows of the previous incarnation may still exist.
     let mut world = World::new();
     world.limit_segments(Some(THREE));
     world.run(&[JSON, ONE, ONE, ONE, ONE]);
@@ -81,9 +81,9 @@ fn of_another_incarnation() {
     assert_eq!(counts(&world.sql).last(), Some(&(2, Some(0), 6)));
 }
 
-/// A fork counts what it has appended, wherever it has left its source.
+/// Inherited messages do not count, wherever the fork point is.
 #[test]
-fn of_a_fork() {
+fn fork_counts_its_own_messages_only() {
     let mut family =
         Family::with(1, 1 << 20, Some(THREE), durable_streams::stream::retain::RetentionDefaults::default());
     let to =

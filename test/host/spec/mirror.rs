@@ -1,4 +1,4 @@
-//! The mirror: an index of segments outside of the object, which follows what becomes of them, whatever fails.
+//! The mirror: an index of segments outside the object. It follows the segments, whatever fails.
 
 use super::rotation::{MANY, world_of};
 use super::{CLOSE, HELLO, JSON, TEXT};
@@ -16,7 +16,7 @@ const ANOTHER: &str = "POST | content-type: text/plain << another";
 const PRODUCED: &str =
     "POST | content-type: text/plain | producer-id: p | producer-epoch: 0 | producer-seq: 0 << x";
 
-/// A world with a mirror, whose segments have so many appends.
+/// A world with a mirror and with this many appends in a segment.
 #[track_caller]
 fn world_after(appends_max: u64, steps: &[&str]) -> World {
     let mut world = World::new();
@@ -26,7 +26,7 @@ fn world_after(appends_max: u64, steps: &[&str]) -> World {
     world
 }
 
-/// The rows of segments, as incarnation and segment number.
+/// The mirrored segments, as incarnation and segment number.
 fn listed(world: &World) -> Vec<String> {
     let short = |row: String| {
         let numbers: Vec<&str> =
@@ -36,7 +36,7 @@ fn listed(world: &World) -> Vec<String> {
     world.mirror.rows().into_iter().map(short).collect()
 }
 
-/// What there is to tell, one delivery for each notice.
+/// The pending deliveries, one for each notice.
 fn deliveries(world: &mut World, steps: &[&str]) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     for step in steps {
@@ -49,10 +49,10 @@ fn deliveries(world: &mut World, steps: &[&str]) -> Vec<Delivery> {
     deliveries
 }
 
-// What it has.
+// What the mirror lists.
 
 #[test]
-fn rows_follow_segments() {
+fn mirror_lists_the_stored_segments() {
     let json = "POST | content-type: application/json << [1,2,3]";
     let table: [(&[&str], &[&str]); 11] = [
         (&[TEXT], &[]),
@@ -74,7 +74,7 @@ fn rows_follow_segments() {
     }
 }
 
-/// One says what it is about, whatever other streams there are.
+/// Writes of one stream do not change the rows of another.
 #[test]
 fn streams_share_a_mirror() {
     let mut one = world_after(1, &[TEXT, HELLO, HELLO]);
@@ -90,10 +90,10 @@ fn streams_share_a_mirror() {
     assert_eq!(other.mirror.rows(), one.sql.segments_as_mirrored());
 }
 
-// What it is not told, and when.
+// What is not sent to the mirror, and when it is.
 
 #[test]
-fn what_is_not_mirrored_costs_nothing() {
+fn without_mirror_or_rotation_nothing_is_written() {
     for segments in [Some(SegmentLimits { appends_max: 1, bytes_max: MANY, closed_bytes_min: 1 }), None] {
         for mirrors in [true, false] {
             let mut world = World::new();
@@ -105,7 +105,7 @@ fn what_is_not_mirrored_costs_nothing() {
             assert_eq!(world.mirror.rows_written() > 0, mirrors && has_segments);
         }
     }
-    // Nor does anything that comes before the first rotation.
+    // A stream that has not rotated writes nothing for the mirror either.
     let mut world = world_after(3, &[TEXT, HELLO, "RESTART", HELLO, "RESTART"]);
     assert!(!world.sql.tables().contains(&"outbox".to_owned()));
     world.run(&["DELETE", "RESTART"]);
@@ -113,9 +113,9 @@ fn what_is_not_mirrored_costs_nothing() {
     assert!(!world.sql.tables().contains(&"outbox".to_owned()));
 }
 
-/// A segment's notice is written with its row, and deleted.
+/// The object writes a notice with the segment's row, and deletes it after delivery: two rows for each segment.
 #[test]
-fn rows_of_a_mirrored_run() {
+fn mirror_costs_two_rows_per_segment() {
     for (appends_max, segments) in [(10, 20), (1, 200)] {
         let rows = [false, true].map(|mirrors| {
             let mut world = world_after(appends_max, &[TEXT]);
@@ -129,7 +129,7 @@ fn rows_of_a_mirrored_run() {
             (appended, world.sql.take_rows_written())
         });
         assert_eq!(rows[1].0 - rows[0].0, 2 * segments);
-        // One notice for each batch of segments that is deleted.
+        // One notice covers a batch of deleted segments.
         assert_eq!(rows[1].1 - rows[0].1, 2 * segments.div_ceil(100));
     }
 }
@@ -147,18 +147,18 @@ fn nothing_waits_for_the_mirror() {
     world.assert_mirror_is_true();
 }
 
-/// Segments that came before the mirror, or while it was not there.
+/// Covers segments from before the mirror was turned on, or while it was off.
 #[test]
-fn a_mirror_that_comes_late_learns_everything() {
+fn mirror_turned_on_later_lists_earlier_segments() {
     let [three, end] = [[HELLO; 3].as_slice(), &["DELETE"]];
     let table: [(&[&[&str]], &[&str]); 9] = [
-        // What happens without a mirror, then with, then without, and so on; `HEAD` is what loads the object.
+        // Steps without a mirror, then with, then without, then with. `HEAD` only loads the object.
         (&[&[TEXT], three], &["1/0", "1/1", "1/2"]),
         (&[three, &["HEAD"]], &["1/0", "1/1", "1/2"]),
         (&[three, &[HELLO]], &["1/0", "1/1", "1/2", "1/3"]),
         (&[&[HELLO, CLOSE], &["HEAD"]], &["1/0"]),
         (&[&[], three, three, &["HEAD"]], &["1/0", "1/1", "1/2", "1/3", "1/4", "1/5"]),
-        // It knew of segments that are deleted while it is not there.
+        // The mirror lists segments that are deleted while it is off.
         (&[&[], three, end, &[]], &["1/0", "1/1", "1/2"]),
         (&[&[], three, end, &["GET"]], &[]),
         (&[&[], three, &["DELETE", TEXT], &["HEAD"]], &[]),
@@ -178,9 +178,9 @@ fn a_mirror_that_comes_late_learns_everything() {
     }
 }
 
-/// What it missed is more than is looked at together.
+/// The mirror missed more segments than the object looks through at once.
 #[test]
-fn a_mirror_that_comes_late_is_told_of_many_segments() {
+fn mirror_turned_on_later_lists_many_segments() {
     let segments = 2 * LISTED_AT_ONCE_MAX as usize + 1;
     let mut world = world_after(1, &[TEXT]);
     world.limit_mirror(false);
@@ -191,9 +191,9 @@ fn a_mirror_that_comes_late_is_told_of_many_segments() {
     world.assert_mirror_is_true();
 }
 
-/// What is left of an earlier life is about to be deleted; of what type it was is not known any more.
+/// Segments of an earlier incarnation are about to be deleted, and their content type is no longer known.
 #[test]
-fn a_mirror_that_comes_late_is_not_told_of_ended_lives() {
+fn mirror_turned_on_later_skips_earlier_incarnations() {
     for restarts in [false, true] {
         let mut world = world_of(1, &["a", "b"], &[]);
         world.rotates = false;
@@ -217,10 +217,10 @@ fn a_mirror_that_comes_late_is_not_told_of_ended_lives() {
     }
 }
 
-// What fails.
+// Faults.
 
 #[test]
-fn what_the_mirror_did_not_take_is_told_again() {
+fn failed_delivery_is_retried() {
     for fault in [MirrorFault::Fails, MirrorFault::FailsButStored, MirrorFault::FailsAndArrivesLate] {
         for restarts in [false, true] {
             let mut world = world_after(1, &[TEXT]);
@@ -242,9 +242,9 @@ fn what_the_mirror_did_not_take_is_told_again() {
     }
 }
 
-/// The mirror has been told, but that is not stored, or it is not known whether it is.
+/// The mirror has accepted the notice, but storing that failed, or its result is unknown.
 #[test]
-fn notices_that_are_not_forgotten_are_told_again() {
+fn delivery_is_repeated_until_its_notice_is_deleted() {
     for fault in [Fault::Statement(0), Fault::Commit, Fault::CommitButStored] {
         let mut world = world_after(1, &[TEXT]);
         world.tells_mirror = false;
@@ -263,9 +263,9 @@ fn notices_that_are_not_forgotten_are_told_again() {
     }
 }
 
-/// The bucket's faults are not the mirror's: what is not there is not listed, and what is not deleted stays listed.
+/// Segments that are not uploaded are not listed. Segments that are not deleted stay listed.
 #[test]
-fn a_bucket_that_fails() {
+fn mirror_matches_the_bucket_when_the_bucket_fails() {
     for fault in [BucketFault::Fails, BucketFault::FailsButStored] {
         let mut world = world_after(1, &[TEXT]);
         world.bucket.arm(fault);
@@ -283,9 +283,9 @@ fn a_bucket_that_fails() {
     }
 }
 
-/// Whatever is repeated, and whenever it arrives, a segment that was deleted does not come back.
+/// Repeated and late deliveries do not bring a deleted segment back.
 #[test]
-fn deliveries_in_any_order() {
+fn deliveries_converge_in_any_order() {
     let steps = [TEXT, HELLO, HELLO, CLOSE, "DELETE", TEXT, HELLO, HELLO, "DELETE", TEXT, ANOTHER];
     let mut world = world_after(1, &[]);
     world.tells_mirror = false;
@@ -304,9 +304,8 @@ fn deliveries_in_any_order() {
     }
 }
 
-/// What has waited long is told in batches.
 #[test]
-fn many_notices_are_told_in_batches() {
+fn pending_notices_are_delivered_in_batches() {
     for restarts in [false, true] {
         let mut world = world_after(1, &[TEXT]);
         world.tells_mirror = false;
@@ -317,7 +316,7 @@ fn many_notices_are_told_in_batches() {
             assert_eq!(world.mirror.take(&delivery), Outcome::Done);
             batches.push(delivery.statements[0].notices.matches("read_seq").count() as u64);
             if restarts && batches.len() == 2 {
-                // Told, but it is not known: it is told again.
+                // The mirror has accepted the batch, but the object does not know: it sends it again.
                 world.restart();
                 world.ask("HEAD");
                 continue;
@@ -330,9 +329,9 @@ fn many_notices_are_told_in_batches() {
     }
 }
 
-/// The longer it fails, the longer it is left alone, and what is logged says since when.
+/// The longer the mirror fails, the longer the object waits between attempts. The log says since when it has failed.
 #[test]
-fn a_mirror_that_fails_rests() {
+fn retries_to_a_failing_mirror_back_off() {
     let mut world = world_after(1, &[TEXT]);
     world.tells_mirror = false;
     world.run(&[HELLO, "WAIT 5s", HELLO, "RESTART"]);
@@ -352,7 +351,7 @@ fn a_mirror_that_fails_rests() {
         let now = start + age;
         assert_eq!(delivery.again_at(now), now + rest, "after {age} ms");
     }
-    // The clock went back.
+    // The clock went backwards.
     assert_eq!(delivery.again_at(start - 1), start - 1 + REST_MIN);
     assert_eq!((REST_MIN, REST_MAX), (60_000, 3_600_000));
 }

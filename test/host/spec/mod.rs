@@ -1,4 +1,4 @@
-//! What the protocol promises, by its sections: states, requests and expected responses.
+//! The protocol's promises by section of PROTOCOL.md: states, requests and expected responses.
 
 mod alarm;
 mod append;
@@ -31,11 +31,11 @@ mod rotation;
 mod rotation_faults;
 mod sse;
 
-/// Streams of each format, empty.
+/// Creates an empty stream of each format.
 const TEXT: &str = "PUT | content-type: text/plain";
 const JSON: &str = "PUT | content-type: application/json";
 const BYTES: &str = "PUT | content-type: application/octet-stream";
-/// Five bytes for a text stream.
+/// Appends five bytes to a text stream.
 const HELLO: &str = "POST | content-type: text/plain << hello";
-/// Closes.
+/// Closes the stream.
 const CLOSE: &str = "POST | stream-closed: true";

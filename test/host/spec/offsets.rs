@@ -4,7 +4,7 @@ use super::{BYTES, CLOSE, HELLO, JSON, TEXT};
 use crate::support::{Request, World, check};
 
 #[test]
-fn sentinels() {
+fn sentinels_name_the_start_and_the_tail() {
     let state = [TEXT, HELLO];
     for start in ["", "?offset=-1", "?offset=@0_0", "?offset=%2D1"] {
         check(&state, &format!("GET {start}"), "200 | stream-next-offset: @0_5 << hello");
@@ -25,7 +25,7 @@ fn sentinels() {
 }
 
 #[test]
-fn malformed_offsets() {
+fn malformed_offset_is_refused() {
     let zeros = "0000000000000000";
     let forms = [
         "",
@@ -56,7 +56,7 @@ fn malformed_offsets() {
 }
 
 #[test]
-fn offsets_beyond_the_tail() {
+fn offset_beyond_the_tail_is_refused() {
     for offset in ["@0_7", "@1_0", "@9999999999999999_9999999999999999"] {
         for live in ["", "&live=long-poll", "&live=sse"] {
             check(&[TEXT, HELLO], &format!("GET ?offset={offset}{live}"), "400 | error: offset_beyond_tail");
@@ -68,13 +68,13 @@ fn offsets_beyond_the_tail() {
     }
 }
 
-/// Bytes in all streams but JSON, where a position is a message.
+/// A position counts messages in JSON streams and bytes in all others.
 #[test]
-fn from_every_position() {
+fn read_starts_at_any_position() {
     let bytes = "POST | content-type: application/octet-stream << ";
     let appends = [BYTES, &format!("{bytes}ab"), &format!("{bytes}cde"), &format!("{bytes}f")];
     for position in 0..=6 {
-        // One byte inside of an append means its beginning (`one_past.rs`).
+        // One byte after the start of an append means its start (`one_past.rs`).
         let rest = &"abcdef"[if [1, 3].contains(&position) { position - 1 } else { position }..];
         check(
             &appends,
@@ -97,7 +97,7 @@ fn from_every_position() {
 }
 
 #[test]
-fn a_parameter_counts_once() {
+fn repeated_parameter_is_refused() {
     for twice in
         ["offset=-1&offset=-1", "live=sse&live=sse&offset=-1", "offset=now&live=long-poll&cursor=1&cursor=2"]
     {

@@ -1,5 +1,5 @@
-//! The offset one past another, in streams of bytes (`src/stream/one_past.rs`): what it reads, and that no response gives one
-//! that would mean something else.
+//! Offsets one past another, in streams of bytes (`src/stream/one_past.rs`): what such an offset reads, and that no
+//! response contains one that is ambiguous.
 
 use std::collections::BTreeSet;
 
@@ -14,14 +14,14 @@ use durable_streams::stream::rotate::SegmentLimits;
 /// Appends of several lengths, two of one byte in a row.
 const APPENDS: [&str; 5] = ["hello", "w", "o", "rld", "xy"];
 
-/// A text stream of these appends, with so many of them in a segment.
+/// A text stream of these appends, with `appends_max` of them in a segment.
 fn world_of(appends_max: u64, more: &[&str]) -> World {
     let posts: Vec<String> = APPENDS.iter().map(|append| post("text/plain", append)).collect();
     let steps = posts.iter().map(String::as_str).chain(more.iter().copied());
     world_after(appends_max, &std::iter::once(TEXT).chain(steps).collect::<Vec<_>>())
 }
 
-/// What a read gives in each mode where there is something: the bytes and where to read on.
+/// Checks what each mode returns where there is data: the bytes and the next offset.
 #[track_caller]
 fn assert_reads(world: &mut World, offset: &str, next: &str, body: &str) {
     for live in ["", "&live=long-poll"] {
@@ -35,7 +35,7 @@ fn assert_reads(world: &mut World, offset: &str, next: &str, body: &str) {
 }
 
 #[test]
-fn inside_of_an_append_it_is_the_append() {
+fn one_past_the_start_of_an_append_reads_the_append() {
     let table = [
         ("@0_0", "helloworldxy"),
         ("@0_1", "helloworldxy"),
@@ -62,9 +62,9 @@ fn inside_of_an_append_it_is_the_append() {
     }
 }
 
-/// Where each append has filled a segment, which is in the bucket or waits for it.
+/// Each append has filled a segment, which is in the bucket or still to be uploaded.
 #[test]
-fn after_a_rotation_it_is_what_follows() {
+fn one_past_the_start_of_a_segment_reads_what_follows() {
     let table = [
         ("@0_0", "helloworldxy"),
         ("@0_1", "helloworldxy"),
@@ -121,17 +121,17 @@ fn one_past_the_tail_is_the_tail() {
             world.ask(&format!("GET ?offset={beyond}{live}")).assert_is("400");
         }
     }
-    // An empty stream has a tail, too.
+    // The same for the tail of an empty stream.
     World::after(&[TEXT]).ask("GET ?offset=@0_1").assert_is("200 | stream-next-offset: @0_0 <<");
     let mut json = World::after(&[JSON, "POST | content-type: application/json << [1,2]"]);
     json.ask("GET ?offset=@0_1").assert_is("200 << [2]");
     json.ask("GET ?offset=@0_3").assert_is("400 | error: offset_beyond_tail");
 }
 
-/// Who waits one past the tail gets the whole of what comes. Nothing of it is kept by a cache: after an append of one byte the
-/// same URL means what follows that.
+/// A reader that waits one past the tail receives the next append whole. Its response is uncacheable: after an append
+/// of one byte, the same URL names the data after that byte.
 #[test]
-fn who_waits_one_past_the_tail_gets_what_comes() {
+fn waiter_one_past_the_tail_receives_the_next_append_whole() {
     for (append, next, then) in [("!!", "@0_14", "!!"), ("!", "@0_13", "")] {
         let mut world = world_of(MANY, &[]);
         let mut poll = LongPoll::park(&mut world, "GET ?offset=@0_13&live=long-poll");
@@ -146,12 +146,12 @@ fn who_waits_one_past_the_tail_gets_what_comes() {
 }
 
 #[test]
-fn one_past_what_was_dropped_is_gone() {
+fn one_past_a_trimmed_offset_is_gone() {
     let mut world = world_after(2, &["PUT | content-type: text/plain | stream-retention: bytes=4"]);
     for append in APPENDS {
         world.run(&[&post("text/plain", append)]);
     }
-    // "hello" and "w" are gone.
+    // "hello" and "w" are trimmed.
     for offset in ["@0_0", "@0_1", "@0_6", "@0_7"] {
         world.ask(&format!("GET ?offset={offset}")).assert_is("410 | stream-next-offset: @1_0");
     }
@@ -177,22 +177,24 @@ fn fork(path: &str, source: &str, offset: &str) -> String {
     format!("PUT /v1/stream/{path} | stream-forked-from: /v1/stream/{source} | stream-fork-offset: {offset}")
 }
 
-/// What a read of a fork gives, plain and by events.
+/// Checks what a fork returns, to a plain read and over SSE.
 #[track_caller]
 fn assert_fork_reads(family: &mut Family, path: &str, offset: &str, body: &str) {
     let url = format!("GET /v1/stream/{path}?offset={offset}");
     family.ask(&url).assert_is(&format!("200 << {body}"));
-    let Outcome::Parked(socket, _) = family.send(&format!("{url}&live=sse")) else { panic!("it is open") };
+    let Outcome::Parked(socket, _) = family.send(&format!("{url}&live=sse")) else {
+        panic!("the SSE response ended at once")
+    };
     let frame = family.member(path).sockets.frame_at(socket, 0).unwrap();
     let events = crate::support::event_source::parse(&frame[FRAME_HEAD_BYTES..]);
     let data = events.iter().filter(|event| event.name == "data").map(|event| event.data.as_str());
     assert_eq!(data.collect::<String>(), body, "{url}");
 }
 
-/// `b` leaves `a` one byte inside of "world", and `c` leaves `b` one byte inside of "OWN": where they do is a real boundary for
-/// them, and for nobody else. Inherited from a hot log, and from the bucket.
+/// `b` forks `a` one byte inside "world", and `c` forks `b` one byte inside "OWN". The fork point is an append
+/// boundary for the fork, but not for its source. Data is inherited from the hot log, and from the bucket.
 #[test]
-fn where_a_fork_leaves_its_source_is_a_boundary() {
+fn fork_point_is_an_append_boundary_of_the_fork() {
     for appends_max in [1000, 1] {
         let is_hot = appends_max == 1000;
         let a = |hot: u64, segment: u64, position: u64| {
@@ -208,7 +210,7 @@ fn where_a_fork_leaves_its_source_is_a_boundary() {
                 fork("b", "a", &a(6, 1, 1)),
             ],
         );
-        // Nothing of its own yet: there is its tail.
+        // The fork has no data of its own yet, so its tail is there.
         assert_fork_reads(&mut family, "b", &a(6, 1, 1), "");
         assert_fork_reads(&mut family, "b", &a(7, 1, 2), "");
         assert_fork_reads(&mut family, "b", &a(5, 1, 0), "w");
@@ -226,7 +228,7 @@ fn where_a_fork_leaves_its_source_is_a_boundary() {
         for (offset, body) in &table {
             assert_fork_reads(&mut family, "b", offset, body);
         }
-        // The source has the whole append.
+        // The source still has the whole append.
         assert_fork_reads(&mut family, "a", &a(6, 1, 1), "world");
         family.run(&[&fork("c", "b", &a(7, 1, 2))]);
         assert_fork_reads(&mut family, "c", &a(6, 1, 1), "O");
@@ -236,7 +238,7 @@ fn where_a_fork_leaves_its_source_is_a_boundary() {
         for (offset, body) in &table {
             assert_fork_reads(&mut family, "c", offset, body);
         }
-        // With all memory lost, they say the same.
+        // The same after a restart of all objects.
         for path in ["a", "b", "c"] {
             family.crash(path, false);
         }
@@ -245,9 +247,9 @@ fn where_a_fork_leaves_its_source_is_a_boundary() {
     }
 }
 
-// What responses give.
+// Offsets in responses.
 
-/// Some stream, read chunk by chunk: the bytes, and the offsets with how many bytes come before them.
+/// Reads a stream chunk by chunk: its bytes, and each next offset with the number of bytes before it.
 fn chunks(mut ask: impl FnMut(&str) -> crate::support::Response) -> (Vec<u8>, Vec<(String, usize)>) {
     let (mut whole, mut given, mut offset) = (Vec::new(), Vec::new(), "-1".to_owned());
     loop {
@@ -258,7 +260,7 @@ fn chunks(mut ask: impl FnMut(&str) -> crate::support::Response) -> (Vec<u8>, Ve
         if chunk.header("stream-up-to-date").is_some() {
             return (whole, given);
         }
-        assert!(!chunk.body.is_empty() || chunk.next() > offset.as_str(), "{offset} leads nowhere");
+        assert!(!chunk.body.is_empty() || chunk.next() > offset.as_str(), "{offset} makes no progress");
         offset = chunk.next().to_owned();
     }
 }
@@ -268,10 +270,11 @@ fn past(offset: &str) -> String {
     Offset { position: offset.position + 1, ..offset }.to_string()
 }
 
-/// However small chunks are, and wherever the bytes are: none ends one byte inside of an append, together they are the stream,
-/// and one past the beginning of an append reads like it. `b` has some of `a`, of which the last append in part.
+/// With every chunk size, and data in the hot log or in the bucket, no chunk ends one byte inside an append, the
+/// chunks together are the stream, and one past the start of an append reads like its start. `b` inherits from `a`,
+/// including part of its last append.
 #[test]
-fn no_chunk_ends_one_byte_inside() {
+fn no_chunk_ends_one_byte_inside_an_append() {
     let texts: [&[&str]; 3] = [
         &["abcde", "f", "gh", "ijk", "l", "m", "nopq", "rstuvwxyz"],
         &["a\u{e9}", "\u{1f600}", "x", "\u{20ac}yz", "\r\n", "q", "\u{e9}\u{e9}\u{e9}", "a\r\nb"],
@@ -284,7 +287,7 @@ fn no_chunk_ends_one_byte_inside() {
             let create = "PUT /v1/stream/a | content-type: text/plain".to_owned();
             let appends = texts[..inherited].iter().map(|body| append_to("a", body));
             let mut family = family_of(appends_max, max_bytes, &[vec![create], appends.collect()].concat());
-            // The fork leaves one byte before the source's tail.
+            // The fork point is one byte before the source's tail.
             let have: usize = texts[..inherited].iter().map(|text| text.len()).sum();
             family.run(&[&format!(
                 "PUT /v1/stream/b | stream-forked-from: /v1/stream/a | stream-fork-offset: @0_0 | \
@@ -297,7 +300,7 @@ fn no_chunk_ends_one_byte_inside() {
             for text in *texts {
                 ends.push(ends.last().unwrap() + text.len());
             }
-            // As the fork has them: its own follow what it inherited, whose last append is shorter.
+            // The boundaries of the fork: its own appends follow the inherited ones, of which the last is cut.
             let cut: BTreeSet<usize> =
                 ends.iter().map(|end| if *end >= have { end - 1 } else { *end }).collect();
             let mut expected = texts.concat().into_bytes();
@@ -307,7 +310,7 @@ fn no_chunk_ends_one_byte_inside() {
             assert_eq!(whole, expected, "{what}");
             for (offset, at) in given {
                 let is_one_inside = at > 0 && cut.contains(&(at - 1)) && !cut.contains(&at);
-                assert!(!is_one_inside, "{what}: {offset} is one byte inside of an append");
+                assert!(!is_one_inside, "{what}: {offset} is one byte inside an append");
                 let follows = |at: usize| cut.range(at + 1..).next().copied();
                 if cut.contains(&at)
                     && follows(at).is_some_and(|end| end > at + 1)
@@ -323,9 +326,9 @@ fn no_chunk_ends_one_byte_inside() {
     }
 }
 
-/// What is larger than a row is stored in several, each of which is like an append.
+/// An append that is larger than a row is stored in several, and each row counts as an append.
 #[test]
-fn each_row_of_a_large_append_is_like_an_append() {
+fn each_row_of_a_large_append_counts_as_an_append() {
     const MIB: usize = 1 << 20;
     for appends_max in [MANY, 1] {
         let mut world = world_after(appends_max, &["PUT | content-type: application/octet-stream"]);
@@ -341,12 +344,12 @@ fn each_row_of_a_large_append_is_like_an_append() {
             assert!(second.body == body[MIB..2 * MIB]);
         }
         let odd = world.ask(&format!("GET ?offset=@0_{}", MIB + 2));
-        // Not one byte inside of the third row.
+        // This is not one byte inside the third row.
         assert!(odd.body.len() >= MIB - 2 && body[MIB + 2..].starts_with(&odd.body));
         let odd = world.ask("GET ?offset=@0_1");
         assert!(odd.body == body[..MIB]);
         world.limit_chunks(MIB + 1);
         let chunk = world.ask("GET ?offset=-1");
-        assert!(chunk.body == body[..MIB], "a chunk that would end one byte inside of the second row");
+        assert!(chunk.body == body[..MIB], "a chunk would end one byte inside the second row");
     }
 }

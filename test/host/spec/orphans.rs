@@ -1,4 +1,5 @@
-//! Orphans: who may ask for them, what the bucket's keys say, and what a stream knows.
+//! Orphans: which requests may list and delete them, how keys in the bucket are parsed, and what the stream's object
+//! recognizes.
 
 use super::rotation::{post, world_after, world_of};
 use super::{CLOSE, HELLO, TEXT};
@@ -21,18 +22,22 @@ use durable_streams::storage::segments::{key, parse_key};
 
 const TTL: &str = "PUT | content-type: text/plain | stream-ttl: 60";
 
-// Who may ask, and what.
+// Requests.
 
 const URL: &str = "https://streams.test/v1/admin/orphans";
 const TOKEN: &str = "sixteen-letters-";
 
-fn asked(token: Option<&str>, method: &Method, authorization: Option<&str>) -> Result<OrphansQuery, Refusal> {
+fn admitted(
+    token: Option<&str>,
+    method: &Method,
+    authorization: Option<&str>,
+) -> Result<OrphansQuery, Refusal> {
     let settings = EdgeSettings { admin_token: token.map(str::to_owned), ..EdgeSettings::default() };
     Admin::of(&settings).orphans(method, URL, authorization)
 }
 
 #[test]
-fn only_the_token_lets_in() {
+fn orphans_need_the_admin_token() {
     let wrong = [
         "",
         "Bearer",
@@ -46,7 +51,7 @@ fn only_the_token_lets_in() {
         "Basic sixteen-letters-",
         "sixteen-letters-",
     ];
-    let post = |token: Option<&str>, sent: Option<&str>| asked(token, &Method::POST, sent);
+    let post = |token: Option<&str>, sent: Option<&str>| admitted(token, &Method::POST, sent);
     for authorization in wrong {
         let refused = Err(Refusal::Unauthorized { given: true });
         assert_eq!(post(Some(TOKEN), Some(authorization)), refused, "{authorization:?}");
@@ -55,7 +60,7 @@ fn only_the_token_lets_in() {
     for authorization in ["Bearer sixteen-letters-", "bearer   sixteen-letters-"] {
         assert_eq!(post(Some(TOKEN), Some(authorization)), Ok(OrphansQuery::default()));
     }
-    // Without a token there is nothing here, and with one that could be guessed or sent by nobody neither.
+    // The route does not exist without a token, or with one that is too short to be safe or cannot be sent.
     for token in
         [None, Some(""), Some("fifteen-letters"), Some("sixteen letters "), Some("sixteen\u{2013}letters\n")]
     {
@@ -66,9 +71,9 @@ fn only_the_token_lets_in() {
     }
 }
 
-/// What lets somebody into the streams does not make an administrator, nor the other way round.
+/// A token for streams grants no admin access, and the admin token grants no access to streams.
 #[test]
-fn other_tokens_are_for_other_things() {
+fn auth_token_is_not_the_admin_token() {
     let settings = EdgeSettings { auth_token: Some(TOKEN.to_owned()), ..EdgeSettings::default() };
     let sent = Some("Bearer sixteen-letters-");
     assert_eq!(Admin::of(&settings).orphans(&Method::POST, URL, sent), Err(Refusal::UnknownRoute));
@@ -82,17 +87,21 @@ fn other_tokens_are_for_other_things() {
 }
 
 #[test]
-fn it_is_a_post() {
+fn orphans_is_a_post() {
     for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE] {
-        let refused = asked(Some(TOKEN), &method, Some("Bearer sixteen-letters-"));
+        let refused = admitted(Some(TOKEN), &method, Some("Bearer sixteen-letters-"));
         assert_eq!(refused, Err(Refusal::MethodNotAllowed { allow: "POST, OPTIONS" }));
-        let stranger = asked(Some(TOKEN), &method, None);
-        assert_eq!(stranger, Err(Refusal::Unauthorized { given: false }), "who may not ask learns nothing");
+        let stranger = admitted(Some(TOKEN), &method, None);
+        assert_eq!(
+            stranger,
+            Err(Refusal::Unauthorized { given: false }),
+            "a stranger does not learn which methods exist"
+        );
     }
 }
 
 #[test]
-fn what_is_asked() {
+fn orphans_parameters_are_validated() {
     let ask = |after: Option<&str>, deletes| OrphansQuery { after: after.map(str::to_owned), deletes };
     let long = "x".repeat(KEY_MAX_BYTES);
     let too_long = format!("?cursor={long}x");
@@ -115,21 +124,21 @@ fn what_is_asked() {
         (&too_long, Err("cursor")),
     ];
     for (query, expected) in table {
-        let asked = OrphansQuery::parse(&format!("{URL}{query}"));
-        match (asked, expected) {
-            (Ok(asked), Ok(expected)) => assert_eq!(asked, expected, "{query}"),
+        let parsed = OrphansQuery::parse(&format!("{URL}{query}"));
+        match (parsed, expected) {
+            (Ok(parsed), Ok(expected)) => assert_eq!(parsed, expected, "{query}"),
             (Err(Refusal::InvalidQuery { name, .. }), Err(expected)) => assert_eq!(name, expected, "{query}"),
-            (asked, expected) => panic!("{query}: {asked:?} and not {expected:?}"),
+            (parsed, expected) => panic!("{query}: {parsed:?} instead of {expected:?}"),
         }
     }
     let longest = format!("{URL}?cursor={long}");
     assert_eq!(OrphansQuery::parse(&longest), Ok(ask(Some(&long), false)));
 }
 
-// What keys say.
+// Keys.
 
 #[test]
-fn keys_of_segments() {
+fn segment_keys_round_trip() {
     for (path, incarnation, segment) in [
         ("a", 1, 0),
         ("chat/42", 3, 17),
@@ -144,7 +153,7 @@ fn keys_of_segments() {
 }
 
 #[test]
-fn keys_of_nothing_of_ours() {
+fn foreign_keys_are_not_parsed() {
     let sixteen = "0000000000000000";
     let table = [
         String::new(),
@@ -157,7 +166,7 @@ fn keys_of_nothing_of_ours() {
         format!("x/YQ/1/{sixteen}"),
         format!("YQ/1/{sixteen}.bak"),
         format!("YQ/1/{sixteen} "),
-        // Numbers that are written otherwise.
+        // Numbers in another notation.
         "YQ/1/0".to_owned(),
         "YQ/1/00000000000000000".to_owned(),
         "YQ/1/+000000000000000".to_owned(),
@@ -166,13 +175,13 @@ fn keys_of_nothing_of_ours() {
         format!("YQ/+1/{sixteen}"),
         format!("YQ/-1/{sixteen}"),
         format!("YQ//{sixteen}"),
-        // Lives begin at 1, and numbers end where JavaScript's do.
+        // Incarnations begin at 1, and numbers end where JavaScript's safe integers do.
         format!("YQ/0/{sixteen}"),
         key("a", SAFE_INTEGER_MAX + 1, 0),
         key("a", 1, SAFE_INTEGER_MAX + 1),
         key("a", 1, u64::MAX),
         format!("YQ/99999999999999999999/{sixteen}"),
-        // Base64 that is written otherwise: padded, of the other alphabet, with bits left over.
+        // Base64 in another notation: padded, in the standard alphabet, or with spare bits.
         format!("YQ==/1/{sixteen}"),
         format!("w6k+/1/{sixteen}"),
         format!("YR/1/{sixteen}"),
@@ -180,7 +189,7 @@ fn keys_of_nothing_of_ours() {
         format!("Y Q/1/{sixteen}"),
         // Not UTF-8.
         format!("_w/1/{sixteen}"),
-        // Paths that no stream has.
+        // Paths that are invalid.
         key("", 1, 0),
         key("a//b", 1, 0),
         key("/a", 1, 0),
@@ -206,8 +215,8 @@ fn stored(path: &str, segment: u64) -> Stored {
     Stored { key, path: path.to_owned(), incarnation: 1, segment, bytes: 7, uploaded: 1_893_456_000_000 }
 }
 
-/// The page's streams, each with its segments, as text.
-fn told(page: &ByStream) -> Vec<String> {
+/// The page's streams as text, each with its segments.
+fn streams_of(page: &ByStream) -> Vec<String> {
     let line = |(path, segments): &(_, Vec<Stored>)| {
         let segments = segments.iter().map(|stored| format!(" {}.{}", stored.incarnation, stored.segment));
         let path: &durable_streams::protocol::path::StreamPath = path;
@@ -217,19 +226,19 @@ fn told(page: &ByStream) -> Vec<String> {
 }
 
 #[test]
-fn a_page_is_of_streams() {
+fn page_groups_segments_by_stream() {
     let keys = ["!", &key("a", 1, 0), &key("a", 1, 1), &key("a", 2, 5), "YQ/2/junk", &key("b", 1, 0), "z"];
     let page = by_stream(keys.iter().map(|key| listed(key)).collect(), true).unwrap();
-    assert_eq!(told(&page), ["a 1.0 1.1 2.5", "b 1.0"]);
+    assert_eq!(streams_of(&page), ["a 1.0 1.1 2.5", "b 1.0"]);
     assert_eq!(page.foreign, ["!", "YQ/2/junk", "z"]);
     assert_eq!(page.next, None);
     assert_eq!(page.streams[1].1, [stored("b", 0)]);
     assert_eq!(by_stream(Vec::new(), true), Ok(ByStream::default()));
 }
 
-/// Whatever the bucket holds and however much it lists at a time, the pages hold everything once.
+/// Whatever the bucket contains and however much it lists at once, the pages together list every key exactly once.
 #[test]
-fn pages_leave_nothing_out() {
+fn pages_list_every_key_once() {
     let streams = 3 * PAGE_STREAMS_MAX;
     let mut keys: Vec<String> = (0..streams)
         .flat_map(|n| (0..n as u64 % 4).map(move |segment| key(&format!("stream {n:03}"), 1, segment)))
@@ -248,7 +257,9 @@ fn pages_leave_nothing_out() {
             seen.extend(page.streams.into_iter().flat_map(|(_, segments)| segments).map(|stored| stored.key));
             match page.next {
                 None => break,
-                next => assert!(next > std::mem::replace(&mut after, next.clone()), "it gets on"),
+                next => {
+                    assert!(next > std::mem::replace(&mut after, next.clone()), "each page makes progress")
+                }
             }
         }
         seen.sort();
@@ -256,15 +267,15 @@ fn pages_leave_nothing_out() {
     }
 }
 
-/// The end is said to be the end, and not taken for it.
+/// The bucket must say that a listing is complete. An empty page does not prove it.
 #[test]
-fn an_empty_page_is_not_the_end() {
+fn empty_page_is_not_the_end() {
     assert!(by_stream(Vec::new(), false).is_err());
     assert_eq!(by_stream(vec![listed("x")], false).unwrap().next.as_deref(), Some("x"));
 }
 
 #[test]
-fn what_is_told() {
+fn page_reports_orphans_foreign_keys_and_unchecked_segments() {
     let mut page = OrphansPage {
         foreign: vec!["x\"".to_owned()],
         cursor: Some("x".to_owned()),
@@ -285,13 +296,13 @@ fn what_is_told() {
     last.assert_is(r#"200 << {"checked":0,"cursor":null,"foreign":[],"orphans":[],"unchecked":[]}"#);
 }
 
-// What a stream knows.
+// What the stream's object recognizes.
 
-fn of_life(incarnation: u64, segments_found: impl IntoIterator<Item = u64>) -> Vec<String> {
+fn of_incarnation(incarnation: u64, segments_found: impl IntoIterator<Item = u64>) -> Vec<String> {
     segments_found.into_iter().map(|segment| key(STREAM_PATH, incarnation, segment)).collect()
 }
 
-/// Asks twice, the second time with the object's memory lost; asking writes nothing.
+/// Asks twice, the second time after a restart. The call must write nothing.
 #[track_caller]
 fn check_orphans(world: &mut World, keys: &[String], expected: &[String]) {
     for restarts in [false, true] {
@@ -307,100 +318,105 @@ fn check_orphans(world: &mut World, keys: &[String], expected: &[String]) {
 }
 
 #[test]
-fn what_has_a_row_is_known() {
+fn segment_with_a_row_is_no_orphan() {
     // Segments 0 and 1 are in the bucket, 2 is the tail.
     let mut world = world_of(2, &["a", "b", "c", "d", "e"], &[]);
-    check_orphans(&mut world, &of_life(1, 0..2), &[]);
-    check_orphans(&mut world, &of_life(2, 0..4), &of_life(2, 0..4));
-    let mixed = [of_life(1, [1]), of_life(2, [1]), of_life(1, [0])].concat();
-    check_orphans(&mut world, &mixed, &of_life(2, [1]));
+    check_orphans(&mut world, &of_incarnation(1, 0..2), &[]);
+    check_orphans(&mut world, &of_incarnation(2, 0..4), &of_incarnation(2, 0..4));
+    let mixed = [of_incarnation(1, [1]), of_incarnation(2, [1]), of_incarnation(1, [0])].concat();
+    check_orphans(&mut world, &mixed, &of_incarnation(2, [1]));
     check_orphans(&mut world, &[], &[]);
 }
 
-/// Segment 0 is sealed, and put into the bucket at this moment; or what put it there has failed, and puts it again.
+/// The upload of segment 0 is under way, or it has failed and will be retried.
 #[test]
-fn what_is_on_its_way_up_is_known() {
+fn segment_during_its_upload_is_no_orphan() {
     for fault in [None, Some(BucketFault::Fails), Some(BucketFault::FailsButStored)] {
         let mut world = world_of(2, &["a"], &[]);
         world.rotates = false;
         world.run(&[&post("text/plain", "b"), &post("text/plain", "c")]);
-        check_orphans(&mut world, &of_life(1, 0..5), &[]);
+        check_orphans(&mut world, &of_incarnation(1, 0..5), &[]);
         let work = world.next_work().unwrap();
         if let Some(fault) = fault {
             world.bucket.arm(fault);
         }
         let has_arrived = world.bucket.take(&work);
-        check_orphans(&mut world, &of_life(1, 0..5), &[]);
+        check_orphans(&mut world, &of_incarnation(1, 0..5), &[]);
         if has_arrived == Outcome::Done {
-            // Memory was lost, and so it is put once more.
+            // The object lost its memory, so it uploads the segment once more.
             let work = world.next_work().unwrap();
             assert_eq!(world.bucket.take(&work), Outcome::Done);
             world.done(&work);
-            check_orphans(&mut world, &of_life(1, 0..5), &[]);
+            check_orphans(&mut world, &of_incarnation(1, 0..5), &[]);
         }
     }
 }
 
-/// What an ended life left in the bucket has rows until it is deleted there, in the next life too.
+/// Segments of an ended incarnation have rows until they are deleted from the bucket, also during the next
+/// incarnation.
 #[test]
-fn what_waits_for_its_collection_is_known() {
-    for (end, next_life) in [("DELETE", false), ("DELETE", true), ("RING", false), ("RING", true)] {
+fn segment_that_awaits_deletion_is_no_orphan() {
+    for (end, begins_next) in [("DELETE", false), ("DELETE", true), ("RING", false), ("RING", true)] {
         let mut world = world_after(2, &[TTL, HELLO, HELLO, HELLO]);
         world.rotates = false;
         world.run(&["WAIT 59s", HELLO]);
-        // Segment 0 has arrived, 1 is sealed and may be on its way.
+        // Segment 0 is uploaded; 1 is sealed and may be under way.
         assert_eq!(world.bucket.objects.len(), 1);
         world.run(if end == "RING" { &["WAIT 61s", "RING"] } else { &["DELETE"] });
-        if next_life {
+        if begins_next {
             world.run(&[TTL, HELLO]);
         }
-        check_orphans(&mut world, &of_life(1, 0..3), &of_life(1, [2]));
-        check_orphans(&mut world, &of_life(2, 0..5), &of_life(2, if next_life { 0..3 } else { 0..5 }));
+        check_orphans(&mut world, &of_incarnation(1, 0..3), &of_incarnation(1, [2]));
+        check_orphans(
+            &mut world,
+            &of_incarnation(2, 0..5),
+            &of_incarnation(2, if begins_next { 0..3 } else { 0..5 }),
+        );
         world.work();
         world.assert_bucket_is_tidy();
-        // Nothing of it is there any more, and what appears there nobody will miss.
-        check_orphans(&mut world, &of_life(1, 0..3), &of_life(1, 0..3));
+        // All of it is deleted, so segments that still appear are orphans.
+        check_orphans(&mut world, &of_incarnation(1, 0..3), &of_incarnation(1, 0..3));
     }
 }
 
-/// One that has expired and was not reclaimed yet still has everything.
+/// A stream that has expired, but is not reclaimed, still has all its segments.
 #[test]
-fn what_nobody_reclaimed_is_known() {
+fn segments_of_an_unreclaimed_stream_are_no_orphans() {
     let mut world = world_after(2, &[TTL, HELLO, HELLO, HELLO, "WAIT 600s"]);
-    check_orphans(&mut world, &of_life(1, 0..3), &[]);
+    check_orphans(&mut world, &of_incarnation(1, 0..3), &[]);
 }
 
 #[test]
-fn a_closed_streams_segments_are_known() {
+fn segments_of_a_closed_stream_are_no_orphans() {
     let mut world = world_of(2, &["a", "b", "c"], &[CLOSE]);
     assert_eq!(world.bucket.objects.len(), 2);
-    check_orphans(&mut world, &of_life(1, 0..2), &[]);
+    check_orphans(&mut world, &of_incarnation(1, 0..2), &[]);
 }
 
-/// A row that is missing is damage, and then the object is all that is left of its messages.
+/// A missing row is damage, and then the object in the bucket is the only copy of its messages.
 #[test]
-fn what_a_live_stream_misses_is_known() {
+fn segment_whose_row_is_missing_is_no_orphan() {
     let mut world = world_of(2, &["a", "b", "c", "d", "e"], &[]);
     world.sql.raw().execute("DELETE FROM segments WHERE read_seq = 0", ()).unwrap();
     world.restart();
-    check_orphans(&mut world, &of_life(1, 0..2), &[]);
+    check_orphans(&mut world, &of_incarnation(1, 0..2), &[]);
 }
 
-/// To ask it costs no storage.
+/// The call writes nothing to storage.
 #[test]
-fn what_never_was_knows_nothing() {
+fn every_segment_of_an_unused_url_is_an_orphan() {
     let mut world = world_after(2, &[]);
-    check_orphans(&mut world, &of_life(1, 0..3), &of_life(1, 0..3));
-    world.sweep(&of_life(1, 0..3)).unwrap();
+    check_orphans(&mut world, &of_incarnation(1, 0..3), &of_incarnation(1, 0..3));
+    world.sweep(&of_incarnation(1, 0..3)).unwrap();
     world.swept();
     assert!(world.sql.tables().is_empty());
     assert_eq!(world.sql.take_rows_written(), 0);
     world.ask("GET").assert_is("404");
 }
 
-/// Whoever asks for another stream's keys is told nothing, rather than that nobody knows them.
+/// An object refuses keys of other streams. It does not report them as orphans.
 #[test]
-fn other_streams_keys_are_not_judged() {
+fn keys_of_other_streams_are_refused() {
     let mut world = world_of(2, &["a", "b", "c"], &[]);
     for other in [key("chat/43", 1, 0), key("chat", 1, 0), "README.txt".to_owned(), String::new()] {
         for keys in [vec![other.clone()], vec![key(STREAM_PATH, 7, 0), other.clone()]] {
@@ -408,15 +424,15 @@ fn other_streams_keys_are_not_judged() {
             assert!(world.sweep(&keys).is_err(), "{other}");
         }
     }
-    // A sweep that was refused holds nothing up.
+    // A refused sweep does not block uploads.
     world.run(&[&post("text/plain", "d")]);
     assert_eq!(world.bucket.objects.len(), 2);
 }
 
-/// Whoever cannot tell does not say.
+/// If the object cannot read its storage, the call fails.
 #[test]
-fn nothing_is_an_orphan_on_doubt() {
-    let keys = [of_life(1, 0..2), of_life(7, 0..2)].concat();
+fn storage_failure_reports_no_orphans() {
+    let keys = [of_incarnation(1, 0..2), of_incarnation(7, 0..2)].concat();
     let mut failures = 0;
     for statement in 0..12 {
         let mut world = world_of(2, &["a", "b", "c", "d", "e"], &["RESTART"]);
@@ -426,17 +442,17 @@ fn nothing_is_an_orphan_on_doubt() {
             failures += 1;
             assert!(orphans.is_err(), "statement {statement}: {orphans:?}");
         }
-        assert_eq!(world.orphans(&keys).unwrap(), of_life(7, 0..2), "it is asked again");
+        assert_eq!(world.orphans(&keys).unwrap(), of_incarnation(7, 0..2), "a retry succeeds");
     }
-    assert!(failures > 6, "it reads: {failures}");
+    assert!(failures > 6, "too few statements were tested: {failures}");
 }
 
 // Sweeps.
 
-/// A stream whose storage was taken away begins anew, with the keys that are orphans at this moment. What it puts there
-/// is not deleted with them.
+/// A stream whose storage was removed starts anew under keys that are orphans at this moment. The sweep must not
+/// delete what the new stream uploads there.
 #[test]
-fn nothing_goes_up_while_orphans_are_deleted() {
+fn uploads_wait_until_a_sweep_ends() {
     for memory_is_lost in [false, true] {
         let mut world = world_of(2, &["a", "b", "c", "d", "e"], &[]);
         world.sql = HostSql::in_memory();
@@ -447,14 +463,14 @@ fn nothing_goes_up_while_orphans_are_deleted() {
         world.run(&[TEXT, &post("text/plain", "A"), &post("text/plain", "B"), &post("text/plain", "C")]);
         assert_eq!(world.next_work(), None);
         if memory_is_lost {
-            // A commit fails; what is under way in the bucket is so all the same.
+            // A commit fails and drops memory, but the sweep is still under way.
             world.sql.arm(Fault::Commit);
             world.ask(&post("text/plain", "lost")).assert_is("500");
             world.ask("HEAD").assert_is("200");
         }
-        let another = world.sweep(&of_life(5, [0])).unwrap();
+        let another = world.sweep(&of_incarnation(5, [0])).unwrap();
         world.swept();
-        assert_eq!(world.next_work(), None, "the first is still under way");
+        assert_eq!(world.next_work(), None, "the first sweep is still under way");
         for key in orphans.iter().chain(&another) {
             world.bucket.objects.remove(key);
         }
@@ -466,15 +482,15 @@ fn nothing_goes_up_while_orphans_are_deleted() {
     }
 }
 
-/// What is on its way when a sweep begins arrives, and is known.
+/// An upload that is under way when a sweep begins still arrives, and its segment is no orphan.
 #[test]
-fn what_is_on_its_way_up_survives_a_sweep() {
+fn upload_under_way_survives_a_sweep() {
     let mut world = world_of(2, &["a"], &[]);
     world.rotates = false;
     world.run(&[&post("text/plain", "b")]);
     let work = world.next_work().unwrap();
-    let keys = [of_life(1, 0..2), of_life(2, 0..2)].concat();
-    assert_eq!(world.sweep(&keys).unwrap(), of_life(2, 0..2));
+    let keys = [of_incarnation(1, 0..2), of_incarnation(2, 0..2)].concat();
+    assert_eq!(world.sweep(&keys).unwrap(), of_incarnation(2, 0..2));
     assert_eq!(world.bucket.take(&work), Outcome::Done);
     world.done(&work);
     world.swept();

@@ -1,4 +1,4 @@
-//! PROTOCOL.md 12.2: which URL is which stream, decided once.
+//! PROTOCOL.md 12.2: which stream a URL names. The edge decides it once, and the object agrees.
 
 use ::http::Method;
 use durable_streams::edge::route::{Route, route};
@@ -27,13 +27,13 @@ fn named(path: &str) -> Result<String, u16> {
         | Route::Sse(_)
         | Route::Listing
         | Route::Orphans => {
-            panic!("{path} is no stream's")
+            panic!("{path} does not name a stream")
         }
     }
 }
 
 #[test]
-fn spellings_of_one_stream() {
+fn encoded_spellings_name_one_stream() {
     let table = [
         ("doc-123", "doc-123"),
         ("my-project/chat/42", "my-project/chat/42"),
@@ -45,7 +45,7 @@ fn spellings_of_one_stream() {
         ("%c3%A9", "\u{e9}"),
         ("\u{e9}", "\u{e9}"),
         ("a%3Fb%23c", "a?b#c"),
-        // Decoded once: an escaped escape stays one.
+        // The path is decoded once.
         ("%2561", "%61"),
         ("%252e%252e", "%2e%2e"),
         ("...", "..."),
@@ -66,7 +66,7 @@ fn spellings_of_one_stream() {
 }
 
 #[test]
-fn paths_that_name_no_stream() {
+fn invalid_paths_are_refused() {
     let table = [
         "",
         "/",
@@ -110,15 +110,15 @@ fn paths_that_name_no_stream() {
             assert_eq!(
                 in_first_form(&format!("https://streams.test{url}")),
                 None,
-                "refused as it came: {url:?}"
+                "the URL is not rewritten: {url:?}"
             );
         }
     }
 }
 
-/// Objects see the first form of a URL only.
+/// Objects receive the first form of a URL only.
 #[test]
-fn forms_of_one_url() {
+fn url_forms_are_rewritten_to_the_first() {
     for (url, first) in [
         ("https://a.example/streams/b", Some("https://a.example/v1/stream/b")),
         ("https://a.example/v1/streams/b", Some("https://a.example/v1/stream/b")),
@@ -133,11 +133,11 @@ fn forms_of_one_url() {
             Some("https://a.example/v1/stream/b?offset=-1&token=/streams/#c"),
         ),
         ("https://a.example/v1/stream/b?x=/streams/c", None),
-        // What is checked is what is served: no prefix is looked for twice.
+        // The rewritten path is the path that was checked: no prefix is searched for twice.
         ("https://a.example/streams/../v1/stream/b", None),
         ("https://a.example/streams//v1/stream/b", None),
         ("https://a.example/streams/%2e%2e/b", None),
-        // The listing, and what is nowhere.
+        // The listing, and paths without a route.
         ("https://a.example/v1/streams", None),
         ("https://a.example/v1/streams?prefix=/streams/b", None),
         ("https://a.example/v1/streams/", None),
@@ -152,9 +152,9 @@ fn forms_of_one_url() {
     }
 }
 
-/// Whose answers a script may see is said by the project, whichever form its URL has.
+/// CORS depends on the project, and every form of a URL names the same one.
 #[test]
-fn projects_in_each_form() {
+fn every_url_form_names_the_same_project() {
     for prefix in STREAM_PREFIXES {
         let project = Target::of(&format!("https://streams.test{prefix}a%2Fb?x")).project_named();
         assert_eq!(project.as_deref(), Some("a"), "{prefix}");
@@ -165,10 +165,10 @@ fn projects_in_each_form() {
 }
 
 #[test]
-fn at_most_741_bytes_once_decoded() {
+fn path_has_at_most_741_decoded_bytes() {
     let most = "x".repeat(PATH_MAX_BYTES);
     assert_eq!(PATH_MAX_BYTES, 741);
-    assert!(key(&most, SAFE_INTEGER_MAX, SAFE_INTEGER_MAX).len() <= 1024, "what R2 takes");
+    assert!(key(&most, SAFE_INTEGER_MAX, SAFE_INTEGER_MAX).len() <= 1024, "R2 allows keys of 1,024 bytes");
     assert_eq!(named(&format!("/v1/stream/{most}")), Ok(most.clone()));
     assert_eq!(named(&format!("/v1/stream/{most}x")), Err(400));
     assert_eq!(named(&format!("/v1/stream/{}", "%78".repeat(741))), Ok(most));
@@ -177,9 +177,9 @@ fn at_most_741_bytes_once_decoded() {
     assert_eq!(named(&format!("/v1/stream/{}", "\u{e9}".repeat(371))), Err(400));
 }
 
-/// However they are spelled.
+/// However the names are encoded.
 #[test]
-fn reserved_segments() {
+fn reserved_names_are_no_streams() {
     let protocols = ["__ds", "__ds/subscriptions/x", "__ds/__registry__", "%5f%5fds", "__%64s/x", "__ds%2Fx"];
     let of_a_project =
         ["a/__ds", "a/__ds/x", "a/__ds/__registry__", "a/%5F_ds", "a%2F__ds%2Fx", "a/__ds/__ds"];
@@ -200,9 +200,9 @@ fn reserved_segments() {
     }
 }
 
-/// A stream that is older than the reservation of its name keeps its segments.
+/// A stream that was created before its name was reserved keeps its segments.
 #[test]
-fn segments_below_a_reserved_name() {
+fn segments_of_a_reserved_name_stay_readable() {
     let is_reserved = |text: &str| StreamPath::of_text(text.to_owned()).unwrap().is_reserved();
     for (path, is_streams) in [("a/__ds/x", true), ("__ds/x", false), ("__registry__/x", false)] {
         assert!(is_reserved(path), "{path}");
@@ -211,7 +211,7 @@ fn segments_below_a_reserved_name() {
 }
 
 #[test]
-fn everything_else_is_404() {
+fn unknown_route_is_a_404() {
     for path in [
         "/",
         "/v1",
@@ -242,7 +242,7 @@ fn everything_else_is_404() {
 }
 
 #[test]
-fn health() {
+fn health_reports_mode_and_version() {
     let version = env!("CARGO_PKG_VERSION");
     let body = format!("{{\"mode\":\"open\",\"status\":\"ok\",\"version\":\"{version}\"}}");
     check(&[], "GET /health", &format!("200 | content-type: application/json << {body}"));
@@ -252,7 +252,7 @@ fn health() {
 }
 
 #[test]
-fn where_requests_go() {
+fn requests_are_routed_by_method_and_live_mode() {
     let kind = |method: &Method, query: &str| match route(
         method,
         &Target::of(&format!("https://streams.test/v1/stream/a{query}")),
@@ -291,9 +291,9 @@ fn where_requests_go() {
     }
 }
 
-/// Whatever becomes of the request that follows: its refusal is for the page to see.
+/// Even if the request itself is refused, the page must be able to read the refusal.
 #[test]
-fn every_path_has_a_preflight() {
+fn every_path_answers_a_preflight() {
     let too_long = format!("/v1/stream/{}", "x".repeat(742));
     for path in [
         "/v1/stream/a",
@@ -328,9 +328,9 @@ fn every_path_has_a_preflight() {
     }
 }
 
-/// Of whom the origins are that may see a refusal: also of a path that is wrong behind its project.
+/// The project decides which origins may read a refusal, also if the path after it is invalid.
 #[test]
-fn a_url_names_a_project() {
+fn url_names_a_project_even_if_its_path_is_invalid() {
     let too_long = format!("/v1/stream/a/{}", "x".repeat(742));
     let table = [
         ("/v1/stream/a/b", Some("a")),
@@ -356,9 +356,9 @@ fn a_url_names_a_project() {
     }
 }
 
-/// Where a live read goes on keeps everything but the offset.
+/// The URL of a live read's next call keeps its other parameters.
 #[test]
-fn live_reads_go_on_from_an_offset() {
+fn next_call_of_a_live_read_replaces_the_offset_only() {
     let from = Offset { segment: 3, position: 7 };
     let base = "https://streams.test/v1/stream/a%20b";
     for (query, expected) in [

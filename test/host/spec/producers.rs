@@ -12,7 +12,7 @@ fn by(epoch: u64, seq: u64) -> String {
     )
 }
 
-/// The same, and closes.
+/// The same append, with a closure.
 fn last(epoch: u64, seq: u64) -> String {
     by(epoch, seq).replace(" << ", " | stream-closed: true << ")
 }
@@ -30,19 +30,19 @@ fn check_after(appends: &[(u64, u64)], request: &str, expected: &str) {
 }
 
 #[test]
-fn accepts_in_order() {
+fn appends_in_sequence_are_accepted() {
     check_after(
         &[],
         &by(0, 0),
         "200 | producer-epoch: 0 | producer-seq: 0 | stream-next-offset: @0_4 | !stream-closed <<",
     );
     check_after(&[(0, 0)], &by(0, 1), "200 | producer-epoch: 0 | producer-seq: 1 | stream-next-offset: @0_8");
-    // A producer's first life may have any epoch.
+    // The first epoch of a producer may be any number.
     check_after(&[], &by(7, 0), "200 | producer-epoch: 7 | producer-seq: 0");
 }
 
 #[test]
-fn a_duplicate_is_answered_with_the_highest_seq_and_not_stored() {
+fn duplicate_is_answered_with_the_highest_seq_and_not_stored() {
     let accepted = [(0, 0), (0, 1), (0, 2)];
     for seq in 0..=2 {
         check_after(
@@ -56,13 +56,13 @@ fn a_duplicate_is_answered_with_the_highest_seq_and_not_stored() {
 }
 
 #[test]
-fn a_gap_names_what_is_expected() {
+fn gap_is_refused_with_the_expected_seq() {
     check_after(
         &[(0, 0)],
         &by(0, 2),
         "409 | error: producer_gap | producer-expected-seq: 1 | producer-received-seq: 2 | !stream-closed",
     );
-    // A producer that nobody knows begins at 0: pipelined batches that arrive in the wrong order heal.
+    // An unknown producer must begin at 0. Pipelined batches that arrive out of order then succeed on retry.
     check_after(
         &[],
         &by(0, 3),
@@ -72,13 +72,13 @@ fn a_gap_names_what_is_expected() {
 }
 
 #[test]
-fn epochs_only_grow() {
+fn stale_epoch_is_fenced_and_a_new_epoch_starts_at_zero() {
     check_after(&[(0, 0), (0, 1)], &by(1, 0), "200 | producer-epoch: 1 | producer-seq: 0");
     check_after(&[(0, 0)], &by(5, 0), "200 | producer-epoch: 5 | producer-seq: 0");
     check_after(&[(0, 0)], &by(1, 1), "400 | error: epoch_starts_at_zero");
     check_after(&[(0, 0), (1, 0)], &by(0, 1), "403 | error: stale_epoch | producer-epoch: 1 | !producer-seq");
     check_after(&[(0, 0), (1, 0)], &by(0, 0), "403 | producer-epoch: 1");
-    // The new epoch counts from its own 0.
+    // Each epoch has its own sequence.
     check_after(
         &[(0, 0), (0, 1), (1, 0)],
         &by(1, 2),
@@ -88,7 +88,7 @@ fn epochs_only_grow() {
 }
 
 #[test]
-fn the_largest_numbers() {
+fn epoch_and_seq_go_up_to_the_largest_safe_integer() {
     let most = 9_007_199_254_740_991;
     check_after(&[(most, 0)], &by(most, 1), "200 | producer-epoch: 9007199254740991");
     check_after(
@@ -99,15 +99,15 @@ fn the_largest_numbers() {
 }
 
 #[test]
-fn producers_do_not_know_each_other() {
+fn producers_are_independent() {
     let other = by(0, 0).replace("id: p", "id: q");
     check_after(&[(3, 0), (3, 1)], &other, "200 | producer-epoch: 0 | producer-seq: 0");
-    // Case and every byte count.
+    // Producer ids are compared byte by byte.
     check_after(&[(0, 0)], &by(0, 1).replace("id: p", "id: P"), "409 | producer-expected-seq: 0");
 }
 
 #[test]
-fn all_three_headers_or_none() {
+fn producer_headers_come_all_or_none() {
     let headers = ["producer-id: p", "producer-epoch: 0", "producer-seq: 0"];
     for bits in 1..7 {
         let chosen: Vec<&str> = (0..3).filter(|at| bits >> at & 1 == 1).map(|at| headers[at]).collect();
@@ -117,7 +117,7 @@ fn all_three_headers_or_none() {
 }
 
 #[test]
-fn numbers_that_are_none() {
+fn invalid_numbers_are_refused() {
     for value in ["", "-1", "+1", "1.0", "1e3", "x", " 1", "9007199254740992", "18446744073709551616"] {
         for name in ["producer-epoch", "producer-seq"] {
             let mut request = Request::parse(&by(0, 0));
@@ -128,7 +128,7 @@ fn numbers_that_are_none() {
 }
 
 #[test]
-fn ids_have_bounds() {
+fn producer_id_has_a_maximum_length() {
     for (id, expected) in [("", "400"), (&"p".repeat(1024), "200"), (&"p".repeat(1025), "400")] {
         let mut request = Request::parse(&by(0, 0));
         request.headers.iter_mut().find(|(name, _)| name == "producer-id").unwrap().1 = id.to_owned();
@@ -137,7 +137,7 @@ fn ids_have_bounds() {
 }
 
 #[test]
-fn closes_with_a_last_append_and_its_retry() {
+fn close_with_a_last_append_is_idempotent() {
     check_after(
         &[(0, 0)],
         &last(0, 1),
@@ -150,7 +150,7 @@ fn closes_with_a_last_append_and_its_retry() {
         &end,
         "204 | stream-closed: true | producer-epoch: 0 | producer-seq: 1 | stream-next-offset: @0_8",
     );
-    // The tuple is what is compared.
+    // Only producer id, epoch and sequence number are compared.
     check(&closed, &by(0, 1), "204 | stream-closed: true");
     check(&closed, &close(0, 1), "204 | stream-closed: true | producer-seq: 1");
     for other in [
@@ -169,7 +169,7 @@ fn closes_with_a_last_append_and_its_retry() {
 }
 
 #[test]
-fn closes_without_a_body_and_its_retry() {
+fn close_without_a_body_is_idempotent() {
     let (first, end) = (by(0, 0), close(0, 1));
     check(
         &[TEXT, &first],
@@ -182,23 +182,23 @@ fn closes_without_a_body_and_its_retry() {
 }
 
 #[test]
-fn a_close_is_fenced_like_an_append() {
+fn close_is_fenced_like_an_append() {
     check_after(&[(1, 0)], &close(0, 1), "403 | producer-epoch: 1 | !stream-closed");
     check_after(&[(1, 0)], &close(1, 2), "409 | producer-expected-seq: 1");
     check_after(&[(1, 0)], &close(2, 1), "400 | error: epoch_starts_at_zero");
-    // A duplicate of an accepted append closes nothing.
+    // A duplicate of an append does not close the stream.
     check_after(&[(1, 0)], &close(1, 0), "204 | producer-seq: 0 | !stream-closed");
 }
 
-/// The stream that is created again knows none of them.
+/// A recreated stream knows no producers.
 #[test]
-fn producers_end_with_the_stream() {
+fn next_incarnation_forgets_producers() {
     check(&[TEXT, &by(3, 0), "DELETE", TEXT], &by(0, 0), "200 | producer-epoch: 0 | producer-seq: 0");
 }
 
-/// More of them than memory keeps: those that were dropped are still known.
+/// There are more producers than memory holds. The evicted ones are still known.
 #[test]
-fn many_producers_write_in_turn() {
+fn producers_beyond_memory_are_still_known() {
     let mut world = World::after(&[TEXT]);
     let request = |id: usize, seq: u64| by(0, seq).replace("id: p", &format!("id: p{id}"));
     for seq in 0..3 {
@@ -212,7 +212,7 @@ fn many_producers_write_in_turn() {
     }
 }
 
-// Where they are remembered.
+// How producers are stored.
 
 fn of(id: &str, seq: u64) -> String {
     by(0, seq).replace("id: p", &format!("id: {id}"))
@@ -224,7 +224,7 @@ fn stored(world: &World) -> Vec<(String, u64)> {
     rows.map(|row| row.map(|(id, seq): (String, i64)| (id, seq as u64)).unwrap()).collect()
 }
 
-/// All that is accepted is known, and nothing else, whatever the object has in memory.
+/// Every accepted append is known, and no other, with memory intact and after a restart.
 fn check_known(world: &mut World, accepted: &[(&str, u64)]) {
     for restart in [false, true] {
         for (id, seq) in accepted {
@@ -238,9 +238,9 @@ fn check_known(world: &mut World, accepted: &[(&str, u64)]) {
     world.ask(&of("nobody", 1)).assert_is("409 | producer-expected-seq: 0");
 }
 
-/// The number may only grow to a multiple: what has been written has it in it.
+/// A later version may only raise this number to a multiple: stored rows depend on it.
 #[test]
-fn the_table_is_brought_up_to_date_now_and_then() {
+fn producers_table_is_updated_every_256_appends() {
     assert_eq!(STORED_EACH_APPENDS, 256);
     assert_eq!(ProducerLimits::SERVED.stored_each_appends, STORED_EACH_APPENDS);
     let mut world = World::after(&[TEXT]);
@@ -256,9 +256,9 @@ fn the_table_is_brought_up_to_date_now_and_then() {
     assert_eq!(stored(&world), [("p".to_owned(), 255)]);
 }
 
-/// Appends of others bring it up to date, too, also where the object has not been asked by a producer in its life.
+/// Appends without a producer update the table, too, even if no producer has appended since the object's start.
 #[test]
-fn it_is_brought_up_to_date_by_whoever_appends() {
+fn appends_without_a_producer_update_the_table() {
     for restart in [false, true] {
         let mut world = World::new();
         world.limit_producers(ProducerLimits { kept_max: 64, stored_each_appends: 4 });
@@ -270,7 +270,7 @@ fn it_is_brought_up_to_date_by_whoever_appends() {
         world.run(&["POST | content-type: text/plain << x"]);
         assert_eq!(world.sql.take_rows_written(), 3);
         assert_eq!(stored(&world), [("p".to_owned(), 1), ("q".to_owned(), 0)]);
-        // Nothing is newer: nothing is written.
+        // Nothing is newer than the table, so nothing is written.
         for _ in 0..4 {
             world.run(&["POST | content-type: text/plain << x"]);
         }
@@ -279,9 +279,9 @@ fn it_is_brought_up_to_date_by_whoever_appends() {
     }
 }
 
-/// Those for whom there is no room are in the table with their appends, until there is some.
+/// Producers without room in memory are stored with each append, until there is room.
 #[test]
-fn more_producers_than_are_kept() {
+fn producers_without_room_in_memory_are_stored_with_each_append() {
     let mut world = World::new();
     world.limit_producers(ProducerLimits { kept_max: 2, stored_each_appends: 8 });
     world.run(&[TEXT]);
@@ -295,17 +295,17 @@ fn more_producers_than_are_kept() {
     assert_eq!(written, [1, 1, 2, 2, 1]);
     assert_eq!(stored(&world), [("c".to_owned(), 1)]);
     check_known(&mut world, &[("a", 1), ("b", 0), ("c", 1)]);
-    // The eighth append stores all, and those that are not used any more make room.
+    // The eighth append stores all producers, and those without recent appends make room.
     let written =
         [of("a", 2), of("b", 1), of("a", 3), of("c", 2), of("d", 0)].map(|one| rows(&mut world, &one));
     assert_eq!(written, [1, 1, 3, 1, 1]);
     check_known(&mut world, &[("a", 3), ("b", 1), ("c", 2), ("d", 0)]);
 }
 
-/// A later version may store them after more appends, a multiple of those of this one: rows then tell what is older than the
-/// table.
+/// A later version may update the table less often, by a multiple of this one's number. It must not miss appends that
+/// are newer than the table.
 #[test]
-fn the_number_of_appends_may_grow() {
+fn update_interval_may_grow() {
     let mut world = World::new();
     world.limit_producers(ProducerLimits { kept_max: 1, stored_each_appends: 3 });
     world.run(&[TEXT, &of("a", 0), &of("b", 0), &of("c", 0), &of("d", 0), &of("a", 1)]);
@@ -314,9 +314,9 @@ fn the_number_of_appends_may_grow() {
     check_known(&mut world, &[("a", 1), ("b", 0), ("c", 0), ("d", 0)]);
 }
 
-/// A segment's rows go with it, so what they tell is in the table before that.
+/// Rotation deletes a segment's rows, so the producers in them are stored in the table before.
 #[test]
-fn a_segment_that_goes_takes_no_producer_along() {
+fn rotation_does_not_lose_producers() {
     for rotates in [false, true] {
         let mut world = World::new();
         world.rotates = rotates;
@@ -329,9 +329,9 @@ fn a_segment_that_goes_takes_no_producer_along() {
     }
 }
 
-/// An append of many rows is one append; what is looked through ends where the table was brought up to date.
+/// An append of many rows counts once. The object searches rows back to the last update of the table only.
 #[test]
-fn appends_of_many_rows() {
+fn append_of_many_rows_counts_once() {
     let mut world = World::new();
     world.limit_producers(ProducerLimits { kept_max: 64, stored_each_appends: 4 });
     world.run(&["PUT | content-type: application/octet-stream"]);

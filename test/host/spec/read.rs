@@ -14,7 +14,7 @@ use durable_streams::protocol::names::header;
 use durable_streams::protocol::reply::Reply;
 
 #[test]
-fn reads() {
+fn read_returns_data_up_to_the_tail() {
     check(
         &[TEXT, HELLO],
         "GET",
@@ -33,15 +33,15 @@ fn reads() {
 }
 
 #[test]
-fn modes_that_are_none() {
+fn unknown_live_mode_is_refused() {
     for live in ["", "true", "SSE", "longpoll", "websocket"] {
         check(&[TEXT], &format!("GET ?offset=-1&live={live}"), "400 | error: invalid_query");
     }
 }
 
-/// In chunks: `Stream-Up-To-Date` and `Stream-Closed` only on the last one.
+/// `Stream-Up-To-Date` and `Stream-Closed` are in the last chunk only.
 #[test]
-fn chunks_are_bounded() {
+fn reads_are_chunked() {
     let mut world = World::with_chunks(4);
     world.run(&[BYTES, "POST | content-type: application/octet-stream << abcdefghij", CLOSE]);
     let more = "200 | !stream-up-to-date | !stream-closed | stream-next-offset: ";
@@ -50,12 +50,12 @@ fn chunks_are_bounded() {
     world
         .ask("GET ?offset=@0_8")
         .assert_is("200 | stream-up-to-date: true | stream-closed: true | stream-next-offset: @0_10 << ij");
-    // A chunk that ends exactly at the tail is the last one.
+    // A chunk that ends at the tail is the last one.
     world.ask("GET ?offset=@0_6").assert_is("200 | stream-up-to-date: true | stream-closed: true << ghij");
     world.ask("GET ?offset=@0_10").assert_is("200 | stream-up-to-date: true | stream-closed: true <<");
 }
 
-/// JSON chunks end between messages, and each has at least one.
+/// JSON chunks end between messages, and each holds at least one.
 #[test]
 fn json_chunks_are_arrays() {
     let mut world = World::with_chunks(8);
@@ -76,7 +76,7 @@ fn json_chunks_are_arrays() {
 }
 
 #[test]
-fn any_byte_comes_back() {
+fn every_byte_value_is_returned() {
     let all: Vec<u8> = (0..=255).collect();
     let mut world = World::after(&["PUT | content-type: image/png"]);
     world.send_answered(&Request::parse("POST | content-type: image/png").body(all.clone())).assert_is("204");
@@ -88,9 +88,8 @@ fn any_byte_comes_back() {
     assert_eq!(world.ask("GET").body, all);
 }
 
-/// A GET that reaches nobody's tail does not need its body: HEAD, OPTIONS and the rest of the methods.
 #[test]
-fn methods() {
+fn unknown_method_is_refused_and_options_answered() {
     check(&[TEXT], "PATCH", "405 | error: method_not_allowed | allow: GET, HEAD, PUT, POST, DELETE, OPTIONS");
     check(&[TEXT], "TRACE", "405 | allow");
     check(&[], "PURGE", "405");
@@ -102,9 +101,10 @@ fn methods() {
     );
 }
 
-/// What a page may send: the protocol's headers, what tracing adds, and what is asked for, if that is a list of names.
+/// A page may send the protocol's headers, those that tracing adds, and those that the preflight requests, if that is
+/// a list of names.
 #[test]
-fn preflight_allows_what_is_asked_for() {
+fn preflight_allows_the_requested_headers() {
     let (longest, too_long) = ("x".repeat(REQUESTED_MAX_BYTES), "x".repeat(REQUESTED_MAX_BYTES + 1));
     let table = [
         ("x-a", ", x-a"),
@@ -139,7 +139,7 @@ fn header_names() -> Vec<&'static str> {
     values.map(|line| line.split('"').nth(1).unwrap()).collect()
 }
 
-/// Headers that no script of another site sends or sees: browsers, proxies and the edge do that by themselves.
+/// Headers that no script of another site sends or reads: browsers, proxies and the edge handle them.
 const NOT_FOR_SCRIPTS: [&str; 18] = [
     header::CONTENT_ENCODING,
     header::CONTENT_DISPOSITION,
@@ -161,9 +161,9 @@ const NOT_FOR_SCRIPTS: [&str; 18] = [
     header::STREAM_STRANGER,
 ];
 
-/// A header of the server's is in one of three lists: scripts send it, or see it, or neither.
+/// Each header of the server is in exactly one of three lists: scripts send it, scripts read it, or neither.
 #[test]
-fn every_header_is_for_scripts_or_is_not() {
+fn every_header_is_classified_for_scripts() {
     let names = header_names();
     assert!(names.len() > 40, "{names:?}");
     let exposed: Vec<&str> = EXPOSED.split(", ").collect();
@@ -178,7 +178,7 @@ fn every_header_is_for_scripts_or_is_not() {
 #[test]
 fn preflight_allows_every_request_header() {
     let allowed = World::new().ask("OPTIONS").header("access-control-allow-headers").unwrap().to_owned();
-    // All that a request is asked for, whatever it is.
+    // Every header that the server reads, for every kind of request.
     let read = RefCell::new(BTreeSet::new());
     for (method, url) in [
         (Method::PUT, "/v1/stream/a"),
@@ -210,9 +210,10 @@ fn preflight_allows_every_request_header() {
     }
 }
 
-/// The more is buffered for other clients the less is given, from a default of 4 MiB; never less than 64 KiB, which is not counted.
+/// The more is buffered for unread responses, the smaller is the chunk: 4 MiB by default, and never less than 64 KiB,
+/// which do not count.
 #[test]
-fn a_read_gives_less_the_less_room_its_client_has_left() {
+fn chunk_shrinks_with_the_room_left() {
     const MIB: usize = 1 << 20;
     let table = [
         (4 * MIB, 48 * MIB, 4 * MIB),
@@ -221,7 +222,7 @@ fn a_read_gives_less_the_less_room_its_client_has_left() {
         (4 * MIB, 8 * MIB, MIB),
         (4 * MIB, 0, 64 << 10),
         (16 * MIB, 48 * MIB, 6 * MIB),
-        // A deployment that gives less gives less.
+        // A smaller configured chunk stays smaller.
         (1000, 0, 1000),
     ];
     for (max_bytes, room_bytes, given_bytes) in table {
@@ -229,8 +230,8 @@ fn a_read_gives_less_the_less_room_its_client_has_left() {
     }
 }
 
-/// Every type that a browser might run is an attachment wherever a response names it; of a few it is known that no browser
-/// runs them. A comma begins another type, for browsers.
+/// A response with a type that a browser might run is an attachment. Only a few types are known to be inert. To
+/// browsers, a comma begins another type.
 #[test]
 fn content_that_a_browser_might_run_is_an_attachment() {
     for (content_type, is_attachment) in [

@@ -1,5 +1,5 @@
-//! Registries: what a stream reports of its lives, when and at what cost; what a registry makes of it; and who may write
-//! one.
+//! Registries: what a stream reports of its incarnations, when and at what cost; how a registry stores it; and that
+//! clients cannot write one.
 
 use super::rotation::MANY;
 use super::{CLOSE, HELLO, JSON, TEXT};
@@ -25,7 +25,7 @@ fn world_after(steps: &[&str]) -> World {
     world
 }
 
-/// A world that reports nothing by itself.
+/// A world whose stream sends no reports by itself.
 #[track_caller]
 fn silent_after(steps: &[&str]) -> World {
     let mut world = World::new();
@@ -42,7 +42,7 @@ fn events(world: &mut World) -> Vec<String> {
 // What is reported.
 
 #[test]
-fn events_follow_lives() {
+fn registry_records_creation_and_deletion() {
     let table: [(&[&str], &[&str]); 10] = [
         (&[TEXT], &["insert text/plain 0"]),
         (&[TEXT, TEXT, HELLO, CLOSE, "RESTART", "GET"], &["insert text/plain 0"]),
@@ -70,7 +70,7 @@ fn events_follow_lives() {
     for (steps, expected) in table {
         let mut world = world_after(steps);
         assert_eq!(events(&mut world), expected, "{steps:?}");
-        // Nobody is told twice, whoever forgets what.
+        // No event is recorded twice, whichever side loses its memory.
         world.registry.restart();
         world.restart();
         let _whatever = world.ask("HEAD");
@@ -79,7 +79,7 @@ fn events_follow_lives() {
 }
 
 #[test]
-fn an_event_in_full() {
+fn event_has_path_type_and_creation_time() {
     let mut world = world_after(&["PUT | content-type: text/plain; charset=\"x\"", "DELETE"]);
     let content_type = "text/plain; charset=\\\"x\\\"";
     let value = format!("{{\"path\":\"chat/42\",\"contentType\":\"{content_type}\",\"createdAt\":{START}}}");
@@ -98,9 +98,9 @@ fn an_event_in_full() {
     assert_eq!(world.registry.messages()[1]["headers"]["operation"], "delete");
 }
 
-/// Which registry a stream is in, in each mode.
+/// The registry that a stream reports to, in each mode.
 #[test]
-fn registries_of_streams() {
+fn registry_of_a_stream_depends_on_the_mode() {
     let path = |text: &str| StreamPath::of_text(text.to_owned()).unwrap();
     for (stream, one, own) in [
         ("a", Some("__registry__"), Some("a/__registry__")),
@@ -135,9 +135,9 @@ fn registries_of_streams() {
     assert_eq!(path_of(Some("a")), "a/__registry__");
 }
 
-/// A server that gets projects has other registries, which learn of everything that is there.
+/// A server that is switched to projects has new registries, to which every existing stream reports.
 #[test]
-fn another_registry_knows_nothing() {
+fn stream_reports_to_a_new_registry() {
     let mut world = world_after(&[TEXT, HELLO]);
     world.registry = crate::support::registry::HostRegistry::new(world.settings());
     world.limit_registries(Registries::PerProject);
@@ -147,9 +147,9 @@ fn another_registry_knows_nothing() {
     assert_eq!(events(&mut world), ["insert text/plain 0", "delete text/plain 0"]);
 }
 
-/// What was not told when it was off: the stream that is there now, and no life before.
+/// When reporting is turned on, a stream reports its current incarnation and no earlier one.
 #[test]
-fn turned_on_later() {
+fn registry_turned_on_later_learns_current_streams() {
     let mut world = World::after(&[TEXT, "DELETE", JSON, "RESTART"]);
     assert!(!world.sql.tables().contains(&"unreported".to_owned()));
     world.limit_registries(Registries::One);
@@ -163,11 +163,11 @@ fn turned_on_later() {
     assert_eq!(events(&mut world), ["insert application/json 0", "delete application/json 0"]);
 }
 
-// Once, and in order, whatever fails.
+// Exactly once and in order, whatever fails.
 
-/// Lives that came and went while nobody was told.
+/// Incarnations began and ended while no report was sent.
 #[test]
-fn lives_before_anybody_knew() {
+fn unreported_incarnations_are_reported_in_order() {
     let mut world =
         silent_after(&[TEXT, "DELETE", "WAIT 1s", JSON, "DELETE", "WAIT 1s", "RESTART", TEXT, HELLO]);
     assert_eq!(world.sql.tables(), ["messages_2", "stream", "unreported"]);
@@ -180,8 +180,8 @@ fn lives_before_anybody_knew() {
         "insert text/plain 2000",
     ];
     assert_eq!(events(&mut world), expected);
-    assert_eq!(world.sql.tables(), ["messages_2", "stream"], "what is known is not kept");
-    // A life that was half known.
+    assert_eq!(world.sql.tables(), ["messages_2", "stream"], "reported rows are deleted");
+    // An incarnation whose creation was reported, but not its end.
     world.run(&["DELETE", "WAIT 1s", JSON]);
     world.report();
     let half = [&expected[..], &["delete text/plain 2000", "insert application/json 3000"]].concat();
@@ -189,7 +189,7 @@ fn lives_before_anybody_knew() {
 }
 
 #[test]
-fn more_lives_than_are_reported_at_once() {
+fn reports_hold_a_limited_number_of_incarnations() {
     let mut world = silent_after(&[]);
     for _ in 0..=2 * LIVES_AT_ONCE_MAX {
         world.run(&[TEXT, "DELETE"]);
@@ -209,25 +209,25 @@ fn more_lives_than_are_reported_at_once() {
     assert_eq!(world.sql.tables(), ["stream"]);
 }
 
-/// A life begins while the end of the last one is on its way.
+/// The next incarnation begins while the report of the last one's end is under way.
 #[test]
-fn overtaken_by_the_next_life() {
+fn late_report_does_not_hide_the_next_incarnation() {
     let mut world = silent_after(&[TEXT]);
     let first = world.next_report().unwrap();
     world.run(&["DELETE", JSON]);
     assert_eq!(world.registry.take(&first, world.now), Outcome::Answered(Answered::Recorded));
     world.reported(&first);
-    assert!(world.sql.tables().contains(&"unreported".to_owned()), "the end is not known");
+    assert!(world.sql.tables().contains(&"unreported".to_owned()), "the end is not recorded yet");
     world.report();
     let expected = ["insert text/plain 0", "delete text/plain 0", "insert application/json 0"];
     assert_eq!(events(&mut world), expected);
-    // An old report that was on its way for long is nothing new.
+    // A late copy of an old report changes nothing.
     assert_eq!(world.registry.take(&first, world.now), Outcome::Answered(Answered::Recorded));
     assert_eq!(events(&mut world), expected);
 }
 
 #[test]
-fn whichever_side_fails() {
+fn events_are_recorded_once_when_either_side_fails() {
     for fault in [RegistryFault::Fails, RegistryFault::FailsButRecorded, RegistryFault::FailsAndArrivesLate] {
         let mut world = silent_after(&[TEXT, "DELETE"]);
         world.registry.arm(fault);
@@ -240,7 +240,7 @@ fn whichever_side_fails() {
         world.registry.let_one_arrive(&mut fastrand::Rng::with_seed(1), world.now);
         assert_eq!(events(&mut world), expected, "{fault:?}");
     }
-    // Storage, on either side, at each statement.
+    // Storage fails, on either side, at each statement.
     for at in 0..14 {
         for is_registry in [false, true] {
             for fault in [Fault::Statement(at), Fault::Commit, Fault::CommitButStored] {
@@ -259,18 +259,19 @@ fn whichever_side_fails() {
     }
 }
 
-/// Where a registry was taken back to an earlier time, or begins again, the next report puts right what it is about.
+/// After a registry was restored to an earlier state or lost its storage, the next report of a stream corrects its
+/// entry.
 #[test]
-fn a_registry_that_lost_its_storage() {
+fn report_repairs_a_registry_that_lost_its_storage() {
     let mut world = world_after(&[TEXT, HELLO]);
     world.registry = crate::support::registry::HostRegistry::new(world.settings());
     world.run(&["DELETE"]);
     assert_eq!(events(&mut world), ["insert text/plain 0", "delete text/plain 0"]);
 }
 
-/// Half a report is a failure, or unknown, and no event.
+/// A malformed report fails, or is an unknown call. It records no event.
 #[test]
-fn what_is_no_report() {
+fn malformed_report_is_not_recorded() {
     for text in [
         "",
         r#"{"Record":{"path":"a"}}"#,
@@ -289,11 +290,12 @@ fn what_is_no_report() {
     }
 }
 
-// When, and at what cost.
+// Alarms and cost.
 
-/// A creation costs a row for knowing that it is known, and the registry its event and the producer.
+/// A creation costs the stream one row, for the state of its report. It costs the registry the event and the
+/// producer.
 #[test]
-fn rows_of_reports() {
+fn report_costs_the_stream_one_row() {
     let mut world = silent_after(&[]);
     let cost = |world: &mut World, step: &str| {
         let alarms = world.alarms_set();
@@ -302,11 +304,11 @@ fn rows_of_reports() {
         world.report();
         (own, world.sql.take_rows_written(), world.registry.sql.take_rows_written())
     };
-    // The registry's own row.
+    // The registry's third row is its own stream's, written once.
     assert_eq!(cost(&mut world, TEXT), (1, 1, 3));
     assert_eq!(cost(&mut world, TEXT), (0, 0, 0));
     assert_eq!(cost(&mut world, HELLO), (1, 0, 0));
-    // The alarm.
+    // One of the stream's two rows is for the alarm.
     assert_eq!(cost(&mut world, "DELETE"), (2, 1, 2));
     assert_eq!(cost(&mut world, TEXT), (1, 1, 2));
     world.restart();
@@ -316,7 +318,7 @@ fn rows_of_reports() {
 }
 
 #[test]
-fn what_is_not_reported_costs_nothing() {
+fn without_a_registry_nothing_is_written() {
     let rows = [Registries::Off, Registries::One].map(|registries| {
         let mut world = World::new();
         world.limit_registries(registries);
@@ -327,9 +329,10 @@ fn what_is_not_reported_costs_nothing() {
     assert_eq!(rows, [(4, 0, false), (4, 1, true)]);
 }
 
-/// An end has an alarm, since nobody asks for a stream that is no more; a birth is told at the next request.
+/// Deletion sets an alarm, because a deleted stream may get no further request. Creation does not: the next request
+/// sends its report.
 #[test]
-fn after_a_crash() {
+fn unsent_report_is_sent_after_a_crash() {
     let mut world = silent_after(&[TEXT, "RESTART"]);
     assert_eq!((world.alarm_at(), world.alarms_set()), (None, 0));
     world.reports = true;
@@ -346,14 +349,14 @@ fn after_a_crash() {
     assert_eq!(events(&mut world), ["insert text/plain 0", "delete text/plain 0"]);
     assert_eq!((world.alarm_at(), world.alarms_set()), (None, 1));
 
-    // One that ends by itself has its alarm already, and does not need another.
+    // A stream with a lifetime has an alarm already, and needs no other.
     let mut world = world_after(&[SOON, "WAIT 31s", "RING"]);
     assert_eq!((world.alarm_at(), world.alarms_set(), events(&mut world).len()), (None, 1, 2));
 }
 
-/// Whoever lists a stream that is no more makes it say so.
+/// Listing an expired stream makes it report its end.
 #[test]
-fn a_listing_is_a_request_too() {
+fn listing_makes_an_expired_stream_report_its_end() {
     let mut world = silent_after(&[SOON, "WAIT 31s"]);
     world.reports = true;
     assert_eq!(world.described(), None);
@@ -361,7 +364,7 @@ fn a_listing_is_a_request_too() {
 }
 
 #[test]
-fn a_registry_that_fails_is_left_alone() {
+fn reports_to_a_failing_registry_back_off() {
     let mut world = silent_after(&[TEXT, "DELETE"]);
     for rest in [REST_MIN, REST_MIN, 2 * REST_MIN, 4 * REST_MIN] {
         world.registry.arm(RegistryFault::Fails);
@@ -375,14 +378,14 @@ fn a_registry_that_fails_is_left_alone() {
     world.registry.arm(RegistryFault::Fails);
     world.report();
     assert_eq!(world.alarm_at(), Some(world.now + REST_MAX));
-    // What is to be known of a stream that was long there is its end.
+    // For a stream that existed long before, the back-off counts from its end.
     let mut world = world_after(&[TEXT, "WAIT 9000s"]);
     world.reports = false;
     world.run(&["DELETE", "RESTART"]);
     world.registry.arm(RegistryFault::Fails);
     world.report();
     assert_eq!(world.alarm_at(), Some(world.now + REST_MIN));
-    // A stream that is there rests in the same way.
+    // Reports of an existing stream back off in the same way.
     let mut world = silent_after(&[TEXT, "WAIT 600s"]);
     world.registry.arm(RegistryFault::Fails);
     world.report();
@@ -393,9 +396,9 @@ fn a_registry_that_fails_is_left_alone() {
     assert_eq!(logged.to_string(), "report stream: what happened 2030-01-01T00:00:00Z: no answer");
 }
 
-/// An end that is in the bucket's hands, too, has one alarm for both.
+/// Deleting a stream with segments sets one alarm for the bucket and for the report.
 #[test]
-fn one_alarm_for_bucket_and_registry() {
+fn deletion_sets_one_alarm_for_bucket_and_registry() {
     let mut world = World::new();
     world.limit_segments(Some(SegmentLimits { appends_max: 1, bytes_max: MANY, closed_bytes_min: 1 }));
     world.limit_registries(Registries::One);
@@ -411,11 +414,11 @@ fn one_alarm_for_bucket_and_registry() {
     assert_eq!(events(&mut world).len(), 2);
 }
 
-// Who may do what.
+// Access.
 
-/// The server writes it, and nobody else.
+/// Only the server writes a registry.
 #[test]
-fn writes_are_refused() {
+fn client_writes_to_a_registry_are_refused() {
     let own = ["/v1/stream/__registry__", "/v1/stream/a/__registry__", "/v1/stream/a%2F__regis%74ry__"];
     for url in own {
         for write in [

@@ -1,5 +1,5 @@
-//! PROTOCOL.md 4 (Retention) and 5.6 (410): whole segments are dropped, the oldest first, and nobody is told anything else of
-//! the stream than before.
+//! PROTOCOL.md 4 (Retention) and 5.6 (410): the stream trims whole segments, the oldest first. Everything else about
+//! it stays the same for clients.
 
 use super::rotation::{MANY, post, world_after};
 use super::{CLOSE, HELLO, TEXT};
@@ -18,7 +18,7 @@ fn put(retention: &str) -> String {
     format!("PUT | content-type: text/plain | stream-retention: {retention}")
 }
 
-/// A text stream with a segment of each two messages.
+/// A text stream with two messages in each segment.
 #[track_caller]
 fn world_of(create: &str, messages: &[&str]) -> World {
     let mut world = world_after(2, &[create]);
@@ -28,9 +28,9 @@ fn world_of(create: &str, messages: &[&str]) -> World {
     world
 }
 
-/// The same with and without memory, and before and after all that follows in the bucket.
+/// Runs the checks with and without a restart, and before and after the effects in the bucket.
 #[track_caller]
-fn each_way(make: impl Fn() -> World, look: impl Fn(&mut World)) {
+fn in_every_state(make: impl Fn() -> World, look: impl Fn(&mut World)) {
     for restarts in [false, true] {
         for rotates in [true, false] {
             let mut world = make();
@@ -50,10 +50,10 @@ fn each_way(make: impl Fn() -> World, look: impl Fn(&mut World)) {
     }
 }
 
-// What a client may ask for.
+// Requests.
 
 #[test]
-fn what_a_stream_may_ask_to_keep() {
+fn valid_retention_is_accepted_and_any_other_refused() {
     for retention in ["1", "86400", "3153600000", "bytes=1", "bytes=1048576", "bytes=9007199254740991"] {
         let mut world = world_after(2, &[]);
         let expected = format!("stream-retention: {retention}");
@@ -96,7 +96,7 @@ fn what_a_stream_may_ask_to_keep() {
         assert!(refused.text().contains("Stream-Retention") && refused.text().contains("bytes=1048576"));
         assert!(world.sql.tables().is_empty(), "{retention:?}");
     }
-    // It is asked for when a stream is created, and at no other time.
+    // Only PUT reads the header.
     let mut world = world_of(TEXT, &[]);
     for request in ["POST | content-type: text/plain << x", "GET", "HEAD", "POST | stream-closed: true"] {
         let response = world.send_answered(&Request::parse(request).header("stream-retention", "x"));
@@ -105,15 +105,15 @@ fn what_a_stream_may_ask_to_keep() {
     world.ask("HEAD").assert_is("200 | !stream-retention");
 }
 
-/// As with lifetimes: PUT finds the stream it asked for, or none of that configuration.
+/// Like a lifetime: a repeated PUT must request the same retention.
 #[test]
-fn retention_is_configuration() {
+fn repeated_create_must_have_the_same_retention() {
     let configurations = [TEXT, &put("60"), &put("61"), &put("bytes=60"), &put("bytes=61")];
     for (first_index, first) in configurations.iter().enumerate() {
         for (second_index, second) in configurations.iter().enumerate() {
             for restarts in [false, true] {
                 let mut world = world_after(2, &[first]);
-                // What a deployment keeps by default is not what was asked for.
+                // The deployment's default is not part of the stream's configuration.
                 world.retain(RetentionDefaults { segments: Some(7), seconds: Some(60) });
                 if restarts {
                     world.restart();
@@ -126,7 +126,7 @@ fn retention_is_configuration() {
     }
 }
 
-/// Where nothing rotates nothing is dropped, and who asks for it is told.
+/// Without a bucket nothing rotates, so nothing can be trimmed, and a PUT that requests retention is refused.
 #[test]
 fn retention_needs_a_bucket() {
     let mut world = World::new();
@@ -136,10 +136,10 @@ fn retention_needs_a_bucket() {
     world.ask("GET").assert_is("200 << hellohellohello");
 }
 
-// What is kept.
+// What is retained.
 
 #[test]
-fn seconds_after_a_segments_last_message() {
+fn segment_is_trimmed_by_the_age_of_its_last_message() {
     let make = |wait: &'static str| {
         move || {
             let mut world = world_of(MINUTE, &["a"]);
@@ -151,11 +151,11 @@ fn seconds_after_a_segments_last_message() {
             world
         }
     };
-    // 0 to 2 are written 10 s and 15 s after the start; what they begin with does not count.
-    each_way(make("WAIT 54999ms"), |world| {
+    // The last messages of segments 0 and 1 are 10 s and 15 s after the start. Their first messages do not count.
+    in_every_state(make("WAIT 54999ms"), |world| {
         world.ask("GET ?offset=@0_1").assert_is("200 | stream-next-offset: @2_1 << bcde");
     });
-    each_way(make("WAIT 55s"), |world| {
+    in_every_state(make("WAIT 55s"), |world| {
         for gone in ["GET ?offset=@0_0", "GET ?offset=@0_1"] {
             world.ask(gone).assert_is("410 | error: offset_gone | stream-next-offset: @1_0");
         }
@@ -168,8 +168,8 @@ fn seconds_after_a_segments_last_message() {
         world.ask("GET ?offset=@1_1").assert_is("200 << de");
         world.ask("HEAD").assert_is("200 | stream-next-offset: @2_1 | stream-retention: 60");
     });
-    // The hot log stays, however old it is.
-    each_way(make("WAIT 1000s"), |world| {
+    // The hot log is retained, whatever its age.
+    in_every_state(make("WAIT 1000s"), |world| {
         world.ask("GET ?offset=@1_1").assert_is("410 | error: offset_gone | stream-next-offset: @2_0");
         world.ask("GET").assert_is("200 | stream-next-offset: @2_1 << e");
         world.ask("GET ?offset=@2_0&live=long-poll").assert_is("200 << e");
@@ -177,8 +177,8 @@ fn seconds_after_a_segments_last_message() {
 }
 
 #[test]
-fn bytes_of_the_newest_segments() {
-    // Segments of 4, 2 and 6 bytes, and one byte in the hot log, which is not counted.
+fn segments_are_trimmed_by_bytes() {
+    // Segments of 4, 2 and 6 bytes, and one byte in the hot log, which does not count.
     let messages = ["aa", "bb", "c", "d", "eee", "fff", "g"];
     for (bytes, earliest, content) in [
         (1, "@2_0", "eeefffg"),
@@ -189,7 +189,7 @@ fn bytes_of_the_newest_segments() {
         (1000, "@0_0", "aabbcdeeefffg"),
     ] {
         let make = || world_of(&put(&format!("bytes={bytes}")), &messages);
-        each_way(make, |world| {
+        in_every_state(make, |world| {
             world.ask("GET").assert_is(&format!("200 | stream-next-offset: @3_1 << {content}"));
             if earliest != "@0_0" {
                 let gone = format!("410 | error: offset_gone | stream-next-offset: {earliest}");
@@ -198,7 +198,7 @@ fn bytes_of_the_newest_segments() {
             world.ask(&format!("GET ?offset={earliest}")).assert_is(&format!("200 << {content}"));
         });
     }
-    // Of JSON it is the text of the messages that counts: 3 + 3 bytes here.
+    // In JSON streams, the text of the messages counts: 3 + 3 bytes here.
     let mut world = world_after(1, &["PUT | content-type: application/json | stream-retention: bytes=4"]);
     for body in ["[1, 2]", "[ 3,4 ]", "\"5\""] {
         world.run(&[&post("application/json", body)]);
@@ -207,7 +207,7 @@ fn bytes_of_the_newest_segments() {
 }
 
 #[test]
-fn what_a_deployment_keeps() {
+fn deployment_default_applies_without_own_retention() {
     let of = |segments, seconds| RetentionDefaults { segments, seconds };
     let messages = ["a", "b", "c", "d", "e", "f", "g"];
     // Three segments, 30 s, 20 s and 10 s old.
@@ -236,20 +236,20 @@ fn what_a_deployment_keeps() {
         (of(None, Some(30)), "cdefg"),
         (of(None, Some(20)), "efg"),
         (of(None, Some(1)), "g"),
-        // Either drops.
+        // A segment is trimmed by whichever limit it exceeds.
         (of(Some(1), Some(30)), "efg"),
         (of(Some(3), Some(20)), "efg"),
     ] {
         for from_the_start in [true, false] {
             let expected = format!("200 | stream-next-offset: @3_1 << {content}");
-            each_way(
+            in_every_state(
                 || make(TEXT, retention, from_the_start),
                 |world| {
                     world.ask("GET").assert_is(&expected);
                     world.ask("HEAD").assert_is("200 | !stream-retention");
                 },
             );
-            // What a stream says itself goes before.
+            // The stream's own retention takes precedence.
             for own in ["86400", "bytes=1000"] {
                 let mut world = make(&put(own), retention, from_the_start);
                 world.ask("GET").assert_is("200 << abcdefg");
@@ -258,9 +258,9 @@ fn what_a_deployment_keeps() {
     }
 }
 
-/// What a deployment takes back it does not bring back.
+/// Raising or removing the deployment's default later does not bring trimmed segments back.
 #[test]
-fn what_is_dropped_is_dropped() {
+fn trimmed_data_stays_trimmed() {
     let mut world = world_of(TEXT, &["a", "b", "c", "d"]);
     world.retain(RetentionDefaults { segments: Some(1), seconds: None });
     world.ask("GET").assert_is("200 << cd");
@@ -271,11 +271,11 @@ fn what_is_dropped_is_dropped() {
     world.assert_bucket_is_tidy();
 }
 
-// Where nothing is left.
+// Streams without any data left.
 
-/// All is dropped but that the stream is there, where it ends, and what writers must not forget.
+/// The stream, its tail, its producers and its `Stream-Seq` remain.
 #[test]
-fn a_stream_of_which_nothing_is_left() {
+fn fully_trimmed_stream_keeps_its_tail_and_writers() {
     let last = "POST | content-type: text/plain | stream-seq: b | producer-id: p | producer-epoch: 0 | producer-seq: 0 << d";
     let make = || {
         let mut world = world_of(MINUTE, &["a", "b", "c"]);
@@ -283,7 +283,7 @@ fn a_stream_of_which_nothing_is_left() {
         world
     };
     let at_the_tail = "200 | stream-next-offset: @2_0 | stream-up-to-date: true | !stream-closed <<";
-    each_way(make, |world| {
+    in_every_state(make, |world| {
         for request in ["GET", "GET ?offset=@2_0", "GET ?offset=-1", "GET ?offset=now"] {
             world.ask(request).assert_is(at_the_tail);
         }
@@ -306,13 +306,13 @@ fn a_stream_of_which_nothing_is_left() {
 }
 
 #[test]
-fn a_closed_stream_of_which_nothing_is_left() {
+fn fully_trimmed_closed_stream_stays_closed() {
     let make = || {
         let mut world = world_of(MINUTE, &["a", "b", "c"]);
         world.run(&[CLOSE, "WAIT 60s"]);
         world
     };
-    each_way(make, |world| {
+    in_every_state(make, |world| {
         let end = "stream-next-offset: @1_1 | stream-closed: true";
         for request in ["GET", "GET ?offset=@1_1", "GET ?offset=-1", "GET ?offset=now"] {
             world.ask(request).assert_is(&format!("200 | {end} | stream-up-to-date: true <<"));
@@ -333,7 +333,7 @@ fn a_closed_stream_of_which_nothing_is_left() {
     assert!(world.bucket.objects.is_empty());
     world.run(&["DELETE", MINUTE, "HEAD"]);
     world.ask("GET").assert_is("200 | stream-next-offset: @2_0");
-    // What was too small for the bucket stays.
+    // A last segment that is too small for the bucket is retained.
     let mut world = World::new();
     world.limit_segments(Some(SegmentLimits { appends_max: 2, bytes_max: MANY, closed_bytes_min: 2 }));
     world.run(&[
@@ -347,9 +347,9 @@ fn a_closed_stream_of_which_nothing_is_left() {
     world.ask("GET").assert_is("200 | stream-next-offset: @1_1 | stream-closed: true << d");
 }
 
-/// The last write is what a TTL and cursors go by, and nothing but the stream's own row tells of it any more.
+/// The TTL and cursors depend on the time of the last write. Here only the stream's own row still has it.
 #[test]
-fn the_last_write_is_not_forgotten() {
+fn fully_trimmed_stream_keeps_the_time_of_its_last_write() {
     let both = "PUT | content-type: text/plain | stream-ttl: 100 | stream-retention: 60";
     for restarts in [false, true] {
         let make = |wait: &str| {
@@ -374,7 +374,7 @@ fn the_last_write_is_not_forgotten() {
 // Readers.
 
 #[test]
-fn readers_behind_what_was_dropped() {
+fn reader_behind_trimmed_data_gets_410() {
     for chunk_max_bytes in [1, 3] {
         let mut world = world_after(2, &[]);
         world.limit_chunks(chunk_max_bytes);
@@ -382,7 +382,7 @@ fn readers_behind_what_was_dropped() {
         for message in ["a", "b", "c", "d", "e"] {
             world.run(&[&post("text/plain", message)]);
         }
-        // One is on its way, one is at the tail.
+        // One client is catching up, and one is at the tail.
         let connect = |world: &mut World, url: &str| {
             SseClient::connect(world, Request::parse(url)).unwrap_or_else(|refused| panic!("{refused:?}"))
         };
@@ -392,14 +392,14 @@ fn readers_behind_what_was_dropped() {
         world.run(&["WAIT 60s", "RING"]);
         behind.pump(&mut world);
         there.pump(&mut world);
-        assert!(behind.is_over(), "it ends, and its client is told when it asks again");
+        assert!(behind.is_over(), "the response ends; the client gets 410 when it reconnects");
         assert!("bcd".starts_with(&behind.data().concat()), "{:?}", behind.data());
         let next = behind.control()["streamNextOffset"].as_str().unwrap().to_owned();
         for live in ["", "&live=sse", "&live=long-poll"] {
             let refused = world.ask(&format!("GET ?offset={next}{live}"));
             refused.assert_is("410 | error: offset_gone | stream-next-offset: @2_0");
         }
-        // An `EventSource` says where it was by another way.
+        // An `EventSource` sends its offset in `Last-Event-ID`.
         let again = format!("GET ?offset=-1&live=sse | last-event-id: {next}");
         world.ask(&again).assert_is("410 | stream-next-offset: @2_0");
         world.run(&[&post("text/plain", "f")]);
@@ -410,9 +410,9 @@ fn readers_behind_what_was_dropped() {
     }
 }
 
-/// The bucket takes its time, and meanwhile what was to be read is dropped.
+/// The bucket is slow, and meanwhile the data of the read is trimmed.
 #[test]
-fn what_is_dropped_while_a_read_waits() {
+fn read_overtaken_by_a_trim_returns_410_or_retained_data() {
     let modes = ["", "&live=long-poll", "&live=sse"];
     for (wait, offset, expected) in [
         (59_999, "-1", "abcde"),
@@ -448,9 +448,9 @@ fn what_is_dropped_while_a_read_waits() {
     }
 }
 
-/// 10: what is known to be dropped is not kept longer by caches.
+/// 10: caches must not store data for longer than the stream retains it.
 #[test]
-fn caches_keep_it_no_longer_than_the_stream() {
+fn cache_lifetime_ends_with_the_retention() {
     let public = |max_age, stale| {
         format!(
             "200 | cache-control: public, max-age={max_age}, stale-while-revalidate={stale}, stale-if-error=0"
@@ -471,7 +471,7 @@ fn caches_keep_it_no_longer_than_the_stream() {
             world.ask(&format!("GET ?offset=@0_1{mode}")).assert_is(&public(max_age, stale));
         }
     }
-    // The stream's own end may come before.
+    // The stream may expire before that.
     let both =
         "PUT | content-type: text/plain | stream-retention: 3600 | stream-expires-at: 2030-01-01T00:01:10Z";
     let mut world = world_of(both, &["aa", "b", "c"]);
@@ -482,11 +482,11 @@ fn caches_keep_it_no_longer_than_the_stream() {
     world.ask("GET ?offset=@0_1").assert_is(&public(60, 300));
 }
 
-// What it leads to.
+// Effects.
 
-/// With nobody asking: the alarm is there for the oldest segment, and after it for the next.
+/// Without any request: the alarm is set for the oldest segment, and then for the next.
 #[test]
-fn what_is_dropped_goes_by_itself() {
+fn alarm_trims_expired_segments() {
     let mut world = world_of(MINUTE, &["a", "b"]);
     for pair in [["c", "d"], ["e", "f"]] {
         world.run(&["WAIT 10s", &post("text/plain", pair[0]), &post("text/plain", pair[1])]);
@@ -501,7 +501,7 @@ fn what_is_dropped_goes_by_itself() {
     }
     assert_eq!(left, [(60_000, 2), (70_000, 1), (80_000, 0)]);
     world.ask("GET").assert_is("200 | stream-next-offset: @3_0 <<");
-    // The object dies between what it drops and what it deletes.
+    // The object dies after the trim, and before it deletes the segment from the bucket.
     let mut world = world_of(MINUTE, &["a", "b"]);
     world.rotates = false;
     world.run(&["WAIT 60s", "HEAD", "RESTART"]);
@@ -510,7 +510,7 @@ fn what_is_dropped_goes_by_itself() {
     world.ring();
     assert!(world.bucket.objects.is_empty());
     assert_eq!(world.alarm_at(), None);
-    // A request was a little faster than the alarm, and put it off.
+    // A request came just before the alarm, and postponed it.
     let mut world = world_of(MINUTE, &["a", "b"]);
     world.rotates = false;
     world.run(&["WAIT 60s", "WAIT 1ms", "HEAD", "RESTART"]);
@@ -522,9 +522,9 @@ fn what_is_dropped_goes_by_itself() {
     assert_eq!(world.alarm_at(), None);
 }
 
-/// The alarm of a stream that ends by itself is for both.
+/// A stream with a lifetime has one alarm for its expiry and for trims.
 #[test]
-fn dropped_and_ended() {
+fn one_alarm_serves_retention_and_ttl() {
     let both = "PUT | content-type: text/plain | stream-ttl: 100 | stream-retention: 60";
     let mut world = world_of(both, &["a", "b"]);
     assert_eq!(world.alarm_at(), Some(START + 60_000));
@@ -538,16 +538,16 @@ fn dropped_and_ended() {
     world.run(&["WAIT 30s", "RING"]);
     assert!(world.bucket.objects.is_empty());
     assert_eq!(world.alarm_at(), None);
-    // The next life has another retention, and none of the old one's times.
+    // The next incarnation has its own retention, and inherits no alarm.
     let mut world = world_of(MINUTE, &["a", "b"]);
     world.run(&["WAIT 1s", "DELETE", TEXT, HELLO, HELLO, "WAIT 100s", "RING"]);
     world.ask("GET").assert_is("200 << hellohello");
     assert_eq!(world.alarm_at(), None);
 }
 
-/// However a trim fails, it is made up for, and no reader gets half of it.
+/// A failed trim is completed later, and no reader sees half of it.
 #[test]
-fn trims_that_fail() {
+fn failed_trim_is_retried() {
     for fault in
         [Fault::Statement(0), Fault::Statement(1), Fault::Statement(2), Fault::Commit, Fault::CommitButStored]
     {
@@ -573,7 +573,7 @@ fn trims_that_fail() {
             assert!(world.bucket.objects.is_empty(), "{fault:?} {how}");
         }
     }
-    // What is dropped because a segment has arrived.
+    // A trim by size that follows an upload.
     for statement in 0..6 {
         let mut world = world_of(&put("bytes=1"), &["a", "b", "c"]);
         world.rotates = false;
@@ -590,9 +590,9 @@ fn trims_that_fail() {
     }
 }
 
-/// Nothing is dropped that is not in the bucket, and not while it is on its way there.
+/// A segment that is not in the bucket is not trimmed, and neither is one during its upload.
 #[test]
-fn a_bucket_that_lags_behind() {
+fn segment_is_not_trimmed_before_its_upload() {
     let mut world = world_after(1, &[]);
     world.rotates = false;
     world.retain(RetentionDefaults { segments: Some(1), seconds: Some(60) });
@@ -613,16 +613,16 @@ fn a_bucket_that_lags_behind() {
     assert!(world.bucket.objects.is_empty());
 }
 
-// The bill.
+// Cost.
 
-/// A constant for each segment, and nothing for appends and reads.
+/// Retention costs a constant number of rows for each segment, and none for appends and reads.
 #[test]
-fn rows_of_retention() {
+fn trimmed_segment_costs_two_rows() {
     const SEGMENTS: u64 = 50;
     for (create, trimmed, alarms) in [
         (TEXT.to_owned(), 0, 10),
         (put("bytes=1"), SEGMENTS - 1, 10),
-        // The alarm is set for each segment; the others' once a minute.
+        // The object sets the alarm for each segment; in the other cases once a minute.
         (put("60"), SEGMENTS - 6, SEGMENTS),
         (put("100000"), 0, 2),
     ] {
@@ -635,7 +635,7 @@ fn rows_of_retention() {
                 world.ring();
             }
         }
-        // The stream's row at each seal, the segment's own; for what is dropped the stream's row and the segment's.
+        // Each seal writes the stream's row and the segment's. Each trim writes both again.
         let rows = world.sql.take_rows_written();
         assert_eq!(rows, SEGMENTS * 10 + SEGMENTS * 2 + trimmed * 2, "{create}");
         assert_eq!(world.bucket.objects.len() as u64, SEGMENTS - trimmed, "{create}");

@@ -1,5 +1,5 @@
-//! Rotation: clients see none of it. What is in the bucket reads as it did in the hot log, and what is lost there is
-//! missed and never made up.
+//! Rotation is invisible to clients: data in the bucket reads as it did in the hot log. Data that is lost there
+//! causes a failure, and is never replaced by other data.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,10 @@ use durable_streams::protocol::json::LENGTHS_MAX;
 use durable_streams::stream::rotate::SegmentLimits;
 use serde_json::Value;
 
-/// From here on the limits are not what is tested.
+/// So large that the limit has no effect on a test.
 pub(super) const MANY: u64 = 1 << 40;
 
-/// A world whose segments have so many messages.
+/// A world with this many appends in a segment.
 #[track_caller]
 pub(super) fn world_after(appends_max: u64, steps: &[&str]) -> World {
     let mut world = World::new();
@@ -25,7 +25,7 @@ pub(super) fn world_after(appends_max: u64, steps: &[&str]) -> World {
     world
 }
 
-/// [`crate::support::check`], with two messages a segment and all that is due in the bucket.
+/// [`crate::support::check`] with two messages in a segment, after all uploads are done.
 #[track_caller]
 fn check(state: &[&str], request: &str, expected: &str) {
     for restarts in [false, true] {
@@ -42,13 +42,13 @@ pub(super) fn post(content_type: &str, body: &str) -> String {
     format!("POST | content-type: {content_type} << {body}")
 }
 
-/// A text stream of these messages.
+/// The steps that make a text stream of these messages.
 fn text(messages: &[&str]) -> Vec<String> {
     let posts = messages.iter().map(|message| post("text/plain", message));
     std::iter::once(TEXT.to_owned()).chain(posts).collect()
 }
 
-/// A text stream, and more steps.
+/// A text stream of these messages, then more steps.
 #[track_caller]
 pub(super) fn world_of(appends_max: u64, messages: &[&str], more: &[&str]) -> World {
     let steps = text(messages);
@@ -56,7 +56,7 @@ pub(super) fn world_of(appends_max: u64, messages: &[&str], more: &[&str]) -> Wo
     world_after(appends_max, &steps)
 }
 
-/// Reads to the tail: the content, whatever its chunks, and all offsets that were given.
+/// Reads to the tail: the content, independent of its chunks, and every next offset.
 fn read_from(world: &mut World, offset: &str) -> (Vec<u8>, Vec<String>) {
     let (mut content, mut offset, mut offsets) = (Vec::new(), offset.to_owned(), Vec::new());
     loop {
@@ -69,7 +69,10 @@ fn read_from(world: &mut World, offset: &str) -> (Vec<u8>, Vec<String>) {
             content.extend_from_slice(&chunk.body);
         }
         let is_last = chunk.header("stream-up-to-date").is_some();
-        assert!(is_last || chunk.next() > offset.as_str() || offset == "-1", "a read gets on: {chunk:?}");
+        assert!(
+            is_last || chunk.next() > offset.as_str() || offset == "-1",
+            "a read makes progress: {chunk:?}"
+        );
         chunk.next().clone_into(&mut offset);
         offsets.push(offset.clone());
         if is_last {
@@ -80,9 +83,9 @@ fn read_from(world: &mut World, offset: &str) -> (Vec<u8>, Vec<String>) {
 
 // Offsets.
 
-/// Whoever has an offset has it for good: it gives the same before the rotation, after it, and after a restart.
+/// An offset reads the same data before the rotation, after it, and after a restart.
 #[test]
-fn offsets_outlive_rotation() {
+fn offset_reads_the_same_data_after_rotation() {
     for (create, content_type, bodies) in [
         (JSON, "application/json", ["1", "[2, 3]", "\"four\"", "[5]", "{\"six\": 6}", "[7,8,9]", "10"]),
         (TEXT, "text/plain", ["a", "bc", "def", "g", "hi", "jklmnop", "q"]),
@@ -102,12 +105,12 @@ fn offsets_outlive_rotation() {
             let hot = contents(&mut world);
             assert!(world.bucket.objects.is_empty());
             world.work();
-            assert!(world.bucket.objects.len() >= 3, "segments have arrived");
+            assert!(world.bucket.objects.len() >= 3, "the segments are uploaded");
             let pending = contents(&mut world);
             assert!(pending == hot, "{content_type} in chunks of {chunk_max_bytes}");
             world.restart();
             assert!(contents(&mut world) == hot, "{content_type} in chunks of {chunk_max_bytes}, restarted");
-            // The offsets that reads from the bucket gave are of the same stream.
+            // Offsets from reads of the bucket are offsets of the same stream.
             for offset in read_from(&mut world, "-1").1 {
                 let rest = read_from(&mut world, &offset).0;
                 assert!(hot[0].ends_with(&rest), "from {offset}");
@@ -116,9 +119,9 @@ fn offsets_outlive_rotation() {
     }
 }
 
-/// The place between two segments has one offset; whoever makes the other one up gets on, too.
+/// Responses contain one offset for the boundary of two segments. The other ways to write it work, too.
 #[test]
-fn the_end_of_a_segment_leads_into_the_next() {
+fn offset_past_the_end_of_a_segment_reads_the_next() {
     for rotates in [true, false] {
         let mut world = world_of(2, &[], &[]);
         world.rotates = rotates;
@@ -135,8 +138,8 @@ fn the_end_of_a_segment_leads_into_the_next() {
 }
 
 #[test]
-fn full_segments() {
-    // Appends and bytes from which on a segment is full; then bodies, and where each leads.
+fn segment_is_full_by_appends_or_bytes() {
+    // Content type, appends and bytes that fill a segment; then bodies, each with the tail after it.
     type Case<'c> = (&'c str, u64, u64, &'c [(&'c str, &'c str)]);
     let table: [Case<'_>; 8] = [
         ("text/plain", 2, MANY, &[("aaaa", "@0_4"), ("b", "@1_0"), ("c", "@1_1"), ("d", "@2_0")]),
@@ -174,9 +177,9 @@ fn full_segments() {
     }
 }
 
-/// What a PUT brings may fill a segment, and is then in the bucket without another request.
+/// A PUT with a body may fill a segment. The object then uploads it without another request.
 #[test]
-fn a_put_that_fills_a_segment() {
+fn put_that_fills_a_segment_seals_it() {
     let small = SegmentLimits { appends_max: 3, bytes_max: 8, closed_bytes_min: 1 };
     for (put, body, tail, segments) in [
         ("PUT | content-type: text/plain", "0123456", "@0_7", 0),
@@ -202,7 +205,7 @@ fn a_put_that_fills_a_segment() {
             world.assert_bucket_is_tidy();
         }
     }
-    // One append may be all that a segment holds; nothing is none.
+    // One append may fill a segment. An empty array is no append.
     for (body, tail) in [("1", "@1_0"), ("[]", "@0_0")] {
         let mut world = World::new();
         world.limit_segments(Some(SegmentLimits { appends_max: 1, ..small }));
@@ -210,7 +213,7 @@ fn a_put_that_fills_a_segment() {
             .ask(&format!("PUT | content-type: application/json << {body}"))
             .assert_is(&format!("201 | stream-next-offset: {tail}"));
     }
-    // In the transaction of the PUT: after a crash it is sealed all the same.
+    // The PUT's transaction seals the segment, so it is sealed after a crash, too.
     let mut world = World::new();
     world.limit_segments(Some(small));
     world.rotates = false;
@@ -226,7 +229,7 @@ fn a_put_that_fills_a_segment() {
 // Reads.
 
 #[test]
-fn reads_from_the_bucket() {
+fn rotated_data_reads_like_the_hot_log() {
     let five = text(&["a", "b", "c", "d", "e"]);
     let five: Vec<&str> = five.iter().map(String::as_str).collect();
     for (request, expected) in [
@@ -251,7 +254,7 @@ fn reads_from_the_bucket() {
     ] {
         check(&five, request, expected);
     }
-    // The segment that was last sealed leads to the tail.
+    // The segment that was sealed last ends at the tail.
     let to_the_tail = "200 | stream-next-offset: @2_0 | stream-up-to-date: true | cache-control: no-cache";
     check(&five[..5], "GET ?offset=@1_0", &format!("{to_the_tail} | !stream-closed << cd"));
     check(
@@ -263,17 +266,17 @@ fn reads_from_the_bucket() {
     let closed = [&five[..5], &[CLOSE]].concat();
     check(&closed, "GET ?offset=@1_0", &format!("{to_the_tail} | stream-closed: true << cd"));
     check(&closed, "GET", &format!("{to_the_tail} | stream-closed: true << abcd"));
-    // A chunk that is full ends where it does, and may be kept.
+    // A full chunk ends before the tail, so it is cacheable.
     let mut world = world_after(2, &five);
     world.limit_chunks(3);
-    let kept = "cache-control: public, max-age=60, stale-while-revalidate=300, stale-if-error=0";
+    let cacheable = "cache-control: public, max-age=60, stale-while-revalidate=300, stale-if-error=0";
     world
         .ask("GET ?offset=@0_1")
-        .assert_is(&format!("200 | stream-next-offset: @1_0 | !stream-up-to-date | {kept} << b"));
+        .assert_is(&format!("200 | stream-next-offset: @1_0 | !stream-up-to-date | {cacheable} << b"));
 }
 
-/// 40 appends fill a segment: more rows than are read in one turn, and read they are, because memory was lost. The world
-/// stands between two of these turns.
+/// A world between two turns of encoding. 40 appends fill the segment, and after a restart the object reads that many
+/// rows in several turns.
 fn half_encoded() -> (World, String) {
     let letters: Vec<String> = (0..40u8).map(|n| char::from(b'A' + n).to_string()).collect();
     let mut world = world_of(40, &[], &[]);
@@ -292,7 +295,7 @@ fn is_put(effect: &Effect) -> bool {
     matches!(effect, Effect::Put(_))
 }
 
-/// Whether the segment of 17 appends of that size is there without being read.
+/// Whether a segment of 17 appends of this size is encoded without a read from storage.
 fn is_encoded_ahead(append_bytes: usize) -> bool {
     let mut world = world_of(17, &[], &[]);
     (world.rotates, world.announces) = (false, false);
@@ -304,10 +307,10 @@ fn is_encoded_ahead(append_bytes: usize) -> bool {
 }
 
 #[test]
-fn a_segment_is_encoded_while_it_grows_if_there_is_room() {
+fn segment_is_encoded_while_it_grows_if_memory_allows() {
     assert!(is_encoded_ahead(1));
     assert!(!is_encoded_ahead(AHEAD_MAX_BYTES / 16));
-    // The room is free again, whatever has become of what was in it.
+    // All objects of an isolate share this memory. It is free again when an object ends, or its stream is deleted.
     assert!(is_encoded_ahead(AHEAD_MAX_BYTES / 17));
     assert!(is_encoded_ahead(AHEAD_MAX_BYTES / 17));
     let mut ended = world_of(17, &[], &[]);
@@ -315,9 +318,9 @@ fn a_segment_is_encoded_while_it_grows_if_there_is_room() {
     assert!(is_encoded_ahead(AHEAD_MAX_BYTES / 17));
 }
 
-/// What was encoded while the segment grew is what is read of it if memory was lost meanwhile, byte for byte.
+/// The bytes of a segment do not depend on how it was encoded: while it grew, or from storage after a restart.
 #[test]
-fn a_segment_is_the_same_whether_it_was_encoded_ahead_or_read() {
+fn segment_bytes_do_not_depend_on_how_it_was_encoded() {
     let large = format!("\"{}\"", "x".repeat((1 << 20) + 1));
     let json: &[&str] = &["[1,2]", "{\"a\":[3,\"]\"]}", "[\"é\",{}]", "4", "[[5],6]", "7"];
     let with_large: &[&str] = &["1", &large, "[2,3]", "4", "5", "6"];
@@ -350,14 +353,14 @@ fn a_segment_is_the_same_whether_it_was_encoded_ahead_or_read() {
 }
 
 #[test]
-fn a_large_segment_is_encoded_in_several_turns() {
+fn large_segment_is_encoded_in_several_turns() {
     let (mut world, content) = half_encoded();
-    // Whoever asks something meanwhile is answered, and what is appended belongs to the next segment.
+    // Requests are answered meanwhile, and appends belong to the next segment.
     world.run(&[&post("text/plain", "!")]);
     world.ask("GET").assert_is(&format!("200 << {content}!"));
     let mut turns = 1;
     while world.position(&is_put).is_none() {
-        assert!(world.next_turn(), "it is due");
+        assert!(world.next_turn(), "a turn is due");
         turns += 1;
         assert!(turns < 40);
     }
@@ -371,19 +374,19 @@ fn a_large_segment_is_encoded_in_several_turns() {
 }
 
 #[test]
-fn what_happens_between_two_turns_of_encoding() {
-    // Memory is lost: it begins anew.
+fn restart_or_delete_discards_a_half_encoded_segment() {
+    // The object loses its memory: encoding starts over.
     let (mut world, content) = half_encoded();
     world.restart();
     world.work();
     world.assert_bucket_is_tidy();
     world.ask("GET").assert_is(&format!("200 << {content}"));
-    // The stream ends: nothing goes to the bucket.
+    // The stream ends: nothing is uploaded.
     let (mut world, _) = half_encoded();
     world.run(&["DELETE"]);
     world.work();
     assert!(world.bucket.objects.is_empty());
-    // A new stream at the same URL fills a segment: nothing of the old one is in it.
+    // A new stream at the same URL fills a segment, which contains nothing of the old one.
     let (mut world, _) = half_encoded();
     world.run(&["DELETE", TEXT]);
     let mut content = String::new();
@@ -396,9 +399,10 @@ fn what_happens_between_two_turns_of_encoding() {
     world.ask("GET").assert_is(&format!("200 << {content}"));
 }
 
-/// What a read would have taken from the hot log goes to the bucket while it waits: it is read from there.
+/// While a read waits, the data that it planned to read from the hot log is uploaded. The read gets it from the
+/// bucket.
 #[test]
-fn reads_that_are_overtaken() {
+fn read_overtaken_by_rotation_is_complete() {
     for closes in [false, true] {
         for (chunk_max_bytes, content) in [(1 << 20, "abcde"), (2, "ab")] {
             let mut world = world_of(2, &[], &[]);
@@ -424,16 +428,16 @@ fn reads_that_are_overtaken() {
 }
 
 #[test]
-fn what_is_known_is_not_sent_again() {
+fn if_none_match_works_on_rotated_data() {
     let mut world = world_of(2, &["a", "b", "c"], &[]);
     let etag = world.ask("GET ?offset=@0_1").header("etag").unwrap().to_owned();
     let again = format!("GET ?offset=@0_1 | if-none-match: {etag}");
     world.ask(&again).assert_is(&format!("304 | etag: {etag} <<"));
 }
 
-/// A closed stream's last segment goes to the bucket as it is, and its end stays the tail.
+/// Closing uploads the last segment as it is. The tail does not change.
 #[test]
-fn closed_streams() {
+fn close_rotates_the_last_segment() {
     let last = "POST | content-type: text/plain | stream-closed: true << c";
     let [two, three] = [text(&["a", "b"]), text(&["a", "b", "c"])];
     for (steps, end) in [(&three, CLOSE), (&two, last)] {
@@ -461,9 +465,10 @@ fn closed_streams() {
     check(&[TEXT, HELLO, full_last], "GET", "200 | stream-next-offset: @1_0 | stream-closed: true << hellob");
 }
 
-/// What would not be worth its way stays where it is: the last segment of a closed stream, and only that.
+/// The last segment of a closed stream stays in the hot log if it is small. Full segments are uploaded whatever their
+/// size.
 #[test]
-fn small_closed_streams_stay() {
+fn small_last_segment_of_a_closed_stream_is_not_uploaded() {
     let limits = SegmentLimits { appends_max: 3, bytes_max: MANY, closed_bytes_min: 8 };
     let [seven, eight] = ["0123456", "01234567"];
     let closing = |body: &str| post("text/plain", body).replace(" << ", " | stream-closed: true << ");
@@ -477,7 +482,7 @@ fn small_closed_streams_stay() {
         (vec![&put(seven)], 0),
         (vec![&put(eight)], 1),
         (vec![TEXT, CLOSE], 0),
-        // What an append filled has gone before, however small it is; the close looks at what came after it.
+        // A full segment was uploaded before, however small. The close considers what came after it.
         (vec![TEXT, &open, &open, &open, &last], 1),
         (vec![TEXT, &open, &open, &open, &open, &last, CLOSE], 1),
         (vec![TEXT, &open, &open, &last], 1),
@@ -502,7 +507,7 @@ fn small_closed_streams_stay() {
             assert_eq!(world.sql.tables().last().map(String::as_str), Some("stream"));
         }
     }
-    // A deployment that sets the limit lower finds the rest.
+    // If the limit is lowered later, the segment is uploaded.
     let mut world = World::new();
     world.limit_segments(Some(limits));
     world.run(&[TEXT, &closing(seven)]);
@@ -515,14 +520,14 @@ fn small_closed_streams_stay() {
 // Live readers.
 
 #[test]
-fn long_polls_go_on_at_the_tail() {
+fn long_poll_continues_across_rotation() {
     for rotates in [true, false] {
         let mut world = world_of(2, &["a", "b", "c", "d"], &["RESTART"]);
         let (mut content, mut offset) = (String::new(), "-1".to_owned());
         while offset != with_offsets("@2_0") {
             let part = world.ask(&format!("GET ?offset={offset}&live=long-poll"));
             content.push_str(&part.text());
-            assert!(part.next() > offset.as_str() || offset == "-1", "a read gets on: {part:?}");
+            assert!(part.next() > offset.as_str() || offset == "-1", "a read makes progress: {part:?}");
             part.next().clone_into(&mut offset);
         }
         assert_eq!(content, "abcd");
@@ -534,7 +539,7 @@ fn long_polls_go_on_at_the_tail() {
             .answer(&mut world)
             .unwrap()
             .assert_is("200 | stream-next-offset: @2_1 | stream-up-to-date: true << e");
-        // The append that seals tells of the next segment's start.
+        // An append that seals a segment announces the start of the next.
         let mut second = LongPoll::park(&mut world, &url.replace(&offset, &with_offsets("@2_1")));
         world.run(&[&post("text/plain", "f")]);
         second
@@ -551,7 +556,7 @@ fn long_polls_go_on_at_the_tail() {
 }
 
 #[test]
-fn sse_goes_on_at_the_tail() {
+fn sse_continues_across_rotation() {
     for (create, content_type, data) in [
         (TEXT, "text/plain", ["12345", "6", "7"]),
         (BYTES, "application/octet-stream", ["MTIzNDU=", "Ng==", "Nw=="]),
@@ -567,13 +572,13 @@ fn sse_goes_on_at_the_tail() {
             world.rotates = rotates;
             let mut client = SseClient::open(&mut world, "GET ?offset=-1&live=sse");
             assert_eq!(client.data(), data[..1]);
-            for (body, end, told) in [("6", "@3_0", 2), ("7", "@3_1", 3)] {
+            for (body, end, event_count) in [("6", "@3_0", 2), ("7", "@3_1", 3)] {
                 if restarts {
                     world.restart();
                 }
                 say(&mut world, body);
                 client.pump(&mut world);
-                assert_eq!(client.data(), data[..told], "{content_type} {rotates} {restarts}");
+                assert_eq!(client.data(), data[..event_count], "{content_type} {rotates} {restarts}");
                 assert_eq!(client.control()["streamNextOffset"], with_offsets(end));
                 assert_eq!(client.control()["upToDate"], true);
             }
@@ -586,9 +591,9 @@ fn sse_goes_on_at_the_tail() {
     }
 }
 
-/// The ends of a batch's messages are known when it is encoded, unless it has very many.
+/// A batch's message lengths are known when the segment is encoded, unless it has more than `LENGTHS_MAX` messages.
 #[test]
-fn batches_of_very_many_messages() {
+fn batch_above_the_lengths_limit_is_readable_from_the_bucket() {
     for count in [LENGTHS_MAX, LENGTHS_MAX + 1] {
         let numbers: Vec<String> = (0..count).map(|n| n.to_string()).collect();
         let batch = format!("[{}]", numbers.join(" , "));

@@ -1,5 +1,5 @@
-//! Rotation where things go wrong or come to an end: what is lost in the bucket, what fails on the way there, what is
-//! deleted, and what the object remembers when nothing is left in the hot log.
+//! Rotation under faults and at the end of streams: damaged segments, failed uploads and deletes, and state that
+//! outlives the hot log.
 
 use super::rotation::{MANY, post, world_after, world_of};
 use super::{CLOSE, HELLO, JSON, TEXT};
@@ -27,11 +27,11 @@ fn produced(seq: u64) -> String {
     format!("POST | content-type: text/plain | producer-id: p | producer-epoch: 0 | producer-seq: {seq} << x")
 }
 
-// What is remembered.
+// State that outlives the hot log.
 
-/// Each append is a segment, so that nothing but rows of segments tells of it.
+/// Each append fills a segment, so only rows of segments still contain this state.
 #[test]
-fn what_the_hot_log_told_is_not_forgotten() {
+fn stream_state_outlives_the_hot_log() {
     let seq = |seq: &str| format!("POST | content-type: text/plain | stream-seq: {seq} << x");
     let [b, a] = [seq("b"), seq("a")];
     let [first, second, third] = [produced(0), produced(1), produced(2)];
@@ -47,11 +47,11 @@ fn what_the_hot_log_told_is_not_forgotten() {
         (&[TEXT, &first], &third, "409 | error: producer_gap | producer-expected-seq: 1"),
         (&[TEXT, &first, &closing], &closing, "204 | stream-next-offset: @2_0 | stream-closed: true"),
         (&[TEXT, HELLO, CLOSE], CLOSE, "204 | stream-next-offset: @1_0 | stream-closed: true"),
-        // Written 59 s ago, in the bucket since.
+        // The write was 59 s ago and is in the bucket.
         (&[ttl, "WAIT 59s", HELLO, "WAIT 59999ms"], "HEAD", "200 | stream-next-offset: @1_0"),
         (&[ttl, "WAIT 59s", HELLO, "WAIT 60s"], "HEAD", "404"),
         (&[ttl, HELLO, "WAIT 59s", CLOSE, "WAIT 59s"], "HEAD", "200 | stream-closed: true"),
-        // A close stores its lease, which reaches 1/16 further.
+        // A close stores the expiry, which may be later by 1/16 of the TTL.
         (&[ttl, HELLO, "WAIT 59s", CLOSE, "WAIT 64s"], "HEAD", "404"),
     ];
     for appends_max in [1, 2] {
@@ -64,7 +64,7 @@ fn what_the_hot_log_told_is_not_forgotten() {
                 if restarts {
                     world.restart();
                 }
-                // With two messages a segment only the offsets are others.
+                // With two messages in a segment, only the offsets differ.
                 let expected: Vec<&str> = expected
                     .split(" | ")
                     .filter(|part| appends_max == 1 || !part.contains("offset"))
@@ -75,9 +75,9 @@ fn what_the_hot_log_told_is_not_forgotten() {
     }
 }
 
-/// The closed tail is in the bucket, and its row is all that tells of the last write.
+/// The closed tail is in the bucket, and only its row has the time of the last write.
 #[test]
-fn a_closed_tail_in_the_bucket_lives_as_long() {
+fn closed_stream_in_the_bucket_expires_on_time() {
     for (wait, status) in
         [("WAIT 59999ms", "200 | stream-closed: true | stream-next-offset: @0_5"), ("WAIT 64s", "404")]
     {
@@ -96,11 +96,11 @@ fn a_closed_tail_in_the_bucket_lives_as_long() {
     }
 }
 
-// What is lost in the bucket.
+// Damage in the bucket.
 
-/// Whatever happens to an object, nobody is told anything that was not written, and it can be repaired.
+/// However a segment is damaged, no reader receives wrong data, and the segment can be repaired.
 #[test]
-fn damaged_objects_are_missed() {
+fn damaged_segment_is_never_served() {
     for content in [
         [TEXT, "POST | content-type: text/plain << ab", HELLO],
         [JSON, "POST | content-type: application/json << 12", "POST | content-type: application/json << [3]"],
@@ -130,20 +130,20 @@ fn damaged_objects_are_missed() {
             }
             world.ask("HEAD").assert_is("200 | stream-next-offset: @1_0");
             world.bucket.objects.insert(KEY.to_owned(), sound.clone());
-            assert_eq!(world.ask("GET").body, expected, "repaired");
+            assert_eq!(world.ask("GET").body, expected, "the repaired segment is readable");
         }
     }
 }
 
-/// Where the blocks of a small object are: between its header, and its footer of one entry and its trailer.
+/// The range of the blocks in a small segment: after its header, and before its footer of one entry and its trailer.
 fn blocks_of(object: &[u8]) -> (usize, usize) {
     let content_type = usize::from(object[7]);
     (5 + 1 + 2 + content_type + 8 + 8 + 4 + 8, object.len() - (8 + 8 + 8) - (8 + 4 + 8 + 5))
 }
 
-/// What is logged says which object it was.
+/// The log entry names the segment's key.
 #[test]
-fn failures_name_the_object() {
+fn failure_names_the_segment() {
     let mut world = world_of(2, &["ab", "c"], &[]);
     let segments = Some(SegmentLimits { appends_max: 2, bytes_max: MANY, closed_bytes_min: 1 });
     let mut object = Object::new(Settings {
@@ -165,7 +165,7 @@ fn failures_name_the_object() {
     let Answer::Fetch(pending) = served else { panic!("{served:?}") };
     let [fetch @ Fetch::Object { key, .. }] = &pending.fetches[..] else { panic!("{pending:?}") };
     assert_eq!(key, KEY);
-    let Fetched::Bytes(sound) = world.bucket.fetch(fetch) else { panic!("it is there") };
+    let Fetched::Bytes(sound) = world.bucket.fetch(fetch) else { panic!("the segment is missing") };
     let mut flipped = sound.clone();
     flipped[4] ^= 1;
     for (fetched, why) in [
@@ -180,7 +180,7 @@ fn failures_name_the_object() {
     }
     let sound = [Fetched::Bytes(sound)];
     assert!(object.resume(&ports, read, &pending, &sound, world.now).is_ok());
-    // The stream ended while its bytes were fetched: they are not given to anybody.
+    // The stream ended during the fetch, so the bytes are not served.
     world.run(&["DELETE", TEXT]);
     let ports = Ports { sql: &world.sql, sockets: &world.sockets };
     object.forget();
@@ -188,16 +188,16 @@ fn failures_name_the_object() {
     assert!(matches!(stopped, Err(Error::Refused(_))), "{stopped:?}");
 }
 
-// The end.
+// The end of a stream.
 
-/// A life's objects go with it, and no others.
+/// Deleting an incarnation's segments deletes no others.
 #[test]
-fn lives_share_no_objects() {
+fn incarnations_share_no_segments() {
     let mut world = world_of(2, &["a", "b", "c"], &[]);
     world.rotates = false;
     world.run(&["DELETE", TEXT, &post("text/plain", "d"), &post("text/plain", "e"), "RESTART"]);
     world.ask("GET").assert_is("200 | stream-next-offset: @3_0 << de");
-    assert_eq!(world.bucket.objects.len(), 1, "the old life's is still there");
+    assert_eq!(world.bucket.objects.len(), 1, "the old segment is still there");
     world.bucket.objects.insert("other/1/0".to_owned(), b"of another stream".to_vec());
     world.work();
     let keys: Vec<&String> = world.bucket.objects.keys().collect();
@@ -211,7 +211,7 @@ fn lives_share_no_objects() {
 }
 
 #[test]
-fn expired_streams_are_collected() {
+fn segments_of_an_expired_stream_are_deleted() {
     let mut world = world_after(1, &["PUT | content-type: text/plain | stream-ttl: 60", HELLO, HELLO]);
     assert_eq!(world.bucket.objects.len(), 2);
     world.run(&["WAIT 61s", "RING"]);
@@ -220,9 +220,9 @@ fn expired_streams_are_collected() {
     world.assert_bucket_is_tidy();
 }
 
-/// In batches, each of which may be the last before the object loses its memory.
+/// The object may lose its memory after each batch.
 #[test]
-fn many_segments_are_collected_in_batches() {
+fn many_segments_are_deleted_in_batches() {
     for restarts in [false, true] {
         let mut world = world_of(1, &["x"; 250], &[]);
         assert_eq!(world.bucket.objects.len(), 250);
@@ -234,7 +234,7 @@ fn many_segments_are_collected_in_batches() {
             batches.push(collection.keys.len() as u64);
             assert_eq!(world.bucket.take(&work), Ended::Done);
             if restarts && batches.len() == 2 {
-                // Done, but it is not known: it is done again.
+                // The batch is deleted, but the object does not know, and deletes it again.
                 world.restart();
                 continue;
             }
@@ -247,10 +247,10 @@ fn many_segments_are_collected_in_batches() {
     }
 }
 
-// What fails.
+// Faults.
 
 #[test]
-fn failed_uploads_and_deletes_are_tried_again() {
+fn failed_upload_or_delete_is_retried() {
     for fault in [BucketFault::Fails, BucketFault::FailsButStored] {
         for restarts in [false, true] {
             let mut world = world_of(2, &["a"], &[]);
@@ -259,14 +259,14 @@ fn failed_uploads_and_deletes_are_tried_again() {
                     world.restart();
                 } else {
                     world.ask("HEAD");
-                    assert!(world.under_way.is_empty(), "it rests");
+                    assert!(world.under_way.is_empty(), "no retry before its time");
                     world.now += RETRY;
                 }
                 world.ask("HEAD")
             };
             world.bucket.arm(fault);
             world.run(&[&post("text/plain", "b")]);
-            assert!(world.sql.segment_keys().is_empty(), "it is still in the hot log");
+            assert!(world.sql.segment_keys().is_empty(), "the segment is still in the hot log");
             world.ask("GET ?offset=@1_0").assert_is("200 | stream-up-to-date: true <<");
             again(&mut world);
             world.assert_bucket_is_tidy();
@@ -274,7 +274,7 @@ fn failed_uploads_and_deletes_are_tried_again() {
             world.ask("GET").assert_is("200 << ab");
             world.bucket.arm(fault);
             world.run(&["DELETE"]);
-            assert_eq!(world.sql.segment_keys().len(), 1, "it is still to be deleted");
+            assert_eq!(world.sql.segment_keys().len(), 1, "the segment is still to be deleted");
             again(&mut world);
             world.assert_bucket_is_tidy();
             assert!(world.bucket.objects.is_empty());
@@ -282,9 +282,9 @@ fn failed_uploads_and_deletes_are_tried_again() {
     }
 }
 
-/// The upload that failed may have arrived, and its stream is deleted before it is tried again.
+/// The failed upload may be stored, and the stream is deleted before the retry.
 #[test]
-fn what_may_have_arrived_is_deleted() {
+fn upload_that_failed_but_is_stored_is_deleted() {
     for fault in [BucketFault::Fails, BucketFault::FailsButStored] {
         for restarts in [false, true] {
             let mut world = world_of(2, &["a"], &[]);
@@ -302,9 +302,9 @@ fn what_may_have_arrived_is_deleted() {
     }
 }
 
-/// The object arrived, but its row was not stored, or it is not known whether it was.
+/// The segment is uploaded, but storing its row failed, or the result is unknown.
 #[test]
-fn rows_that_fail_are_tried_again() {
+fn failed_row_of_a_segment_is_retried() {
     for fault in
         [Fault::Statement(0), Fault::Statement(1), Fault::Statement(2), Fault::Commit, Fault::CommitButStored]
     {
@@ -329,24 +329,24 @@ fn rows_that_fail_are_tried_again() {
     }
 }
 
-/// Live readers of a damaged segment are refused and hold no sockets.
+/// Live readers of a damaged segment are refused, and no socket stays open.
 #[test]
-fn nobody_waits_for_what_is_lost() {
+fn live_read_of_a_damaged_segment_is_refused() {
     let mut world = world_of(2, &["a", "b"], &[]);
     world.bucket.objects.clear();
     for read in &READS[1..] {
         assert!(matches!(world.send(&Request::parse(read)), Outcome::Answered(_)));
     }
-    // The tail is not lost.
+    // The tail is intact.
     assert!(matches!(world.send(&Request::parse("GET ?offset=now&live=sse")), Outcome::Parked(..)));
 }
 
-// The bill.
+// Cost.
 
-/// One row an append, a producer's too; a segment costs the stream's row, which learns of the next one, its own row, and one
-/// for each of its producers.
+/// An append costs one row, with or without a producer. A segment costs the stream's row, its own row, and one for
+/// each of its producers.
 #[test]
-fn rows_of_a_long_run() {
+fn segment_costs_two_rows_and_one_per_producer() {
     const SEGMENT_ROWS: u64 = 2;
     for (appends_max, segments) in [(10, 100), (100, 10), (1, 1000)] {
         for producers in [0, 1] {
@@ -362,9 +362,9 @@ fn rows_of_a_long_run() {
     }
 }
 
-/// An offset that nobody was given, but that is valid: the end of a segment is the start of the next.
+/// No response contains this offset, but it is valid: the end of a segment is the start of the next.
 #[test]
-fn a_segments_end_is_the_next_ones_start() {
+fn end_of_a_segment_is_the_start_of_the_next() {
     let state = [
         JSON,
         "POST | content-type: application/json << [1,2]",
@@ -380,9 +380,9 @@ fn a_segments_end_is_the_next_ones_start() {
     }
 }
 
-/// Where an append ends inside a character, so does its segment, and no reading makes that whole.
+/// An append may end inside a character, and so may its segment. Reads across it do not repair the character.
 #[test]
-fn a_segment_that_ends_inside_a_character() {
+fn segment_may_end_inside_a_character() {
     for (rotates, chunk_max_bytes) in [(true, 1 << 20), (true, 2), (false, 2), (false, 3)] {
         let mut world = world_after(1, &[]);
         world.limit_chunks(chunk_max_bytes);

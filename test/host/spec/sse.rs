@@ -7,7 +7,8 @@ use durable_streams::object::live::{FAN_OUT_MAX_BYTES, FRAME_MAX_BYTES};
 
 const SSE: &str = "GET ?offset=-1&live=sse";
 
-/// What a control event says, as `next cursor? up-to-date? closed?`.
+/// Checks the latest control event: its next offset, and whether it has `streamCursor`, `upToDate` and
+/// `streamClosed`.
 #[track_caller]
 fn assert_control(client: &SseClient, next: &str, cursor: bool, up_to_date: bool, closed: bool) {
     let control = client.control();
@@ -18,7 +19,7 @@ fn assert_control(client: &SseClient, next: &str, cursor: bool, up_to_date: bool
 }
 
 #[test]
-fn catches_up_and_goes_on() {
+fn sse_catches_up_and_continues_live() {
     let mut world = World::after(&[TEXT, HELLO]);
     let mut client = SseClient::open(&mut world, SSE);
     client.head().assert_is(
@@ -38,14 +39,14 @@ fn catches_up_and_goes_on() {
     assert!(!client.is_over());
 }
 
-/// A data event is followed by its control event, and both leave in one piece.
+/// A control event follows each data event in the same piece of text.
 #[test]
-fn events_alternate_and_carry_ids() {
+fn data_and_control_events_alternate_with_ids() {
     let mut world = World::after(&[TEXT, HELLO]);
     let mut client = SseClient::open(&mut world, SSE);
     world.run(&[HELLO]);
     let pieces = client.text.len();
-    assert!(client.step(&mut world), "one frame came");
+    assert!(client.step(&mut world), "one frame arrived");
     assert!(client.text[pieces..].starts_with(b"event: data\n") && client.text.ends_with(b"\n\n"));
     client.pump(&mut world);
     let events: Vec<(String, String)> =
@@ -58,7 +59,7 @@ fn events_alternate_and_carry_ids() {
 }
 
 #[test]
-fn from_an_empty_stream_and_from_now() {
+fn no_data_event_without_data() {
     for (state, offset, next) in [
         (&[TEXT][..], "-1", "@0_0"),
         (&[TEXT, HELLO], "now", "@0_5"),
@@ -74,7 +75,7 @@ fn from_an_empty_stream_and_from_now() {
 }
 
 #[test]
-fn closed_streams_end_at_once() {
+fn closed_stream_ends_at_once() {
     for offset in ["now", "@0_5"] {
         let mut world = World::after(&[TEXT, HELLO, CLOSE]);
         let client = SseClient::open(&mut world, &format!("GET ?offset={offset}&live=sse"));
@@ -92,12 +93,12 @@ fn closed_streams_end_at_once() {
 }
 
 #[test]
-fn a_close_ends_it() {
+fn close_ends_the_response() {
     let mut world = World::after(&[JSON]);
     let mut client = SseClient::open(&mut world, SSE);
     world.run(&[CLOSE]);
     client.pump(&mut world);
-    assert!(client.is_over() && client.data().is_empty(), "a close is no data: {:?}", client.events());
+    assert!(client.is_over() && client.data().is_empty(), "a close has no data: {:?}", client.events());
     assert_control(&client, "@0_0", false, true, true);
     let mut world = World::after(&[JSON]);
     let mut client = SseClient::open(&mut world, SSE);
@@ -109,7 +110,7 @@ fn a_close_ends_it() {
 }
 
 #[test]
-fn a_delete_ends_it_and_the_next_life_stays_unseen() {
+fn delete_ends_the_response_before_the_next_incarnation() {
     for announces in [true, false] {
         let mut world = World::after(&[TEXT, HELLO]);
         world.announces = announces;
@@ -123,7 +124,7 @@ fn a_delete_ends_it_and_the_next_life_stays_unseen() {
 }
 
 #[test]
-fn refusals() {
+fn sse_needs_an_offset_a_stream_and_a_valid_id() {
     check(&[TEXT], "GET ?live=sse", "400 | error: invalid_query");
     check(&[], SSE, "404 | error: stream_not_found");
     // The server ignores a cursor that it did not issue.
@@ -131,9 +132,9 @@ fn refusals() {
     check(&[TEXT], "GET ?offset=-1&live=sse | last-event-id: x", "400 | error: invalid_header");
 }
 
-/// Whatever a response begins with, it first says when to reconnect, and no event that is announced says it again.
+/// Every response begins with the reconnection time. Announced events do not repeat it.
 #[test]
-fn a_response_begins_with_the_time_to_reconnect() {
+fn response_begins_with_the_reconnection_time() {
     for (state, chunk, begins) in [
         (&[TEXT][..], 100, "retry: 1000\nevent: control\n"),
         (&[TEXT, HELLO], 100, "retry: 1000\nevent: data\n"),
@@ -156,8 +157,8 @@ fn a_response_begins_with_the_time_to_reconnect() {
     }
 }
 
-/// A reader that takes one space after the colon, and one that trims, both see the data. The official suite compares lines of text
-/// and control events without a space.
+/// A parser that removes one space after the colon and one that trims both see the same data. The official suite
+/// requires lines of text and control events without a space.
 #[test]
 fn one_space_follows_a_colon_where_the_suite_allows_it() {
     for (put, append, line) in [
@@ -176,9 +177,9 @@ fn one_space_follows_a_colon_where_the_suite_allows_it() {
     }
 }
 
-/// No content can end a line, an event, or lose its spaces.
+/// Content cannot end a line or an event, and keeps its spaces.
 #[test]
-fn text_comes_through_as_it_is() {
+fn text_is_escaped_line_by_line() {
     let texts = [
         "a\nb",
         "a\n\nb",
@@ -216,7 +217,7 @@ fn text_comes_through_as_it_is() {
 }
 
 #[test]
-fn json_comes_as_an_array_of_messages() {
+fn json_events_are_arrays_of_messages() {
     let mut world = World::after(&[JSON, "POST | content-type: application/json << [1,\"a\\nb\"]"]);
     let mut client = SseClient::open(&mut world, SSE);
     world.run(&["POST | content-type: application/json << {\"pretty\":\n  true}"]);
@@ -225,7 +226,7 @@ fn json_comes_as_an_array_of_messages() {
 }
 
 #[test]
-fn binary_comes_as_base64() {
+fn binary_events_are_base64() {
     let png = "POST | content-type: image/png";
     for (body, text) in
         [(&[0u8][..], "AA=="), (&[255, 254], "//4="), (&[1, 2, 3], "AQID"), (b"\n\n\r", "CgoN")]
@@ -244,29 +245,30 @@ fn binary_comes_as_base64() {
     }
 }
 
-/// A plain `EventSource` repeats its first URL; where it is says the header.
+/// An `EventSource` reconnects with its first URL, and sends its offset in the header.
 #[test]
-fn last_event_id_wins() {
+fn last_event_id_takes_precedence_over_offset() {
     let mut world = World::after(&[TEXT, HELLO, "POST | content-type: text/plain << world"]);
     for offset in ["-1", "now", "@0_9"] {
         let client =
             SseClient::open(&mut world, &format!("GET ?offset={offset}&live=sse | last-event-id: @0_5"));
         assert_eq!(client.data(), ["world"]);
     }
-    // It is no business of other reads, and an empty one is none.
+    // Other reads ignore the header, and an empty value counts as absent.
     world.ask("GET ?offset=@0_9 | last-event-id: @0_5").assert_is("200 << d");
     let client = Request::parse("GET ?offset=@0_9&live=sse").header("last-event-id", "");
     let mut client = SseClient::connect(&mut world, client).unwrap();
     client.pump(&mut world);
     assert_eq!(client.data(), ["d"]);
-    // An id of an earlier life is gone like any such offset.
+    // An id of an earlier incarnation is gone, like every such offset.
     world.run(&["DELETE", TEXT]);
     world.ask("GET ?offset=-1&live=sse | last-event-id: @0_5").assert_is("410 | error: offset_gone");
 }
 
-/// Polyfills of `EventSource` repeat the last id in the URL. What the header says comes before it, and both before `offset`.
+/// Polyfills of `EventSource` send the last id in the URL. The header takes precedence over it, and both over
+/// `offset`.
 #[test]
-fn last_event_id_in_the_url() {
+fn last_event_id_may_be_in_the_url() {
     let mut world = World::after(&[TEXT, HELLO, "POST | content-type: text/plain << world"]);
     for (query, expected) in [
         ("offset=-1&live=sse&lastEventId=@0_5", "world"),
@@ -287,7 +289,7 @@ fn last_event_id_in_the_url() {
         ("offset=-1&live=sse&lastEventId=@0_5&lastEventId=@0_5", "400 | error: invalid_query"),
         ("live=sse&lastEventId=@0_5", "400 | error: invalid_query"),
         ("offset=-1&live=sse&lastEventId=@0_99", "400 | error: offset_beyond_tail"),
-        // It is no business of other reads.
+        // Other reads ignore the parameter.
         ("offset=@0_9&lastEventId=@0_5", "200 << d"),
         ("offset=@0_9&live=long-poll&lastEventId=x", "200 << d"),
     ] {
@@ -295,9 +297,9 @@ fn last_event_id_in_the_url() {
     }
 }
 
-/// The edge goes on from what it has passed on, not from where the client once was.
+/// The edge continues from the data that it has passed on, not from the id in the URL.
 #[test]
-fn what_the_url_said_is_passed_once() {
+fn last_event_id_of_the_url_is_used_once() {
     let mut world = World::with_chunks(4);
     world.run(&[TEXT, "POST | content-type: text/plain << abcdefghijkl"]);
     let mut client = SseClient::open(&mut world, "GET ?offset=-1&live=sse&lastEventId=@0_2");
@@ -306,9 +308,9 @@ fn what_the_url_said_is_passed_once() {
     assert_eq!(client.data().concat(), "cdefghijklhello");
 }
 
-/// Wherever the text is cut off, the last id names what was dispatched.
+/// Wherever the connection breaks, the last id names the end of the dispatched data.
 #[test]
-fn resumes_from_every_byte() {
+fn client_resumes_from_every_byte() {
     let mut world = World::with_chunks(7);
     world.run(&[TEXT, "POST | content-type: text/plain << Gr\u{fc}\u{df} \u{1f600} dich\nGott"]);
     let mut whole = SseClient::open(&mut world, SSE);
@@ -329,9 +331,9 @@ fn resumes_from_every_byte() {
     }
 }
 
-/// Catch-up comes in bounded parts, each of whole characters, and then goes on live.
+/// Catch-up comes in bounded parts of whole characters, and then continues live.
 #[test]
-fn catches_up_in_parts() {
+fn catch_up_comes_in_parts() {
     for chunk in 4..20 {
         let mut world = World::with_chunks(chunk);
         let text = "\u{1f600}\u{e9}a\u{20ac}\u{1f600}bc\u{1f600}";
@@ -343,14 +345,14 @@ fn catches_up_in_parts() {
         let controls = client.events().into_iter().filter(|event| event.name == "control");
         let up_to_date: Vec<bool> = controls.map(|event| event.data.contains("upToDate")).collect();
         let parts = up_to_date.len();
-        // All before the tail say that there is more.
+        // No part before the tail says `upToDate`.
         assert_eq!(up_to_date.iter().filter(|set| !**set).count(), parts - 2, "{up_to_date:?}");
     }
 }
 
-/// A part that is full where an append ends does not end there if that is inside a character, or before a line feed.
+/// An append may end inside a character or before a line feed. A part never ends there.
 #[test]
-fn parts_end_with_whole_characters_where_appends_do_not() {
+fn part_ends_with_a_whole_character() {
     for chunk in 3..12 {
         let mut world = World::with_chunks(chunk);
         world.run(&[TEXT]);
@@ -363,9 +365,9 @@ fn parts_end_with_whole_characters_where_appends_do_not() {
     }
 }
 
-/// Made once for all, and once more only for those who are ahead of the clock.
+/// The object makes one frame for all readers, and another only for readers whose cursor is ahead of the clock.
 #[test]
-fn a_frame_is_made_once() {
+fn readers_share_one_frame() {
     let mut world = World::after(&[BYTES]);
     let mut clients: Vec<SseClient> = (0..50).map(|_| SseClient::open(&mut world, SSE)).collect();
     world.sockets.take_frames_made();
@@ -383,9 +385,9 @@ fn a_frame_is_made_once() {
     assert_eq!(clients[0].control()["streamCursor"], "165024000000");
 }
 
-/// What is too large for a frame is fetched, from where each reader is.
+/// Each reader fetches data that is too large for a frame, from its own offset.
 #[test]
-fn a_large_append_is_fetched() {
+fn append_that_is_too_large_for_a_frame_is_fetched() {
     let mut world = World::after(&[JSON]);
     let mut client = SseClient::open(&mut world, SSE);
     let message = format!("\"{}\"", "x".repeat(3 << 20));
@@ -397,10 +399,10 @@ fn a_large_append_is_fetched() {
     assert!(!client.is_over());
 }
 
-/// A snapshot that is too large to be pushed is an answer of its own, taken at the client's speed; the socket comes
-/// with the next request.
+/// A snapshot that is too large to be pushed is a response of its own, which the client reads at its speed. The next
+/// request opens the socket.
 #[test]
-fn a_large_snapshot_is_no_frame() {
+fn snapshot_that_is_too_large_for_a_frame_is_a_response() {
     let line_ends = "\n".repeat(200_000);
     for (put, append, data) in [
         (JSON, "POST | content-type: application/json", format!("\"{}\"", "x".repeat(5 << 20))),
@@ -420,9 +422,9 @@ fn a_large_snapshot_is_no_frame() {
     }
 }
 
-/// Frames for very many readers would together be too large: they fetch.
+/// Frames for very many readers would be too large together, so the readers fetch the data.
 #[test]
-fn a_fan_out_has_a_bound() {
+fn fan_out_is_bounded() {
     let readers = FAN_OUT_MAX_BYTES / FRAME_MAX_BYTES * 5 / 4;
     let mut world = World::after(&[BYTES]);
     let mut clients: Vec<_> = (0..readers).map(|_| SseClient::open(&mut world, SSE)).collect();
@@ -437,9 +439,9 @@ fn a_fan_out_has_a_bound() {
     }
 }
 
-/// Each byte of a text stream that is not UTF-8 becomes a replacement character of three.
+/// Each byte that is not UTF-8 becomes a replacement character of three bytes in a text stream.
 #[test]
-fn bounds_hold_for_text_that_is_none() {
+fn frame_limit_holds_for_invalid_utf_8() {
     let mut world = World::after(&[TEXT]);
     let client = SseClient::open(&mut world, SSE);
     let append = Request::parse("POST | content-type: text/plain").body(vec![0xff; FRAME_MAX_BYTES / 2]);
@@ -448,9 +450,9 @@ fn bounds_hold_for_text_that_is_none() {
     assert!(frame.is_none_or(|frame| frame.len() <= FRAME_MAX_BYTES), "a frame above the bound was pushed");
 }
 
-/// 8: whatever the mode, `now` on a closed stream says that this is the end.
+/// 8: in every mode, a read at `now` of a closed stream says that the stream is closed.
 #[test]
-fn now_on_a_closed_stream() {
+fn now_on_a_closed_stream_says_closed() {
     check(
         &[TEXT, HELLO, CLOSE],
         "GET ?offset=now&live=sse",
@@ -458,9 +460,10 @@ fn now_on_a_closed_stream() {
     );
 }
 
-/// The object died between commit and announcement, and its sockets did not: the edge sees the gap and asks.
+/// The object died between the commit and the announcement, but its sockets did not. The edge detects the gap and
+/// requests the data.
 #[test]
-fn no_gap_after_a_lost_announcement() {
+fn lost_announcement_leaves_no_gap() {
     let mut world = World::after(&[TEXT, HELLO]);
     let mut client = SseClient::open(&mut world, "GET ?offset=now&live=sse");
     world.announces = false;
@@ -471,9 +474,9 @@ fn no_gap_after_a_lost_announcement() {
     assert_eq!(client.data().concat(), "lostnext");
 }
 
-/// A reader that joins between a commit and its announcement is told nothing twice.
+/// A reader that connects between a commit and its announcement receives no data twice.
 #[test]
-fn no_duplicate_when_joining_before_the_announcement() {
+fn reader_that_connects_before_the_announcement_gets_no_duplicate() {
     let mut world = World::after(&[TEXT, HELLO]);
     world.announces = false;
     let mut early = SseClient::open(&mut world, SSE);
@@ -489,9 +492,8 @@ fn no_duplicate_when_joining_before_the_announcement() {
     }
 }
 
-/// When the client goes, its socket goes.
 #[test]
-fn a_client_that_leaves_leaves_nothing() {
+fn disconnected_client_leaves_no_socket() {
     use durable_streams::object::live::Sockets as _;
     let mut world = World::after(&[TEXT]);
     let mut client = SseClient::open(&mut world, SSE);
