@@ -1,4 +1,4 @@
-// All measurements, in the order in which they run; each gives the numbers of one or more figures.
+// All measurements, in the order in which they run. Each returns the numbers of one or more figures.
 
 import * as append from "./append.mjs"
 import * as catchUp from "./catch-up.mjs"
