@@ -42,9 +42,9 @@ describe.skipIf(!isInstalled)("through nginx", () => {
 
   /** The share of the readers' long-polls that the cache answered, and how many reached the worker per append. */
   function longPolls(stream, cache) {
-    const asked = cache.requests(stream.path).filter(({ uri }) => uri.includes("live=long-poll"))
-    const upstream = asked.filter(({ cache }) => cache !== "HIT")
-    return { hitRate: 1 - upstream.length / asked.length, perAppend: upstream.length / APPENDS }
+    const polls = cache.requests(stream.path).filter(({ uri }) => uri.includes("live=long-poll"))
+    const upstream = polls.filter(({ cache }) => cache !== "HIT")
+    return { hitRate: 1 - upstream.length / polls.length, perAppend: upstream.length / APPENDS }
   }
 
   /**

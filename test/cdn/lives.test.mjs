@@ -13,7 +13,7 @@ const CROWD = 3
 const OLD = "old".repeat(1000)
 const NEW = "new".repeat(1000)
 const PUBLIC = { "stream-public": "true" }
-const held = bearer(AUTH_TOKEN)
+const authorized = bearer(AUTH_TOKEN)
 
 describe.skipIf(!isInstalled)("through nginx, with shortened cache lifetimes", () => {
   let worker, nginx, guarded, guardedNginx
@@ -111,19 +111,19 @@ describe.skipIf(!isInstalled)("through nginx, with shortened cache lifetimes", (
 
   test.concurrent("a cache does not disclose a private stream that replaced a public one", async () => {
     const { stream, through } = open(true)
-    const { next } = await stream.create({ ...BYTES, ...held, ...PUBLIC })
-    await stream.append(OLD, { ...BYTES, ...held })
+    const { next } = await stream.create({ ...BYTES, ...authorized, ...PUBLIC })
+    await stream.append(OLD, { ...BYTES, ...authorized })
     for (const query of ["", "?offset=-1"]) await through.ask("GET", { query, status: 200 })
     const keptUntil = await keep(through, below(next))
-    await stream.ask("DELETE", { headers: held, status: 204 })
-    const again = await stream.create({ ...BYTES, ...held })
-    await stream.append(NEW, { ...BYTES, ...held })
+    await stream.ask("DELETE", { headers: authorized, status: 204 })
+    const again = await stream.create({ ...BYTES, ...authorized })
+    await stream.append(NEW, { ...BYTES, ...authorized })
     const key = again.header("stream-reader-key")
     const queries = [...below(next), ...below(again.next), "", "?offset=-1", ...below(`${again.next}&rk=guess`)]
     const { during, afterwards } = await watch(keptUntil, queries, async (query) => {
       // Clients with a token can read all the time, with the reader key and without it.
       for (const url of [...below(again.next), ...below(`${again.next}&rk=${key}`)]) {
-        expect(slices(NEW)).toContain((await get(through, url, held)).text)
+        expect(slices(NEW)).toContain((await get(through, url, authorized)).text)
       }
       const { status, text } = await get(through, query)
       return { query, status, text }
@@ -189,37 +189,37 @@ describe.skipIf(!isInstalled)("through nginx, with shortened cache lifetimes", (
 
   test.concurrent("a HEAD describes the stream, whatever the cache stores of a GET", async () => {
     const { stream, through } = open(true)
-    const { next, header } = await stream.create({ ...BYTES, ...held })
-    await stream.append(OLD, { ...BYTES, ...held })
+    const { next, header } = await stream.create({ ...BYTES, ...authorized })
+    await stream.append(OLD, { ...BYTES, ...authorized })
     const query = `?offset=${next}&rk=${header("stream-reader-key")}`
-    await keep(through, [query], held)
-    for (const ask of [{ headers: held }, { headers: held, query }]) {
+    await keep(through, [query], authorized)
+    for (const ask of [{ headers: authorized }, { headers: authorized, query }]) {
       const tail = (await stream.ask("HEAD", ask)).next
-      const told = await through.ask("HEAD", { ...ask, status: 200 })
-      expect([told.next, told.header("stream-reader-key")]).toEqual([tail, header("stream-reader-key")])
+      const described = await through.ask("HEAD", { ...ask, status: 200 })
+      expect([described.next, described.header("stream-reader-key")]).toEqual([tail, header("stream-reader-key")])
     }
     await through.ask("HEAD", { query, status: 401 })
-    expect((await get(through, query, held)).header("x-cdn")).toBe("HIT")
+    expect((await get(through, query, authorized)).header("x-cdn")).toBe("HIT")
   })
 
   test.concurrent("a replaced reader key stops opening cached copies in time", async () => {
     const { stream, through } = open(true)
-    const created = await stream.create({ ...BYTES, ...held })
+    const created = await stream.create({ ...BYTES, ...authorized })
     const [{ next }, old] = [created, created.header("stream-reader-key")]
-    const append = (body) => stream.append(body, { ...BYTES, ...held })
+    const append = (body) => stream.append(body, { ...BYTES, ...authorized })
     await append(OLD)
-    const tail = (await stream.ask("HEAD", { headers: held })).next
+    const tail = (await stream.ask("HEAD", { headers: authorized })).next
     const keyed = (offset, key) => below(offset).map((query) => `${query}&rk=${key}`)
-    const keptUntil = await keep(through, keyed(next, old), held)
+    const keptUntil = await keep(through, keyed(next, old), authorized)
     // The key opens the cache's copies. Without a token nginx returns nothing else.
     expect((await get(through, keyed(next, old)[0])).header("x-cdn")).toBe("HIT")
     // A client with only the key waits behind a client with a token.
     const waiting = keyed(tail, old)[1]
-    const leads = get(through, waiting, held)
+    const leads = get(through, waiting, authorized)
     await guarded.log.until({ event: "served", stream: stream.path, method: "GET" }, 3)
     const follows = get(through, waiting)
 
-    const replaced = await stream.ask("PUT", { headers: { ...BYTES, ...held, "stream-reader-key": "new" }, status: 200 })
+    const replaced = await stream.ask("PUT", { headers: { ...BYTES, ...authorized, "stream-reader-key": "new" }, status: 200 })
     const key = replaced.header("stream-reader-key")
     await append(NEW)
     const { status, header, text } = await leads
@@ -227,7 +227,7 @@ describe.skipIf(!isInstalled)("through nginx, with shortened cache lifetimes", (
     expect((await follows).status).toBe(401)
 
     const { during, afterwards } = await watch(keptUntil, [...keyed(next, old), ...keyed(tail, old)], async (query) => {
-      const [stranger, holder] = [await get(through, query), await get(through, query, held)]
+      const [stranger, holder] = [await get(through, query), await get(through, query, authorized)]
       return { query, stranger, holder }
     })
     for (const { query, stranger, holder } of [...during, ...afterwards]) {
@@ -240,8 +240,8 @@ describe.skipIf(!isInstalled)("through nginx, with shortened cache lifetimes", (
       expect([stranger.status, holder.header("x-cdn"), holder.header("cache-control")]).toEqual([401, expect.not.stringMatching("HIT"), "private, no-cache"])
     }
     // The new key works as the old one did.
-    await keep(through, keyed(tail, key), held)
+    await keep(through, keyed(tail, key), authorized)
     await through.ask("HEAD", { status: 401 })
-    expect((await through.ask("HEAD", { headers: held })).header("stream-reader-key")).toBe(key)
+    expect((await through.ask("HEAD", { headers: authorized })).header("stream-reader-key")).toBe(key)
   })
 })

@@ -113,12 +113,12 @@ const begin = [{ type: "stream-start", warnings: [] }, { type: "text-start", id:
 
 test("a page that is reloaded during an answer shows all of it", async () => {
   const { chat, page } = chats.open()
-  const asked = page.sendMessage({ text: "What is a stream?" })
+  const sending = page.sendMessage({ text: "What is a stream?" })
   await chat.script.say(...begin, token("A stream "), token("is "))
   await page.until("A stream is ")
   expect(page.status).toBe("streaming")
   const reloaded = await Page.reload(page)
-  await asked
+  await sending
   // No page reads this part live.
   await chat.script.say(token("an "), token("append-"))
   const resumed = reloaded.resumeStream()
@@ -131,9 +131,9 @@ test("a page that is reloaded during an answer shows all of it", async () => {
   await chat.script.end()
   await soon("the answer ends", resumed)
   expect([reloaded.status, reloaded.text]).toEqual(["ready", "A stream is an append-only log: é 漢 𝄞\n\n"])
-  const kept = await soon("the application has the complete answer", chat.finished.promise)
-  expect(kept.at(-1).parts).toEqual(reloaded.messages.at(-1).parts)
-  expect(kept.map(({ id, role }) => [id, role])).toEqual(reloaded.messages.map(({ id, role }) => [id, role]))
+  const complete = await soon("the application has the complete answer", chat.finished.promise)
+  expect(complete.at(-1).parts).toEqual(reloaded.messages.at(-1).parts)
+  expect(complete.map(({ id, role }) => [id, role])).toEqual(reloaded.messages.map(({ id, role }) => [id, role]))
   await soon("the answer is written", chat.written)
   // No answer is in progress, so another page has nothing to resume.
   const late = await Page.reload(reloaded)
@@ -143,7 +143,7 @@ test("a page that is reloaded during an answer shows all of it", async () => {
 
 test("two pages that follow one answer each show every token once", async () => {
   const { chat, page } = chats.open()
-  const asked = page.sendMessage({ text: "Count." })
+  const sending = page.sendMessage({ text: "Count." })
   await chat.script.say(...begin, token("0 "))
   await page.until("0 ")
   const other = new Page(page.id, page.api, page.messages.slice(0, 1))
@@ -156,14 +156,14 @@ test("two pages that follow one answer each show every token once", async () => 
   }
   await chat.script.say(...FINISHED)
   await chat.script.end()
-  await soon("both end", Promise.all([asked, resumed]))
+  await soon("both end", Promise.all([sending, resumed]))
   expect(page.text).toBe(all)
   expect(other.text).toBe(all)
 })
 
 test("a page shows every token once when the server ends the response repeatedly", async () => {
   const { chat, page } = recycled.open()
-  const asked = page.sendMessage({ text: "Slowly." })
+  const sending = page.sendMessage({ text: "Slowly." })
   await chat.script.say(...begin)
   let all = ""
   for (const round of [1, 2, 3]) {
@@ -175,18 +175,18 @@ test("a page shows every token once when the server ends the response repeatedly
   }
   await chat.script.say(...FINISHED)
   await chat.script.end()
-  await soon("the answer ends", asked)
+  await soon("the answer ends", sending)
   expect([page.status, page.text]).toEqual(["ready", "1 2 3 "])
 }, LONG_MS)
 
 test("a page shows an error for a model that fails and for a stream that is gone", async () => {
   const { chat, page } = chats.open()
-  const asked = page.sendMessage({ text: "Fail." })
+  const sending = page.sendMessage({ text: "Fail." })
   await chat.script.say(...begin, token("so far"))
   await page.until("so far")
   await chat.script.say({ type: "error", error: new Error("out of tokens") })
   await chat.script.end()
-  await soon("the answer ends", asked)
+  await soon("the answer ends", sending)
   expect([page.status, page.text, page.error.message]).toEqual(["error", "so far", "the model failed: out of tokens"])
 
   const { chat: other, page: stale } = chats.open()

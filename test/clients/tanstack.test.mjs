@@ -34,16 +34,16 @@ async function startSessions(server) {
     if (session.refusal) return Response.json({ error: session.refusal }, { status: 400 })
     const newMessages = [messages.findLast(({ role }) => role === "user")]
     session.script = new Script()
-    session.asked.changed()
+    session.questions.changed()
     const responseStream = chat({ adapter: modelOf(session.script, (runs += 1)), messages })
     const waitUntil = (written) => (session.written = written)
     return toDurableChatSessionResponse({ stream: { writeUrl: session.url }, newMessages, responseStream, waitUntil })
   })
   const open = async () => {
     const path = unique("sessions/session")
-    const session = { path, url: `${server.url}/v1/stream/${path}`, asked: new Watch(), pages: [] }
+    const session = { path, url: `${server.url}/v1/stream/${path}`, questions: new Watch(), pages: [] }
     session.page = (options) => new Page(session, `${app.url}/api/chat?id=${path}`, options)
-    session.answering = () => session.asked.until("a question", () => session.script)
+    session.answering = () => session.questions.until("a question", () => session.script)
     sessions.set(path, session)
     await server.stream(path).create({ "content-type": "application/json" })
     return session

@@ -167,15 +167,15 @@ const STRANGERS = [
 
 describe("public streams", () => {
   const shape = ({ status, header, text }) => [status, text, ...["cache-control", "www-authenticate", "etag"].map(header)]
-  const held = bearer(AUTH_TOKEN)
+  const authorized = bearer(AUTH_TOKEN)
   const served = (server, stream) => server.log.lines.filter((line) => line.stream === stream.path)
 
   test("without PUBLIC_STREAMS, reads without a token reach no object", async () => {
     const folder = await scratch()
     const before = await startWorkerd(folder, { AUTH_TOKEN, PUBLIC_STREAMS: "on" })
     const [wasPublic, isPrivate] = [before.stream(), before.stream()]
-    await wasPublic.ask("PUT", { headers: { ...BYTES, ...held, ...PUBLIC }, body: "abc", status: 201 })
-    await isPrivate.ask("PUT", { headers: { ...BYTES, ...held }, body: "abc", status: 201 })
+    await wasPublic.ask("PUT", { headers: { ...BYTES, ...authorized, ...PUBLIC }, body: "abc", status: 201 })
+    await isPrivate.ask("PUT", { headers: { ...BYTES, ...authorized }, body: "abc", status: 201 })
     expect((await wasPublic.ask("GET", { status: 200 })).text).toBe("abc")
     await before.kill()
     for (const PUBLIC_STREAMS of [undefined, "off", "ON", "1"]) {
@@ -193,11 +193,11 @@ describe("public streams", () => {
         }
         // The log keeps the order of requests, so this line follows those of all earlier requests.
         const [known] = streams
-        const reply = await known.ask("GET", { headers: held, status: 200 })
+        const reply = await known.ask("GET", { headers: authorized, status: 200 })
         expect(reply.header("cache-control")).toBe("private, no-cache")
         await server.log.until({ event: "served", stream: known.path })
         expect(streams.map((stream) => served(server, stream).filter(({ event }) => event === "loaded").length)).toEqual([1, 0, 0])
-        const refused = await server.stream().ask("PUT", { headers: { ...BYTES, ...held, ...PUBLIC }, status: 400 })
+        const refused = await server.stream().ask("PUT", { headers: { ...BYTES, ...authorized, ...PUBLIC }, status: 400 })
         expect(refused.text).toContain("PUBLIC_STREAMS")
       } finally {
         await server.kill()
@@ -209,7 +209,7 @@ describe("public streams", () => {
     const server = await startWorkerd(await scratch(), { AUTH_TOKEN, PUBLIC_STREAMS: "on" })
     try {
       const open = server.stream()
-      await open.ask("PUT", { headers: { ...BYTES, ...held, ...PUBLIC }, body: "abc", status: 201 })
+      await open.ask("PUT", { headers: { ...BYTES, ...authorized, ...PUBLIC }, body: "abc", status: 201 })
       await open.ask("GET", { headers: { "cf-connecting-ip": "192.0.2.1" }, status: 200 })
       const headers = { "cf-connecting-ip": "192.0.2.2" }
       const queries = ["?offset=x", "?offset=-1&live=x", "?offset=x&live=sse", "?live=long-poll"]
@@ -228,7 +228,7 @@ describe("public streams", () => {
     const server = await startWorkerd(await scratch(), { AUTH_TOKEN, PUBLIC_STREAMS: "on" })
     try {
       const open = server.stream()
-      await open.ask("PUT", { headers: { ...BYTES, ...held, ...PUBLIC }, body: "abc", status: 201 })
+      await open.ask("PUT", { headers: { ...BYTES, ...authorized, ...PUBLIC }, body: "abc", status: 201 })
       const from = (address) => ({ "cf-connecting-ip": address })
       const made = numbers(200).map(() => server.stream())
       const answers = await Promise.all(made.map((stream, at) => stream.ask("GET", { headers: from(`2001:db8::${at}`) })))
@@ -242,7 +242,7 @@ describe("public streams", () => {
         expect(header("cache-control")).toBe("no-store")
       }
       expect((await open.ask("GET", { headers: from("2001:db8::1") })).status).toBe(429)
-      for (const others of [from("2001:db8:0:1::1"), {}, { ...held, ...from("2001:db8::1") }]) {
+      for (const others of [from("2001:db8:0:1::1"), {}, { ...authorized, ...from("2001:db8::1") }]) {
         await open.ask("GET", { headers: others, status: 200 })
       }
       await server.log.until({ event: "served", stream: open.path, method: "GET" }, 3)
@@ -264,7 +264,7 @@ describe("one token (AUTH_TOKEN)", () => {
   test("allows every operation, and no operation succeeds without it", async () => {
     expect(await modeOf(server)).toBe("token")
     const stream = server.stream()
-    const held = bearer(AUTH_TOKEN)
+    const authorized = bearer(AUTH_TOKEN)
     for (const [method, headers, body, status] of [
       ["PUT", BYTES, undefined, 201],
       ["POST", BYTES, "hello", 204],
@@ -278,7 +278,7 @@ describe("one token (AUTH_TOKEN)", () => {
         expect([refused.status, refused.header("www-authenticate")]).toEqual([401, `Bearer realm="durable-streams"${known}`])
         expect(refused.header("cache-control")).toBe("no-store")
       }
-      await stream.ask(method, { headers: { ...headers, ...held }, body, status })
+      await stream.ask(method, { headers: { ...headers, ...authorized }, body, status })
     }
   })
 
@@ -309,16 +309,16 @@ describe("one token (AUTH_TOKEN)", () => {
 
   test("scripts of listed origins may read responses", async () => {
     const stream = server.stream()
-    const held = bearer(AUTH_TOKEN)
-    await stream.ask("PUT", { headers: { ...BYTES, ...held, ...PUBLIC }, body: "abc", status: 201 })
+    const authorized = bearer(AUTH_TOKEN)
+    await stream.ask("PUT", { headers: { ...BYTES, ...authorized, ...PUBLIC }, body: "abc", status: 201 })
     const requests = [
       ["GET", "", {}, 200],
       ["GET", "?offset=0000000000000000_0000000000000001&live=long-poll", {}, 200],
-      ["GET", "", held, 200],
-      ["HEAD", "", held, 200],
-      ["POST", "", held, 400],
+      ["GET", "", authorized, 200],
+      ["HEAD", "", authorized, 200],
+      ["POST", "", authorized, 400],
       ["POST", "", {}, 401],
-      ["GET", "?live=x", held, 400],
+      ["GET", "?live=x", authorized, 400],
       ["OPTIONS", "", {}, 204],
     ]
     for (const [method, query, headers, status] of requests) {
@@ -361,23 +361,23 @@ describe("one token (AUTH_TOKEN)", () => {
   })
 
   test("shared caches may store public streams only", async () => {
-    const held = bearer(AUTH_TOKEN)
+    const authorized = bearer(AUTH_TOKEN)
     const below = "?offset=0000000000000000_0000000000000001&live=long-poll"
     for (const [more, ofTail, ofRest] of [
       [{}, "private, no-cache", "private, no-cache"],
       [PUBLIC, "no-cache", "public, max-age=60, stale-while-revalidate=300, stale-if-error=0"],
     ]) {
       const stream = server.stream()
-      await stream.ask("PUT", { headers: { ...BYTES, ...held, ...more }, body: "abc", status: 201 })
-      expect((await stream.ask("GET", { headers: held })).header("cache-control")).toBe(ofTail)
-      expect((await stream.ask("GET", { headers: held, query: below })).header("cache-control")).toBe(ofRest)
+      await stream.ask("PUT", { headers: { ...BYTES, ...authorized, ...more }, body: "abc", status: 201 })
+      expect((await stream.ask("GET", { headers: authorized })).header("cache-control")).toBe(ofTail)
+      expect((await stream.ask("GET", { headers: authorized, query: below })).header("cache-control")).toBe(ofRest)
     }
   })
 
   test("anyone can read a public stream in every read mode, and only token holders can write it", async () => {
     const stream = server.stream()
-    const held = bearer(AUTH_TOKEN)
-    await stream.ask("PUT", { headers: { ...JSON_TYPE, ...held, ...PUBLIC }, body: "[1]", status: 201 })
+    const authorized = bearer(AUTH_TOKEN)
+    await stream.ask("PUT", { headers: { ...JSON_TYPE, ...authorized, ...PUBLIC }, body: "[1]", status: 201 })
     const readers = [{}, bearer("x"), { authorization: "Basic abc" }]
     for (const headers of readers) {
       expect((await stream.ask("GET", { headers, status: 200 })).text).toBe("[1]")
@@ -388,13 +388,13 @@ describe("one token (AUTH_TOKEN)", () => {
     const { next } = await stream.ask("HEAD")
     const poll = longPoll(stream, next)
     await server.log.until({ event: "served", stream: stream.path, method: "GET" }, readers.length + 2)
-    await stream.ask("POST", { headers: { ...JSON_TYPE, ...held }, body: "2", status: 204 })
+    await stream.ask("POST", { headers: { ...JSON_TYPE, ...authorized }, body: "2", status: 204 })
     expect((await poll).text).toBe("[2]")
     await reader.untilMessages(2)
     for (const method of ["PUT", "POST", "DELETE"]) {
       expect((await stream.ask(method, { headers: { ...JSON_TYPE, ...PUBLIC }, body: "[3]" })).status).toBe(401)
     }
-    await stream.ask("DELETE", { headers: held, status: 204 })
+    await stream.ask("DELETE", { headers: authorized, status: 204 })
     await reader.untilEnd()
     expect((await stream.ask("GET")).status).toBe(401)
   })

@@ -334,9 +334,9 @@ describe("with any header", () => {
   })
 
   test("no query gives access", async () => {
-    const held = { headers: victims() }
-    const key = (await private_.ask("HEAD", held)).header("stream-reader-key")
-    const other = (await public_.ask("HEAD", held)).header("stream-reader-key")
+    const options = { headers: victims() }
+    const key = (await private_.ask("HEAD", options)).header("stream-reader-key")
+    const other = (await public_.ask("HEAD", options)).header("stream-reader-key")
     expect([key === null, other]).toEqual([false, null])
     const at = "offset=0000000000000000_0000000000000001"
     for (const query of [

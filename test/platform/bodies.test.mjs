@@ -457,8 +457,8 @@ describe("the headers of every response", () => {
     ]
     const statuses = new Set()
     for (const [method, at, headers, body] of requests) {
-      const asked = { origin: "https://app.example", ...headers }
-      const reply = await connection.ask(method, at, { headers: asked, body, millis: LONG_MS })
+      const sent = { origin: "https://app.example", ...headers }
+      const reply = await connection.ask(method, at, { headers: sent, body, millis: LONG_MS })
       const what = `${method} ${at}: ${reply.status}`
       statuses.add(reply.status)
       expect(reply.header("cache-control"), what).toMatch(

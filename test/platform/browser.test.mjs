@@ -286,16 +286,16 @@ describe.skipIf(isLeftOut)("a page in Chromium that is a stream's content", () =
 
 /** What a page reported, in order. */
 class Story {
-  #told = []
+  #reported = []
   #watch = new Watch()
 
   take = (kind, value) => {
-    this.#told.push([kind, value])
+    this.#reported.push([kind, value])
     this.#watch.changed()
   }
 
   all(kind) {
-    return this.#told.filter(([of]) => of === kind).map(([, value]) => value)
+    return this.#reported.filter(([of]) => of === kind).map(([, value]) => value)
   }
 
   /** The values of this kind that match, once there are `count` of them. */

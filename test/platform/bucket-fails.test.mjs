@@ -46,14 +46,14 @@ describe.concurrent("unfinished work in the bucket", { timeout: PATIENCE_MS + 30
     // Other operations are not affected.
     await append(stream, 3, 4)
     expect(await messagesOf(stream)).toEqual(numbers(7))
-    expect(bucket.asked.map(({ method }) => method)).toEqual(["put"])
+    expect(bucket.commands.map(({ method }) => method)).toEqual(["put"])
 
     bucket.mood = "takes"
-    const asked = requests(server, stream)
+    const before = requests(server, stream)
     const rotated = await server.log.until({ event: "rotated", stream: stream.path }, 2, PATIENCE_MS)
     expect(rotated.map(({ segment }) => segment)).toEqual([0, 1])
     minuteLater(await bucket.until("put", 3))
-    expect(requests(server, stream)).toBe(asked)
+    expect(requests(server, stream)).toBe(before)
     expect([...bucket.objects.keys()]).toEqual([keyOf(stream, 0), keyOf(stream, 1)])
     expect(await messagesOf(stream)).toEqual(numbers(7))
     expect(await messagesOf(stream, offset(1, 1))).toEqual(numbers(3, 4))
@@ -93,10 +93,10 @@ describe.concurrent("unfinished work in the bucket", { timeout: PATIENCE_MS + 30
     expect(bucket.objects.size).toBe(2)
 
     bucket.mood = "takes"
-    const asked = requests(server, stream)
+    const before = requests(server, stream)
     await server.log.until({ event: "collected", stream: stream.path }, 1, PATIENCE_MS)
     expect(bucket.objects.size).toBe(0)
     expect(await bucket.until("delete", 2)).toHaveLength(2)
-    expect(requests(server, stream)).toBe(asked)
+    expect(requests(server, stream)).toBe(before)
   })
 })

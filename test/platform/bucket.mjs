@@ -9,7 +9,7 @@ export class Bucket {
   /** @type {Map<string, Buffer>} */
   objects = new Map()
   /** The commands that it received, as `{ method, at }`. */
-  asked = []
+  commands = []
   /** What it does with a write: `"takes"` stores it, `"fails"` refuses it, and `"hangs"` does not answer. */
   mood = "takes"
   /** Reads wait for this promise. */
@@ -37,8 +37,8 @@ export class Bucket {
   /** The commands of this method, once there are `count` of them. */
   until(method, count, millis) {
     const enough = () => {
-      const asked = this.asked.filter((question) => question.method === method)
-      return asked.length >= count && asked
+      const found = this.commands.filter((question) => question.method === method)
+      return found.length >= count && found
     }
     return this.#watch.until(`${method}, ${count} times`, enough, millis)
   }
@@ -50,7 +50,7 @@ export class Bucket {
     const body = Buffer.concat(chunks)
     const split = Number(request.headers["cf-r2-metadata-size"])
     const question = JSON.parse(request.method === "GET" ? request.headers["cf-r2-request"] : body.subarray(0, split))
-    this.asked.push({ method: question.method, at: Date.now() })
+    this.commands.push({ method: question.method, at: Date.now() })
     this.#watch.changed()
     if (question.method === "get") {
       await this.gives

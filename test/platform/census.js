@@ -2,7 +2,7 @@
 // timers, fetches, calls, operations of the bucket and of the mirror, promises given to `waitUntil`, and response
 // bodies without a reader. Each of them keeps an object in memory, billed, for up to 15 minutes.
 //
-// `asked` lists the URLs at which a test reads the counts.
+// `routes` lists the URLs at which a test reads the counts.
 
 import { AsyncLocalStorage } from "node:async_hooks"
 import * as built from "./index.js"
@@ -41,7 +41,7 @@ class Census {
   }
 
   /** The labels of what is pending, after waiting up to `millis` for it to end. */
-  async told(millis) {
+  async settled(millis) {
     const begin = Date.now()
     while (this.labels().length > 0 && Date.now() - begin < millis) {
       await new Promise((resolve) => real.setTimeout(resolve, 5))
@@ -215,8 +215,8 @@ export class StreamObject extends built.StreamObject {
     }
   }
 
-  told(millis) {
-    return this.#census.told(millis)
+  settled(millis) {
+    return this.#census.settled(millis)
   }
 
   hurry() {
@@ -255,9 +255,9 @@ const edge = {
   /** @type {Set<Census>} */
   requests: new Set(),
 
-  async told(millis) {
-    const told = await Promise.all([...edge.requests].map((census) => census.told(millis)))
-    return told.filter((labels) => labels.includes("waitUntil")).flat()
+  async settled(millis) {
+    const all = await Promise.all([...edge.requests].map((census) => census.settled(millis)))
+    return all.filter((labels) => labels.includes("waitUntil")).flat()
   },
 
   async fetch(request, env, context) {
@@ -271,9 +271,9 @@ const edge = {
 }
 
 /** The tests' requests, as `/<name>/<path>`. */
-const asked = {
+const routes = {
   /** What is pending in an object, or at the edge, after waiting up to `millis` for it to end. */
-  census: (path, { STREAMS }, millis) => (path === "" ? edge : STREAMS.getByName(path)).told(Number(millis)),
+  census: (path, { STREAMS }, millis) => (path === "" ? edge : STREAMS.getByName(path)).settled(Number(millis)),
   outlived: () => [...outlived],
   /** The number of times that the object was created. */
   loads: (path) => loads.get(path) ?? 0,
@@ -288,7 +288,7 @@ export default {
   async fetch(request, env, context) {
     const { pathname, search } = new URL(request.url)
     const [, what, path] = /^\/(\w+)\/(.*)$/s.exec(pathname) ?? []
-    if (what in asked) return Response.json((await asked[what](path, env, search.slice(1))) ?? null)
+    if (what in routes) return Response.json((await routes[what](path, env, search.slice(1))) ?? null)
     return edge.fetch(request, env, context)
   },
 }

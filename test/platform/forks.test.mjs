@@ -23,7 +23,7 @@ async function ended(server, stream) {
   }
 }
 
-const asked = (server, stream) => server.log.matching({ event: "asked", stream: stream.path }).length
+const callsTo = (server, stream) => server.log.matching({ event: "asked", stream: stream.path }).length
 
 describe("forks of a stream of many segments", () => {
   let server
@@ -48,13 +48,13 @@ describe("forks of a stream of many segments", () => {
   test("read inherited messages from the bucket without a call to the source", async () => {
     const { stream, nexts } = await filled(9)
     const made = await fork(server, stream)
-    const before = asked(server, stream)
+    const before = callsTo(server, stream)
     expect(await messagesOf(made)).toEqual(numbers(9))
     expect(await messagesOf(made, nexts[4])).toEqual(numbers(5, 4))
-    expect(asked(server, stream)).toBe(before)
+    expect(callsTo(server, stream)).toBe(before)
     await stream.delete()
     expect(await messagesOf(made)).toEqual(numbers(9))
-    expect(asked(server, stream)).toBe(before)
+    expect(callsTo(server, stream)).toBe(before)
   })
 
   test("call each owner once for inherited messages in its hot log, and not at all once they are in the bucket", async () => {
@@ -63,16 +63,16 @@ describe("forks of a stream of many segments", () => {
     await second.append("8", JSON_TYPE)
     const third = await fork(server, second)
     await third.append("9", JSON_TYPE)
-    const before = [asked(server, first), asked(server, second)]
+    const before = [callsTo(server, first), callsTo(server, second)]
     expect(await messagesOf(third)).toEqual(numbers(10))
-    expect([asked(server, first), asked(server, second)]).toEqual([before[0] + 1, before[1] + 1])
+    expect([callsTo(server, first), callsTo(server, second)]).toEqual([before[0] + 1, before[1] + 1])
     // The first stream's next segment moves inherited messages to the bucket.
     await first.append("80", JSON_TYPE)
     await rotated(server, first, 3)
     expect(await messagesOf(third)).toEqual(numbers(10))
-    const told = asked(server, first)
+    const afterwards = callsTo(server, first)
     expect(await messagesOf(third)).toEqual(numbers(10))
-    expect(asked(server, first)).toBe(told)
+    expect(callsTo(server, first)).toBe(afterwards)
   })
 
   test("start SSE and long-polls in the inherited part, and continue live", async () => {
@@ -179,10 +179,10 @@ describe("the cost of forks", () => {
     await source.append(`[${batch.join()}]`, JSON_TYPE)
     const made = await fork(server, source)
     await made.append(`"own"`, JSON_TYPE)
-    const before = asked(server, source)
+    const before = callsTo(server, source)
     const reader = await SseReader.open(made)
     await reader.untilMessages(901)
-    expect(asked(server, source)).toBe(before + 1)
+    expect(callsTo(server, source)).toBe(before + 1)
     expect(reader.messages.map((message) => message.split(" ")[0])).toEqual([...numbers(900).map(String), "own"])
     const sizes = reader.data.map((data) => data.length)
     expect(sizes.length).toBeGreaterThan(6)

@@ -54,7 +54,7 @@ describe("a queue", () => {
   const several = (count, from = 0) => numbers(count, from).map((number) => one(`${number};`))
   /** A result for each append of a call, with the append's body. */
   const answers = ({ text }) => text.split(";").slice(0, -1).map((body) => [200, `answer-to\n${body}\n`, undefined])
-  const told = async (answered) => (await answered).headers.get("answer-to")
+  const bodyOf = async (answered) => (await answered).headers.get("answer-to")
 
   test("sends appends at once while few are in flight", async () => {
     const answered = several(UNDER_WAY_MAX)
@@ -78,7 +78,7 @@ describe("a queue", () => {
     expect(together.headers).toEqual(["content-type\ntext/plain\n", expect.stringMatching(/stream-seq\né\n$/), expect.any(String)])
     expect(together.headers.join()).not.toContain("other")
     together.answer(answers(together))
-    expect(await Promise.all(waiting.map(told))).toEqual(["0", "1", "2"])
+    expect(await Promise.all(waiting.map(bodyOf))).toEqual(["0", "1", "2"])
   })
 
   test("has the same number of calls in flight while others wait", async () => {
@@ -96,7 +96,7 @@ describe("a queue", () => {
     calls[UNDER_WAY_MAX].answer(answers(calls[UNDER_WAY_MAX]))
     await turn()
     calls.at(-1).answer(answers(calls.at(-1)))
-    expect(await told(late[0])).toBe("1000")
+    expect(await bodyOf(late[0])).toBe("1000")
   })
 
   test("fails every append of a call that fails", async () => {
@@ -117,7 +117,7 @@ describe("a queue", () => {
     await turn()
     calls.at(-1).answer(answers(calls.at(-1)).with(1, [0, "a trap"]))
     await expect(waiting[1]).rejects.toThrow("a trap")
-    expect([await told(waiting[0]), await told(waiting[2])]).toEqual(["0", "2"])
+    expect([await bodyOf(waiting[0]), await bodyOf(waiting[2])]).toEqual(["0", "2"])
   })
 
   test("is not used if the object's version does not support it: each append goes alone and unchanged", async () => {
@@ -200,7 +200,7 @@ describe("a queue", () => {
     const [together, ...more] = calls.slice(UNDER_WAY_MAX)
     expect([together.text, more]).toEqual(["0;1;2;", []])
     together.answer(answers(together))
-    expect(await Promise.all(waiting.map(told))).toEqual(["0", "1", "2"])
+    expect(await Promise.all(waiting.map(bodyOf))).toEqual(["0", "1", "2"])
     // A lost call stops counting after STALE_MS.
     vi.advanceTimersByTime(STALE_MS)
     const calm = one("calm;")

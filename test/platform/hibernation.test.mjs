@@ -26,14 +26,14 @@ const failures = (server, stream) => server.log.matching({ level: "error", strea
 
 /** SSE readers at the tail, and long-polls that wait there. */
 async function gather(server, stream, { sse = 3, polls = 3 } = {}) {
-  const asked = server.log.matching({ event: "served", stream: stream.path, method: "GET" }).length
+  const before = server.log.matching({ event: "served", stream: stream.path, method: "GET" }).length
   const { next } = await stream.ask("HEAD", { status: 200 })
   const readers = await Promise.all(
     numbers(sse).map((index) => SseReader.open(stream, { offset: index % 2 === 0 ? "-1" : "now" })),
   )
   await Promise.all(readers.map((reader) => reader.untilAtTail()))
   const waiting = numbers(polls).map((index) => longPoll(stream, index % 2 === 0 ? next : "now"))
-  await readersAsked(server, stream, asked + sse + polls)
+  await readersAsked(server, stream, before + sse + polls)
   return { readers, polls: waiting }
 }
 

@@ -24,7 +24,7 @@ const command = (url, args = [], token = ADMIN_TOKEN) =>
     )
   })
 
-const told = async (url, args) => {
+const reportOf = async (url, args) => {
   const { code, stdout, stderr } = await command(url, ["--json", ...args])
   return { code, stderr, ...JSON.parse(stdout) }
 }
@@ -97,7 +97,7 @@ describe("a server with a token", () => {
     const before = await everything(server)
     const expected = orphans.toSorted()
 
-    const listed = await told(server.url, [])
+    const listed = await reportOf(server.url, [])
     expect(listed).toMatchObject({ code: 1, stderr: "", deleted: false, unchecked: [], checked: 11 })
     expect(listed.orphans.map(({ key }) => key).toSorted()).toEqual(expected)
     expect(listed.foreign.toSorted()).toEqual(foreign.toSorted())
@@ -120,7 +120,7 @@ describe("a server with a token", () => {
     expect(deleted).toMatchObject({ code: 0, stderr: "" })
     expect(deleted.stdout).toContain("11 segments checked, 6 orphans deleted (")
     expect(await everything(server)).toEqual(before.filter((key) => !orphans.includes(key)))
-    expect(await told(server.url, [])).toMatchObject({ code: 0, orphans: [], unchecked: [], checked: 5 })
+    expect(await reportOf(server.url, [])).toMatchObject({ code: 0, orphans: [], unchecked: [], checked: 5 })
     expect(await Promise.all(streams.map((stream) => messagesOf(stream)))).toEqual(contents)
 
     // An audit and a sweep leave nothing in the object of a stream that never existed.
@@ -148,7 +148,7 @@ describe("a server with a token", () => {
     expect(new Set(first.orphans.map(({ path }) => path)).size).toBeLessThanOrEqual(40)
     expect(first.cursor).toBe([...before, ...orphans].toSorted()[first.checked + first.foreign.length - 1])
 
-    const listed = await told(server.url, [])
+    const listed = await reportOf(server.url, [])
     expect(listed.orphans.map(({ key }) => key)).toEqual(orphans.toSorted())
     expect(listed.checked).toBe(before.length + orphans.length)
     expect((await command(server.url, ["--delete"])).code).toBe(0)
@@ -188,7 +188,7 @@ test("writers of streams are not administrators, and administrators may not writ
   const server = await start({ vars: { AUTH_TOKEN, ADMIN_TOKEN } })
   onTestFinished(() => server.dispose())
   expect((await ask(server, bearer(AUTH_TOKEN))).status).toBe(401)
-  expect(await told(server.url, [])).toMatchObject({ code: 0, stderr: "", checked: 0 })
+  expect(await reportOf(server.url, [])).toMatchObject({ code: 0, stderr: "", checked: 0 })
   await server.stream().ask("PUT", { headers: { ...JSON_TYPE, ...bearer(ADMIN_TOKEN) }, status: 401 })
 })
 

@@ -46,18 +46,18 @@ afterAll(async () => {
 afterEach(async () => {
   bucket.mood = "takes"
   bucket.gives = Promise.resolve()
-  for (const calm of ["mirror/takes", "calls/answers"]) await asked(calm)
+  for (const calm of ["mirror/takes", "calls/answers"]) await control(calm)
 })
 
-const asked = async (what) => {
+const control = async (what) => {
   const response = await fetch(`${server.url}/${what}`)
   if (response.status !== 200) throw new Error(`${what}: ${response.status}`)
   return response.json()
 }
 /** What is pending in a stream's object, after waiting up to `millis` for it to end. */
-const pending = ({ path }, millis = SOON_MS) => asked(`census/${path}?${millis}`)
+const pending = ({ path }, millis = SOON_MS) => control(`census/${path}?${millis}`)
 
-const loads = ({ path }) => asked(`loads/${path}`)
+const loads = ({ path }) => control(`loads/${path}`)
 
 /** The streams of the stories that have ended, for the test of eviction. */
 const over = []
@@ -246,7 +246,7 @@ const STORIES = {
     const source = await created(JSON_TYPE, ["1"])
     const fork = server.stream(unique("fork"))
     await fork.ask("PUT", { headers: from(source), status: 201 })
-    await asked("calls/busy")
+    await control("calls/busy")
     await fork.ask("GET", { query: "?offset=-1", status: 503 })
     return [source, fork]
   },
@@ -268,7 +268,7 @@ const STORIES = {
     return [stream, other]
   },
   "meets a mirror that fails": async () => {
-    await asked("mirror/fails")
+    await control("mirror/fails")
     const stream = await created(JSON_TYPE, SEGMENT)
     await server.log.until({ level: "error", operation: "mirror segments", stream: stream.path })
     return [stream]
@@ -305,14 +305,14 @@ const HANGING_STORIES = {
     return { stream, left: ["bucket.delete"] }
   },
   "mirror": async () => {
-    await asked("mirror/hangs")
+    await control("mirror/hangs")
     const stream = await created(JSON_TYPE, SEGMENT)
     await rotated(stream)
     await hurried(stream, { operation: "mirror segments" })
     return { stream, left: ["mirror.batch"] }
   },
   "registry": async () => {
-    await asked("calls/hangs")
+    await control("calls/hangs")
     const stream = await created()
     await hurried(stream, { operation: "report stream" })
     return { stream, left: ["stub.asked"] }
@@ -320,7 +320,7 @@ const HANGING_STORIES = {
   "source of a new fork": async () => {
     const source = await created(JSON_TYPE, ["1"])
     const stream = server.stream(unique("fork"))
-    await asked("calls/hangs")
+    await control("calls/hangs")
     const answer = stream.ask("PUT", { headers: from(source) })
     await hurried(stream, { operation: "call object" })
     expect((await answer).status).toBe(503)
@@ -331,7 +331,7 @@ const HANGING_STORIES = {
     const stream = server.stream(unique("fork"))
     await stream.ask("PUT", { headers: from(source), status: 201 })
     await server.log.until({ event: "reported", stream: stream.path })
-    await asked("calls/hangs")
+    await control("calls/hangs")
     const answer = stream.ask("GET", { query: "?offset=-1" })
     await hurried(stream, { operation: "call object" })
     expect((await answer).status).toBe(500)
@@ -340,12 +340,12 @@ const HANGING_STORIES = {
 }
 
 const from = ({ path }) => ({ "stream-forked-from": `/v1/stream/${path}` })
-const puts = () => bucket.asked.filter(({ method }) => method === "put").length
+const puts = () => bucket.commands.filter(({ method }) => method === "put").length
 
 /** Fires an object's time limits until its log says that one has ended an operation. */
 async function hurried(stream, line) {
   const failed = () => server.log.matching({ level: "error", stream: stream.path, ...line })[0]
-  for (let tries = 0; !failed() && tries < 100; tries += 1) await asked(`hurry/${stream.path}`)
+  for (let tries = 0; !failed() && tries < 100; tries += 1) await control(`hurry/${stream.path}`)
   return server.log.until({ level: "error", stream: stream.path, ...line })
 }
 
@@ -373,7 +373,7 @@ for (const [name, story] of Object.entries(HANGING_STORIES)) {
     // The operation may not have begun yet, and a small body's timer ends by itself.
     const isOver = () => `${labels}` === `${left}`
     for (const until = Date.now() + SOON_MS; !isOver() && Date.now() < until; ) {
-      if (labels.includes("waitUntil")) await asked(`hurry/${stream.path}`)
+      if (labels.includes("waitUntil")) await control(`hurry/${stream.path}`)
       labels = await found(HURRY_MS)
     }
     expect(labels).toEqual(left)
@@ -381,7 +381,7 @@ for (const [name, story] of Object.entries(HANGING_STORIES)) {
 }
 
 test("only deliberate timers are pending after an answer", async () => {
-  const outlived = await asked("outlived/")
+  const outlived = await control("outlived/")
   expect(outlived).toContain("timer 10 ms")
   expect(outlived.filter((label) => !(label in DELIBERATE))).toEqual([])
 })
@@ -398,7 +398,7 @@ test("the census sees everything that is left pending", async () => {
     body: "body of stub.fetch",
   })) {
     const stream = await created()
-    await asked(`leak/${stream.path}?${kind}`)
+    await control(`leak/${stream.path}?${kind}`)
     // What ends by itself has ended after this.
     await pending(stream, 1000)
     expect(await pending(stream, 0)).toEqual([label])
@@ -412,7 +412,7 @@ const ROUNDS_MAX = 3
 
 test("an object is evicted after each story, and is not evicted while it has a timer", async () => {
   const kept = await created()
-  await asked(`leak/${kept.path}?setTimeout`)
+  await control(`leak/${kept.path}?setTimeout`)
   let awake = [...over, { name: "keeps a timer", stream: kept }]
   for (let round = 1; round <= ROUNDS_MAX && awake.length > 0; round += 1) {
     const before = await Promise.all(awake.map(({ stream }) => loads(stream)))
@@ -428,6 +428,6 @@ test("an object is evicted after each story, and is not evicted while it has a t
 
 test("the worker runs with the flags of wrangler.toml", async () => {
   for (const flag of ["enable_request_signal", "global_fetch_strictly_public", "durable_object_io_tasks_prevent_eviction"]) {
-    expect([flag, await asked(`flags/${flag}`)]).toEqual([flag, true])
+    expect([flag, await control(`flags/${flag}`)]).toEqual([flag, true])
   }
 })

@@ -241,7 +241,7 @@ describe("the registry of all streams", () => {
   })
 })
 
-test("rotates like any stream, and stays complete", async () => {
+test("the registry rotates like any stream, and stays complete", async () => {
   const server = await start({ vars: { SEGMENT_MAX_APPENDS: "3", ADMIN_TOKEN: AUTH_TOKEN } })
   onTestFinished(() => server.dispose())
   const streams = numbers(10).map((n) => server.stream(unique(`rotated-${n}`)))
@@ -257,7 +257,7 @@ test("rotates like any stream, and stays complete", async () => {
   expect(await orphans.json()).toMatchObject({ orphans: [], unchecked: [], foreign: [], checked: 3 })
 })
 
-test("receives an event from the stream's alarm after a failure, without any request", async () => {
+test("the registry receives an event from the stream's alarm after a failure, without any request", async () => {
   const persistTo = await scratch()
   let stream
   /** Runs a server, and kills it. */
@@ -305,7 +305,7 @@ test("receives an event from the stream's alarm after a failure, without any req
   })
 })
 
-test("can be off, and receives existing streams later", async () => {
+test("a registry that is turned on later receives existing streams", async () => {
   const folder = await scratch()
   const off = await startWorkerd(folder, { REGISTRY_STREAM: "off" })
   const stream = off.stream(unique("quiet"))
@@ -405,7 +405,7 @@ describe("the registry of each project", () => {
   })
 })
 
-test("has each event once, after SIGKILLs during reports and during recording", async () => {
+test("the registry has each event once, after SIGKILLs during reports and during recording", async () => {
   const folder = await scratch()
   const before = await startWorkerd(folder)
   const paths = numbers(60).map((n) => unique(`killed-${n}`))

@@ -102,20 +102,20 @@ test("unread large messages delay others only while there is no room, and others
 }, LONG_MS)
 
 test("an SSE response waits while there is no room for its next part", async () => {
-  const held = server.stream(unique("held"))
+  const occupying = server.stream(unique("occupying"))
   const stream = server.stream(unique("waits"))
-  for (const one of [held, stream]) await one.create(JSON_TYPE)
+  for (const one of [occupying, stream]) await one.create(JSON_TYPE)
   // One response of the first stream leaves room for the first message of the second stream, but not for its second
   // message.
-  await held.append(JSON.stringify("x".repeat(13 * MIB)), JSON_TYPE)
+  await occupying.append(JSON.stringify("x".repeat(13 * MIB)), JSON_TYPE)
   for (const size of [4.5, 15]) await stream.append(JSON.stringify("y".repeat(size * MIB)), JSON_TYPE)
   const ask = async () => {
-    const response = await fetch(`${held.url}?offset=-1`)
+    const response = await fetch(`${occupying.url}?offset=-1`)
     await response.arrayBuffer()
     return response.status
   }
   const idlers = []
-  while ((await ask()) !== 503 && idlers.length < MANY) idlers.push(await idle(held))
+  while ((await ask()) !== 503 && idlers.length < MANY) idlers.push(await idle(occupying))
 
   const reader = await SseReader.open(stream)
   await reader.untilMessages(1, LONG_MS)
@@ -146,11 +146,11 @@ test("a response is not fetched from the bucket while there is no room for it", 
       return { status: response.status, bytes: (await response.arrayBuffer()).byteLength }
     }
     // One read finds room and waits for the bucket. The others are refused at once.
-    const asked = numbers(8).map(() => ask())
+    const reads = numbers(8).map(() => ask())
     await until("seven are refused", () => stream.ask("HEAD"), () => refused === 7)
     expect(await bucket.until("get", 1)).toHaveLength(1)
     give()
-    const answers = await Promise.all(asked)
+    const answers = await Promise.all(reads)
     expect(answers.filter(({ status }) => status === 200).map(({ bytes }) => bytes)).toEqual([15 * MIB + 4])
     expect(answers.filter(({ status }) => status === 503)).toHaveLength(7)
     expect((await ask()).status).toBe(200)

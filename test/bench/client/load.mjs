@@ -17,12 +17,12 @@ export async function closedLoop({ connections, plan, next, check }) {
   const latencies = []
   const sent = connections.map(() => 0)
   const work = async (connection, worker) => {
-    for (let asked = performance.now(); asked < end; ) {
+    for (let sentAt = performance.now(); sentAt < end; ) {
       sent[worker] += 1
       check(await connection.ask(next(worker)))
       const answered = performance.now()
-      if (answered >= begin && answered < end) latencies.push(answered - asked)
-      asked = answered
+      if (answered >= begin && answered < end) latencies.push(answered - sentAt)
+      sentAt = answered
     }
   }
   await Promise.all(connections.map(work))

@@ -24,8 +24,8 @@ export class LongPollReader {
     let cursor = ""
     while (!this.stopped) {
       const query = `?offset=${offset}&live=long-poll${cursor && `&cursor=${cursor}`}`
-      const asked = this.connection.ask(request(server, "GET", path + query))
-      const answer = await asked.catch((error) => {
+      const pending = this.connection.ask(request(server, "GET", path + query))
+      const answer = await pending.catch((error) => {
         if (!this.stopped) throw error
       })
       if (!answer) return
