@@ -268,7 +268,7 @@ describe.skipIf(isLeftOut)("a page in Chromium that is a stream's content", () =
   }
 
   for (const [type, body] of Object.entries(ACTIVE)) {
-    test(`no content of type ${type} runs or requests another stream`, async () => {
+    test(`no content of type ${type} runs, or requests another stream`, async () => {
       const stream = server.stream(`shared/${unique("page")}`)
       await stream.create({ "content-type": type, ...bearer(token) }, body)
       for (const [how, visit] of Object.entries({

@@ -211,7 +211,7 @@ describe("the cost of forks", () => {
 })
 
 describe("a process that is killed", () => {
-  test("between the end of a fork and the end of its source", async () => {
+  test("between the end of a fork and the end of its source: the source still ends", async () => {
     const folder = await scratch()
     let server = await startWorkerd(folder)
     const source = server.stream(unique("source"))

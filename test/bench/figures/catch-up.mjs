@@ -49,7 +49,7 @@ async function rate(server, plan, { contentType, body, messages, streamBytesMax 
   }
   const warmUp = await read()
   const count = countMessages(warmUp)
-  if (count !== appends * messages) throw new Error(`${count} messages of ${appends * messages} came back`)
+  if (count !== appends * messages) throw new Error(`${count} messages of ${appends * messages} were returned`)
   const bytes = sizeOf(warmUp)
   const seconds = []
   for (const end = performance.now() + plan.catchUpMs; seconds.length < 3 || performance.now() < end; ) {

@@ -30,9 +30,9 @@ export function binaryMessage(bytes) {
  * @property {string} name
  * @property {string} title
  * @property {string} contentType
- * @property {number} messages how many one append brings
+ * @property {number} messages number of messages per append
  * @property {(server: import("../targets/index.mjs").Process, path: string, writer: number) => () => Buffer} writer
- * the requests of one writer, one after the other
+ * returns a function that makes the next request of one writer
  */
 
 /** The same request every time. @returns {Payload} */

@@ -104,7 +104,7 @@ class Audience {
     const all = new Promise((resolve, reject) => {
       this.failed = reject
       this.delivered = (_reader, number) => {
-        if (number !== this.shown) reject(new Error(`message ${number} came while ${this.shown} was due`))
+        if (number !== this.shown) reject(new Error(`message ${number} arrived while ${this.shown} was expected`))
         if (arrivals.push(performance.now() - sentAt) === this.readers.length) resolve()
       }
     })
