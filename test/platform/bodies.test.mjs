@@ -37,7 +37,7 @@ test("a Host that is no name or address is refused, and the connection continues
   wrong.push("host: test\r\nhost: test", "host: test\r\nhost: evil.example", "host: a/v1/stream")
   for (const lines of wrong) {
     for (const [request, body] of [["GET", ""], ["POST", "x"], ["PUT", ""], ["GET", ""], ["OPTIONS", ""]]) {
-      // A valid request in between, which the server caches.
+      // A valid request in between: the server remembers its Host.
       expect((await connection.ask("POST", target, { headers: BYTES, body: "y" })).status).toBe(204)
       connection.send(`${request} ${target} HTTP/1.1\r\n${lines}\r\ncontent-type: text/plain\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
       const reply = await connection.reply(request)
