@@ -1,5 +1,4 @@
-// What a browser makes of the server: Chromium, on a page of another origin, with nothing but its own EventSource and
-// fetch.
+// What a browser makes of the server: Chromium, on a page of another origin, with only its own EventSource and fetch.
 
 import { createServer } from "node:http"
 import { once } from "node:events"
@@ -27,7 +26,10 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     await recycling?.kill()
   })
 
-  /** A page, and what it tells: `tell(kind, value)` in the page, `story.until(kind, count)` here. */
+  /**
+   * A page, and what it reports: the page calls `tell(kind, value)`, and the test waits with `story.until(kind,
+   * count)`.
+   */
   async function open() {
     const page = await browser.newPage()
     onTestFinished(() => page.close())
@@ -63,7 +65,7 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
       await append(3)
       await story.until("message", appended)
       await story.until("broken", recycle)
-      // These are what it misses until it comes back.
+      // The page misses these messages until it reconnects.
       await append(3)
       await story.until("open", recycle + 1)
       await append(3)
@@ -100,7 +102,7 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     }
   })
 
-  test("text of all kinds arrives as it was, but for the ends of lines", async () => {
+  test("text arrives unchanged, except for line ends", async () => {
     const stream = server.stream(unique("text"))
     await stream.create(TEXT)
     await stream.append(" a: b\n\n data: c\r\nd\re é 漢 𝄞 \u2028 \u0085 end", { ...TEXT, ...CLOSED })
@@ -114,7 +116,7 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     expect(story.all("data")).toEqual([" a: b\n\n data: c\nd\ne é 漢 𝄞 \u2028 \u0085 end"])
   })
 
-  test("a page that is closed frees its socket by the next event", async () => {
+  test("a closed page frees its socket by the next event", async () => {
     const stream = server.stream(unique("closed"))
     await stream.create(JSON_TYPE)
     const { page, story } = await open()
@@ -124,8 +126,8 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     }, stream.url)
     await story.until("at the tail")
     await page.close()
-    // Chromium goes without a word, and not at once; the kernel says so when something is written after that, and workerd
-    // notices then or next.
+    // Chromium does not announce that a page closes, and does not close the connection at once. The kernel reports it
+    // when the server writes after that, and workerd notices at that write or the next.
     let hasLeft = false
     const left = server.log.until({ event: "reader_left", stream: stream.path }).finally(() => {
       hasLeft = true
@@ -134,7 +136,7 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     await left
   })
 
-  test("fetch reads the protocol's headers, on refusals too", async () => {
+  test("fetch can read the protocol's headers, on refusals too", async () => {
     const stream = server.stream(unique("fetch"))
     await stream.create(JSON_TYPE, "[1,2]")
     const { page } = await open()
@@ -161,7 +163,7 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     expect([missing[0], JSON.parse(missing[2]).error.code]).toEqual([404, "stream_not_found"])
   })
 
-  test("requests that must be allowed first: create, append by a producer, delete", async () => {
+  test("requests with a preflight succeed: create, append by a producer, delete", async () => {
     const stream = server.stream(unique("preflight"))
     const { page } = await open()
     const asked = await page.evaluate(
@@ -176,9 +178,9 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
           appended: await ask("POST", headers, '{"n":1}'),
           duplicate: await ask("POST", headers, '{"n":1}'),
           gap: await ask("POST", { ...headers, "producer-seq": "5" }, "1"),
-          // What tracing and HTTP libraries add is allowed, whatever they call it.
+          // The preflight allows headers that tracing and HTTP libraries add, whatever their names.
           traced: await ask("POST", { traceparent: "00-1-1-00", "x-unknown": "1", "cache-control": "no-cache" }, "2"),
-          // A path that no stream has is refused, and the page sees it.
+          // The page can read the refusal of an invalid path.
           misspelt: await fetch(`${url}//x`, { method: "PUT", headers: json }).then(({ status }) => status),
           deleted: await ask("DELETE"),
         }
@@ -198,14 +200,14 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
   })
 })
 
-/** Asks for another stream, with whatever the page was opened with. */
+/** Requests another stream with the credentials of the page. */
 const SCRIPT = `
   const token = new URLSearchParams(location.search).get("token")
   fetch("/v1/stream/shared/secret?offset=-1" + (token ? "&token=" + token : "")).catch(() => {})`
 const HTML = `<!doctype html><img src="/v1/stream/shared/secret?offset=-1"><script>${SCRIPT}</script>`
 const XHTML = `<html xmlns="http://www.w3.org/1999/xhtml"><script><![CDATA[${SCRIPT}]]></script></html>`
 
-/** Content that would run, by its type. */
+/** Content that would run a script, by content type. */
 const ACTIVE = {
   "text/html": HTML,
   "text/html; charset=utf-8": HTML,
@@ -228,7 +230,7 @@ const ACTIVE = {
   "text/event-stream": HTML,
 }
 
-describe.skipIf(isLeftOut)("a page that is a stream's content, in Chromium", () => {
+describe.skipIf(isLeftOut)("a page in Chromium that is a stream's content", () => {
   const key = secretKey()
   const token = makeToken(key, { sub: "shared", exp: inSeconds(3600) })
   let server, browser, site
@@ -246,7 +248,7 @@ describe.skipIf(isLeftOut)("a page that is a stream's content, in Chromium", () 
     await server?.kill()
   })
 
-  /** Opens a URL; resolves with the requests for the other stream, once the content has been shown, saved or refused. */
+  /** Opens a URL, and returns the requests for the other stream once the content has been shown, saved or refused. */
   async function reached(url, { cookie, framed }) {
     const context = await browser.newContext()
     onTestFinished(() => context.close())
@@ -269,7 +271,7 @@ describe.skipIf(isLeftOut)("a page that is a stream's content, in Chromium", () 
     } else {
       await page.goto(url, { waitUntil: "load", timeout: SOON_MS }).catch(() => saved)
     }
-    // What the page began has been seen once another request of the browser has.
+    // The page's requests have been seen once a later request of the browser has.
     const last = await context.newPage()
     await last.goto(`${server.url}/health`, { timeout: SOON_MS })
     expect(requests).toContain(url)
@@ -277,7 +279,7 @@ describe.skipIf(isLeftOut)("a page that is a stream's content, in Chromium", () 
   }
 
   for (const [type, body] of Object.entries(ACTIVE)) {
-    test(`no content of type ${type} runs or asks for another stream`, async () => {
+    test(`no content of type ${type} runs, or requests another stream`, async () => {
       const stream = server.stream(`shared/${unique("page")}`)
       await stream.create({ "content-type": type, ...bearer(token) }, body)
       for (const [how, visit] of Object.entries({
@@ -293,21 +295,21 @@ describe.skipIf(isLeftOut)("a page that is a stream's content, in Chromium", () 
   }
 })
 
-/** What a page told, in order. */
+/** What a page reported, in order. */
 class Story {
-  #told = []
+  #reported = []
   #watch = new Watch()
 
   take = (kind, value) => {
-    this.#told.push([kind, value])
+    this.#reported.push([kind, value])
     this.#watch.changed()
   }
 
   all(kind) {
-    return this.#told.filter(([of]) => of === kind).map(([, value]) => value)
+    return this.#reported.filter(([of]) => of === kind).map(([, value]) => value)
   }
 
-  /** All of this kind that are meant, once there are that many. */
+  /** The values of this kind that match, once there are `count` of them. */
   until(kind, count = 1, isMeant = () => true) {
     const enough = () => {
       const found = this.all(kind).filter(isMeant)
