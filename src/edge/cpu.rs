@@ -13,7 +13,7 @@ pub const CPU_LIMIT_MS: Millis = 30_000;
 const MARGIN: u64 = 2;
 
 // The most CPU time of each step, in microseconds of the whole process, so including the object's and the
-// system's part (workerd, 2026-11-29; ARCHITECTURE.md has the measurements).
+// system's part (workerd, 2026-11-29; docs/decisions/sse-cpu-allowance.md has the measurements).
 
 /// A request until its response begins: token, routing, and the first request to the object.
 const START_MICROS: u64 = 1_500;

@@ -8,7 +8,7 @@
 //!   is not cached.
 //!
 //! These files change the header afterwards, always to something stricter:
-//! - `src/cloudflare/reply.rs` (`kept_by_nobody`): a request with a token in its URL or cookie.
+//! - `src/cloudflare/reply.rs` (`uncacheable`): a request with a token in its URL or cookie.
 //! - `src/cloudflare/worker/long_poll.rs` (`uncached`): a long-poll that is answered later by a plain read.
 //! - `src/cloudflare/js/collapse.js` (`keptAt`): an answer from the Worker's cache carries the rest of its
 //!   `max-age`.

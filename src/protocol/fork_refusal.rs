@@ -46,26 +46,29 @@ impl ForkRefusal {
     /// A sentence that says what to change.
     pub fn message(&self) -> String {
         match self {
-            ForkRefusal::SourceNotFound => "There is no stream at Stream-Forked-From.".into(),
+            ForkRefusal::SourceNotFound => {
+                "There is no stream at Stream-Forked-From: create it, or correct the path.".into()
+            }
             ForkRefusal::SourceGone => {
-                "The stream at Stream-Forked-From was deleted: only the forks it has stay.".into()
+                "The stream at Stream-Forked-From was deleted and only its forks remain: fork one of them."
+                    .into()
             }
             ForkRefusal::OffsetBeyond { tail } => format!(
-                "Stream-Fork-Offset is none of the source's, whose tail is {tail}: use one that a response of it gave."
+                "Stream-Fork-Offset is not an offset of the source, whose tail is {tail}: use one from a response of the source."
             ),
             ForkRefusal::OffsetBefore { start } => {
-                format!("The source's data at Stream-Fork-Offset is gone; it now begins at {start}.")
+                format!(
+                    "The source no longer has the data at Stream-Fork-Offset: use {start} or a later offset."
+                )
             }
             ForkRefusal::SubOffsetBeyond { max } => {
-                format!(
-                    "Stream-Fork-Sub-Offset leads beyond the source's tail: it can be at most {max} here."
-                )
+                format!("Stream-Fork-Sub-Offset leads past the source's tail: use at most {max}.")
             }
             ForkRefusal::ContentType { expected } => {
                 format!("The source's Content-Type is {expected}: send that, or none.")
             }
             ForkRefusal::TooDeep => {
-                "The source is a fork of forks of too many streams: copy it into a new stream first.".into()
+                "The chain of forks is too long: copy the source into a new stream, and fork that one.".into()
             }
         }
     }

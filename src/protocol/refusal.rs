@@ -126,7 +126,7 @@ pub enum Refusal {
 }
 
 const ENCODED_BODY: &str = "The body has a Content-Encoding, which the server does not decode: send it unencoded, without that header.";
-const GONE: &str = "The stream was deleted; only its forks can still be read.";
+const GONE: &str = "The stream was deleted and only its forks remain: read one of them, or use another URL.";
 const HELD_BY_FORKS: &str = "The stream was deleted but has forks: use another URL until they are deleted.";
 const TOO_MANY_FORKS: &str = "Too many concurrent requests create this fork: try again in a moment.";
 const SOURCE_UNAVAILABLE: &str =
@@ -236,7 +236,9 @@ impl Refusal {
                 format!("The offset is beyond the stream's tail, {tail}: use one that a response gave.")
             }
             Refusal::OffsetGone { earliest } => {
-                format!("The data at this offset is gone; the stream now begins at {earliest}.")
+                format!(
+                    "The data at this offset no longer exists: read on from Stream-Next-Offset, {earliest}."
+                )
             }
             Refusal::TooManyReaders => TOO_MANY_READERS.into(),
             Refusal::Busy { why } => format!("{why}: try again later."),
@@ -260,7 +262,7 @@ fn stale_epoch(current: u64) -> String {
 
 fn unauthorized(given: bool) -> &'static str {
     if given {
-        "The token is not valid: it may have expired, or be signed with another key."
+        "The token is not valid, has expired or is signed with an unknown key: get a new one."
     } else {
         "A token is needed: send Authorization: Bearer <token>."
     }

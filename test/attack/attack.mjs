@@ -1,26 +1,26 @@
-// Sends hostile requests on raw sockets, many at a time, and judges each response.
+// Sends hostile requests over raw sockets, many at a time, and checks each response.
 
 import { HttpConnection } from "../platform/raw.mjs"
 import { generationOf, hostileRequest } from "./hostile-requests.mjs"
 import { createStreams } from "./worlds.mjs"
 
-/** How long the server may take to answer a request that is whole, or to close the connection of one that is not. */
+/** Time limit for the server to answer a complete request, or to close the connection of an incomplete one. */
 export const ANSWER_MS = 20_000
 
-/** How many requests are under way at once. */
+/** Requests in flight at once. */
 const CONCURRENCY = 48
 
-/** After so many faults there is enough to look at. */
+/** The attack stops after this many faults. */
 const FAULTS_MAX = 200
 
-/** Refusals with 503 that the contract has, each with the time to come back. 501 is of the contract, too. */
+/** The 503 refusals that clients expect, each with `Retry-After`. 501 is expected, too. */
 const BUSY = new Set(["busy", "too_many_readers", "too_many_forks"])
 
-/** What workerd says where it answers by itself, because what came is no HTTP/1.1 request. */
+/** Bodies of the responses that workerd sends itself when the request is not valid HTTP/1.1. */
 const PLATFORMS = /^(?:ERROR: |invalid |unexpected |Bad Request$)/u
 const isPlatforms = ({ status, text }) => status === 414 || status === 431 || (status >= 400 && PLATFORMS.test(text))
 
-/** The two refusals whose whole body clients look for. */
+/** The two refusals that clients recognise by the whole body. */
 const TEXTS = new Set(["Sequence conflict", "Expected offset conflict"])
 
 const codeOf = ({ text, header }) => {
@@ -33,35 +33,35 @@ const codeOf = ({ text, header }) => {
   }
 }
 
-/** What a server logged as a failure, but for what workerd notes about itself, and advice about the configuration. */
+/** The failures in a server's log, without workerd's own notices and warnings about configuration. */
 export const failuresIn = (log) =>
   log.trouble.filter((line) => !line.startsWith("NOSENTRY") && !line.includes('"level":"warn"'))
 
-/** What is wrong with a response: what kind of fault, and what it says. */
+/** The kind of fault in a response and its description, or undefined if the response is right. */
 function faultOf(method, reply) {
   const { status, text, header } = reply
   const code = codeOf(reply)
   const isBusy = status === 503 && BUSY.has(code) && header("retry-after")
   if (status >= 500 && status !== 501 && !isBusy) return ["failure", `${status} ${text.slice(0, 200)}`]
   if (!header("cache-control") && (isPlatforms(reply) || (status >= 400 && method === "HEAD"))) return undefined
-  if (!header("cache-control") || header("x-content-type-options") !== "nosniff") return ["form", `${status} without its headers`]
-  if (status >= 400 && !code && method !== "HEAD") return ["form", `${status} without a code: ${text.slice(0, 200)}`]
+  if (!header("cache-control") || header("x-content-type-options") !== "nosniff") return ["form", `${status} without its standard headers`]
+  if (status >= 400 && !code && method !== "HEAD") return ["form", `${status} without an error code: ${text.slice(0, 200)}`]
   return undefined
 }
 
-/** One attack: which requests, what came of them, and what was wrong. */
+/** One attack: counts the responses and collects the faults. */
 export class Attack {
   statuses = new Map()
   codes = new Map()
   #faults = []
   #generations = new Map()
 
-  /** `secrets` are bytes that no response may have. */
+  /** `secrets` are bytes that must not appear in any response. */
   constructor({ server, world, seed, secrets }) {
     Object.assign(this, { server, world, seed, secrets })
   }
 
-  /** Sends the requests of these numbers. */
+  /** Sends the requests with these numbers. */
   async run(numbers) {
     const left = numbers.values()
     const work = async () => {
@@ -72,7 +72,7 @@ export class Attack {
     await Promise.all(Array.from({ length: CONCURRENCY }, work))
   }
 
-  /** The faults of a kind, with all it takes to see them again. */
+  /** The faults of one kind, each with what is needed to reproduce it. */
   faults(kind) {
     return this.#faults.filter((fault) => fault.kind === kind).map(({ what }) => what)
   }
@@ -81,7 +81,7 @@ export class Attack {
     return [...this.statuses.values()].reduce((sum, count) => sum + count, 0)
   }
 
-  /** Which part of the responses is a 2xx. */
+  /** The share of responses with a 2xx status. */
   get acceptedShare() {
     const accepted = [...this.statuses].filter(([status]) => status >= 200 && status < 300)
     return accepted.reduce((sum, [, count]) => sum + count, 0) / this.#responses
@@ -127,11 +127,11 @@ export class Attack {
   }
 }
 
-/** Sends a request as it says, and gives the replies; a connection that the server closed has none any more. */
+/** Sends a request as described and returns the replies, or fewer if the server closed the connection. */
 async function exchange(connection, { pieces, ending, method, replies: count }) {
   for (const piece of pieces) {
     if (connection.isClosed) break
-    // One write after the other, so that the server sees more than one.
+    // Separate writes, so that the server reads more than one piece.
     await new Promise((resolve) => connection.socket.write(piece, "latin1", resolve))
   }
   if (ending === "reset") {
@@ -145,7 +145,7 @@ async function exchange(connection, { pieces, ending, method, replies: count }) 
   if (ending === "finish") {
     connection.finish()
     await connection.find("the end of the connection", () => connection.isClosed, ANSWER_MS)
-    // To read it as any other.
+    // The reply parser knows HTTP/1.1 only.
     connection.text = connection.text.replaceAll("HTTP/1.0 ", "HTTP/1.1 ")
   }
   const replies = []

@@ -1,4 +1,4 @@
-// Where the servers of these tests keep their streams.
+// Chooses the folder in which the servers of these tests store their streams.
 
 import { existsSync, statfsSync } from "node:fs"
 import { mkdtemp, rm } from "node:fs/promises"
@@ -16,8 +16,8 @@ function hasRoom() {
 }
 
 /**
- * A folder in memory where the system has one. Each append waits for the disk, and workerd waits with it: on a slow disk
- * an attack would measure that.
+ * A folder in memory if the system has one. Each append waits for the disk and blocks workerd meanwhile, so on a slow
+ * disk an attack would measure the disk.
  */
 export async function openFolder() {
   if (!hasRoom()) return { path: await scratch(), remove: async () => {} }

@@ -1,22 +1,28 @@
-// A seeded generator of hostile requests: a valid request, and what an attacker changes about it.
+// A seeded generator of hostile requests: a valid request with one or more parts changed by an attacker.
 
 import * as hostile from "./hostile-values.mjs"
 import { Random } from "../random.mjs"
 
-/** Few enough streams that the objects themselves do not decide how much memory the server takes. */
+/** Few enough streams that the objects themselves do not dominate the server's memory. */
 const POOL = 40
 
-/** After how many requests the streams are new: an attacker closes and deletes them, and closed streams refuse alike. */
+/**
+ * Requests after which new streams are used: attackers close and delete streams, and closed streams refuse every append
+ * alike.
+ */
 const GENERATION = 1000
 export const generationOf = (number) => Math.floor(number / GENERATION)
 
-/** The same text with the names of a generation's streams. What is in the pool comes back by itself. */
+/**
+ * The same text with the stream names of one generation. Streams in the pool are recreated by the attack itself, so
+ * their names stay.
+ */
 export const inGeneration = (text, generation) => text.replaceAll(/mallory\/(?!__|pool-)/gu, `mallory/${generation}/`)
 
 const TYPES = { json: "application/json", text: "text/plain", bytes: "application/octet-stream" }
 const VALUES = { json: ['{"a":1}', "[1,2,3]", '"x"', "[[1]]", "1"], text: ["text", "line\nline"], bytes: ["bytes", "\x00\xff"] }
 
-/** The streams that a request may name, and what is special about each. */
+/** The streams that a request may name, with their content types. */
 export const STREAMS = {
   json: TYPES.json,
   text: TYPES.text,
@@ -90,7 +96,7 @@ const elsewhere = (random) => ({
   method: random.pick(["GET", "GET", "GET", "POST", "PUT", "HEAD"]),
 })
 
-/** What clients do, as often as they are attacked while they do it. */
+/** What clients do, with weights. */
 const OPERATIONS = [
   [28, append],
   [8, appendOnce],
@@ -188,8 +194,8 @@ const CHUNKED = [["transfer-encoding", "chunked"]]
 const length = (value) => [["content-length", `${value}`]]
 
 /**
- * How a body is framed: its headers, and its bytes. With `isOdd` servers may differ on where it ends, so the client says
- * that nothing more comes, and the server answers or closes.
+ * How a body is framed: its headers and its bytes. With `isOdd`, servers may disagree about where the body ends, so the
+ * client closes its side and the server answers or closes.
  */
 const FRAMINGS = {
   length: (body) => ({ headers: length(body.length), bytes: body }),
@@ -226,7 +232,7 @@ const FRAMINGS = {
   },
 }
 
-/** The bytes of a request, and whether servers may differ on where it ends. */
+/** The bytes of a request, and whether servers may disagree about where it ends. */
 function serialised(random, made, generation) {
   const prefix = random.weighted([[7, "/v1/stream/"], [2, "/streams/"], [1, "/v1/streams/"]])
   const path = made.path.startsWith("/") ? made.path : `${prefix}${made.path}`
@@ -238,12 +244,16 @@ function serialised(random, made, generation) {
   return { bytes: `${made.method} ${target} ${made.version}\r\n${lines.join("")}\r\n${bytes}`, isOdd }
 }
 
-/** Whether it is well-formed enough that the server must keep the connection and answer; else it may close, too. */
+/**
+ * Whether the request is well-formed enough that the server must answer it. Otherwise the server may close the
+ * connection instead.
+ */
 const isPlain = (made) => made.version === "HTTP/1.1" && made.target === undefined && /^[A-Z]+$/u.test(made.method)
 
 /**
- * Request `number` of a seed: `pieces` to be sent one after the other, and how it ends. `wait`: the server must answer or
- * close; `finish`: the client says that nothing more comes, and the server must close; `reset`: the client goes away.
+ * Request `number` of a seed: the `pieces` to send one after the other, and the `ending`. With `wait` the server must
+ * answer or close. With `finish` the client closes its side and the server must close. With `reset` the client resets
+ * the connection.
  */
 export function hostileRequest(seed, number, world) {
   const random = new Random(seed, number)

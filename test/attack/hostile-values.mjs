@@ -1,10 +1,10 @@
-// What an attacker puts into each part of a request. Text is bytes, one character each, as it goes over the wire.
+// Hostile values for each part of a request. A string is bytes, one character per byte, as sent on the wire.
 
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { root } from "../platform/support.mjs"
 
-/** UTF-8 as it goes over the wire. */
+/** UTF-8 as sent on the wire. */
 export const utf8 = (text) => Buffer.from(text).toString("latin1")
 
 const MIB = 2 ** 20
@@ -14,7 +14,7 @@ const namesIn = (module) => {
   return [...text.matchAll(/: &str = "([^"]+)"/gu)].map(([, name]) => name)
 }
 
-/** Headers that the server knows, out of its own source, and those that an HTTP server or a proxy may act upon. */
+/** Headers that the server's source names, and headers that an HTTP server or a proxy may act on. */
 export const HEADERS = [
   ...namesIn("header").filter((name) => name !== "content-length"),
   ...["access-control-request-method", "connection"],
@@ -22,7 +22,7 @@ export const HEADERS = [
   ...["x-forwarded-for", "x-http-method-override", "x-original-url"],
 ]
 
-/** Query parameters that the server knows. */
+/** Query parameters that the server's source names. */
 export const PARAMETERS = namesIn("query")
 
 export const NUMBERS = [
@@ -55,7 +55,7 @@ export const CONTENT_TYPES = [
   ...["application", "/", "a/b/c", "text/plain; charset=\xff", `text/${"x".repeat(3000)}`, "application/json\x0b", "*/*"],
 ]
 
-/** What a header may have that is almost right. */
+/** Header values that are almost valid. */
 const SPECIAL = {
   accept: ["text/event-stream", "*/*;q=-1"],
   "access-control-request-headers": ["x-a,x-b", "x a", `${"x-a,".repeat(3000)}b`, "*"],
@@ -93,7 +93,7 @@ const SPECIAL = {
 export const headerValue = (random, name) =>
   random.pick(SPECIAL[name] && random.chance(0.6) ? SPECIAL[name] : random.chance(0.3) ? NUMBERS : TEXTS)
 
-/** A hostile value for a query parameter, escaped or not. */
+/** A hostile value for a query parameter, percent-encoded or not. */
 export function parameterValue(random, name) {
   const special = { offset: OFFSETS, live: ["long-poll", "sse", "SSE", "long-poll,sse", "websocket", "true"] }[name] ?? NUMBERS
   const value = random.pick(random.chance(0.7) ? special : TEXTS)
@@ -106,7 +106,7 @@ export const HOSTS = [
   ...["http://host", "host,host", "0x7f.1", "127.1", "1.2.3.4.5", "a\tb", "<x>", "x".repeat(300), `${"a.".repeat(2000)}b`, "[v1.x]", "^", "a\\b"],
 ]
 
-/** Paths below `/v1/stream/`, or elsewhere if they begin with a slash. */
+/** Paths below `/v1/stream/`, or absolute paths if they begin with a slash. */
 export const PATHS = [
   ...["", ".", "..", "mallory", "mallory/", "mallory//json", "mallory/./json", "mallory/../eve/json", "mallory/%2e%2e/eve/json"],
   ...["mallory%2fjson", "mallory%252fjson", "mallory/%", "mallory/%4", "mallory/%zz", "mallory/%ff", "mallory/%c0%af", "mallory/%00"],
@@ -118,14 +118,14 @@ export const PATHS = [
   ...["/v1/admin/orphans", "/v1/stream/../streams", "/streams", "/streams/", "/streams/../v1/stream/eve/json", "/v1/streams//eve/json", "/%76%31/stream/mallory/json", "/.well-known/x", "/favicon.ico", "/cdn-cgi/x", "/?", "/#"],
 ]
 
-/** Request targets that are more than a path. */
+/** Request targets that are not plain paths. */
 export const TARGETS = [
   ...["*", "", "v1/stream/mallory/json", "http://evil.example/v1/stream/mallory/json", "HTTP://x/v1/stream/mallory/json?offset=-1"],
   ...["https://u:p@h:1/v1/stream/mallory/json", "//evil.example/v1/stream/mallory/json", "///", "http://", "http:///v1/stream/mallory/json"],
   ...["javascript:alert(1)", "file:///etc/passwd", "host:443", "/v1/stream/mallory/json HTTP/1.1", "/v1/stream/mallory/json\tx", "http://[::1/x"],
 ]
 
-/** Without CONNECT, which workerd answers by itself with 500. */
+/** CONNECT is missing because workerd itself answers it with 500. */
 export const METHODS = [
   ...["get", "Get", "post", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "PURGE", "LOCK", "MKCOL", "QUERY", "X", "", "G E T", "GET\t"],
   ...["\xff", "GET\x00", "A".repeat(5000), "HEAD", "GET", "PUT", "POST", "DELETE"],
@@ -135,7 +135,7 @@ export const VERSIONS = ["HTTP/1.0", "HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "HTTP/3
 
 const nested = (depth) => "[".repeat(depth) + "]".repeat(depth)
 
-/** Bodies that are small, whatever they do. */
+/** Small hostile bodies. */
 const BODIES = [
   ...["", " ", "\n", "\x00", "\xff", "\xef\xbb\xbf{}", "{", "[", "[]", "[ ]", "[[]]", "[[],[]]", "[1,]", "[,1]", "{}", "null", "true", "1 2", "01"],
   ...["-", "-0", "1e400", "1e-400", "9".repeat(500), '"', '"\\u"', '"\\ud800"', '"\\udc00\\ud800"', '"\\u0000"', '"\x01"', '"\xed\xa0\x80"', '"\xff"'],
@@ -145,7 +145,7 @@ const BODIES = [
   ...[`[${" ".repeat(5000)}]`, `[${'"\\ud83d",'.repeat(500)}1]`, utf8("𝄞".repeat(1000)), "x".repeat(130_000), `"${"x".repeat(131_071)}"`],
 ]
 
-/** Bodies that cost the attacker something, too. */
+/** Large bodies, which also cost the attacker something. */
 const LARGE_BODIES = [
   ...["x".repeat(MIB), "\n".repeat(MIB), `[${"1,".repeat(200_000)}1]`, nested(200_000), `"${"\\n".repeat(300_000)}"`, "\xff".repeat(2 * MIB)],
   ...[`{"a":${"\n".repeat(MIB)}1}`, `"${"\\u2028".repeat(100_000)}"`, "x".repeat(4 * MIB)],

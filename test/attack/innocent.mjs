@@ -1,10 +1,10 @@
-// An innocent stream in a server that is attacked: one producer appends to it, and one reader follows it.
+// An innocent stream on a server under attack: one producer appends to it, and one reader follows it.
 
 import { SseReader } from "../platform/readers.mjs"
 import { JSON_TYPE, LONG_MS, SOON_MS, producer, within } from "../platform/support.mjs"
 import { MARKER, withToken } from "./worlds.mjs"
 
-/** How long the producer rests, so that it is there for the whole attack and is no load itself. */
+/** The pause between two appends: the producer runs during the whole attack and adds no load. */
 const REST_MS = 25
 
 export class Innocent {
@@ -19,16 +19,16 @@ export class Innocent {
     innocent.stream = server.stream(innocentPath)
     innocent.#token = innocentToken
     const created = await innocent.#ask("PUT", { headers: JSON_TYPE, status: 201 })
-    /** What opens the cached copies of its responses, so no attacker learns it either. */
+    /** The reader key opens the cached copies of the stream's responses, so it is a secret, too. */
     innocent.readerKey = created.header("stream-reader-key")
     innocent.appending = innocent.#append()
     innocent.reading = innocent.#read()
-    // `end` reports what failed.
+    // `end` reports a failure of either.
     for (const work of [innocent.appending, innocent.reading]) work.catch(() => {})
     return innocent
   }
 
-  /** What an attacker must not see. */
+  /** Bytes that an attacker must not receive. */
   get secrets() {
     return [MARKER, this.readerKey].filter(Boolean)
   }
@@ -47,7 +47,7 @@ export class Innocent {
     }
   }
 
-  /** As an `EventSource` reads: from the last id, until the stream is closed. */
+  /** Reads like an `EventSource`: resumes at the last id until the stream is closed. */
   async #read() {
     for (;;) {
       const headers = withToken(this.#token, this.#lastId ? { "last-event-id": this.#lastId } : {})
@@ -60,7 +60,7 @@ export class Innocent {
     }
   }
 
-  /** Ends the stream, and says what became of it: each must be as it would be without an attack. */
+  /** Ends the stream and returns its state, which must be the same as without an attack. */
   async end() {
     this.#stops = true
     await within(LONG_MS, "the innocent producer ends", this.appending)

@@ -1,5 +1,5 @@
-// Hundreds of clients of one project stall, all at once on plain workerd: the memory that they take has a bound, leaves
-// room for other projects, and is free when they leave.
+// Hundreds of clients of one project stall at once on plain workerd. Their memory is bounded, leaves room for other
+// projects, and is free again after they leave.
 
 import { afterEach, describe, expect, test } from "vitest"
 import { BUDGET_MAX_BYTES } from "../../src/cloudflare/js/budget.js"
@@ -15,24 +15,24 @@ const CHUNK_BYTES = 4 * MIB
 const APPEND_MAX_BYTES = 16 * MIB
 
 /**
- * The process takes more than that: V8 and tcmalloc return free memory late, an answer is in memory twice while it crosses into
- * JavaScript, and each connection has buffers. Of eight waves the first took 245 MiB and the last four 340 to 356. Without a
- * shared bound the first took 400 MiB and the third 530 to 570.
+ * What the process uses above the budget: V8 and tcmalloc return free memory late, a response is in memory twice while
+ * it crosses into JavaScript, and each connection has buffers. Of eight waves the first took 245 MiB and the last four
+ * 340 to 356. Without a shared bound the first took 400 MiB and the third 530 to 570.
  */
 const OVERHEAD_BYTES = 384 * MIB
 /**
- * How much more the last two waves may take than the two before, the smaller of each: garbage makes single peaks. If a wave left
- * its budget behind it would be twice 64 MiB.
+ * The growth allowed between the last two waves and the two before. The smaller of each pair counts, because garbage
+ * causes single peaks. If a wave leaked its budget, the growth would be twice 64 MiB.
  */
 const SLACK_BYTES = 96 * MIB
 
-/** How many clients of each kind stall. */
+/** Stalled clients of each kind. */
 const STALLED = 100
 const WAVES = 5
-/** More than the system takes of a response that is not read. */
+/** More than the system buffers of a response that the client does not read. */
 const STREAM_MIB = 24
 const REQUESTS_EACH = 6
-/** What SSE clients at the tail are sent and do not read. */
+/** Appends that are sent to SSE clients at the tail, which do not read them. */
 const APPENDS = 24
 const APPEND_BYTES = 512 * KIB
 
@@ -58,18 +58,18 @@ async function create(project, name, parts = 0) {
   for (const part of numbers(parts)) await ask(project, name, "POST", { body: new Uint8Array(MIB).fill(part), status: 204 })
 }
 
-/** A connection that has sent one request, from an address of its own, or more of it. */
+/** Opens a connection from a new address and sends one request, or the same request several times. */
 async function send(method, target, { headers = {}, body = "", times = 1 } = {}) {
   const connection = await HttpConnection.open(server.url)
   const all = { ...HEADERS.bad, "cf-connecting-ip": `10.${send.count >> 8}.${(send.count += 1) & 255}.1`, ...headers }
   for (const _ of numbers(times)) connection.begin(method, `/v1/stream/${target}`, all)
-  // The system has taken it, and so the server most of it.
+  // The system has accepted the bytes, so the server has received most of them.
   await new Promise((resolve) => connection.socket.write(body, "latin1", resolve))
   return connection
 }
 send.count = 0
 
-/** A reader that reads nothing once its response has begun. */
+/** A reader that stops reading as soon as its response begins. */
 async function slowReader(query, times = 1) {
   const connection = await send("GET", query, { times })
   await connection.find("a head", (text) => text.includes("\r\n\r\n"), LONG_MS)
@@ -77,25 +77,25 @@ async function slowReader(query, times = 1) {
   return connection
 }
 
-/** An upload that stops in its middle: several hundred kB of it, with a length or chunked. */
+/** An upload that stops in the middle, after several hundred kB, with a length or chunked. */
 function stalledUpload(target, index, bytes = (300 + 4 * index) * KIB) {
   const body = "x".repeat(bytes)
   if (index % 2 === 0) return send("POST", target, { headers: { ...BYTES, "content-length": APPEND_MAX_BYTES }, body })
   return send("POST", target, { headers: { ...BYTES, "transfer-encoding": "chunked" }, body: `${bytes.toString(16)}\r\n${body}\r\n` })
 }
 
-/** All clients that stall, once each has what it gets. */
+/** All stalled clients, once each has received all it will read. */
 async function wave() {
   const live = await Promise.all(numbers(STALLED / 2).map(() => slowReader("bad/live?offset=now&live=sse")))
   const behind = numbers(STALLED / 2).map(() => slowReader("bad/large?offset=-1&live=sse"))
-  // What its own clients hold may leave no room for what a project appends.
+  // The project's own stalled clients may leave no room for its appends.
   for (const _ of numbers(APPENDS)) await ask("bad", "live", "POST", { body: new Uint8Array(APPEND_BYTES), status: [204, 503] })
   const plain = numbers(STALLED).map(() => slowReader("bad/large?offset=-1", REQUESTS_EACH))
   const uploads = numbers(STALLED).map((index) => stalledUpload("bad/uploads", index))
   return [...live, ...(await Promise.all([...behind, ...plain, ...uploads]))]
 }
 
-/** Asks until the answer is as it should be. */
+/** Repeats a request until the response is as expected. */
 async function until(what, isIt) {
   const asking = async () => {
     while (!(await isIt()));
@@ -107,7 +107,7 @@ const givesAChunk = async () => (await ask("bad", "large", "GET", { query: "?off
 const takesTheLargest = async () =>
   (await ask("bad", "uploads", "POST", { body: new Uint8Array(APPEND_MAX_BYTES) })).status === 204
 
-/** The statuses of what another project asks for meanwhile: small and large appends, and all of a stream. */
+/** The statuses that another project receives meanwhile: small and large appends, and reads of a whole stream. */
 async function others() {
   const statuses = []
   for (const bytes of [1, 200 * KIB, 2 * MIB]) statuses.push((await ask("good", "log", "POST", { body: new Uint8Array(bytes) })).status)
@@ -122,7 +122,7 @@ async function others() {
   return new Set(statuses)
 }
 
-test("300 clients that stall take no more than the budget, leave room for others, and free it when they leave", async () => {
+test("300 stalled clients stay within the memory budget, leave room for other projects, and free it when they leave", async () => {
   await begin()
   await create("bad", "large", STREAM_MIB)
   await create("bad", "uploads", 1)
@@ -136,20 +136,20 @@ test("300 clients that stall take no more than the budget, leave room for others
   for (const _ of numbers(WAVES)) {
     const peak = new Peak(server.pid)
     const clients = await wave()
-    expect.soft(await others(), "what others got").toEqual(new Set([204, 200]))
+    expect.soft(await others(), "statuses of the other project").toEqual(new Set([204, 200]))
     peaks.push(peak.stop() - before)
     for (const client of clients) client.close()
-    // What they held is free: a read gets a whole chunk, and an upload of the largest size is taken.
-    await until("a whole chunk", givesAChunk)
-    await until("the largest append", takesTheLargest)
+    // The memory is free again: a read returns a whole chunk, and an append of the largest size is accepted.
+    await until("a read returns a whole chunk", givesAChunk)
+    await until("an append of the largest size is accepted", takesTheLargest)
   }
-  console.log(`memory: ${Math.round(before / MIB)} MiB, and more in each wave: ${peaks.map((bytes) => Math.round(bytes / MIB)).join(", ")} MiB`)
-  expect.soft(Math.max(...peaks), "the largest wave").toBeLessThan(BUDGET_MAX_BYTES + OVERHEAD_BYTES)
-  expect.soft(Math.min(...peaks.slice(-2)) - Math.min(...peaks.slice(-4, -2)), "more in the last waves").toBeLessThan(SLACK_BYTES)
+  console.log(`memory: ${Math.round(before / MIB)} MiB, then growth in each wave: ${peaks.map((bytes) => Math.round(bytes / MIB)).join(", ")} MiB`)
+  expect.soft(Math.max(...peaks), "memory of the largest wave").toBeLessThan(BUDGET_MAX_BYTES + OVERHEAD_BYTES)
+  expect.soft(Math.min(...peaks.slice(-2)) - Math.min(...peaks.slice(-4, -2)), "growth in the last waves").toBeLessThan(SLACK_BYTES)
 }, 240_000)
 
-describe("an upload that stalls", () => {
-  /** `BODY_STALL_SECONDS` of the server: how long a body may take for its next 64 KiB. */
+describe("a stalled upload", () => {
+  /** `BODY_STALL_SECONDS` of the server: the time limit for each 64 KiB of a body. */
   const STALL_SECONDS = 2
 
   const uploads = [
@@ -170,15 +170,15 @@ describe("an upload that stalls", () => {
     })
   }
 
-  test("holds nothing after that, whether its client leaves or not", async () => {
+  test("occupies no memory after that, whether its client leaves or not", async () => {
     await begin({ BODY_STALL_SECONDS: `${STALL_SECONDS}` })
     await create("bad", "uploads")
     const stalled = await Promise.all(numbers(20).map((index) => stalledUpload("bad/uploads", index, 8 * MIB)))
-    await until("the largest append", takesTheLargest)
+    await until("an append of the largest size is accepted", takesTheLargest)
     for (const connection of stalled) connection.close()
   }, LONG_MS)
 
-  test("is none while 64 KiB come in that time, however long the whole takes", async () => {
+  test("is not refused while 64 KiB arrive within the limit, however long the whole takes", async () => {
     await begin({ BODY_STALL_SECONDS: `${STALL_SECONDS}` })
     await create("good", "slow")
     const part = "x".repeat(64 * KIB)
@@ -187,7 +187,7 @@ describe("an upload that stalls", () => {
     const connection = await send("POST", "good/slow", { headers })
     for (const _ of numbers(parts)) {
       connection.send(part)
-      // Time is what this is about: each part is early enough, and all of them take longer.
+      // Each part arrives in time, and the whole body takes longer than the limit.
       await new Promise((resolve) => setTimeout(resolve, 500 * STALL_SECONDS / 2))
     }
     expect((await connection.reply("POST", SOON_MS)).status).toBe(204)

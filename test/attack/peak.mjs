@@ -1,8 +1,8 @@
-// How much memory a process takes at most.
+// Measures the peak memory of a process.
 
 import { residentBytes } from "../platform/support.mjs"
 
-/** How often it is measured. A bound has room for what is between two measurements. */
+/** The interval between two measurements. Bounds must leave room for what happens in between. */
 const EVERY_MS = 500
 
 /** The highest measurement until `stop`. */

@@ -1,5 +1,6 @@
-// The standing attack: seeded hostile requests on raw sockets against plain workerd, while an innocent stream is written
-// and read. `ATTACKS=<n>` sends more, `SEED=<n>` others, and `REQUEST=<n>` one of them alone, as a failure names it.
+// The standing attack: seeded hostile requests over raw sockets against plain workerd, while clients write and read an
+// innocent stream. `ATTACKS=<n>` sends more requests, `SEED=<n>` chooses others, and `REQUEST=<n>` repeats a single one
+// that a failure names.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { numbers, startWorkerd } from "../platform/support.mjs"
@@ -11,23 +12,23 @@ import { WORLDS } from "./worlds.mjs"
 
 const MIB = 2 ** 20
 const SEED = Number(process.env.SEED ?? 1)
-/** In all modes together: each has every third. */
+/** The requests of all modes together: each mode sends every third. */
 const ATTACKS = Number(process.env.ATTACKS ?? 20_000)
 const REQUESTS = process.env.REQUEST ? [Number(process.env.REQUEST)] : numbers(ATTACKS)
-/** Fewer do not meet everything. */
+/** A shorter attack does not reach every rule. */
 const isLong = REQUESTS.length >= 20_000
 
-/** Which part of the requests warms the server up: code is compiled, and streams are there. */
+/** The share of the requests that warms up the server: V8 compiles the code and the streams are created. */
 const WARM_UP = 1 / 4
 /**
- * How much memory the server may take on top of what it has after that: at most 64 MiB for its clients, some 200 objects
- * at 0.3 MiB each, and as much again that the allocators return late. An attack took 50 to 140 MiB.
+ * The server's allowed growth in memory after the warm-up: at most 64 MiB for its clients, some 200 objects at 0.3 MiB
+ * each, and as much again that the allocators return late. An attack took 50 to 140 MiB.
  */
 const GROWTH_MAX_BYTES = 256 * MIB
 
-/** Which part of the responses must be a 2xx: an attack that is only refused tests the parser alone. */
+/** The share of responses that must be 2xx: an attack that is always refused tests only the parser. */
 const ACCEPTED_MIN = 0.35
-/** Refusals that each long attack meets, from the first check of a request to the last. */
+/** Refusals that each long attack receives, from the first check of a request to the last. */
 const REFUSALS = [
   ...["unknown_route", "invalid_path", "method_not_allowed", "not_implemented", "read_only", "unauthorized", "forbidden"],
   ...["invalid_header", "invalid_query", "broken_body", "body_too_large", "empty_body", "empty_batch", "invalid_json", "encoded_body"],
@@ -37,9 +38,9 @@ const REFUSALS = [
   ...["held_by_forks", "source_not_found", "source_gone"],
 ]
 
-/** What is live ends soon, and each line of the log is a failure. */
+/** Live responses end soon, and the log shows failures only. */
 const VARS = { LOG_LEVEL: "", LONG_POLL_TIMEOUT_SECONDS: "1", SSE_LIFETIME_SECONDS: "1" }
-/** How many faults of a kind are shown. */
+/** Faults of each kind that are shown. */
 const SHOWN = 10
 
 const seen = new Set()
@@ -72,13 +73,13 @@ for (const [index, [mode, world]] of Object.entries(WORLDS).entries()) {
     const nothingOf = (kind) => expect(attack.faults(kind).slice(0, SHOWN)).toEqual([])
 
     test("no response is a failure of the server", () => nothingOf("failure"))
-    test("the log has no failure", () => expect(failuresIn(server.log).slice(0, SHOWN)).toEqual([]))
-    test(`each request is answered or its connection closed within ${ANSWER_MS} ms`, () => nothingOf("hang"))
-    test("each response has its headers, and each refusal a code", () => nothingOf("form"))
-    test("no response has another tenant's bytes", () => nothingOf("crosstalk"))
-    test("memory stays within its bound", () => expect(grown).toBeLessThan(GROWTH_MAX_BYTES))
+    test("the server logs no failure", () => expect(failuresIn(server.log).slice(0, SHOWN)).toEqual([]))
+    test(`the server answers each request or closes its connection within ${ANSWER_MS} ms`, () => nothingOf("hang"))
+    test("each response has its standard headers, and each refusal an error code", () => nothingOf("form"))
+    test("no response contains another tenant's bytes", () => nothingOf("crosstalk"))
+    test("the server's memory stays within its bound", () => expect(grown).toBeLessThan(GROWTH_MAX_BYTES))
 
-    test("the innocent stream has each byte, its tail and its producer, and its reader each message once", () => {
+    test("the innocent stream keeps its bytes, tail and producer, and its reader receives each message once", () => {
       const { count, delivered, ...others } = innocent
       expect(count).toBeGreaterThan(0)
       expect(others).toEqual({ content: true, tail: true, producer: [204, 409, `${count}`] })
@@ -91,6 +92,6 @@ for (const [index, [mode, world]] of Object.entries(WORLDS).entries()) {
   })
 }
 
-test.runIf(isLong)("the attack meets each refusal", () => {
+test.runIf(isLong)("the attack triggers each refusal", () => {
   expect(REFUSALS.filter((code) => !seen.has(code))).toEqual([])
 })

@@ -1,4 +1,4 @@
-// Tenants of one server: good ones, who append and read, and hostile ones, who take what they can.
+// Tenants of one server: good tenants append and read, and hostile tenants take as much as they can.
 
 import { HttpConnection } from "../platform/raw.mjs"
 import { SseReader } from "../platform/readers.mjs"
@@ -8,7 +8,10 @@ import { tokenOf, withToken } from "./worlds.mjs"
 const MIB = 2 ** 20
 const rest = (millis) => new Promise((resolve) => setTimeout(resolve, millis))
 
-/** A stream of a project, asked for with its token. Cloudflare says where a request comes from, so each tenant does. */
+/**
+ * A stream of a project, requested with the project's token. Cloudflare names the client's address in a header, so each
+ * tenant sends its own.
+ */
 class TenantStream {
   constructor(server, project, name, address) {
     this.stream = server.stream(`${project}/${name}`)
@@ -20,15 +23,15 @@ class TenantStream {
   }
 }
 
-/** How long a good tenant rests between two requests: what is measured is how long one takes, and not how many fit. */
+/** A good tenant's pause between two requests: the test measures latency, not throughput. */
 const REST_MS = 10
-/** Each so many appends one is large enough that the server counts its memory. */
+/** One append in this many is large enough that the server counts its memory. */
 const LARGE_EACH = 20
 const LARGE = "x".repeat(200_000)
 
-/** Appends and reads, and follows its own stream by long-poll and by SSE. */
+/** Appends, reads, and follows its own stream by long-poll and by SSE. */
 export class GoodTenant {
-  /** Requests that were not answered as they should be. */
+  /** Requests whose responses were wrong. */
   wrong = []
   #stream
   #count = 0
@@ -45,7 +48,7 @@ export class GoodTenant {
     return tenant
   }
 
-  /** Works for a while; gives the milliseconds that each small append and each read of it took. */
+  /** Works for `millis` and returns the latencies in milliseconds of each small append and of its read. */
   async work(millis) {
     const latencies = { append: [], read: [] }
     const end = Date.now() + millis
@@ -86,7 +89,7 @@ export class GoodTenant {
     }
   }
 
-  /** Ends; gives the numbers that were appended, and those that each of the readers received. */
+  /** Ends the tenant and returns the numbers that it appended and the numbers that each of its readers received. */
   async end() {
     const numbersOf = (messages) => messages.map(({ n }) => n)
     await this.sse.untilMessages(this.#count, LONG_MS)
@@ -97,24 +100,26 @@ export class GoodTenant {
   }
 }
 
-/** How often a hostile tenant does what goes on. All of it together is a tenth of a core, so it slows down others only by
- * what it holds and by what waits for it. */
+/**
+ * The interval of a hostile tenant's requests. All of them use a tenth of a core, so they slow down others only by the
+ * memory that they occupy and the requests that wait for it.
+ */
 const TICK_MS = 100
-/** What it does each time. */
+/** Appends per tick. */
 const APPENDS = 5
-/** How many connections it has of each kind that stalls. */
+/** Stalled connections of each kind. */
 const STALLED = 25
-/** What of an upload is sent: most send little, and some nearly all that is allowed. */
+/** The part of an upload that is sent: most send little, and some nearly the maximum. */
 const UPLOAD_BYTES = (index) => (index < 4 ? 9 * MIB : 400_000)
 const UPLOAD_MAX_BYTES = 16 * MIB
-/** How much a response that it does not read would have. */
+/** The size of the response that a slow reader does not read. */
 const LARGE_STREAM_MIB = 8
-/** How many of its readers do read. */
+/** Readers that read everything. */
 const READERS = 5
 
 const BODIES = ["[".repeat(5000), `{"a":${"\n".repeat(100_000)}1}`, "\xff".repeat(1000), "[]", '"\\ud800"', `[${"1,".repeat(5000)}1]`]
 
-/** Reads slowly, uploads slowly, floods, sends nonsense, makes names up, and listens. */
+/** Reads slowly, uploads slowly, floods, sends nonsense, requests made-up names, and listens. */
 export class HostileTenant {
   #connections = []
   #readers = []
@@ -127,7 +132,7 @@ export class HostileTenant {
     this.stream = (name) => new TenantStream(server, project, name, this.address())
   }
 
-  /** Makes its streams, which is no attack. */
+  /** Creates the tenant's streams, which is not part of the attack. */
   async prepare() {
     await this.stream("flood").ask("PUT", { headers: TEXT, status: 201 })
     await this.stream("json").ask("PUT", { headers: JSON_TYPE, status: 201 })
@@ -137,7 +142,7 @@ export class HostileTenant {
     }
   }
 
-  /** Resolves once all that stall do. */
+  /** Resolves once all stalling connections have stalled. */
   async attack() {
     for (const index of numbers(STALLED)) {
       await this.#stall(UPLOAD_BYTES(index))
@@ -156,7 +161,7 @@ export class HostileTenant {
     const connection = await HttpConnection.open(this.server.url)
     this.#connections.push(connection)
     connection.begin(method, `/v1/stream/${tenant.stream.path}${query}`, { ...tenant.headers, ...headers })
-    // The system has taken it, and so the server most of it.
+    // The system has accepted the bytes, so the server has received most of them.
     await new Promise((resolve) => connection.socket.write(body, "latin1", resolve))
     return connection
   }
@@ -166,7 +171,7 @@ export class HostileTenant {
     return this.#open("POST", "large", "", { ...BYTES, "content-length": UPLOAD_MAX_BYTES }, "x".repeat(bytes))
   }
 
-  /** A response that is not read once it has begun. */
+  /** A response that the client stops reading once it has begun. */
   async #slow(query) {
     const connection = await this.#open("GET", "large", query, {})
     await connection.find("a head", (text) => text.includes("\r\n\r\n"), LONG_MS)
@@ -179,7 +184,7 @@ export class HostileTenant {
     for (const _ of numbers(APPENDS)) ask("flood", "POST", { headers: TEXT, body: "flood" })
     ask("json", "POST", { headers: JSON_TYPE, body: Buffer.from(BODIES[this.#ticks % BODIES.length], "latin1") })
     ask(`made-up-${this.#ticks}`, "GET")
-    // A refused attacker tries again.
+    // A refused attacker retries.
     if (this.#ticks % 2 === 0) this.#stall(UPLOAD_BYTES(this.#ticks)).catch(() => {})
     if (this.#ticks % 10 === 0) this.#slow("?offset=-1").catch(() => {})
   }

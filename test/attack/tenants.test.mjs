@@ -1,5 +1,5 @@
-// Two hostile tenants next to two good ones: slow readers, stalled uploads, floods, hostile bodies, made-up names and live
-// readers cost the tenant who sends them, and not the others.
+// Two hostile tenants next to two good ones. Slow readers, stalled uploads, floods, hostile bodies, made-up names and
+// live readers cost the tenant that sends them, and not the others.
 
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { startWorkerd } from "../platform/support.mjs"
@@ -8,16 +8,16 @@ import { openFolder } from "./folder.mjs"
 import { GoodTenant, HostileTenant } from "./tenants.mjs"
 import { projectKeys } from "./worlds.mjs"
 
-/** How long good tenants work until the server is as fast as it gets, alone or attacked. */
+/** Warm-up before each measurement, alone and under attack. */
 const WARM_UP_MS = 2_000
-/** How long their requests are measured while they are alone, and while they are attacked. */
+/** The time measured alone, and the time measured under attack. */
 const ALONE_MS = 8_000
 const ATTACKED_MS = 15_000
 
 /**
- * How much slower a good tenant's small requests may be under attack: by these factors, of what they took alone in the
- * same run or of so many milliseconds, which is more. On two busy cores the median was 1 to 2 and the 99th percentile 5 to
- * 10 times as high; a tenant that waits for what its neighbours hold waits for seconds.
+ * How much slower a good tenant's small requests may be under attack: by this factor, relative to the latency alone in
+ * the same run or to `leastMs`, whichever is larger. On two busy cores the median was 1 to 2 times as high, and the
+ * 99th percentile 5 to 10 times. A tenant that waits for its neighbours' memory waits for seconds.
  */
 const BOUNDS = {
   median: { quantile: 0.5, factor: 3, leastMs: 5 },
@@ -54,11 +54,11 @@ afterAll(async () => {
   await folder?.remove()
 })
 
-test("each response to a good tenant is as it would be without the hostile ones", () => {
+test("each response to a good tenant is the same as without the hostile ones", () => {
   expect(good.map(({ wrong }) => wrong.slice(0, 5))).toEqual(GOOD.map(() => []))
 })
 
-test("each reader of a good tenant has each message once: by long-poll, and by SSE", () => {
+test("each reader of a good tenant receives each message once, by long-poll and by SSE", () => {
   for (const { appended, polled, sse } of ends) {
     expect(appended.length).toBeGreaterThan(0)
     expect(polled).toEqual(appended)
@@ -68,7 +68,7 @@ test("each reader of a good tenant has each message once: by long-poll, and by S
 
 for (const kind of ["append", "read"]) {
   for (const [name, { quantile, factor, leastMs }] of Object.entries(BOUNDS)) {
-    test(`the ${name} of a good tenant's ${kind}s is within ${factor} times what it is alone`, () => {
+    test(`the ${name} of a good tenant's ${kind}s stays within ${factor} times its value alone`, () => {
       const [before, during] = [alone, attacked].map((latencies) => quantileOf(latencies[kind], quantile))
       console.log(`${kind}, ${name}: ${before.toFixed(1)} ms alone, ${during.toFixed(1)} ms attacked`)
       expect(during).toBeLessThan(factor * Math.max(before, leastMs))
@@ -76,4 +76,4 @@ for (const kind of ["append", "read"]) {
   }
 }
 
-test("the log has no failure", () => expect(failuresIn(server.log).slice(0, 5)).toEqual([]))
+test("the server logs no failure", () => expect(failuresIn(server.log).slice(0, 5)).toEqual([]))

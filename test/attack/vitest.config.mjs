@@ -1,4 +1,4 @@
-// Runs the standing attack: hostile requests, hostile tenants, and clients that stall, against the built worker.
+// Runs the standing attack against the built worker: hostile requests, hostile tenants, and clients that stall.
 
 import { defineConfig } from "vitest/config"
 import PlainReporter from "../reporter.mjs"
@@ -8,7 +8,7 @@ export default defineConfig({
     include: ["test/attack/**/*.test.mjs"],
     globalSetup: ["test/build.mjs"],
     reporters: ["default", new PlainReporter()],
-    // Memory and latency are measured: nothing else may run meanwhile.
+    // The tests measure memory and latency, so nothing else may run meanwhile.
     fileParallelism: false,
     retry: 0,
     testTimeout: 150_000,

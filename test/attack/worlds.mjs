@@ -1,14 +1,14 @@
-// The three modes of a server as an attacker finds them: which tokens there are, and whose streams.
+// The three modes of a server from an attacker's view: which tokens exist, and who owns which streams.
 
 import { createHash } from "node:crypto"
 import { producer } from "../platform/support.mjs"
 import { bearer, makeToken } from "../tokens.mjs"
 import { STREAMS, inGeneration } from "./hostile-requests.mjs"
 
-/** Bytes that stand in the innocent stream alone, so no response to an attacker has them. */
+/** Bytes that only the innocent stream contains, so no response to an attacker may contain them. */
 export const MARKER = "the innocent stream alone has this"
 
-/** Far from now, so that the same seed makes the same tokens. */
+/** A fixed date far in the future, so that the same seed makes the same tokens. */
 const NEVER = 4_000_000_000
 const PAST = 1_500_000_000
 
@@ -39,7 +39,7 @@ function hostileTokens() {
   ]
 }
 
-/** Each mode: the server's variables, the attacker's token, and the innocent's stream and token. */
+/** Each mode: the server's variables, the attacker's token, and the innocent client's stream and token. */
 export const WORLDS = {
   open: { vars: {} },
   token: { vars: { AUTH_TOKEN: keyOf("token").k }, token: keyOf("token").k, innocentToken: keyOf("token").k },
@@ -53,14 +53,14 @@ export const WORLDS = {
 for (const [mode, world] of Object.entries(WORLDS)) {
   world.hostileTokens = hostileTokens()
   world.innocentPath = "innocent/stream"
-  // Where a token may read all streams an attacker does not name the innocent's; only a project keeps it from her.
+  // In the other modes every valid token may read all streams, so the attacker does not name the innocent one there.
   world.otherPaths = ["mallory/json", "mallory/text", "eve/json", ...(mode === "projects" ? [world.innocentPath, "innocent/__registry__"] : [])]
 }
 
-/** The headers of a request with a token, if there is one. */
+/** The headers of a request, with the token if there is one. */
 export const withToken = (token, headers = {}) => ({ ...headers, ...(token ? bearer(token) : {}) })
 
-/** Makes the streams that the requests of a generation name. */
+/** Creates the streams that the requests of a generation name. */
 export async function createStreams(server, { token }, generation) {
   const ask = (method, name, headers, rest) => {
     const stream = server.stream(inGeneration(`mallory/${name}`, generation))
@@ -72,7 +72,7 @@ export async function createStreams(server, { token }, generation) {
   }
   const shared = { "content-type": STREAMS.text, ...producer(0, { id: "shared", epoch: 5 }) }
   await ask("POST", "text", shared, { body: "once" })
-  // It has a fork when it is deleted, so it stays there for that.
+  // It has a fork when it is deleted, so it stays as gone (410).
   await ask("PUT", "gone-fork", { "stream-forked-from": inGeneration("/v1/stream/mallory/gone", generation) })
   await ask("DELETE", "gone")
 }

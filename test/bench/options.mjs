@@ -1,4 +1,4 @@
-// The command line, and how much is measured in each mode.
+// The command line of the benchmark, and how much each mode measures.
 
 import { join } from "node:path"
 import { parseArgs } from "node:util"
@@ -6,31 +6,31 @@ import { measurements } from "./figures/index.mjs"
 import { external, targets } from "./targets/index.mjs"
 
 export const USAGE = `pnpm bench [options]
-  --quick               under two minutes, and rougher
-  --tiny                a few seconds: only shows that everything runs
-  --rounds <n>          how often each figure is measured
-  --figures <a,b>       only these: ${[...new Set(measurements.map(({ group }) => group))].join(", ")}
-  --targets <a,b>       only these: ${targets.map(({ name }) => name).join(", ")}
-  --target <name>=<url> one more server, by what the URL of a stream begins with; may be repeated
-  --out <folder>        where the JSON and the charts go
-  --no-build            measure the build that is there`
+  --quick               finish in under two minutes, with less precision
+  --tiny                finish in a few seconds; only checks that everything runs
+  --rounds <n>          measure each figure in this many rounds
+  --figures <a,b>       measure only these: ${[...new Set(measurements.map(({ group }) => group))].join(", ")}
+  --targets <a,b>       measure only these: ${targets.map(({ name }) => name).join(", ")}
+  --target <name>=<url> also measure this server; <url> is the prefix of its streams' URLs; may be repeated
+  --out <folder>        write the JSON file and the charts to this folder
+  --no-build            measure the existing build`
 
 /**
  * @typedef {object} Plan
  * @property {string} mode
  * @property {number} rounds
- * @property {number} appendingMs how long each fresh process appends before it is measured
- * @property {number} readingMs and how long it reads
- * @property {number} warmUpMs before each closed loop
- * @property {number} windowMs how long each closed loop is measured
+ * @property {number} appendingMs time that each fresh process appends before it is measured
+ * @property {number} readingMs time that it reads before it is measured
+ * @property {number} warmUpMs warm-up of each closed loop
+ * @property {number} windowMs measured time of each closed loop
  * @property {number} catchUpBytes
  * @property {number} catchUpMs
  * @property {{ readers: number, events: number }[]} longPoll
  * @property {{ readers: number, events: number }[]} sse
- * @property {number} cpuEvents deliveries from which on the CPU clock, whose tick is 10 ms, is worth reading
- * @property {number} starts processes started for one number
+ * @property {number} cpuEvents fewest deliveries for which CPU time is reported, because the clock's tick is 10 ms
+ * @property {number} starts processes started for each number
  * @property {number} streams
- * @property {number} timeoutMs for one measurement of one target
+ * @property {number} timeoutMs limit for one measurement of one target
  */
 
 /** @type {Record<string, Plan>} */
@@ -121,8 +121,8 @@ export function parse(args) {
   })
   const plan = { ...plans[values.tiny ? "tiny" : values.quick ? "quick" : "full"] }
   if (values.rounds) plan.rounds = Number(values.rounds)
-  if (!(plan.rounds >= 1)) throw new Error("--rounds must be a number from 1 on")
-  // Only a whole run may replace the charts that README.md shows.
+  if (!(plan.rounds >= 1)) throw new Error("--rounds must be a number, at least 1")
+  // Only a complete run may replace the charts that docs/performance.md shows.
   const whole = plan.mode === "full" && !values.figures && !values.targets && values.target.length === 0
   return {
     help: values.help ?? false,
@@ -134,19 +134,19 @@ export function parse(args) {
   }
 }
 
-/** Those of a list whose name was given; all if none was. */
+/** The items that were named, or all if no names were given. */
 function choose(list, given, namesOf) {
   if (given === undefined) return list
   const wanted = given.split(",")
   const known = [...new Set(list.flatMap(namesOf))]
   const unknown = wanted.filter((name) => !known.includes(name))
-  if (unknown.length > 0) throw new Error(`there is no ${unknown.join(", ")}; there are ${known.join(", ")}`)
+  if (unknown.length > 0) throw new Error(`unknown: ${unknown.join(", ")}; choose from ${known.join(", ")}`)
   return list.filter((one) => namesOf(one).some((name) => wanted.includes(name)))
 }
 
 /** @param {string} text */
 function toTarget(text) {
   const at = text.indexOf("=")
-  if (at < 1) throw new Error(`--target ${text}: <name>=<url> is needed`)
+  if (at < 1) throw new Error(`--target ${text}: must be <name>=<url>`)
   return external(text.slice(0, at), text.slice(at + 1))
 }

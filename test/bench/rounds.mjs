@@ -1,6 +1,6 @@
-// The rounds: in each, every target has a fresh process, and for each measurement the targets take turns. A fresh process
-// appends and reads before it is measured, all targets alike: V8 compiles well only what has run often, which takes
-// WebAssembly some seconds, and a server runs for hours.
+// The rounds: in each, every target has a fresh process, and the targets take turns at each measurement. Every process
+// first appends and reads: V8 optimises only code that has run often, which takes some seconds for WebAssembly, and a
+// real server runs for hours.
 
 import * as append from "./figures/append.mjs"
 import * as catchUp from "./figures/catch-up.mjs"
@@ -34,7 +34,7 @@ export async function measure({ targets, measurements, plan, tell }) {
           } catch (error) {
             failures.push(`${where}: ${error.message}`)
             tell(`${where}  FAILED: ${error.message}`)
-            // What the failure left under way must not disturb the next.
+            // Requests that are still in flight after a failure must not disturb the next measurement.
             await servers.stop(target)
           }
         }
@@ -73,7 +73,7 @@ class Servers {
   }
 }
 
-/** The list, begun at another place each time. */
+/** The list, rotated so that it begins at another item. */
 function rotated(list, by) {
   const at = by % list.length
   return [...list.slice(at), ...list.slice(0, at)]
@@ -82,7 +82,7 @@ function rotated(list, by) {
 function within(timeoutMs, promise) {
   let timer
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not done after ${timeoutMs / 1000} s`)), timeoutMs)
+    timer = setTimeout(() => reject(new Error(`not finished within ${timeoutMs / 1000} s`)), timeoutMs)
   })
   return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
@@ -96,7 +96,7 @@ function record(samples, numbers, target, round) {
   }
 }
 
-/** The value at a key, made if it is not there. */
+/** The value of a key, created if it is missing. */
 function at(map, key, make) {
   if (!map.has(key)) map.set(key, make())
   return map.get(key)
@@ -109,7 +109,7 @@ function summary(numbers) {
 
 /** @typedef {{ min: number, median: number, max: number }} Spread */
 
-/** What is said of one target's samples: the spread, and that of its ratio to the floor, paired by round. */
+/** The summary of one target's samples: their spread, and the spread of their ratios to the floor of the same round. */
 export function describe(byTarget, target) {
   const floor = byTarget.get(FLOOR)
   const own = byTarget.get(target)

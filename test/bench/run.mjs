@@ -1,4 +1,5 @@
-// The benchmark: `pnpm bench`. Builds the worker, measures it next to the floor and the reference server, reports.
+// The benchmark, `pnpm bench`: builds the worker, measures it next to the floor and the reference server, and reports
+// the results.
 
 import { mkdirSync, writeFileSync } from "node:fs"
 import { join, relative } from "node:path"
@@ -11,7 +12,7 @@ import { footnote, markdown } from "./report/table.mjs"
 import { measure } from "./rounds.mjs"
 import { OURS } from "./targets/index.mjs"
 
-const options = understood(process.argv.slice(2))
+const options = parsed(process.argv.slice(2))
 const { plan, targets, measurements } = options
 if (options.build) build()
 
@@ -29,18 +30,18 @@ for (const figure of results.figures) {
   if (figure.cases.length > 0) writeFileSync(join(options.out, `${figure.name}.svg`), svg(figure, results))
 }
 console.log(`\n${markdown(results)}\n\n${footnote(results)}\n`)
-console.log(`${relative(process.cwd(), options.out) || "."}: latest.json and a chart of each figure (${elapsed().trim()})`)
+console.log(`${relative(process.cwd(), options.out) || "."}: wrote latest.json and one chart for each figure (${elapsed().trim()})`)
 
-// Ours has a number for every figure; what is not ours to start has no process to look into.
+// `ours` must have a number for every figure. A server that the benchmark does not start has no process to inspect.
 const ours = targets.some(({ name }) => name === OURS)
 const empty = results.figures.filter(({ cases }) => ours && !cases.some(({ targets: cells }) => cells[OURS]))
-for (const { name } of empty) measured.failures.push(`${name}: no number`)
+for (const { name } of empty) measured.failures.push(`${name}: no result`)
 for (const failure of measured.failures) console.error(failure)
 console.log(`${results.figures.length - empty.length} passed, ${measured.failures.length} failed`)
 process.exit(measured.failures.length > 0 ? 1 : 0)
 
-/** The options; ends the process if there is nothing to measure. @param {string[]} args */
-function understood(args) {
+/** The parsed options. Ends the process after `--help` or an error. @param {string[]} args */
+function parsed(args) {
   try {
     const options = parse(args)
     if (!options.help) return options

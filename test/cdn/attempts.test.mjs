@@ -1,4 +1,4 @@
-// Attempts to have a real cache give away what it should not, or give others something else than they asked for.
+// Attempts to make a real cache disclose private data, or return the wrong response to other clients.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { bearer, makeToken, secretKey } from "../tokens.mjs"
@@ -11,7 +11,7 @@ const PROJECT_KEYS = JSON.stringify(Object.fromEntries(Object.entries(keys).map(
 const APP = { origin: "https://app.example" }
 const EVIL = { origin: "https://evil.example" }
 const CHUNK = 1024
-/** No two chunks of it are equal. */
+/** No two chunks of the content are equal. */
 const CONTENT = Array.from({ length: 1000 }, (_, index) => `${index} `).join("")
 
 const offsetOf = (position) => `0000000000000000_${String(position).padStart(16, "0")}`
@@ -40,12 +40,12 @@ describe.skipIf(!isInstalled)("through nginx", () => {
     }
   }
 
-  /** A stream with many places to read from, each of which nobody has asked for yet. */
+  /** Creates a stream with many offsets to read from, none of which has been requested yet. */
   async function created(headers = {}) {
     const stream = worker.stream(`victim/${unique()}`)
     const { header } = await stream.create({ ...BYTES, ...victim(), ...headers })
     await stream.append(CONTENT, { ...BYTES, ...victim() })
-    // One byte inside an append is its beginning.
+    // An offset one byte inside an append reads the whole append, so the positions start at 2.
     const places = numbers(100, 2).map((position) => ({
       query: `?offset=${offsetOf(position)}`,
       text: CONTENT.slice(position, position + CHUNK),
@@ -91,7 +91,7 @@ describe.skipIf(!isInstalled)("through nginx", () => {
   test.each([
     ["of a public stream", { "stream-public": "true" }],
     ["of a private stream, under its reader key", {}],
-  ])("whatever somebody sends along, others get what they ask for: %s", async (_, config) => {
+  ])("a client's unusual headers do not change what others receive: %s", async (_, config) => {
     const { key, target, places } = await created(config)
     const isPublic = key === null
     for (const [index, headers] of tricks.entries()) {
@@ -113,7 +113,7 @@ describe.skipIf(!isInstalled)("through nginx", () => {
     }
   })
 
-  test("one site's answer is not another's", async () => {
+  test("one origin does not receive another origin's CORS headers", async () => {
     const { target, places } = await created({ "stream-public": "true" })
     const orders = [[EVIL, APP, {}], [APP, EVIL, {}], [{}, APP, EVIL], [{}, EVIL, APP]]
     for (const [index, order] of orders.entries()) {
@@ -128,7 +128,7 @@ describe.skipIf(!isInstalled)("through nginx", () => {
     }
   })
 
-  test("no refusal is kept, and no HEAD, nor what was asked for in a way of its own", async () => {
+  test("nginx does not cache refusals, HEAD responses or reads with unusual queries", async () => {
     const { stream, key, target, places } = await created()
     const public_ = await created({ "stream-public": "true" })
     const place = places[0].query
@@ -162,14 +162,14 @@ describe.skipIf(!isInstalled)("through nginx", () => {
         expect(reply.header("x-cdn") ?? "none", `${method} ${url}`).not.toMatch(/HIT|STALE|UPDATING/u)
       }
     }
-    // Whatever they left behind, nobody without a token gets anything.
+    // Whatever those requests cached, a client without a token receives 401.
     for (const query of [place, `${place}&rk=${key}`, `${place}&rk=${key}&c=1`, `?rk=${key}`]) {
       expect((await ask("GET", target + query)).status).toBe(401)
     }
     await stream.ask("POST", { headers: { ...CLOSED, ...victim() }, status: 204 })
   })
 
-  test("readers whose token is in a cookie or in the URL wait for nothing but the stream", async () => {
+  test("reads with the token in a cookie or in the URL are not collapsed", async () => {
     const patient = await startWorkerd(await scratch(), { PROJECT_KEYS, ...PATIENT, EDGE_CACHE: "off" })
     const between = await startNginx(patient.url)
     try {
@@ -182,7 +182,7 @@ describe.skipIf(!isInstalled)("through nginx", () => {
         [`&%74oken=${token}`, {}, 2],
         [`&rk=key&token=${token}`, {}, 2],
         ["", victim(), 2],
-        // What a cache may keep is asked for once.
+        // nginx collapses requests whose response it may cache.
         ["&rk=key", victim(), 1],
         ["&rk=key", { ...victim(), cookie: "a=b%20c" }, 1],
       ]) {
@@ -201,7 +201,7 @@ describe.skipIf(!isInstalled)("through nginx", () => {
     }
   })
 
-  test("another spelling of a path is no way around", async () => {
+  test("another spelling of a path does not bypass the token", async () => {
     const { stream, key, places } = await created()
     const name = stream.path.split("/")[1]
     const query = `${places[0].query}&rk=${key}`

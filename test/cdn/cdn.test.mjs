@@ -1,4 +1,5 @@
-// Long-polls through a real cache: how many requests of many readers reach the worker, and that nobody misses anything.
+// Long-polls through a real cache: how many requests of many readers reach the worker, and that every reader receives
+// every message.
 
 import { setTimeout as sleep } from "node:timers/promises"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
@@ -17,7 +18,7 @@ describe.skipIf(!isInstalled)("through nginx", () => {
   let guarded
   let guardedNginx
   beforeAll(async () => {
-    // What nginx lets through is to be counted, not what the worker collapses besides.
+    // Only requests that nginx lets through count, so the worker itself must not collapse any.
     const vars = { LOG_LEVEL: "info", EDGE_CACHE: "off" }
     worker = await startWorkerd(await scratch(), vars)
     nginx = await startNginx(worker.url)
@@ -29,7 +30,7 @@ describe.skipIf(!isInstalled)("through nginx", () => {
     await Promise.all([worker?.kill(), guarded?.kill()])
   })
 
-  /** One append a second, past the cache. */
+  /** Sends one append per second, past the cache. */
   async function write(stream, headers = {}) {
     for (const n of numbers(APPENDS)) {
       await sleep(EVERY_MS)
@@ -39,48 +40,50 @@ describe.skipIf(!isInstalled)("through nginx", () => {
 
   const targetOf = (stream) => `/v1/stream/${stream.path}`
 
-  /** What became of the readers' long-polls: how many of them the cache answered, and how many reached the worker. */
+  /** The share of the readers' long-polls that the cache answered, and how many reached the worker per append. */
   function longPolls(stream, cache) {
-    const asked = cache.requests(stream.path).filter(({ uri }) => uri.includes("live=long-poll"))
-    const upstream = asked.filter(({ cache }) => cache !== "HIT")
-    return { hitRate: 1 - upstream.length / asked.length, perAppend: upstream.length / APPENDS }
+    const polls = cache.requests(stream.path).filter(({ uri }) => uri.includes("live=long-poll"))
+    const upstream = polls.filter(({ cache }) => cache !== "HIT")
+    return { hitRate: 1 - upstream.length / polls.length, perAppend: upstream.length / APPENDS }
   }
 
-  /** A thousand read what is written: each has all of it, and few of their long-polls reach the worker. */
+  /**
+   * Lets 1,000 readers follow the writer. Each receives every message, and few of their long-polls reach the worker.
+   */
   async function follow(what, stream, begin, { cache = nginx, target = targetOf(stream), headers } = {}) {
     const readers = numbers(READERS).map(() => new LongPollReader(new URL(cache.url), target, headers))
     await Promise.all([write(stream, headers), ...readers.map(begin)])
     for (const { messages } of readers) expect(messages).toEqual(numbers(APPENDS))
     const { hitRate, perAppend } = longPolls(stream, cache)
     const percent = (100 * hitRate).toFixed(2)
-    console.log(`${what}: hit rate ${percent} %, ${perAppend.toFixed(2)} requests upstream for each append`)
+    console.log(`${what}: hit rate ${percent} %, ${perAppend.toFixed(2)} upstream requests per append`)
     expect(hitRate).toBeGreaterThanOrEqual(0.99)
     expect(perAppend).toBeLessThanOrEqual(2)
   }
 
-  test.concurrent("1,000 readers, an append a second for a minute", async () => {
+  test.concurrent("1,000 readers receive an append per second for a minute", async () => {
     const stream = new Stream(worker.url, unique("cdn"))
     const { next } = await stream.create(JSON_TYPE)
     await follow("1,000 readers", stream, (reader) => reader.follow(APPENDS, next))
   })
 
-  test.concurrent("readers who join in the middle", async () => {
+  test.concurrent("1,000 readers who join in the middle receive every message", async () => {
     const stream = new Stream(worker.url, unique("cdn"))
     await stream.create(JSON_TYPE)
-    await follow("1,000 readers who join within half a minute", stream, async (reader, index) => {
+    await follow("1,000 readers that join within half a minute", stream, async (reader, index) => {
       await sleep((index / READERS) * (APPENDS / 2) * EVERY_MS)
       await reader.follow(APPENDS)
     })
   })
 
-  test.concurrent("a private stream, asked for with its reader key", async () => {
+  test.concurrent("1,000 readers share a private stream's reader key", async () => {
     const stream = new Stream(guarded.url, unique("cdn"))
     const headers = bearer(AUTH_TOKEN)
     const { next, header } = await stream.create({ ...JSON_TYPE, ...headers })
     const target = `${targetOf(stream)}?rk=${header("stream-reader-key")}`
     const begin = (reader) => reader.follow(APPENDS, next)
     await follow("1,000 readers of a private stream", stream, begin, { cache: guardedNginx, target, headers })
-    // Without the key nothing is kept, and without a token nothing is given but what is kept under the key.
+    // Without the key nginx caches nothing, and without a token it returns only copies cached under the key.
     const through = new Stream(guardedNginx.url, stream.path)
     for (let round = 0; round < 2; round += 1) {
       const answer = await through.ask("GET", { query: `?offset=${next}&live=long-poll`, headers, status: 200 })

@@ -1,4 +1,4 @@
-// Server-sent events through nginx as it is shipped, in front of the worker: each event arrives at once.
+// Server-sent events through nginx as Debian ships it, in front of the worker: each event arrives at once.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { AUTH_TOKEN, bearer } from "../tokens.mjs"
@@ -20,17 +20,17 @@ describe.skipIf(!isInstalled)("through nginx with buffering and gzip as shipped"
     await Promise.all([worker?.kill(), guarded?.kill()])
   })
 
-  /** What a browser sends. */
+  /** The header that a browser sends. */
   const BROWSER = { "accept-encoding": "gzip, deflate, br" }
 
-  test("a live event arrives while the response goes on, because the worker asks for no buffering", async () => {
+  test("nginx delivers events at once because the worker disables buffering", async () => {
     const stream = new Stream(worker.url, unique("events"))
     await stream.create(TEXT, "before")
     const reader = await SseReader.open(new Stream(nginx.url, stream.path), { headers: BROWSER })
     expect(reader.response.headers.get("content-encoding")).toBe(null)
     expect(reader.response.headers.get("cache-control")).toBe("no-cache, no-transform")
     await reader.untilAtTail()
-    // An nginx that ignores `X-Accel-Buffering` sends its reader nothing.
+    // An nginx that ignores `X-Accel-Buffering` delivers nothing to its reader.
     let hears = false
     const unheard = SseReader.open(new Stream(deaf.url, stream.path), { headers: BROWSER })
     unheard.then(() => (hears = true))
@@ -52,7 +52,7 @@ describe.skipIf(!isInstalled)("through nginx with buffering and gzip as shipped"
     ["in Authorization", (token) => ({ headers: bearer(token) }), "private, no-cache, no-transform"],
     ["in the URL", (token) => ({ query: `&token=${token}` }), "private, no-store, no-transform"],
     ["in a cookie", (token) => ({ headers: { cookie: `stream-token=${token}` } }), "private, no-store, no-transform"],
-  ])("of a private stream, with the token %s", async (_, given, policy) => {
+  ])("nginx delivers events of a private stream at once, with the token %s", async (_, given, policy) => {
     const stream = new Stream(guarded.url, unique("events"))
     await stream.create({ ...TEXT, ...bearer(AUTH_TOKEN) })
     const reader = await SseReader.open(new Stream(guardedNginx.url, stream.path), given(AUTH_TOKEN))

@@ -1,4 +1,5 @@
-// A real cache in front of the worker: nginx, which keeps what `Cache-Control` lets it keep and collapses equal requests.
+// A real cache in front of the worker: nginx, which caches what `Cache-Control` allows and collapses identical
+// requests.
 
 import { spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
@@ -7,43 +8,43 @@ import { connect, createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
-import { readmeExample } from "../platform/support.mjs"
+import { documentExample } from "../platform/support.mjs"
 
 const HOST = "127.0.0.1"
 
-/** Debian puts it where not every PATH leads. */
+/** Debian installs nginx in a folder that is not on every PATH. */
 const nginx = ["nginx", "/usr/sbin/nginx"].find((command) => spawnSync(command, ["-v"]).status === 0)
 
-/** Whether there is an nginx on this machine. */
+/** Whether nginx is installed on this machine. */
 export const isInstalled = nginx !== undefined
 
 if (!isInstalled) {
-  const missing = "there is no nginx here (Debian: apt-get install nginx), so nothing is shown of caches."
+  const missing = "nginx is not installed (Debian: apt-get install nginx), so the tests of caches do not run."
   if (process.env.CI) throw new Error(missing)
   console.error(`SKIPPED: ${missing}`)
 }
 
-/** What becomes of the ages that a header promises where time is to pass faster. */
+/** The shortened lifetimes that replace those of `Cache-Control` in a fast cache. */
 const FRESH_MS = 1000
 const STALE_MS = 2000
 
-/** How long an answer may be shown in such a cache, which counts in whole seconds. */
+/** The longest time that a fast cache may return a stored response. nginx counts in whole seconds. */
 export const PROMISED_MS = FRESH_MS + STALE_MS + 1000
 
 /**
- * @param {string} origin what it stands in front of
- * @param {{ isFast?: boolean }} [options] whether it is told of a few seconds where the worker says minutes
+ * @param {string} origin the server behind nginx
+ * @param {{ isFast?: boolean }} [options] whether lifetimes are seconds instead of minutes
  */
 export async function startNginx(origin, { isFast = false } = {}) {
   const [port, hastens] = [await freePort(), isFast ? await freePort() : undefined]
-  const asReadmeSays = await readmeExample("proxy_cache streams;")
-  return run(port, (folder) => configOf({ folder, port, hastens, origin: new URL(origin).host, asReadmeSays }))
+  const asDocumented = await documentExample("proxy_cache streams;")
+  return run(port, (folder) => configOf({ folder, port, hastens, origin: new URL(origin).host, asDocumented }))
 }
 
 /**
- * One that is configured for nothing but to pass requests on, as Debian ships it: it buffers, and compresses.
- * @param {string} origin what it stands in front of
- * @param {string} more what its configuration has besides
+ * An nginx that only passes requests on, as Debian ships it: with buffering and compression.
+ * @param {string} origin the server behind nginx
+ * @param {string} more additional configuration
  */
 export async function startPlainNginx(origin, more = "") {
   const port = await freePort()
@@ -59,7 +60,7 @@ async function run(port, config) {
   await listening(port, exited)
   return {
     url: `http://${HOST}:${port}`,
-    /** What was asked for a path so far, and what became of it. */
+    /** The requests for a path so far, with their status and cache result. */
     requests: (path) => requestsOf(join(folder, "access.log")).filter(({ uri }) => uri.startsWith(`/v1/stream/${path}`)),
     stop: async () => {
       child.kill("SIGTERM")
@@ -80,7 +81,7 @@ function requestsOf(file) {
   })
 }
 
-/** A server that passes on what the worker says, but for the ages. */
+/** A server that passes on the worker's responses, but shortens the lifetimes in `Cache-Control`. */
 const hasteningOf = (port) => `
   map_hash_bucket_size 128;
   map $upstream_http_cache_control $sooner {
@@ -99,8 +100,8 @@ const hasteningOf = (port) => `
   }
 `
 
-/** What README.md tells people to write, and what a test needs besides. */
-const configOf = ({ folder, port, hastens, origin, asReadmeSays }) => `
+/** What docs/caching.md tells people to write, and what a test needs besides. */
+const configOf = ({ folder, port, hastens, origin, asDocumented }) => `
 daemon off;
 user root;
 worker_processes 1;
@@ -121,7 +122,7 @@ http {
   proxy_read_timeout 90s;
   add_header X-Cdn $upstream_cache_status always;
   ${hastens ? hasteningOf(hastens) : ""}
-  ${asReadmeSays
+  ${asDocumented
     .replace("server {", `server {\n  listen ${HOST}:${port} backlog=4096;\n  keepalive_requests 1000000;`)
     .replaceAll("http://worker", hastens ? "http://hastened" : "http://origin")}
 }
@@ -159,7 +160,7 @@ async function freePort() {
   return port
 }
 
-/** Until it takes connections, which nothing tells but trying. */
+/** Waits until nginx accepts connections. Only trying shows that. */
 async function listening(port, exited) {
   let ended = false
   exited.then(() => (ended = true))

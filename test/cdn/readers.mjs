@@ -1,20 +1,20 @@
-// Long-poll readers as the protocol wants them: each follows offset and cursor, and keeps what it was given.
+// Long-poll readers that follow the protocol: each sends the last offset and cursor, and stores the messages.
 
 import { Connection } from "../bench/client/connection.mjs"
 
 export class LongPollReader {
   messages = []
-  /** Why it cannot go on. @type {Error | undefined} */
+  /** The error that stopped the reader. @type {Error | undefined} */
   failure = undefined
 
-  /** @param {URL} server @param {string} target path and query of the stream, as `/v1/stream/a?rk=b` */
+  /** @param {URL} server @param {string} target the stream's path and query, such as `/v1/stream/a?rk=b` */
   constructor(server, target, headers = {}) {
     this.server = server
     this.target = target
     this.headers = headers
   }
 
-  /** Reads until it has so many messages, from an offset or from what a plain read gives. */
+  /** Reads until it has this many messages, from an offset or, after a catch-up read, from the tail. */
   async follow(count, offset) {
     this.connection = await Connection.open({ host: this.server.hostname, port: Number(this.server.port) })
     let cursor

@@ -1,4 +1,4 @@
-// Runs what only a real cache in front of the built worker can show.
+// Runs the tests that need a real cache in front of the built worker.
 
 import { defineConfig } from "vitest/config"
 import PlainReporter from "../reporter.mjs"
@@ -8,7 +8,7 @@ export default defineConfig({
     include: ["test/cdn/**/*.test.mjs"],
     globalSetup: ["test/build.mjs"],
     reporters: ["default", new PlainReporter()],
-    // Readers by the thousand and what is shown at some instant do not go together.
+    // Thousands of readers would disturb the tests that depend on time.
     fileParallelism: false,
     retry: 0,
     testTimeout: 150_000,

@@ -1,4 +1,4 @@
-// `@durable-streams/aisdk-transport` with the Vercel AI SDK: a chat whose answer outlives the page that asked for it.
+// `@durable-streams/aisdk-transport` with the Vercel AI SDK: the chat's answer survives a reload of the page.
 
 import { createDurableChatTransport, toDurableStreamResponse } from "@durable-streams/aisdk-transport"
 import { AbstractChat, convertToModelMessages, streamText } from "ai"
@@ -19,7 +19,7 @@ const FINISHED = [
 const token = (delta) => ({ type: "text-delta", id: "t", delta })
 const soon = (what, promise) => within(SOON_MS, what, promise)
 
-/** A page with a chat on it, without a framework to draw it. */
+/** A page with a chat, without a UI framework. */
 class Page extends AbstractChat {
   static async reload(page) {
     await page.stop()
@@ -53,7 +53,7 @@ class Page extends AbstractChat {
   }
 }
 
-/** An application: its chats, each with the stream of the answer that is being given. */
+/** An application server: its chats, and for each chat the stream of its current answer. */
 async function startChats(server) {
   const chats = new Map()
   const api = await startApp(async (request) => {
@@ -74,7 +74,7 @@ async function startChats(server) {
       model,
       messages: await convertToModelMessages(messages),
       maxRetries: 0,
-      // The chat's stream tells of it.
+      // The chat's stream reports the error.
       onError: () => {},
     })
     const source = result.toUIMessageStream({
@@ -102,7 +102,7 @@ async function startChats(server) {
 let server, recycling, chats, recycled
 beforeAll(async () => {
   server = await start({ vars: PATIENT })
-  // The client takes what ends sooner for a server that cannot do it.
+  // If a response ends in less than this, the client assumes that the server does not support SSE.
   recycling = await start({ vars: { SSE_LIFETIME_SECONDS: "2" } })
   chats = await startChats(server)
   recycled = await startChats(recycling)
@@ -111,15 +111,15 @@ afterAll(() => Promise.all([chats, recycled, server, recycling].map((one) => one
 
 const begin = [{ type: "stream-start", warnings: [] }, { type: "text-start", id: "t" }]
 
-test("a page is reloaded in the middle of an answer, and shows all of it", async () => {
+test("a page that is reloaded during an answer shows all of it", async () => {
   const { chat, page } = chats.open()
-  const asked = page.sendMessage({ text: "What is a stream?" })
+  const sending = page.sendMessage({ text: "What is a stream?" })
   await chat.script.say(...begin, token("A stream "), token("is "))
   await page.until("A stream is ")
   expect(page.status).toBe("streaming")
   const reloaded = await Page.reload(page)
-  await asked
-  // Nobody reads this.
+  await sending
+  // No page reads this part live.
   await chat.script.say(token("an "), token("append-"))
   const resumed = reloaded.resumeStream()
   await reloaded.until("A stream is an append-")
@@ -131,19 +131,19 @@ test("a page is reloaded in the middle of an answer, and shows all of it", async
   await chat.script.end()
   await soon("the answer ends", resumed)
   expect([reloaded.status, reloaded.text]).toEqual(["ready", "A stream is an append-only log: é 漢 𝄞\n\n"])
-  const kept = await soon("the server has it all", chat.finished.promise)
-  expect(kept.at(-1).parts).toEqual(reloaded.messages.at(-1).parts)
-  expect(kept.map(({ id, role }) => [id, role])).toEqual(reloaded.messages.map(({ id, role }) => [id, role]))
-  await soon("all is written", chat.written)
-  // Nothing is under way now: another page has nothing to resume.
+  const complete = await soon("the application has the complete answer", chat.finished.promise)
+  expect(complete.at(-1).parts).toEqual(reloaded.messages.at(-1).parts)
+  expect(complete.map(({ id, role }) => [id, role])).toEqual(reloaded.messages.map(({ id, role }) => [id, role]))
+  await soon("the answer is written", chat.written)
+  // No answer is in progress, so another page has nothing to resume.
   const late = await Page.reload(reloaded)
   await soon("nothing to resume", late.resumeStream())
   expect([late.status, late.text]).toEqual(["ready", ""])
 })
 
-test("two pages follow one answer of many tokens: none is lost or doubled", async () => {
+test("two pages that follow one answer each show every token once", async () => {
   const { chat, page } = chats.open()
-  const asked = page.sendMessage({ text: "Count." })
+  const sending = page.sendMessage({ text: "Count." })
   await chat.script.say(...begin, token("0 "))
   await page.until("0 ")
   const other = new Page(page.id, page.api, page.messages.slice(0, 1))
@@ -156,37 +156,37 @@ test("two pages follow one answer of many tokens: none is lost or doubled", asyn
   }
   await chat.script.say(...FINISHED)
   await chat.script.end()
-  await soon("both end", Promise.all([asked, resumed]))
+  await soon("both end", Promise.all([sending, resumed]))
   expect(page.text).toBe(all)
   expect(other.text).toBe(all)
 })
 
-test("the server ends the response again and again: the page notices nothing", async () => {
+test("a page shows every token once when the server ends the response repeatedly", async () => {
   const { chat, page } = recycled.open()
-  const asked = page.sendMessage({ text: "Slowly." })
+  const sending = page.sendMessage({ text: "Slowly." })
   await chat.script.say(...begin)
   let all = ""
   for (const round of [1, 2, 3]) {
     all += `${round} `
     await chat.script.say(token(`${round} `))
     await page.until(all)
-    // Its first request is a plain one.
+    // The client's first request is a plain read.
     await readersAsked(recycling, { path: chat.path }, 1 + round)
   }
   await chat.script.say(...FINISHED)
   await chat.script.end()
-  await soon("the answer ends", asked)
+  await soon("the answer ends", sending)
   expect([page.status, page.text]).toEqual(["ready", "1 2 3 "])
 }, LONG_MS)
 
-test("a model that fails, and a stream that is gone, are errors on the page", async () => {
+test("a page shows an error for a model that fails and for a stream that is gone", async () => {
   const { chat, page } = chats.open()
-  const asked = page.sendMessage({ text: "Fail." })
+  const sending = page.sendMessage({ text: "Fail." })
   await chat.script.say(...begin, token("so far"))
   await page.until("so far")
   await chat.script.say({ type: "error", error: new Error("out of tokens") })
   await chat.script.end()
-  await soon("the answer ends", asked)
+  await soon("the answer ends", sending)
   expect([page.status, page.text, page.error.message]).toEqual(["error", "so far", "the model failed: out of tokens"])
 
   const { chat: other, page: stale } = chats.open()

@@ -1,10 +1,13 @@
-// What the chat clients' tests share: an application's server, and a model that says what a test tells it to.
+// Shared by the tests of the chat clients: an application server, and a model whose output a test controls.
 
 import { once } from "node:events"
 import { createServer } from "node:http"
 import { Readable } from "node:stream"
 
-/** An application's own server, of handlers as frameworks have them. @param {(request: Request) => Promise<Response>} handle */
+/**
+ * An application server with handlers like those of web frameworks.
+ * @param {(request: Request) => Promise<Response>} handle
+ */
 export async function startApp(handle) {
   const server = createServer(async (incoming, outgoing) => {
     const { method, url, headers } = incoming
@@ -25,7 +28,7 @@ export async function startApp(handle) {
   }
 }
 
-/** What a test says and a consumer receives, in order, whenever either is ready. */
+/** Passes values from a test to a consumer in order. Either side waits for the other. */
 export class Script {
   #parts = new TransformStream(undefined, { highWaterMark: Infinity }, { highWaterMark: Infinity })
   #writer = this.#parts.writable.getWriter()

@@ -27,7 +27,7 @@ describe.skipIf(!isInstalled)("the Python client", () => {
       watch.changed()
     })
     child.on("exit", (code) => {
-      for (const name of names) if (!done.has(name)) done.set(name, `Python ended with ${code} before it`)
+      for (const name of names) if (!done.has(name)) done.set(name, `Python exited with ${code} before this test finished`)
       watch.changed()
     })
   }, LONG_MS)

@@ -1,8 +1,8 @@
-// What a client requests.
+// Records the requests that a client sends.
 
 import { Watch } from "../platform/support.mjs"
 
-/** A `fetch` that notes each request, as `GET sse` or `POST plain`. */
+/** A `fetch` that records each request, such as `GET sse` or `POST plain`. */
 export class Requests {
   seen = []
   #watch = new Watch()

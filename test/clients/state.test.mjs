@@ -1,4 +1,4 @@
-// `@durable-streams/state`: state as changes on a stream, in memory and in TanStack DB, with readers that follow it.
+// `@durable-streams/state`: a stream of state changes, in memory and in TanStack DB, with readers that follow it.
 
 import { DurableStream, IdempotentProducer, stream as follow } from "@durable-streams/client"
 import { MaterializedState, createStateSchema, isChangeEvent } from "@durable-streams/state"
@@ -22,15 +22,15 @@ beforeAll(async () => {
 })
 afterAll(() => Promise.all([server, recycling].map((one) => one?.dispose())))
 
-/** A stream of state, and what writes it. */
+/** Creates a stream of state, with a function that writes to it. */
 async function created({ url: origin } = server) {
   const url = `${origin}/v1/stream/${unique("state/of")}`
   const stream = await DurableStream.create({ url, contentType: "application/json" })
-  // The client makes batches of what comes at once.
+  // The client batches concurrent appends.
   return { url, stream, write: (...events) => Promise.all(events.map((event) => stream.append(JSON.stringify(event)))) }
 }
 
-/** A database of a stream; the columns that the server did not write are left out. */
+/** A database that follows a stream. The columns that the library adds are left out. */
 function follower(url, live = "sse") {
   const [requests, watch] = [new Requests(), new Watch()]
   const events = []
@@ -44,7 +44,7 @@ function follower(url, live = "sse") {
   return { db, requests, events, users, rows, until, watch }
 }
 
-test("materialized: what is there, what changes, and on from an offset", async () => {
+test("materialized state has the stored rows, applies changes, and resumes from an offset", async () => {
   const { url, write } = await created()
   await write(state.users.insert({ value: { id: "1", name: "Ada" } }), state.users.insert({ value: { id: "2", name: "Bo" } }))
   await write(state.users.update({ value: { id: "1", name: "Ada é 漢 𝄞" } }), state.notes.insert({ value: { id: "1", text: "\n" } }))
@@ -68,7 +68,7 @@ test("materialized: what is there, what changes, and on from an offset", async (
 })
 
 describe.each(["sse", "long-poll"])("StreamDB, %s", (mode) => {
-  test("loads what is there, and follows what changes", async () => {
+  test("a database loads the stored rows and follows changes", async () => {
     const { url, write } = await created()
     await write(...numbers(500).map((n) => state.users.insert({ value: { id: `${n}`.padStart(3, "0"), n } })))
     const { db, users, rows, until, watch } = follower(url, mode)
@@ -91,13 +91,13 @@ describe.each(["sse", "long-poll"])("StreamDB, %s", (mode) => {
     db.close()
   })
 
-  test("the server ends each wait: the database goes on, and applies each change once", async () => {
+  test("a database applies each change once when the server ends each wait", async () => {
     const { url, write } = await created(recycling)
     const { db, requests, events, until } = follower(url, mode)
     await soon("loaded", db.preload())
     const wanted = []
     for (const count of [1, 2, 3]) {
-      // A long-poll ends with each change, too.
+      // A long-poll also ends with each change.
       await requests.until(`GET ${mode}`, mode === "sse" ? count : count + wanted.length)
       await write(state.users.insert({ value: { id: `${count}`, of: count } }))
       wanted.push({ id: `${count}`, of: count })
@@ -108,7 +108,7 @@ describe.each(["sse", "long-poll"])("StreamDB, %s", (mode) => {
   }, LONG_MS)
 })
 
-test("an action is seen at once here, and then everywhere", async () => {
+test("an optimistic action is visible at once locally, and then everywhere", async () => {
   const { url, stream } = await created()
   const producer = new IdempotentProducer(stream, "writer")
   const actions = ({ db }) => ({
@@ -127,13 +127,13 @@ test("an action is seen at once here, and then everywhere", async () => {
   await soon("loaded", Promise.all([own.preload(), other.preload()]))
   const added = own.actions.addUser({ id: "1", name: "Ada" })
   expect(own.collections.users.get("1")).toMatchObject({ name: "Ada" })
-  await soon("it is stored", added.isPersisted.promise)
+  await soon("the change is stored", added.isPersisted.promise)
   await until([{ id: "1", name: "Ada" }])
   own.close()
   other.close()
 })
 
-test("a stream that is not there", async () => {
+test("a database reports a stream that does not exist", async () => {
   const { db } = follower(`${server.url}/v1/stream/${unique("missing")}`)
   await expect(soon("loaded", db.preload())).rejects.toMatchObject({ status: 404 })
 })

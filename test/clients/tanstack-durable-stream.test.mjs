@@ -1,5 +1,5 @@
-// `@tanstack/ai-durable-stream` as its source has it (0.1.6), which is not on npm: its requests, made here one by one, and all
-// that it looks for in the answers.
+// Reproduces the requests of `@tanstack/ai-durable-stream` 0.1.6, as its source makes them, and checks all that it
+// expects of the responses. The package is not on npm.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { EventParser } from "../platform/readers.mjs"
@@ -8,13 +8,13 @@ import { AUTH_TOKEN, bearer } from "../tokens.mjs"
 
 let open, guarded
 beforeAll(async () => {
-  // Each response is a window of a second.
+  // Each response lasts one second.
   open = await start({ vars: { SSE_LIFETIME_SECONDS: "1" } })
   guarded = await start({ vars: { AUTH_TOKEN } })
 })
 afterAll(() => Promise.all([open, guarded].map((one) => one?.dispose())))
 
-/** The adapter of a run, as far as it speaks to a server. */
+/** The requests that the adapter sends for one run. */
 class Run {
   #producer = crypto.randomUUID()
   #seq = 0
@@ -32,7 +32,7 @@ class Run {
     return this.ask("PUT", { "Content-Type": "application/json" })
   }
 
-  /** An append, with the same once more if its answer was lost. */
+  /** Appends records, and sends the request again as after a lost response. */
   async append(records, times = 1) {
     const headers = {
       "Content-Type": "application/json",
@@ -49,7 +49,7 @@ class Run {
     return this.ask("POST", { "Stream-Closed": "true" })
   }
 
-  /** One window of a live read, up to a control event of which it has enough. */
+  /** Reads one live response until `isEnough` accepts a control event, or to its end. */
   async window(offset, { cursor, isEnough = () => false, signal } = {}) {
     const url = new URL(this.url)
     url.searchParams.set("offset", offset)
@@ -67,7 +67,7 @@ class Run {
   }
 }
 
-/** What it checks of a window's events. */
+/** The checks that the adapter makes on a response's events. */
 function checked(events) {
   const records = []
   let control
@@ -84,7 +84,7 @@ function checked(events) {
       control = value
     }
   }
-  expect(events.at(-1).type, "data has a control event after it").toBe("control")
+  expect(events.at(-1).type, "a control event follows the data").toBe("control")
   const seqs = records.map(({ seq }) => seq)
   expect(seqs, "in order, each once").toEqual(seqs.toSorted((a, b) => a - b).filter((seq, n, all) => seq !== all[n - 1]))
   return { records, control }
@@ -98,12 +98,12 @@ const isUpToDate = ({ upToDate }) => upToDate === true
 describe.each([["", "server"], ["/", "server with a slash"], ["/v1", "server with /v1"]])("%s", (base) => {
   const run = (options) => new Run(`${open.url}${base}`, options)
 
-  test("create, append, snapshot, close", async () => {
+  test("create, append, snapshot and close return what the adapter expects", async () => {
     const one = run()
     const created = await one.create()
     expect([created.status, nextOf(created)]).toEqual([201, expect.stringMatching(/\S/u)])
     expect(created.headers.get("location")).toBe(one.url)
-    // The next host of the run creates it, too.
+    // The next host of the run creates the stream, too.
     const again = await one.create()
     expect([again.status, nextOf(again)]).toEqual([200, nextOf(created)])
     const empty = await one.window("-1", { isEnough: isUpToDate })
@@ -122,7 +122,7 @@ describe.each([["", "server"], ["/", "server with a slash"], ["/v1", "server wit
     expect([rest.records, rest.control.streamClosed]).toEqual([records(2, 4), true])
   })
 
-  test("what it takes for a failure", async () => {
+  test("failures have the statuses that the adapter recognises", async () => {
     expect((await run().window("-1")).status).toBe(404)
     expect((await run().append([record(1)])).status).toBe(404)
     expect((await run().close()).status).toBe(404)
@@ -134,7 +134,7 @@ describe.each([["", "server"], ["/", "server with a slash"], ["/v1", "server wit
   })
 })
 
-test("a reader goes on from window to window", async () => {
+test("a reader continues from one live response to the next", async () => {
   const one = new Run(open.url)
   await one.create()
   await one.append([record(1)])
@@ -145,11 +145,11 @@ test("a reader goes on from window to window", async () => {
       const { records: found, control } = await one.window(offset, { cursor })
       seen.push(...found)
       if (control.streamClosed) return
-      expect([control.streamNextOffset, control.streamCursor], "a window advances").not.toEqual([offset, cursor])
+      expect([control.streamNextOffset, control.streamCursor], "each response advances the offset or the cursor").not.toEqual([offset, cursor])
       offset = control.streamNextOffset
       cursor = control.streamCursor
       count += 1
-      // Two windows are idle.
+      // Two responses have no messages.
       if (count === 3) await one.append(records(2, 2))
       if (count === 4) await one.close()
     }
@@ -159,7 +159,7 @@ test("a reader goes on from window to window", async () => {
   expect(count).toBeGreaterThanOrEqual(4)
 }, LONG_MS)
 
-test("its headers are sent with each request", async () => {
+test("the adapter's headers are accepted on each request", async () => {
   const strange = new Run(guarded.url)
   expect((await strange.create()).status).toBe(401)
   const known = new Run(guarded.url, { headers: bearer(AUTH_TOKEN) })

@@ -1,4 +1,4 @@
-// `@durable-streams/tanstack-ai-transport` with TanStack AI: a chat session as one stream that every page follows.
+// `@durable-streams/tanstack-ai-transport` with TanStack AI: a chat session is one stream that every page follows.
 
 import { materializeSnapshotFromDurableStream, toDurableChatSessionResponse } from "@durable-streams/tanstack-ai-transport"
 import { durableStreamConnection, toDurableStreamResponse } from "@durable-streams/tanstack-ai-transport"
@@ -11,7 +11,7 @@ import { Script, startApp } from "./chat.mjs"
 
 const soon = (what, promise) => within(SOON_MS, what, promise)
 
-/** A model that says what a test tells it to. */
+/** A model whose output a test controls. */
 function modelOf(script, run) {
   const [threadId, runId, messageId] = ["thread", `run-${run}`, `answer-${run}`]
   const chatStream = async function* () {
@@ -24,7 +24,7 @@ function modelOf(script, run) {
   return { kind: "text", name: "scripted", model: "scripted", chatStream }
 }
 
-/** An application: each of its chats is one stream, to which every answer is written. */
+/** An application server: each chat is one stream, and every answer is written to it. */
 async function startSessions(server) {
   const sessions = new Map()
   let runs = 0
@@ -34,16 +34,16 @@ async function startSessions(server) {
     if (session.refusal) return Response.json({ error: session.refusal }, { status: 400 })
     const newMessages = [messages.findLast(({ role }) => role === "user")]
     session.script = new Script()
-    session.asked.changed()
+    session.questions.changed()
     const responseStream = chat({ adapter: modelOf(session.script, (runs += 1)), messages })
     const waitUntil = (written) => (session.written = written)
     return toDurableChatSessionResponse({ stream: { writeUrl: session.url }, newMessages, responseStream, waitUntil })
   })
   const open = async () => {
     const path = unique("sessions/session")
-    const session = { path, url: `${server.url}/v1/stream/${path}`, asked: new Watch(), pages: [] }
+    const session = { path, url: `${server.url}/v1/stream/${path}`, questions: new Watch(), pages: [] }
     session.page = (options) => new Page(session, `${app.url}/api/chat?id=${path}`, options)
-    session.answering = () => session.asked.until("a question", () => session.script)
+    session.answering = () => session.questions.until("a question", () => session.script)
     sessions.set(path, session)
     await server.stream(path).create({ "content-type": "application/json" })
     return session
@@ -51,7 +51,7 @@ async function startSessions(server) {
   return { open, dispose: () => app.dispose() }
 }
 
-/** A page with a chat on it, without a framework to draw it. */
+/** A page with a chat, without a UI framework. */
 class Page {
   messages = []
   errors = []
@@ -72,7 +72,7 @@ class Page {
     this.client.subscribe()
   }
 
-  /** What it shows. */
+  /** The lines that the page shows. */
   get lines() {
     return this.messages.map(({ role, parts }) => `${role}: ${parts.map(({ content }) => content ?? "").join("")}`)
   }
@@ -91,14 +91,14 @@ class Page {
 let server, recycling, sessions, recycled
 beforeAll(async () => {
   server = await start({ vars: PATIENT })
-  // The client takes what ends sooner for a server that cannot do it.
+  // If a response ends in less than this, the client assumes that the server does not support SSE.
   recycling = await start({ vars: { SSE_LIFETIME_SECONDS: "2" } })
   sessions = await startSessions(server)
   recycled = await startSessions(recycling)
 })
 afterAll(() => Promise.all([sessions, recycled, server, recycling].map((one) => one?.dispose())))
 
-test("a page is reloaded in the middle of an answer, and shows all of it", async () => {
+test("a page that is reloaded during an answer shows all of it", async () => {
   const session = await sessions.open()
   const page = session.page()
   const sent = page.client.sendMessage("What is a stream?")
@@ -106,13 +106,13 @@ test("a page is reloaded in the middle of an answer, and shows all of it", async
   await script.say("A stream ", "is ")
   await page.until("user: What is a stream?", "assistant: A stream is ")
   page.close()
-  await soon("the question was taken", sent)
-  // Nobody reads this.
+  await soon("the application accepted the question", sent)
+  // No page reads this part live.
   await script.say("an ", "append-")
-  // Without a server that renders, the page replays the session.
+  // Without server rendering, the page replays the session.
   const replayed = session.page()
   await replayed.until("user: What is a stream?", "assistant: A stream is an append-")
-  // With one, it goes on from a snapshot.
+  // With server rendering, it continues from a snapshot.
   const snapshot = await materializeSnapshotFromDurableStream({ readUrl: session.url })
   expect(snapshot.messages.map(({ role }) => role)).toEqual(["user", "assistant"])
   const resumed = session.page(snapshot)
@@ -121,14 +121,14 @@ test("a page is reloaded in the middle of an answer, and shows all of it", async
   const all = ["user: What is a stream?", "assistant: A stream is an append-only log: é 漢 𝄞\n\n"]
   await replayed.until(...all)
   await resumed.until(...all)
-  await soon("all is written", session.written)
+  await soon("the answer is written", session.written)
   const kept = await materializeSnapshotFromDurableStream({ readUrl: session.url })
   expect(kept.messages.map(({ parts }) => parts[0].content)).toEqual(["What is a stream?", "A stream is an append-only log: é 漢 𝄞\n\n"])
   for (const one of [replayed, resumed]) one.close()
   expect([page, replayed, resumed].flatMap(({ errors }) => errors)).toEqual([])
 })
 
-test("two pages of one session, question after question: no token is lost or doubled", async () => {
+test("two pages of one session show every token of each answer once", async () => {
   const session = await sessions.open()
   const pages = [session.page(), session.page()]
   const lines = []
@@ -149,7 +149,7 @@ test("two pages of one session, question after question: no token is lost or dou
   for (const one of pages) one.close()
 })
 
-test("the server ends the response again and again: the page notices nothing", async () => {
+test("a page shows every token once when the server ends the response repeatedly", async () => {
   const session = await recycled.open()
   const page = session.page()
   const sent = page.client.sendMessage("Slowly.")
@@ -167,7 +167,7 @@ test("the server ends the response again and again: the page notices nothing", a
   page.close()
 }, LONG_MS)
 
-test("an answer with a stream of its own, which ends with it", async () => {
+test("an answer can have a stream of its own, which is closed at its end", async () => {
   const path = unique("answers/answer")
   const writeUrl = `${server.url}/v1/stream/${path}`
   const script = new Script()
@@ -190,7 +190,7 @@ test("an answer with a stream of its own, which ends with it", async () => {
   expect((await server.stream(path).ask("HEAD")).header("stream-closed")).toBe("true")
 })
 
-test("what the application refuses, and a session that is not there, are errors on the page", async () => {
+test("a page shows an error for a refused question and for a session that does not exist", async () => {
   const session = await sessions.open()
   const page = session.page()
   session.refusal = "too many questions"

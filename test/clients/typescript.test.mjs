@@ -1,11 +1,9 @@
-// The official client against this server: all that it can do, and README.md's example word for word.
+// The official client against this server: all that it can do.
 
-import { execFile } from "node:child_process"
 import { createHash, randomBytes } from "node:crypto"
-import { promisify } from "node:util"
 import { DurableStream, IdempotentProducer, StaleEpochError, stream as follow } from "@durable-streams/client"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { LONG_MS, PATIENT, SOON_MS, numbers, readmeExample, root, start, unique, within } from "../platform/support.mjs"
+import { LONG_MS, PATIENT, SOON_MS, numbers, start, unique, within } from "../platform/support.mjs"
 import { Requests } from "./requests.mjs"
 
 let server, recycling
@@ -25,12 +23,12 @@ const sha256 = (bytes) => createHash("sha256").update(bytes).digest("hex")
 const soon = (what, promise) => within(SOON_MS, what, promise)
 
 describe("create, append, read, close", () => {
-  test("json", async () => {
+  test("a JSON stream returns each message and its end", async () => {
     const url = urlOf("json")
     const handle = await DurableStream.create({ url, contentType: json, ttlSeconds: 3600 })
     expect(await handle.head()).toMatchObject({ exists: true, contentType: json, streamClosed: false })
     await handle.append('{"n":0}')
-    // These overlap, so the client makes batches of them.
+    // These calls overlap, so the client batches them.
     await Promise.all(numbers(50, 1).map((n) => handle.append(`{"n":${n}}`)))
     const { finalOffset } = await handle.close({ body: '{"n":51}' })
 
@@ -46,7 +44,7 @@ describe("create, append, read, close", () => {
     expect(await DurableStream.head({ url })).toEqual({ exists: false })
   })
 
-  test("text", async () => {
+  test("a text stream returns the appended text", async () => {
     const url = urlOf("text")
     const handle = await DurableStream.create({ url, contentType: "text/plain; charset=utf-8", body: "é " })
     await handle.append("漢 ")
@@ -55,7 +53,7 @@ describe("create, append, read, close", () => {
     expect(await (await follow({ url })).text()).toBe("é 漢 𝄞")
   })
 
-  test("bytes, in more than one chunk, sent as they come", async () => {
+  test("a stream of bytes is read in more than one chunk, as appended", async () => {
     const url = urlOf("bytes")
     const parts = numbers(20).map(() => randomBytes(300_000))
     const handle = await DurableStream.create({ url, contentType: "application/octet-stream" })
@@ -63,7 +61,7 @@ describe("create, append, read, close", () => {
     await handle.appendStream(ReadableStream.from(parts.slice(1)))
     await handle.close()
     const requests = new Requests()
-    // With `live: false` this client stops after the first chunk, whatever its headers say.
+    // With `live: false` this client stops after the first chunk, whatever the response headers say.
     const reader = await follow({ url, fetch: requests.fetch })
     expect(sha256(await reader.body())).toBe(sha256(Buffer.concat(parts)))
     expect(requests.count("GET plain")).toBeGreaterThan(1)
@@ -96,7 +94,7 @@ describe("the batch producer", () => {
   }
   const stored = async ({ url }) => (await follow({ url, live: false })).json()
 
-  test("many requests at once: each message once, in order", async () => {
+  test("concurrent appends are stored once each and in order", async () => {
     const requests = new Requests()
     const { handle, producer, errors } = await producing("producer", {
       maxBatchBytes: 50,
@@ -112,7 +110,7 @@ describe("the batch producer", () => {
     expect(requests.count("POST plain")).toBeGreaterThan(50)
   })
 
-  test("each request sent twice: each message once", async () => {
+  test("a retried request is stored once", async () => {
     const statuses = []
     const twice = async (url, init) => {
       await (await fetch(url, init)).arrayBuffer()
@@ -131,7 +129,7 @@ describe("the batch producer", () => {
     expect((await handle.head()).streamClosed).toBe(true)
   })
 
-  test("another with a higher epoch fences the first; one that claims takes over", async () => {
+  test("a producer with a higher epoch fences the first, and one that claims an epoch takes over", async () => {
     const { handle, producer, errors } = await producing("fenced")
     const flushed = (other) => soon("flushed", other.flush()).catch(() => {})
     producer.append('"first"')
@@ -155,7 +153,7 @@ describe.concurrent("live", () => {
   const live = { "long-poll": "GET long-poll", sse: "GET sse" }
 
   for (const [mode, request] of Object.entries(live)) {
-    test(`${mode}: json, message by message, until the close`, async () => {
+    test(`${mode}: a reader receives each JSON message until the close`, async () => {
       const url = urlOf(mode)
       const handle = await DurableStream.create({ url, contentType: json, body: "[0]" })
       const requests = new Requests()
@@ -163,7 +161,7 @@ describe.concurrent("live", () => {
       const seen = []
       for await (const message of reader.jsonStream()) {
         seen.push(message)
-        // The reader has seen all there is: the next can only come live.
+        // The reader has everything that is stored, so the next message arrives live.
         if (message < 5) await handle.append(`${message + 1}`)
         else await handle.close()
       }
@@ -173,7 +171,7 @@ describe.concurrent("live", () => {
       expect(requests.count("GET plain")).toBe(1)
     })
 
-    test(`${mode}: bytes, however they travel`, async () => {
+    test(`${mode}: a reader receives bytes unchanged`, async () => {
       const url = urlOf(mode)
       const handle = await DurableStream.create({ url, contentType: "application/octet-stream" })
       const parts = numbers(5).map((n) => randomBytes(1000 * n + 1))
@@ -193,7 +191,7 @@ describe.concurrent("live", () => {
       expect(requests.count(request)).toBeGreaterThan(0)
     })
 
-    test(`${mode}: goes on when the server ends a wait`, async () => {
+    test(`${mode}: a reader continues when the server ends a wait`, async () => {
       const url = urlOf(mode, recycling)
       const handle = await DurableStream.create({ url, contentType: json })
       const requests = new Requests()
@@ -206,7 +204,8 @@ describe.concurrent("live", () => {
         await requests.until(request, count)
         await handle.append(`${count}`)
       }
-      // A long-poll is answered by each append, and then asks again. The next after that comes because time is up.
+      // Each append ends the long-poll, and the client sends the next one. The one after that is sent because the wait
+      // timed out.
       await requests.until(request, 4)
       await handle.append("3")
       await handle.close()
@@ -215,7 +214,7 @@ describe.concurrent("live", () => {
     }, LONG_MS)
   }
 
-  test("text over SSE", async () => {
+  test("SSE delivers text unchanged", async () => {
     const url = urlOf("text")
     const handle = await DurableStream.create({ url, contentType: "text/plain", body: "a\n" })
     const reader = await follow({ url, offset: "-1", live: "sse" })
@@ -228,7 +227,7 @@ describe.concurrent("live", () => {
     expect(seen).toBe("a\n b\n\nc é 漢 𝄞")
   })
 
-  test("a reader that is cancelled goes away", async () => {
+  test("a cancelled reader closes its connection", async () => {
     const url = urlOf("cancelled")
     const handle = await DurableStream.create({ url, contentType: json })
     const requests = new Requests()
@@ -245,16 +244,4 @@ describe.concurrent("live", () => {
     await handle.close()
     expect(requests.seen).toHaveLength(before)
   })
-})
-
-test("README's example prints what it should", async () => {
-  const there = "http://127.0.0.1:8787"
-  const code = await readmeExample("@durable-streams/client")
-  expect(code).toContain(there)
-  // From the checkout, where the package is found.
-  const run = promisify(execFile)(process.execPath, ["--input-type=module", "-e", code.replaceAll(there, server.url)], {
-    cwd: root,
-    timeout: 2 * SOON_MS,
-  })
-  expect(await run).toEqual({ stdout: "{ token: 'Hello' }\n", stderr: "" })
 })

@@ -1,4 +1,4 @@
-// Runs the clients of others, as npm and PyPI publish them, against the built worker: each does its whole job.
+// Runs clients by other authors, as published on npm and PyPI, against the built worker.
 
 import { defineConfig } from "vitest/config"
 import PlainReporter from "../reporter.mjs"

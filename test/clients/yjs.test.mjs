@@ -1,4 +1,4 @@
-// `@durable-streams/y-durable-streams`: its `YjsServer` in front of this server, and editors of one document.
+// `@durable-streams/y-durable-streams`: its `YjsServer` in front of this server, with several editors of one document.
 
 import { YjsProvider } from "@durable-streams/y-durable-streams"
 import { YjsServer } from "@durable-streams/y-durable-streams/server"
@@ -10,7 +10,7 @@ import { LONG_MS, PATIENT, SOON_MS, Watch, numbers, start, unique, within } from
 const soon = (what, promise) => within(SOON_MS, what, promise)
 const SMALL = 2000
 
-/** What `YjsServer` writes to the console, which says when it has compacted a document. */
+/** The lines that `YjsServer` logs. They show when it has compacted a document. */
 const lines = []
 const said = new Watch()
 const compacted = (docId) => said.until(`a compaction of ${docId}`, () => lines.some((line) => line.includes(`${docId}: snapshot=`)))
@@ -20,7 +20,7 @@ async function startYjs({ url: dsServerUrl }) {
   return { url: await yjs.start(), dispose: () => yjs.stop() }
 }
 
-/** Somebody who edits a document. */
+/** An editor of a document. */
 class Editor {
   errors = []
   #watch = new Watch()
@@ -49,19 +49,19 @@ class Editor {
   }
 
   synced() {
-    return this.#watch.until("all is stored", () => this.provider.synced)
+    return this.#watch.until("all changes are stored", () => this.provider.synced)
   }
 
   until(what, isSo, millis) {
     return this.#watch.until(() => `${what}, not ${JSON.stringify(this.text.toString().slice(-200))}`, isSo, millis)
   }
 
-  /** Waits until it shows exactly this. */
+  /** Waits until the editor shows exactly this text. */
   shows(text, millis) {
     return this.until(JSON.stringify(text.slice(-200)), () => this.text.toString() === text, millis)
   }
 
-  /** Those it sees at the document. */
+  /** The users that the editor sees in the document. */
   get present() {
     return [...this.awareness.getStates().values()].flatMap(({ user }) => user ?? []).toSorted()
   }
@@ -84,18 +84,18 @@ beforeAll(async () => {
   recycled = await startYjs(recycling)
 })
 afterAll(async () => {
-  // It does not end its requests to the server when its own clients leave, and tells of each when the server goes.
+  // `YjsServer` keeps its requests open after its own clients leave, and logs an error for each when the server stops.
   vi.spyOn(console, "error").mockImplementation(() => {})
   for (const one of [yjs, recycled, server, recycling]) await one?.dispose()
 })
 
 describe.concurrent.each(["sse", "long-poll"])("%s", (liveMode) => {
-  test("two edit a document, and a third who joins after a compaction has all of it", async () => {
+  test("three editors have the same text: two edit at the same time, and one joins after a compaction", async () => {
     const docId = unique("doc")
     const [one, two] = [await Editor.join(yjs.url, docId, { liveMode }), await Editor.join(yjs.url, docId, { liveMode })]
     one.text.insert(0, "é 漢 𝄞 ")
     await two.shows("é 漢 𝄞 ")
-    // At the same time, at the same place.
+    // Both edit the same place at the same time.
     for (const n of numbers(40)) {
       one.text.insert(one.text.length, `one ${n}\n`)
       two.text.insert(two.text.length, `two ${n}\n`)
@@ -117,14 +117,14 @@ describe.concurrent.each(["sse", "long-poll"])("%s", (liveMode) => {
     late.text.insert(0, "late, ")
     await Promise.all([one, two].map((editor) => editor.shows(`late, ${all}`)))
     expect(Y.encodeStateVector(late.doc)).toEqual(Y.encodeStateVector(one.doc))
-    // One at the tail of the compaction, to which nothing has been added.
+    // This editor joins when the stream has nothing after the compaction.
     const first = await Editor.join(yjs.url, docId, { liveMode })
     await first.shows(`late, ${all}`)
     expect([one, two, late, first].flatMap(({ errors }) => errors)).toEqual([])
     for (const editor of [one, two, late, first]) editor.leave()
   }, LONG_MS)
 
-  test("the server ends each wait, and an editor goes away and comes back: nothing is lost", async () => {
+  test("no edit is lost when the server ends each wait and an editor leaves and returns", async () => {
     const docId = unique("doc")
     const [one, two] = [await Editor.join(recycled.url, docId, { liveMode }), await Editor.join(recycled.url, docId, { liveMode })]
     let all = ""
@@ -133,7 +133,7 @@ describe.concurrent.each(["sse", "long-poll"])("%s", (liveMode) => {
       all += `${round} `
       one.text.insert(one.text.length, `${round} `)
       await two.shows(all)
-      // Both have asked again.
+      // Both editors have sent the next request.
       await recycling.log.until({ event: "served", stream: path, method: "GET" }, 4 * (round + 1), LONG_MS)
     }
     await two.provider.disconnect()
@@ -148,7 +148,7 @@ describe.concurrent.each(["sse", "long-poll"])("%s", (liveMode) => {
   }, LONG_MS)
 })
 
-test("awareness: who is there, and who has left", async () => {
+test("awareness shows who is present and who has left", async () => {
   const docId = unique("doc")
   const [ada, bo] = [await Editor.join(yjs.url, docId), await Editor.join(yjs.url, docId)]
   ada.awareness.setLocalStateField("user", "Ada")
@@ -160,7 +160,7 @@ test("awareness: who is there, and who has left", async () => {
   ada.leave()
 })
 
-test("another `YjsServer` begins with what the first one has compacted", async () => {
+test("another `YjsServer` begins with the compaction that the first one stored", async () => {
   const docId = unique("doc")
   const one = await Editor.join(yjs.url, docId)
   one.text.insert(0, "x".repeat(2 * SMALL))
@@ -168,7 +168,7 @@ test("another `YjsServer` begins with what the first one has compacted", async (
   await one.synced()
   const other = await startYjs(server)
   try {
-    // Right at the compaction, and then after it.
+    // One editor joins exactly at the compaction, the other after it.
     const late = await Editor.join(other.url, docId)
     await late.shows("x".repeat(2 * SMALL))
     late.text.insert(0, "more ")

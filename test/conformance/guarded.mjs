@@ -1,12 +1,12 @@
-// What clients of a guarded server do: each request has a token, and each stream belongs to a project.
+// Adds what clients of a server with tokens send: a token on each request, and the project in each stream's path.
 
 import { bearer, makeToken } from "../tokens.mjs"
 
 const PREFIX = "/v1/stream/"
 
 /**
- * A fetch that adds a token; with `project`, one that is signed for this request, whose stream is put into the project
- * without the caller's knowing.
+ * A fetch that adds a token. With `project`, the token is signed for each request, and the stream's path is moved into
+ * the project and back without the caller's knowledge.
  * @param {typeof fetch} fetch
  * @param {{ token?: string, project?: string, key?: { kid: string, k: string } }} guard
  * @returns {typeof fetch}
@@ -24,7 +24,8 @@ export function guardedFetch(fetch, { token, project, key }) {
     if (!stream) return fetch(input, init)
     const scope = { GET: "read", HEAD: "read", POST: "write" }[init.method ?? request?.method ?? "GET"] ?? "manage"
     const source = headers.get("stream-forked-from")
-    // Who forks a stream reads it, and no token names two streams.
+    // A fork also needs the scope `read` on its source. A token names one stream or a prefix, so this one names the
+    // project.
     const claims = source ? { scope: `${scope} read`, stream: `${project}/*` } : { scope, stream: decodeURI(stream) }
     headers.set("authorization", bearer(makeToken(key, { sub: project, ...claims })).authorization)
     if (source) headers.set("stream-forked-from", source.replace(PREFIX, `${PREFIX}${project}/`))

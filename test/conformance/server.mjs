@@ -1,10 +1,11 @@
-// Global set-up of the conformance run: gives the tests the URL of a server, starting one unless told of one.
+// Global setup of the conformance run: starts a server, unless CONFORMANCE_TEST_URL names one, and gives the tests its
+// URL.
 
 import { startServer } from "../server.mjs"
 import { AUTH_TOKEN, secretKey } from "../tokens.mjs"
 import build from "../build.mjs"
 
-/** How a server is guarded, as `AUTH` says: its variables, and what its clients have to know. */
+/** The server's variables for the mode in `AUTH`, and what its clients need to know. */
 function guardOf(mode = "open") {
   const key = secretKey()
   const guards = {
@@ -15,7 +16,7 @@ function guardOf(mode = "open") {
       guard: { project: "suite", key },
     },
   }
-  if (!(mode in guards)) throw new Error(`AUTH is ${Object.keys(guards).join(", ")}, and not ${mode}`)
+  if (!(mode in guards)) throw new Error(`AUTH must be one of ${Object.keys(guards).join(", ")}, not ${mode}`)
   return guards[mode]
 }
 
@@ -27,9 +28,9 @@ export default async function setup(project) {
     return
   }
   build()
-  // So low that every stream rotates all the time.
+  // Limits so low that streams rotate constantly.
   const rotating = process.env.ROTATING ? { SEGMENT_MAX_APPENDS: "3", SEGMENT_MAX_BYTES: "200", SEGMENT_MIN_BYTES: "1" } : {}
-  // The suite waits for a long-poll to time out, and gives it 5 seconds.
+  // The suite waits up to 5 seconds for a long-poll to time out.
   const { vars, guard } = guardOf(process.env.AUTH)
   const server = await startServer({ vars: { LONG_POLL_TIMEOUT_SECONDS: "2", ...rotating, ...vars } })
   project.provide("baseUrl", server.url)

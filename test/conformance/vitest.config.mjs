@@ -1,4 +1,4 @@
-// Runs the official conformance suite against CONFORMANCE_TEST_URL, or against a server of its own.
+// Runs the official conformance suite against CONFORMANCE_TEST_URL, or against a server that it starts.
 
 import { defineConfig } from "vitest/config"
 import PlainReporter from "../reporter.mjs"
@@ -7,7 +7,7 @@ export default defineConfig({
   test: {
     include: ["test/conformance/conformance.test.mjs"],
     globalSetup: ["test/conformance/server.mjs"],
-    // A suite that silently shrinks must not pass.
+    // Fail if the suite runs fewer tests.
     reporters: ["default", new PlainReporter({ tests: 332 })],
     retry: 0,
     testTimeout: 30_000,

@@ -1,4 +1,5 @@
-// From counts to dollars: a straight line through two measured numbers of readers, a month of it, the list prices.
+// From counts to dollars: a line through measurements with two numbers of readers, extrapolated to a month at list
+// prices.
 
 import { OBJECT_GB, PLAN_DOLLARS, SOCKET_MESSAGES_A_REQUEST, prices } from "./prices.mjs"
 
@@ -7,35 +8,37 @@ export const MONTH_SECONDS = 30 * 24 * 60 * 60
 /**
  * @typedef {object} Item a line of the bill
  * @property {string} name
- * @property {string} meter the price and the allowance, which items may share
- * @property {boolean} [extra] told, but no part of the total
+ * @property {string} meter the price and the included amount, which items may share
+ * @property {boolean} [extra] shown, but not part of the total
  * @property {(counts: Record<string, number>) => number} quantity
  */
 
 /**
- * Cloudflare bills an object for the time in which it is at work or cannot hibernate; one that could is not billed,
- * "even before the runtime has hibernated" it. What it would cost otherwise is told, but not counted. At work it is
- * longer there than here, where no append has to wait for other machines; that can make some cents a month.
+ * Cloudflare bills an object while it is active or cannot hibernate. An object that could hibernate is not billed,
+ * "even before the runtime has hibernated" it. The bill shows what idle objects would cost, but does not count it. On
+ * Cloudflare an object is active longer than here, because each append waits for other machines. That can add some
+ * cents per month.
  */
-const IDLE = "objects idle before they hibernate, GB-s"
+const IDLE = "idle objects before they hibernate, GB-s"
 
 /** @type {Item[]} */
 export const items = [
   { name: "Worker requests", meter: "workerRequests", quantity: (counts) => counts.worker_requests },
-  // The CPU time of the whole process, which is more than is billed: that of objects is not, nor the system's own.
+  // The CPU time of the whole process. It is more than Cloudflare bills, because it includes objects and the system's
+  // own work.
   { name: "Worker CPU, ms", meter: "workerCpuMs", quantity: (counts) => counts.cpu_ms },
   {
-    name: "object requests, with alarms that ring",
+    name: "object requests, including alarms that fire",
     meter: "objectRequests",
-    // Whether a socket's close is billed as a message is written nowhere, so it is.
+    // Cloudflare does not document whether a socket's close is billed as a message. This bill assumes that it is.
     quantity: (counts) =>
       counts.object_requests +
       counts.alarms_rung +
       counts.socket_closes_received / SOCKET_MESSAGES_A_REQUEST,
   },
-  { name: "objects at work, GB-s", meter: "objectGbSeconds", quantity: (counts) => gbSeconds(counts.object_busy_ms) },
+  { name: "active objects, GB-s", meter: "objectGbSeconds", quantity: (counts) => gbSeconds(counts.object_busy_ms) },
   {
-    name: "rows written, with alarms set",
+    name: "rows written, including alarms set",
     meter: "rowsWritten",
     quantity: (counts) => counts.rows_written + counts.alarms_set,
   },
@@ -51,8 +54,8 @@ export const items = [
     quantity: (counts) => gbSeconds(counts.object_idle_ms),
   },
   {
-    // A cache of somebody else's answers them at its own price; Cloudflare's Workers Cache, at that of a request.
-    name: "requests that the cache answers, if it is Cloudflare's",
+    // Another CDN bills cache hits at its own price. Cloudflare's Workers Cache bills them as requests.
+    name: "requests answered by the cache, if it is Cloudflare's",
     meter: "workerRequests",
     extra: true,
     quantity: (counts) => counts.proxy_answers,
@@ -62,8 +65,8 @@ export const items = [
 const gbSeconds = (millis) => (millis / 1000) * OBJECT_GB
 
 /**
- * The line through two measurements. It does not fall, and does not begin below zero: where chance would have it so,
- * it is the one that costs more.
+ * The line through two measurements. Noise must not make the bill cheaper: a line that would fall with the readers is
+ * flat at the higher rate, and one that would begin below zero begins at zero with the higher rate per reader.
  * @param {{ readers: number, rate: number }} low
  * @param {{ readers: number, rate: number }} high
  * @returns {{ fixed: number, perReader: number }}
@@ -78,16 +81,16 @@ export function lineThrough(low, high) {
 }
 
 /**
- * What readers count whose responses live as deployed. What a reconnection costs is measured with responses that live
- * shorter, and all else with responses that outlive the measurement; how often readers reconnect goes with the lifetime.
+ * The counts for responses with the deployed lifetime. The cost of reconnections is measured with short responses, and
+ * everything else with responses that outlive the measurement. Reconnections are then scaled to the deployed lifetime.
  * @param {{ staying: import("./measure.mjs").Measured, recycling: import("./measure.mjs").Measured }} measured
- * @param {{ lifetimeSeconds: number, measuredSeconds: number }} lifetimes as deployed, and of the responses that recycle
+ * @param {{ lifetimeSeconds: number, measuredSeconds: number }} lifetimes as deployed, and of the short responses
  * @returns {import("./measure.mjs").Measured}
  */
 export function atLifetime({ staying, recycling }, { lifetimeSeconds, measuredSeconds }) {
-  if (staying.reconnects !== 0) throw new Error("a response that was to stay has ended")
+  if (staying.reconnects !== 0) throw new Error("a response that should stay open has ended")
   const share = measuredSeconds / lifetimeSeconds
-  // Where chance has it that reconnecting costs nothing, it is nothing and no gain.
+  // Noise can make reconnections look cheaper than free. They count as free then.
   const of = (before, more) => before + Math.max(0, more - before) * share
   return {
     ...staying,
@@ -100,8 +103,8 @@ export function atLifetime({ staying, recycling }, { lifetimeSeconds, measuredSe
 }
 
 /**
- * Each count a second, as a line over the number of readers.
- * @param {import("./measure.mjs").Measured[]} measured two of them
+ * The rate of each count per second, as a line over the number of readers.
+ * @param {import("./measure.mjs").Measured[]} measured two measurements
  * @returns {Record<string, { fixed: number, perReader: number }>}
  */
 export function lines([low, high]) {
@@ -113,7 +116,7 @@ export function lines([low, high]) {
  * The counts of a month.
  * @param {ReturnType<typeof lines>} lines
  * @param {number} readers
- * @param {number} objects which are awake at most all the time
+ * @param {number} objects number of objects; none is awake for longer than the month
  */
 export function month(lines, readers, objects, seconds = MONTH_SECONDS) {
   const counts = Object.fromEntries(
@@ -127,9 +130,9 @@ export function month(lines, readers, objects, seconds = MONTH_SECONDS) {
 
 /**
  * @param {Record<string, number>} counts of a month
- * @returns {{ lines: { name: string, meter: string, extra: boolean, quantity: number, dollars: number }[],
- *   total: number, included: number, toPay: number, withIdle: number }} at list prices; what the plan includes of it;
- *   what is left to pay, with the plan itself; the total if idle objects were billed, too
+ * @returns {{ lines: { name: string, meter: string, extra: boolean, quantity: number, dollars: number }[], total:
+ * number, included: number, toPay: number, withIdle: number }} the total at list prices; the part that the plan
+ * includes; the amount due with the plan's price; the total if idle objects were billed, too
  */
 export function bill(counts) {
   const lines = items.map(({ name, meter, extra = false, quantity: of }) => {

@@ -1,4 +1,4 @@
-// What one object can serve, as README.md says under Limits: a bill for more than that takes more streams.
+// What one object can serve, according to docs/limits.md. A bill for more needs more streams.
 
 export const OBJECT_REQUESTS_PER_SECOND_MAX = 1000
 export const OBJECT_SOCKETS_MAX = 30_000

@@ -1,4 +1,5 @@
-// One scenario with one number of readers: what is counted while nobody comes or goes, and whether all went right.
+// Measures one scenario with one number of readers: counts what happens once all readers are connected, and checks the
+// result.
 
 import { sleep } from "../bench/client/load.mjs"
 import { cpuMs } from "../bench/client/process.mjs"
@@ -11,15 +12,15 @@ import { SseReader } from "./readers/sse.mjs"
 import { atLifetime } from "./bill.mjs"
 import { SSE_LIFETIME_SECONDS, readCounters, startCountingServer } from "./server.mjs"
 
-/** How long anything may take that is expected soon. */
+/** Time limit for what is expected soon. */
 const SOON_MS = 10_000
 
-/** How long the responses live that are to outlive a measurement. */
+/** The lifetime of responses that should outlive a measurement. */
 const STAYING_SECONDS = 3600
-/** How long a part of the time is in which a server is watched doing nothing. */
+/** The length of one part of the time in which an idle server is measured. */
 const BASELINE_PART_MS = 500
 
-/** How much longer than planned a window may be on a machine that has other things to do. */
+/** How much longer than planned a window may be on a busy machine. */
 const LATE_MAX_MS = 500
 
 /**
@@ -27,11 +28,11 @@ const LATE_MAX_MS = 500
  * @property {number} readers
  * @property {number} seconds
  * @property {number} appends
- * @property {number} reconnects of SSE readers, as often as they would with the lifetime that is deployed
+ * @property {number} reconnects of SSE readers, scaled to the deployed lifetime
  * @property {number} timeouts of long-polls
- * @property {number} sockets that are open between edge and objects
- * @property {{ sinceStartMs: number, inWindowMs: number }} cpu of the process, with what it uses when it is idle
- * @property {Record<string, number>} counts in the window, by name; `cpu_ms` is without what it uses when it is idle
+ * @property {number} sockets open between the edge and the objects
+ * @property {{ sinceStartMs: number, inWindowMs: number }} cpu of the process, including its idle use
+ * @property {Record<string, number>} counts in the window, by name; `cpu_ms` excludes the idle use
  *
  * @param {import("./workload.mjs").Scenario} scenario
  * @param {number} readerCount
@@ -59,15 +60,15 @@ async function measureOnce(scenario, readerCount, plan, vars) {
     const idleCpu = await idleCpuPerMs(server, plan.baselineMs)
     const work = Promise.all([workload.append(), workload.read(readerCount, plan.arrivalMs)])
     const window = async () => {
-      // Between two appends, when nothing is under way.
+      // The window begins and ends between two appends, when no request is in flight.
       await sleep(plan.arrivalMs + plan.settleMs)
       const before = await snapshot(server, proxy, workload)
       await sleep(plan.windowMs)
       const after = await snapshot(server, proxy, workload)
       return difference(before, after, idleCpu, plan.windowMs)
     }
-    // What fails in the workload ends the measurement; the work itself only ends when it is told to.
-    const measured = await Promise.race([window(), work.then(() => Promise.reject(new Error("nobody reads any more")))])
+    // A failure in the workload ends the measurement. The workload itself ends only when it is stopped.
+    const measured = await Promise.race([window(), work.then(() => Promise.reject(new Error("the workload ended too soon")))])
     await workload.finish()
     await expectWhole(server, proxy, scenario)
     const result = { readers: readerCount, ...measured }
@@ -81,7 +82,7 @@ async function measureOnce(scenario, readerCount, plan, vars) {
   }
 }
 
-/** Streams, their writer and their readers. */
+/** The streams, their writer and their readers. */
 class Workload {
   readers = []
   appends = 0
@@ -98,7 +99,7 @@ class Workload {
     for (const _ of this.appended) this.paths.push(await create(this.writer, this.proxy, JSON_TYPE))
   }
 
-  /** Appends to the streams in turn until told to stop. */
+  /** Appends to the streams in turn until the workload is stopped. */
   async append() {
     const { appendsPerSecond, streams } = this.scenario
     if (appendsPerSecond === 0) return new Promise(() => {})
@@ -114,7 +115,7 @@ class Workload {
     return new Promise(() => {})
   }
 
-  /** Has readers come, evenly; resolves when one leaves, rejects when one fails. */
+  /** Connects readers at even intervals. Resolves when a reader ends, and rejects when a reader fails. */
   async read(count, arrivalMs) {
     const begin = performance.now()
     const Reader = this.scenario.live === "sse" ? SseReader : LongPollReader
@@ -134,7 +135,7 @@ class Workload {
     await this.appending
     const missing = () => this.readers.filter(({ reader, stream }) => reader.seen.count !== this.appended[stream])
     for (let waited = 0; missing().length > 0; waited += 50) {
-      if (waited > SOON_MS) throw new Error(`${missing().length} readers do not have what was appended`)
+      if (waited > SOON_MS) throw new Error(`${missing().length} readers have not received every message`)
       await sleep(50)
     }
   }
@@ -147,8 +148,8 @@ class Workload {
 }
 
 /**
- * What an idle server uses, per millisecond: as much as in the least busy part of this time. Its start may go on into this time,
- * and the longer the busier the machine is.
+ * The CPU time that an idle server uses per millisecond: that of the least busy part. On a busy machine the server may
+ * still be starting during the first parts.
  */
 async function idleCpuPerMs({ pid }, millis) {
   const parts = []
@@ -175,7 +176,7 @@ async function snapshot(server, proxy, { appends, readers }) {
 
 function difference(before, after, idleCpu, windowMs) {
   const late = Math.abs(after.at - before.at - windowMs)
-  if (late > LATE_MAX_MS) throw new Error(`a window of ${windowMs} ms was ${Math.round(late)} ms longer`)
+  if (late > LATE_MAX_MS) throw new Error(`a window of ${windowMs} ms was off by ${Math.round(late)} ms`)
   const counts = Object.fromEntries(
     Object.entries(after.counts).map(([name, value]) => [name, value - before.counts[name]]),
   )
@@ -183,7 +184,8 @@ function difference(before, after, idleCpu, windowMs) {
   counts.cpu_ms = Math.max(0, counts.cpu_ms - idleCpu * windowMs)
   return {
     cpu,
-    // As planned, not as the clock has it: so many appends were made, and a rate must not vary with their snapshots.
+    // The planned length: the number of appends follows the plan, and a rate must not vary with the time of the
+    // snapshots.
     seconds: windowMs / 1000,
     appends: after.appends - before.appends,
     reconnects: after.reconnects - before.reconnects,
@@ -193,40 +195,40 @@ function difference(before, after, idleCpu, windowMs) {
   }
 }
 
-/** The counters saw every request and every object: the whole server is one isolate. */
+/** Checks that the counters saw every request and every object, so that the whole server is one isolate. */
 async function expectWhole(server, proxy, { streams }) {
   let counters = await readCounters(server)
-  // A request may still be on its way.
+  // A request may still be in flight.
   for (let waited = 0; counters.worker_requests !== proxy.counts.forwarded; waited += 50) {
     if (waited > SOON_MS) {
-      throw new Error(`${proxy.counts.forwarded} requests were sent, ${counters.worker_requests} were counted`)
+      throw new Error(`${proxy.counts.forwarded} requests sent, but ${counters.worker_requests} counted`)
     }
     await sleep(50)
     counters = await readCounters(server)
   }
   const { worker_requests, object_requests, objects, objects_left_out } = counters
-  if (object_requests < worker_requests) throw new Error(`${object_requests} of ${worker_requests} reached an object`)
-  // The streams were created before anything was counted; the registry, which was told of them, is one more.
+  if (object_requests < worker_requests) throw new Error(`only ${object_requests} of ${worker_requests} requests reached an object`)
+  // The streams were created before the counts began. The registry's object is the one more.
   if (objects !== streams + 1 || objects_left_out > 0) throw new Error(`${streams} streams, ${objects} objects`)
 }
 
-/** What must hold of any count, whatever the code under test and the machine do. @param {Measured} measured */
+/** Checks what must hold of any measurement, on any machine and for any code. @param {Measured} measured */
 export function expectSane(measured, { live, streams, appendsPerSecond }, plan) {
   const { readers, seconds, appends, reconnects, timeouts, cpu, counts } = measured
   const expect = (holds, what) => {
     if (!holds) throw new Error(`${what}: ${JSON.stringify(measured)}`)
   }
-  expect(Object.values(counts).every((value) => value >= 0), "a count went down")
-  expect(Math.abs(appends - appendsPerSecond * seconds) <= 1, "appends are missing")
-  expect(Math.abs(counts.rows_written + counts.alarms_set - appends) <= 1, "an append is one row, a read none")
-  expect(counts.object_requests >= appends, "an append reaches its object")
-  expect(live !== "sse" || !plan.recycles || reconnects >= readers, "a reader by SSE reconnects")
-  expect(live !== "long-poll" || appendsPerSecond > 0 || timeouts >= readers, "a long-poll without news times out")
+  expect(Object.values(counts).every((value) => value >= 0), "no count decreases")
+  expect(Math.abs(appends - appendsPerSecond * seconds) <= 1, "no append is missing")
+  expect(Math.abs(counts.rows_written + counts.alarms_set - appends) <= 1, "an append writes one row, and a read none")
+  expect(counts.object_requests >= appends, "each append reaches its object")
+  expect(live !== "sse" || !plan.recycles || reconnects >= readers, "each SSE reader reconnects")
+  expect(live !== "long-poll" || appendsPerSecond > 0 || timeouts >= readers, "a long-poll without new messages times out")
   const awake = (objects) => (counts.object_busy_ms + counts.object_idle_ms) / (objects * seconds * 1000)
-  expect(awake(streams + 1) <= 1.05, "an object is awake at most all the time")
-  expect(awake(streams) >= 0.95 || streams > 1 || appendsPerSecond < 1, "an object with an append a second never sleeps")
-  // The process's own: `cpu_ms`, which has the idle use subtracted, may be 0 on a busy machine.
+  expect(awake(streams + 1) <= 1.05, "no object is awake for longer than the window")
+  expect(awake(streams) >= 0.95 || streams > 1 || appendsPerSecond < 1, "an object with an append per second never hibernates")
+  // The total of the process. `cpu_ms`, without the idle use, may be 0 on a busy machine.
   expect(cpu.sinceStartMs > 0, "CPU was used")
-  // The clock's tick is 10 ms, and the few requests of a tiny run may take less.
+  // The clock's tick is 10 ms, and the few requests of a tiny run may use less.
   expect(plan.mode === "tiny" || cpu.inWindowMs > 0, "CPU was used for requests")
 }

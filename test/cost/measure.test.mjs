@@ -1,4 +1,4 @@
-// What a measurement must show before it counts.
+// The checks that a measurement must pass before it counts.
 
 import { expect, test } from "vitest"
 import { expectSane } from "./measure.mjs"
@@ -18,7 +18,7 @@ const measured = (cpu, cpu_ms = 0) => ({
 const passes = (measured, plan) => expect(() => expectSane(measured, scenario, plan)).not.toThrow()
 const fails = (measured, plan, why) => expect(() => expectSane(measured, scenario, plan)).toThrow(why)
 
-test("a process whose CPU nobody measured is noticed", () => {
+test("a measurement without CPU time fails", () => {
   for (const plan of Object.values(plans)) {
     fails(measured({ sinceStartMs: 0, inWindowMs: 0 }), plan, /^CPU was used:/)
     fails(measured({ sinceStartMs: NaN, inWindowMs: NaN }), plan, /^CPU was used:/)
@@ -26,10 +26,10 @@ test("a process whose CPU nobody measured is noticed", () => {
   fails(measured({ sinceStartMs: 500, inWindowMs: 0 }), plans.full, /^CPU was used for requests:/)
 })
 
-test("a busy machine, on which the start uses as much as all requests, is no reason to fail", () => {
+test("a measurement passes if a busy machine uses as much CPU time for the start as for all requests", () => {
   passes(measured({ sinceStartMs: 900, inWindowMs: 400 }, 0), plans.full)
 })
 
-test("a tiny run uses less than the clock shows", () => {
+test("a tiny run passes if it uses less CPU time than one tick of the clock", () => {
   passes(measured({ sinceStartMs: 500, inWindowMs: 0 }), plans.tiny)
 })

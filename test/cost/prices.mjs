@@ -8,10 +8,10 @@
 const MILLION = 1e6
 
 /**
- * @typedef {object} Price of one unit of a meter
+ * @typedef {object} Price of a meter
  * @property {number} dollars
- * @property {number} per so many units
- * @property {number} included in the paid plan, a month
+ * @property {number} per this many units
+ * @property {number} included in the paid plan, per month
  */
 
 /** @type {Record<string, Price>} */
@@ -28,11 +28,11 @@ export const prices = {
   mirrorRowsWritten: { dollars: 1, per: MILLION, included: 50e6 },
 }
 
-/** The paid plan, a month. */
+/** The price of the paid plan per month. */
 export const PLAN_DOLLARS = 5
 
-/** What an object is billed while it is awake, whatever it uses: 128 MB. */
+/** The memory that Cloudflare bills for an object while it is awake, whatever it uses: 128 MB. */
 export const OBJECT_GB = 0.128
 
-/** So many messages that come in on sockets are billed as one request to the object. */
+/** Cloudflare bills this many incoming socket messages as one request to the object. */
 export const SOCKET_MESSAGES_A_REQUEST = 20

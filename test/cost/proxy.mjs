@@ -1,9 +1,9 @@
-// A caching proxy in front of the worker, as a CDN is: it keeps what `Cache-Control` lets it keep, under the exact URL,
-// and collapses equal requests that come at the same time. What may not be shared, it passes through.
+// A caching proxy in front of the worker, like a CDN: it caches what `Cache-Control` allows, under the exact URL, and
+// collapses identical concurrent requests. It passes through what may not be shared.
 
 import { Agent, createServer, request as requestOf } from "node:http"
 
-/** Bounds of what is kept; the oldest goes first. */
+/** Limits of the cache. The oldest entry is removed first. */
 const ENTRIES_MAX = 2000
 const ENTRY_MAX_BYTES = 1 << 20
 
@@ -17,11 +17,14 @@ const HOP_BY_HOP = ["connection", "keep-alive", "proxy-connection", "te", "trail
  * @property {number} storedAt
  * @property {number} freshUntil
  *
- * @typedef {{ received: number, forwarded: number, answered: number }} Counts requests that came in, that went on to
- * the server, and that were answered without it
+ * @typedef {{ received: number, forwarded: number, answered: number }} Counts requests received, forwarded to the
+ * server, and answered without it
  */
 
-/** How long an answer may be shared, in seconds; 0: not. @param {import("node:http").IncomingHttpHeaders} headers */
+/**
+ * How long a response may be shared, in seconds, or 0 if it may not.
+ * @param {import("node:http").IncomingHttpHeaders} headers
+ */
 export function sharedFor(status, headers) {
   if (status !== 200 || headers.vary?.includes("*") || headers["set-cookie"]) return 0
   const directives = (headers["cache-control"] ?? "").toLowerCase().split(",").map((text) => text.trim())
@@ -31,15 +34,18 @@ export function sharedFor(status, headers) {
   return Number(age?.slice("max-age=".length)) || 0
 }
 
-/** Whether an answer to this request may be shared at all. @param {import("node:http").IncomingMessage} request */
+/** Whether the response to this request may be shared at all. @param {import("node:http").IncomingMessage} request */
 const isShareable = ({ method, headers }) =>
   method === "GET" && !headers.authorization && !headers.range && !headers["if-none-match"]
 
 export class CachingProxy {
   /** @type {Map<string, Entry>} */
   #entries = new Map()
-  /** Who is being waited for. @type {Map<string, Promise<Entry | undefined>>} */
-  #underWay = new Map()
+  /**
+   * The request in flight for each URL, which identical requests wait for.
+   * @type {Map<string, Promise<Entry | undefined>>}
+   */
+  #inFlight = new Map()
   #agent = new Agent({ keepAlive: true })
   #server = createServer((request, response) => this.#serve(request, response))
 
@@ -74,16 +80,16 @@ export class CachingProxy {
     this.counts.received += 1
     if (!this.caching || !isShareable(request)) return this.#forward(request, response, () => {})
     const url = request.url
-    // Who comes while an equal request is under way waits for its answer, and goes on alone if that is not for all.
-    const entry = this.#fresh(url) ?? (await this.#underWay.get(url))
+    // An identical request waits for the one in flight, and is forwarded alone if that response may not be shared.
+    const entry = this.#fresh(url) ?? (await this.#inFlight.get(url))
     if (entry) return this.#answer(response, entry)
-    if (this.#underWay.has(url)) return this.#forward(request, response, () => {})
+    if (this.#inFlight.has(url)) return this.#forward(request, response, () => {})
     const { promise, resolve } = Promise.withResolvers()
-    this.#underWay.set(url, promise)
+    this.#inFlight.set(url, promise)
     this.#forward(request, response, (found) => {
-      if (this.#underWay.get(url) !== promise) return
-      this.#underWay.delete(url)
-      if (found) this.#keep(url, found)
+      if (this.#inFlight.get(url) !== promise) return
+      this.#inFlight.delete(url)
+      if (found) this.#store(url, found)
       resolve(found)
     })
   }
@@ -96,7 +102,7 @@ export class CachingProxy {
     return undefined
   }
 
-  #keep(url, entry) {
+  #store(url, entry) {
     this.#entries.delete(url)
     this.#entries.set(url, entry)
     if (this.#entries.size > ENTRIES_MAX) this.#entries.delete(this.#entries.keys().next().value)
@@ -109,7 +115,9 @@ export class CachingProxy {
     response.writeHead(entry.status, { ...entry.headers, age: `${age}` }).end(entry.body)
   }
 
-  /** Passes a request on, and its answer back as it comes; `found` is told once: what can be shared, or nothing. */
+  /**
+   * Forwards a request, and pipes its response back. Calls `found` once, with an entry if the response may be shared.
+   */
   #forward(request, response, found) {
     this.counts.forwarded += 1
     const { host, port } = this.origin
@@ -130,13 +138,13 @@ export class CachingProxy {
       else collect(answer, (body) => found(body && entryOf(answer.statusCode, headers, body, seconds)))
       answer.pipe(response)
     })
-    // A reader that leaves is no reader of the server's either.
+    // If the reader disconnects, the request to the server is aborted, too.
     response.on("close", () => upstream.destroy())
     request.pipe(upstream)
   }
 }
 
-/** The body, unless it is too large to keep. @param {(body: Buffer | undefined) => void} done */
+/** The body, unless it is too large to cache. @param {(body: Buffer | undefined) => void} done */
 function collect(answer, done) {
   const parts = []
   let bytes = 0

@@ -1,4 +1,4 @@
-// The caching proxy: it shares what may be shared and nothing else, or the bill would be too good.
+// The caching proxy shares only what may be shared. Otherwise the bill would be too low.
 
 import { once } from "node:events"
 import { createServer } from "node:http"
@@ -7,16 +7,16 @@ import { CachingProxy, sharedFor } from "./proxy.mjs"
 
 const PUBLIC = { "cache-control": "public, max-age=60, stale-while-revalidate=300" }
 
-/** What the server behind the proxy is asked; its answers are made by `answer`. */
-let asked
+/** The requests that the server behind the proxy received. `answer` makes its responses. */
+let requests
 let answer
 let origin
 let proxy
 
 beforeEach(async () => {
-  asked = []
+  requests = []
   origin = createServer((request, response) => {
-    asked.push(`${request.method} ${request.url}`)
+    requests.push(`${request.method} ${request.url}`)
     answer(request, response)
   })
   origin.listen(0, "127.0.0.1")
@@ -41,8 +41,8 @@ const ask = async (path, init = {}) => {
 
 const always = (status, headers, body) => (_, response) => response.writeHead(status, headers).end(body)
 
-/** Answers only when told to. */
-function held(status, headers) {
+/** A server that answers when `release` is called. */
+function onRelease(status, headers) {
   const waiting = []
   answer = (_, response) => waiting.push(response)
   return {
@@ -51,51 +51,51 @@ function held(status, headers) {
   }
 }
 
-describe("what is kept", () => {
-  test("a public answer, under its exact URL", async () => {
+describe("the proxy caches", () => {
+  test("a public response, under its exact URL", async () => {
     answer = always(200, PUBLIC, "found")
     expect(await ask("/a?offset=1")).toEqual({ status: 200, age: null, text: "found" })
     expect(await ask("/a?offset=1")).toEqual({ status: 200, age: "0", text: "found" })
     await ask("/a?offset=1&cursor=2")
-    expect(asked).toEqual(["GET /a?offset=1", "GET /a?offset=1&cursor=2"])
+    expect(requests).toEqual(["GET /a?offset=1", "GET /a?offset=1&cursor=2"])
     expect(proxy.counts).toEqual({ received: 3, forwarded: 2, answered: 1 })
   })
 
-  test("for as long as it says", async () => {
+  test("a response until its max-age has passed", async () => {
     answer = always(200, { "cache-control": "public, max-age=1" }, "found")
     await ask("/a")
     vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 1500 })
     await ask("/a")
-    expect(asked).toHaveLength(2)
+    expect(requests).toHaveLength(2)
   })
 
   test.each([
     ["no-store", 200, { "cache-control": "no-store" }],
     ["no-cache, even if public", 200, { "cache-control": "public, no-cache, max-age=60" }],
     ["private, even if public", 200, { "cache-control": "public, private, max-age=60" }],
-    ["not said to be public", 200, { "cache-control": "max-age=60" }],
-    ["nothing said", 200, {}],
-    ["no age", 200, { "cache-control": "public" }],
+    ["without public", 200, { "cache-control": "max-age=60" }],
+    ["without Cache-Control", 200, {}],
+    ["without max-age", 200, { "cache-control": "public" }],
     ["204", 204, PUBLIC],
     ["404", 404, PUBLIC],
-  ])("not: %s", async (_, status, headers) => {
+  ])("no response if it is %s", async (_, status, headers) => {
     answer = always(status, headers, undefined)
     await ask("/a")
     await ask("/a")
-    expect(asked).toHaveLength(2)
+    expect(requests).toHaveLength(2)
     expect(sharedFor(status, headers)).toBe(0)
   })
 
-  test("not: what HEAD or POST were answered, nor an answer to who shows a key", async () => {
+  test("no response to HEAD, to POST or to a request with a key", async () => {
     answer = always(200, PUBLIC, "")
     await ask("/a", { method: "HEAD" })
     await ask("/a", { method: "POST", body: "x" })
     await ask("/a", { headers: { authorization: "key" } })
     await ask("/a")
-    expect(asked).toEqual(["HEAD /a", "POST /a", "GET /a", "GET /a"])
+    expect(requests).toEqual(["HEAD /a", "POST /a", "GET /a", "GET /a"])
   })
 
-  test("nothing by a proxy that only counts", async () => {
+  test("nothing if it only counts", async () => {
     proxy.caching = false
     answer = always(200, PUBLIC, "found")
     await ask("/a")
@@ -104,9 +104,9 @@ describe("what is kept", () => {
   })
 })
 
-describe("equal requests at the same time", () => {
-  test("share the answer to the first if it is public", async () => {
-    const server = held(200, PUBLIC)
+describe("identical concurrent requests", () => {
+  test("share the first response if it is public", async () => {
+    const server = onRelease(200, PUBLIC)
     const answers = [ask("/a"), ask("/a"), ask("/a")]
     await server.until(1)
     await vi.waitFor(() => expect(proxy.counts.received).toBe(3))
@@ -115,8 +115,8 @@ describe("equal requests at the same time", () => {
     expect(proxy.counts).toEqual({ received: 3, forwarded: 1, answered: 2 })
   })
 
-  test("go on by themselves if it is not", async () => {
-    const server = held(200, { "cache-control": "no-store" })
+  test("are forwarded one by one if the first response is not public", async () => {
+    const server = onRelease(200, { "cache-control": "no-store" })
     const answers = [ask("/a"), ask("/a"), ask("/a")]
     await server.until(1)
     await vi.waitFor(() => expect(proxy.counts.received).toBe(3))
@@ -127,8 +127,8 @@ describe("equal requests at the same time", () => {
     expect(proxy.counts).toEqual({ received: 3, forwarded: 3, answered: 0 })
   })
 
-  test("do not wait for who has left", async () => {
-    const server = held(200, PUBLIC)
+  test("are forwarded if the client of the first one disconnects", async () => {
+    const server = onRelease(200, PUBLIC)
     const left = new AbortController()
     const first = ask("/a", { signal: left.signal }).catch(() => "left")
     await server.until(1)
@@ -142,7 +142,7 @@ describe("equal requests at the same time", () => {
   })
 })
 
-test("events pass as they come, and whoever leaves is gone behind the proxy, too", async () => {
+test("events pass at once, and a client's disconnect reaches the server", async () => {
   const gone = Promise.withResolvers()
   answer = (_, response) => {
     response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-cache" })
@@ -157,7 +157,7 @@ test("events pass as they come, and whoever leaves is gone behind the proxy, too
   await gone.promise
 })
 
-test("a server that is away is told", async () => {
+test("an unreachable server is reported as 502", async () => {
   origin.close()
   answer = (_, response) => response.destroy()
   expect((await ask("/a")).status).toBe(502)

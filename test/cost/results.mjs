@@ -1,10 +1,10 @@
-// The results of a run as one plain object: what was measured, and the bills that follow from it.
+// The results of a run as one plain object: the measurements, and the bills calculated from them.
 
 import { commit } from "../bench/report/results.mjs"
 import { bill, lineThrough, lines, month } from "./bill.mjs"
 import { isBeyond } from "./limits.mjs"
 
-/** The numbers of readers that bills are made for. */
+/** The numbers of readers for which the bill is calculated. */
 export const READERS = [1000, 10_000, 100_000]
 
 /**

@@ -1,4 +1,4 @@
-// The worker that counts, in a plain workerd process of its own, deployed as wrangler.toml says.
+// Starts the worker that counts in a plain workerd process of its own, with the variables of wrangler.toml.
 
 import { join } from "node:path"
 import { compatibility, config, root } from "../deployed.mjs"
@@ -6,28 +6,29 @@ import { startWorkerd } from "../bench/targets/workerd.mjs"
 
 const built = join(root, "target/counters")
 
-/** How long an SSE response lives, as deployed. */
+/** The deployed lifetime of an SSE response. */
 export const SSE_LIFETIME_SECONDS = Number(config.vars.SSE_LIFETIME_SECONDS)
 
-/** @param {Record<string, string>} vars that replace those of wrangler.toml */
+/** @param {Record<string, string>} vars values that replace those of wrangler.toml */
 export function startCountingServer(vars = {}) {
   return startWorkerd({
     files: [join(built, "index.js"), join(built, "index_bg.wasm")],
     className: "StreamObject",
     ...compatibility,
-    // All readers meet in one isolate here, and their reads would be collapsed: on Cloudflare they are spread over many.
+    // Here all readers share one isolate, which would collapse their reads. On Cloudflare they are spread over many
+    // isolates.
     vars: { ...config.vars, ALLOW_OPEN: "1", EDGE_CACHE: "off", ...vars },
     bucket: config.r2_buckets[0]?.binding,
   })
 }
 
 /**
- * What the server counted so far, by name.
+ * The server's counts so far, by name.
  * @param {import("../bench/targets/index.mjs").Process} server
  * @returns {Promise<Record<string, number>>}
  */
 export async function readCounters({ host, port }) {
   const response = await fetch(`http://${host}:${port}/counters`, { signal: AbortSignal.timeout(10_000) })
-  if (!response.ok) throw new Error(`no counters (${response.status}): is this the build that has them?`)
+  if (!response.ok) throw new Error(`no counters (${response.status}): the server must run the build with counters`)
   return response.json()
 }

@@ -1,4 +1,4 @@
-// Runs the tests of the bill: its arithmetic, and the proxy it is measured behind. They need no worker.
+// Runs the tests of the bill's arithmetic and of the proxy in front of the measured worker. They need no worker.
 
 import { defineConfig } from "vitest/config"
 import PlainReporter from "../reporter.mjs"

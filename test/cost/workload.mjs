@@ -1,25 +1,25 @@
-// The seed workload: what is measured, each at two numbers of readers, and how long.
+// The workload: the scenarios, each with two numbers of readers, and how long each is measured.
 
 /**
  * @typedef {object} Scenario
  * @property {string} name
  * @property {string} title
  * @property {"sse" | "long-poll"} live
- * @property {boolean} caching whether the proxy in front keeps and collapses, or only passes on and counts
+ * @property {boolean} caching whether the proxy caches and collapses, or only forwards and counts
  * @property {number} streams
  * @property {number} appendsPerSecond to all streams together, in turn
  * @property {[number, number]} readers spread evenly over the streams
- * @property {string} [mark] of a footnote
+ * @property {string} [mark] refers to a footnote
  *
  * @typedef {object} Plan
  * @property {string} mode
  * @property {Scenario[]} scenarios
  * @property {Record<string, string>} vars
- * @property {number} recycleSeconds how long the responses of SSE readers live whose reconnections are counted
- * @property {number} baselineMs how long a server is watched doing nothing
- * @property {number} arrivalMs over which the readers come, evenly
- * @property {number} settleMs until the window begins: half a second more than a number of appends
- * @property {number} windowMs what is counted
+ * @property {number} recycleSeconds lifetime of the SSE responses whose reconnections are counted
+ * @property {number} baselineMs time for which an idle server is measured
+ * @property {number} arrivalMs time over which the readers connect, at even intervals
+ * @property {number} settleMs time until the window begins: half a second more than a whole number of seconds
+ * @property {number} windowMs time for which events are counted
  */
 
 const one = { streams: 1, appendsPerSecond: 1, caching: false }
@@ -52,7 +52,7 @@ const scenarios = [
   { ...idle, name: "idle-long-poll", title: "1 stream, no appends, long-poll", live: "long-poll", readers: [20, 100] },
 ]
 
-/** Of the responses whose readers reconnect; what a reconnection costs is the same however long they live. */
+/** The lifetime of the responses whose readers reconnect. A reconnection costs the same for any lifetime. */
 const RECYCLE_SECONDS = 60
 
 /** @type {Record<string, Plan>} */
@@ -63,7 +63,7 @@ export const plans = {
     vars: {},
     recycleSeconds: RECYCLE_SECONDS,
     baselineMs: 5000,
-    // Readers who come evenly over one lifetime of a response also reconnect evenly; in two lifetimes each does twice.
+    // Readers that connect evenly over one lifetime also reconnect evenly. In two lifetimes each reconnects twice.
     arrivalMs: RECYCLE_SECONDS * 1000,
     settleMs: 5500,
     windowMs: 2 * RECYCLE_SECONDS * 1000,

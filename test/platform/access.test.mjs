@@ -1,18 +1,17 @@
-// Modes, tokens and projects as clients meet them: what is asked of Cloudflare for them, and what comes back.
+// The three modes, tokens, projects and rate limits as clients meet them.
 
-import { spawnSync } from "node:child_process"
 import { readFile, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { unstable_getMiniflareWorkerOptions as workerOptionsOf, unstable_readConfig as readConfig } from "wrangler"
 import { AUTH_TOKEN, bearer, inSeconds, keyPair, makeToken, secretKey } from "../tokens.mjs"
 import { longPoll, SseReader } from "./readers.mjs"
-import { BYTES, JSON_TYPE, PATIENT, SOON_MS, numbers, readmeExample, root, scratch, start, startWorkerd, unique } from "./support.mjs"
+import { BYTES, JSON_TYPE, PATIENT, SOON_MS, numbers, root, scratch, start, startWorkerd, unique } from "./support.mjs"
 
 const APP = { origin: "https://app.example" }
 const PUBLIC = { "stream-public": "true" }
 
-/** The status, and whose scripts see it. */
+/** The status, and the origin whose scripts may read the response. */
 async function shown(response) {
   await response.arrayBuffer()
   return [response.status, response.headers.get("access-control-allow-origin")]
@@ -20,21 +19,21 @@ async function shown(response) {
 
 const modeOf = async (server) => (await (await fetch(`${server.url}/health`)).json()).mode
 
-describe("nobody has said who may do what", () => {
+describe("a server without configured access", () => {
   let server
   beforeAll(async () => {
     server = await start({ vars: { ALLOW_OPEN: "" } })
   })
   afterAll(() => server?.dispose())
 
-  test("this machine is served, and whoever comes over a network is not", async () => {
+  test("serves this machine, and refuses clients from a network", async () => {
     expect(await modeOf(server)).toBe("open")
     await server.stream().create()
     for (const url of ["https://streams.example/v1/stream/a", "https://streams.example/health"]) {
       const reply = await server.mf.dispatchFetch(url)
       expect([reply.status, (await reply.json()).error.code]).toEqual([503, "not_configured"])
     }
-    // Whatever name it asks for: workerd knows where a connection comes from, where it is workerd that listens.
+    // workerd knows the address of each connection, whatever host name the request uses.
     for (const [clientIp, status] of [["192.0.2.1:49152", 503], ["[::ffff:192.0.2.1]:49152", 503], ["[::ffff:127.0.0.1]:49152", 404]]) {
       for (const query of ["", "?offset=now&live=sse"]) {
         const reply = await server.mf.dispatchFetch(`http://localhost/v1/stream/a${query}`, { cf: { clientIp } })
@@ -47,8 +46,8 @@ describe("nobody has said who may do what", () => {
     expect(through.status).toBe(503)
   })
 
-  test("a page of another name sees that it is refused, and no more", async () => {
-    // As a name that an attacker's DNS gives this machine's address: what the preflight allows is refused all the same.
+  test("shows a page of another host name only that it is refused", async () => {
+    // An attacker's DNS name may resolve to this machine. The preflight succeeds, but the request itself is refused.
     for (const origin of ["http://evil.example:8787", "https://app.example"]) {
       const ask = (method) => server.mf.dispatchFetch("http://evil.example:8787/v1/stream/a", { method, headers: { origin, ...BYTES } })
       expect(await shown(await ask("OPTIONS"))).toEqual([204, "*"])
@@ -57,7 +56,7 @@ describe("nobody has said who may do what", () => {
   })
 })
 
-test("without Miniflare in front, this machine is known by its connection", async () => {
+test("without Miniflare in front, workerd recognises this machine by its connection", async () => {
   const server = await startWorkerd(await scratch(), { ALLOW_OPEN: "" })
   try {
     await server.stream().create()
@@ -67,7 +66,7 @@ test("without Miniflare in front, this machine is known by its connection", asyn
   }
 })
 
-test("a locked server shows the sites of CORS_ORIGINS that it is", async () => {
+test("a locked server shows its refusals to the origins in CORS_ORIGINS", async () => {
   const server = await start({ vars: { AUTH_TOKEN: "short", CORS_ORIGINS: `${APP.origin}/ null https://*.com`, ALLOW_OPEN: "1" } })
   try {
     for (const [origin, allowed] of [[APP.origin, APP.origin], ["https://evil.example", null], ["null", null], ["https://a.com", null]]) {
@@ -82,7 +81,7 @@ test("a locked server shows the sites of CORS_ORIGINS that it is", async () => {
   }
 })
 
-test("what is set wrongly locks the server", async () => {
+test("an invalid variable locks the server", async () => {
   for (const vars of [{ AUTH_TOKEN: "" }, { AUTH_TOKEN, PROJECT_KEYS: "{}" }, { PROJECT_KEYS: "secret" }]) {
     const server = await start({ vars: { ALLOW_OPEN: "1", ...vars } })
     try {
@@ -97,7 +96,7 @@ test("what is set wrongly locks the server", async () => {
   }
 })
 
-test("the failure of an object is seen by the scripts of listed sites, and of every site in open mode only", async () => {
+test("an object's failure is visible to listed origins, and to every origin in open mode only", async () => {
   const world = `import { WorkerEntrypoint } from "cloudflare:workers"
 export class Streams extends WorkerEntrypoint {
   getByName() { throw new Error("no object is there") }
@@ -135,7 +134,7 @@ export default { fetch: () => new Response() }`
   }
 })
 
-test("a locked server names the variable that is wrong, and nothing that it holds", async () => {
+test("a locked server names the invalid variable, but none of its contents", async () => {
   const PROJECT_KEYS = JSON.stringify({ "customer-17": { keys: [{ kty: "oct", kid: "key-17", k: "c2hvcnQ" }] } })
   const locked = await startWorkerd(await scratch(), { PROJECT_KEYS })
   try {
@@ -154,7 +153,7 @@ test("a locked server names the variable that is wrong, and nothing that it hold
   }
 })
 
-/** Every way to ask for a stream without a token. */
+/** Every way to request a stream without a token. */
 const STRANGERS = [
   ["GET", "", {}],
   ["HEAD", "", {}],
@@ -167,15 +166,15 @@ const STRANGERS = [
 
 describe("public streams", () => {
   const shape = ({ status, header, text }) => [status, text, ...["cache-control", "www-authenticate", "etag"].map(header)]
-  const held = bearer(AUTH_TOKEN)
+  const authorized = bearer(AUTH_TOKEN)
   const served = (server, stream) => server.log.lines.filter((line) => line.stream === stream.path)
 
-  test("without PUBLIC_STREAMS a stranger's read of any name costs no object", async () => {
+  test("without PUBLIC_STREAMS, reads without a token reach no object", async () => {
     const folder = await scratch()
     const before = await startWorkerd(folder, { AUTH_TOKEN, PUBLIC_STREAMS: "on" })
     const [wasPublic, isPrivate] = [before.stream(), before.stream()]
-    await wasPublic.ask("PUT", { headers: { ...BYTES, ...held, ...PUBLIC }, body: "abc", status: 201 })
-    await isPrivate.ask("PUT", { headers: { ...BYTES, ...held }, body: "abc", status: 201 })
+    await wasPublic.ask("PUT", { headers: { ...BYTES, ...authorized, ...PUBLIC }, body: "abc", status: 201 })
+    await isPrivate.ask("PUT", { headers: { ...BYTES, ...authorized }, body: "abc", status: 201 })
     expect((await wasPublic.ask("GET", { status: 200 })).text).toBe("abc")
     await before.kill()
     for (const PUBLIC_STREAMS of [undefined, "off", "ON", "1"]) {
@@ -191,13 +190,13 @@ describe("public streams", () => {
             expect(shape(all[1])).toEqual(shape(all[2]))
           }
         }
-        // A request that is served says so after any that came before it.
+        // The log keeps the order of requests, so this line follows those of all earlier requests.
         const [known] = streams
-        const reply = await known.ask("GET", { headers: held, status: 200 })
+        const reply = await known.ask("GET", { headers: authorized, status: 200 })
         expect(reply.header("cache-control")).toBe("private, no-cache")
         await server.log.until({ event: "served", stream: known.path })
         expect(streams.map((stream) => served(server, stream).filter(({ event }) => event === "loaded").length)).toEqual([1, 0, 0])
-        const refused = await server.stream().ask("PUT", { headers: { ...BYTES, ...held, ...PUBLIC }, status: 400 })
+        const refused = await server.stream().ask("PUT", { headers: { ...BYTES, ...authorized, ...PUBLIC }, status: 400 })
         expect(refused.text).toContain("PUBLIC_STREAMS")
       } finally {
         await server.kill()
@@ -205,11 +204,11 @@ describe("public streams", () => {
     }
   })
 
-  test("with PUBLIC_STREAMS reads that are wrong count as made-up names, and streams found public do not", async () => {
+  test("with PUBLIC_STREAMS, invalid reads count as unknown names, and public streams do not", async () => {
     const server = await startWorkerd(await scratch(), { AUTH_TOKEN, PUBLIC_STREAMS: "on" })
     try {
       const open = server.stream()
-      await open.ask("PUT", { headers: { ...BYTES, ...held, ...PUBLIC }, body: "abc", status: 201 })
+      await open.ask("PUT", { headers: { ...BYTES, ...authorized, ...PUBLIC }, body: "abc", status: 201 })
       await open.ask("GET", { headers: { "cf-connecting-ip": "192.0.2.1" }, status: 200 })
       const headers = { "cf-connecting-ip": "192.0.2.2" }
       const queries = ["?offset=x", "?offset=-1&live=x", "?offset=x&live=sse", "?live=long-poll"]
@@ -224,11 +223,11 @@ describe("public streams", () => {
     }
   })
 
-  test("with PUBLIC_STREAMS a stranger makes up 60 names a minute, and others are not troubled", async () => {
+  test("with PUBLIC_STREAMS, a client without a token may request 60 unknown names per minute, and other clients are not limited", async () => {
     const server = await startWorkerd(await scratch(), { AUTH_TOKEN, PUBLIC_STREAMS: "on" })
     try {
       const open = server.stream()
-      await open.ask("PUT", { headers: { ...BYTES, ...held, ...PUBLIC }, body: "abc", status: 201 })
+      await open.ask("PUT", { headers: { ...BYTES, ...authorized, ...PUBLIC }, body: "abc", status: 201 })
       const from = (address) => ({ "cf-connecting-ip": address })
       const made = numbers(200).map(() => server.stream())
       const answers = await Promise.all(made.map((stream, at) => stream.ask("GET", { headers: from(`2001:db8::${at}`) })))
@@ -242,7 +241,7 @@ describe("public streams", () => {
         expect(header("cache-control")).toBe("no-store")
       }
       expect((await open.ask("GET", { headers: from("2001:db8::1") })).status).toBe(429)
-      for (const others of [from("2001:db8:0:1::1"), {}, { ...held, ...from("2001:db8::1") }]) {
+      for (const others of [from("2001:db8:0:1::1"), {}, { ...authorized, ...from("2001:db8::1") }]) {
         await open.ask("GET", { headers: others, status: 200 })
       }
       await server.log.until({ event: "served", stream: open.path, method: "GET" }, 3)
@@ -254,17 +253,17 @@ describe("public streams", () => {
   })
 })
 
-describe("one token", () => {
+describe("one token (AUTH_TOKEN)", () => {
   let server
   beforeAll(async () => {
     server = await start({ vars: { AUTH_TOKEN, PUBLIC_STREAMS: "on", CORS_ORIGINS: APP.origin, CORS_CREDENTIALS: "1", ...PATIENT } })
   })
   afterAll(() => server?.dispose())
 
-  test("does everything, and without it nothing is done", async () => {
+  test("allows every operation, and no operation succeeds without it", async () => {
     expect(await modeOf(server)).toBe("token")
     const stream = server.stream()
-    const held = bearer(AUTH_TOKEN)
+    const authorized = bearer(AUTH_TOKEN)
     for (const [method, headers, body, status] of [
       ["PUT", BYTES, undefined, 201],
       ["POST", BYTES, "hello", 204],
@@ -278,11 +277,11 @@ describe("one token", () => {
         expect([refused.status, refused.header("www-authenticate")]).toEqual([401, `Bearer realm="durable-streams"${known}`])
         expect(refused.header("cache-control")).toBe("no-store")
       }
-      await stream.ask(method, { headers: { ...headers, ...held }, body, status })
+      await stream.ask(method, { headers: { ...headers, ...authorized }, body, status })
     }
   })
 
-  test("an EventSource gives it in the URL or in a cookie; then nothing is kept, and the stream is not told", async () => {
+  test("is accepted in the URL or in a cookie for an EventSource, and then the response is not stored and the token not logged", async () => {
     const stream = server.stream()
     await stream.ask("PUT", { headers: { ...JSON_TYPE, ...bearer(AUTH_TOKEN) }, body: "[1]", status: 201 })
     const cookie = { cookie: `other=1; stream-token=${AUTH_TOKEN}` }
@@ -300,25 +299,25 @@ describe("one token", () => {
     await reader.untilMessages(1)
     await reader.close()
     expect(JSON.stringify(server.log.lines)).not.toContain(AUTH_TOKEN)
-    // Another site can make a browser send a cookie, and a form's URL.
+    // Another site can make a browser send a cookie, and can submit a form to any URL.
     for (const method of ["PUT", "POST", "DELETE"]) {
       expect((await stream.ask(method, { headers: { ...JSON_TYPE, ...cookie }, body: "[2]" })).status).toBe(401)
       expect((await stream.ask(method, { headers: JSON_TYPE, query: `?token=${AUTH_TOKEN}` })).status).toBe(400)
     }
   })
 
-  test("scripts see answers where their site is listed", async () => {
+  test("scripts of listed origins may read responses", async () => {
     const stream = server.stream()
-    const held = bearer(AUTH_TOKEN)
-    await stream.ask("PUT", { headers: { ...BYTES, ...held, ...PUBLIC }, body: "abc", status: 201 })
+    const authorized = bearer(AUTH_TOKEN)
+    await stream.ask("PUT", { headers: { ...BYTES, ...authorized, ...PUBLIC }, body: "abc", status: 201 })
     const requests = [
       ["GET", "", {}, 200],
       ["GET", "?offset=0000000000000000_0000000000000001&live=long-poll", {}, 200],
-      ["GET", "", held, 200],
-      ["HEAD", "", held, 200],
-      ["POST", "", held, 400],
+      ["GET", "", authorized, 200],
+      ["HEAD", "", authorized, 200],
+      ["POST", "", authorized, 400],
       ["POST", "", {}, 401],
-      ["GET", "?live=x", held, 400],
+      ["GET", "?live=x", authorized, 400],
       ["OPTIONS", "", {}, 204],
     ]
     for (const [method, query, headers, status] of requests) {
@@ -331,13 +330,13 @@ describe("one token", () => {
         const theirs = await from(origin)
         expect(theirs.header("access-control-allow-origin")).toBeNull()
         expect(theirs.header("access-control-allow-credentials")).toBeNull()
-        // A cache that keeps it must not give it to our site.
+        // A cache that stores this response must not return it to a listed origin.
         if (theirs.header("cache-control") !== "no-store") expect(theirs.header("vary")).toBe("Origin")
       }
     }
   })
 
-  test("a page of a listed site sees why it is refused, whatever it asks for", async () => {
+  test("a page of a listed origin can read every refusal", async () => {
     const preflight = { "access-control-request-method": "PUT", "access-control-request-headers": "traceparent,x-mine" }
     for (const [path, status] of [
       ["/v1/stream/a//b", 400],
@@ -360,24 +359,24 @@ describe("one token", () => {
     }
   })
 
-  test("what is not public is in no shared cache, and what is public is", async () => {
-    const held = bearer(AUTH_TOKEN)
+  test("shared caches may store public streams only", async () => {
+    const authorized = bearer(AUTH_TOKEN)
     const below = "?offset=0000000000000000_0000000000000001&live=long-poll"
     for (const [more, ofTail, ofRest] of [
       [{}, "private, no-cache", "private, no-cache"],
       [PUBLIC, "no-cache", "public, max-age=60, stale-while-revalidate=300, stale-if-error=0"],
     ]) {
       const stream = server.stream()
-      await stream.ask("PUT", { headers: { ...BYTES, ...held, ...more }, body: "abc", status: 201 })
-      expect((await stream.ask("GET", { headers: held })).header("cache-control")).toBe(ofTail)
-      expect((await stream.ask("GET", { headers: held, query: below })).header("cache-control")).toBe(ofRest)
+      await stream.ask("PUT", { headers: { ...BYTES, ...authorized, ...more }, body: "abc", status: 201 })
+      expect((await stream.ask("GET", { headers: authorized })).header("cache-control")).toBe(ofTail)
+      expect((await stream.ask("GET", { headers: authorized, query: below })).header("cache-control")).toBe(ofRest)
     }
   })
 
-  test("a public stream is read by everybody, in every way, and written by nobody else", async () => {
+  test("anyone can read a public stream in every read mode, and only token holders can write it", async () => {
     const stream = server.stream()
-    const held = bearer(AUTH_TOKEN)
-    await stream.ask("PUT", { headers: { ...JSON_TYPE, ...held, ...PUBLIC }, body: "[1]", status: 201 })
+    const authorized = bearer(AUTH_TOKEN)
+    await stream.ask("PUT", { headers: { ...JSON_TYPE, ...authorized, ...PUBLIC }, body: "[1]", status: 201 })
     const readers = [{}, bearer("x"), { authorization: "Basic abc" }]
     for (const headers of readers) {
       expect((await stream.ask("GET", { headers, status: 200 })).text).toBe("[1]")
@@ -388,13 +387,13 @@ describe("one token", () => {
     const { next } = await stream.ask("HEAD")
     const poll = longPoll(stream, next)
     await server.log.until({ event: "served", stream: stream.path, method: "GET" }, readers.length + 2)
-    await stream.ask("POST", { headers: { ...JSON_TYPE, ...held }, body: "2", status: 204 })
+    await stream.ask("POST", { headers: { ...JSON_TYPE, ...authorized }, body: "2", status: 204 })
     expect((await poll).text).toBe("[2]")
     await reader.untilMessages(2)
     for (const method of ["PUT", "POST", "DELETE"]) {
       expect((await stream.ask(method, { headers: { ...JSON_TYPE, ...PUBLIC }, body: "[3]" })).status).toBe(401)
     }
-    await stream.ask("DELETE", { headers: held, status: 204 })
+    await stream.ask("DELETE", { headers: authorized, status: 204 })
     await reader.untilEnd()
     expect((await stream.ask("GET")).status).toBe(401)
   })
@@ -407,7 +406,7 @@ describe("projects", () => {
   const project = (...list) => ({ keys: list })
   let server
   let asked = 0
-  /** What the key server says. */
+  /** The key server's response. */
   let said
 
   beforeAll(async () => {
@@ -437,9 +436,9 @@ describe("projects", () => {
   const create = (stream, token, status) =>
     stream.ask("PUT", { headers: { ...BYTES, ...(token ? bearer(token) : {}) }, status })
 
-  test("each has its own streams and keys", async () => {
+  test("each project has its own streams and keys", async () => {
     expect(await modeOf(server)).toBe("projects")
-    // It has no limit bound, and says once that it should.
+    // The server has no rate limit bound, and recommends one once.
     const recommended = { operation: "configure", level: "warn", cause: expect.stringContaining("REQUEST_LIMIT") }
     expect(server.log.matching({ operation: "configure" })).toEqual([recommended])
     const token = makeToken(keys.a, { sub: "a" })
@@ -452,24 +451,14 @@ describe("projects", () => {
     await create(at("b"), makeToken(keys.a, { sub: "b" }), 401)
     await create(at("a"), undefined, 401)
     await create(at("nobody"), makeToken(keys.a, { sub: "nobody" }), 401)
-    // Bytes that are no name are no project's, and no stream's.
+    // A path with bytes that are not ASCII names no project and no stream.
     for (const source of ["/v1/stream/a/\xe8", "/v1/stream/\xe8/a", "/v1/stream/a/\xc3\xa4"]) {
       const fork = await at("a").ask("PUT", { headers: { ...BYTES, ...bearer(token), "stream-forked-from": source }, status: 400 })
       expect(fork.text).toContain("The header Stream-Forked-From cannot be used: it must have visible ASCII")
     }
   })
 
-  test("README's five lines make a token", async () => {
-    const code = await readmeExample("createHmac")
-    const { stdout, stderr } = spawnSync(process.execPath, ["-e", code], { env: { K: keys.a.k }, encoding: "utf8" })
-    expect(stderr).toBe("")
-    const headers = { ...BYTES, ...bearer(stdout.trim()) }
-    expect((await at("my-project").ask("POST", { headers, body: "x" })).status).toBe(404)
-    expect((await at("my-project").ask("PUT", { headers })).status).toBe(403)
-    expect((await at("a").ask("GET", { headers })).status).toBe(403)
-  })
-
-  test("some are in KV, which is asked once for many requests", async () => {
+  test("a project in KV is looked up once for many requests", async () => {
     const token = makeToken(keys.kv, { sub: "kv" })
     for (let request = 0; request < 3; request += 1) await create(at("kv"), token, 201)
     await create(at("kv"), makeToken(keys.a, { sub: "kv" }, { kid: "k" }), 401)
@@ -483,14 +472,14 @@ describe("projects", () => {
     expect(allowed.header("access-control-allow-origin")).toBe("https://kv.example")
     const other = await at("a").ask("OPTIONS", { headers: preflight, status: 204 })
     expect(other.header("access-control-allow-origin")).toBeNull()
-    // Also of a path that is no stream's, below the project.
+    // This also holds for an invalid path below the project.
     for (const [method, status] of [["OPTIONS", 204], ["GET", 400]]) {
       const wrong = await fetch(`${server.url}/v1/stream/kv//x`, { method, headers: preflight })
       expect(await shown(wrong)).toEqual([status, "https://kv.example"])
     }
   })
 
-  test("an origin that is none is ignored and logged, in KV too", async () => {
+  test("an invalid origin is ignored and logged, in KV too", async () => {
     const registry = await server.mf.getKVNamespace("PROJECTS")
     const cors = { origins: ["null", "https://*.kv.example"], credentials: true }
     await registry.put("project:sites", JSON.stringify({ ...project(keys.kv), cors }))
@@ -504,7 +493,7 @@ describe("projects", () => {
     await create(at("sites"), makeToken(keys.kv, { sub: "sites", scope: undefined, scp: "manage" }), 201)
   })
 
-  test("some have a key server, which knows public keys only", async () => {
+  test("a project may have a key server, from which only public keys are used", async () => {
     for (const [, pair] of pairs) {
       await create(at("c"), pair.token({ sub: "c" }), 201)
       await create(at("c"), pair.token({ sub: "c" }, { kid: "other" }), 401)
@@ -514,14 +503,14 @@ describe("projects", () => {
       const more = Buffer.from(JSON.stringify({ sub: "c", scope: "manage", exp: inSeconds(60) })).toString("base64url")
       await create(at("c"), `${head}.${more}.${signature}`, 401)
       await create(at("c"), `${head}.${body}.${signature.slice(0, -8)}AAAAAAAA`, 401)
-      // The public key is no secret, neither as it is written nor under the server's name for it.
+      // A public key is not a shared secret, neither as PEM nor under the server's name for it.
       for (const k of [pair.pem, JSON.stringify(pair.jwk), pair.jwk.n ?? pair.jwk.x]) {
         const key = { kid: pair.jwk.kid, k: Buffer.from(k).toString("base64url") }
         await create(at("c"), makeToken(key, { sub: "c" }), 401)
       }
       await create(at("c"), makeToken(keys.a, { sub: "c" }, { kid: keys.a.kid }), 401)
     }
-    // One fetch: keys it does not have are asked for again no sooner than in half a minute.
+    // One fetch: the server requests unknown keys again after half a minute at the earliest.
     expect(asked).toBe(1)
     const [, pair] = pairs[1]
     expect((await create(at("d"), pair.token({ sub: "d" }), 503)).header("retry-after")).toBe("5")
@@ -530,7 +519,7 @@ describe("projects", () => {
     expect(asked).toBe(3)
   })
 
-  test("only a token that may read the stream learns its reader key, and only in Authorization", async () => {
+  test("only a token in Authorization with the scope read receives the reader key", async () => {
     const of = (scope, more) => bearer(makeToken(keys.a, { sub: "a", scope, ...more }))
     const keyOf = ({ header }) => header("stream-reader-key")
     const [source, stream] = [at("a"), at("a")]
@@ -549,7 +538,7 @@ describe("projects", () => {
     expect(key).toMatch(/^[\w-]{22}$/u)
     expect(keyOf(await stream.ask("HEAD", { headers: of("read"), status: 200 }))).toBe(key)
     expect(keyOf(await put(at("a"), of("manage read"), fork, 201))).toMatch(/^[\w-]{22}$/u)
-    // One that is not valid any more is renewed, in the same way.
+    // A request with an invalid reader key receives the valid one under the same conditions.
     await stream.ask("POST", { headers: { ...BYTES, ...of("write") }, body: "x", status: 204 })
     const token = makeToken(keys.a, { sub: "a", scope: "read" })
     for (const query of ["?rk=x", "?offset=0000000000000000_0000000000000000&rk=x", "?offset=now&rk=x", "?offset=-1&live=long-poll&rk=x"]) {
@@ -564,7 +553,7 @@ describe("projects", () => {
     expect(keyOf(await stream.ask("HEAD", { headers: { cookie: `stream-token=${token}` }, status: 200 }))).toBeNull()
   })
 
-  test("a live response ends with its token", async () => {
+  test("a live response ends when its token expires", async () => {
     const stream = at("a")
     await create(stream, makeToken(keys.a, { sub: "a" }), 201)
     const short = bearer(makeToken(keys.a, { sub: "a", exp: inSeconds(3) }))
@@ -576,12 +565,12 @@ describe("projects", () => {
   }, SOON_MS)
 })
 
-describe("names from before", () => {
+describe("former names of variables and bindings", () => {
   const key = secretKey("k")
   const hint = (old, name) => `${old} is now called ${name}: rename it; the old name still works`
   const hints = (server) => server.log.matching({ operation: "configure", level: "warn" }).map(({ cause }) => cause).filter((cause) => cause.includes("is now called"))
 
-  /** Where two appends to a new stream of a project in KV lead. */
+  /** The tail after two appends to a new stream of a project in KV. */
   async function tail(server, binding) {
     const projects = await server.mf.getKVNamespace(binding)
     await projects.put("project:p", JSON.stringify({ keys: [key] }))
@@ -593,7 +582,7 @@ describe("names from before", () => {
     return (await stream.append("2", headers)).next
   }
 
-  test("still work, and the log says what they are called now", async () => {
+  test("still work, and the log names their replacements", async () => {
     const server = await start({ vars: { SEGMENT_MAX_MESSAGES: "2" }, registry: "REGISTRY" })
     try {
       expect(await tail(server, "REGISTRY")).toBe("0000000000000001_0000000000000000")
@@ -603,7 +592,7 @@ describe("names from before", () => {
     }
   })
 
-  test("count for nothing next to the present ones", async () => {
+  test("have no effect next to the present names", async () => {
     const server = await start({ vars: { SEGMENT_MAX_MESSAGES: "1", SEGMENT_MAX_APPENDS: "2" }, registry: true })
     try {
       expect(await tail(server, "PROJECTS")).toBe("0000000000000001_0000000000000000")
@@ -614,8 +603,8 @@ describe("names from before", () => {
   })
 })
 
-describe("limits", () => {
-  /** The bindings of wrangler.toml's example, once it is no comment any more. */
+describe("rate limits", () => {
+  /** The bindings of the commented example in wrangler.toml. */
   async function limitsOfExample() {
     const text = await readFile(join(root, "wrangler.toml"), "utf8")
     const line = /^# (?=\[\[ratelimits\]\]|name = "[A-Z]+_LIMIT"|namespace_id = |simple = )/gmu
@@ -627,10 +616,10 @@ describe("limits", () => {
   const key = secretKey()
   const PROJECT_KEYS = JSON.stringify({ a: { keys: [key] }, b: { keys: [key] } })
   const PERIOD_MS = 60_000
-  /** How many requests are under way at a time. */
+  /** Requests in flight at a time. */
   const LANES = 6
 
-  /** A server with the example's limits, but for how much they are; `counted` runs within one period of them. */
+  /** A server with the example's bindings and these limits. `counted` runs within one period. */
   async function limited({ requests, creates, vars = { PROJECT_KEYS } }, counted) {
     const { REQUEST_LIMIT, CREATE_LIMIT } = await limitsOfExample()
     const to = (binding, limit = binding.simple.limit) => ({ ...binding, simple: { ...binding.simple, limit } })
@@ -642,7 +631,7 @@ describe("limits", () => {
       try {
         await counted(server)
       } catch (error) {
-        // A period that ends in the middle begins to count anew.
+        // If a period ended meanwhile, the counts began again.
         if (began === period()) throw error
       } finally {
         await server.dispose()
@@ -650,7 +639,7 @@ describe("limits", () => {
     }
   }
 
-  /** What is answered to each of these requests, one after the other. */
+  /** The statuses of these requests, sent one after another. */
   async function statuses(server, count, method, project, headers, query = "") {
     const found = []
     for (let asked = 0; asked < count; asked += 1) {
@@ -667,7 +656,7 @@ describe("limits", () => {
   const tokenOf = (project, jti) => makeToken(key, { sub: project, jti })
   const times = (count, status) => Array(count).fill(status)
 
-  test("wrangler.toml's example is what it says", async () => {
+  test("the example in wrangler.toml has the limits that it states", async () => {
     expect(await limitsOfExample()).toEqual({
       REQUEST_LIMIT: expect.objectContaining({ simple: { limit: 6000, period: 60 } }),
       CREATE_LIMIT: expect.objectContaining({ simple: { limit: 600, period: 60 } }),
@@ -675,7 +664,7 @@ describe("limits", () => {
     await limited({}, async (server) => {
       const stream = server.stream(`a/${unique()}`)
       const put = () => stream.ask("PUT", { headers: { ...BYTES, ...bearer(tokenOf("a")) } })
-      // A few at a time: of 600 at once the last waits for all others, however long they take on this machine.
+      // A few at a time: of 600 concurrent requests, the last would wait for all others.
       const lane = async () => {
         const found = []
         for (const _ of numbers(600 / LANES)) found.push((await put()).status)
@@ -688,17 +677,17 @@ describe("limits", () => {
     })
   }, 2 * PERIOD_MS)
 
-  test("streams of a project, and requests of a token", async () => {
+  test("apply to a project's creations and to a token's requests", async () => {
     await limited({ requests: 6, creates: 2 }, async (server) => {
-      // Whoever may not create streams uses up no project's limit.
+      // A client that may not create streams does not use up the project's limit.
       expect(await statuses(server, 3, "PUT", "a", bearer(tokenOf("b")))).toEqual(times(3, 403))
-      // Made once each: one that is made a second later ends later, and is another.
+      // Each token has its own `jti`: the limit counts per token.
       const [token, second, third] = numbers(3).map((jti) => tokenOf("a", jti))
       for (const [one, status] of [[token, 201], [second, 201], [third, 429]]) {
         expect(await statuses(server, 1, "PUT", "a", bearer(one))).toEqual([status])
       }
       expect(await statuses(server, 1, "PUT", "b", bearer(tokenOf("b", 4)))).toEqual([201])
-      // Wherever the token is, and whatever is asked.
+      // The limit counts every method, wherever the token is sent.
       expect(await statuses(server, 1, "HEAD", "a", bearer(token))).toEqual([404])
       expect(await statuses(server, 1, "POST", "a", bearer(token))).toEqual([400])
       expect(await statuses(server, 1, "GET", "a", {}, `?token=${token}`)).toEqual([404])
@@ -709,7 +698,7 @@ describe("limits", () => {
     })
   })
 
-  test("strangers by their networks, whatever they send", async () => {
+  test("apply to each network of clients without a valid token, whatever they send", async () => {
     await limited({ requests: 4, creates: 100 }, async (server) => {
       const from = (address, more) => ({ "cf-connecting-ip": address, ...more })
       expect(await statuses(server, 2, "GET", "a", from("2001:db8::1"))).toEqual(times(2, 401))
@@ -717,19 +706,19 @@ describe("limits", () => {
       expect(await statuses(server, 1, "PUT", "a", from("2001:db8::3", bearer(tokenOf("b"))))).toEqual([403])
       expect(await statuses(server, 2, "GET", "a", from("2001:db8::4", bearer("y")))).toEqual(times(2, 429))
       expect(await statuses(server, 1, "GET", "a", from("2001:db8:0:1::1"))).toEqual([401])
-      // Nobody with a token suffers from that, and what costs nothing is answered.
+      // Clients with a valid token are not affected, and requests that cost nothing are answered.
       expect(await statuses(server, 1, "PUT", "a", from("2001:db8::1", bearer(tokenOf("a"))))).toEqual([201])
       expect(await statuses(server, 5, "OPTIONS", "a", from("2001:db8::1"))).toEqual(times(5, 204))
       expect((await fetch(`${server.url}/health`, { headers: from("2001:db8::1") })).status).toBe(200)
     })
   })
 
-  test("everybody by address where everybody may do everything", async () => {
+  test("apply to each address in open mode", async () => {
     await limited({ requests: 5, creates: 2, vars: {} }, async (server) => {
       const from = (address, more) => ({ "cf-connecting-ip": address, ...more })
       expect(await statuses(server, 2, "PUT", "a", from("192.0.2.1"))).toEqual([201, 201])
       expect(await statuses(server, 1, "PUT", "a", from("192.0.2.2"))).toEqual([429])
-      // A token says nothing here, wherever it is.
+      // Tokens have no meaning in open mode, wherever they are sent.
       expect(await statuses(server, 1, "GET", "a", from("192.0.2.1"), "?token=a")).toEqual([404])
       expect(await statuses(server, 1, "GET", "a", from("192.0.2.1", { cookie: "stream-token=b" }))).toEqual([404])
       expect(await statuses(server, 2, "GET", "a", from("192.0.2.1"))).toEqual([404, 429])

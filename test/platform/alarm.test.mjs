@@ -1,6 +1,6 @@
-// Alarms on workerd: a stream whose time has come is reclaimed with nobody asking, and no stream before its time.
+// Alarms on workerd: the alarm reclaims an expired stream without any request, and no stream before its time.
 //
-// Time passes here by what other streams do: when a stream with a TTL of 1 s is reclaimed, a second has passed.
+// These tests measure time by other streams: when a stream with a TTL of 1 s is reclaimed, a second has passed.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { RawConnection } from "./raw.mjs"
@@ -10,14 +10,14 @@ import { JSON_TYPE, LONG_MS, PATIENT, numbers, scratch, start, startWorkerd, uni
 const ttl = (seconds) => ({ ...JSON_TYPE, "stream-ttl": `${seconds}` })
 const reclaimed = ({ path }) => ({ event: "reclaimed", stream: path })
 
-describe.concurrent("a stream that ends by itself", () => {
+describe.concurrent("a stream that expires", () => {
   let server
   beforeAll(async () => {
     server = await startWorkerd(await scratch(), PATIENT)
   })
   afterAll(() => server?.kill())
 
-  /** Waits until the server's own clock has gone on by this much. */
+  /** Waits until the server's clock has advanced by this much. */
   async function pass(seconds) {
     const control = server.stream(unique("control"))
     await control.create(ttl(seconds))
@@ -28,18 +28,18 @@ describe.concurrent("a stream that ends by itself", () => {
     "a TTL": () => ttl(1),
     "an instant": () => ({ ...JSON_TYPE, "stream-expires-at": new Date(Date.now() + 2000).toISOString() }),
   })) {
-    test(`is reclaimed with nobody asking, and can be created again: ${how}`, async () => {
+    test(`is reclaimed without any request, and can be created again: ${how}`, async () => {
       const stream = server.stream(unique("ends"))
       await stream.create(lifetime(), '["old"]')
       await server.log.until(reclaimed(stream))
-      const asked = server.log.matching({ event: "served", stream: stream.path })
-      expect(asked.map(({ method }) => method)).toEqual(["PUT"])
+      const served = server.log.matching({ event: "served", stream: stream.path })
+      expect(served.map(({ method }) => method)).toEqual(["PUT"])
       await stream.ask("GET", { query: "?offset=-1", status: 404 })
       await stream.ask("POST", { headers: JSON_TYPE, body: "1", status: 404 })
       const { next } = await stream.create(JSON_TYPE, '["new"]')
       expect(next).toBe("0000000000000001_0000000000000001")
       expect((await stream.read()).text).toBe('["new"]')
-      // The new one has no end.
+      // The new stream does not expire.
       await pass(2)
       expect((await stream.read()).text).toBe('["new"]')
       expect(server.log.matching(reclaimed(stream))).toHaveLength(1)
@@ -47,13 +47,13 @@ describe.concurrent("a stream that ends by itself", () => {
   }
 
   for (const query of ["offset=-1&live=sse", "offset=-1&live=long-poll"]) {
-    test(`is not reclaimed while somebody reads it live, and is after that: ${query}`, async () => {
+    test(`is not reclaimed while a reader follows it live, and is reclaimed after that: ${query}`, async () => {
       const stream = server.stream(unique("read"))
       await stream.create(ttl(2))
       const reader = await RawConnection.open(server.url)
       reader.send(`GET /v1/stream/${stream.path}?${query} HTTP/1.1\r\nhost: test\r\n\r\n`)
       await readersAsked(server, stream, 1)
-      // More than two of its lives.
+      // More than two of its lifetimes.
       for (const _ of numbers(5)) await pass(1)
       expect(server.log.matching(reclaimed(stream))).toEqual([])
       await stream.ask("HEAD", { status: 200 })
@@ -69,20 +69,20 @@ describe.concurrent("a stream that ends by itself", () => {
     }, LONG_MS)
   }
 
-  test("lives on when it is read or written", async () => {
+  test("stays while it is read or written", async () => {
     const streams = ["read", "written", "left"].map((name) => server.stream(unique(name)))
     for (const stream of streams) await stream.create(ttl(3), "[1]")
     await pass(1)
     await streams[0].read()
     await streams[1].append("2", JSON_TYPE)
     for (const stream of streams) await server.log.until(reclaimed(stream))
-    // The one that was made last and left alone is the first to go.
+    // The untouched stream that was created last is reclaimed first.
     const paths = streams.map(({ path }) => path)
     const order = server.log.lines.filter(({ event, stream }) => event === "reclaimed" && paths.includes(stream))
     expect(order[0].stream).toBe(paths[2])
   }, LONG_MS)
 
-  test("takes its readers along at an instant", async () => {
+  test("ends its live readers if it expires at a fixed time", async () => {
     const stream = server.stream(unique("instant"))
     await stream.create({ ...JSON_TYPE, "stream-expires-at": new Date(Date.now() + 3000).toISOString() }, "[1]")
     const reader = await SseReader.open(stream)
@@ -96,8 +96,8 @@ describe.concurrent("a stream that ends by itself", () => {
   })
 })
 
-describe("an alarm outlives", () => {
-  test("the object's memory", async () => {
+describe("an alarm survives", () => {
+  test("the loss of the object's memory", async () => {
     const server = await start()
     try {
       const stream = server.stream(unique("evicted"))
@@ -111,7 +111,7 @@ describe("an alarm outlives", () => {
     }
   })
 
-  test("the process", async () => {
+  test("the end of the process", async () => {
     const folder = await scratch()
     const before = await startWorkerd(folder)
     const stream = before.stream(unique("killed"))

@@ -1,5 +1,5 @@
-// Attempts on another project's stream: to read it, write it, learn that it is there, or have a cache give it away.
-// Plain workerd, so that each byte arrives as it was written.
+// Attempts on another project's stream: to read it, to write it, to learn that it exists, or to make a cache disclose
+// it. Plain workerd receives each byte as it was sent.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { AUTH_TOKEN, bearer, inSeconds, makeToken, secretKey } from "../tokens.mjs"
@@ -11,7 +11,7 @@ const keys = { victim: secretKey(), victim2: secretKey(), mallory: secretKey() }
 const PROJECT_KEYS = JSON.stringify(Object.fromEntries(Object.entries(keys).map(([name, key]) => [name, { keys: [key] }])))
 
 let server
-/** The victim's stream, one that was never there, and the victim's public one. */
+/** The victim's private stream, one that does not exist, and the victim's public one. */
 let private_, missing, public_
 const victims = () => bearer(makeToken(keys.victim, { sub: "victim" }))
 const mallory = (claims = {}, header = {}) => makeToken(keys.mallory, { sub: "mallory", ...claims }, header)
@@ -28,7 +28,7 @@ beforeAll(async () => {
 })
 afterAll(() => server?.kill())
 
-/** The whole of a reply, but for what differs with each. */
+/** A reply without the parts that differ for each request. */
 const shape = ({ status, headers, text }) => {
   const { date: _, ...rest } = Object.fromEntries([...headers].sort())
   return { status, headers: rest, text }
@@ -47,7 +47,7 @@ async function ask(method, target, { headers = {}, body } = {}) {
   }
 }
 
-/** What somebody who decodes too much would take a path for. */
+/** The path that a server would see if it decoded too often. */
 function decodedTwice(path) {
   try {
     return decodeURIComponent(decodeURIComponent(path))
@@ -60,7 +60,7 @@ const METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"]
 const READS = ["", "?offset=-1", "?offset=now", "?offset=0000000000000000_0000000000000001", "?offset=9999999999999999_0000000000000000"]
 const LIVE = ["?offset=-1&live=sse", "?offset=now&live=sse", "?offset=-1&live=long-poll", "?offset=now&live=long-poll"]
 
-/** Nothing was read and nothing was changed. */
+/** Checks that nothing was read and nothing was changed. */
 async function expectUntouched() {
   const { text, header } = await private_.ask("GET", { headers: victims(), status: 200 })
   expect(text).toBe(SECRET)
@@ -70,7 +70,7 @@ async function expectUntouched() {
   expect(shown).toBe("for all")
 }
 
-describe("with whatever token", () => {
+describe("with any token", () => {
   const none = { alg: "none" }
   const encode = (value) => Buffer.from(JSON.stringify(value)).toString("base64url")
   const unsigned = (header) => `${encode(header)}.${encode({ sub: "victim", scope: "read write manage", exp: inSeconds(60) })}.`
@@ -102,7 +102,7 @@ describe("with whatever token", () => {
     "of the other mode": AUTH_TOKEN,
   }
 
-  test("every method: the same answer for a stream that is there and one that is not", async () => {
+  test("every method gives the same response for a stream that exists and for one that does not", async () => {
     for (const [name, token] of Object.entries(tokens)) {
       const headers = token === undefined ? {} : bearer(token)
       for (const method of METHODS) {
@@ -123,7 +123,7 @@ describe("with whatever token", () => {
     await expectUntouched()
   }, 120_000)
 
-  test("wherever it is put", async () => {
+  test("a token of another project is refused wherever it is sent", async () => {
     const own = mallory()
     const attempts = [
       ["GET", `?token=${own}`, {}],
@@ -147,7 +147,7 @@ describe("with whatever token", () => {
     await expectUntouched()
   })
 
-  test("two Authorization headers are no token, even if one is right", async () => {
+  test("two Authorization headers are refused, even if one is valid", async () => {
     const connection = await connect()
     const right = victims().authorization
     for (const [first, second] of [[right, `Bearer ${mallory()}`], [`Bearer ${mallory()}`, right]]) {
@@ -158,10 +158,10 @@ describe("with whatever token", () => {
   })
 })
 
-describe("with whatever path", () => {
+describe("with any path", () => {
   const name = () => private_.path.split("/")[1]
 
-  test("what is authorised is what is served", async () => {
+  test("the server serves exactly the path that it authorised", async () => {
     const own = bearer(mallory())
     const paths = [
       `mallory/../victim/${name()}`,
@@ -186,7 +186,7 @@ describe("with whatever path", () => {
       `v\u200bictim/${name()}`,
       `..%5cvictim/${name()}`,
       `mallory%00/../victim/${name()}`,
-      // Decoded once too often, or in another alphabet.
+      // Paths that are decoded once too often, or use another alphabet.
       `mallory/%252e%252e/victim/${name()}`,
       `mallory%252f..%252fvictim%252f${name()}`,
       `victim%252f${name()}`,
@@ -199,7 +199,7 @@ describe("with whatever path", () => {
       `victim\u2215${name()}`,
       `vi\u0301ctim/${name()}`,
       `\u0076\u0131ctim/${name()}`,
-      // More than a name, which somebody may cut off.
+      // Paths with additions that a server might cut off.
       `victim./${name()}`,
       `victim%2e/${name()}`,
       `victim%20/${name()}`,
@@ -228,7 +228,7 @@ describe("with whatever path", () => {
       for (const method of METHODS) {
         const sent = { headers: { ...own, ...BYTES }, body: method === "POST" ? "x" : undefined }
         const reply = await ask(method, `/v1/stream/${Buffer.from(path).toString("latin1")}`, sent)
-        // Some are streams of mallory's own, which are not there, or may be created.
+        // Some paths name streams of mallory's own, which do not exist or may be created.
         const isOwn = decodedTwice(path).startsWith("mallory")
         const expected = isOwn ? [201, 204, 400, 404] : [400, 401, 403]
         expect([...expected, ...(isOwn ? [401, 403] : [])], `${method} ${path}: ${reply.status}`).toContain(reply.status)
@@ -238,7 +238,7 @@ describe("with whatever path", () => {
     await expectUntouched()
   })
 
-  test("and whatever target a request line can have", async () => {
+  test("no request target reaches the victim's stream", async () => {
     const own = mallory()
     for (const target of [
       `http://evil.example/v1/stream/${private_.path}`,
@@ -259,7 +259,7 @@ describe("with whatever path", () => {
     }
   })
 
-  test("methods are not spelled otherwise", async () => {
+  test("no spelling of a method reaches the victim's stream", async () => {
     for (const method of ["get", "Get", "HEAD2", "PATCH", "TRACE", "PROPFIND", "SEARCH", "SUBSCRIBE", "QUERY", "PURGE", "G\u0000ET"]) {
       for (const headers of ["", `authorization: Bearer ${mallory()}\r\n`]) {
         const connection = await connect()
@@ -273,7 +273,7 @@ describe("with whatever path", () => {
     await expectUntouched()
   })
 
-  test("internal names are nobody's", async () => {
+  test("internal names belong to no project", async () => {
     const names = { "__registry__/victim": 400, "%5F_registry__/a": 400, "__ds/subscriptions": 501, __ds: 501, __registry__: 401 }
     for (const [path, status] of Object.entries(names)) {
       for (const headers of [{}, bearer(mallory({ sub: "__registry__" }))]) {
@@ -286,10 +286,10 @@ describe("with whatever path", () => {
   })
 })
 
-describe("with whatever header", () => {
+describe("with any header", () => {
   const own = () => bearer(mallory())
 
-  test("nothing but a token says who asks, and nothing but the method what is done", async () => {
+  test("only the token identifies the client, and only the method names the operation", async () => {
     const tricks = [
       { "x-http-method-override": "GET" },
       { "x-method-override": "DELETE" },
@@ -333,14 +333,14 @@ describe("with whatever header", () => {
     await expectUntouched()
   })
 
-  test("nor does anything in the query", async () => {
-    const held = { headers: victims() }
-    const key = (await private_.ask("HEAD", held)).header("stream-reader-key")
-    const other = (await public_.ask("HEAD", held)).header("stream-reader-key")
+  test("no query gives access", async () => {
+    const options = { headers: victims() }
+    const key = (await private_.ask("HEAD", options)).header("stream-reader-key")
+    const other = (await public_.ask("HEAD", options)).header("stream-reader-key")
     expect([key === null, other]).toEqual([false, null])
     const at = "offset=0000000000000000_0000000000000001"
     for (const query of [
-      // The reader key opens what caches keep, and nothing here.
+      // The reader key opens cached copies in a cache. It does not open the server itself.
       `?${at}&rk=${key}`,
       `?rk=${key}&${at}`,
       `?rk=${key}`,
@@ -353,7 +353,7 @@ describe("with whatever header", () => {
       `?${at}&RK=${key}`,
       `?${at}&rk[]=${key}`,
       `?${at};rk=${key}`,
-      // Twice, or in other words.
+      // Repeated parameters, and other spellings.
       "?offset=-1&offset=now",
       "?live=sse&live=long-poll&offset=-1",
       "?live=SSE&offset=-1",
@@ -368,7 +368,7 @@ describe("with whatever header", () => {
       "?offset=-1&cursor=-1",
       "?offset=-1&cursor=9007199254740993",
       "?offset=-1&cursor=1&cursor=2",
-      // What is the edge's, or would be somebody else's.
+      // Parameters of the Worker, and parameters that other servers know.
       "?token=",
       "?token=&token=",
       "?stream-stranger=false",
@@ -388,18 +388,18 @@ describe("with whatever header", () => {
     await expectUntouched()
   })
 
-  test("nobody is told what another waits for", async () => {
+  test("a client without access does not receive the response to another client's long-poll", async () => {
     const { next, header } = await private_.ask("HEAD", { headers: victims() })
     const query = `?offset=${next}&live=long-poll&rk=${header("stream-reader-key")}`
     const waits = private_.ask("GET", { query, headers: victims() })
     for (const headers of [{}, own(), bearer("x"), { cookie: `stream-token=${mallory()}` }]) {
       expect([401, 403]).toContain((await private_.ask("GET", { query, headers })).status)
     }
-    // Time is up, and nothing has come.
+    // The long-poll timed out without messages.
     expect((await waits).status).toBe(204)
   })
 
-  test("the mark of a stranger takes away, and does not give", async () => {
+  test("the header that marks a stranger removes rights, and grants none", async () => {
     const headers = { ...victims(), "stream-stranger": "true" }
     expect((await private_.ask("GET", { headers })).status).toBe(401)
     expect((await private_.ask("POST", { headers: { ...headers, ...BYTES }, body: "x" })).status).toBe(401)
@@ -407,7 +407,7 @@ describe("with whatever header", () => {
     await expectUntouched()
   })
 
-  test("a fork of another project's stream", async () => {
+  test("a fork of another project's stream is refused", async () => {
     const escaped = private_.path.replace("victim/", "%76ictim%2F")
     for (const from of [private_, missing, public_, { path: escaped }]) {
       const headers = { ...BYTES, ...own(), "stream-forked-from": `/v1/stream/${from.path}` }
@@ -424,7 +424,7 @@ describe("with whatever header", () => {
     await expectUntouched()
   })
 
-  test("a fork into another project, and of a stream that its token is not for", async () => {
+  test("a fork into another project is refused, and so is a fork of a stream outside the token's scope", async () => {
     const mine = server.stream(`mallory/own/${unique()}`)
     await mine.ask("PUT", { headers: { ...BYTES, ...own() }, body: "mine", status: 201 })
     const from = { "stream-forked-from": `/v1/stream/${mine.path}` }
@@ -440,7 +440,7 @@ describe("with whatever header", () => {
     }
   })
 
-  test("what objects ask each other, asked from outside", async () => {
+  test("calls between objects cannot be made from outside", async () => {
     const question = JSON.stringify({ Inherit: { incarnation: 1, from: { read_seq: 0, position: 0 }, until: { read_seq: 9, position: 0 }, max_bytes: 1e6 } })
     for (const target of ["/inherited", `/v1/stream/${private_.path}`, "https://streams/inherited", "/v1/stream/../../inherited"]) {
       for (const headers of [{ question }, { ...own(), question, host: "streams" }]) {
@@ -452,7 +452,7 @@ describe("with whatever header", () => {
     await expectUntouched()
   })
 
-  test("a fork of another project's stream, however it is asked for", async () => {
+  test("a fork of another project's stream is refused in every spelling of the source", async () => {
     const spellings = ({ path }) => [
       `/v1/stream/${path}`,
       path,
@@ -478,14 +478,14 @@ describe("with whatever header", () => {
         const fork = (source, more = {}) =>
           ask("PUT", `/v1/stream/${path}`, { headers: { ...BYTES, ...bearer(token), "stream-forked-from": source, ...more } })
         const there = await fork(from)
-        // A path of mallory's own may be meant, which is not there.
+        // The path may name one of mallory's own streams, which does not exist.
         expect([400, 403, 404], `${from}: ${there.status}`).toContain(there.status)
         expect(shape(there), from).toEqual(shape(await fork(others[index])))
         expect(shape(await fork(from, { "stream-fork-offset": "0000000000000000_0000000000000001" })), from).toEqual(shape(there))
         await server.stream(path).ask("HEAD", { headers: nth === 3 ? victims() : own(), status: 404 })
       }
     }
-    // One more header is another source, for the edge as for the stream.
+    // A second header is another source, for the Worker as for the stream's object.
     const connection = await connect()
     const [target, source] = [`/v1/stream/mallory/${unique()}`, `/v1/stream/mallory/${unique()}`]
     await ask("PUT", source, { headers: { ...BYTES, ...own() } })
@@ -498,7 +498,7 @@ describe("with whatever header", () => {
     await expectUntouched()
   })
 
-  test("a public stream is read by all, and changed by its project only", async () => {
+  test("anyone can read a public stream, and only its project can change it", async () => {
     for (const headers of [{}, own(), bearer("x")]) {
       expect((await public_.ask("GET", { headers, status: 200 })).text).toBe("for all")
       for (const [method, more, body] of [
@@ -515,11 +515,11 @@ describe("with whatever header", () => {
   })
 })
 
-describe("from another site, or with a cache in between", () => {
+describe("from another site, or with a cache in front", () => {
   const EVIL = { origin: "https://evil.example" }
   const cookie = () => ({ cookie: `stream-token=${makeToken(keys.victim, { sub: "victim" })}` })
 
-  test("a browser with the victim's cookie shows evil's scripts nothing and does nothing for them", async () => {
+  test("a browser with the victim's cookie gives scripts of another site no data and no effect", async () => {
     const read = await private_.ask("GET", { headers: { ...EVIL, ...cookie() }, status: 200 })
     expect(read.header("access-control-allow-origin")).toBeNull()
     expect(read.header("access-control-allow-credentials")).toBeNull()
@@ -536,13 +536,13 @@ describe("from another site, or with a cache in between", () => {
     await expectUntouched()
   })
 
-  test("OPTIONS says the same of every stream", async () => {
+  test("OPTIONS has the same response for every stream", async () => {
     const answers = [private_, missing, public_].map((stream) => ask("OPTIONS", `/v1/stream/${stream.path}`, { headers: EVIL }))
     const [one, ...others] = (await Promise.all(answers)).map(shape)
     for (const other of others) expect(other).toEqual(one)
   })
 
-  test("no cache may keep what took a token, nor a refusal", async () => {
+  test("no cache may store a response to a request with a token, nor a refusal", async () => {
     const token = makeToken(keys.victim, { sub: "victim" })
     for (const query of [...READS, ...LIVE]) {
       const separator = query === "" ? "?" : "&"
@@ -564,14 +564,14 @@ describe("from another site, or with a cache in between", () => {
     }
   })
 
-  test("a public stream's answer is kept for all only where it is the same for all", async () => {
+  test("a cache may store a public stream's response only if it is the same for all clients", async () => {
     const rest = "?offset=0000000000000000_0000000000000001&live=long-poll"
     const plain = await public_.ask("GET", { query: rest, status: 200 })
     expect(plain.header("cache-control")).toMatch(/^public/u)
     expect(plain.header("vary")).toBe("Origin")
     const withToken = await public_.ask("GET", { query: `${rest}&token=${mallory()}`, status: 200 })
     expect(withToken.header("cache-control")).toBe("private, no-store")
-    // An entity tag that somebody guessed tells nothing of a stream that is not public.
+    // A guessed entity tag discloses nothing about a stream that is not public.
     for (const stream of [private_, missing]) {
       expect((await stream.ask("GET", { headers: { "if-none-match": '"1:0000000000000000_0000000000000000"' } })).status).toBe(401)
     }

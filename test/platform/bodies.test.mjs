@@ -1,5 +1,5 @@
-// Requests byte by byte on plain workerd: bodies of all sizes and framings, connections that go on after a refusal,
-// and what every response says.
+// Requests byte by byte on plain workerd: bodies of all sizes and framings, connections that continue after a refusal,
+// and the headers of every response.
 
 import { createHash, randomBytes } from "node:crypto"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
@@ -30,24 +30,24 @@ const codeOf = ({ text }) => JSON.parse(text).error.code
 const pieces = (bytes, size) =>
   numbers(Math.ceil(bytes.length / size)).map((index) => bytes.subarray(index * size, (index + 1) * size))
 
-test("a Host that is no name or address is refused, and the connection goes on", async () => {
+test("a Host that is no name or address is refused, and the connection continues", async () => {
   const { stream, target } = await created("host")
   const connection = await connect()
   const wrong = ["a/b", "a?x", "a#x", "a\\b", "a b", "a@b", "a,b", "a:b", "[::1", "a:99999", "1.2.3.4.5"].map((host) => `host: ${host}`)
   wrong.push("host: test\r\nhost: test", "host: test\r\nhost: evil.example", "host: a/v1/stream")
   for (const lines of wrong) {
     for (const [request, body] of [["GET", ""], ["POST", "x"], ["PUT", ""], ["GET", ""], ["OPTIONS", ""]]) {
-      // In between, one that is right, which is remembered.
+      // A valid request in between: the server remembers its Host.
       expect((await connection.ask("POST", target, { headers: BYTES, body: "y" })).status).toBe(204)
       connection.send(`${request} ${target} HTTP/1.1\r\n${lines}\r\ncontent-type: text/plain\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
       const reply = await connection.reply(request)
-      // A preflight is no use to anybody: the request that follows has the same Host.
+      // A preflight may succeed: the request that follows it has the same Host, and is refused.
       expect([lines, request, reply.status]).toEqual([lines, request, request === "OPTIONS" ? 204 : 400])
       if (request === "OPTIONS") continue
       expect([codeOf(reply), reply.header("cache-control")]).toEqual(["invalid_header", "no-store"])
     }
   }
-  // These workerd refuses by itself.
+  // workerd refuses these itself.
   for (const lines of ["host: ", "host: \xff", "x: no host"]) {
     connection.send(`GET ${target} HTTP/1.1\r\n${lines}\r\n\r\n`)
     expect((await connection.reply("GET")).status).toBe(400)
@@ -72,7 +72,7 @@ describe.concurrent("a chunked body", () => {
     })
   }
 
-  test("is one JSON batch, wherever it is cut", async () => {
+  test("is one JSON batch, wherever it is split", async () => {
     const { stream, target } = await created("chunked", JSON_TYPE)
     const text = '[{"a":"é𝄞\\n"}, 1.0 ,[2]]'
     const connection = await connect()
@@ -81,7 +81,7 @@ describe.concurrent("a chunked body", () => {
     expect((await stream.read()).text).toBe('[{"a":"é𝄞\\n"},1.0,[2]]')
   })
 
-  test("that is slow holds up nobody, and is stored when it is whole", async () => {
+  test("does not block other appends while it is slow, and is stored once it is complete", async () => {
     const { stream, target } = await created("slow")
     const connection = await connect()
     connection.begin("POST", target, { ...BYTES, "transfer-encoding": "chunked" })
@@ -96,7 +96,7 @@ describe.concurrent("a chunked body", () => {
     expect((await stream.read()).text).toBe("quick quicker slow and whole")
   })
 
-  test("that is empty is no append, and closes where that is asked", async () => {
+  test("is no append if it is empty, but can close the stream", async () => {
     const { stream, target } = await created("empty")
     const connection = await connect()
     const refused = await connection.ask("POST", target, { headers: BYTES, body: [] })
@@ -112,7 +112,7 @@ describe("the limit of 16 MiB", () => {
   const framings = { "with a length": (bytes) => bytes, chunked: (bytes) => pieces(bytes, MIB) }
 
   for (const [framing, framed] of Object.entries(framings)) {
-    test(`exactly 16 MiB are stored: ${framing}`, async () => {
+    test(`an append of exactly 16 MiB is stored: ${framing}`, async () => {
       const { stream, target } = await created("exact")
       const connection = await connect()
       const reply = await connection.ask("POST", target, { headers: BYTES, body: framed(exact), millis: LONG_MS })
@@ -124,7 +124,7 @@ describe("the limit of 16 MiB", () => {
       ["16 MiB and a byte", APPEND_MAX_BYTES + 1],
       ["40 MB", 40_000_000],
     ]) {
-      test(`${size} are refused, and the connection goes on: ${framing}`, async () => {
+      test(`${size} are refused, and the connection continues: ${framing}`, async () => {
         const { stream, target } = await created("large", BYTES, "before")
         const connection = await connect()
         const body = framed(Buffer.alloc(bytes, "x"))
@@ -140,7 +140,7 @@ describe("the limit of 16 MiB", () => {
     }
   }
 
-  test("one JSON message may be as large, and a PUT", async () => {
+  test("a JSON message and a PUT may have 16 MiB, too", async () => {
     const text = JSON.stringify("x".repeat(APPEND_MAX_BYTES - 2))
     const { stream } = await created("json", JSON_TYPE, text)
     await stream.append(text, JSON_TYPE)
@@ -153,7 +153,7 @@ describe("the limit of 16 MiB", () => {
   }, LONG_MS)
 })
 
-describe.concurrent("a refusal leaves the connection as it was", () => {
+describe.concurrent("a refusal leaves the connection usable", () => {
   const paths = {}
   beforeAll(async () => {
     paths.bytes = (await created("bytes", BYTES, "kept")).target
@@ -201,7 +201,7 @@ describe.concurrent("a refusal leaves the connection as it was", () => {
     })
   }
 
-  test("a refused body in tiny pieces is cancelled, and not received to its end", async () => {
+  test("a refused body in tiny pieces is cancelled before its end", async () => {
     const connection = await connect()
     connection.begin("POST", "/nowhere", { ...BYTES, "transfer-encoding": "chunked" })
     connection.send("1\r\nx\r\n".repeat(100))
@@ -209,7 +209,7 @@ describe.concurrent("a refusal leaves the connection as it was", () => {
     expect([refused.status, codeOf(refused)]).toEqual([404, "unknown_route"])
   })
 
-  // Bodies that nobody asked for.
+  // Bodies where the method expects none.
   for (const [method, query, status] of [
     ["OPTIONS", "", 204],
     ["GET", "?offset=-1", 200],
@@ -219,7 +219,7 @@ describe.concurrent("a refusal leaves the connection as it was", () => {
     ["GET", "?offset=-1&live=sse", 200],
     ["GET", "?offset=x&live=sse", 400],
   ]) {
-    test(`${method}${query} has no use for a body`, async () => {
+    test(`${method}${query} ignores a body`, async () => {
       for (const body of [Buffer.alloc(MIB, "x"), [Buffer.alloc(MIB, "x")]]) {
         const connection = await connect()
         const reply = await connection.ask(method, `${paths.bytes}${query}`, { headers: BYTES, body })
@@ -229,7 +229,7 @@ describe.concurrent("a refusal leaves the connection as it was", () => {
     })
   }
 
-  test("requests that do not wait for each other are answered in order", async () => {
+  test("pipelined requests are answered in order", async () => {
     const connection = await connect()
     const targets = [paths.bytes, "/nowhere", "/health", paths.json, paths.missing, paths.bytes]
     for (const target of targets) connection.begin("GET", target)
@@ -255,7 +255,7 @@ describe.concurrent("a refusal leaves the connection as it was", () => {
   })
 })
 
-describe("a sender who goes away", () => {
+describe("a client that disconnects during its upload", () => {
   const begun = async (target, headers, part) => {
     const connection = await connect()
     connection.begin("POST", target, { ...BYTES, ...headers })
@@ -266,18 +266,18 @@ describe("a sender who goes away", () => {
     "before its length": [{ "content-length": "1000" }, "some of it"],
     "between chunks": [{ "transfer-encoding": "chunked" }, "4\r\nsome\r\n"],
     "inside a chunk": [{ "transfer-encoding": "chunked" }, "40\r\nsome"],
-    "below a length that is too large": [{ "content-length": "20000000" }, "some of it"],
+    "before the end of a body over the limit": [{ "content-length": "20000000" }, "some of it"],
   }
 
   for (const [where, [headers, part]] of Object.entries(framings)) {
-    test(`stores nothing, and is no failure of ours: ${where}`, async () => {
+    test(`stores nothing, and causes no server error: ${where}`, async () => {
       const { stream, target } = await created("gone", BYTES, "kept")
-      // Who only stops sending is told.
+      // A client that only stops sending receives the refusal.
       const half = await begun(target, headers, part)
       half.finish()
       const refused = await half.reply("POST")
       expect([refused.status, codeOf(refused)]).toEqual([400, "broken_body"])
-      // Who breaks the connection cannot be; the others of this stream are served.
+      // A client that resets the connection cannot. The stream still serves other clients.
       for (const _ of numbers(5)) {
         const connection = await begun(target, headers, part)
         connection.reset()
@@ -289,7 +289,7 @@ describe("a sender who goes away", () => {
   }
 })
 
-/** That a page may send a request here, and see how it is refused. */
+/** Checks that a page may send a request to this target, and read the refusal. */
 async function expectPreflight(connection, target) {
   const headers = { origin: "https://app.example", "access-control-request-method": "PUT", "access-control-request-headers": "x-mine" }
   const preflight = await connection.ask("OPTIONS", target, { headers })
@@ -299,7 +299,7 @@ async function expectPreflight(connection, target) {
   expect([refused.status >= 400, refused.header("access-control-allow-origin")], target).toEqual([true, "*"])
 }
 
-describe.concurrent("paths as they come over the wire", () => {
+describe.concurrent("paths as sent on the wire", () => {
   for (const path of [
     ...["", "/", "a//b", "a/", "a/../b", "..", "a/.", "./a", "a/%2e%2e/b", "a/%2E", "a%2F%2Fb", "a\\b"],
     ...["a%00b", "a%0Ab", "a%7Fb", "%zz", "a%", "a%2", "%ff", "%c0%af", "x".repeat(1025), "%C3%A9".repeat(513)],
@@ -351,7 +351,7 @@ describe.concurrent("paths as they come over the wire", () => {
     })
   }
 
-  test("not the same stream: letters of another case, a segment more", async () => {
+  test("paths that differ in case or by a segment are different streams", async () => {
     const connection = await connect()
     const { stream, target } = await created("case")
     for (const other of [target.replace("case", "CASE"), `${target}/a`, `${target}%20`]) {
@@ -361,7 +361,7 @@ describe.concurrent("paths as they come over the wire", () => {
   })
 })
 
-describe("what every response says", () => {
+describe("the headers of every response", () => {
   test("HEAD has no body, whatever the status", async () => {
     const { target } = await created("head", TEXT, "text")
     const connection = await connect()
@@ -374,12 +374,12 @@ describe("what every response says", () => {
       ["/v1/stream/__ds/a", 501],
     ]) {
       expect((await connection.ask("HEAD", at)).status, at).toBe(status)
-      // Were there a body, the next reply would not begin where this one ends.
+      // If there were a body, the next reply would not begin here.
       expect((await connection.ask("GET", target)).text, at).toBe("text")
     }
   })
 
-  test("CORS: the preflight allows what the protocol sends, each reply exposes what it reads", async () => {
+  test("CORS: the preflight allows the protocol's request headers, and each response exposes its response headers", async () => {
     const { target } = await created("cors")
     const connection = await connect()
     const names = [
@@ -412,7 +412,7 @@ describe("what every response says", () => {
     }
   })
 
-  test("Cache-Control, nosniff, CORP, CSP and CORS on all of them", async () => {
+  test("every response has Cache-Control, nosniff, CORP, CSP and CORS headers", async () => {
     const stream = server.stream(unique("sweep"))
     const target = `/v1/stream/${stream.path}`
     await stream.create(BYTES, "old life")
@@ -457,8 +457,8 @@ describe("what every response says", () => {
     ]
     const statuses = new Set()
     for (const [method, at, headers, body] of requests) {
-      const asked = { origin: "https://app.example", ...headers }
-      const reply = await connection.ask(method, at, { headers: asked, body, millis: LONG_MS })
+      const sent = { origin: "https://app.example", ...headers }
+      const reply = await connection.ask(method, at, { headers: sent, body, millis: LONG_MS })
       const what = `${method} ${at}: ${reply.status}`
       statuses.add(reply.status)
       expect(reply.header("cache-control"), what).toMatch(

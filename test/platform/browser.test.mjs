@@ -1,20 +1,12 @@
-// What a browser makes of the server: Chromium, on a page of another origin, with nothing but its own EventSource and
-// fetch.
+// What a browser makes of the server: Chromium, on a page of another origin, with only its own EventSource and fetch.
 
-import { existsSync } from "node:fs"
 import { createServer } from "node:http"
 import { once } from "node:events"
-import { chromium } from "playwright-core"
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
 import { CLOSED, JSON_TYPE, LONG_MS, PATIENT, SOON_MS, TEXT, Watch, numbers } from "./support.mjs"
-import { producer, readmeExample, scratch, startWorkerd, unique } from "./support.mjs"
+import { documentExample, documentExamples, producer, scratch, startWorkerd, unique } from "./support.mjs"
+import { isLeftOut, launchChromium } from "../chromium.mjs"
 import { bearer, inSeconds, makeToken, secretKey } from "../tokens.mjs"
-
-const executablePath = "/usr/bin/chromium"
-const BROWSER_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-// In CI it must be there: the launch then fails and says why.
-const isLeftOut = !existsSync(executablePath) && process.env.CI !== "true"
-if (isLeftOut) console.warn(`There is no ${executablePath}: the browser tests are left out.`)
 
 describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
   let server, recycling, browser, site, origin
@@ -25,7 +17,7 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     site.listen(0, "127.0.0.1")
     await once(site, "listening")
     origin = `http://127.0.0.1:${site.address().port}`
-    browser = await chromium.launch({ executablePath, args: BROWSER_ARGS, timeout: SOON_MS * 2 })
+    browser = await launchChromium()
   }, LONG_MS)
   afterAll(async () => {
     await browser?.close()
@@ -34,7 +26,10 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     await recycling?.kill()
   })
 
-  /** A page, and what it tells: `tell(kind, value)` in the page, `story.until(kind, count)` here. */
+  /**
+   * A page, and what it reports: the page calls `tell(kind, value)`, and the test waits with `story.until(kind,
+   * count)`.
+   */
   async function open() {
     const page = await browser.newPage()
     onTestFinished(() => page.close())
@@ -45,14 +40,15 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     return { page, story }
   }
 
-  test("README's EventSource gets all messages once and in order, over the server's recycles", async () => {
+  test("the documents' EventSource gets all messages once and in order, over the server's recycles", async () => {
     const stream = recycling.stream(unique("browser"))
-    await stream.create(JSON_TYPE, '[{"n":0}]')
+    await stream.create(JSON_TYPE, '[{"token":0}]')
     const { page, story } = await open()
+    const examples = await documentExamples("new EventSource(")
+    const example = examples.find((code) => !code.includes("<script"))
     const follow = `
-      const S = ${JSON.stringify(stream.url)}
-      const render = (message) => tell("message", message)
-      ${await readmeExample("new EventSource")}
+      const console = { log: (token) => tell("message", token) }
+      ${example.replace(/http:[^"`'?]+/u, stream.url)}
       events.addEventListener("open", () => tell("open", performance.now()))
       events.addEventListener("error", () => tell("broken", performance.now()))
       events.addEventListener("control", ({ data, lastEventId: id }) => tell("control", { ...JSON.parse(data), id }))
@@ -61,7 +57,7 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
 
     let appended = 1
     const append = async (count) => {
-      for (let left = count; left > 0; left -= 1) await stream.append(`{"n":${appended++}}`, JSON_TYPE)
+      for (let left = count; left > 0; left -= 1) await stream.append(`{"token":${appended++}}`, JSON_TYPE)
     }
     const recycles = 2
     await story.until("open")
@@ -69,15 +65,15 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
       await append(3)
       await story.until("message", appended)
       await story.until("broken", recycle)
-      // These are what it misses until it comes back.
+      // The page misses these messages until it reconnects.
       await append(3)
       await story.until("open", recycle + 1)
       await append(3)
     }
-    await stream.append(`[{"n":${appended++}},{"n":${appended++}}]`, { ...JSON_TYPE, ...CLOSED })
+    await stream.append(`[{"token":${appended++}},{"token":${appended++}}]`, { ...JSON_TYPE, ...CLOSED })
     const [ended] = await story.until("control", 1, ({ streamClosed }) => streamClosed)
 
-    expect(story.all("message").map(({ n }) => n)).toEqual(numbers(appended))
+    expect(story.all("message")).toEqual(numbers(appended))
     expect(ended.streamNextOffset).toBe(`0000000000000000_${`${appended}`.padStart(16, "0")}`)
     for (const { id, streamNextOffset } of story.all("control")) expect(id).toBe(streamNextOffset)
     expect(story.all("open").length).toBeGreaterThan(recycles)
@@ -89,7 +85,24 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     expect(story.all("pageerror")).toEqual([])
   }, LONG_MS)
 
-  test("text of all kinds arrives as it was, but for the ends of lines", async () => {
+  test("README's page shows what another one appends", async () => {
+    const stream = recycling.stream(unique("page"))
+    const html = (await documentExample("<script")).replace(/http:[^"`'?]+/u, stream.url)
+    const pages = [(await open()).page, (await open()).page]
+    for (const page of pages) {
+      // From then on the form sends what it has.
+      const follows = page.waitForResponse(/live=sse/u, { timeout: SOON_MS })
+      await page.setContent(html, { timeout: SOON_MS })
+      await follows
+    }
+    for (const [from, page] of pages.entries()) {
+      await page.fill("input", `from ${from}`, { timeout: SOON_MS })
+      await page.click("button", { timeout: SOON_MS })
+      for (const each of pages) await each.getByText(`from ${from}`).waitFor({ timeout: SOON_MS })
+    }
+  })
+
+  test("text arrives unchanged, except for line ends", async () => {
     const stream = server.stream(unique("text"))
     await stream.create(TEXT)
     await stream.append(" a: b\n\n data: c\r\nd\re é 漢 𝄞 \u2028 \u0085 end", { ...TEXT, ...CLOSED })
@@ -103,7 +116,7 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     expect(story.all("data")).toEqual([" a: b\n\n data: c\nd\ne é 漢 𝄞 \u2028 \u0085 end"])
   })
 
-  test("a page that is closed frees its socket by the next event", async () => {
+  test("a closed page frees its socket by the next event", async () => {
     const stream = server.stream(unique("closed"))
     await stream.create(JSON_TYPE)
     const { page, story } = await open()
@@ -113,8 +126,8 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     }, stream.url)
     await story.until("at the tail")
     await page.close()
-    // Chromium goes without a word, and not at once; the kernel says so when something is written after that, and workerd
-    // notices then or next.
+    // Chromium does not announce that a page closes, and does not close the connection at once. The kernel reports it
+    // when the server writes after that, and workerd notices at that write or the next.
     let hasLeft = false
     const left = server.log.until({ event: "reader_left", stream: stream.path }).finally(() => {
       hasLeft = true
@@ -123,7 +136,7 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     await left
   })
 
-  test("fetch reads the protocol's headers, on refusals too", async () => {
+  test("fetch can read the protocol's headers, on refusals too", async () => {
     const stream = server.stream(unique("fetch"))
     await stream.create(JSON_TYPE, "[1,2]")
     const { page } = await open()
@@ -150,7 +163,7 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
     expect([missing[0], JSON.parse(missing[2]).error.code]).toEqual([404, "stream_not_found"])
   })
 
-  test("requests that must be allowed first: create, append by a producer, delete", async () => {
+  test("requests with a preflight succeed: create, append by a producer, delete", async () => {
     const stream = server.stream(unique("preflight"))
     const { page } = await open()
     const asked = await page.evaluate(
@@ -165,9 +178,9 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
           appended: await ask("POST", headers, '{"n":1}'),
           duplicate: await ask("POST", headers, '{"n":1}'),
           gap: await ask("POST", { ...headers, "producer-seq": "5" }, "1"),
-          // What tracing and HTTP libraries add is allowed, whatever they call it.
+          // The preflight allows headers that tracing and HTTP libraries add, whatever their names.
           traced: await ask("POST", { traceparent: "00-1-1-00", "x-unknown": "1", "cache-control": "no-cache" }, "2"),
-          // A path that no stream has is refused, and the page sees it.
+          // The page can read the refusal of an invalid path.
           misspelt: await fetch(`${url}//x`, { method: "PUT", headers: json }).then(({ status }) => status),
           deleted: await ask("DELETE"),
         }
@@ -187,14 +200,14 @@ describe.skipIf(isLeftOut)("a page of another origin in Chromium", () => {
   })
 })
 
-/** Asks for another stream, with whatever the page was opened with. */
+/** Requests another stream with the credentials of the page. */
 const SCRIPT = `
   const token = new URLSearchParams(location.search).get("token")
   fetch("/v1/stream/shared/secret?offset=-1" + (token ? "&token=" + token : "")).catch(() => {})`
 const HTML = `<!doctype html><img src="/v1/stream/shared/secret?offset=-1"><script>${SCRIPT}</script>`
 const XHTML = `<html xmlns="http://www.w3.org/1999/xhtml"><script><![CDATA[${SCRIPT}]]></script></html>`
 
-/** Content that would run, by its type. */
+/** Content that would run a script, by content type. */
 const ACTIVE = {
   "text/html": HTML,
   "text/html; charset=utf-8": HTML,
@@ -217,7 +230,7 @@ const ACTIVE = {
   "text/event-stream": HTML,
 }
 
-describe.skipIf(isLeftOut)("a page that is a stream's content, in Chromium", () => {
+describe.skipIf(isLeftOut)("a page in Chromium that is a stream's content", () => {
   const key = secretKey()
   const token = makeToken(key, { sub: "shared", exp: inSeconds(3600) })
   let server, browser, site
@@ -226,7 +239,7 @@ describe.skipIf(isLeftOut)("a page that is a stream's content, in Chromium", () 
     site = createServer((_, response) => response.setHeader("content-type", "text/html").end("<!doctype html>"))
     site.listen(0, "127.0.0.1")
     await once(site, "listening")
-    browser = await chromium.launch({ executablePath, args: BROWSER_ARGS, timeout: SOON_MS * 2 })
+    browser = await launchChromium()
     await server.stream("shared/secret").create({ ...TEXT, ...bearer(token) }, "secret")
   }, LONG_MS)
   afterAll(async () => {
@@ -235,7 +248,7 @@ describe.skipIf(isLeftOut)("a page that is a stream's content, in Chromium", () 
     await server?.kill()
   })
 
-  /** Opens a URL; resolves with the requests for the other stream, once the content has been shown, saved or refused. */
+  /** Opens a URL, and returns the requests for the other stream once the content has been shown, saved or refused. */
   async function reached(url, { cookie, framed }) {
     const context = await browser.newContext()
     onTestFinished(() => context.close())
@@ -258,7 +271,7 @@ describe.skipIf(isLeftOut)("a page that is a stream's content, in Chromium", () 
     } else {
       await page.goto(url, { waitUntil: "load", timeout: SOON_MS }).catch(() => saved)
     }
-    // What the page began has been seen once another request of the browser has.
+    // The page's requests have been seen once a later request of the browser has.
     const last = await context.newPage()
     await last.goto(`${server.url}/health`, { timeout: SOON_MS })
     expect(requests).toContain(url)
@@ -266,7 +279,7 @@ describe.skipIf(isLeftOut)("a page that is a stream's content, in Chromium", () 
   }
 
   for (const [type, body] of Object.entries(ACTIVE)) {
-    test(`no content of type ${type} runs or asks for another stream`, async () => {
+    test(`no content of type ${type} runs, or requests another stream`, async () => {
       const stream = server.stream(`shared/${unique("page")}`)
       await stream.create({ "content-type": type, ...bearer(token) }, body)
       for (const [how, visit] of Object.entries({
@@ -282,21 +295,21 @@ describe.skipIf(isLeftOut)("a page that is a stream's content, in Chromium", () 
   }
 })
 
-/** What a page told, in order. */
+/** What a page reported, in order. */
 class Story {
-  #told = []
+  #reported = []
   #watch = new Watch()
 
   take = (kind, value) => {
-    this.#told.push([kind, value])
+    this.#reported.push([kind, value])
     this.#watch.changed()
   }
 
   all(kind) {
-    return this.#told.filter(([of]) => of === kind).map(([, value]) => value)
+    return this.#reported.filter(([of]) => of === kind).map(([, value]) => value)
   }
 
-  /** All of this kind that are meant, once there are that many. */
+  /** The values of this kind that match, once there are `count` of them. */
   until(kind, count = 1, isMeant = () => true) {
     const enough = () => {
       const found = this.all(kind).filter(isMeant)

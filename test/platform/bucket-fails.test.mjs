@@ -1,6 +1,7 @@
-// A bucket that fails, and an object that dies before it answers: what is left is done a minute later, with nobody asking.
+// A bucket that fails, and an object that dies before it answers: the remaining work is done a minute later, without
+// any request.
 //
-// The minute is a real one, so all of it waits at the same time.
+// These tests wait for a real minute, so all of them wait at the same time.
 
 import { describe, expect, test } from "vitest"
 import { Bucket } from "./bucket.mjs"
@@ -8,11 +9,11 @@ import { keyOf, messagesOf, offset } from "./segments.mjs"
 import { JSON_TYPE, numbers, scratch, startWorkerd, unique } from "./support.mjs"
 
 const MINUTE_MS = 60_000
-/** How long the alarm may take, and what it leads to. */
+/** Time for the alarm and its work. */
 const PATIENCE_MS = MINUTE_MS + 30_000
 const VARS = { SEGMENT_MAX_APPENDS: "3" }
 
-describe.concurrent("what is left to be done in the bucket", { timeout: PATIENCE_MS + 30_000 }, () => {
+describe.concurrent("unfinished work in the bucket", { timeout: PATIENCE_MS + 30_000 }, () => {
   const opened = async (onTestFinished) => {
     const bucket = await Bucket.open()
     onTestFinished(() => bucket.close())
@@ -33,7 +34,7 @@ describe.concurrent("what is left to be done in the bucket", { timeout: PATIENCE
     expect(last.at - first.at).toBeGreaterThan(MINUTE_MS - 2000)
   }
 
-  test("is tried again when it failed, and not with each request until then", async ({ onTestFinished }) => {
+  test("after a failure, the alarm retries a rotation, and requests do not", async ({ onTestFinished }) => {
     const { bucket, start } = await opened(onTestFinished)
     const server = await start()
     const stream = server.stream(unique("fails"))
@@ -42,24 +43,24 @@ describe.concurrent("what is left to be done in the bucket", { timeout: PATIENCE
     await append(stream, 0, 3)
     const [{ cause }] = await server.log.until({ level: "error", operation: "put segment" })
     expect(cause).toContain(keyOf(stream, 0))
-    // Nobody else notices.
+    // Other operations are not affected.
     await append(stream, 3, 4)
     expect(await messagesOf(stream)).toEqual(numbers(7))
-    expect(bucket.asked.map(({ method }) => method)).toEqual(["put"])
+    expect(bucket.commands.map(({ method }) => method)).toEqual(["put"])
 
     bucket.mood = "takes"
-    const asked = requests(server, stream)
+    const before = requests(server, stream)
     const rotated = await server.log.until({ event: "rotated", stream: stream.path }, 2, PATIENCE_MS)
     expect(rotated.map(({ segment }) => segment)).toEqual([0, 1])
     minuteLater(await bucket.until("put", 3))
-    expect(requests(server, stream)).toBe(asked)
+    expect(requests(server, stream)).toBe(before)
     expect([...bucket.objects.keys()]).toEqual([keyOf(stream, 0), keyOf(stream, 1)])
     expect(await messagesOf(stream)).toEqual(numbers(7))
     expect(await messagesOf(stream, offset(1, 1))).toEqual(numbers(3, 4))
     expect(server.log.matching({ level: "error" })).toHaveLength(1)
   })
 
-  test("is done after the process died before it was", async ({ onTestFinished }) => {
+  test("after a crash, the alarm finishes a rotation", async ({ onTestFinished }) => {
     const { bucket, start } = await opened(onTestFinished)
     const before = await start()
     const path = unique("dies")
@@ -79,7 +80,7 @@ describe.concurrent("what is left to be done in the bucket", { timeout: PATIENCE
     expect(await messagesOf(stream)).toEqual(numbers(3))
   })
 
-  test("is deleted after the bucket failed to", async ({ onTestFinished }) => {
+  test("after a failure, the alarm repeats the deletion of segments", async ({ onTestFinished }) => {
     const { bucket, start } = await opened(onTestFinished)
     const server = await start()
     const stream = server.stream(unique("deleted"))
@@ -92,10 +93,10 @@ describe.concurrent("what is left to be done in the bucket", { timeout: PATIENCE
     expect(bucket.objects.size).toBe(2)
 
     bucket.mood = "takes"
-    const asked = requests(server, stream)
+    const before = requests(server, stream)
     await server.log.until({ event: "collected", stream: stream.path }, 1, PATIENCE_MS)
     expect(bucket.objects.size).toBe(0)
     expect(await bucket.until("delete", 2)).toHaveLength(2)
-    expect(requests(server, stream)).toBe(asked)
+    expect(requests(server, stream)).toBe(before)
   })
 })

@@ -1,5 +1,5 @@
-// A bucket in the test's hands, as the worker's R2 binding speaks to it over HTTP: it fails or hangs when told to, and
-// outlives the workerd that uses it.
+// A bucket that a test controls, and that speaks to the worker's R2 binding over HTTP. It fails or hangs on request,
+// and outlives the workerd that uses it.
 
 import { once } from "node:events"
 import { createServer } from "node:http"
@@ -8,11 +8,11 @@ import { Watch } from "./support.mjs"
 export class Bucket {
   /** @type {Map<string, Buffer>} */
   objects = new Map()
-  /** What was asked of it, as `{ method, at }`. */
-  asked = []
-  /** What it does with a command: `"takes"` it, `"fails"`, or `"hangs"`. */
+  /** The commands that it received, as `{ method, at }`. */
+  commands = []
+  /** What it does with a write: `"takes"` stores it, `"fails"` refuses it, and `"hangs"` does not answer. */
   mood = "takes"
-  /** What it waits for before it gives anything. */
+  /** Reads wait for this promise. */
   gives = Promise.resolve()
   #watch = new Watch()
   #server = createServer((request, response) => this.#serve(request, response))
@@ -24,7 +24,7 @@ export class Bucket {
     return bucket
   }
 
-  /** Where workerd reaches it. */
+  /** The address for workerd's configuration. */
   get address() {
     return `127.0.0.1:${this.#server.address().port}`
   }
@@ -34,23 +34,23 @@ export class Bucket {
     this.#server.close()
   }
 
-  /** What was asked by this method, once it was asked so often. */
+  /** The commands of this method, once there are `count` of them. */
   until(method, count, millis) {
     const enough = () => {
-      const asked = this.asked.filter((question) => question.method === method)
-      return asked.length >= count && asked
+      const found = this.commands.filter((question) => question.method === method)
+      return found.length >= count && found
     }
     return this.#watch.until(`${method}, ${count} times`, enough, millis)
   }
 
-  /** A question has its description in a header; a command has it in front of the body. */
+  /** A read has its description in a header; a write has it in front of the body. */
   async #serve(request, response) {
     const chunks = []
     for await (const chunk of request) chunks.push(chunk)
     const body = Buffer.concat(chunks)
     const split = Number(request.headers["cf-r2-metadata-size"])
     const question = JSON.parse(request.method === "GET" ? request.headers["cf-r2-request"] : body.subarray(0, split))
-    this.asked.push({ method: question.method, at: Date.now() })
+    this.commands.push({ method: question.method, at: Date.now() })
     this.#watch.changed()
     if (question.method === "get") {
       await this.gives

@@ -1,4 +1,4 @@
-// The budget itself, without a server: what is counted, and who runs out of room first.
+// The isolate's memory budget, without a server: what it counts, and which tenant runs out first.
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
 import { BUDGET_MAX_BYTES, Budget, SMALL_MAX_BYTES, STALE_MS } from "../../src/cloudflare/js/budget.js"
@@ -6,10 +6,10 @@ import { numbers } from "./support.mjs"
 
 const MIB = 2 ** 20
 const LARGE = SMALL_MAX_BYTES + 1
-/** What an isolate has. */
+/** The memory of an isolate. */
 const ISOLATE_BYTES = 128 * MIB
 
-/** Takes holds of a size until one is refused. */
+/** Takes holds of one size until the budget refuses one. */
 function fill(budget, bytes, tenant, address = () => "a") {
   const holds = []
   for (;;) {
@@ -25,34 +25,34 @@ test("the budget leaves half of an isolate to the module, its caches and the eng
   expect(BUDGET_MAX_BYTES).toBeLessThanOrEqual(ISOLATE_BYTES / 2)
 })
 
-describe("a tenant that takes all it can leaves as much to others", () => {
-  test("the largest append and the largest message find room next to two of them", () => {
+describe("a tenant that takes all it can leaves as much for others", () => {
+  test("the largest append and the largest message fit next to two such tenants", () => {
     const budget = new Budget()
     for (const tenant of ["x", "y"]) expect(sum(fill(budget, LARGE, tenant), LARGE)).toBeGreaterThan(8 * MIB)
     expect(budget.hold(16 * MIB, "good", "a")).toBeDefined()
   })
 
-  test("the largest append finds room next to small holds of two of them", () => {
+  test("the largest append fits next to the small holds of two such tenants", () => {
     const budget = new Budget()
     for (const tenant of ["x", "y"]) fill(budget, 128 << 10, tenant)
     expect(budget.hold(16 * MIB, "good", "a")).toBeDefined()
     expect(budget.used).toBeLessThanOrEqual(BUDGET_MAX_BYTES)
   })
 
-  test("small holds find room next to any number of large ones", () => {
+  test("small holds fit next to any number of large ones", () => {
     const budget = new Budget()
     for (const n of numbers(50)) fill(budget, LARGE, `t${n}`)
     expect(budget.room("good", "a")).toBeLessThan(MIB)
     expect(sum(fill(budget, 64 << 10, "good"), 64 << 10)).toBeGreaterThanOrEqual(7 * MIB)
   })
 
-  test("small holds of one tenant leave room for those of another", () => {
+  test("the small holds of one tenant leave room for those of another", () => {
     const budget = new Budget()
     expect(sum(fill(budget, 1, "x"), 1024)).toBeLessThanOrEqual(BUDGET_MAX_BYTES / 2)
     expect(sum(fill(budget, 1, "good"), 1024)).toBeGreaterThanOrEqual(BUDGET_MAX_BYTES / 8)
   })
 
-  test("a client address leaves room for others of its tenant", () => {
+  test("one client address leaves room for others of its tenant", () => {
     const budget = new Budget()
     const mine = sum(fill(budget, LARGE, "x"), LARGE)
     expect(mine).toBeLessThanOrEqual(17 * MIB)
@@ -68,7 +68,7 @@ test("leastRoom is never more than any client's room", () => {
   }
 })
 
-test("what gives room back is never refused", () => {
+test("shrinking or releasing a hold is never refused", () => {
   const budget = new Budget()
   const hold = budget.hold(12 * MIB, "x", "a")
   fill(budget, 64 << 10, "x")
@@ -78,11 +78,11 @@ test("what gives room back is never refused", () => {
   expect(used - budget.used).toBe(256 << 10)
 })
 
-describe("what is counted", () => {
+describe("what the budget counts", () => {
   beforeEach(() => vi.useFakeTimers({ toFake: ["Date"] }))
   afterEach(() => vi.useRealTimers())
 
-  test("a hold counts as long as it is renewed, and not for ever if its owner is gone", () => {
+  test("a hold counts while it is renewed, and expires if its owner is gone", () => {
     const budget = new Budget()
     const [kept, lost] = [budget.hold(MIB, "x", "a"), budget.hold(MIB, "x", "a")]
     vi.setSystemTime(Date.now() + STALE_MS - 1)
@@ -96,7 +96,7 @@ describe("what is counted", () => {
     expect(budget.used).toBe(0)
   })
 
-  test("after any schedule of holds the count is theirs, within the budget, and zero at the end", () => {
+  test("after any sequence of holds the count is their sum, within the budget, and zero at the end", () => {
     for (let seed = 1; seed <= 200; seed += 1) {
       let state = seed
       const random = (below) => {

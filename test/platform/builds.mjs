@@ -1,4 +1,4 @@
-// Two builds on one workerd, as during a deployment: this one, and an earlier one (`earlier.mjs`).
+// Runs two builds on one workerd, as during a deployment: this build and an earlier one (`earlier.mjs`).
 
 import { copyFile, mkdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
@@ -7,15 +7,16 @@ import { openUnless } from "../server.mjs"
 import { earlierBuild } from "./earlier.mjs"
 import { Stream, runWorkerd } from "./support.mjs"
 
-/** Each build is a service with objects of its own. */
+/** Each build is a service with its own objects. */
 export const BUILDS = ["earlier", "now"]
 
-/** How the earlier build calls variables. */
+/** The earlier build's names of variables. */
 const EARLIER_NAMES = { SEGMENT_MAX_APPENDS: "SEGMENT_MAX_MESSAGES" }
 
 /**
- * The main module of each service. The Worker and the objects of either build find a stream whose path begins with `earlier`
- * in the earlier build, and any other in this one. The variable `REGISTRY_BUILD` names the build that has the registries.
+ * The main module of each service. In either build, the Worker and the objects find a stream whose path begins with
+ * `earlier` in the earlier build, and any other stream in this build. The variable `REGISTRY_BUILD` names the build
+ * that has the registries.
  */
 const FRONT = `
 import * as built from "./index.js"
@@ -37,7 +38,8 @@ export class StreamObject extends built.StreamObject {
 `
 
 /**
- * Starts both builds, which share a bucket if there is one. `url` and `stream` take the build of the Worker that is asked.
+ * Starts both builds, with a shared bucket if one is given. `url` and `stream` take the build whose Worker receives the
+ * request.
  * @param {string} folder
  * @param {Record<string, string>} vars
  * @param {import("./bucket.mjs").Bucket} [bucket]

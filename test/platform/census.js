@@ -1,19 +1,19 @@
 // The built worker with a census around it. The census counts what each object, and the edge, has begun and not ended:
-// timers, fetches, calls, operations of the bucket and of the mirror, promises given to `waitUntil`, and response bodies that
-// have no reader. Each of them keeps an object in memory, billed, for up to 15 minutes.
+// timers, fetches, calls, operations of the bucket and of the mirror, promises given to `waitUntil`, and response
+// bodies without a reader. Each of them keeps an object in memory, billed, for up to 15 minutes.
 //
-// `asked` lists the URLs at which a test reads the counts.
+// `routes` lists the URLs at which a test reads the counts.
 
 import { AsyncLocalStorage } from "node:async_hooks"
 import * as built from "./index.js"
 
-/** A timer of at least this long can be hurried. */
+/** Timers of at least this length can be fired early. */
 const FAR_MS = 1000
 
 const real = { setTimeout, clearTimeout, setInterval, clearInterval, timeout: AbortSignal.timeout }
 const realFetch = globalThis.fetch
 
-/** On whose behalf something is begun. @type {AsyncLocalStorage<Census>} */
+/** The census of the object or request on whose behalf code runs. @type {AsyncLocalStorage<Census>} */
 const current = new AsyncLocalStorage()
 
 class Census {
@@ -26,7 +26,7 @@ class Census {
     return one
   }
 
-  /** Counts a promise until it has settled. */
+  /** Counts a promise until it settles. */
   until(label, promise) {
     const one = this.begin(label)
     const end = () => this.pending.delete(one)
@@ -34,14 +34,14 @@ class Census {
     return promise
   }
 
-  /** Counts the body of a response until somebody reads it or gives it up. */
+  /** Counts a response's body until it is read or cancelled. */
   body(label, response) {
     if (response?.body) this.begin(label, { isOver: () => response.bodyUsed || response.body.locked })
     return response
   }
 
-  /** What is pending, once that is nothing or has been something for that long. */
-  async told(millis) {
+  /** The labels of what is pending, after waiting up to `millis` for it to end. */
+  async settled(millis) {
     const begin = Date.now()
     while (this.labels().length > 0 && Date.now() - begin < millis) {
       await new Promise((resolve) => real.setTimeout(resolve, 5))
@@ -54,19 +54,19 @@ class Census {
     return [...this.pending].map(({ label }) => label).sort()
   }
 
-  /** Fires the timers that are far away, as if their time had come. */
+  /** Fires all long timers, as if their time had come. */
   hurry() {
     for (const { fire } of [...this.pending]) fire?.()
   }
 }
 
-/** Which timers were pending in an object when it had answered. @type {Set<string>} */
+/** The timers that were pending in an object after it had answered. @type {Set<string>} */
 const outlived = new Set()
 
-/** @type {Map<unknown, { census: Census, one: object }>} by what `setTimeout` gave */
+/** @type {Map<unknown, { census: Census, one: object }>} by the result of `setTimeout` */
 const timers = new Map()
 
-/** What is begun on behalf of nobody that is known. */
+/** For work on behalf of no known object or request. */
 const unknown = new Census()
 
 const forget = (id) => {
@@ -129,10 +129,10 @@ Object.defineProperty(globalThis, "scheduler", {
 
 const silence = () => new Promise(() => {})
 
-/** Whether what an object asks others is answered: it is, it `"hangs"`, or all that comes back is that they are `"busy"`. */
+/** How an object's calls to others end: the other `"answers"`, `"hangs"`, or is `"busy"` (503). */
 let callMood = "answers"
 
-/** A binding whose methods are counted, by the census of whoever calls them. `given` sees what they give. */
+/** A binding whose calls are counted by the caller's census. `given` receives their results. */
 function counted(binding, census, name, given = (result) => result) {
   return new Proxy(binding, {
     get(target, key) {
@@ -143,7 +143,7 @@ function counted(binding, census, name, given = (result) => result) {
   })
 }
 
-/** A namespace of objects: the calls of its stubs are counted, and of an object's calls the bodies that come back. */
+/** A namespace of objects. It counts the calls of its stubs and, for calls by objects, the bodies of the responses. */
 const namespaceOf = (namespace, census, hasBodies) => {
   const body = (response) => census().body("body of stub.fetch", response)
   const getByName = (path) => {
@@ -157,7 +157,7 @@ const namespaceOf = (namespace, census, hasBodies) => {
   return new Proxy(namespace, { get: (target, key) => (key === "getByName" ? getByName : Reflect.get(target, key)) })
 }
 
-/** What the mirror does: it takes what it is given, fails, or hangs. */
+/** What the mirror does with a write: it `"takes"` it, `"fails"`, or `"hangs"`. */
 let mirrorMood = "takes"
 const moods = {
   takes: async () => [],
@@ -188,7 +188,7 @@ const envOf = (env, census, hasBodies) => ({
 /** @type {Map<string, number>} */
 const loads = new Map()
 
-/** One stream, whose every event is counted. */
+/** A stream's object, in which every event is counted. */
 export class StreamObject extends built.StreamObject {
   #census = new Census()
 
@@ -215,15 +215,15 @@ export class StreamObject extends built.StreamObject {
     }
   }
 
-  told(millis) {
-    return this.#census.told(millis)
+  settled(millis) {
+    return this.#census.settled(millis)
   }
 
   hurry() {
     current.run(this.#census, () => this.#census.hurry())
   }
 
-  /** Leaves something pending. */
+  /** Leaves something of this kind pending. */
   leak(kind) {
     current.run(this.#census, () => void leaks[kind](this))
   }
@@ -247,22 +247,22 @@ const leaks = {
 }
 
 /**
- * The requests at the edge that have been answered. The platform ends all that a request has begun when the request is
- * answered and its `waitUntil` promises have settled, or when the client leaves before the answer. So only those promises can
- * outlive it.
+ * The requests at the edge that have been answered. The platform ends everything that a request has begun when the
+ * request is answered and its `waitUntil` promises have settled, or when the client disconnects before the answer. So
+ * only those promises can outlive a request.
  */
 const edge = {
   /** @type {Set<Census>} */
   requests: new Set(),
 
-  async told(millis) {
-    const told = await Promise.all([...edge.requests].map((census) => census.told(millis)))
-    return told.filter((labels) => labels.includes("waitUntil")).flat()
+  async settled(millis) {
+    const all = await Promise.all([...edge.requests].map((census) => census.settled(millis)))
+    return all.filter((labels) => labels.includes("waitUntil")).flat()
   },
 
   async fetch(request, env, context) {
     const census = new Census()
-    // The worker keeps the first that it is given.
+    // The worker keeps the first `env` that it receives.
     edge.env ??= envOf(env, () => current.getStore() ?? unknown, false)
     const response = await current.run(census, () => built.default.fetch(request, edge.env, contextOf(context, census)))
     edge.requests.add(census)
@@ -270,12 +270,12 @@ const edge = {
   },
 }
 
-/** What the tests ask, as `/<name>/<path>`. */
-const asked = {
-  /** What is pending in an object, or at the edge, once that is nothing or has been something for that long. */
-  census: (path, { STREAMS }, millis) => (path === "" ? edge : STREAMS.getByName(path)).told(Number(millis)),
+/** The tests' requests, as `/<name>/<path>`. */
+const routes = {
+  /** What is pending in an object, or at the edge, after waiting up to `millis` for it to end. */
+  census: (path, { STREAMS }, millis) => (path === "" ? edge : STREAMS.getByName(path)).settled(Number(millis)),
   outlived: () => [...outlived],
-  /** How often an object was made. */
+  /** The number of times that the object was created. */
   loads: (path) => loads.get(path) ?? 0,
   hurry: (path, { STREAMS }) => STREAMS.getByName(path).hurry(),
   leak: (path, { STREAMS }, kind) => STREAMS.getByName(path).leak(kind),
@@ -288,7 +288,7 @@ export default {
   async fetch(request, env, context) {
     const { pathname, search } = new URL(request.url)
     const [, what, path] = /^\/(\w+)\/(.*)$/s.exec(pathname) ?? []
-    if (what in asked) return Response.json((await asked[what](path, env, search.slice(1))) ?? null)
+    if (what in routes) return Response.json((await routes[what](path, env, search.slice(1))) ?? null)
     return edge.fetch(request, env, context)
   },
 }

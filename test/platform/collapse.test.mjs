@@ -1,4 +1,5 @@
-// Reads that many clients share: one request to the object, an answer for each, and nothing that a header did not promise.
+// Reads that many clients share: one request reaches the object, each client receives a response, and no response
+// outlives its headers.
 
 import { setTimeout } from "node:timers/promises"
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest"
@@ -12,21 +13,21 @@ const READERS = 50
 const poll = (stream, next, query = "", options = {}) =>
   stream.ask("GET", { query: `?offset=${next}&live=long-poll${query}`, ...options })
 
-/** What reached the object. */
-const asked = (server, stream) => server.log.matching({ event: "served", stream: stream.path, method: "GET" })
+/** The reads that reached the object. */
+const reads = (server, stream) => server.log.matching({ event: "served", stream: stream.path, method: "GET" })
 
 const states = (answers) => answers.map((answer) => answer.header("x-cache")).sort()
 
 const once = (state, others, count) => [state, ...Array(count - 1).fill(others)].sort()
 
-describe("everybody may read", () => {
+describe("without tokens", () => {
   let server
   beforeAll(async () => {
     server = await start({ vars: { LONG_POLL_TIMEOUT_SECONDS: "2", CHUNK_MAX_BYTES: "1024" } })
   })
   afterAll(() => server?.dispose())
 
-  test("long-polls of one URL are one long-poll", async () => {
+  test("long-polls of one URL are collapsed", async () => {
     const stream = server.stream(unique("collapse"))
     const { next } = await stream.create(JSON_TYPE)
     const polls = numbers(READERS).map(() => poll(stream, next, "", { status: 200 }))
@@ -37,23 +38,23 @@ describe("everybody may read", () => {
       expect([text, header("cache-control")]).toEqual(["[1]", expect.stringContaining("public")])
     }
     expect(states(answers)).toEqual(once("MISS", "HIT", READERS))
-    expect(asked(server, stream)).toHaveLength(1)
-    // It is kept for whoever asks later.
+    expect(reads(server, stream)).toHaveLength(1)
+    // Later requests receive the cached response.
     expect((await poll(stream, next)).header("x-cache")).toBe("HIT")
-    expect(asked(server, stream)).toHaveLength(1)
+    expect(reads(server, stream)).toHaveLength(1)
   })
 
-  test("when time is up, all are told so", async () => {
+  test("all collapsed long-polls end at one timeout", async () => {
     const stream = server.stream(unique("collapse"))
     const { next } = await stream.create(JSON_TYPE)
     const answers = await Promise.all(numbers(READERS).map(() => poll(stream, next, "", { status: 204 })))
     expect(new Set(answers.map(({ header }) => header("stream-cursor"))).size).toBe(1)
-    expect(asked(server, stream)).toHaveLength(1)
+    expect(reads(server, stream)).toHaveLength(1)
     await stream.append("1", JSON_TYPE)
     expect((await poll(stream, next)).text).toBe("[1]")
   })
 
-  test("one past the tail, nobody is told what another was told", async () => {
+  test("long-polls one past the tail are not collapsed", async () => {
     const stream = server.stream(unique("collapse"))
     await stream.create(BYTES)
     const { next } = await stream.append("ab")
@@ -61,10 +62,10 @@ describe("everybody may read", () => {
     const answers = await Promise.all(numbers(3).map(() => poll(stream, past, "", { status: 204 })))
     expect(answers.map((answer) => answer.next)).toEqual([next, next, next])
     expect(states(answers)).not.toContain("HIT")
-    expect(asked(server, stream)).toHaveLength(3)
+    expect(reads(server, stream)).toHaveLength(3)
   })
 
-  test("who goes away leaves the others waiting, and nobody's long-poll ends with its client", async () => {
+  test("a client that disconnects does not end the long-polls of others", async () => {
     const stream = server.stream(unique("collapse"))
     const { next } = await stream.create(JSON_TYPE)
     const leaves = new AbortController()
@@ -72,17 +73,17 @@ describe("everybody may read", () => {
     const gone = fetch(url, { signal: leaves.signal }).catch(() => "gone")
     await server.log.until({ event: "served", stream: stream.path, method: "GET" })
     const polls = numbers(5).map(() => poll(stream, next, "", { status: 200 }))
-    // They have come when a request that came after them is answered.
+    // They have arrived once a later request is answered.
     await stream.ask("HEAD", { status: 200 })
     leaves.abort()
     expect(await gone).toBe("gone")
     await stream.ask("HEAD", { status: 200 })
     await stream.append("1", JSON_TYPE)
     for (const { text } of await Promise.all(polls)) expect(text).toBe("[1]")
-    expect(asked(server, stream).length).toBeLessThanOrEqual(2)
+    expect(reads(server, stream).length).toBeLessThanOrEqual(2)
   })
 
-  test("chunks below the tail are kept, and none that has the tail in it", async () => {
+  test("chunks before the tail are cached, and a chunk with the tail is not", async () => {
     const stream = server.stream(unique("collapse"))
     const { next } = await stream.create(BYTES)
     await stream.append("x".repeat(3000))
@@ -97,7 +98,7 @@ describe("everybody may read", () => {
     expect(seen).toEqual(["MISS", "MISS", "BYPASS", "HIT", "HIT", "BYPASS"])
     const hit = await stream.read(next)
     expect(hit.text).toBe("x".repeat(1024))
-    // No longer than was promised in the first place.
+    // The cache does not extend the lifetime in the object's response.
     const left = Number(/max-age=(\d+)/.exec(hit.header("cache-control"))[1])
     expect(left).toBeLessThan(60)
     expect(hit.header("x-kept-at")).toBeNull()
@@ -105,7 +106,7 @@ describe("everybody may read", () => {
     expect(tagged.status).toBe(304)
   })
 
-  test("what was appended is there for whoever reads next", async () => {
+  test("a read after an append returns it", async () => {
     const stream = server.stream(unique("collapse"))
     const { next } = await stream.create(JSON_TYPE)
     await Promise.all(
@@ -117,7 +118,7 @@ describe("everybody may read", () => {
     )
   })
 
-  test("the next life of a URL has nothing of the last one", async () => {
+  test("the cache returns nothing of an earlier incarnation for the next one", async () => {
     const stream = server.stream(unique("collapse"))
     const { next } = await stream.create(BYTES)
     await stream.append("old".repeat(1000))
@@ -127,11 +128,11 @@ describe("everybody may read", () => {
     await stream.append("new".repeat(1000))
     expect((await stream.read(again.next)).text).toMatch(/^(new)+n?e?$/)
     expect((await stream.read(START)).text).toMatch(/^(new)+n?e?$/)
-    // What the old life's header promised, and no longer than that: its own offset still has its own bytes.
+    // For the lifetime of its header, an offset of the earlier incarnation still returns its bytes.
     expect((await stream.read(next)).text).toMatch(/^(old)+o?l?$/)
   })
 
-  test("what expires is kept no longer than it lives", async () => {
+  test("a response is cached for at most the stream's remaining lifetime", async () => {
     const stream = server.stream(unique("collapse"))
     const { next } = await stream.create({ ...BYTES, "stream-ttl": "1" })
     await stream.append("x".repeat(3000))
@@ -140,26 +141,26 @@ describe("everybody may read", () => {
   })
 })
 
-describe("reading takes a token", () => {
+describe("with tokens", () => {
   let server
   beforeAll(async () => {
     server = await start({ vars: { AUTH_TOKEN, PUBLIC_STREAMS: "on", CHUNK_MAX_BYTES: "1024" } })
   })
   afterAll(() => server?.dispose())
 
-  const held = bearer(AUTH_TOKEN)
-  const get = (stream, query, headers = held) => stream.ask("GET", { query, headers })
+  const authorized = bearer(AUTH_TOKEN)
+  const get = (stream, query, headers = authorized) => stream.ask("GET", { query, headers })
 
   const created = async (headers = {}) => {
     const stream = server.stream(unique("collapse"))
-    const { next, header } = await stream.create({ ...BYTES, ...held, ...headers })
-    await stream.append("x".repeat(3000), { ...BYTES, ...held })
+    const { next, header } = await stream.create({ ...BYTES, ...authorized, ...headers })
+    await stream.append("x".repeat(3000), { ...BYTES, ...authorized })
     return { stream, next, key: header("stream-reader-key") }
   }
 
-  test("a private stream is kept under its reader key, for holders of a token", async () => {
+  test("a private stream is cached under its reader key, for clients with a token", async () => {
     const { stream, next, key } = await created()
-    const head = await stream.ask("HEAD", { headers: held, status: 200 })
+    const head = await stream.ask("HEAD", { headers: authorized, status: 200 })
     expect(head.header("stream-reader-key")).toBe(key)
     for (const state of ["BYPASS", "BYPASS"]) {
       const { header } = await get(stream, `?offset=${next}`)
@@ -169,19 +170,19 @@ describe("reading takes a token", () => {
       const { header } = await get(stream, `?offset=${next}&rk=${key}`)
       expect([header("x-cache"), header("cache-control")]).toEqual([state, expect.stringContaining("public")])
     }
-    const before = asked(server, stream).length
+    const before = reads(server, stream).length
     for (const query of [`?offset=${next}&rk=${key}`, `?offset=${next}`, `?offset=${next}&rk=x`]) {
       const { status, text } = await get(stream, query, {})
       expect([status, text.includes("xxx")]).toEqual([401, false])
     }
-    expect(asked(server, stream).length).toBeGreaterThan(before)
+    expect(reads(server, stream).length).toBeGreaterThan(before)
     expect((await get(stream, `?offset=${next}&rk=x`)).header("x-cache")).toBe("BYPASS")
   })
 
-  test("a reader key that was replaced finds what was kept under it, and nothing new", async () => {
+  test("a replaced reader key opens what was cached under it, and no new responses", async () => {
     const { stream, next, key } = await created()
     await get(stream, `?offset=${next}&rk=${key}`)
-    const replaced = await stream.ask("PUT", { headers: { ...BYTES, ...held, "stream-reader-key": "new" }, status: 200 })
+    const replaced = await stream.ask("PUT", { headers: { ...BYTES, ...authorized, "stream-reader-key": "new" }, status: 200 })
     const other = replaced.header("stream-reader-key")
     expect(other).not.toBe(key)
     const second = (await get(stream, `?offset=${next}&rk=${other}`)).next
@@ -189,7 +190,7 @@ describe("reading takes a token", () => {
     expect((await get(stream, `?offset=${second}&rk=${other}`)).header("cache-control")).toMatch(/^public/)
   })
 
-  test("a public stream is kept for strangers", async () => {
+  test("a public stream is cached for clients without a token", async () => {
     const { stream, next, key } = await created({ "stream-public": "true" })
     expect(key).toBeNull()
     for (const state of ["MISS", "HIT"]) {
@@ -198,31 +199,31 @@ describe("reading takes a token", () => {
     }
   })
 
-  test("a stranger waits with strangers only", async () => {
+  test("a long-poll without a token is not collapsed with those of clients with a token", async () => {
     const { stream } = await created()
-    const { next } = await stream.ask("HEAD", { headers: held })
-    const holds = poll(stream, next, "", { headers: held })
+    const { next } = await stream.ask("HEAD", { headers: authorized })
+    const holds = poll(stream, next, "", { headers: authorized })
     await server.log.until({ event: "served", stream: stream.path, method: "GET" })
     expect((await poll(stream, next)).status).toBe(401)
-    await stream.append("y", { ...BYTES, ...held })
+    await stream.append("y", { ...BYTES, ...authorized })
     expect((await holds).text).toBe("y")
   })
 })
 
-test("whoever waits for what others asked waits no longer than its own token allows", async () => {
+test("a collapsed long-poll ends when the client's own token expires", async () => {
   const key = secretKey()
   const server = await start({ vars: { ...PATIENT, PROJECT_KEYS: JSON.stringify({ a: { keys: [key] } }) } })
   try {
     const stream = server.stream(`a/${unique("collapse")}`)
-    const held = bearer(makeToken(key, { sub: "a" }))
-    const { next, header } = await stream.create({ ...BYTES, ...held })
+    const authorized = bearer(makeToken(key, { sub: "a" }))
+    const { next, header } = await stream.create({ ...BYTES, ...authorized })
     const query = `&rk=${header("stream-reader-key")}`
-    const leads = poll(stream, next, query, { headers: held, status: 200 })
+    const leads = poll(stream, next, query, { headers: authorized, status: 200 })
     await server.log.until({ event: "served", stream: stream.path, method: "GET" })
     const brief = bearer(makeToken(key, { sub: "a", exp: inSeconds(2) }))
-    const { status, header: told } = await poll(stream, next, query, { headers: brief })
-    expect([status, told("stream-next-offset")]).toEqual([204, next])
-    await stream.append("for those whose token is valid", { ...BYTES, ...held })
+    const { status, header: headerOf } = await poll(stream, next, query, { headers: brief })
+    expect([status, headerOf("stream-next-offset")]).toEqual([204, next])
+    await stream.append("for those whose token is valid", { ...BYTES, ...authorized })
     expect((await leads).text).toBe("for those whose token is valid")
     expect((await poll(stream, next, query, { headers: brief })).status).toBe(401)
   } finally {
@@ -230,14 +231,14 @@ test("whoever waits for what others asked waits no longer than its own token all
   }
 })
 
-// What workerd cannot be made to do: leaders that end in the middle.
-describe("who leads is gone without a word", () => {
+// workerd cannot be made to end a leader in the middle of its request.
+describe("a leader that disappears", () => {
   const context = { waitUntil() {} }
   const ask = (answer) => vi.fn(async () => new Response(answer, { headers: { "cache-control": "public, max-age=60" } }))
   const never = () => Promise.withResolvers().promise
   const client = (signal = new AbortController().signal) => ({ signal, request: new Request("https://a.example"), path: "a" })
   const read = (key, upstream, who = client()) => collapse(`https://a.example/${key}`, "readers", context, who, upstream)
-  /** What is told without waiting any longer. */
+  /** The text of an answer that arrives soon. */
   const text = async (answer) => (await within(SOON_MS, "an answer", answer)).text()
 
   beforeEach(() => {
@@ -251,16 +252,16 @@ describe("who leads is gone without a word", () => {
     vi.unstubAllGlobals()
   })
 
-  test("with the module's memory: those who wait ask for themselves, at once", async () => {
+  test("if the module has lost its memory, the followers send their own requests at once", async () => {
     read("a", never)
     const follows = read("a", ask("own"))
     abandon()
     expect(await text(follows)).toBe("own")
   })
 
-  test("the place is free for others after a while", async () => {
+  test("frees its place for others after a while", async () => {
     for (const n of numbers(1000)) read(`gone/${n}`, never)
-    // There is no room: both ask.
+    // All places are taken, so both requests go to the object.
     const alone = [ask("1"), ask("2")]
     for (const upstream of alone) read("b", upstream)
     for (const upstream of alone) expect(upstream).toHaveBeenCalledOnce()
@@ -271,7 +272,7 @@ describe("who leads is gone without a word", () => {
     expect(follows).not.toHaveBeenCalled()
   })
 
-  test("who follows and leaves is done with, and asks for nothing", async () => {
+  test("a follower that disconnects ends, and sends no request", async () => {
     read("c", never)
     const leaves = new AbortController()
     const upstream = ask("own")
@@ -281,7 +282,7 @@ describe("who leads is gone without a word", () => {
     expect(upstream).not.toHaveBeenCalled()
   })
 
-  test("who follows and leaves as the answer comes takes no room with it", async () => {
+  test("a follower that disconnects as the answer arrives occupies no memory", async () => {
     const leads = read("d", ask("shared"))
     const leaves = new AbortController()
     const follows = read("d", ask("own"), client(leaves.signal))
@@ -292,14 +293,14 @@ describe("who leads is gone without a word", () => {
   })
 })
 
-test("EDGE_CACHE=off shares and keeps nothing", async () => {
+test("EDGE_CACHE=off collapses and caches nothing", async () => {
   const server = await start({ vars: { EDGE_CACHE: "off", CHUNK_MAX_BYTES: "1024" } })
   try {
     const stream = server.stream(unique("collapse"))
     const { next } = await stream.create()
     await stream.append("x".repeat(3000))
     for (let round = 0; round < 2; round += 1) expect((await stream.read(next)).header("x-cache")).toBe("MISS")
-    expect(asked(server, stream)).toHaveLength(2)
+    expect(reads(server, stream)).toHaveLength(2)
   } finally {
     await server.dispose()
   }

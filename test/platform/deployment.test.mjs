@@ -1,5 +1,5 @@
-// A deployment, during which builds meet: the Worker of this build in front of objects of an earlier one, the reverse, and
-// objects of both that call each other. Nothing is lost, nothing is answered wrong, and no request fails.
+// A deployment, during which builds meet: this build's Worker in front of objects of an earlier build, the reverse, and
+// objects of both that call each other. No data is lost, no answer is wrong, and no request fails.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { Bucket } from "./bucket.mjs"
@@ -9,12 +9,12 @@ import { keyOf, messagesOf } from "./segments.mjs"
 import { CLOSED, JSON_TYPE, LONG_MS, PATIENT, numbers, producer, scratch, unique } from "./support.mjs"
 
 const ADMIN_TOKEN = "the-token-of-these-tests"
-/** More than go alone: the others are appended together. */
+/** More than the Worker sends one by one, so that the rest are appended together. */
 const WRITERS = 48
 
 const others = { earlier: "now", now: "earlier" }
 
-/** For each build that has the registry a server. */
+/** For each build, a server whose registries run that build. */
 const servers = {}
 let bucket
 beforeAll(async () => {
@@ -29,13 +29,13 @@ afterAll(async () => {
   bucket?.close()
 })
 
-/** What was logged as trouble, but for what the earlier build says where it does not know a call. */
+/** Logged warnings and errors, without those of the earlier build about calls that it does not know. */
 const trouble = ({ log }) => log.trouble.filter((line) => !/"cause":"unknown variant `(Record|List|Describe|Orphans)`.*"read question"/.test(line))
 afterAll(() => {
   for (const server of Object.values(servers)) expect(trouble(server)).toEqual([])
 })
 
-describe.each(BUILDS)("the Worker of the build of %s and an object of the other", (worker) => {
+describe.each(BUILDS)("the Worker of the build %s with objects of the other build", (worker) => {
   let server
   beforeAll(() => {
     server = servers.earlier
@@ -46,7 +46,7 @@ describe.each(BUILDS)("the Worker of the build of %s and an object of the other"
     return stream
   }
 
-  test("append and read", async () => {
+  test("appends and reads", async () => {
     const stream = await created()
     for (const n of numbers(5)) expect((await stream.append(`${n}`, { ...JSON_TYPE, ...producer(n) })).status).toBe(200)
     expect((await stream.append("4", { ...JSON_TYPE, ...producer(4) })).status).toBe(204)
@@ -61,7 +61,7 @@ describe.each(BUILDS)("the Worker of the build of %s and an object of the other"
     await stream.ask("GET", { query: `?offset=${read.next}`, status: 410 })
   })
 
-  test("append together", async () => {
+  test("appends in groups", async () => {
     const stream = await created()
     const append = (n) => stream.append(`${n}`, { ...JSON_TYPE, ...producer(0, { id: `p${n}` }) })
     const answers = await Promise.all(numbers(WRITERS).map(append))
@@ -72,7 +72,7 @@ describe.each(BUILDS)("the Worker of the build of %s and an object of the other"
     expect(again.map(({ status }) => status)).toEqual(numbers(WRITERS).map(() => 204))
   })
 
-  test("wait by long-poll", async () => {
+  test("waits by long-poll", async () => {
     const stream = await created()
     const { next } = await stream.append("0", JSON_TYPE)
     const waiting = [longPoll(stream, next), longPoll(stream, "now")]
@@ -85,7 +85,7 @@ describe.each(BUILDS)("the Worker of the build of %s and an object of the other"
     expect((await last).header("stream-closed")).toBe("true")
   })
 
-  test("follow by SSE", async () => {
+  test("follows by SSE", async () => {
     const stream = await created()
     await stream.append("0", JSON_TYPE)
     const readers = await Promise.all(["-1", "now"].map((offset) => SseReader.open(stream, { offset })))
@@ -97,7 +97,7 @@ describe.each(BUILDS)("the Worker of the build of %s and an object of the other"
     expect(readers.map(({ controls }) => controls.at(-1).streamClosed)).toEqual([true, true])
   })
 
-  test("follow what is deleted", async () => {
+  test("ends live reads when the stream is deleted", async () => {
     const stream = await created()
     const { next } = await stream.append("0", JSON_TYPE)
     const [waiting, reader] = [longPoll(stream, next), await SseReader.open(stream)]
@@ -111,8 +111,8 @@ describe.each(BUILDS)("the Worker of the build of %s and an object of the other"
 
 const from = ({ path }, headers = {}) => ({ "stream-forked-from": `/v1/stream/${path}`, ...headers })
 
-describe.each(BUILDS)("with the Worker of the build of %s", (worker) => {
-  test.each(BUILDS)("forks, sources and forks of forks in turns, the first source of %s", { timeout: LONG_MS }, async (build) => {
+describe.each(BUILDS)("with the Worker of the build %s", (worker) => {
+  test.each(BUILDS)("forks may alternate between the builds, if the first source is of the build %s", { timeout: LONG_MS }, async (build) => {
     const server = servers.earlier
     const stream = (of) => server.stream(worker, unique(of))
     const [a, b, c] = [build, others[build], build].map(stream)
@@ -120,7 +120,7 @@ describe.each(BUILDS)("with the Worker of the build of %s", (worker) => {
     for (const n of numbers(4)) await a.append(`${n}`, JSON_TYPE)
     await b.create(from(a, { "stream-fork-offset": start, "stream-fork-sub-offset": "3" }))
     await b.append("10", JSON_TYPE)
-    // In what its source has inherited, which only its owner can count.
+    // The offset is in the part that the source inherited, and only the part's owner can count its messages.
     await c.create(from(b, { "stream-fork-offset": start, "stream-fork-sub-offset": "2" }))
     await c.append("20", JSON_TYPE)
     await a.append("4", JSON_TYPE)
@@ -150,8 +150,8 @@ describe.each(BUILDS)("with the Worker of the build of %s", (worker) => {
   })
 })
 
-describe.each(BUILDS)("a registry of the build of %s", (build) => {
-  test("learns of all streams, and is listed", async () => {
+describe.each(BUILDS)("a registry of the build %s", (build) => {
+  test("learns of the streams of both builds, and is listed by both", async () => {
     const server = servers[build]
     const prefixes = BUILDS.map((of) => unique(of))
     const streams = BUILDS.flatMap((worker) => prefixes.map((prefix) => server.stream(worker, unique(`${prefix}/of-${worker}`))))
@@ -179,7 +179,7 @@ describe.each(BUILDS)("a registry of the build of %s", (build) => {
   })
 })
 
-/** A listing, page by page. */
+/** All pages of a listing. */
 async function list(url, prefix, limit) {
   const streams = []
   for (let after = ""; after !== null; ) {
@@ -193,7 +193,7 @@ async function list(url, prefix, limit) {
   return streams
 }
 
-test("orphans are found and deleted, and nothing else is", { timeout: LONG_MS }, async () => {
+test("the audit deletes the orphans of both builds, and nothing else", { timeout: LONG_MS }, async () => {
   const server = servers.now
   const audit = async (worker, query) => {
     const headers = { authorization: `Bearer ${ADMIN_TOKEN}` }

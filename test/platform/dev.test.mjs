@@ -1,5 +1,5 @@
-// `pnpm dev` with a wrangler that does what the test says: it starts again where wrangler's own socket collides and nowhere
-// else, ends as wrangler ends, and says what to do where a newcomer's machine lacks something.
+// `pnpm dev` with a fake wrangler. `pnpm dev` restarts wrangler only if wrangler's own helper socket collides, exits as
+// wrangler exits, and explains what to install if something is missing.
 
 import { spawn } from "node:child_process"
 import { once } from "node:events"
@@ -12,7 +12,7 @@ import { SOON_MS, root, scratch, within } from "./support.mjs"
 const inUse = (address) => `Address already in use (${address}). Please check that you are not already running a server.`
 const COLLISION = inUse("socket direct:1:default")
 
-/** What wrangler can do: the fake one does one of these with each start, the last one again and again. */
+/** What the fake wrangler does at each start. It repeats the last act. */
 const ACTS = {
   collides: { says: COLLISION, ends: 1 },
   collidesElsewhere: { says: inUse("127.0.0.1:9229"), ends: 1 },
@@ -20,7 +20,7 @@ const ACTS = {
   fails: { says: "Address already in use", ends: 3 },
   warns: { says: COLLISION, ends: 0 },
   serves: { waits: true },
-  // The first answer is no worker's, and each takes longer than `pnpm dev` waits between two.
+  // The first response is not the worker's, and each takes longer than the pause of `pnpm dev` between two requests.
   servesSlowly: { waits: true, answers: ["<h1>503</h1>", '{"mode":"token"}'] },
 }
 
@@ -33,7 +33,7 @@ const { says, ends, waits, answers } = acts[Math.min(start, acts.length) - 1]
 if (says) console.error(says.replace("PORT", process.env.PORT))
 if (!waits) process.exit(ends)
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => {
-  // As a wrangler that is ended while it collides.
+  // A wrangler that is stopped during a collision prints this, too.
   console.error(${JSON.stringify(COLLISION)})
   process.exit(signal === "SIGINT" ? 7 : 8)
 })
@@ -48,7 +48,7 @@ if (answers) {
 setInterval(() => {}, 1000)
 `
 
-/** A checkout in which everything but the tools is fake. */
+/** A checkout with the real tools, in which everything else is fake. */
 async function checkout({ rustup = "echo wasm32-unknown-unknown" } = {}) {
   const folder = await scratch()
   const bins = { "bin/rustup": rustup, ".tools/bin/wasm-bindgen": `echo "wasm-bindgen ${await wasmBindgenVersion()}"` }
@@ -68,7 +68,7 @@ async function checkout({ rustup = "echo wasm32-unknown-unknown" } = {}) {
 const wasmBindgenVersion = async () =>
   /name = "wasm-bindgen"\nversion = "([^"]+)"/.exec(await readFile(join(root, "Cargo.lock"), "utf8"))[1]
 
-/** A port that nothing listens on, or that something does. */
+/** A port that is free, or taken if `isTaken`. */
 async function somePort({ isTaken = false } = {}) {
   const server = createServer().listen(0, "127.0.0.1")
   await once(server, "listening")
@@ -78,10 +78,10 @@ async function somePort({ isTaken = false } = {}) {
   return `${port}`
 }
 
-/** Ends `pnpm dev` once it serves. */
+/** Sends a signal to `pnpm dev` once it serves. */
 const whenReady = (signal) => (child, said) => said.includes("Ready") && child.kill(signal)
 
-/** Runs `pnpm dev` until it ends. */
+/** Runs `pnpm dev` until it exits. */
 async function dev(acts, { onSaid = () => {}, port, ...more } = {}) {
   const folder = await checkout(more)
   port ??= await somePort()
@@ -100,7 +100,7 @@ async function dev(acts, { onSaid = () => {}, port, ...more } = {}) {
   return { code, signal, said, errors, port, starts: starts.split("\n").slice(0, -1) }
 }
 
-test("starts wrangler again where its helper socket collides, until it serves", async () => {
+test("restarts wrangler when its helper socket collides, until it serves", async () => {
   for (const act of ["collides", "collidesElsewhere"]) {
     const { code, starts, errors, port } = await dev([act, act, "serves"], { onSaid: whenReady("SIGINT") })
     expect(starts).toEqual(Array(3).fill(`dev --local --ip 127.0.0.1 --port ${port}`))
@@ -110,13 +110,13 @@ test("starts wrangler again where its helper socket collides, until it serves", 
   }
 })
 
-test("gives up when it collides each time", async () => {
+test("gives up when the socket collides each time", async () => {
   const { code, starts, errors } = await dev(["collides"])
   expect([code, starts.length]).toEqual([1, 5])
   expect(errors).toContain("(socket direct:1:default) 5 times. Stop other wranglers, and run this again.")
 })
 
-test("does not start again after any other end, and ends in the same way", async () => {
+test("does not restart wrangler after any other exit, and exits with the same code", async () => {
   for (const [act, status] of [["fails", 3], ["warns", 0], ["isBeatenToThePort", 1]]) {
     const { code, starts, errors, port } = await dev([act, "serves"])
     expect([act, code, starts.length]).toEqual([act, status, 1])
@@ -124,22 +124,22 @@ test("does not start again after any other end, and ends in the same way", async
   }
 })
 
-test("passes signals on, and does not start again after one", async () => {
+test("forwards signals, and does not restart wrangler after one", async () => {
   for (const [signal, status] of [["SIGINT", 7], ["SIGTERM", 8]]) {
     const { code, starts } = await dev(["serves"], { onSaid: whenReady(signal) })
     expect([code, starts.length]).toEqual([status, 1])
   }
 })
 
-test("says once who may do what, when the worker answers", async () => {
-  // Three more answers would come in this time.
+test("prints the mode once, when the worker answers", async () => {
+  // Enough time for three more responses.
   const onSaid = (child, said) => said.includes("Mode") && setTimeout(() => child.kill("SIGINT"), 1500)
   const { said, code } = await dev(["servesSlowly"], { onSaid })
   expect(said.match(/^Mode: .*$/gmu)).toEqual(["Mode: token"])
   expect(code).toBe(7)
 })
 
-test("says at once that its port is in use, and what to do", async () => {
+test("says at once that the port is in use, and what to do", async () => {
   const port = await somePort({ isTaken: true })
   const { code, starts, errors } = await dev(["serves"], { port })
   expect([code, starts]).toEqual([1, []])
@@ -148,13 +148,13 @@ test("says at once that its port is in use, and what to do", async () => {
   )
 })
 
-test("says what to do about a port that is none", async () => {
+test("says what to do about an invalid port", async () => {
   const { code, errors } = await dev(["serves"], { port: "http" })
   expect(code).toBe(1)
   expect(errors).toMatch(/^The server cannot listen on port http \(.*\): choose another port: PORT=9000/)
 })
 
-test("says what to do without Rust, and without a network to get it from", async () => {
+test("says what to do without Rust, and without a network to install it", async () => {
   const without = await dev(["serves"], { rustup: null })
   expect([without.code, without.starts]).toEqual([1, []])
   expect(without.errors).toMatch(/^rustup cannot be run \(.*\)\. Install Rust with rustup \(https:\/\/rustup\.rs\)/)

@@ -1,16 +1,17 @@
-// Global set-up of the tests on workerd: the build that `deployment.test.mjs` runs next to this one. It is made once, from the
-// repository's history, in about a minute: the dependencies are those that this build has compiled already. That comes before all
-// tests because both builds put the module in the same place, and a test of `pnpm dev` builds, too.
+// Global setup of the tests on workerd: makes the earlier build that `deployment.test.mjs` runs next to this one. It is
+// built once from the repository's history, which takes about a minute, because this build has compiled the same
+// dependencies already. It runs before all tests, because both builds write the module to the same place, and a test of
+// `pnpm dev` builds, too.
 
 import { execFileSync } from "node:child_process"
 import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync } from "node:fs"
 import { join } from "node:path"
 import { root } from "../deployed.mjs"
 
-/** The last commit before objects had one typed call. */
+/** The last commit before calls between objects had types. */
 const COMMIT = "171c05328c10bbd42f3214896c3b2d7a8c085bce"
 
-/** Where `index.js` and `index_bg.wasm` of that build are. */
+/** The folder of that build's `index.js` and `index_bg.wasm`. */
 export const earlierBuild = join(root, "target/earlier", COMMIT)
 
 export default function setup() {

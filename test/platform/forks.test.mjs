@@ -1,4 +1,4 @@
-// Forks on workerd: objects that ask each other, what is read past the source, what it costs, and what a crash leaves.
+// Forks on workerd: calls between objects, reads from the source, rows written, and what a crash leaves.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { SseReader, longPoll, readersAsked } from "./readers.mjs"
@@ -9,21 +9,21 @@ const MIB = 2 ** 20
 
 const from = (source, more = {}) => ({ "stream-forked-from": `/v1/stream/${source.path}`, ...more })
 
-/** A fork of a stream, at its tail unless more is said. */
+/** A fork of a stream, at its tail unless headers say otherwise. */
 async function fork(server, source, more = {}, body = undefined) {
   const made = server.stream(unique("fork"))
   await made.ask("PUT", { headers: from(source, more), body, status: 201 })
   return made
 }
 
-/** Waits until a stream that was gone has ended, as its last fork's release makes it. */
+/** Waits until a stream that was gone has ended, which the release of its last fork causes. */
 async function ended(server, stream) {
   for (let count = 1; (await stream.ask("HEAD", { status: [404, 410] })).status === 410; count += 1) {
     await server.log.until({ event: "asked", stream: stream.path }, count)
   }
 }
 
-const asked = (server, stream) => server.log.matching({ event: "asked", stream: stream.path }).length
+const callsTo = (server, stream) => server.log.matching({ event: "asked", stream: stream.path }).length
 
 describe("forks of a stream of many segments", () => {
   let server
@@ -34,7 +34,7 @@ describe("forks of a stream of many segments", () => {
 
   const filled = (count) => filledIn(server, count)
 
-  test("have the source's offsets, and what they inherited from each of them on", async () => {
+  test("have the source's offsets, and return the inherited messages from each of them", async () => {
     const { stream, nexts } = await filled(11)
     for (const [at, anchor] of nexts.entries()) {
       const made = await fork(server, stream, { "stream-fork-offset": anchor })
@@ -45,37 +45,37 @@ describe("forks of a stream of many segments", () => {
     }
   })
 
-  test("read what is in the bucket without a word to the source", async () => {
+  test("read inherited messages from the bucket without a call to the source", async () => {
     const { stream, nexts } = await filled(9)
     const made = await fork(server, stream)
-    const before = asked(server, stream)
+    const before = callsTo(server, stream)
     expect(await messagesOf(made)).toEqual(numbers(9))
     expect(await messagesOf(made, nexts[4])).toEqual(numbers(5, 4))
-    expect(asked(server, stream)).toBe(before)
+    expect(callsTo(server, stream)).toBe(before)
     await stream.delete()
     expect(await messagesOf(made)).toEqual(numbers(9))
-    expect(asked(server, stream)).toBe(before)
+    expect(callsTo(server, stream)).toBe(before)
   })
 
-  test("ask each owner once for what is not there yet, and not at all once it is", async () => {
+  test("call each owner once for inherited messages in its hot log, and not at all once they are in the bucket", async () => {
     const { stream: first } = await filled(8)
     const second = await fork(server, first)
     await second.append("8", JSON_TYPE)
     const third = await fork(server, second)
     await third.append("9", JSON_TYPE)
-    const before = [asked(server, first), asked(server, second)]
+    const before = [callsTo(server, first), callsTo(server, second)]
     expect(await messagesOf(third)).toEqual(numbers(10))
-    expect([asked(server, first), asked(server, second)]).toEqual([before[0] + 1, before[1] + 1])
-    // What fills the first one's segment puts into the bucket what the others inherited of it.
+    expect([callsTo(server, first), callsTo(server, second)]).toEqual([before[0] + 1, before[1] + 1])
+    // The first stream's next segment moves inherited messages to the bucket.
     await first.append("80", JSON_TYPE)
     await rotated(server, first, 3)
     expect(await messagesOf(third)).toEqual(numbers(10))
-    const told = asked(server, first)
+    const afterwards = callsTo(server, first)
     expect(await messagesOf(third)).toEqual(numbers(10))
-    expect(asked(server, first)).toBe(told)
+    expect(callsTo(server, first)).toBe(afterwards)
   })
 
-  test("SSE and long-polls begin in the inherited part and go on live", async () => {
+  test("start SSE and long-polls in the inherited part, and continue live", async () => {
     const { stream, nexts } = await filled(8)
     const made = await fork(server, stream)
     const starts = [0, 2, 3, 7, 8]
@@ -86,7 +86,7 @@ describe("forks of a stream of many segments", () => {
     const before = server.log.matching({ event: "served", stream: made.path, method: "GET" }).length
     const waiting = longPoll(made, polled.next)
     await readersAsked(server, made, before + 1)
-    // What comes to the source is not the fork's.
+    // Later appends to the source are not part of the fork.
     await stream.append("99", JSON_TYPE)
     for (const n of numbers(5, 8)) await made.append(`${n}`, JSON_TYPE)
     expect(JSON.parse((await waiting).text)[0]).toBe(8)
@@ -95,7 +95,7 @@ describe("forks of a stream of many segments", () => {
     expect(readers.map(({ messages }) => messages)).toEqual(starts.map((n) => numbers(13 - n, n)))
   })
 
-  test("leave nothing behind once the last of them is deleted", async () => {
+  test("leave no object in the bucket and no stream once the last fork is deleted", async () => {
     const { stream: first } = await filled(7)
     const second = await fork(server, first)
     for (const n of numbers(4, 7)) await second.append(`${n}`, JSON_TYPE)
@@ -118,7 +118,7 @@ describe("forks of a stream of many segments", () => {
     }
   })
 
-  test("count their segments on where there was another stream", async () => {
+  test("number their segments after those of an earlier incarnation", async () => {
     const { stream, nexts } = await filled(4)
     const made = server.stream(unique("again"))
     await made.create(JSON_TYPE)
@@ -132,19 +132,19 @@ describe("forks of a stream of many segments", () => {
   })
 })
 
-describe("what forks cost", () => {
+describe("the cost of forks", () => {
   let server
   beforeAll(async () => {
     server = await start()
   })
   afterAll(() => server?.dispose())
 
-  test("rows: what is written on both sides", async () => {
+  test("rows that a fork writes in both objects", async () => {
     const source = server.stream(unique("source"))
     await source.create(JSON_TYPE, "1")
     const made = await fork(server, source)
     const rows = async (fields) => (await server.log.until(fields)).at(-1).rows_written
-    // The intent, its table and the alarm; then the stream as ever.
+    // The intent, its table and the alarm, and the rows of any new stream.
     expect(await rows({ event: "served", stream: made.path, method: "PUT" })).toBe(4)
     expect(await rows({ event: "asked", stream: source.path })).toBe(3)
     expect(await rows({ event: "confirmed", stream: made.path })).toBe(5)
@@ -157,7 +157,7 @@ describe("what forks cost", () => {
     expect(await rows({ event: "served", stream: made.path, method: "GET" })).toBe(0)
   })
 
-  test("inherited chunks are as cacheable as any", async () => {
+  test("inherited chunks are as cacheable as others", async () => {
     const source = server.stream(unique("large"))
     await source.create()
     for (const _ of numbers(3)) await source.append(Buffer.alloc(MIB, "x"))
@@ -172,17 +172,17 @@ describe("what forks cost", () => {
     expect((await made.ask("GET", known)).status).toBe(304)
   })
 
-  test("events of what is inherited are small, and a reader resumes after each", async () => {
+  test("events of inherited messages are small, and a reader can resume after each", async () => {
     const source = server.stream(unique("events"))
     await source.create(JSON_TYPE)
     const batch = numbers(900).map((n) => `"${n} ${"x".repeat(1000)}"`)
     await source.append(`[${batch.join()}]`, JSON_TYPE)
     const made = await fork(server, source)
     await made.append(`"own"`, JSON_TYPE)
-    const before = asked(server, source)
+    const before = callsTo(server, source)
     const reader = await SseReader.open(made)
     await reader.untilMessages(901)
-    expect(asked(server, source)).toBe(before + 1)
+    expect(callsTo(server, source)).toBe(before + 1)
     expect(reader.messages.map((message) => message.split(" ")[0])).toEqual([...numbers(900).map(String), "own"])
     const sizes = reader.data.map((data) => data.length)
     expect(sizes.length).toBeGreaterThan(6)
@@ -196,7 +196,7 @@ describe("what forks cost", () => {
     await resumed.close()
   })
 
-  test("64 MB, byte for byte, and a fork in the middle of an append", async () => {
+  test("a fork of 64 MB has the same bytes, also from the middle of an append", async () => {
     const source = server.stream(unique("huge"))
     await source.create()
     const parts = numbers(16).map((n) => Buffer.alloc(4 * MIB, `${n}.`))
@@ -211,7 +211,7 @@ describe("what forks cost", () => {
 })
 
 describe("a process that is killed", () => {
-  test("between a fork's end and its source's", async () => {
+  test("between the end of a fork and the end of its source: the source still ends", async () => {
     const folder = await scratch()
     let server = await startWorkerd(folder)
     const source = server.stream(unique("source"))
@@ -221,13 +221,13 @@ describe("a process that is killed", () => {
     await made.ask("DELETE", { status: 204 })
     await server.kill()
     server = await startWorkerd(folder)
-    // Whoever asks wakes it; else its alarm would, a minute later.
+    // A request wakes the object. Otherwise its alarm does, a minute later.
     await server.stream(made.path).ask("HEAD", { status: 404 })
     await ended(server, server.stream(source.path))
     await server.kill()
   })
 
-  test("while forks are created: each is there or not, and none holds its source in vain", async () => {
+  test("while forks are created: each fork exists or not, and none references its source in vain", async () => {
     const options = { vars: PATIENT, persistTo: await scratch() }
     let server = await startKnown(options)
     const source = server.stream(unique("source"))
@@ -244,7 +244,7 @@ describe("a process that is killed", () => {
       if (answers[at] === 201) expect([status, text]).toEqual([200, "kept"])
       else expect([200, 404]).toContain(status)
     }
-    // Every one of them is deleted, or made and deleted: whatever was left half-way is let go.
+    // Every fork is deleted, or created and deleted, so all references are released.
     await again(source).delete()
     for (const path of paths) await again(path).ask("DELETE", { status: [204, 404] })
     await ended(server, again(source))

@@ -1,4 +1,4 @@
-// What earlier versions have stored, on disk: this build finds it, shows it as it was, and goes on with it.
+// Streams that earlier versions stored on disk: this build reads them unchanged, and continues them.
 
 import { execFileSync } from "node:child_process"
 import { cp, readFile } from "node:fs/promises"
@@ -9,17 +9,17 @@ import { eachFile } from "./segments.mjs"
 import { LONG_MS, producer, scratch } from "./support.mjs"
 
 const { json, text } = types
-/** What is stored by this build. */
+/** The version that this build stores. */
 const VERSION = 8
 
-/** A copy of a fixture, and what was recorded with it. */
+/** A copy of a fixture, with the recorded responses. */
 async function unpack(version) {
   const folder = await scratch()
   execFileSync("tar", ["-C", folder, "-xJf", join(import.meta.dirname, `fixtures/v${version}.tar.xz`)])
   return { disk: join(folder, "disk"), ...JSON.parse(await readFile(join(folder, "seen.json"), "utf8")) }
 }
 
-/** The stream's row of each object on disk, by path. */
+/** The stream row of each object on disk, by path. */
 async function rowsOn(disk) {
   const copy = join(await scratch(), "disk")
   await cp(disk, copy, { recursive: true })
@@ -43,15 +43,15 @@ describe("streams of version 7", () => {
   })
   afterAll(() => server?.dispose())
 
-  test("are stored as they were, until they are asked for", () => {
+  test("stay unchanged on disk until they are accessed", () => {
     expect(Object.keys(before)).toHaveLength(17)
     for (const { schema_version, reader_key } of Object.values(before)) {
       expect([schema_version, reader_key]).toEqual([7, expect.stringMatching(/^h\../u)])
     }
   })
 
-  test("are read as they were, byte for byte and with the same offsets", { timeout: LONG_MS }, async () => {
-    // Forks first: their sources are then only asked by other objects.
+  test("return the same bytes and offsets as before", { timeout: LONG_MS }, async () => {
+    // Forks first: then only other objects have called their sources.
     const paths = Object.keys(fixture.seen).filter((path) => path !== "__registry__")
     paths.sort((one, other) => other.includes("fork") - one.includes("fork"))
     for (const path of [...paths, "__registry__"]) {
@@ -61,7 +61,7 @@ describe("streams of version 7", () => {
     expect((await list(server)).toSorted()).toEqual(fixture.listed.toSorted())
   })
 
-  test("are appended to, and rotate; producers and Stream-Seq are known", { timeout: LONG_MS }, async () => {
+  test("accept appends and rotate, with their producers and Stream-Seq", { timeout: LONG_MS }, async () => {
     const again = { body: messages(1)[0], headers: { "content-type": json, ...producer(2, { id: "even", epoch: 2 }) } }
     await ask(server, "produced", "POST", { ...again, status: 204 })
     const stale = { ...again, headers: { ...again.headers, ...producer(3, { id: "even", epoch: 1 }) } }
@@ -83,7 +83,7 @@ describe("streams of version 7", () => {
     await ask(server, "closed", "POST", { body: "1", headers: { "content-type": json }, status: 409 })
   })
 
-  test("are forked, deleted and created again", { timeout: LONG_MS }, async () => {
+  test("can be forked, deleted and created again", { timeout: LONG_MS }, async () => {
     const forked = { headers: { "stream-forked-from": "/v1/stream/fork" } }
     await ask(server, "new", "PUT", { ...forked, status: 201 })
     await append(server, "new", json, messages(1, 40))
@@ -93,7 +93,7 @@ describe("streams of version 7", () => {
     await ask(server, "source", "DELETE", { status: 204 })
     await ask(server, "source", "GET", { status: 410 })
     expect((await ask(server, "new", "GET", { status: 200 })).text).toBe(whole)
-    // The last fork of a stream that is gone takes it along.
+    // Deleting the last fork of a stream that is gone ends the stream.
     await ask(server, "heir", "DELETE", { status: 204 })
     await server.log.until({ event: "collected", stream: "gone" })
     await ask(server, "gone", "GET", { status: 404 })
@@ -107,9 +107,9 @@ describe("streams of version 7", () => {
     )
   })
 
-  test("tell the index of segments what they had not told", { timeout: LONG_MS }, async () => {
+  test("send their missing segments to the segment index", { timeout: LONG_MS }, async () => {
     await makeIndex(server)
-    // A stream rests for a minute after a failure. A server that starts anew does not know of it.
+    // After a failure a stream waits for a minute. A restarted server does not know of the failure.
     await server.dispose()
     server = await startOn(fixture.disk)
     for (const path of ["json", "bytes", "public"]) {
@@ -122,7 +122,7 @@ describe("streams of version 7", () => {
     expect([await segments("json"), await segments("bytes"), await segments("public")]).toEqual([[0, 1, 2, 3], [0, 1], [0]])
   })
 
-  test("count their messages on from where they were", async () => {
+  test("continue their message counts", async () => {
     await server.dispose()
     server = undefined
     const rows = await rowsOn(fixture.disk)
@@ -137,9 +137,9 @@ describe("streams of version 7", () => {
   })
 })
 
-test("an upgrade is billed once: the stream's row, and one for each table that gets a column", async () => {
+test("an upgrade writes the stream's row, and one row for each table that gets a column, once", async () => {
   const { disk } = await unpack(7)
-  // What an alarm's work writes is in no line.
+  // The log does not show the rows that an alarm writes, so no alarm may fire.
   await eachFile(disk, (database, file) =>
     database.exec(file === "metadata.sqlite" ? "DELETE FROM _cf_ALARM" : "DELETE FROM _cf_METADATA WHERE key = 1"),
   )

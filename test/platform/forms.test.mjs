@@ -1,4 +1,4 @@
-// The forms of a stream's URL: each names the same stream, for every method and whoever asks.
+// The forms of a stream's URL: each names the same stream, for every method and every client.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { AUTH_TOKEN, bearer, makeToken, secretKey } from "../tokens.mjs"
@@ -9,7 +9,7 @@ import { BYTES, CLOSED, JSON_TYPE, PATIENT, Stream, TEXT, numbers, producer, scr
 const PREFIXES = ["/v1/stream/", "/v1/streams/", "/streams/"]
 const OTHERS = PREFIXES.slice(1)
 
-/** A stream at a URL of some form. */
+/** A stream, addressed by a URL of this form. */
 function at(prefix, { url }, path = unique("p/form")) {
   const stream = new Stream(url, path)
   stream.url = `${url}${prefix}${path}`
@@ -23,7 +23,7 @@ beforeAll(async () => {
 afterAll(() => server?.kill())
 
 describe.each(OTHERS)("%s", (prefix) => {
-  test("every method, seen at the first form", async () => {
+  test("every method has the same effect as in the first form", async () => {
     const stream = at(prefix, server)
     const first = server.stream(stream.path)
     const made = await stream.ask("PUT", { headers: JSON_TYPE, body: "[1]", query: "?x=/v1/stream/y", status: 201 })
@@ -33,7 +33,7 @@ describe.each(OTHERS)("%s", (prefix) => {
     expect((await stream.ask("PUT", { headers: JSON_TYPE, status: 200 })).header("location")).toBeNull()
     await stream.append("[2,3]", JSON_TYPE)
     await stream.append("4", { ...JSON_TYPE, ...producer(0) })
-    // The same append in another form is the same append.
+    // The same append in another form is a duplicate.
     await first.ask("POST", { headers: { ...JSON_TYPE, ...producer(0) }, body: "4", status: 204 })
     expect((await stream.read()).text).toBe("[1,2,3,4]")
     expect((await first.read()).text).toBe("[1,2,3,4]")
@@ -43,7 +43,7 @@ describe.each(OTHERS)("%s", (prefix) => {
     expect((await first.ask("HEAD")).header("stream-closed")).toBe("true")
     await stream.delete()
     await first.ask("GET", { status: 404 })
-    // No offset of the old stream is valid for the new one, in whichever form.
+    // No offset of the old incarnation is valid for the new one, in any form.
     await first.create(TEXT, "new")
     for (const one of [stream, first]) {
       expect((await one.ask("GET", { query: `?offset=${made.next}` })).status).toBe(410)
@@ -52,14 +52,14 @@ describe.each(OTHERS)("%s", (prefix) => {
     expect(server.log.matching({ event: "loaded", stream: stream.path })).toHaveLength(1)
   })
 
-  test("escapes stay as the client wrote them", async () => {
+  test("keep percent-encoding as the client wrote it", async () => {
     const id = unique("q")
     const stream = at(prefix, server, `${id}%2Fr%C3%A9sum%c3%a9%201`)
     expect((await stream.create(TEXT, "x")).header("location")).toBe(stream.url)
     expect((await server.stream(`${id}/résumé%201`).read()).text).toBe("x")
   })
 
-  test("a large body, and one without a length", async () => {
+  test("accept a large body, and one without a length", async () => {
     const stream = at(prefix, server)
     await stream.create(BYTES)
     const large = Buffer.alloc(5 << 20, "x")
@@ -70,7 +70,7 @@ describe.each(OTHERS)("%s", (prefix) => {
     expect((await stream.ask("POST", { headers: BYTES, body: Buffer.alloc((16 << 20) + 1) })).status).toBe(413)
   })
 
-  test("appends that meet, in all forms", async () => {
+  test("group concurrent appends of all forms", async () => {
     const stream = at(prefix, server)
     await stream.create(JSON_TYPE)
     const forms = PREFIXES.map((one) => at(one, server, stream.path))
@@ -80,7 +80,7 @@ describe.each(OTHERS)("%s", (prefix) => {
     expect(server.log.matching({ event: "appended_together", stream: stream.path })).not.toHaveLength(0)
   })
 
-  test("live: long-polls, server-sent events, and a client that leaves", async () => {
+  test("serve long-polls and SSE, and notice a client that disconnects", async () => {
     const stream = at(prefix, server)
     const first = server.stream(stream.path)
     await stream.create(JSON_TYPE)
@@ -101,7 +101,7 @@ describe.each(OTHERS)("%s", (prefix) => {
     expect(reader.messages).toEqual([1, 2])
   })
 
-  test("forks, of and from it", async () => {
+  test("create forks, and are accepted as a fork's source", async () => {
     const source = at(prefix, server)
     await source.create(TEXT, "hello")
     const fork = at(prefix, server)
@@ -113,7 +113,7 @@ describe.each(OTHERS)("%s", (prefix) => {
     expect((await server.stream(fork.path).read()).text).toBe("hello")
   })
 
-  test("what names no stream is refused as it came", async () => {
+  test("refuse paths that name no stream", async () => {
     const connection = await HttpConnection.open(server.url)
     const table = { "": 400, "a//b": 400, "%2e%2e/x": 400, "a%2F..%2Fb": 400, "a%zz": 400, "a/*": 400, __ds: 501, "p/__ds/x": 501 }
     for (const [path, status] of Object.entries(table)) {
@@ -131,7 +131,7 @@ describe.each(OTHERS)("%s", (prefix) => {
   })
 })
 
-test("the listing stays where it is", async () => {
+test("do not move the listing", async () => {
   const stream = at("/streams/", server)
   await stream.create(TEXT)
   await server.log.until({ event: "reported", stream: stream.path })
@@ -141,7 +141,7 @@ test("the listing stays where it is", async () => {
   expect([wrong.status, (await wrong.json()).error.message]).toEqual([400, expect.stringContaining("the listing at /v1/streams")])
 })
 
-describe("whoever asks", () => {
+describe("in each mode", () => {
   const key = secretKey()
   const token = (claims) => makeToken(key, { sub: "p", ...claims })
   const origin = "https://app.example"
@@ -168,7 +168,7 @@ describe("whoever asks", () => {
     await open.create({ ...TEXT, ...bearer(AUTH_TOKEN), "stream-public": "true" }, "y")
     expect((await read(open, "")).text).toBe("y")
     expect((await read(token_.stream(open.path), "")).text).toBe("y")
-    // What a cache of the data centre has at one form is no answer to those who may not read.
+    // The data centre's cache returns copies of one form only to clients that may read.
     const readerKey = (await stream.ask("HEAD", { headers: bearer(AUTH_TOKEN) })).header("stream-reader-key")
     expect(readerKey).toMatch(/^[\w-]{22}$/u)
     const kept = `?offset=0000000000000000_0000000000000000&rk=${readerKey}`
@@ -186,7 +186,7 @@ describe("whoever asks", () => {
     const below = bearer(token({ stream: "p/*" }))
     for (const headers of [narrow, below]) expect((await stream.ask("GET", { headers, status: 200 })).text).toBe("x")
     await at(prefix, projects).ask("PUT", { headers: { ...TEXT, ...narrow }, status: 403 })
-    // A fork's source is read, in whichever form it is named.
+    // A fork reads its source in every form of the source's URL.
     const fork = { ...TEXT, ...narrow, "stream-forked-from": `${prefix}${stream.path}` }
     await at(prefix, projects).ask("PUT", { headers: fork, status: 403 })
     const elsewhere = { ...TEXT, ...below, "stream-forked-from": `${prefix}other/x` }

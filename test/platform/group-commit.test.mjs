@@ -1,5 +1,5 @@
-// Appends that wait for each other: the line they stand in, with an object that answers when the test says so; and the
-// whole of it on workerd, where what waits for another request is another matter than in Node.
+// Group commit: the queue of appends in front of an object that answers when the test says so, and the whole of it on
+// workerd, where waiting for another request works differently from Node.
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest"
 import { HttpConnection } from "./raw.mjs"
@@ -7,7 +7,7 @@ import { CLOSED, JSON_TYPE, numbers, producer, scratch, startWorkerd, unique } f
 
 const module = { names: ["content-type", "stream-seq"], refusedBody: () => "refused" }
 
-/** As many as are under way before the others wait, and as many as go together. */
+/** Calls in flight before others wait, and appends that go together. */
 const UNDER_WAY_MAX = 4
 const BATCH_APPENDS_MAX = 64
 const APPEND_MAX_BYTES = 16 << 10
@@ -17,10 +17,10 @@ const LINES_MAX = 10_000
 const WAIT_MAX_MS = 50
 const STALE_MS = 1000
 
-/** What happens before anything that takes time. */
+/** Lets everything run that does not take time. */
 const turn = () => new Promise(setImmediate)
 
-/** Objects that answer when the test says so. */
+/** An object whose calls the test answers. */
 function object() {
   const calls = []
   const called = (call) => {
@@ -35,7 +35,7 @@ function object() {
   return { calls, streams: { getByName: () => stub } }
 }
 
-describe("a line", () => {
+describe("a queue", () => {
   let append, url, calls, streams, kept
   beforeEach(async () => {
     vi.resetModules()
@@ -52,21 +52,21 @@ describe("a line", () => {
     return append({ request, context: { waitUntil: (promise) => kept.push(promise) } }, streams, path, module)
   }
   const several = (count, from = 0) => numbers(count, from).map((number) => one(`${number};`))
-  /** An answer for each append of a call, with what it is an answer to. */
+  /** A result for each append of a call, with the append's body. */
   const answers = ({ text }) => text.split(";").slice(0, -1).map((body) => [200, `answer-to\n${body}\n`, undefined])
-  const told = async (answered) => (await answered).headers.get("answer-to")
+  const bodyOf = async (answered) => (await answered).headers.get("answer-to")
 
-  test("lets those pass by that are few", async () => {
+  test("sends appends at once while few are in flight", async () => {
     const answered = several(UNDER_WAY_MAX)
     expect(calls.every((call) => call.alone)).toBe(true)
     calls.forEach((call, at) => call.answer(`answer ${at}`))
     expect(await Promise.all(answered)).toEqual(numbers(UNDER_WAY_MAX).map((at) => `answer ${at}`))
-    // Nothing is left of it: as many pass by again.
+    // The queue is empty again, so as many are sent at once.
     several(UNDER_WAY_MAX)
     expect(calls).toHaveLength(2 * UNDER_WAY_MAX)
   })
 
-  test("lets the others go together when one has ended, in their order, each with its own answer", async () => {
+  test("sends waiting appends together when one has ended, in order, each with its own result", async () => {
     several(UNDER_WAY_MAX)
     const waiting = [one("0;", { "content-type": "text/plain" }), one("1;", { "stream-seq": "é", other: "x" }), one("2;")]
     await turn()
@@ -78,10 +78,10 @@ describe("a line", () => {
     expect(together.headers).toEqual(["content-type\ntext/plain\n", expect.stringMatching(/stream-seq\né\n$/), expect.any(String)])
     expect(together.headers.join()).not.toContain("other")
     together.answer(answers(together))
-    expect(await Promise.all(waiting.map(told))).toEqual(["0", "1", "2"])
+    expect(await Promise.all(waiting.map(bodyOf))).toEqual(["0", "1", "2"])
   })
 
-  test("has as many under way as before while others wait", async () => {
+  test("has the same number of calls in flight while others wait", async () => {
     several(UNDER_WAY_MAX)
     several(BATCH_APPENDS_MAX + 10)
     await turn()
@@ -96,10 +96,10 @@ describe("a line", () => {
     calls[UNDER_WAY_MAX].answer(answers(calls[UNDER_WAY_MAX]))
     await turn()
     calls.at(-1).answer(answers(calls.at(-1)))
-    expect(await told(late[0])).toBe("1000")
+    expect(await bodyOf(late[0])).toBe("1000")
   })
 
-  test("tells all whom one took along that it failed", async () => {
+  test("fails every append of a call that fails", async () => {
     several(UNDER_WAY_MAX)
     const waiting = several(3)
     await turn()
@@ -109,7 +109,7 @@ describe("a line", () => {
     expect((await Promise.allSettled(waiting)).map(({ reason }) => reason.message)).toEqual(["lost", "lost", "lost"])
   })
 
-  test("tells one that failed, and the others what became of them", async () => {
+  test("fails one append of a call, and returns the others' results", async () => {
     several(UNDER_WAY_MAX)
     const waiting = several(3)
     await turn()
@@ -117,10 +117,10 @@ describe("a line", () => {
     await turn()
     calls.at(-1).answer(answers(calls.at(-1)).with(1, [0, "a trap"]))
     await expect(waiting[1]).rejects.toThrow("a trap")
-    expect([await told(waiting[0]), await told(waiting[2])]).toEqual(["0", "2"])
+    expect([await bodyOf(waiting[0]), await bodyOf(waiting[2])]).toEqual(["0", "2"])
   })
 
-  test("is given up where the object is of a version that knows none: each goes by itself, as it came", async () => {
+  test("is not used if the object's version does not support it: each append goes alone and unchanged", async () => {
     several(UNDER_WAY_MAX)
     const waiting = [one("0"), one("1", { "content-type": "text/plain", "stream-seq": "é" })]
     await turn()
@@ -136,7 +136,7 @@ describe("a line", () => {
     expect(await Promise.all(waiting)).toEqual(["alone 0", "alone 1"])
   })
 
-  test("is not for what is large, or does not say how long it is; a close stands in it", async () => {
+  test("does not take large appends or appends without a length, but takes a close", async () => {
     several(UNDER_WAY_MAX)
     one("x".repeat(APPEND_MAX_BYTES + 1))
     one("x", { "stream-seq": "x".repeat(HEADERS_MAX_CHARS) })
@@ -154,7 +154,7 @@ describe("a line", () => {
     await Promise.allSettled(waiting)
   })
 
-  test("has room for so many: those beyond go by themselves, however slow the bodies of the others are", async () => {
+  test("is limited: further appends go alone, even if the bodies of the queued ones are slow", async () => {
     several(UNDER_WAY_MAX)
     const slow = Promise.withResolvers()
     const request = { url, body: {}, headers: new Headers({ "content-length": "1" }), arrayBuffer: () => slow.promise }
@@ -166,7 +166,7 @@ describe("a line", () => {
     expect(calls).toHaveLength(UNDER_WAY_MAX + 1)
   })
 
-  test("is there for streams that come when all places were taken", async () => {
+  test("serves new streams after all places were taken", async () => {
     several(UNDER_WAY_MAX)
     for (const path of numbers(LINES_MAX)) one("x", {}, `${path}`)
     vi.advanceTimersByTime(STALE_MS)
@@ -178,7 +178,7 @@ describe("a line", () => {
     expect(last).toHaveLength(UNDER_WAY_MAX + 1)
   })
 
-  test("is kept by the platform until each has its answer, whoever breaks off", async () => {
+  test("keeps the request alive until each append has its result, even if a client disconnects", async () => {
     several(UNDER_WAY_MAX)
     const waiting = several(2)
     const ends = Promise.all(kept)
@@ -191,7 +191,7 @@ describe("a line", () => {
     await ends
   })
 
-  test("waits no longer than it must for what is far or was broken off, and then goes together", async () => {
+  test("waits at most WAIT_MAX_MS for calls that are slow or lost, and then sends the rest together", async () => {
     several(UNDER_WAY_MAX)
     const waiting = several(3)
     await turn()
@@ -200,13 +200,13 @@ describe("a line", () => {
     const [together, ...more] = calls.slice(UNDER_WAY_MAX)
     expect([together.text, more]).toEqual(["0;1;2;", []])
     together.answer(answers(together))
-    expect(await Promise.all(waiting.map(told))).toEqual(["0", "1", "2"])
-    // What was broken off does not count for ever.
+    expect(await Promise.all(waiting.map(bodyOf))).toEqual(["0", "1", "2"])
+    // A lost call stops counting after STALE_MS.
     vi.advanceTimersByTime(STALE_MS)
     const calm = one("calm;")
     calls.at(-1).answer("calm")
     expect(await calm).toBe("calm")
-    // And if it ends after all, it is nobody's place that becomes free.
+    // If the call ends after that, it frees no place.
     several(UNDER_WAY_MAX)
     for (const call of calls.slice(0, UNDER_WAY_MAX)) call.answer()
     await turn()
@@ -215,7 +215,7 @@ describe("a line", () => {
     expect(calls).toHaveLength(2 * UNDER_WAY_MAX + 2)
   })
 
-  test("does not wait for ever for whoever took it along", async () => {
+  test("fails an append if the call that took it along never ends", async () => {
     several(UNDER_WAY_MAX)
     const waiting = several(2)
     await turn()
@@ -244,7 +244,7 @@ describe("on workerd", () => {
   const connections = (count) => Promise.all(numbers(count).map(() => HttpConnection.open(server.url)))
   const messages = async (stream) => (await stream.readAll()).flatMap(({ text }) => JSON.parse(text))
 
-  test("many writers: each append is there once, at the offset that it was told, in the order of each writer", async () => {
+  test("concurrent writers: each append is stored once, at the returned offset, in the order of its writer", async () => {
     const { stream, target } = await created()
     const writers = await connections(40)
     const offsets = []
@@ -265,11 +265,11 @@ describe("on workerd", () => {
     }
     expect(new Set(offsets).size).toBe(800)
     expect(offsets.sort().at(-1)).toBe((await stream.ask("HEAD")).next)
-    // It was no accident that they were told apart.
+    // Check that the appends were in fact grouped.
     expect(server.log.matching({ event: "appended_together", stream: stream.path }).length).toBeGreaterThan(10)
   })
 
-  test("each has its own answer", async () => {
+  test("each append has its own result", async () => {
     const { stream, target } = await created()
     await stream.append("0", { ...JSON_TYPE, ...producer(0) })
     const kinds = [
@@ -297,7 +297,7 @@ describe("on workerd", () => {
     expect(await messages(stream)).toEqual([0, ...numbers(100).map(() => "stored")])
   })
 
-  test("compare-and-append: of all that expect one tail, one is stored, and the others get the tail", async () => {
+  test("of all compare-and-appends at one tail, one is stored, and the others receive the tail", async () => {
     const { stream, target } = await created()
     const writers = await connections(40)
     let tail = (await stream.ask("HEAD")).next
@@ -321,7 +321,7 @@ describe("on workerd", () => {
     expect(server.log.matching({ event: "appended_together", stream: stream.path }).length).toBeGreaterThan(0)
   })
 
-  test("what closes the stream ends it for those behind", async () => {
+  test("a close ends the stream for the appends behind it", async () => {
     const { stream, target } = await created()
     const writers = await connections(60)
     const statuses = await Promise.all(
@@ -337,7 +337,7 @@ describe("on workerd", () => {
     expect(new Set(statuses)).toEqual(new Set([204, 409]).intersection(new Set(statuses)))
   })
 
-  test("bodies that do not come hold up nobody", async () => {
+  test("bodies that never arrive do not block others", async () => {
     const { stream, target } = await created()
     const slow = await connections(2 * UNDER_WAY_MAX)
     for (const connection of slow) connection.begin("POST", target, { ...JSON_TYPE, "content-length": "1" })
@@ -348,7 +348,7 @@ describe("on workerd", () => {
     expect((await messages(stream)).sort().join("")).toBe(`${"1".repeat(20)}${"2".repeat(2 * UNDER_WAY_MAX)}`)
   })
 
-  test("those that break off take nobody along", async () => {
+  test("clients that disconnect do not fail the appends of others", async () => {
     const { stream, target } = await created()
     const writers = await connections(60)
     const replies = writers.map(async (connection, at) => {

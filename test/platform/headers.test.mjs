@@ -1,15 +1,15 @@
-// Header values as bytes, which workerd decodes as UTF-8 with U+FFFD for what is not: byte strings that differ must not
-// become one. And bodies that say that they are encoded.
+// Header values as bytes. workerd decodes them as UTF-8 and replaces invalid bytes with U+FFFD, so different byte
+// strings could become the same value. And bodies with a Content-Encoding.
 
 import { gzipSync } from "node:zlib"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { HttpConnection } from "./raw.mjs"
 import { BYTES, CLOSED, JSON_TYPE, TEXT, numbers, producer, scratch, startWorkerd, unique } from "./support.mjs"
 
-/** Each byte as `HttpConnection` sends it: Latin-1 letters, half a character, whole ones, and the one for what is none. */
+/** Bytes as `HttpConnection` sends them: Latin-1 letters, half a character, whole characters, and U+FFFD itself. */
 const NOT_ASCII = ["\xc4", "\xd6", "\xe8", "\xe9", "a\xff", "\xc3\xa4", "\xf0\x9d\x84\x9e", "\xef\xbf\xbd", "\xed\xa0\x80", "a\xa0", "\x7f", "a\tb", "a\x01b"]
 
-/** More than an isolate has under way to one stream: most go to its object together. */
+/** More appends than an isolate sends to one stream separately, so most of them are grouped. */
 const WRITERS = 24
 
 let server
@@ -28,7 +28,7 @@ const errorOf = ({ text }) => JSON.parse(text).error
 const stored = async (stream) => (await stream.readAll()).map(({ text }) => text).join("")
 const isEmpty = async (stream) => expect([await stored(stream), (await stream.ask("HEAD")).next]).toEqual(["", `${"0".repeat(16)}_${"0".repeat(16)}`])
 
-/** The same request, one after the other and many at the same time. */
+/** Sends the same requests one after another, and then all at the same time. */
 async function everyWay(target, requests) {
   const connection = await connect()
   const alone = []
@@ -41,7 +41,7 @@ async function everyWay(target, requests) {
 }
 
 describe("bytes that are not visible ASCII", () => {
-  test("in an append's headers store nothing and make no two producers one", async () => {
+  test("are refused in an append's headers, and never make two producers one", async () => {
     for (const headersOf of [
       (value) => producer(0, { id: value }),
       (value) => ({ "stream-seq": value }),
@@ -60,7 +60,7 @@ describe("bytes that are not visible ASCII", () => {
     expect(server.log.matching({ event: "appended_together" }).length).toBeGreaterThan(0)
   })
 
-  test("percent-encoded they are two producers", async () => {
+  test("name two producers if they are percent-encoded", async () => {
     const { stream, target } = await created()
     const connection = await connect()
     for (const id of ["Ä", "Ö"].map(encodeURIComponent)) {
@@ -72,7 +72,7 @@ describe("bytes that are not visible ASCII", () => {
     expect(await stored(stream)).toBe("%C3%84%C3%96")
   })
 
-  test("in a create's headers create nothing", async () => {
+  test("are refused in a create's headers, and create nothing", async () => {
     const source = await created()
     const connection = await connect()
     const path = unique("none")
@@ -96,7 +96,7 @@ describe("bytes that are not visible ASCII", () => {
     expect((await connection.ask("HEAD", `/v1/stream/${path}`)).status).toBe(404)
   })
 
-  test("in a content type stay as they are where they are UTF-8 in quotes, and are refused where not", async () => {
+  test("are accepted in a content type only as UTF-8 in quotes, and stay unchanged", async () => {
     const connection = await connect()
     const type = (value) => `text/plain ;title="${value}";charset=utf-8`
     const path = () => `/v1/stream/${unique("type")}`
@@ -129,8 +129,8 @@ describe("bytes that are not visible ASCII", () => {
   })
 })
 
-describe("two lines of Content-Type", () => {
-  test("are refused for PUT and POST, and grouped appends", async () => {
+describe("two Content-Type headers", () => {
+  test("are refused for PUT and POST, and in grouped appends", async () => {
     const { stream, target } = await created()
     const connection = await connect()
     const lines = "content-type: text/plain\r\ncontent-type: text/plain"
@@ -153,7 +153,7 @@ describe("two lines of Content-Type", () => {
 describe("a Content-Encoding", () => {
   const compressed = gzipSync(Buffer.alloc(100, "x"))
 
-  test("is refused with 415 where there is a body, and stores nothing", async () => {
+  test("is refused with 415 if there is a body, and stores nothing", async () => {
     const { stream, target } = await created(BYTES)
     const connection = await connect()
     const gzip = { "content-encoding": "gzip" }
@@ -174,7 +174,7 @@ describe("a Content-Encoding", () => {
     expect((await connection.ask("HEAD", `${target}-new`)).status).toBe(404)
   })
 
-  test("of a request without a body is nothing, and identity is none", async () => {
+  test("is ignored without a body, and may be identity", async () => {
     const { stream, target } = await created(JSON_TYPE)
     const connection = await connect()
     const identity = [{ headers: { ...JSON_TYPE, "content-encoding": "Identity" }, body: "\xef\xbb\xbf1" }]

@@ -1,4 +1,4 @@
-// The worker starts and says which version it is.
+// The worker starts and reports its version.
 
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { startServer } from "../server.mjs"
@@ -17,7 +17,7 @@ test("GET /health is 200 JSON with a version", async () => {
   expect((await response.json()).version).toMatch(/^\d+\.\d+\.\d+/)
 })
 
-test("what is deployed has no counters", async () => {
+test("the deployed build has no counters", async () => {
   const response = await fetch(`${server.url}/counters`)
   expect(response.status).toBe(404)
 })

@@ -1,6 +1,8 @@
-// An object sleeps while readers are connected: an append wakes it, and all of them get what comes exactly once.
+// An object hibernates while readers are connected. An append wakes it, and each reader receives each message exactly
+// once.
 //
-// The proof that it slept is its second `loaded` line; the same story without the eviction has only the first.
+// A second `loaded` line proves that the object was evicted. The same test without the eviction has only the first
+// line.
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { join } from "node:path"
@@ -9,10 +11,12 @@ import { SseReader, longPoll, readersAsked } from "./readers.mjs"
 import { BYTES, CLOSED, JSON_TYPE, LONG_MS, PATIENT, SOON_MS } from "./support.mjs"
 import { numbers, root, scratch, start, startWorkerd, unique, within } from "./support.mjs"
 
-/** The code with which an object has the edge ask for what there is (`src/protocol/bridge.rs`). */
+/** The close code with which an object tells the edge to read what it missed (`src/protocol/bridge.rs`). */
 const CATCH_UP = 4000
 
-/** How often the object was loaded, once this many appends are logged: a line may be later than its response. */
+/**
+ * The number of times that the object was loaded, once this many appends are logged. A line may follow its response.
+ */
 async function loads(server, stream, appends) {
   await server.log.until({ event: "served", stream: stream.path, method: "POST" }, appends)
   return server.log.matching({ event: "loaded", stream: stream.path }).length
@@ -20,20 +24,20 @@ async function loads(server, stream, appends) {
 
 const failures = (server, stream) => server.log.matching({ level: "error", stream: stream.path })
 
-/** SSE readers at the tail and long-polls that wait there. */
+/** SSE readers at the tail, and long-polls that wait there. */
 async function gather(server, stream, { sse = 3, polls = 3 } = {}) {
-  const asked = server.log.matching({ event: "served", stream: stream.path, method: "GET" }).length
+  const before = server.log.matching({ event: "served", stream: stream.path, method: "GET" }).length
   const { next } = await stream.ask("HEAD", { status: 200 })
   const readers = await Promise.all(
     numbers(sse).map((index) => SseReader.open(stream, { offset: index % 2 === 0 ? "-1" : "now" })),
   )
   await Promise.all(readers.map((reader) => reader.untilAtTail()))
   const waiting = numbers(polls).map((index) => longPoll(stream, index % 2 === 0 ? next : "now"))
-  await readersAsked(server, stream, asked + sse + polls)
+  await readersAsked(server, stream, before + sse + polls)
   return { readers, polls: waiting }
 }
 
-describe("an object whose module lost its memory between commit and announcement", () => {
+describe("an object whose module loses its memory between commit and announcement", () => {
   let server
   beforeAll(async () => {
     const front = join(root, "test/platform/lost-memory.js")
@@ -41,7 +45,7 @@ describe("an object whose module lost its memory between commit and announcement
   })
   afterAll(() => server?.kill())
 
-  test("has its live readers ask for what they were not sent", async () => {
+  test("makes its live readers read what they missed", async () => {
     const stream = server.stream(unique("lost"))
     await stream.create(JSON_TYPE, "[0]")
     const watched = fetch(`${stream.url}?offset=-1&live=sse`, { headers: { watch: "it" } })
@@ -54,7 +58,7 @@ describe("an object whose module lost its memory between commit and announcement
 describe.concurrent("an object that is evicted while readers are connected", () => {
   let server
   beforeAll(async () => {
-    // Each reader has a socket of its own.
+    // Without collapsing, each reader has a socket of its own.
     server = await start({ vars: { ...PATIENT, EDGE_CACHE: "off" } })
   })
   afterAll(() => server?.dispose())
@@ -65,12 +69,12 @@ describe.concurrent("an object that is evicted while readers are connected", () 
     return stream
   }
 
-  /** Takes the object out of memory, as the platform does when it hibernates. */
+  /** Evicts the object from memory, as hibernation does. */
   const evict = ({ path }) =>
     server.mf.unsafeEvictDurableObject("durable-streams", "StreamObject", { name: path, webSockets: "hibernate" })
 
   for (const evicted of [true, false]) {
-    const title = evicted ? "is woken by an append, and all get it once" : "is loaded once when it is not evicted"
+    const title = evicted ? "is woken by an append, and each reader receives it once" : "is loaded once if it is not evicted"
     test(title, async () => {
       const stream = await created()
       const { readers, polls } = await gather(server, stream, { sse: 4, polls: 4 })
@@ -96,14 +100,14 @@ describe.concurrent("an object that is evicted while readers are connected", () 
     })
   }
 
-  test("again and again: bytes come in order, to those who slept and those who came later", async () => {
+  test("delivers bytes in order over repeated evictions, to old readers and to new ones", async () => {
     const stream = await created(BYTES, "0")
     const { readers, polls } = await gather(server, stream, { sse: 2, polls: 1 })
     const rounds = 4
     let poll = polls[0]
     for (const round of numbers(rounds, 1)) {
       await evict(stream)
-      // Of two appends the second meets an object that is awake.
+      // The first append wakes the object, and the second finds it awake.
       await stream.append(`a${round}`)
       const answer = await poll
       expect(answer.text).toBe(`a${round}`)
@@ -113,7 +117,7 @@ describe.concurrent("an object that is evicted while readers are connected", () 
       const next = await stream.read(answer.next)
       expect(next.text).toBe(`b${round}`)
       poll = longPoll(stream, next.next)
-      // Its own read, the SSE reader, the read before it.
+      // The long-poll, the SSE reader and the read before them.
       await readersAsked(server, stream, 3 + 3 * round)
     }
     await stream.append("end", { ...BYTES, ...CLOSED })
@@ -127,7 +131,7 @@ describe.concurrent("an object that is evicted while readers are connected", () 
     expect(await loads(server, stream, 2 * rounds + 1)).toBe(1 + rounds)
   })
 
-  test("is woken by a reader, who joins those who are there", async () => {
+  test("is woken by a reader, which joins the readers that are already connected", async () => {
     const stream = await created()
     const { readers, polls } = await gather(server, stream)
     await evict(stream)
@@ -140,7 +144,7 @@ describe.concurrent("an object that is evicted while readers are connected", () 
     for (const { text } of await Promise.all(polls)) expect(text).toBe("[1]")
   })
 
-  test("is woken by a close: SSE ends, long-polls are told", async () => {
+  test("is woken by a close, which ends SSE and answers long-polls", async () => {
     const stream = await created()
     const { readers, polls } = await gather(server, stream)
     await evict(stream)
@@ -156,7 +160,7 @@ describe.concurrent("an object that is evicted while readers are connected", () 
     expect(await loads(server, stream, 1)).toBe(2)
   })
 
-  test("is woken by a delete: SSE ends, long-polls get 404, nobody sees the next life", async () => {
+  test("is woken by a delete, which ends SSE and answers long-polls with 404, and no reader sees the next incarnation", async () => {
     const stream = await created()
     const { readers, polls } = await gather(server, stream)
     await evict(stream)
@@ -171,7 +175,7 @@ describe.concurrent("an object that is evicted while readers are connected", () 
     expect(failures(server, stream)).toEqual([])
   })
 
-  test("is woken by an append too large for a frame", async () => {
+  test("is woken by an append too large for one frame", async () => {
     const stream = await created()
     const { readers, polls } = await gather(server, stream, { sse: 2, polls: 2 })
     await evict(stream)
@@ -190,11 +194,11 @@ describe.concurrent("an object that is evicted while readers are connected", () 
     expect(await loads(server, stream, 2)).toBe(2)
   })
 
-  test("has kept the cursor of each reader", async () => {
+  test("restores the cursor of each reader", async () => {
     const stream = await created()
     const { next, header } = await stream.ask("GET", { query: "?offset=-1&live=long-poll", status: 200 })
     const now = Number(header("stream-cursor"))
-    // They count milliseconds: an hour.
+    // Cursors count milliseconds: this is an hour.
     const ahead = now + 3_600_000
     const polls = [longPoll(stream, next, `&cursor=${ahead}`), longPoll(stream, next)]
     const reader = await SseReader.open(stream, { offset: next, query: `&cursor=${ahead}` })
@@ -213,18 +217,18 @@ describe.concurrent("an object that is evicted while readers are connected", () 
   })
 })
 
-describe.concurrent("left alone with its readers, as workerd does it", () => {
+describe.concurrent("an idle object with readers, on workerd's own schedule", () => {
   let server
   beforeAll(async () => {
     server = await startWorkerd(await scratch(), PATIENT)
   })
   afterAll(() => server?.kill())
 
-  // workerd evicts what has been idle for 10 s, and says nothing of it. To ask would keep the object awake.
+  // workerd evicts an object that was idle for 10 s, without a log line. A request would keep the object awake.
   const IDLE_MS = 14_000
   const idle = () => new Promise((resolve) => setTimeout(resolve, IDLE_MS))
 
-  test("an object sleeps while responses live past their heartbeats", async () => {
+  test("hibernates while responses send heartbeats", async () => {
     const stream = server.stream(unique("heartbeats"))
     await stream.create(JSON_TYPE)
     const { readers } = await gather(server, stream, { sse: 3, polls: 0 })
@@ -232,7 +236,7 @@ describe.concurrent("left alone with its readers, as workerd does it", () => {
     await Promise.all(
       readers.map((reader) => reader.until("heartbeats", ({ comments }) => comments >= heartbeats, LONG_MS)),
     )
-    // Heartbeats come every 15 s, and none of them has woken it.
+    // Heartbeats are sent every 15 s, and none has woken the object.
     expect(await loads(server, stream, 0)).toBe(1)
     await stream.append("1", { ...JSON_TYPE, ...CLOSED })
     expect(await loads(server, stream, 1)).toBe(2)
@@ -242,7 +246,7 @@ describe.concurrent("left alone with its readers, as workerd does it", () => {
     }
   }, LONG_MS)
 
-  test("an idle object is evicted: no live reader keeps it awake", async () => {
+  test("is evicted, because no live reader keeps it awake", async () => {
     const stream = server.stream(unique("idle"))
     await stream.create(JSON_TYPE)
     const { readers, polls } = await gather(server, stream, { sse: 2, polls: 2 })
@@ -250,7 +254,7 @@ describe.concurrent("left alone with its readers, as workerd does it", () => {
     leaver.send(`GET /v1/stream/${stream.path}?offset=-1&live=sse HTTP/1.1\r\nhost: test\r\n\r\n`)
     await leaver.until(/upToDate/)
     await idle()
-    // Who leaves while it sleeps wakes it, but not its stream, and harms nobody.
+    // A client that disconnects wakes the object, but not its stream, and does not affect other readers.
     leaver.reset()
     await server.log.until({ event: "reader_left", stream: stream.path })
     expect(await loads(server, stream, 0)).toBe(1)
@@ -264,7 +268,7 @@ describe.concurrent("left alone with its readers, as workerd does it", () => {
     }
   }, LONG_MS)
 
-  test("an object that is asked now and then is not", async () => {
+  test("stays loaded while it receives requests", async () => {
     const stream = server.stream(unique("busy"))
     await stream.create(JSON_TYPE)
     const { readers, polls } = await gather(server, stream, { sse: 1, polls: 1 })

@@ -1,4 +1,4 @@
-// Live readers on workerd: nothing twice, nothing missing, nothing in the wrong order, whatever clients and writers do.
+// Live readers on workerd receive each message once and in order, whatever clients and writers do.
 
 import { randomBytes } from "node:crypto"
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
@@ -9,7 +9,7 @@ import { numbers, residentBytes, scratch, start, startWorkerd, unique } from "./
 
 const MIB = 2 ** 20
 
-/** How many reads the object has served. */
+/** The number of reads that the object has served. */
 const reads = (server, stream) => server.log.matching({ event: "served", stream: stream.path, method: "GET" }).length
 
 describe.concurrent("readers at the tail", () => {
@@ -73,13 +73,13 @@ describe.concurrent("readers at the tail", () => {
     ])
   })
 
-  test("a delete ends them, and they see nothing of the stream's next life", async () => {
+  test("a delete ends live reads, which receive nothing of the next incarnation", async () => {
     const stream = await created(JSON_TYPE, '["old"]')
     const readers = await Promise.all(numbers(5).map(() => SseReader.open(stream)))
     await Promise.all(readers.map((reader) => reader.untilAtTail()))
     const polls = numbers(5).map(() => longPoll(stream, "now"))
     await readersAsked(server, stream, 10)
-    // In one go: the readers have no time to leave in between.
+    // Without a pause, so that the readers cannot leave in between.
     await stream.delete()
     const { next } = await stream.create(JSON_TYPE, '["new"]')
     await stream.append('["newer"]', JSON_TYPE)
@@ -97,7 +97,7 @@ describe.concurrent("readers at the tail", () => {
     expect(resumed.next).toBe("0000000000000001_0000000000000000")
   })
 
-  test("an append too large for a frame reaches all of them", async () => {
+  test("an append too large for one frame reaches all live readers", async () => {
     const stream = await created(BYTES, "first")
     const tail = (await stream.read()).next
     const body = randomBytes(3 * MIB)
@@ -123,18 +123,18 @@ describe.concurrent("readers at the tail", () => {
     const [fromTail, fromNow] = answers.map(({ header }) => header("cache-control"))
     expect(fromTail).toMatch(/^public, max-age=/)
     expect(fromNow).toBe("no-store")
-    // It did not come in a frame: each of them had to ask again.
+    // The append did not fit a frame, so each reader had to read it from the object.
     expect(reads(server, stream)).toBeGreaterThanOrEqual(5 + 4)
 
-    // And they wait for what comes next.
+    // After that they wait for the next append.
     await stream.append("after")
     for (const reader of readers) {
-      await reader.until("what comes next", () => Buffer.from(reader.data.at(-1), "base64").toString() === "after")
+      await reader.until("the next append", () => Buffer.from(reader.data.at(-1), "base64").toString() === "after")
       await reader.close()
     }
   })
 
-  test("a message larger than what waits for a client reaches who comes later, and who is there", async () => {
+  test("a message larger than the buffer of one client reaches new readers and connected ones", async () => {
     const stream = await created(JSON_TYPE, "[]")
     const there = await SseReader.open(stream)
     await there.untilAtTail()
@@ -147,13 +147,13 @@ describe.concurrent("readers at the tail", () => {
     }
   })
 
-  test("who resumes by Last-Event-ID gets what is too large for a frame once", async () => {
+  test("a reader that resumes with Last-Event-ID receives a large append once", async () => {
     const stream = await created(JSON_TYPE, "[0]")
     const fill = "x".repeat(MIB)
     const large = (from) => JSON.stringify(numbers(4, from).map((n) => ({ n, fill })))
     const { next } = await stream.read()
     await stream.append(large(1), JSON_TYPE)
-    // The query says what the first request of an `EventSource` said; the header, where it is.
+    // The query is that of the `EventSource`'s first request, and the header is its current position.
     const reader = await SseReader.open(stream, { headers: { "last-event-id": next } })
     await reader.untilAtTail()
     await stream.append(large(5), JSON_TYPE)
@@ -162,25 +162,25 @@ describe.concurrent("readers at the tail", () => {
     expect(reader.messages.map(({ n }) => n)).toEqual(numbers(9, 1))
   })
 
-  test("silence is filled with comments, which are no events", async () => {
+  test("heartbeats are comments, which are not events", async () => {
     const reader = await SseReader.open(await created(JSON_TYPE, "[1]"))
     await reader.untilAtTail()
     const before = reader.events.length
-    // The server's interval is 15 s, and is not configuration.
+    // The server sends a heartbeat every 15 s, which is not configurable.
     await reader.untilComment(40_000)
     expect(reader.events).toHaveLength(before)
     await reader.close()
   }, LONG_MS)
 })
 
-describe.concurrent("readers who leave", () => {
+describe.concurrent("readers who disconnect", () => {
   let server
   beforeAll(async () => {
     server = await startWorkerd(await scratch(), PATIENT)
   })
   afterAll(() => server?.kill())
 
-  /** A live request of which only the connection is known. */
+  /** A live request on a raw connection. */
   const connected = async (stream, query) => {
     const raw = await RawConnection.open(server.url)
     raw.send(`GET /v1/stream/${stream.path}?${query} HTTP/1.1\r\nhost: test\r\n\r\n`)
@@ -189,7 +189,7 @@ describe.concurrent("readers who leave", () => {
   const left = (stream, count) => server.log.until({ event: "reader_left", stream: stream.path }, count)
 
   for (const query of ["offset=-1&live=sse", "offset=now&live=long-poll"]) {
-    test(`by a reset, free their socket at once: ${query}`, async () => {
+    test(`by a reset free their socket at once: ${query}`, async () => {
       const stream = server.stream(unique("reset"))
       await stream.create(JSON_TYPE)
       const readers = await Promise.all(numbers(3).map(() => connected(stream, query)))
@@ -200,7 +200,7 @@ describe.concurrent("readers who leave", () => {
       await left(stream, 1)
       readers[1].reset()
       await left(stream, 2)
-      // The one that is still there is not harmed.
+      // The remaining reader is not affected.
       await stream.append('{"n":1}', JSON_TYPE)
       await readers[2].until(/\[\{"n":1\}\]/)
       readers[2].reset()
@@ -208,26 +208,27 @@ describe.concurrent("readers who leave", () => {
     })
   }
 
-  test("silently, free their socket at the next event", async () => {
+  test("silently free their socket at the next event", async () => {
     const stream = server.stream(unique("silent"))
     await stream.create(JSON_TYPE)
     const reader = await connected(stream, "offset=-1&live=sse")
     await reader.until(/upToDate/)
     reader.close()
-    // The first write after the end is what tells the kernel; the server learns of it with that one or the next.
+    // The first write after the disconnect makes the kernel notice. The server learns of it with that write or the
+    // next.
     for (const n of numbers(2)) await stream.append(JSON.stringify({ n }), JSON_TYPE)
     await left(stream, 1)
   })
 })
 
-describe("many and much", () => {
+describe("many readers and large streams", () => {
   let server
   beforeAll(async () => {
     server = await start({ vars: PATIENT })
   })
   afterAll(() => server?.dispose())
 
-  test("200 SSE readers who connect while appends go on", async () => {
+  test("200 SSE readers that connect during appends each receive every message once", async () => {
     const stream = server.stream(unique("crowd"))
     await stream.create(JSON_TYPE)
     let appended = 0
@@ -259,7 +260,7 @@ describe("many and much", () => {
     }
   }, LONG_MS)
 
-  test("SSE of 25 MB while appends go on", async () => {
+  test("an SSE reader that catches up 25 MB during appends receives every message once", async () => {
     const stream = server.stream(unique("long"))
     await stream.create(JSON_TYPE)
     let appended = 0
@@ -283,7 +284,7 @@ describe("many and much", () => {
     expect(parts).toBeGreaterThanOrEqual(5)
   }, LONG_MS)
 
-  test("slow SSE clients hold up nobody and nothing, and resume where they broke off", async () => {
+  test("slow SSE clients do not delay others, and resume where they were disconnected", async () => {
     const plain = await startWorkerd(await scratch(), PATIENT)
     try {
       const stream = plain.stream(unique("slow"))
@@ -299,7 +300,8 @@ describe("many and much", () => {
         await quick.untilMessages(n + 1)
       }
       await plain.log.until({ event: "reader_left", stream: stream.path }, slow.length)
-      // 600 MB were sent to them and not read. Up to 4 MiB are kept for each, and about 100 MiB is the engine's own.
+      // The server sent 600 MB that these clients did not read. It buffers up to 4 MiB for each, and the engine takes
+      // about 100 MiB.
       expect(residentBytes(plain.pid) - before).toBeLessThan(300 * MIB)
       await quick.close()
       await stream.append('{"n":"last"}', { ...JSON_TYPE, ...CLOSED })
@@ -318,8 +320,8 @@ describe("many and much", () => {
 })
 
 describe("small chunks", () => {
-  test("text is cut between characters, and read on where it was cut", async () => {
-    // Not a multiple of 2, 3 or 4: some cut falls into a character of each width.
+  test("text is split between characters, and continues at the split", async () => {
+    // Not a multiple of 2, 3 or 4, so some split falls into a character of each width.
     const server = await start({ vars: { ...PATIENT, CHUNK_MAX_BYTES: "65537" } })
     try {
       const stream = server.stream(unique("text"))
@@ -330,7 +332,7 @@ describe("small chunks", () => {
       const reader = await SseReader.open(stream)
       await reader.untilAtTail()
       expect(reader.data.length).toBeGreaterThan(8)
-      // Once caught up: what is too large for a frame, and what is not.
+      // After the catch-up: an append too large for a frame, and one that fits.
       await stream.append("€𝄞".repeat(300_000), TEXT)
       await stream.append("ende", { ...TEXT, ...CLOSED })
       await reader.untilEnd()
@@ -343,7 +345,7 @@ describe("small chunks", () => {
     }
   })
 
-  test("a response that has asked the object very often ends, and is resumed", async () => {
+  test("a response that has called the object very often ends, and the reader resumes", async () => {
     const server = await start({ vars: { ...PATIENT, CHUNK_MAX_BYTES: "1024" } })
     try {
       const stream = server.stream(unique("parts"))
@@ -359,21 +361,21 @@ describe("small chunks", () => {
   }, LONG_MS)
 })
 
-describe("a response that has used what CPU time it may", () => {
+describe("a response that has used its CPU time", () => {
   let server
   beforeAll(async () => {
     server = await startWorkerd(await scratch(), { ...PATIENT, CPU_LIMIT_MS: "10", CHUNK_MAX_BYTES: "65536" })
   })
   afterAll(() => server?.kill())
 
-  /** Reads to the end of the stream; each response ends in good order, after a control event. */
+  /** Reads to the end of the stream. Each response ends properly, after a control event. */
   const readOn = async (stream) => {
     const responses = await readToTheEnd(stream, { millis: LONG_MS })
     for (const { events } of responses) expect(events.at(-1).type).toBe("control")
     return responses
   }
 
-  test("ends among live events, and is resumed without a gap or a duplicate", async () => {
+  test("ends between live events, and the reader resumes without a gap or a duplicate", async () => {
     const stream = server.stream(unique("cpu"))
     await stream.create(JSON_TYPE)
     const reading = [readOn(stream), readOn(stream)]
@@ -383,32 +385,32 @@ describe("a response that has used what CPU time it may", () => {
     await stream.ask("POST", { headers: CLOSED, status: 204 })
     for (const responses of await Promise.all(reading)) {
       expect(responses.flatMap(({ messages }) => messages)).toEqual(numbers(appends))
-      // 24 writes each.
+      // 24 writes per response.
       expect(responses.length).toBeGreaterThanOrEqual(Math.floor(appends / 24))
       for (const { data } of responses) expect(data.length).toBeLessThanOrEqual(24)
     }
   }, LONG_MS)
 
-  test("ends in the catch-up, and is resumed", async () => {
+  test("ends during the catch-up, and the reader resumes", async () => {
     const stream = server.stream(unique("cpu"))
     const text = Array.from({ length: 100_000 }, (_, n) => `${n} €`).join("\n")
     await stream.create(TEXT)
     await stream.append(text, { ...TEXT, ...CLOSED })
     const responses = await readOn(stream)
     expect(responses.flatMap(({ data }) => data).join("") === text).toBe(true)
-    // A part and the request for the next cost 1.4 of 3.5 ms.
+    // A part and the request for the next one cost 1.4 of 3.5 ms.
     expect(responses.length).toBeGreaterThanOrEqual(Math.floor(Buffer.byteLength(text) / 65_536 / 3))
   }, LONG_MS)
 })
 
-describe("content that becomes larger as events", () => {
+describe("content that grows when it is sent as events", () => {
   let server
   beforeAll(async () => {
     server = await startWorkerd(await scratch(), PATIENT)
   })
   afterAll(() => server?.kill())
 
-  test("no white space in a JSON message stops its stream's readers", async () => {
+  test("white space in a JSON message does not stop the stream's readers", async () => {
     const stream = server.stream(unique("white-space"))
     await stream.create(JSON_TYPE)
     await stream.append(`{"a":${"\n".repeat(9 * MIB)}1}`, JSON_TYPE)
@@ -423,12 +425,12 @@ describe("content that becomes larger as events", () => {
     reader.close()
   }, LONG_MS)
 
-  test("no lines of a text stop its stream's readers, nor take the room of those of others", async () => {
+  test("line ends in a text do not stop the stream's readers, nor take the room of other streams", async () => {
     const stream = server.stream(unique("lines"))
     await stream.create(TEXT)
     await stream.append("\n".repeat(4 * MIB), TEXT)
     const { pathname, host } = new URL(stream.url)
-    // Readers that take nothing.
+    // Readers that read nothing.
     for (const _ of numbers(2)) {
       const idle = await RawConnection.open(stream.url)
       onTestFinished(() => idle.socket.destroy())
@@ -445,9 +447,9 @@ describe("content that becomes larger as events", () => {
     const reader = await SseReader.open(stream)
     await reader.untilAtTail(LONG_MS / 2)
     await stream.append("later", TEXT)
-    await reader.until("what came later", ({ data }) => data.at(-1) === "later")
+    await reader.until("the later append", ({ data }) => data.at(-1) === "later")
     expect(reader.data.slice(0, -1).join("") === "\n".repeat(4 * MIB)).toBe(true)
-    // Each line is `data:` and its end.
+    // Each line becomes `data:` and a line end.
     for (const data of reader.data) expect(6 * (data.length + 1)).toBeLessThanOrEqual(6 * MIB + 512)
     reader.close()
   }, LONG_MS)

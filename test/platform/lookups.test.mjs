@@ -1,5 +1,5 @@
-// What a request looks up before it is allowed: nothing beyond the limit of its address, and each thing once, however many
-// requests need it at the same time.
+// Lookups for authorisation: a request over the limit of its address causes none, and concurrent requests share each
+// lookup.
 
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest"
 import { bearer, inSeconds, keyPair, makeToken, secretKey } from "../tokens.mjs"
@@ -10,17 +10,17 @@ const JWKS = "https://keys.example/jwks"
 const key = secretKey()
 const pair = keyPair("ES256", "public")
 const ADMIN_TOKEN = "an-administrator-of-the-server"
-/** Requests from here are beyond their limit. */
+/** The address whose requests are over the limit. */
 const LIMITED = { "cf-connecting-ip": "192.0.2.99" }
 const CROWD = 40
 
-/** Key servers, KV and limits: each says when it is asked, and KV and key servers answer once they are released. */
+/** Key servers, KV and rate limits. Each logs its requests, and KV and key servers answer once they are released. */
 const world = `
 import { WorkerEntrypoint } from "cloudflare:workers"
 const say = (event, what) => console.log(JSON.stringify({ event, what }))
 let isHeld = false
 async function passed() {
-  // A promise that another request resolves would look like code that hangs.
+  // Poll, because workerd would treat waiting for another request's promise as a hang.
   while (isHeld) await scheduler.wait(5)
 }
 const project = (name) => {
@@ -64,7 +64,7 @@ afterAll(() => server?.kill())
 const control = async (what) => (await fetch(`${server.worldUrl}/${what}`)).arrayBuffer()
 beforeEach(() => control("release"))
 
-/** A project that no other test has. */
+/** A project that no other test uses. */
 const projectOf = (kind) => unique(kind)
 const claims = (project) => ({ sub: project, exp: inSeconds(60) })
 const publicToken = (project, kid = pair.jwk.kid) => pair.token(claims(project), { kid })
@@ -74,12 +74,12 @@ const looked = (project) =>
   server.log.lines.filter(({ event, what }) => ["kv", "fetch"].includes(event) && what.includes(project)).map(({ event }) => event)
 const limitsAsked = () => server.log.matching({ event: "limit" }).map(({ what }) => what)
 
-/** What comes of these requests, all of which are there before any of them learns what it needs. */
+/** The statuses of these requests, all of which arrive before the first lookup is answered. */
 async function crowd(project, first, requests) {
   await control("hold")
   const answers = requests.map((request) => request())
   await server.log.until({ event: first, what: first === "kv" ? `project:${project}` : `/jwks/${project}` })
-  // A request that came later than these has been counted: so have they.
+  // A later request has been counted, so these have been, too.
   const marker = elsewhere()
   const marked = read("known", marker)
   await server.log.until({ event: "limit", what: `address ${marker["cf-connecting-ip"]}` })
@@ -88,7 +88,7 @@ async function crowd(project, first, requests) {
   return (await Promise.all(answers)).map(({ status }) => status)
 }
 
-test("a request beyond the limit of its address looks nothing up", async () => {
+test("a request over the limit of its address causes no lookup", async () => {
   const script = { origin: "https://app.example" }
   const attempts = [
     (project) => ["own", "GET", bearer(makeToken(key, claims(project)))],
@@ -103,7 +103,7 @@ test("a request beyond the limit of its address looks nothing up", async () => {
     const project = projectOf(attempt("")[0])
     const [, method, headers] = attempt(project)
     const reply = await server.stream(`${project}/x`).ask(method, { headers: { ...BYTES, ...headers, ...LIMITED } })
-    // A preflight is allowed all the same: otherwise no page would see that its requests are too many.
+    // The preflight succeeds, so that the page can read the 429 of the request itself.
     const [status, retryAfter] = method === "OPTIONS" ? [204, null] : [429, "60"]
     expect([method, reply.status, looked(project)]).toEqual([method, status, []])
     expect([reply.header("retry-after"), reply.header("cache-control")]).toEqual([retryAfter, "no-store"])
@@ -115,7 +115,7 @@ test("a request beyond the limit of its address looks nothing up", async () => {
   await listed.arrayBuffer()
 })
 
-test("what is in memory already costs no address anything", async () => {
+test("a request that needs no lookup does not count against its address", async () => {
   const project = projectOf("own")
   const token = bearer(makeToken(key, claims(project)))
   const stream = server.stream(`${project}/x`)
@@ -128,8 +128,8 @@ test("what is in memory already costs no address anything", async () => {
   expect(looked(project)).toEqual(["kv"])
 })
 
-test("requests that need the same wait for one lookup of it", async () => {
-  // Each its own forgery of a signature, its own made-up key, or the same token.
+test("concurrent requests share one lookup", async () => {
+  // For each kind: forged signatures, unknown keys, or the same token.
   for (const [kind, first, tokenOf, status] of [
     ["own", "kv", (project) => makeToken(key, claims(project)), 404],
     ["missing", "kv", (project, n) => makeToken(key, { ...claims(project), jti: n }), 401],
@@ -143,13 +143,13 @@ test("requests that need the same wait for one lookup of it", async () => {
     expect(await crowd(project, first, requests)).toEqual(Array(CROWD).fill(status))
     const lookups = kind.startsWith("jwks") ? ["kv", "fetch"] : ["kv"]
     expect([kind, looked(project)]).toEqual([kind, lookups])
-    // The isolate remembers the answer, also that there is no such project.
+    // The isolate caches the answer, also that a project does not exist.
     await Promise.all(requests.map((request) => request()))
     expect([kind, looked(project)]).toEqual([kind, lookups])
   }
 })
 
-test("preflights to a project wait for one lookup of it", async () => {
+test("concurrent preflights to a project share one lookup", async () => {
   const project = projectOf("own")
   const headers = { origin: "https://app.example", "access-control-request-method": "GET" }
   const ask = () => server.stream(`${project}/${unique()}`).ask("OPTIONS", { headers: { ...headers, ...elsewhere() } })
@@ -157,7 +157,7 @@ test("preflights to a project wait for one lookup of it", async () => {
   expect(looked(project)).toEqual(["kv"])
 })
 
-test("a client that goes away takes no lookup along that others wait for", async () => {
+test("a client that disconnects does not cancel a lookup that others wait for", async () => {
   const project = projectOf("own")
   const token = bearer(makeToken(key, claims(project)))
   await control("hold")
@@ -173,7 +173,7 @@ test("a client that goes away takes no lookup along that others wait for", async
   expect(looked(project)).toEqual(["kv"])
 })
 
-test("guesses of the administrator's token are limited, and so is the administrator", async () => {
+test("requests with an administrator's token are limited, whether it is valid or not", async () => {
   for (const token of ["a-guess-of-the-administrator", ADMIN_TOKEN]) {
     for (const [address, statuses] of [[LIMITED, [429]], [elsewhere(), [401, 501]]]) {
       const headers = { ...address, ...bearer(token) }
@@ -184,7 +184,7 @@ test("guesses of the administrator's token are limited, and so is the administra
   }
 })
 
-test("the other form of a signature is the same token", async () => {
+test("the other form of a signature counts as the same token", async () => {
   const project = projectOf("jwks")
   const token = publicToken(project)
   const [head, body, signature] = token.split(".")
@@ -202,6 +202,6 @@ test("the other form of a signature is the same token", async () => {
   expect(counted.map((names) => names.length)).toEqual([1, 1, 1])
 })
 
-test("a server with a limit bound recommends none", () => {
+test("a server with a rate limit recommends none", () => {
   expect(server.log.matching({ operation: "configure" })).toEqual([])
 })

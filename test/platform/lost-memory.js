@@ -1,7 +1,7 @@
 // The built worker, whose module loses its memory right after an object has answered a request with the header
-// `lose-memory`: after the commit, and before its live readers are notified. A panic of Rust does the same.
+// `lose-memory`: after the commit, and before it notifies its live readers. A panic in Rust has the same effect.
 //
-// A GET with the header `watch` is a live reader in the place of the edge, whose own memory is lost as well: the response is
+// A GET with the header `watch` acts as a live reader at the edge, whose own memory is lost as well. The response is
 // the code with which the object closes its socket.
 
 import * as built from "./index.js"

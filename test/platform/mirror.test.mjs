@@ -1,4 +1,4 @@
-// The index of segments in D1: made by wrangler, kept by the objects, missed by nobody where it is not there.
+// The segment index in D1: wrangler creates it, objects write it, and nothing fails without it.
 
 import { execFile } from "node:child_process"
 import { cp, readFile } from "node:fs/promises"
@@ -6,10 +6,10 @@ import { join } from "node:path"
 import { promisify } from "node:util"
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
 import { alarmsIn, keyOf, keysOf, messagesOf, rotated, startKnown } from "./segments.mjs"
-import { CLOSED, JSON_TYPE, LONG_MS, numbers, readmeExample, root, scratch, start, unique } from "./support.mjs"
+import { CLOSED, JSON_TYPE, LONG_MS, documentExamples, numbers, root, scratch, start, unique } from "./support.mjs"
 
 const MIGRATION = "migrations/0001_segments_admin.sql"
-// A registry would be mirrored, too.
+// The registry's own segments would be mirrored, too.
 const OPTIONS = {
   mirrors: true,
   vars: { REGISTRY_STREAM: "off", SEGMENT_MAX_APPENDS: "3", SEGMENT_MIN_BYTES: "1" },
@@ -17,7 +17,7 @@ const OPTIONS = {
 
 const indexOf = (server) => server.mf.getD1Database("ADMIN_DB", "durable-streams")
 
-/** Makes the index's tables, as the migration has them. */
+/** Creates the index's tables with the migration. */
 async function makeTables(server) {
   const sql = (await readFile(join(root, MIGRATION), "utf8")).replaceAll(/--.*$/gmu, "")
   const index = await indexOf(server)
@@ -32,10 +32,10 @@ async function rowsOf(server, stream) {
   return (await index.prepare(query).bind(stream.path).all()).results
 }
 
-/** Waits until so many deliveries have arrived in the index, and are forgotten. */
+/** Waits until this many deliveries have arrived in the index, and their notes are deleted. */
 const mirrored = (server, stream, count) => server.log.until({ event: "mirrored", stream: stream.path }, count)
 
-/** A JSON stream of the messages 0, 1, 2, ... with each segment `arrived` before the next begins. */
+/** A JSON stream with the messages 0, 1, 2, ... Each segment has `arrived` before the next one begins. */
 async function filled(server, count, arrived = mirrored, headers = {}) {
   const stream = server.stream(unique("mirrored"))
   await stream.create({ ...JSON_TYPE, ...headers })
@@ -46,7 +46,7 @@ async function filled(server, count, arrived = mirrored, headers = {}) {
   return stream
 }
 
-describe("an index whose tables are there", () => {
+describe("an index with tables", () => {
   let server
   beforeAll(async () => {
     server = await start(OPTIONS)
@@ -54,7 +54,7 @@ describe("an index whose tables are there", () => {
   })
   afterAll(() => server?.dispose())
 
-  test("has a row for each segment, and none once it is deleted", async () => {
+  test("has a row for each segment, and none after the stream is deleted", async () => {
     const stream = await filled(server, 7)
     const before = Date.now()
     const row = (readSeq, more) => ({
@@ -87,7 +87,7 @@ describe("an index whose tables are there", () => {
     expect(await keysOf(server, stream)).toEqual([object_key])
   })
 
-  test("costs two rows a segment in its object, and those of its table once", async () => {
+  test("costs two rows per segment in the object, and the rows of its table once", async () => {
     const stream = await filled(server, 12)
     const rows = async (event) => (await server.log.until({ event, stream: stream.path }, 4)).map((l) => l.rows_written)
     expect(await rows("rotated")).toEqual([6, 2, 2, 2])
@@ -96,23 +96,29 @@ describe("an index whose tables are there", () => {
     expect(appends.map(({ rows_written }) => rows_written)).toEqual(numbers(12).map((n) => (n % 3 === 2 ? (n === 2 ? 5 : 4) : 1)))
   })
 
-  test("answers the query of README.md", async () => {
+  test("answers the queries of docs/operate.md", async () => {
     const stream = await filled(server, 6)
-    const [, query] = /--command "([^"]+)"/u.exec(await readmeExample("FROM segments_admin"))
-    const { results } = await (await indexOf(server)).prepare(query).all()
-    expect(results.find(({ path }) => path === stream.path)).toMatchObject({ segments: 2 })
+    const index = await indexOf(server)
+    const rows = []
+    for (const example of await documentExamples("FROM segments_admin")) {
+      const query = (/--command "([^"]+)"/u.exec(example)?.[1] ?? example).replaceAll("my-project/chat/42", stream.path)
+      const { results } = await index.prepare(query).all()
+      expect([query, results.length]).not.toEqual([query, 0])
+      rows.push(...results)
+    }
+    expect(rows.find(({ path }) => path === stream.path)).toMatchObject({ segments: 2 })
   })
 })
 
-describe("an index whose tables are not there", () => {
-  test("holds up nothing, is logged and left alone, and learns everything once they are", async () => {
+describe("an index without tables", () => {
+  test("delays nothing, logs one error, and receives every segment once the tables exist", async () => {
     const server = await start(OPTIONS)
     onTestFinished(() => server.dispose())
     const stream = await filled(server, 12, rotated)
     await server.log.until({ level: "error" })
     expect(await messagesOf(stream)).toEqual(numbers(12))
     await stream.append(undefined, CLOSED)
-    // Not with each request, nor with each segment.
+    // One error, not one for each request or segment.
     expect(server.log.matching({ level: "error" })).toEqual([
       expect.objectContaining({ stream: stream.path, operation: "mirror segments" }),
     ])
@@ -133,7 +139,7 @@ describe("an index whose tables are not there", () => {
     expect(await rowsOf(server, gone)).toEqual([])
   })
 
-  test("is tried again by the alarm, with nobody asking", async () => {
+  test("is retried by the alarm, without any request", async () => {
     const persistTo = await scratch()
     const before = await startKnown({ ...OPTIONS, persistTo })
     let stream
@@ -152,19 +158,19 @@ describe("an index whose tables are not there", () => {
     expect(await rowsOf(after, stream)).toHaveLength(1)
   })
 
-  test("does not put off the end of a stream, nor is put off by it", async () => {
+  test("does not delay the end of a stream, and the end does not delay it", async () => {
     const persistTo = await scratch()
     const server = await startKnown({ ...OPTIONS, persistTo })
     try {
       const stream = await filled(server, 3, rotated, { "stream-ttl": "2" })
       await server.log.until({ level: "error" })
       for (const event of ["reclaimed", "collected"]) await server.log.until({ event, stream: stream.path })
-      // And then the alarm is set for what is left.
+      // After that the alarm is set for the remaining work.
       const events = () => server.log.matching({ stream: stream.path }).map(({ event }) => event)
       for (let count = 1; events().lastIndexOf("rearmed") < events().lastIndexOf("collected"); count += 1) {
         await server.log.until({ event: "rearmed", stream: stream.path }, count)
       }
-      // The object answers again when that is stored.
+      // The object answers again once the alarm is stored.
       await stream.ask("HEAD", { status: 404 })
     } finally {
       await server.kill()
@@ -173,7 +179,7 @@ describe("an index whose tables are not there", () => {
   })
 })
 
-/** That an alarm is set, as workerd keeps it in two places, for within a minute. */
+/** Checks that an alarm fires within a minute. workerd stores it in two places. */
 function expectSoon(alarms) {
   expect(alarms).toHaveLength(2)
   for (const inMs of alarms) expect(inMs).toBeGreaterThan(0)
@@ -181,7 +187,7 @@ function expectSoon(alarms) {
 }
 
 describe("wrangler", () => {
-  test("makes the tables in a checkout as it is, and the worker finds them", { timeout: LONG_MS }, async () => {
+  test("creates the tables in a checkout without changes, and the worker finds them", { timeout: LONG_MS }, async () => {
     const checkout = await scratch()
     for (const file of ["wrangler.toml", MIGRATION]) await cp(join(root, file), join(checkout, file))
     const wrangler = (...args) =>

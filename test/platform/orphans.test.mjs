@@ -1,4 +1,4 @@
-// Orphans on workerd: `pnpm admin:orphans` as a process, against a bucket in which more lies than the streams know.
+// Orphans on workerd: `pnpm admin:orphans` as a process, against a bucket with objects that no stream references.
 
 import { execFile } from "node:child_process"
 import { once } from "node:events"
@@ -13,7 +13,7 @@ import { CLOSED, JSON_TYPE, LONG_MS, SOON_MS, numbers, root, start, unique } fro
 const ADMIN_TOKEN = "the-token-of-these-tests"
 const PATH = "/v1/admin/orphans"
 
-/** Runs the command; gives its exit code and what it said. */
+/** Runs the command and returns its exit code and output. */
 const command = (url, args = [], token = ADMIN_TOKEN) =>
   new Promise((resolve) => {
     const script = join(root, "tools/admin-orphans.mjs")
@@ -24,7 +24,7 @@ const command = (url, args = [], token = ADMIN_TOKEN) =>
     )
   })
 
-const told = async (url, args) => {
+const reportOf = async (url, args) => {
   const { code, stdout, stderr } = await command(url, ["--json", ...args])
   return { code, stderr, ...JSON.parse(stdout) }
 }
@@ -45,7 +45,7 @@ const ask = (server, { method = "POST", query = "", authorization } = {}) =>
 describe("a server with a token", () => {
   let server
   beforeAll(async () => {
-    // A registry would have segments, too.
+    // The registry would have segments, too.
     const vars = { REGISTRY_STREAM: "off", SEGMENT_MAX_APPENDS: "3", SEGMENT_MIN_BYTES: "1" }
     server = await start({ vars: { ADMIN_TOKEN, ...vars } })
   })
@@ -82,11 +82,11 @@ describe("a server with a token", () => {
     expect(known).toHaveLength(5)
     const unborn = unique("never was")
     const orphans = [
-      // What failed and arrived all the same, when its stream had ended.
+      // An upload that was reported as failed and arrived after its stream had ended.
       keyIn(again.path, 1, 0),
       keyIn(ended.path, 1, 0),
       keyIn(live.path, 2, 0),
-      // Their storage is not there, or is another.
+      // The storage of these streams does not exist, or is another one's.
       keyIn(unborn, 1, 0),
       keyIn(unborn, 3, 12),
       keyIn(unique(), 1, 1),
@@ -97,7 +97,7 @@ describe("a server with a token", () => {
     const before = await everything(server)
     const expected = orphans.toSorted()
 
-    const listed = await told(server.url, [])
+    const listed = await reportOf(server.url, [])
     expect(listed).toMatchObject({ code: 1, stderr: "", deleted: false, unchecked: [], checked: 11 })
     expect(listed.orphans.map(({ key }) => key).toSorted()).toEqual(expected)
     expect(listed.foreign.toSorted()).toEqual(foreign.toSorted())
@@ -113,17 +113,17 @@ describe("a server with a token", () => {
     for (const { path } of listed.orphans) expect(table.stdout).toContain(`  ${path} `)
     expect(table.stdout).toContain("\n11 segments checked, 6 orphans (")
     expect(table.stdout).toContain('  "README.txt"\n')
-    // What a key holds does nothing to a terminal.
+    // Control characters in a key do not reach the terminal.
     expect(table.stdout).not.toContain("\u001b")
 
     const deleted = await command(server.url, ["--delete"])
     expect(deleted).toMatchObject({ code: 0, stderr: "" })
     expect(deleted.stdout).toContain("11 segments checked, 6 orphans deleted (")
     expect(await everything(server)).toEqual(before.filter((key) => !orphans.includes(key)))
-    expect(await told(server.url, [])).toMatchObject({ code: 0, orphans: [], unchecked: [], checked: 5 })
+    expect(await reportOf(server.url, [])).toMatchObject({ code: 0, orphans: [], unchecked: [], checked: 5 })
     expect(await Promise.all(streams.map((stream) => messagesOf(stream)))).toEqual(contents)
 
-    // To be asked and to be swept costs a stream that never was nothing.
+    // An audit and a sweep leave nothing in the object of a stream that never existed.
     await server.stream(unborn).ask("GET", { status: 404 })
     for (const event of ["audited", "swept"]) {
       const lines = await server.log.until({ event, stream: unborn })
@@ -132,7 +132,7 @@ describe("a server with a token", () => {
     for (const key of foreign) await bucket.delete(key)
   })
 
-  test("more streams than a page has, and more segments than it lists", { timeout: LONG_MS }, async () => {
+  test("the audit covers more streams than a page has, and more segments than one listing", { timeout: LONG_MS }, async () => {
     const bucket = await bucketOf(server)
     const large = await filled(unique("large"), 1)
     const before = await everything(server)
@@ -148,18 +148,18 @@ describe("a server with a token", () => {
     expect(new Set(first.orphans.map(({ path }) => path)).size).toBeLessThanOrEqual(40)
     expect(first.cursor).toBe([...before, ...orphans].toSorted()[first.checked + first.foreign.length - 1])
 
-    const listed = await told(server.url, [])
+    const listed = await reportOf(server.url, [])
     expect(listed.orphans.map(({ key }) => key)).toEqual(orphans.toSorted())
     expect(listed.checked).toBe(before.length + orphans.length)
     expect((await command(server.url, ["--delete"])).code).toBe(0)
     expect(await everything(server)).toEqual(before)
-    // What rotates has waited for nothing that is still under way.
+    // Rotation still works, so no earlier work is in flight.
     for (const n of [1, 2]) await large.append(`${n}`, JSON_TYPE)
     await rotated(server, large, 1)
     expect(await keysOf(server, large)).toEqual([keyOf(large, 0)])
   })
 
-  test("whoever has not the token learns and deletes nothing", async () => {
+  test("a client without the administrator's token learns and deletes nothing", async () => {
     const key = keyIn(unique(), 1, 0)
     await (await bucketOf(server)).put(key, "x")
     const wrong = [undefined, "Bearer", `Bearer ${ADMIN_TOKEN}x`, "Bearer the", `Basic ${ADMIN_TOKEN}`, ADMIN_TOKEN]
@@ -184,15 +184,15 @@ describe("a server with a token", () => {
   })
 })
 
-test("who may write streams is no administrator, and the administrator may not write", async () => {
+test("writers of streams are not administrators, and administrators may not write streams", async () => {
   const server = await start({ vars: { AUTH_TOKEN, ADMIN_TOKEN } })
   onTestFinished(() => server.dispose())
   expect((await ask(server, bearer(AUTH_TOKEN))).status).toBe(401)
-  expect(await told(server.url, [])).toMatchObject({ code: 0, stderr: "", checked: 0 })
+  expect(await reportOf(server.url, [])).toMatchObject({ code: 0, stderr: "", checked: 0 })
   await server.stream().ask("PUT", { headers: { ...JSON_TYPE, ...bearer(ADMIN_TOKEN) }, status: 401 })
 })
 
-test("a server without a token has no such place", async () => {
+test("a server without an administrator's token has no such route", async () => {
   for (const vars of [{}, { ADMIN_TOKEN: "" }, { ADMIN_TOKEN: "fifteen-letters" }]) {
     const server = await start({ vars })
     onTestFinished(() => server.dispose())
@@ -207,7 +207,7 @@ test("a server without a token has no such place", async () => {
 })
 
 describe("the command", () => {
-  /** A server that answers with what it is given, one thing after the other. */
+  /** A server that sends these responses, one after another. */
   const answering = async (...answers) => {
     const server = createServer((request, response) => {
       request.resume()
@@ -221,7 +221,7 @@ describe("the command", () => {
   const page = (fields) => ({ orphans: [], unchecked: [], foreign: [], checked: 0, cursor: null, ...fields })
   const stored = { key: "YQ/1/0", path: "a", incarnation: 1, readSeq: 0, bytes: 1, uploaded: "2030-01-01T00:00:00Z" }
 
-  test("says what it lacks", async () => {
+  test("names what is missing or wrong in its environment and arguments", async () => {
     const lacks = async (text, ...given) => {
       const { code, stderr } = await command(...given)
       expect([code, stderr]).toEqual([2, expect.stringContaining(text)])
@@ -229,14 +229,14 @@ describe("the command", () => {
     const url = await answering()
     await lacks("ADMIN_TOKEN is not set", url, [], null)
     await lacks("16 characters or more", url, [], "fifteen-letters")
-    // Others see arguments.
+    // Arguments are visible to other users.
     await lacks("Unknown option '--token'", url, ["--token", "x"])
     await lacks("Invalid URL", "nowhere")
     const help = await command(url, ["--help"], null)
     expect([help.code, help.stdout]).toEqual([0, expect.stringContaining("--delete")])
   })
 
-  test("says that the server cannot be reached", async () => {
+  test("reports that the server is unreachable", async () => {
     const server = createServer().listen(0, "127.0.0.1")
     await once(server, "listening")
     const url = `http://127.0.0.1:${server.address().port}`
@@ -246,14 +246,14 @@ describe("the command", () => {
     expect([code, stderr]).toEqual([2, expect.stringContaining(`${url} cannot be reached`)])
   })
 
-  test("is not done where a stream did not answer", async () => {
+  test("fails if a stream did not answer", async () => {
     const url = await answering([200, page({ unchecked: [stored], checked: 3 })])
     const { code, stdout, stderr } = await command(url, ["--delete"])
     expect([code, stderr]).toEqual([2, expect.stringContaining("run it again")])
     expect(stdout).toContain("3 segments checked, 0 orphans deleted (0 bytes), 1 unchecked")
   })
 
-  test("tells what it found before a failure", async () => {
+  test("prints the orphans that it found before a failure", async () => {
     const error = { error: { code: "internal", message: "The server failed." } }
     const url = await answering([200, page({ orphans: [stored], checked: 1, cursor: "YQ/1/0" })], [500, error])
     const { code, stdout, stderr } = await command(url)
@@ -261,14 +261,14 @@ describe("the command", () => {
     expect(stdout).toContain("1 orphan (1 byte)")
   })
 
-  test("takes its token nowhere else", async () => {
+  test("does not send its token to another host", async () => {
     const elsewhere = await answering()
     const url = await answering([307, "", { location: `${elsewhere}${PATH}` }])
     expect((await command(url)).code).toBe(2)
   })
 })
 
-test("a stream that does not answer is not one without orphans", async () => {
+test("a stream that does not answer does not count as a stream without orphans", async () => {
   const failure = new Error("it is broken")
   const streams = {
     a: { asked: async (text) => `answer to ${text}` },

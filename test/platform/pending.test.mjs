@@ -1,4 +1,4 @@
-// What an object has pending when its requests are answered: nothing. From compatibility date 2026-10-01 on a pending timer,
+// An object has nothing pending once its requests are answered. From compatibility date 2026-10-01 on, a pending timer,
 // fetch, call or `waitUntil` promise keeps an object in memory, billed, for up to 15 minutes.
 //
 // `census.js` counts from outside, in front of the built worker.
@@ -17,20 +17,20 @@ const VARS = {
   SEGMENT_MIN_BYTES: "1",
 }
 /**
- * The timers that may be pending in an object when it has answered, and why. Each is over by itself in that time, and the limits
- * as soon as what they limit is.
+ * The timers that may be pending in an object after it has answered, and why. Each ends by itself within its time, and
+ * a time limit ends with the operation that it limits.
  */
 const DELIBERATE = {
-  "timer 0 ms": "the next turn, in which an announcement, a report or the bucket's work begins",
-  "timer 10 ms": "one for all small bodies of an object, to find those that stall",
-  "timer 500 ms": "the same, after a body that took longer than 10 ms",
-  "timer 30000 ms": "the limit of a call or of the mirror that is under way, or of a large body that another client sends",
-  "timer 60000 ms": "the limit of an operation of the bucket that is under way, or of a client that reads a response",
+  "timer 0 ms": "the next turn, which begins an announcement, a report or work in the bucket",
+  "timer 10 ms": "one timer for all small bodies of an object, to find bodies that stall",
+  "timer 500 ms": "the same timer, after a body that took longer than 10 ms",
+  "timer 30000 ms": "the limit of a call or of a write to the mirror, or of another client's large body",
+  "timer 60000 ms": "the limit of an operation of the bucket, or of a client that reads a response",
 }
 const MIB = 2 ** 20
 const SEGMENT = ["1", "2", "3"]
 
-/** The world outside does not answer. */
+/** The outside world does not answer. */
 const WORLD = `export default { fetch: () => new Promise((resolve) => setTimeout(resolve, 60_000)) }`
 
 let server, bucket
@@ -46,23 +46,23 @@ afterAll(async () => {
 afterEach(async () => {
   bucket.mood = "takes"
   bucket.gives = Promise.resolve()
-  for (const calm of ["mirror/takes", "calls/answers"]) await asked(calm)
+  for (const calm of ["mirror/takes", "calls/answers"]) await control(calm)
 })
 
-const asked = async (what) => {
+const control = async (what) => {
   const response = await fetch(`${server.url}/${what}`)
   if (response.status !== 200) throw new Error(`${what}: ${response.status}`)
   return response.json()
 }
-/** What is pending in a stream's object, once that is nothing or has been something for that long. */
-const pending = ({ path }, millis = SOON_MS) => asked(`census/${path}?${millis}`)
+/** What is pending in a stream's object, after waiting up to `millis` for it to end. */
+const pending = ({ path }, millis = SOON_MS) => control(`census/${path}?${millis}`)
 
-const loads = ({ path }) => asked(`loads/${path}`)
+const loads = ({ path }) => control(`loads/${path}`)
 
-/** The streams whose stories have ended, for the test of eviction. */
+/** The streams of the stories that have ended, for the test of eviction. */
 const over = []
 
-/** A stream, which has nothing pending when the test is over. */
+/** A stream that should have nothing pending at the end of the test. */
 async function created(headers = JSON_TYPE, bodies = []) {
   const stream = server.stream(unique("pending"))
   await stream.create(headers)
@@ -80,15 +80,15 @@ async function begun(method, { url }, query, headers, body = "") {
 
 const rotated = (stream, count = 1) => server.log.until({ event: "rotated", stream: stream.path }, count)
 
-/** What clients do; each story gives the streams that it was about. */
+/** What clients do. Each story returns its streams. */
 const STORIES = {
-  "creates, again, and otherwise": async () => {
+  "creates a stream repeatedly, and with another type": async () => {
     const stream = await created()
     await stream.ask("PUT", { headers: JSON_TYPE, status: 200 })
     await stream.ask("PUT", { headers: TEXT, status: 409 })
     return [stream]
   },
-  "appends what is small": async () => {
+  "sends small appends": async () => {
     const stream = await created()
     await stream.append("1", { ...JSON_TYPE, ...producer(0) })
     await stream.append("1", { ...JSON_TYPE, ...producer(0) })
@@ -96,14 +96,14 @@ const STORIES = {
     await stream.append("[4,5]", JSON_TYPE)
     return [stream]
   },
-  "appends what is large": async () => {
+  "sends large appends": async () => {
     const stream = await created(BYTES)
     await stream.append(Buffer.alloc(3 * MIB), BYTES)
     const body = new ReadableStream({ start: (own) => (own.enqueue(Buffer.alloc(MIB)), own.close()) })
     await stream.append(body, BYTES)
     return [stream]
   },
-  "appends what is refused": async () => {
+  "sends appends that are refused": async () => {
     const stream = await created()
     await stream.ask("POST", { headers: JSON_TYPE, body: "{", status: 400 })
     await stream.ask("POST", { headers: TEXT, body: "x", status: 409 })
@@ -113,7 +113,7 @@ const STORIES = {
     await missing.ask("POST", { headers: JSON_TYPE, body: "1", status: 404 })
     return [stream, missing]
   },
-  "appends and leaves in the middle": async () => {
+  "disconnects during an append": async () => {
     const stream = await created(BYTES)
     const framings = [{ "content-length": 1000 }, { "content-length": 4 * MIB }, { "transfer-encoding": "chunked" }]
     for (const [index, framing] of framings.entries()) {
@@ -129,7 +129,7 @@ const STORIES = {
     await Promise.all(numbers(60).map((n) => stream.append(`${n}`, JSON_TYPE)))
     return [stream]
   },
-  "reads what is there": async () => {
+  "reads a small stream": async () => {
     const stream = await created(JSON_TYPE, ["1", "2"])
     const { header } = await stream.read()
     await stream.ask("GET", { query: "?offset=-1", headers: { "if-none-match": header("etag") }, status: 304 })
@@ -137,12 +137,12 @@ const STORIES = {
     await stream.ask("GET", { query: "?offset=x", status: 400 })
     return [stream]
   },
-  "reads what is large": async () => {
+  "reads a large stream": async () => {
     const stream = await created(BYTES, [Buffer.alloc(9 * MIB)])
     await stream.readAll()
     return [stream]
   },
-  "reads what is large and leaves in the middle": async () => {
+  "disconnects during a large read": async () => {
     const stream = await created(BYTES, [Buffer.alloc(9 * MIB)])
     for (const query of ["?offset=-1", "?offset=-1&live=sse"]) {
       const connection = await begun("GET", stream, query, {})
@@ -157,7 +157,7 @@ const STORIES = {
     await stream.readAll()
     return [stream]
   },
-  "waits by long-poll until the time is up": async () => {
+  "waits by long-poll until the timeout": async () => {
     const stream = await created()
     const answer = longPoll(stream, "now")
     await readersAsked(server, stream, 1)
@@ -165,7 +165,7 @@ const STORIES = {
     expect((await answer).status).toBe(204)
     return [stream]
   },
-  "waits by long-poll until something comes": async () => {
+  "waits by long-poll until an append": async () => {
     const stream = await created()
     const answers = numbers(3).map(() => longPoll(stream, "now"))
     await readersAsked(server, stream, 1)
@@ -173,7 +173,7 @@ const STORIES = {
     for (const { status } of await Promise.all(answers)) expect([200, 204]).toContain(status)
     return [stream]
   },
-  "waits by long-poll and leaves": async () => {
+  "disconnects during a long-poll": async () => {
     const stream = await created()
     const connection = await begun("GET", stream, "?offset=now&live=long-poll", {})
     await readersAsked(server, stream, 1)
@@ -192,7 +192,7 @@ const STORIES = {
     await reader.untilEnd()
     return [stream]
   },
-  "follows by SSE and leaves": async () => {
+  "disconnects during SSE": async () => {
     const stream = await created(JSON_TYPE, ["1"])
     const connection = await begun("GET", stream, "?offset=-1&live=sse", {})
     await connection.until(/upToDate/)
@@ -212,12 +212,12 @@ const STORIES = {
     await server.log.until({ event: "collected", stream: stream.path })
     return [stream]
   },
-  "lets it expire": async () => {
+  "lets a stream expire": async () => {
     const stream = await created({ ...JSON_TYPE, "stream-ttl": "1" })
     await server.log.until({ event: "reclaimed", stream: stream.path })
     return [stream]
   },
-  "lets retention drop what is old": async () => {
+  "lets retention drop old segments": async () => {
     const stream = await created({ ...JSON_TYPE, "stream-retention": "1" }, [...SEGMENT, "4"])
     await server.log.until({ event: "collected", stream: stream.path })
     return [stream]
@@ -229,7 +229,7 @@ const STORIES = {
     await fork.ask("PUT", { headers: from(source), status: 201 })
     const chunks = await fork.readAll()
     expect(chunks.flatMap(({ text }) => JSON.parse(text))).toEqual([1, 2, 3, 4, 5])
-    // What the source has in its hot log comes as a body that is passed on.
+    // The source's hot log arrives as a body that the fork passes on.
     await fork.ask("GET", { query: `?offset=${chunks[0].next}`, status: 200 })
     const reader = await SseReader.open(fork)
     await reader.untilMessages(5)
@@ -242,11 +242,11 @@ const STORIES = {
     await orphan.ask("PUT", { headers: from({ path: unique("missing") }), status: 404 })
     return [source, fork, orphan]
   },
-  "reads through a fork whose source has no room": async () => {
+  "reads through a fork whose source is busy": async () => {
     const source = await created(JSON_TYPE, ["1"])
     const fork = server.stream(unique("fork"))
     await fork.ask("PUT", { headers: from(source), status: 201 })
-    await asked("calls/busy")
+    await control("calls/busy")
     await fork.ask("GET", { query: "?offset=-1", status: 503 })
     return [source, fork]
   },
@@ -268,14 +268,17 @@ const STORIES = {
     return [stream, other]
   },
   "meets a mirror that fails": async () => {
-    await asked("mirror/fails")
+    await control("mirror/fails")
     const stream = await created(JSON_TYPE, SEGMENT)
     await server.log.until({ level: "error", operation: "mirror segments", stream: stream.path })
     return [stream]
   },
 }
 
-/** What hangs, and what is left of it once the object has given it up: the platform's own call, which cannot be cancelled. */
+/**
+ * Operations that hang, and what is left of each after the object has given it up: the platform's own call, which
+ * cannot be cancelled.
+ */
 const HANGING_STORIES = {
   "put of the bucket": async () => {
     bucket.mood = "hangs"
@@ -302,14 +305,14 @@ const HANGING_STORIES = {
     return { stream, left: ["bucket.delete"] }
   },
   "mirror": async () => {
-    await asked("mirror/hangs")
+    await control("mirror/hangs")
     const stream = await created(JSON_TYPE, SEGMENT)
     await rotated(stream)
     await hurried(stream, { operation: "mirror segments" })
     return { stream, left: ["mirror.batch"] }
   },
   "registry": async () => {
-    await asked("calls/hangs")
+    await control("calls/hangs")
     const stream = await created()
     await hurried(stream, { operation: "report stream" })
     return { stream, left: ["stub.asked"] }
@@ -317,7 +320,7 @@ const HANGING_STORIES = {
   "source of a new fork": async () => {
     const source = await created(JSON_TYPE, ["1"])
     const stream = server.stream(unique("fork"))
-    await asked("calls/hangs")
+    await control("calls/hangs")
     const answer = stream.ask("PUT", { headers: from(source) })
     await hurried(stream, { operation: "call object" })
     expect((await answer).status).toBe(503)
@@ -328,7 +331,7 @@ const HANGING_STORIES = {
     const stream = server.stream(unique("fork"))
     await stream.ask("PUT", { headers: from(source), status: 201 })
     await server.log.until({ event: "reported", stream: stream.path })
-    await asked("calls/hangs")
+    await control("calls/hangs")
     const answer = stream.ask("GET", { query: "?offset=-1" })
     await hurried(stream, { operation: "call object" })
     expect((await answer).status).toBe(500)
@@ -337,12 +340,12 @@ const HANGING_STORIES = {
 }
 
 const from = ({ path }) => ({ "stream-forked-from": `/v1/stream/${path}` })
-const puts = () => bucket.asked.filter(({ method }) => method === "put").length
+const puts = () => bucket.commands.filter(({ method }) => method === "put").length
 
-/** Has an object's limits for what hangs come at once, until it says in its log that one has. */
+/** Fires an object's time limits until its log says that one has ended an operation. */
 async function hurried(stream, line) {
   const failed = () => server.log.matching({ level: "error", stream: stream.path, ...line })[0]
-  for (let tries = 0; !failed() && tries < 100; tries += 1) await asked(`hurry/${stream.path}`)
+  for (let tries = 0; !failed() && tries < 100; tries += 1) await control(`hurry/${stream.path}`)
   return server.log.until({ level: "error", stream: stream.path, ...line })
 }
 
@@ -351,26 +354,26 @@ for (const [name, story] of Object.entries(STORIES)) {
     const streams = await story()
     for (const stream of streams) expect(await pending(stream)).toEqual([])
     expect(await pending({ path: "__registry__" })).toEqual([])
-    // At the edge.
+    // Nothing is pending at the edge.
     expect(await pending({ path: "" })).toEqual([])
-    // After a failure an alarm rings a minute later, and may keep the object awake when the last test looks.
+    // After a failure the alarm fires a minute later, which could wake the object during the last test.
     if (!name.startsWith("meets")) over.push(...streams.map((stream) => ({ name, stream })))
   })
 }
 
-/** How long an object has for what follows on a time-out, before the next one is hurried. */
+/** Time for what follows a time-out, before the next limit is fired. */
 const HURRY_MS = 20
 
 for (const [name, story] of Object.entries(HANGING_STORIES)) {
-  test(`an object gives up what hangs: the ${name}`, async () => {
+  test(`an object gives up an operation that hangs: ${name}`, async () => {
     const { stream, left } = await story()
-    // It may have asked twice: to have the source forget what the first call may have noted.
+    // The object may have called twice: the second call makes the source forget what the first one may have stored.
     const found = async (millis) => [...new Set(await pending(stream, millis))]
     let labels = await found(0)
-    // What hangs may not have begun yet, and a small body's timer is over by itself.
+    // The operation may not have begun yet, and a small body's timer ends by itself.
     const isOver = () => `${labels}` === `${left}`
     for (const until = Date.now() + SOON_MS; !isOver() && Date.now() < until; ) {
-      if (labels.includes("waitUntil")) await asked(`hurry/${stream.path}`)
+      if (labels.includes("waitUntil")) await control(`hurry/${stream.path}`)
       labels = await found(HURRY_MS)
     }
     expect(labels).toEqual(left)
@@ -378,12 +381,12 @@ for (const [name, story] of Object.entries(HANGING_STORIES)) {
 }
 
 test("only deliberate timers are pending after an answer", async () => {
-  const outlived = await asked("outlived/")
+  const outlived = await control("outlived/")
   expect(outlived).toContain("timer 10 ms")
   expect(outlived.filter((label) => !(label in DELIBERATE))).toEqual([])
 })
 
-test("the census sees whatever is left pending", async () => {
+test("the census sees everything that is left pending", async () => {
   for (const [kind, label] of Object.entries({
     setTimeout: "timer 60000 ms",
     setInterval: "interval 60000 ms",
@@ -395,21 +398,21 @@ test("the census sees whatever is left pending", async () => {
     body: "body of stub.fetch",
   })) {
     const stream = await created()
-    await asked(`leak/${stream.path}?${kind}`)
-    // What ends by itself has ended.
+    await control(`leak/${stream.path}?${kind}`)
+    // What ends by itself has ended after this.
     await pending(stream, 1000)
     expect(await pending(stream, 0)).toEqual([label])
   }
 })
 
-// workerd evicts what has been idle for 10 s, and says nothing of it. To ask would keep the object awake.
+// workerd evicts an object that was idle for 10 s, without a log line. A request would keep the object awake.
 const IDLE_MS = 14_000
-/** How often: on a busy machine an object may be late, or its alarm may have woken it. */
+/** On a busy machine the eviction may be late, or an alarm may have woken the object. */
 const ROUNDS_MAX = 3
 
-test("an object is evicted after each of these, and with a timer it is not", async () => {
+test("an object is evicted after each story, and is not evicted while it has a timer", async () => {
   const kept = await created()
-  await asked(`leak/${kept.path}?setTimeout`)
+  await control(`leak/${kept.path}?setTimeout`)
   let awake = [...over, { name: "keeps a timer", stream: kept }]
   for (let round = 1; round <= ROUNDS_MAX && awake.length > 0; round += 1) {
     const before = await Promise.all(awake.map(({ stream }) => loads(stream)))
@@ -425,6 +428,6 @@ test("an object is evicted after each of these, and with a timer it is not", asy
 
 test("the worker runs with the flags of wrangler.toml", async () => {
   for (const flag of ["enable_request_signal", "global_fetch_strictly_public", "durable_object_io_tasks_prevent_eviction"]) {
-    expect([flag, await asked(`flags/${flag}`)]).toEqual([flag, true])
+    expect([flag, await control(`flags/${flag}`)]).toEqual([flag, true])
   }
 })

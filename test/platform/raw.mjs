@@ -4,13 +4,13 @@ import { once } from "node:events"
 import { connect } from "node:net"
 import { SOON_MS, Watch, within } from "./support.mjs"
 
-/** A connection, and all that came over it. */
+/** A connection, and everything received on it. */
 export class RawConnection {
   text = ""
   isClosed = false
   #watch = new Watch()
 
-  /** @param {string} origin or the path of a Unix socket */
+  /** @param {string} origin an origin, or the path of a Unix socket */
   static async open(origin) {
     const raw = new this()
     raw.socket = connect({ ...addressOf(origin), allowHalfOpen: true })
@@ -28,7 +28,7 @@ export class RawConnection {
       raw.socket.on("end", onClosed)
       raw.socket.on("close", onClosed)
     })
-    // Resets are what some tests are about.
+    // Some tests expect resets.
     raw.socket.on("error", () => {})
     await within(SOON_MS, "connect", once(raw.socket, "connect"))
     return raw
@@ -38,9 +38,9 @@ export class RawConnection {
     this.socket.write(bytes, "latin1")
   }
 
-  /** What `probe` finds in what came; fails when the server closes the connection before that. */
+  /** What `probe` finds in the received text. Fails if the server closes the connection before that. */
   find(what, probe, millis = SOON_MS) {
-    const described = () => `${what} in what came, which ends with ${JSON.stringify(this.text.slice(-500))}`
+    const described = () => `${what} in the received text, which ends with ${JSON.stringify(this.text.slice(-500))}`
     const look = () => {
       const found = probe(this.text)
       if (!found && this.isClosed) throw new Error(`the server closed the connection before ${described()}`)
@@ -53,23 +53,23 @@ export class RawConnection {
     return this.find(`${pattern}`, (text) => pattern.test(text))
   }
 
-  /** All there came, once the server has closed the connection. */
+  /** Everything received, once the server has closed the connection. */
   async untilClosed() {
     await within(SOON_MS, "the server closes the connection", this.closed)
     return this.text
   }
 
-  /** Says that nothing more will be sent, and still receives. */
+  /** Ends the sending side, and continues to receive. */
   finish() {
     this.socket.end()
   }
 
-  /** Goes away as a killed process does where the kernel tells the other side at once. */
+  /** Resets the connection, as when a process is killed and the kernel notifies the server at once. */
   reset() {
     this.socket.resetAndDestroy()
   }
 
-  /** Goes away without a word that the server would notice before it writes. */
+  /** Closes the connection in a way that the server notices only when it writes. */
   close() {
     this.socket.destroy()
   }
@@ -81,11 +81,11 @@ function addressOf(origin) {
   return { host: hostname, port: Number(port) }
 }
 
-/** HTTP/1.1, one request after the other on one connection. */
+/** HTTP/1.1, with one request after another on a connection. */
 export class HttpConnection extends RawConnection {
   #read = 0
 
-  /** A whole request and its reply; a body is bytes, or an array of bytes that is sent chunked. */
+  /** Sends a complete request and returns its reply. A body is bytes, or an array of bytes to send as chunks. */
   ask(method, target, { headers = {}, body, millis } = {}) {
     this.begin(method, target, { ...headers, ...framing(body) })
     if (Array.isArray(body)) {
@@ -103,14 +103,14 @@ export class HttpConnection extends RawConnection {
     this.send(`${method} ${target} HTTP/1.1\r\n${lines.join("")}\r\n`)
   }
 
-  /** Sends a chunk of a chunked body; the empty one is the last. */
+  /** Sends a chunk of a chunked body. The empty chunk is the last. */
   sendChunk(chunk) {
     this.send(`${Buffer.byteLength(chunk, "latin1").toString(16)}\r\n`)
     this.send(chunk)
     this.send("\r\n")
   }
 
-  /** The next reply; 100 is one of its own. */
+  /** The next reply. A 100 is a reply of its own. */
   async reply(method, millis) {
     const reply = await this.find(`a reply to ${method}`, (text) => parseReply(text, this.#read, method), millis)
     this.#read = reply.end
@@ -125,7 +125,7 @@ const framing = (body) => {
     : { "content-length": Buffer.byteLength(body, "latin1") }
 }
 
-/** The reply that begins at an index of the text, once it is whole. It must begin exactly there. */
+/** The reply that begins exactly at `start` in the text, once it is complete. */
 function parseReply(text, start, method) {
   const bodyAt = text.indexOf("\r\n\r\n", start) + 4
   if (bodyAt < 4) return undefined

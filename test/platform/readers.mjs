@@ -1,10 +1,10 @@
-// Live readers as tests need them: server-sent events one by one, long-polls, readers who do not read.
+// Live readers for tests: SSE events one by one, long-polls, and readers that do not read.
 
 import { once } from "node:events"
 import { get } from "node:http"
 import { LONG_MS, SOON_MS, Watch, within } from "./support.mjs"
 
-/** Server-sent events out of text that comes in pieces, as the HTML standard reads them. */
+/** Parses server-sent events from text that arrives in pieces, as the HTML standard requires. */
 export class EventParser {
   comments = 0
   #rest = ""
@@ -43,13 +43,13 @@ export class SseReader {
   #messages = []
   #parsed = 0
 
-  /** Connects; resolves with the head of the response. */
+  /** Connects, and resolves when the response's head has arrived. */
   static async open(stream, { offset = "-1", query = "", headers = {} } = {}) {
     const reader = new SseReader()
     const url = `${stream.url}?offset=${offset}&live=sse${query}`
     const init = { headers: { accept: "text/event-stream", ...headers }, signal: reader.#abort.signal }
     reader.response = await within(SOON_MS, `SSE at ${stream.path}`, fetch(url, init))
-    /** How the response ended: `undefined`, or the error that broke it off. */
+    /** How the response ended: `undefined`, or the error that ended it. */
     reader.ended = reader.#run().catch((error) => error)
     return reader
   }
@@ -71,12 +71,12 @@ export class SseReader {
     return this.#parser.comments
   }
 
-  /** What the data events said. */
+  /** The data of the data events. */
   get data() {
     return this.events.filter(({ type }) => type === "data").map(({ data }) => data)
   }
 
-  /** The messages of a JSON stream, each parsed once however often this is asked. */
+  /** The messages of a JSON stream. Each event is parsed once. */
   get messages() {
     for (; this.#parsed < this.events.length; this.#parsed += 1) {
       const { type, data } = this.events[this.#parsed]
@@ -85,17 +85,17 @@ export class SseReader {
     return this.#messages
   }
 
-  /** What the control events said. */
+  /** The contents of the control events. */
   get controls() {
     return this.events.filter(({ type }) => type === "control").map(({ data }) => JSON.parse(data))
   }
 
-  /** Where a client would resume. */
+  /** The id at which a client would resume. */
   get lastId() {
     return this.events.at(-1)?.id
   }
 
-  /** Waits until what was received is as wanted; fails when the response ends before that. */
+  /** Waits until the received events satisfy `isSo`. Fails if the response ends before that. */
   until(what, isSo, millis = SOON_MS) {
     const look = () => {
       if (isSo(this)) return true
@@ -109,7 +109,7 @@ export class SseReader {
     return this.until(`${count} messages`, () => this.messages.length >= count, millis)
   }
 
-  /** Waits until the first control event: from then on the reader is registered at the tail. */
+  /** Waits for the first control event at the tail: from then on the reader is registered there. */
   untilAtTail(millis) {
     return this.until("at the tail", () => this.controls.some(({ upToDate }) => upToDate), millis)
   }
@@ -118,7 +118,7 @@ export class SseReader {
     return this.until("a comment", () => this.comments > 0, millis)
   }
 
-  /** Waits for the end of the response, which must be in good order. */
+  /** Waits until the response ends, which must be without an error. */
   async untilEnd(millis = SOON_MS) {
     const error = await within(millis, "the response ends", this.ended)
     if (error) throw error
@@ -130,7 +130,7 @@ export class SseReader {
   }
 }
 
-/** Reads like an `EventSource`: again and again from the last id, until the stream is closed. */
+/** Reads like an `EventSource`: reconnects with the last id until the stream is closed. */
 export async function readToTheEnd(stream, { lastEventId, millis = SOON_MS } = {}) {
   const responses = []
   for (;;) {
@@ -143,19 +143,19 @@ export async function readToTheEnd(stream, { lastEventId, millis = SOON_MS } = {
   }
 }
 
-/** Waits until that many reads of all kinds have asked the object: those that are live then wait there. */
+/** Waits until the object has received this many reads. Live reads wait there after that. */
 export const readersAsked = (server, stream, count) =>
   server.log.until({ event: "served", stream: stream.path, method: "GET" }, count)
 
-/** A long-poll that is under way. */
+/** A long-poll in flight. */
 export function longPoll(stream, offset, query = "", millis = LONG_MS) {
   const answer = stream.ask("GET", { query: `?offset=${offset}&live=long-poll${query}`, millis })
-  // A test that fails before it awaits this has said enough.
+  // A test that fails before it awaits this has reported its own error.
   answer.catch(() => {})
   return answer
 }
 
-/** An SSE response of which nothing is read before `readRest` is called. */
+/** An SSE response that is not read until `readRest` is called. */
 export class SlowReader {
   static async open(stream) {
     const slow = new SlowReader()
@@ -165,7 +165,7 @@ export class SlowReader {
     return slow
   }
 
-  /** What had been sent before the server cut the response off. */
+  /** The events that the server had sent before it ended the response. */
   async readRest() {
     const parser = new EventParser()
     const events = []

@@ -1,4 +1,5 @@
-// The registry on workerd: told by other objects, read like any stream, paged through, and whole after a SIGKILL.
+// The registry on workerd: other objects report to it, clients read it like any stream, listings have pages, and it is
+// complete after a SIGKILL.
 
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
 import { AUTH_TOKEN, bearer, makeToken, secretKey } from "../tokens.mjs"
@@ -29,7 +30,7 @@ const event = (operation, path, contentType) => ({
   headers: { operation },
 })
 
-/** Waits until a stream has reported so often. */
+/** Waits until a stream has reported this many times. */
 const reported = (server, stream, count = 1) => server.log.until({ event: "reported", stream: stream.path }, count)
 
 /** All events of a registry, page by page. */
@@ -43,7 +44,7 @@ async function eventsOf(registry, headers = {}) {
   }
 }
 
-/** A page of a listing. */
+/** One page of a listing. */
 async function list(server, query = {}, { headers = {}, status = 200 } = {}) {
   const url = `${server.url}/v1/streams?${new URLSearchParams(query)}`
   const response = await fetch(url, { headers, signal: AbortSignal.timeout(SOON_MS) })
@@ -65,12 +66,12 @@ async function listAll(server, query, options) {
   }
 }
 
-describe("of all streams", () => {
+describe("the registry of all streams", () => {
   let server, registry
   beforeAll(async () => {
     server = await startWorkerd(await scratch(), PATIENT)
     registry = server.stream("__registry__")
-    // It begins with the first stream.
+    // The first stream creates the registry.
     await registry.ask("GET", { query: "?offset=-1", status: 404 })
     const first = server.stream(unique("first"))
     await first.create()
@@ -78,7 +79,7 @@ describe("of all streams", () => {
   })
   afterAll(() => server?.kill())
 
-  test("is a stream like any other to those who read it live", async () => {
+  test("is an ordinary stream to live readers", async () => {
     const reader = await SseReader.open(registry, { offset: "now" })
     const stream = server.stream(unique("seen"))
     const before = Date.now()
@@ -101,7 +102,7 @@ describe("of all streams", () => {
     reader.close()
   })
 
-  test("can be kept by caches, and waited for", async () => {
+  test("is cacheable, and supports long-polls", async () => {
     const head = await registry.ask("HEAD", { status: 200 })
     expect(head.header("content-type")).toBe("application/json")
     const waiting = registry.ask("GET", { query: `?offset=${head.next}&live=long-poll`, status: 200 })
@@ -112,7 +113,7 @@ describe("of all streams", () => {
     expect(header("cache-control")).toMatch(/^public, max-age=60/u)
   })
 
-  test("is written by nobody else", async () => {
+  test("cannot be written by clients", async () => {
     const before = await eventsOf(registry)
     const forged = { headers: { ...JSON_TYPE, ...producer(0, { id: "forged", epoch: 1 }) }, body: "{}" }
     for (const [method, options] of [
@@ -131,7 +132,7 @@ describe("of all streams", () => {
     expect((await list(server, { prefix: "forged" })).streams).toEqual([])
   })
 
-  test("costs a row for each side's knowing, and the event", async () => {
+  test("costs one row in each reporting stream, and two in the registry", async () => {
     const stream = server.stream(unique("rows"))
     const rows = (event, path, count) =>
       server.log.until({ event, stream: path }, count).then((lines) => lines.map(({ rows_written }) => rows_written))
@@ -141,15 +142,15 @@ describe("of all streams", () => {
     await stream.read()
     await stream.delete()
     expect(await rows("reported", stream.path, 2)).toEqual([1, 1])
-    // Of the delete one is its alarm.
+    // One row of the delete is its alarm.
     expect(await rows("served", stream.path, 4)).toEqual([5, 1, 0, 2])
     const recorded = await rows("recorded", "__registry__", 3)
-    // The registry itself, which a first event makes, and the table of its producers.
+    // The first event creates the registry's own stream and its table of producers.
     expect(recorded[0]).toBe(5 + 4)
     expect(new Set(recorded.slice(1))).toEqual(new Set([2]))
   })
 
-  test("is told of what ends by itself", async () => {
+  test("receives the end of a stream that expires", async () => {
     const stream = server.stream(unique("ends"))
     await stream.create({ ...BYTES, "stream-ttl": "1" })
     await reported(server, stream, 2)
@@ -159,7 +160,7 @@ describe("of all streams", () => {
     expect(server.log.matching({ event: "rearmed", stream: stream.path })).toEqual([])
   })
 
-  test("is told of an end when a stream is only there for its forks, and not again when they go", async () => {
+  test("receives the end of a stream that is gone at once, and not again when its last fork ends", async () => {
     const reader = await SseReader.open(registry, { offset: "now" })
     await reader.untilAtTail()
     const source = server.stream(unique("source"))
@@ -175,7 +176,7 @@ describe("of all streams", () => {
     expect((await list(server, { prefix: fork.path })).streams).toMatchObject([{ path: fork.path, closed: false }])
     await fork.delete()
     await reader.untilMessages(4)
-    // Its source ends with it, and can be created again.
+    // The source ends with its last fork, and can be created again.
     await server.log.until({ event: "released", stream: fork.path })
     await source.create(TEXT)
     await reader.untilMessages(5)
@@ -190,7 +191,7 @@ describe("of all streams", () => {
     reader.close()
   })
 
-  test("lists what is there, page by page, without an end", async () => {
+  test("lists existing streams page by page", async () => {
     const prefix = `${unique("listed")}/`
     const streams = numbers(230).map((n) => server.stream(`${prefix}${String(n).padStart(3, "0")}`))
     const other = server.stream(unique("listed"))
@@ -221,14 +222,14 @@ describe("of all streams", () => {
     const all = await listAll(server, { limit: "100" })
     expect(all.map(({ path }) => path)).toEqual(expect.arrayContaining([other.path, ...there.map(({ path }) => path)]))
     expect(all.map(({ path }) => path)).not.toContain("__registry__")
-    // What has ended and is not known to have is left out, and says so.
+    // A stream that has ended, but has not reported it yet, is left out and reports it.
     const late = server.stream(`${prefix}late`)
     await late.create({ ...TEXT, "stream-ttl": "1" })
     await reported(server, late, 2)
     expect((await list(server, { prefix: late.path })).streams).toEqual([])
   }, LONG_MS)
 
-  test("refuses what cannot be listed, and says what to change", async () => {
+  test("refuses an invalid listing, and says what to change", async () => {
     for (const query of [{ limit: "0" }, { limit: "101" }, { limit: "x" }, { after: "" }, { prefix: "x".repeat(742) }, { token: "x" }]) {
       expect((await list(server, query, { status: 400 })).code).toBe("invalid_query")
     }
@@ -240,7 +241,7 @@ describe("of all streams", () => {
   })
 })
 
-test("rotates like any stream, and is whole", async () => {
+test("the registry rotates like any stream, and stays complete", async () => {
   const server = await start({ vars: { SEGMENT_MAX_APPENDS: "3", ADMIN_TOKEN: AUTH_TOKEN } })
   onTestFinished(() => server.dispose())
   const streams = numbers(10).map((n) => server.stream(unique(`rotated-${n}`)))
@@ -256,10 +257,10 @@ test("rotates like any stream, and is whole", async () => {
   expect(await orphans.json()).toMatchObject({ orphans: [], unchecked: [], foreign: [], checked: 3 })
 })
 
-test("that fails is told later, by the alarm, with nobody asking", async () => {
+test("the registry receives an event from the stream's alarm after a failure, without any request", async () => {
   const persistTo = await scratch()
   let stream
-  /** Runs a server to its sudden end. */
+  /** Runs a server, and kills it. */
   const live = async (life) => {
     const server = await startKnown({ persistTo })
     try {
@@ -268,7 +269,7 @@ test("that fails is told later, by the alarm, with nobody asking", async () => {
       await server.kill()
     }
   }
-  /** Gives the registry's row another version, which it can read or not. The one that it had. */
+  /** Sets the schema version of the registry's row, or restores it. The server cannot read an unknown version. */
   const tamper = async (version) => {
     let had
     await eachFile(persistTo, (database) => {
@@ -288,7 +289,7 @@ test("that fails is told later, by the alarm, with nobody asking", async () => {
     await server.stream(stream.path).delete()
     const [{ cause }] = await server.log.until({ level: "error", operation: "report stream" })
     expect(cause).toContain("schema version 99")
-    // The object answers again when its alarm is stored.
+    // The object answers again once its alarm is stored.
     await server.stream(stream.path).ask("HEAD", { status: 404 })
     expect((await list(server, {}, { status: 503 })).code).toBe("unavailable")
   })
@@ -304,7 +305,7 @@ test("that fails is told later, by the alarm, with nobody asking", async () => {
   })
 })
 
-test("can be off, and learns later what is there", async () => {
+test("a registry that is turned on later receives existing streams", async () => {
   const folder = await scratch()
   const off = await startWorkerd(folder, { REGISTRY_STREAM: "off" })
   const stream = off.stream(unique("quiet"))
@@ -323,7 +324,7 @@ test("can be off, and learns later what is there", async () => {
   expect(await eventsOf(on.stream("__registry__"))).toEqual([insert(stream.path, "application/json")])
 })
 
-describe("of each project", () => {
+describe("the registry of each project", () => {
   const keys = { victim: secretKey(), mallory: secretKey() }
   const PROJECT_KEYS = JSON.stringify(Object.fromEntries(Object.entries(keys).map(([name, key]) => [name, { keys: [key] }])))
   const as = (sub, claims = {}) => ({ headers: bearer(makeToken(keys[sub], { sub, ...claims })) })
@@ -341,7 +342,7 @@ describe("of each project", () => {
 
   const registryOf = (project) => server.stream(`${project}/__registry__`)
 
-  test("is its own: nobody else reads it or is in it", async () => {
+  test("belongs to its project: no other client reads it, and no other stream is in it", async () => {
     expect(await eventsOf(registryOf("victim"), as("victim").headers)).toEqual([insert(stream.path)])
     expect(await eventsOf(registryOf("mallory"), as("mallory").headers)).toEqual([insert(other.path)])
     const attempts = {
@@ -356,7 +357,7 @@ describe("of each project", () => {
         await registryOf("victim").ask("HEAD", { headers, status: Number(status) })
       }
     }
-    // That of a server without projects is nobody's here.
+    // The registry of a server without projects belongs to no client here.
     for (const { headers } of [{}, as("victim"), as("mallory")]) {
       const { status } = await server.stream("__registry__").ask("GET", { query: "?offset=-1", headers })
       expect([401, 403]).toContain(status)
@@ -370,7 +371,7 @@ describe("of each project", () => {
     expect(await eventsOf(registryOf("victim"), as("victim").headers)).toEqual([insert(stream.path)])
   })
 
-  test("is listed by whoever may manage it, as far as a token goes", async () => {
+  test("can be listed with the scope manage, within the token's streams", async () => {
     const paths = async (query, options) => (await list(server, query, options)).streams.map(({ path }) => path)
     expect(await paths({}, as("victim"))).toEqual([stream.path])
     expect(await paths({ prefix: "victim/" }, as("victim", { scope: "manage" }))).toEqual([stream.path])
@@ -397,19 +398,19 @@ describe("of each project", () => {
     expect(headers.get("access-control-allow-origin")).toBe(origin.origin)
   })
 
-  test("is no project's name", async () => {
+  test("is not the name of a project", async () => {
     const locked = await startWorkerd(await scratch(), { PROJECT_KEYS: JSON.stringify({ __registry__: { keys: [keys.victim] } }) })
     onTestFinished(() => locked.kill())
     expect((await list(locked, {}, { status: 503 })).code).toBe("not_configured")
   })
 })
 
-test("has each event once, over SIGKILL on both sides", async () => {
+test("the registry has each event once, after SIGKILLs during reports and during recording", async () => {
   const folder = await scratch()
   const before = await startWorkerd(folder)
   const paths = numbers(60).map((n) => unique(`killed-${n}`))
   const acknowledged = paths.map(() => [])
-  // Each goes on creating and deleting until there is no server any more.
+  // Each writer creates and deletes until the server has ended.
   const run = async (n) => {
     const stream = before.stream(paths[n])
     for (;;) {
@@ -431,7 +432,7 @@ test("has each event once, over SIGKILL on both sides", async () => {
 
   const after = await startWorkerd(folder)
   onTestFinished(() => after.kill())
-  // Whoever asks for a stream makes it say what was not heard; then nothing is left to say.
+  // A request for a stream makes it report what is missing. After that there is nothing left to report.
   const statuses = await Promise.all(paths.map(async (path) => (await after.stream(path).ask("HEAD")).status))
   const registry = after.stream("__registry__")
   const isWhole = (operations, n) => {

@@ -1,4 +1,4 @@
-// Retention on workerd: what is dropped is gone from the bucket, with nobody asking, and what it costs.
+// Retention on workerd: dropped segments leave the bucket without any request, and what that costs.
 
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
 import { SseReader, readersAsked } from "./readers.mjs"
@@ -13,14 +13,14 @@ const appended = async (stream, count, from = 0) => {
   for (const n of numbers(count, from)) await stream.append(`${n}`, JSON_TYPE)
 }
 
-describe("a stream that is not kept whole", () => {
+describe("a stream with retention", () => {
   let server
   beforeAll(async () => {
     server = await start({ vars: { ...PATIENT, SEGMENT_MAX_APPENDS: "3", SEGMENT_MIN_BYTES: "1" } })
   })
   afterAll(() => server?.dispose())
 
-  test("drops its oldest segments by size, and says where it begins now", async () => {
+  test("drops its oldest segments by size, and reports its first offset", async () => {
     const stream = server.stream(unique("bytes"))
     const created = await stream.create(keeping("bytes=6"))
     expect(created.header("stream-retention")).toBe("bytes=6")
@@ -42,14 +42,14 @@ describe("a stream that is not kept whole", () => {
     await stream.ask("PUT", { headers: keeping("many"), status: 400 })
   })
 
-  test("drops them by age with nobody asking, down to nothing, and goes on", async () => {
+  test("drops segments by age without any request, even all of them, and continues", async () => {
     const stream = server.stream(unique("seconds"))
     await stream.create(keeping("1"))
     await appended(stream, 6)
     await rotated(server, stream, 2)
-    const asked = server.log.matching({ event: "served", stream: stream.path }).length
+    const before = server.log.matching({ event: "served", stream: stream.path }).length
     await collected(server, stream, 1)
-    expect(server.log.matching({ event: "served", stream: stream.path })).toHaveLength(asked)
+    expect(server.log.matching({ event: "served", stream: stream.path })).toHaveLength(before)
     expect(await keysOf(server, stream)).toEqual([])
     expect((await stream.ask("HEAD", { status: 200 })).next).toBe(offset(2, 0))
     expect(await messagesOf(stream)).toEqual([])
@@ -61,7 +61,7 @@ describe("a stream that is not kept whole", () => {
     expect([end.text, end.next, end.header("stream-closed")]).toEqual(["[]", offset(2, 1), "true"])
   })
 
-  test("goes on live for those who are at its tail", async () => {
+  test("continues live for readers at its tail", async () => {
     const stream = server.stream(unique("live"))
     await stream.create(keeping("bytes=1"))
     const reader = await SseReader.open(stream)
@@ -76,7 +76,7 @@ describe("a stream that is not kept whole", () => {
     expect(late.messages).toEqual(numbers(3, 6))
   })
 
-  test("keeps those who wait at its tail while all before it is dropped", async () => {
+  test("keeps waiting readers while everything before its tail is dropped", async () => {
     const stream = server.stream(unique("waits"))
     await stream.create(keeping("1"))
     await appended(stream, 4)
@@ -90,7 +90,7 @@ describe("a stream that is not kept whole", () => {
   })
 })
 
-test("what a deployment keeps holds for streams that were there before", async () => {
+test("a deployment's limit applies to streams that existed before", async () => {
   const persistTo = await scratch()
   const path = unique("before")
   const vars = { SEGMENT_MAX_APPENDS: "3" }
@@ -111,14 +111,14 @@ test("what a deployment keeps holds for streams that were there before", async (
   expect(await messagesOf(stream)).toEqual(numbers(3, 9))
 })
 
-test("who asks for it where there is no bucket is told", async () => {
+test("retention without a bucket is refused", async () => {
   const server = await startWorkerd(await scratch())
   onTestFinished(() => server.kill())
   const refused = await server.stream(unique("none")).ask("PUT", { headers: keeping("60"), status: 400 })
   expect(JSON.parse(refused.text).error.message).toContain("Stream-Retention")
 })
 
-test("a row for the stream and one for each segment that is dropped", async () => {
+test("retention costs a row of the stream, and a row for each dropped segment", async () => {
   const server = await start({ vars: { SEGMENT_MAX_APPENDS: "10" } })
   onTestFinished(() => server.dispose())
   const served = (stream, method, count) =>
@@ -128,19 +128,19 @@ test("a row for the stream and one for each segment that is dropped", async () =
     const stream = server.stream(unique("rows"))
     await stream.create({ ...BYTES, "stream-retention": retention })
     for (const n of numbers(100)) await stream.append(`${n},`)
-    // The first makes the table; the first after it has nothing before it to drop.
+    // The first rotation creates the table. The next has no segment to drop yet.
     const each = dropped > 0 ? 2 : 1
     expect(rows(await rotated(server, stream, 10))).toEqual([3, ...Array(9).fill(each)])
     if (dropped > 0) await collected(server, stream, dropped - 1)
-    // One for each segment, in as many goes as it takes.
+    // One row for each segment, in any number of steps.
     const deleted = rows(server.log.matching({ event: "collected", stream: stream.path }))
     expect(deleted.reduce((sum, count) => sum + count, 0)).toBe(dropped)
-    // What it costs to append is what it costs without.
+    // Appends cost the same as without retention.
     const appends = rows(await served(stream, "POST", 100))
     expect(appends.filter((count) => count > 1)).toEqual([5, ...Array(9).fill(4)])
     await stream.readAll()
     expect(rows(await served(stream, "GET", 1))).toEqual([0])
-    // The alarm that the first seal set is there for the rest.
+    // The alarm that the first seal set serves the rest, too.
     expect(server.log.matching({ event: "rearmed", stream: stream.path })).toEqual([])
   }
 })

@@ -1,4 +1,5 @@
-// Rotation over crashes and over much data: fifty SIGKILLs in the middle of it, and a stream larger than an object's memory.
+// Rotation over crashes and over much data: fifty SIGKILLs during rotation, and a stream larger than an object's
+// memory.
 
 import { createHash, randomBytes } from "node:crypto"
 import { readFile } from "node:fs/promises"
@@ -9,7 +10,7 @@ import { CLOSED, JSON_TYPE, LONG_MS, PATIENT, SOON_MS, numbers, scratch, unique,
 
 const MIB = 2 ** 20
 
-test("everything acknowledged is there once and in order, over fifty SIGKILLs", { timeout: 180_000 }, async () => {
+test("every acknowledged append is stored once and in order after fifty SIGKILLs", { timeout: 180_000 }, async () => {
   const [kills, persistTo, path] = [50, await scratch(), unique("killed")]
   const vars = { ...PATIENT, SEGMENT_MAX_APPENDS: "3", SEGMENT_MIN_BYTES: "1" }
   const acknowledged = []
@@ -25,14 +26,14 @@ test("everything acknowledged is there once and in order, over fifty SIGKILLs", 
     const line = (event, count) => log.until({ event, stream: path }, count, LONG_MS)
     const acks = Promise.withResolvers()
     const count = 1 + Math.floor(round / 5)
-    /** When it is killed; the writer goes on until it notices. */
+    /** The moment of the kill. The writer continues until it notices. */
     const moment = [
       () => acks.promise,
       () => line("rotated", count),
-      // An append has been served, maybe one that seals: its answer and what it leads to are under way.
+      // An append has been served, perhaps one that seals. Its response and its effects are in flight.
       () => line("served", 2 + count),
       () => line("loaded", 1),
-      // Not an event: somewhere in the course of it.
+      // No event: some moment during an append.
       () => acks.promise.then(() => new Promise((resolve) => setTimeout(resolve, count % 4))),
     ][round % 5]()
     const run = (async () => {
@@ -40,7 +41,7 @@ test("everything acknowledged is there once and in order, over fifty SIGKILLs", 
         try {
           await stream.append(body(), JSON_TYPE)
         } catch (error) {
-          // What fetch says when the connection breaks. A refusal would be another error.
+          // fetch throws this when the connection breaks. A refusal would be another error.
           if (error instanceof TypeError) return
           throw error
         }
@@ -51,7 +52,7 @@ test("everything acknowledged is there once and in order, over fifty SIGKILLs", 
     await Promise.race([moment, run])
     await server.kill()
     await within(SOON_MS, "the writer notices", run)
-    // Whether that one is stored is not known: it is not tried again.
+    // This append may be stored or not, so it is not retried.
     n += 1
     server = await startKnown({ vars, persistTo })
   }
@@ -73,7 +74,7 @@ test("everything acknowledged is there once and in order, over fifty SIGKILLs", 
   const stream = server.stream(path)
   expect(numbersOf(await messagesOf(stream))).toEqual(stored)
 
-  // One object for each segment and no other, whatever was put twice; and all of them go.
+  // The bucket has one object per segment and no other, even after repeated uploads, and a delete removes them all.
   const { next } = await stream.ask("HEAD", { status: 200 })
   const [readSeq, position] = next.split("_").map(Number)
   const segments = readSeq + (position > 0 ? 1 : 0)
@@ -85,8 +86,8 @@ test("everything acknowledged is there once and in order, over fifty SIGKILLs", 
   expect(await keysOf(server, stream)).toEqual([])
 })
 
-test("200 MB are written and read back in bounded memory", { timeout: 120_000 }, async () => {
-  // What the edge keeps is in the memory of this process, too, and would be all that is read.
+test("200 MB are written and read in bounded memory", { timeout: 120_000 }, async () => {
+  // The edge's cache is in this process, too, and would hold everything that is read.
   const server = await startKnown({ vars: { EDGE_CACHE: "off" }, persistTo: await scratch() })
   onTestFinished(() => server.dispose())
   const resident = async () =>
@@ -105,8 +106,8 @@ test("200 MB are written and read back in bounded memory", { timeout: 120_000 },
     if (n === 99) mostOfHalf = most
   }
   await rotated(server, stream, 50)
-  // While a segment is put, it is in memory a few times over: in wasm, in JavaScript, in the local bucket; and garbage
-  // waits to be collected. What kept the stream would grow by as much as is written, in the second half by 100 MB.
+  // During an upload a segment is in memory several times: in wasm, in JavaScript, and in the local bucket. Garbage
+  // also waits to be collected. If the stream itself stayed in memory, the second half would add 100 MB.
   expect(most - mostOfHalf).toBeLessThan(100)
   let [readBytes, mostOfHalfRead] = [0, undefined]
   for (let chunk; chunk?.header("stream-up-to-date") !== "true"; ) {
@@ -117,7 +118,7 @@ test("200 MB are written and read back in bounded memory", { timeout: 120_000 },
     if (readBytes > 100 * MIB) mostOfHalfRead ??= most
   }
   expect(read.digest("hex")).toBe(written.digest("hex"))
-  // And what kept all that is read, in the second half of that by 100 MB, too.
+  // If everything that is read stayed in memory, the second half of the reads would add 100 MB, too.
   expect(most - mostOfHalfRead).toBeLessThan(50)
   expect(most - before).toBeLessThan(400)
 })

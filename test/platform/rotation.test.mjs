@@ -1,4 +1,5 @@
-// Rotation on workerd: what is in the bucket, what reads find across it and the hot log, what it costs, and damage.
+// Rotation on workerd: the objects in the bucket, reads across segments and the hot log, rows written, and damaged
+// objects.
 
 import { randomBytes } from "node:crypto"
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
@@ -17,15 +18,15 @@ describe("a stream of many segments", () => {
 
   const filled = (count) => filledIn(server, count)
 
-  test("is read from every offset that was ever returned", async () => {
+  test("can be read from every offset that was returned", async () => {
     const { stream, nexts } = await filled(17)
-    // An append that fills a segment answers with the start of the next.
+    // An append that fills a segment returns the start of the next.
     expect(nexts).toEqual(numbers(18).map((n) => offset(Math.floor(n / 3), n % 3)))
     for (const [n, next] of nexts.entries()) expect(await messagesOf(stream, next)).toEqual(numbers(17 - n, n))
     expect((await stream.read("now")).next).toBe(nexts.at(-1))
   })
 
-  test("has one object for each sealed segment, and a close seals the last", async () => {
+  test("has one object per sealed segment, and a close seals the last", async () => {
     const { stream } = await filled(8)
     expect(await keysOf(server, stream)).toEqual(keys(stream, 2))
     await stream.append("8", { ...JSON_TYPE, ...CLOSED })
@@ -37,7 +38,7 @@ describe("a stream of many segments", () => {
     expect(chunks.at(-1).header("stream-closed")).toBe("true")
   })
 
-  test("has no object once it is deleted, and its next life has its own", async () => {
+  test("has no object after it is deleted, and the next incarnation has its own", async () => {
     const { stream } = await filled(7)
     await stream.delete()
     await server.log.until({ event: "collected", stream: stream.path })
@@ -50,7 +51,7 @@ describe("a stream of many segments", () => {
     expect(await keysOf(server, stream)).toHaveLength(1)
   })
 
-  test("has no object once it has expired", async () => {
+  test("has no object after it has expired", async () => {
     const stream = server.stream(unique("expires"))
     await stream.create({ ...JSON_TYPE, "stream-ttl": "2" })
     for (const n of numbers(3)) await stream.append(`${n}`, JSON_TYPE)
@@ -60,7 +61,7 @@ describe("a stream of many segments", () => {
     expect(await keysOf(server, stream)).toEqual([])
   })
 
-  test("SSE begins in a rotated part and goes on live, across further rotations", async () => {
+  test("SSE begins in a segment and continues live, across further rotations", async () => {
     const { stream, nexts } = await filled(8)
     const starts = [0, 1, 3, 5, 7, 8]
     const readers = await Promise.all(starts.map((n) => SseReader.open(stream, { offset: nexts[n] })))
@@ -70,11 +71,11 @@ describe("a stream of many segments", () => {
     await Promise.all(readers.map((reader) => reader.untilEnd()))
     const seen = readers.map(({ messages }) => messages)
     expect(seen).toEqual(starts.map((n) => numbers(16 - n, n)))
-    // Where a control event says to go on is one of the offsets that the appends gave.
+    // A control event's offset is one that the appends returned.
     expect(readers[0].controls.at(-1).streamNextOffset).toBe((await stream.ask("HEAD")).next)
   })
 
-  test("long-polls begin in a rotated part and go on live", async () => {
+  test("long-polls begin in a segment and continue live", async () => {
     const { stream, nexts } = await filled(8)
     const seen = []
     let next = nexts[1]
@@ -94,14 +95,14 @@ describe("a stream of many segments", () => {
   })
 })
 
-describe("rows that rotation writes", () => {
+describe("rows written by rotation", () => {
   let server
   beforeAll(async () => {
     server = await start({ vars: { SEGMENT_MAX_APPENDS: "10" } })
   })
   afterAll(() => server?.dispose())
 
-  /** A hundred appends; gives the rows of each append and of each rotation. */
+  /** Sends a hundred appends and returns the rows of each append and of each rotation. */
   const written = async (headers) => {
     const stream = server.stream(unique("rows"))
     await stream.create()
@@ -113,13 +114,14 @@ describe("rows that rotation writes", () => {
   }
 
   /**
-   * A seal costs three more: SQLite's own for the table of the next segment, and the stream's row. The first one sets the
-   * alarm, too, in case that the object dies before the segment has arrived; within a minute the others have that one.
+   * A seal costs three more rows: two in SQLite for the next segment's table, and the stream's row. The first seal also
+   * sets the alarm, in case the object dies before the segment is uploaded. Within a minute, the others share that
+   * alarm.
    */
   const each = (rows) => numbers(100).map((n) => (n === 9 ? rows + 4 : n % 10 === 9 ? rows + 3 : rows))
   const ROTATIONS = [3, ...Array(9).fill(1)]
 
-  test("one for each append, and none for reads of what is in the bucket", async () => {
+  test("one row per append, and none for reads from the bucket", async () => {
     const { stream, appends, rotations } = await written(() => ({}))
     expect(appends).toEqual(each(1))
     expect(rotations).toEqual(ROTATIONS)
@@ -131,16 +133,16 @@ describe("rows that rotation writes", () => {
     expect(reads.map(({ rows_written }) => rows_written)).toEqual(reads.map(() => 0))
   })
 
-  test("one for each append of a producer, and one for it with each segment", async () => {
+  test("one row per append of a producer, and one for the producer with each segment", async () => {
     const { appends, rotations } = await written((n) => producer(n))
-    // The first segment's makes the table of producers.
+    // The first segment creates the table of producers.
     const ofProducer = (n) => (n === 9 ? 3 : n % 10 === 9 ? 1 : 0)
     expect(appends).toEqual(each(1).map((rows, n) => rows + ofProducer(n)))
     expect(rotations).toEqual(ROTATIONS)
   })
 })
 
-describe("objects that are damaged", () => {
+describe("damaged objects in the bucket", () => {
   let server
   beforeAll(async () => {
     server = await start({ vars: { SEGMENT_MAX_APPENDS: "3" } })
@@ -149,7 +151,7 @@ describe("objects that are damaged", () => {
 
   const damages = {
     missing: [(bucket, key) => bucket.delete(key), "it is not in the bucket"],
-    "of one other byte": [
+    "with one changed byte": [
       (bucket, key, bytes) => {
         const other = Buffer.from(bytes)
         other[other.indexOf("message 4")] ^= 1
@@ -160,7 +162,7 @@ describe("objects that are damaged", () => {
     "cut short in a block": [(bucket, key, bytes) => bucket.put(key, bytes.subarray(0, 70)), "it is cut off"],
     "cut short before its blocks": [(bucket, key, bytes) => bucket.put(key, bytes.subarray(0, 9)), "it is cut off"],
     empty: [(bucket, key) => bucket.put(key, Buffer.alloc(0)), "it is cut off"],
-    "of another segment": [
+    "with another segment's bytes": [
       async (bucket, key) => {
         const other = await bucket.get(key.replace(/1$/u, "0"))
         return bucket.put(key, Buffer.from(await other.arrayBuffer()))
@@ -169,7 +171,7 @@ describe("objects that are damaged", () => {
     ],
   }
   for (const [name, [damage, why]] of Object.entries(damages)) {
-    test(`${name}: an error that names the object, and the right one heals it`, async () => {
+    test(`${name}: reads fail with an error that names the object, and succeed once it is restored`, async () => {
       const stream = server.stream(unique("damaged"))
       await stream.create()
       for (const n of numbers(8)) await stream.append(`message ${n}\n`)
@@ -185,7 +187,7 @@ describe("objects that are damaged", () => {
       }
       const lines = await server.log.until({ level: "error", stream: stream.path }, 3)
       for (const line of lines) expect(line).toMatchObject({ operation: "read segment", cause: `${key}: ${why}` })
-      // What is elsewhere is read, and writers notice nothing.
+      // Other segments can be read, and writers are not affected.
       expect((await stream.read(offset(2, 0))).text).toBe("message 6\nmessage 7\n")
       await stream.append("message 8\n")
 
@@ -195,7 +197,7 @@ describe("objects that are damaged", () => {
   }
 })
 
-test("an append's answer does not wait for the bucket", async () => {
+test("an append is acknowledged before its segment is uploaded", async () => {
   const server = await start()
   onTestFinished(() => server.dispose())
   const stream = server.stream(unique("waits"))
@@ -203,14 +205,14 @@ test("an append's answer does not wait for the bucket", async () => {
   for (const segment of numbers(5)) {
     for (const _ of numbers(3)) await stream.append(randomBytes(MIB))
     await rotated(server, stream, segment)
-    // This one seals the segment.
+    // This append seals the segment.
     expect((await stream.append(randomBytes(MIB))).next).toBe(offset(segment + 1, 0))
     expect(server.log.matching({ event: "rotated", stream: stream.path })).toHaveLength(segment)
   }
   await rotated(server, stream, 5)
 })
 
-test("a delete in the middle of an upload leaves no object", async () => {
+test("a delete during an upload leaves no object", async () => {
   const server = await start()
   onTestFinished(() => server.dispose())
   for (const size of [0.02, 1, 4, 15].map((mib) => mib * MIB)) {

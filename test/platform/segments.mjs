@@ -1,19 +1,19 @@
-// Segments as tests of rotation see them: the bucket's objects, and a workerd with a bucket that can be killed, and what it
-// leaves on disk.
+// Segments as tests see them: the bucket's objects, a workerd with a bucket that can be killed, and the SQLite files
+// that it leaves on disk.
 
 import { readFile, readdir } from "node:fs/promises"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { JSON_TYPE, numbers, start, unique } from "./support.mjs"
 
-/** The bucket that the server's worker writes to. */
+/** The bucket to which the server's worker writes. */
 export const bucketOf = (server) => server.mf.getR2Bucket("SEGMENTS", "durable-streams")
 
 const sixteen = (number) => `${number}`.padStart(16, "0")
 export const offset = (readSeq, position) => `${sixteen(readSeq)}_${sixteen(position)}`
 
 const folderOf = (stream) => `${Buffer.from(stream.path).toString("base64url")}/`
-/** Where a segment of a stream's first life is in the bucket. */
+/** The key of a segment of a stream's first incarnation. */
 export const keyOf = (stream, readSeq) => `${folderOf(stream)}1/${sixteen(readSeq)}`
 export const keys = (stream, count) => numbers(count).map((readSeq) => keyOf(stream, readSeq))
 
@@ -24,15 +24,15 @@ export async function keysOf(server, stream) {
   return listed.objects.map(({ key }) => key)
 }
 
-/** Waits until that many segments are in the bucket and no longer in the hot log. */
+/** Waits until this many segments are in the bucket and no longer in the hot log. */
 export const rotated = (server, stream, count) => server.log.until({ event: "rotated", stream: stream.path }, count)
 
-/** What there is to read of a JSON stream, chunk by chunk. */
+/** All messages of a JSON stream, read chunk by chunk. */
 export const messagesOf = async (stream, offset) => (await stream.readAll(offset)).flatMap(({ text }) => JSON.parse(text))
 
 /**
- * A JSON stream of the messages 0, 1, 2, ... whose sealed segments, of three messages each, are all in the bucket; `nexts`
- * has each offset.
+ * A JSON stream with the messages 0, 1, 2, ... Its sealed segments, of three messages each, are all in the bucket.
+ * `nexts` has each offset.
  */
 export async function filledIn(server, count) {
   const stream = server.stream(unique("filled"))
@@ -42,11 +42,11 @@ export async function filledIn(server, count) {
   return { stream, nexts }
 }
 
-/** The processes that this one has started. */
+/** The child processes of this process. */
 const children = async () =>
   (await readFile(`/proc/${process.pid}/task/${process.pid}/children`, "utf8")).trim().split(" ")
 
-/** A server whose workerd is known: Miniflare's, because plain workerd has no bucket. */
+/** A server with the process id of its workerd. Miniflare runs it, because plain workerd has no bucket. */
 export async function startKnown(options) {
   const others = new Set(await children())
   const server = await start(options)
@@ -55,7 +55,7 @@ export async function startKnown(options) {
   return {
     ...server,
     pid,
-    /** At once, with nothing put in order. */
+    /** Kills the process at once, without a shutdown. */
     async kill() {
       process.kill(pid, "SIGKILL")
       await server.dispose()
@@ -63,7 +63,7 @@ export async function startKnown(options) {
   }
 }
 
-/** Gives each SQLite file of the streams, as a workerd that has been killed has left them, to `look`, with its name. */
+/** Opens each SQLite file of the streams, as a killed workerd left it, and passes it to `look` with its name. */
 export async function eachFile(persistedTo, look) {
   const folder = join(persistedTo, "do/durable-streams-StreamObject")
   for (const file of (await readdir(folder)).filter((name) => name.endsWith(".sqlite"))) {
@@ -73,7 +73,7 @@ export async function eachFile(persistedTo, look) {
   }
 }
 
-/** In how many milliseconds the alarms of the streams ring, each of which workerd keeps in two places. */
+/** The time in milliseconds until each stream's alarm, which workerd stores in two places. */
 export async function alarmsIn(persistedTo, { ringNow = false } = {}) {
   const found = []
   await eachFile(persistedTo, (database, file) => {

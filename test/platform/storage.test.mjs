@@ -1,9 +1,10 @@
-// What only workerd's SQLite shows: the rows it counts, tables dropped in use, and what outlives the process.
+// What only workerd's SQLite shows: the rows that it counts, dropping tables in use, and data after the process has
+// ended.
 
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
 import { BYTES, CLOSED, JSON_TYPE, SOON_MS, producer, scratch, start, startWorkerd, unique, within } from "./support.mjs"
 
-describe("rows that workerd counts, as Cloudflare bills them", () => {
+describe("rows written, as workerd counts and Cloudflare bills them", () => {
   let server
   beforeAll(async () => {
     server = await start({ vars: { SEGMENT_MIN_BYTES: "1" } })
@@ -16,7 +17,7 @@ describe("rows that workerd counts, as Cloudflare bills them", () => {
       ({ method, rows_written }) => `${method} ${rows_written}`,
     )
 
-  test("one for an append, whatever it holds; none for a read", async () => {
+  test("one row per append of any size that fits a row, and none for a read", async () => {
     const stream = server.stream(unique("rows"))
     await stream.create(JSON_TYPE)
     await stream.append('{"n":1}', JSON_TYPE)
@@ -28,14 +29,14 @@ describe("rows that workerd counts, as Cloudflare bills them", () => {
     expect(counts.slice(1)).toEqual(["POST 1", "POST 1", "GET 0", "GET 0", "HEAD 0"])
   })
 
-  test("one for an append with Stream-Seq", async () => {
+  test("one row per append with Stream-Seq", async () => {
     const stream = server.stream(unique("rows"))
     await stream.create()
     for (const seq of ["a", "b", "c"]) await stream.append("x", { ...BYTES, "stream-seq": seq })
     expect((await written(stream, 4)).slice(1)).toEqual(["POST 1", "POST 1", "POST 1"])
   })
 
-  test("one for an append of a producer, none for its duplicate", async () => {
+  test("one row per append of a producer, and none for its duplicate", async () => {
     const stream = server.stream(unique("rows"))
     await stream.create()
     await stream.append("0", { ...BYTES, ...producer(0) })
@@ -45,35 +46,35 @@ describe("rows that workerd counts, as Cloudflare bills them", () => {
     expect((await written(stream, 5)).slice(1)).toEqual(["POST 1", "POST 1", "POST 0", "POST 1"])
   })
 
-  test("one for each row that a large append takes", async () => {
+  test("one row for each part of a large append", async () => {
     const stream = server.stream(unique("rows"))
     await stream.create()
     await stream.append(new Uint8Array(2.5 * 2 ** 20))
     expect((await written(stream, 2)).slice(1)).toEqual(["POST 3"])
   })
 
-  test("few for what happens once in a stream's life", async () => {
+  test("few rows for operations that happen once in a stream's life", async () => {
     const stream = server.stream(unique("rows"))
     await stream.create()
     await stream.ask("PUT", { headers: BYTES, status: 200 })
     await stream.append("x")
     await stream.append(undefined, CLOSED)
-    // The segment's row, and SQLite's own for their table, which later ones do not need.
+    // The segment's row, and SQLite's own rows for the table, which later segments do not need.
     const rotated = await server.log.until({ event: "rotated", stream: stream.path })
     expect(rotated[0].rows_written).toBe(3)
     await stream.append(undefined, CLOSED)
     await stream.delete()
     const collected = await server.log.until({ event: "collected", stream: stream.path })
     expect(collected[0].rows_written).toBe(1)
-    // The registry knows of it; if not, the life that ended would have a row of its own.
+    // The registry has the stream. Otherwise the incarnation that ended would have a row of its own.
     await server.log.until({ event: "reported", stream: stream.path }, 2)
     await stream.create()
-    // Five for the first PUT: the row of the stream, and SQLite's own for two tables. What the close seals has an alarm,
-    // which will do for the delete.
+    // The first PUT writes five rows: the stream's row, and SQLite's own for two tables. The close's seal sets an
+    // alarm, which the delete shares.
     expect(await written(stream, 7)).toEqual(["PUT 5", "PUT 0", "POST 1", "POST 2", "POST 0", "DELETE 1", "PUT 3"])
   })
 
-  test("none by asking for a stream that never was", async () => {
+  test("no row for requests to a stream that never existed", async () => {
     const stream = server.stream(unique("rows"))
     await stream.ask("GET", { query: "?offset=-1", status: 404 })
     await stream.ask("HEAD", { status: 404 })
@@ -82,7 +83,7 @@ describe("rows that workerd counts, as Cloudflare bills them", () => {
     expect(await written(stream, 4)).toEqual(["GET 0", "HEAD 0", "DELETE 0", "POST 0"])
   })
 
-  test("a read that slides a TTL stores so now and then, not each time", async () => {
+  test("a read that extends a TTL stores the time occasionally, not for each read", async () => {
     const stream = server.stream(unique("rows"))
     await stream.create({ ...BYTES, "stream-ttl": "3600" })
     for (let count = 0; count < 3; count += 1) {
@@ -103,9 +104,9 @@ describe("a read that ends before the log does", () => {
 
   const message = (format, text) => (format === JSON_TYPE ? JSON.stringify([text]).slice(1, -1) : text)
 
-  // SQLite drops no table while any statement is in the middle of its rows.
+  // SQLite cannot drop a table while a statement is in the middle of its rows.
   for (const [name, format] of Object.entries({ bytes: BYTES, json: JSON_TYPE })) {
-    test(`leaves nothing open: ${name} can be appended, closed, deleted and created again`, async () => {
+    test(`leaves no statement open: ${name} can be appended, closed, deleted and created again`, async () => {
       const stream = server.stream(unique(name))
       await stream.create(format)
       for (let count = 0; count < 6; count += 1) await stream.append(message(format, "x".repeat(600)), format)
@@ -127,13 +128,13 @@ describe("a read that ends before the log does", () => {
       await stream.ask("GET", { query: "?offset=-1", status: 404 })
       await stream.create(format, message(format, "new"))
       expect((await stream.read()).text).toBe(format === JSON_TYPE ? '["new"]' : "new")
-      // All of it in one life of the object: nothing failed that made it forget.
+      // All of that ran in one instance of the object, so no failure has reset it.
       expect(server.log.matching({ event: "loaded", stream: stream.path })).toHaveLength(1)
       expect(server.log.matching({ level: "error", stream: stream.path })).toEqual([])
     })
   }
 
-  test("reads no more rows than it needs", async () => {
+  test("reads no more rows than necessary", async () => {
     const stream = server.stream(unique("bounded"))
     await stream.create(JSON_TYPE)
     for (let count = 0; count < 60; count += 1) await stream.append(`"${"x".repeat(498)}"`, JSON_TYPE)
@@ -143,8 +144,8 @@ describe("a read that ends before the log does", () => {
   })
 })
 
-describe("what outlives the process", () => {
-  test("everything, over a restart in good order", async () => {
+describe("what survives the end of the process", () => {
+  test("everything, after a clean restart", async () => {
     const persistTo = await scratch()
     const path = unique("kept")
     const before = await start({ persistTo })
@@ -170,14 +171,14 @@ describe("what outlives the process", () => {
     expect((await stream.create(JSON_TYPE)).next).toBe("0000000000000001_0000000000000000")
   })
 
-  test("everything acknowledged, over SIGKILL; with producers exactly once", async () => {
+  test("every acknowledged append, after SIGKILL, and exactly once with producers", async () => {
     const folder = await scratch()
     const writers = 6
     const path = unique("killed")
     const before = await startWorkerd(folder)
     await before.stream(path).create(JSON_TYPE)
 
-    /** Appends one after the other until there is no server any more; gives how many were acknowledged. */
+    /** Appends until the server has ended, and returns the number of acknowledged appends. */
     const acknowledged = Array(writers).fill(0)
     const headers = (writer) => ({ ...JSON_TYPE, ...producer(acknowledged[writer], { id: `w${writer}` }) })
     const body = (writer) => JSON.stringify({ writer, n: acknowledged[writer] })
@@ -187,7 +188,7 @@ describe("what outlives the process", () => {
         try {
           await before.stream(path).append(body(writer), headers(writer))
         } catch (error) {
-          // What fetch says when the connection breaks. A refusal would be another error.
+          // fetch throws this when the connection breaks. A refusal would be another error.
           if (error instanceof TypeError) return
           throw error
         }
@@ -208,7 +209,7 @@ describe("what outlives the process", () => {
     const upTo = (count) => Array.from({ length: count }, (_, n) => n)
     for (let writer = 0; writer < writers; writer += 1) {
       const stored = await numbersOf(writer)
-      // The one that was under way may be stored, or not.
+      // The append in flight may be stored or not.
       expect([acknowledged[writer], acknowledged[writer] + 1]).toContain(stored.length)
       expect(stored).toEqual(upTo(stored.length))
       await stream.append(body(writer), headers(writer))

@@ -1,8 +1,9 @@
-// What the tests share: a server whose log lines can be awaited, requests that cannot hang, readers of live responses.
+// Shared by the tests: servers whose log lines can be awaited, requests that cannot hang, and readers of live
+// responses.
 
 import { execFileSync, spawn } from "node:child_process"
 import { once } from "node:events"
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
+import { copyFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -12,16 +13,16 @@ import { openUnless, startServer } from "../server.mjs"
 
 export { root }
 
-/** The binary that Miniflare runs, itself and not through a script: what is killed is workerd. */
+/** The binary that Miniflare runs, not its script, so that a kill reaches workerd itself. */
 const workerd = createRequire(import.meta.resolve("miniflare"))("workerd").default
 
-/** How long anything may take that is expected to happen at once. */
+/** Time limit for what is expected to happen at once. */
 export const SOON_MS = 10_000
 
-/** For what moves many megabytes on a machine that has other things to do. */
+/** Time limit for tests that move many megabytes on a busy machine. */
 export const LONG_MS = 60_000
 
-/** Live readers stay until a test ends them, not until a timer does. */
+/** Live readers stay until a test ends them, and not until a timeout. */
 export const PATIENT = { LONG_POLL_TIMEOUT_SECONDS: "120", SSE_LIFETIME_SECONDS: "120" }
 
 export const BYTES = { "content-type": "application/octet-stream" }
@@ -35,7 +36,9 @@ export const unique = (name = "stream") => `${name}-${crypto.randomUUID()}`
 
 let addresses = 0
 
-/** From an address that no other request comes from: of one only so many strangers' reads reach objects. */
+/**
+ * An address that no other request uses: only a limited number of one address's requests without a token reach objects.
+ */
 export function elsewhere() {
   addresses += 1
   return { "cf-connecting-ip": `10.${addresses >> 16}.${(addresses >> 8) & 255}.${addresses & 255}` }
@@ -49,10 +52,10 @@ export const producer = (seq, { id = "p", epoch = 0 } = {}) => ({
   "producer-seq": `${seq}`,
 })
 
-/** A folder that the system clears away. */
+/** A folder that the system removes later. */
 export const scratch = () => mkdtemp(join(tmpdir(), "streams-"))
 
-/** Fails instead of hanging; `what` may be a function, asked when it is too late. */
+/** Fails instead of hanging. `what` may be a function, which is called at the timeout. */
 export async function within(millis, what, promise) {
   let timer
   const late = new Promise((_, reject) => {
@@ -66,7 +69,7 @@ export async function within(millis, what, promise) {
   }
 }
 
-/** For what changes: lets tests wait until it is as they want it. */
+/** Lets tests wait until a changing state is as expected. */
 export class Watch {
   #looks = new Set()
 
@@ -74,7 +77,7 @@ export class Watch {
     for (const look of this.#looks) look()
   }
 
-  /** What `probe` finds, as soon as it finds something; it may also throw. */
+  /** The first truthy result of `probe`, which may also throw. */
   async until(what, probe, millis = SOON_MS) {
     const found = Promise.withResolvers()
     const look = () => {
@@ -95,14 +98,14 @@ export class Watch {
   }
 }
 
-/** The lines that a worker logged, which can be awaited. What is logged as a warning or an error is printed, too. */
+/** The lines that a worker logged, which tests can await. Warnings and errors are printed, too. */
 export class Log {
   lines = []
-  /** Warnings and errors, ours and the platform's. */
+  /** Warnings and errors, from the worker and from the platform. */
   trouble = []
   #watch = new Watch()
 
-  /** Takes what the worker wrote, if it is one of our JSON lines. */
+  /** Receives a line from the worker, and stores it if it is one of the worker's JSON lines. */
   take = ({ level, message }) => {
     if (level === "error" || level === "warn") {
       this.trouble.push(message)
@@ -118,7 +121,7 @@ export class Log {
     return this.lines.filter((line) => Object.entries(fields).every(([name, value]) => line[name] === value))
   }
 
-  /** The lines with these fields, once there are that many: a line may arrive after the response it belongs to. */
+  /** The lines with these fields, once there are `count`. A line may arrive after the response it belongs to. */
   until(fields, count = 1, millis = SOON_MS) {
     const enough = () => {
       const found = this.matching(fields)
@@ -128,21 +131,21 @@ export class Log {
   }
 }
 
-/** A server with debug lines, and clients for its streams. */
+/** A server that logs debug lines, with clients for its streams. */
 export async function start({ vars = {}, ...others } = {}) {
   const log = new Log()
   const server = await startServer({ ...others, vars: { LOG_LEVEL: "debug", ...vars }, onLog: log.take })
   return { ...server, log, stream: (path) => new Stream(server.url, path) }
 }
 
-/** One stream as a plain HTTP client sees it. */
+/** One stream, as a plain HTTP client sees it. */
 export class Stream {
   constructor(origin, path = unique()) {
     this.path = path
     this.url = `${origin}/v1/stream/${path}`
   }
 
-  /** A request, with its body read unless it is live. */
+  /** Sends a request, and reads its body unless the response is live. */
   async ask(method, { body, headers, query = "", status, millis = SOON_MS } = {}) {
     const init = { method, body, headers, duplex: "half", signal: AbortSignal.timeout(millis) }
     const response = await fetch(`${this.url}${query}`, init)
@@ -167,7 +170,7 @@ export class Stream {
     return this.ask("GET", { query: `?offset=${offset}${query}`, status: 200 })
   }
 
-  /** All there is, chunk by chunk. */
+  /** All chunks, from an offset to the tail. */
   async readAll(offset = START) {
     const chunks = []
     for (;;) {
@@ -184,11 +187,11 @@ export class Stream {
 }
 
 /**
- * The built worker on plain workerd, as a process of ours that can be killed; the same folder brings it back. Nothing
- * stands in front of it, unlike Miniflare's proxy: it sees each URL, body and disconnection as the client made it. It has
- * no bucket for segments unless it is given one. A `world`, the text of a module, is what it fetches from, and its
- * entrypoints `Registry` and `Limit` are the bindings of these names; with an entrypoint `Streams` that is all there is of
- * objects. A `front`, the file of a module, is the worker instead, and imports the built one as `./index.js`.
+ * The built worker on plain workerd, as a child process that can be killed. The same folder restores its streams. There
+ * is no proxy in front, unlike Miniflare's, so the worker sees each URL, body and disconnect as the client made it. It
+ * has no bucket unless one is given. A `world` is the text of a module: the worker's fetches go to it, and its
+ * entrypoints `Registry` and `Limit` are the bindings of these names. An entrypoint `Streams` replaces all objects. A
+ * `front` is the file of a module that replaces the worker, and imports the built one as `./index.js`.
  */
 export async function startWorkerd(folder, vars = {}, bucket = undefined, world = undefined, front = undefined) {
   const disk = join(folder, "disk")
@@ -213,7 +216,7 @@ export async function startWorkerd(folder, vars = {}, bucket = undefined, world 
   if (front) await copyFile(front, join(folder, "front.js"))
   const frontModule = front ? `(name = "front.js", esModule = embed "front.js"), ` : ""
   const { compatibilityDate, compatibilityFlags } = compatibility
-  // A front may follow what is done on whose behalf.
+  // A front may use AsyncLocalStorage to attribute work to requests.
   const flags = [...compatibilityFlags, ...(front ? ["nodejs_als"] : [])]
   await writeFile(
     join(folder, "config.capnp"),
@@ -252,13 +255,13 @@ ${
     ...server,
     url,
     worldUrl: `http://127.0.0.1:${ports.world}`,
-    /** The same server, for connections of which the system buffers little: a TCP socket may take megabytes. */
+    /** The same server on a Unix socket, for which the system buffers little. A TCP socket may buffer megabytes. */
     unixPath,
     stream: (path) => new Stream(url, path),
   }
 }
 
-/** Runs `config.capnp` of a folder, until these of its sockets listen. */
+/** Runs `config.capnp` of a folder, and waits until these sockets listen. */
 export async function runWorkerd(folder, sockets) {
   const args = ["serve", "--experimental", "--control-fd=3", join(folder, "config.capnp")]
   const child = spawn(workerd, args, { stdio: ["ignore", "pipe", "pipe", "pipe"] })
@@ -281,7 +284,7 @@ export async function runWorkerd(folder, sockets) {
     ports,
     log,
     pid: child.pid,
-    /** At once, with nothing put in order. */
+    /** Kills the process at once, without a shutdown. */
     async kill() {
       child.kill("SIGKILL")
       await exited
@@ -289,7 +292,7 @@ export async function runWorkerd(folder, sockets) {
   }
 }
 
-/** A line of workerd's structured log; what is none is trouble that workerd tells in its own words. */
+/** Parses a line of workerd's structured log. Any other line is an error in workerd's own words. */
 function parseLogLine(line) {
   try {
     return JSON.parse(line)
@@ -298,16 +301,23 @@ function parseLogLine(line) {
   }
 }
 
-/** The code block of README.md that contains these words. */
-export async function readmeExample(words) {
-  const readme = await readFile(join(root, "README.md"), "utf8")
-  const blocks = [...readme.matchAll(/^```\w*\n(.*?)^```$/gmsu)].map(([, code]) => code)
-  const found = blocks.filter((code) => code.includes(words))
-  if (found.length !== 1) throw new Error(`${found.length} code blocks of README.md have ${words}`)
+/** The code blocks of README.md and docs/ that contain these words. */
+export async function documentExamples(words) {
+  const docs = (await readdir(join(root, "docs"))).filter((name) => name.endsWith(".md"))
+  const pages = ["README.md", ...docs.map((name) => join("docs", name))]
+  const texts = await Promise.all(pages.map((page) => readFile(join(root, page), "utf8")))
+  const blocks = texts.flatMap((text) => [...text.matchAll(/^```[^\n]*\n(.*?)^```$/gmsu)].map(([, code]) => code))
+  return blocks.filter((code) => code.includes(words))
+}
+
+/** The only code block of README.md and docs/ that contains these words. */
+export async function documentExample(words) {
+  const found = await documentExamples(words)
+  if (found.length !== 1) throw new Error(`${found.length} code blocks of README.md and docs/ have ${words}`)
   return found[0]
 }
 
-/** What the process holds in memory. */
+/** The resident memory of a process. */
 export function residentBytes(pid) {
   return Number(execFileSync("ps", ["-o", "rss=", "-p", `${pid}`], { encoding: "utf8" })) * 1024
 }

@@ -1,5 +1,5 @@
-// Readers that do not read, and uploads that do not come to their end: an isolate has 128 MB for all of them, and all other
-// clients make progress.
+// Readers that do not read, and uploads that do not end: an isolate has 128 MB for all of them, and all other clients
+// make progress.
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest"
 import { Bucket } from "./bucket.mjs"
@@ -12,11 +12,11 @@ import { numbers, residentBytes, scratch, startWorkerd, unique, within } from ".
 
 const MIB = 2 ** 20
 const CHUNK_BYTES = 4 * MIB
-/** What the engine takes besides: copies on their way between object and edge, and what it has not collected yet. */
+/** Memory of the engine itself: copies on their way between object and edge, and garbage that is not collected yet. */
 const ENGINE_BYTES = 250 * MIB
-/** How many do not read. */
+/** Clients that do not read. */
 const READERS = 200
-/** More than are ever needed. */
+/** More than any test needs. */
 const MANY = 20
 
 let server
@@ -25,10 +25,10 @@ beforeEach(async () => {
 })
 afterEach(() => server?.kill())
 
-/** Says where a request comes from, as Cloudflare does. */
+/** Names the client's address, as Cloudflare does. */
 const from = (address) => ({ "cf-connecting-ip": address })
 
-/** One that reads the head of its response and nothing more, from this machine as all others. */
+/** A client from the default address that reads only the head of its response. */
 async function idle({ path }, query = "?offset=-1") {
   const connection = await HttpConnection.open(server.unixPath)
   connection.begin("GET", `/v1/stream/${path}${query}`, from("127.0.0.1"))
@@ -39,11 +39,11 @@ async function idle({ path }, query = "?offset=-1") {
 
 const idlers = (count, stream, query) => Promise.all(numbers(count).map(() => idle(stream, query)))
 
-/** How much a read gives. */
+/** The number of bytes that a read returns. */
 const given = async (stream, headers) =>
   (await stream.ask("GET", { query: "?offset=-1", headers, status: 200 })).bytes.length
 
-/** Asks again until the answer is as it should be. */
+/** Repeats a request until the result is as expected. */
 async function until(what, ask, isIt) {
   const asking = async () => {
     while (!isIt(await ask()));
@@ -52,7 +52,7 @@ async function until(what, ask, isIt) {
 }
 
 for (const [kind, query] of Object.entries({ plain: "?offset=-1", sse: "?offset=-1&live=sse" })) {
-  test(`${kind} readers that do not read take room from their own address and project first, and leave nothing behind`, async () => {
+  test(`${kind} readers that do not read use up the room of their own address and project first, and free it when they leave`, async () => {
     const stream = server.stream(unique("bytes"))
     const messages = 24
     await stream.create(BYTES)
@@ -63,15 +63,16 @@ for (const [kind, query] of Object.entries({ plain: "?offset=-1", sse: "?offset=
     const before = residentBytes(server.pid)
 
     const readers = await idlers(READERS, stream, query)
-    await until("a read that is given less", () => given(stream), (bytes) => bytes < CHUNK_BYTES / 4)
-    // From elsewhere it is given more, and so is a reader of another project.
+    await until("a read that returns less", () => given(stream), (bytes) => bytes < CHUNK_BYTES / 4)
+    // A reader at another address receives more, and so does a reader of another project.
     expect(await given(stream, from("198.51.100.1"))).toBeGreaterThan(2 * (await given(stream)))
     expect(await given(other)).toBeGreaterThan(CHUNK_BYTES / 2)
-    // A client that reads gets all of it, in more parts.
+    // A client that reads receives everything, in more parts.
     const parts = await stream.readAll()
     expect(Buffer.concat(parts.map(({ bytes }) => bytes)).length).toBe(messages * MIB)
     expect(parts.length).toBeGreaterThan((messages * MIB) / CHUNK_BYTES)
-    // What they hold has a bound, and the engine takes some for itself. It would be a chunk for each: 800 MB, 1,100 as SSE.
+    // Unread responses are bounded, and the engine uses some memory itself. One chunk for each would be 800 MB, or
+    // 1,100 MB as SSE.
     const grown = residentBytes(server.pid) - before
     expect(grown).toBeLessThan(BUDGET_MAX_BYTES + ENGINE_BYTES)
     await stream.append("x", BYTES)
@@ -81,7 +82,7 @@ for (const [kind, query] of Object.entries({ plain: "?offset=-1", sse: "?offset=
   }, LONG_MS)
 }
 
-test("readers keep large messages from others only while there is no room, and those are told to come again", async () => {
+test("unread large messages delay others only while there is no room, and others receive 503 with Retry-After", async () => {
   const stream = server.stream(unique("json"))
   await stream.create(JSON_TYPE)
   await stream.append(JSON.stringify("x".repeat(15 * MIB)), JSON_TYPE)
@@ -100,20 +101,21 @@ test("readers keep large messages from others only while there is no room, and t
   await until("room again", ask, (status) => status === 200)
 }, LONG_MS)
 
-test("an SSE response waits where there is no room for its next part", async () => {
-  const held = server.stream(unique("held"))
+test("an SSE response waits while there is no room for its next part", async () => {
+  const occupying = server.stream(unique("occupying"))
   const stream = server.stream(unique("waits"))
-  for (const one of [held, stream]) await one.create(JSON_TYPE)
-  // One of these leaves room for the first of those, and not for the second.
-  await held.append(JSON.stringify("x".repeat(13 * MIB)), JSON_TYPE)
+  for (const one of [occupying, stream]) await one.create(JSON_TYPE)
+  // One response of the first stream leaves room for the first message of the second stream, but not for its second
+  // message.
+  await occupying.append(JSON.stringify("x".repeat(13 * MIB)), JSON_TYPE)
   for (const size of [4.5, 15]) await stream.append(JSON.stringify("y".repeat(size * MIB)), JSON_TYPE)
   const ask = async () => {
-    const response = await fetch(`${held.url}?offset=-1`)
+    const response = await fetch(`${occupying.url}?offset=-1`)
     await response.arrayBuffer()
     return response.status
   }
   const idlers = []
-  while ((await ask()) !== 503 && idlers.length < MANY) idlers.push(await idle(held))
+  while ((await ask()) !== 503 && idlers.length < MANY) idlers.push(await idle(occupying))
 
   const reader = await SseReader.open(stream)
   await reader.untilMessages(1, LONG_MS)
@@ -125,7 +127,7 @@ test("an SSE response waits where there is no room for its next part", async () 
   await reader.close()
 }, LONG_MS)
 
-test("what has to be fetched for an answer is not fetched while there is no room for it", async () => {
+test("a response is not fetched from the bucket while there is no room for it", async () => {
   const bucket = await Bucket.open()
   const cold = await startWorkerd(await scratch(), { SEGMENT_MAX_APPENDS: "1" }, bucket)
   try {
@@ -143,12 +145,12 @@ test("what has to be fetched for an answer is not fetched while there is no room
       if (response.status === 503) refused += 1
       return { status: response.status, bytes: (await response.arrayBuffer()).byteLength }
     }
-    // One finds room, and waits for the bucket; the others are refused at once.
-    const asked = numbers(8).map(() => ask())
+    // One read finds room and waits for the bucket. The others are refused at once.
+    const reads = numbers(8).map(() => ask())
     await until("seven are refused", () => stream.ask("HEAD"), () => refused === 7)
     expect(await bucket.until("get", 1)).toHaveLength(1)
     give()
-    const answers = await Promise.all(asked)
+    const answers = await Promise.all(reads)
     expect(answers.filter(({ status }) => status === 200).map(({ bytes }) => bytes)).toEqual([15 * MIB + 4])
     expect(answers.filter(({ status }) => status === 503)).toHaveLength(7)
     expect((await ask()).status).toBe(200)
@@ -159,7 +161,7 @@ test("what has to be fetched for an answer is not fetched while there is no room
 }, LONG_MS)
 
 for (const framing of ["a length", "chunks"]) {
-  test(`uploads with ${framing} are turned away while others come, and nothing of them is stored`, async () => {
+  test(`uploads with ${framing} are refused while others fill the memory, and nothing of them is stored`, async () => {
     const stream = server.stream(unique("uploads"))
     await stream.create(BYTES)
     const { pathname } = new URL(stream.url)
@@ -173,7 +175,7 @@ for (const framing of ["a length", "chunks"]) {
         connection.begin("POST", pathname, { ...BYTES, "content-length": body.length + 1 })
         connection.send(body)
       }
-      // The system has taken it, and so the server most of it.
+      // The system has accepted the bytes, so the server has received most of them.
       await new Promise((resolve) => connection.socket.write("", resolve))
       await stream.ask("HEAD", { status: 200 })
       return connection
@@ -193,7 +195,7 @@ for (const framing of ["a length", "chunks"]) {
       connection.socket.destroy()
       return reply
     }
-    // Some stop before their end, until another finds no room.
+    // Some uploads stop before their end, until another one finds no room.
     const slow = []
     let accepted = 0
     let refused
@@ -206,7 +208,7 @@ for (const framing of ["a length", "chunks"]) {
     expect(refused.status).toBe(503)
     expect(JSON.parse(refused.text).error.code).toBe("busy")
     expect(refused.header("retry-after")).toBe("5")
-    // What is small is taken all the same.
+    // Small appends are accepted all the same.
     await stream.append("small", BYTES)
 
     const statuses = (await Promise.all(slow.map(end))).map(({ status }) => status)
@@ -220,7 +222,7 @@ for (const framing of ["a length", "chunks"]) {
   }, LONG_MS)
 }
 
-describe("what makes no progress is ended", () => {
+describe("requests without progress end", () => {
   const project = (name, key) => JSON.stringify({ [name]: { keys: [key] } })
   const key = secretKey()
   let brief
@@ -236,7 +238,7 @@ describe("what makes no progress is ended", () => {
     ["large", MIB, MIB / 2],
     ["chunked", undefined, MIB / 2],
   ]) {
-    test(`a ${kind} body is 408, nothing of it is stored, and its room is free`, async () => {
+    test(`a ${kind} body that stalls is refused with 408, nothing of it is stored, and its room is free`, async () => {
       const stream = brief.stream(`p/${unique("stalls")}`)
       await stream.create({ ...TEXT, ...token() })
       const connections = await Promise.all(numbers(8).map(() => HttpConnection.open(brief.url)))
@@ -255,14 +257,14 @@ describe("what makes no progress is ended", () => {
     })
   }
 
-  test("a body of a refused request holds up its refusal no longer", async () => {
+  test("a stalled body delays the refusal of its request only for BODY_STALL_SECONDS", async () => {
     const connection = await HttpConnection.open(brief.url)
     connection.begin("POST", "/v1/stream/p/refused", { ...TEXT, "content-length": 1000 })
     connection.send("x")
     expect((await connection.reply("POST")).status).toBe(401)
   })
 
-  test("only so many bodies of refused requests are waited for", async () => {
+  test("the server reads only a limited number of bodies of refused requests", async () => {
     const connections = []
     for (const _ of numbers(300)) {
       const connection = await HttpConnection.open(server.unixPath)
@@ -271,7 +273,7 @@ describe("what makes no progress is ended", () => {
       connection.send("x")
     }
     await Promise.all(connections.slice(128).map((connection) => connection.reply("POST")))
-    // From elsewhere, one is drained as ever.
+    // A body from another address is read as usual.
     const other = await HttpConnection.open(server.unixPath)
     other.begin("POST", "/v1/stream/p/*", { ...TEXT, ...from("192.0.2.2"), "content-length": 1000 })
     other.send("x".repeat(999))
@@ -283,7 +285,7 @@ describe("what makes no progress is ended", () => {
     for (const { socket } of connections) socket.destroy()
   })
 
-  /** A stream with one message that no buffer of the system takes whole. */
+  /** A stream with one message larger than any buffer of the system. */
   const filled = async () => {
     const stream = brief.stream(`p/${unique("filled")}`)
     await stream.create({ ...JSON_TYPE, ...token() })
@@ -291,7 +293,7 @@ describe("what makes no progress is ended", () => {
     return stream
   }
   const LARGEST = 16 * MIB - 2
-  /** Asks, and stops reading. */
+  /** Sends a read, and stops reading the response. */
   const ask = async (stream, query, headers) => {
     const connection = await HttpConnection.open(brief.url)
     connection.begin("GET", `/v1/stream/${stream.path}${query}`, headers)
@@ -299,7 +301,7 @@ describe("what makes no progress is ended", () => {
     connection.socket.pause()
     return connection
   }
-  /** How much of a response there was when it has ended. */
+  /** The length of a response when it has ended. */
   const rest = async (connection) => {
     connection.socket.resume()
     return (await connection.untilClosed()).length
@@ -309,10 +311,10 @@ describe("what makes no progress is ended", () => {
     ["plain", "?offset=-1"],
     ["SSE", "?offset=-1&live=sse"],
   ]) {
-    test(`a ${kind} response is ended whose client reads nothing, and its room is free`, async () => {
+    test(`a ${kind} response ends if its client reads nothing, and its room is free`, async () => {
       const stream = await filled()
       const idle = await ask(stream, query, token())
-      // There is no room for a second one as long as the first is there.
+      // While the first response exists, there is no room for a second one.
       const get = async () => (await stream.ask("GET", { query: "?offset=-1", headers: token() })).status
       await until("no room", get, (status) => status === 503)
       await until("room", get, (status) => status === 200)
@@ -320,7 +322,7 @@ describe("what makes no progress is ended", () => {
     })
   }
 
-  test("a live SSE response is cut off whose client reads nothing", async () => {
+  test("a live SSE response ends if its client reads nothing", async () => {
     const stream = brief.stream(`p/${unique("live")}`)
     await stream.create({ ...TEXT, ...token() })
     const idle = await HttpConnection.open(brief.unixPath)
@@ -329,12 +331,12 @@ describe("what makes no progress is ended", () => {
     idle.socket.pause()
     const appended = 4 * 300_000
     for (const _ of numbers(4)) await stream.append("x".repeat(300_000), { ...TEXT, ...token() })
-    // The server looks every 15 s.
+    // The server checks every 15 s.
     await brief.log.until({ event: "reader_left", stream: stream.path }, 1, LONG_MS)
     expect(await rest(idle)).toBeLessThan(appended)
   }, LONG_MS)
 
-  test("an SSE response ends with its token, however slow its client is", async () => {
+  test("an SSE response ends when its token expires, even if its client is slow", async () => {
     await brief.kill()
     brief = await startWorkerd(await scratch(), { PROJECT_KEYS: project("p", key) })
     const stream = await filled()
@@ -346,7 +348,7 @@ describe("what makes no progress is ended", () => {
   })
 })
 
-test("one answer that many slow clients share is in memory once", async () => {
+test("a response that many slow clients share is in memory once", async () => {
   const stream = server.stream(unique("shared"))
   const { next } = await stream.create(BYTES)
   for (const _ of numbers(5)) await stream.append(new Uint8Array(MIB), BYTES)
@@ -358,7 +360,7 @@ test("one answer that many slow clients share is in memory once", async () => {
   for (const { socket } of slow) socket.destroy()
 }, LONG_MS)
 
-test("clients that leave before a shared answer comes leave nothing behind", async () => {
+test("clients that disconnect before a shared response arrives leave nothing in memory", async () => {
   const stream = server.stream(unique("leaves"))
   const { next } = await stream.create(BYTES)
   for (const _ of numbers(5)) await stream.append(new Uint8Array(MIB), BYTES)
@@ -373,7 +375,7 @@ test("clients that leave before a shared answer comes leave nothing behind", asy
   await until("a whole chunk again", () => given(stream), (bytes) => bytes === CHUNK_BYTES)
 }, LONG_MS)
 
-test("uploads that come slowly take no more than what came", async () => {
+test("slow uploads use no more memory than the bytes that arrived", async () => {
   const paths = numbers(3).map((n) => `slow${n}/${unique("upload")}`)
   for (const path of paths) await server.stream(path).create(BYTES)
   const before = residentBytes(server.pid)
@@ -386,14 +388,14 @@ test("uploads that come slowly take no more than what came", async () => {
     for (const upload of uploads) upload.send("x".repeat(64 << 10))
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
-  // It would be the size of what each is read into: 120 MiB.
+  // Whole read buffers would be 120 MiB.
   expect(residentBytes(server.pid) - before).toBeLessThan(80 * MIB)
   for (const upload of uploads) upload.send("x".repeat(10 * MIB - 150 * (64 << 10)))
   for (const upload of uploads) expect((await upload.reply("POST")).status).toBe(204)
   for (const path of paths) expect((await server.stream(path).ask("HEAD")).next).toMatch(/_0*10485760$/)
 }, LONG_MS)
 
-test("live SSE clients that read nothing are bounded together, and cost no one else a message", async () => {
+test("live SSE clients that read nothing are bounded together, and do not delay other readers", async () => {
   const stream = server.stream(unique("live"))
   await stream.create(JSON_TYPE)
   const before = residentBytes(server.pid)
@@ -408,7 +410,7 @@ test("live SSE clients that read nothing are bounded together, and cost no one e
   await reader.close()
 }, LONG_MS)
 
-test("one message for many SSE clients that read nothing costs no other project an append, and no other address a message", async () => {
+test("a message for many SSE clients that read nothing delays no other project's appends and no other address's messages", async () => {
   const stream = server.stream(unique("burst"))
   await stream.create(JSON_TYPE)
   const other = server.stream(`other/${unique("burst")}`)

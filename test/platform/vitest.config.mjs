@@ -1,4 +1,4 @@
-// Runs what only workerd can show: tests against the built worker.
+// Runs the tests that need workerd against the built worker.
 
 import { defineConfig } from "vitest/config"
 import PlainReporter from "../reporter.mjs"
@@ -8,7 +8,7 @@ export default defineConfig({
     include: ["test/platform/**/*.test.mjs"],
     globalSetup: ["test/build.mjs", "test/platform/earlier.mjs"],
     reporters: ["default", new PlainReporter()],
-    // Most of a test's time is waiting: two cores are enough for three at a time.
+    // Tests mostly wait, so two cores can run three at a time.
     maxWorkers: 3,
     retry: 0,
     testTimeout: 30_000,

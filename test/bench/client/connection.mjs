@@ -1,10 +1,11 @@
-// One keep-alive connection that speaks just enough HTTP/1.1: a general client would cost more than some servers do.
+// One keep-alive connection with a minimal HTTP/1.1 client: a general client would use more CPU time than some servers
+// do.
 
 import { connect } from "node:net"
 
 const NOTHING = Buffer.alloc(0)
 
-/** What the parser waits for. */
+/** What the parser expects next. */
 const HEAD = 0
 const BODY = 1
 const CHUNK_SIZE = 2
@@ -13,13 +14,13 @@ const CHUNK_END = 4
 const LAST_CHUNK_END = 5
 const UNTIL_END = 6
 
-/** A whole answer, or the head of one that streams. */
+/** A complete response, or the head of one that streams. */
 export class Answer {
   /** @param {string} head */
   constructor(head) {
     this.head = head
     this.status = Number(head.slice(9, 12))
-    /** The body as it came; put together only for who asks. @type {Buffer[]} */
+    /** The body's pieces as they arrived; `body` joins them on demand. @type {Buffer[]} */
     this.parts = []
   }
 
@@ -50,31 +51,31 @@ export class Connection {
   constructor(socket) {
     this.socket = socket
     this.expects = HEAD
-    this.held = NOTHING
+    this.buffered = NOTHING
     this.left = 0
     /** @type {Answer | undefined} */
     this.answer = undefined
     /** @type {{ resolve: (answer: Answer) => void, reject: (error: Error) => void } | undefined} */
-    this.asked = undefined
-    /** Takes the body of a streaming answer, piece by piece. @type {((bytes: Buffer) => void) | undefined} */
+    this.pending = undefined
+    /** Receives the body of a streaming response, piece by piece. @type {((bytes: Buffer) => void) | undefined} */
     this.onBytes = undefined
-    /** Told when a streaming answer ends. @type {(() => void) | undefined} */
+    /** Called when a streaming response ends. @type {(() => void) | undefined} */
     this.onEnd = undefined
     socket.on("data", (bytes) => this.take(bytes))
     socket.on("error", (error) => this.fail(error))
     socket.on("close", () => this.closed())
   }
 
-  /** Sends one request and gives the whole answer. @param {Buffer} request @returns {Promise<Answer>} */
+  /** Sends one request and returns the complete response. @param {Buffer} request @returns {Promise<Answer>} */
   ask(request) {
-    if (this.asked) throw new Error("one request at a time")
+    if (this.pending) throw new Error("one request at a time")
     return new Promise((resolve, reject) => {
-      this.asked = { resolve, reject }
+      this.pending = { resolve, reject }
       this.socket.write(request)
     })
   }
 
-  /** Sends one request and gives the head; the body goes to `onBytes`. */
+  /** Sends one request and returns the response's head. The body goes to `onBytes`. */
   stream(request, onBytes, onEnd) {
     this.onBytes = onBytes
     this.onEnd = onEnd
@@ -82,15 +83,15 @@ export class Connection {
   }
 
   close() {
-    this.asked = undefined
+    this.pending = undefined
     this.onEnd = undefined
     this.socket.destroy()
   }
 
   /** @param {Error} error */
   fail(error) {
-    this.asked?.reject(error)
-    this.asked = undefined
+    this.pending?.reject(error)
+    this.pending = undefined
   }
 
   closed() {
@@ -102,21 +103,24 @@ export class Connection {
   /** @param {Buffer} bytes */
   take(bytes) {
     let rest = bytes
-    if (this.held.length > 0) {
-      rest = Buffer.concat([this.held, bytes])
-      this.held = NOTHING
+    if (this.buffered.length > 0) {
+      rest = Buffer.concat([this.buffered, bytes])
+      this.buffered = NOTHING
     }
     while (rest.length > 0) {
       const used = this.step(rest)
       if (used === 0) {
-        this.held = rest
+        this.buffered = rest
         return
       }
       rest = rest.subarray(used)
     }
   }
 
-  /** Looks at what came; gives how many bytes it has used, 0 if more must come first. @param {Buffer} bytes */
+  /**
+   * Parses the next part and returns the number of bytes used, or 0 if more bytes must arrive first.
+   * @param {Buffer} bytes
+   */
   step(bytes) {
     switch (this.expects) {
       case HEAD: {
@@ -192,8 +196,8 @@ export class Connection {
 
   /** @param {Answer} answer */
   resolve(answer) {
-    const asked = this.asked
-    this.asked = undefined
-    asked?.resolve(answer)
+    const pending = this.pending
+    this.pending = undefined
+    pending?.resolve(answer)
   }
 }

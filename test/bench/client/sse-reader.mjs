@@ -1,4 +1,4 @@
-// One reader of server-sent events: sees that each message comes once and in order, and when.
+// One SSE reader: checks that each message arrives once and in order, and reports when.
 
 import { Connection } from "./connection.mjs"
 import { MARK, expectStatus, request } from "./streams.mjs"
@@ -6,7 +6,7 @@ import { MARK, expectStatus, request } from "./streams.mjs"
 const MARK_BYTE = MARK.charCodeAt(0)
 const DIGITS = 6
 
-/** What a message says, for the reader to find: the mark, then its number. @param {number} number */
+/** A message's text that the reader finds: the mark, then the message's number. @param {number} number */
 export const numbered = (number) => String(number).padStart(DIGITS, "0")
 
 export class SseReader {
@@ -15,8 +15,8 @@ export class SseReader {
     this.onMessage = onMessage
     this.onError = onError
     this.expected = 0
-    /** The beginning of a mark and number whose end is still to come. */
-    this.held = ""
+    /** The start of a mark and number that is not complete yet. */
+    this.buffered = ""
   }
 
   /** @param {import("../targets/index.mjs").Process} server */
@@ -24,36 +24,36 @@ export class SseReader {
     this.expected = expected
     this.connection = await Connection.open(server)
     const ask = request(server, "GET", `${path}?offset=${offset}&live=sse`, { Accept: "text/event-stream" })
-    const ended = () => this.onError(new Error("the server ended a stream of events"))
+    const ended = () => this.onError(new Error("the server ended an SSE response"))
     expectStatus(await this.connection.stream(ask, (bytes) => this.take(bytes), ended), 200)
   }
 
   /** @param {Buffer} bytes */
   take(bytes) {
-    let from = this.held ? this.takeHeld(bytes) : 0
+    let from = this.buffered ? this.takeBuffered(bytes) : 0
     for (let at = bytes.indexOf(MARK_BYTE, from); at >= 0; at = bytes.indexOf(MARK_BYTE, from)) {
       from = at + 1 + DIGITS
       const digits = bytes.latin1Slice(at + 1, from)
       if (digits.length < DIGITS) {
-        this.held = MARK + digits
+        this.buffered = MARK + digits
         return
       }
       this.see(digits)
     }
   }
 
-  takeHeld(bytes) {
-    const missing = 1 + DIGITS - this.held.length
-    const text = this.held + bytes.latin1Slice(0, missing)
+  takeBuffered(bytes) {
+    const missing = 1 + DIGITS - this.buffered.length
+    const text = this.buffered + bytes.latin1Slice(0, missing)
     const whole = text.length === 1 + DIGITS
-    this.held = whole ? "" : text
+    this.buffered = whole ? "" : text
     if (whole) this.see(text.slice(1))
     return missing
   }
 
   see(digits) {
     const number = Number(digits)
-    if (number !== this.expected) this.onError(new Error(`message ${digits} came instead of ${this.expected}`))
+    if (number !== this.expected) this.onError(new Error(`message ${digits} arrived instead of ${this.expected}`))
     this.expected += 1
     this.onMessage(this, number)
   }

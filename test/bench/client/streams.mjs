@@ -1,10 +1,10 @@
-// Requests of the protocol as bytes, and the few operations that the figures are made of; each checks its answer.
+// Protocol requests as bytes, and the operations that the benchmark measures. Each operation checks its response.
 
 import { Connection } from "./connection.mjs"
 
 const NOTHING = Buffer.alloc(0)
 
-/** Each message has exactly one of these bytes, so that counting them counts messages, whatever is around them. */
+/** Each message contains this byte exactly once, so counting the byte counts messages in any format. */
 export const MARK = "~"
 const MARK_BYTE = MARK.charCodeAt(0)
 
@@ -13,7 +13,7 @@ const MARK_BYTE = MARK.charCodeAt(0)
 /**
  * @param {Process} server
  * @param {string} method
- * @param {string} path of the stream, and the query
+ * @param {string} path the stream's path and the query
  * @param {Record<string, string>} [headers]
  * @param {Buffer} [body]
  */
@@ -27,27 +27,27 @@ export function request(server, method, path, headers = {}, body = NOTHING) {
 const run = `${process.pid}-${Date.now().toString(36)}`
 let made = 0
 
-/** A path that no run has used before. */
+/** A path that no other run has used. */
 export function freshPath() {
   made += 1
   return `/bench/${run}/${made}`
 }
 
-/** Creates a stream and gives its path. @param {Connection} connection @param {Process} server */
+/** Creates a stream and returns its path. @param {Connection} connection @param {Process} server */
 export async function create(connection, server, contentType, path = freshPath()) {
   const answer = await connection.ask(request(server, "PUT", path, { "Content-Type": contentType }))
   expectStatus(answer, 201)
   return path
 }
 
-/** Creates a fork at a stream's tail and gives its path. @param {Connection} connection @param {Process} server */
+/** Creates a fork at a stream's tail and returns its path. @param {Connection} connection @param {Process} server */
 export async function createFork(connection, server, source, path = freshPath()) {
   const headers = { "Stream-Forked-From": `${server.prefix}${source}` }
   expectStatus(await connection.ask(request(server, "PUT", path, headers)), 201)
   return path
 }
 
-/** @param {Connection} connection @param {Process} server @returns {Promise<string>} the offset after it */
+/** @param {Connection} connection @param {Process} server @returns {Promise<string>} the offset after the append */
 export async function append(connection, server, path, contentType, body) {
   const answer = await connection.ask(request(server, "POST", path, { "Content-Type": contentType }, body))
   expectAppended(answer)
@@ -63,7 +63,7 @@ export async function readAll(connection, server, path, from = "-1") {
     parts.push(...answer.parts)
     if (answer.header("stream-up-to-date")) return parts
     const next = nextOffset(answer)
-    if (next === offset) throw new Error(`the read stands still at ${next}`)
+    if (next === offset) throw new Error(`the read makes no progress at ${next}`)
     offset = next
   }
 }
@@ -77,10 +77,10 @@ export function countMessages(parts) {
   return count
 }
 
-/** Throws unless a stream holds exactly what was acknowledged. */
+/** Throws unless a stream contains exactly the acknowledged messages. */
 export async function expectMessages(connection, server, path, expected) {
   const count = countMessages(await readAll(connection, server, path))
-  if (count !== expected) throw new Error(`${path}: ${expected} messages were acknowledged, ${count} are there`)
+  if (count !== expected) throw new Error(`${path}: ${expected} messages were acknowledged, but the stream has ${count}`)
 }
 
 /** @param {import("./connection.mjs").Answer} answer */

@@ -1,4 +1,4 @@
-// Appends: how long one takes, and how many a second when 32 are under way, on one stream and on 32.
+// Appends: the latency of one, and the rate with 32 in flight, on one stream and on 32.
 
 import { closedLoop, p50, p99 } from "../client/load.mjs"
 import { create, expectAppended, expectMessages, openConnections } from "../client/streams.mjs"
@@ -39,7 +39,7 @@ export const measurements = payloads.flatMap((payload) => {
   ]
 })
 
-/** Has a fresh process compile what appends run: each alone on its stream, as most are, and together with others. */
+/** Makes a fresh process compile the code of appends: single ones, which are the most common, and concurrent ones. */
 export async function warmUp(server, plan) {
   for (const payload of payloads) {
     for (const streams of [8, 1]) {
@@ -61,7 +61,7 @@ async function load(server, plan, payload, writers, streams) {
     next: (writer) => requests[writer](),
     check: expectAppended,
   })
-  // What was acknowledged is there, each message once.
+  // Each acknowledged message is stored exactly once.
   for (const path of paths) {
     const appends = measured.sent.reduce((sum, sent, writer) => (pathOf(writer) === path ? sum + sent : sum), 0)
     await expectMessages(connections[0], server, path, appends * payload.messages)

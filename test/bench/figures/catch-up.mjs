@@ -1,12 +1,13 @@
-// Catch-up: how fast a reader gets all there is, following Stream-Next-Offset. Streams smaller than a segment are read
-// from SQLite; of a large one most is in R2, which the floor has no part of: there it is measured against SQLite too.
+// Catch-up: how fast a reader receives a whole stream by following Stream-Next-Offset. A stream smaller than a segment
+// is read from SQLite. Most of a large stream is in R2. The floor has no R2, so there large streams are compared with
+// reads from SQLite, too.
 
 import { p50 } from "../client/load.mjs"
 import { atRest } from "../client/process.mjs"
 import { append, countMessages, create, openConnections, readAll } from "../client/streams.mjs"
 import { BINARY_TYPE, JSON_TYPE, binaryMessage, jsonBatch } from "./payloads.mjs"
 
-/** An append of 100 kB: 1,000 messages of JSON, or one of bytes. */
+/** An append of 100 kB: 1,000 JSON messages, or one binary message. */
 const APPEND_BYTES = 100_000
 /** Less than a segment of the default size. */
 const HOT_BYTES_MAX = 3.5e6
@@ -29,7 +30,7 @@ async function run(server, plan) {
   return { "catch-up": rates }
 }
 
-/** The same bytes are counted for every server: those that were appended. */
+/** For every server the same bytes count: those that were appended. */
 async function rate(server, plan, { contentType, body, messages, streamBytesMax }) {
   const [connection] = await openConnections(server, 1)
   const paths = Array.from({ length: Math.ceil(plan.catchUpBytes / streamBytesMax) || 1 })
@@ -38,7 +39,7 @@ async function rate(server, plan, { contentType, body, messages, streamBytesMax 
   for (let count = 0; count < appends; count += 1) {
     await append(connection, server, paths[count % paths.length], contentType, body)
   }
-  // What is on its way to R2 has arrived then.
+  // Wait until segments have reached R2.
   await atRest(server)
 
   const read = async () => {
@@ -48,14 +49,14 @@ async function rate(server, plan, { contentType, body, messages, streamBytesMax 
   }
   const warmUp = await read()
   const count = countMessages(warmUp)
-  if (count !== appends * messages) throw new Error(`${count} messages of ${appends * messages} came back`)
+  if (count !== appends * messages) throw new Error(`${count} messages of ${appends * messages} were returned`)
   const bytes = sizeOf(warmUp)
   const seconds = []
   for (const end = performance.now() + plan.catchUpMs; seconds.length < 3 || performance.now() < end; ) {
     const begin = performance.now()
     const parts = await read()
     seconds.push((performance.now() - begin) / 1000)
-    if (sizeOf(parts) !== bytes) throw new Error(`${sizeOf(parts)} bytes came, ${bytes} the first time`)
+    if (sizeOf(parts) !== bytes) throw new Error(`${sizeOf(parts)} bytes received, ${bytes} the first time`)
   }
   connection.close()
   return (appends * body.length) / 1e6 / p50(seconds)
@@ -66,7 +67,7 @@ function sizeOf(parts) {
   return parts.reduce((sum, part) => sum + part.length, 0)
 }
 
-/** Has a fresh process compile what reads run. */
+/** Makes a fresh process compile the code of reads. */
 export async function warmUp(server, plan) {
   for (const kind of kinds) await rate(server, { ...plan, catchUpMs: plan.readingMs / kinds.length }, kind)
 }

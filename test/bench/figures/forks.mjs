@@ -1,5 +1,5 @@
-// Forks: what it costs that a stream has inherited what it shows, and that it is a fork. Both are told as a share of the same
-// done to the source, in turns and in one process, so nothing is compared with the floor, which has no forks.
+// Forks: the cost of reading inherited messages, and of appending to a fork. Each number is a fork's speed as a share
+// of its source's, measured alternately in one process. The floor has no forks, so there is no comparison with it.
 
 import { p50 } from "../client/load.mjs"
 import { atRest } from "../client/process.mjs"
@@ -24,7 +24,7 @@ const kinds = [
 ]
 
 export const figures = [
-  { name: "forks", title: "A fork's speed, of its source's", unit: "", better: "higher", withoutFloor: true },
+  { name: "forks", title: "Speed of a fork, as a share of its source's", unit: "", better: "higher", withoutFloor: true },
 ]
 
 async function run(server, plan, target) {
@@ -35,7 +35,7 @@ async function run(server, plan, target) {
   return { forks: shares }
 }
 
-/** Streams of 10 MB together, and a fork of each that has inherited all of it. */
+/** Streams with 10 MB in total, and a fork at the tail of each. */
 async function readShare(server, plan, { contentType, body, streamBytesMax }) {
   const [connection] = await openConnections(server, 1)
   const sources = Array.from({ length: Math.ceil(plan.catchUpBytes / streamBytesMax) || 1 })
@@ -43,7 +43,7 @@ async function readShare(server, plan, { contentType, body, streamBytesMax }) {
   for (let count = 0; count < Math.ceil(plan.catchUpBytes / APPEND_BYTES); count += 1) {
     await append(connection, server, sources[count % sources.length], contentType, body)
   }
-  // What is on its way to R2 has arrived then.
+  // Wait until segments have reached R2.
   await atRest(server)
   const forks = []
   for (const source of sources) forks.push(await createFork(connection, server, source))
@@ -52,7 +52,7 @@ async function readShare(server, plan, { contentType, body, streamBytesMax }) {
     for (const path of paths) for (const part of await readAll(connection, server, path)) bytes += part.length
     return bytes
   }
-  const share = await inTurns(plan, [() => read(sources), () => read(forks)])
+  const share = await timeShare(plan, [() => read(sources), () => read(forks)])
   connection.close()
   return share
 }
@@ -66,13 +66,13 @@ async function appendShare(server, plan) {
       await append(connection, server, path, small.contentType, small.body)
     }
   }
-  const share = await inTurns(plan, [to(source), to(fork)])
+  const share = await timeShare(plan, [to(source), to(fork)])
   connection.close()
   return share
 }
 
-/** How long the first takes, of what the second takes; both must come to the same. */
-async function inTurns(plan, [first, second]) {
+/** The first operation's time as a share of the second's. Both must return the same result. */
+async function timeShare(plan, [first, second]) {
   const seconds = [[], []]
   for (const end = performance.now() + 2 * plan.catchUpMs; seconds[0].length < 6 || performance.now() < end; ) {
     const results = []
@@ -81,9 +81,9 @@ async function inTurns(plan, [first, second]) {
       results.push(await one())
       seconds[at].push((performance.now() - begin) / 1000)
     }
-    if (results[0] !== results[1]) throw new Error(`the source gave ${results[0]}, the fork ${results[1]}`)
+    if (results[0] !== results[1]) throw new Error(`the source returned ${results[0]}, the fork ${results[1]}`)
   }
-  // The first times are of code that has not run yet.
+  // The first runs are slow because V8 has not compiled the code yet.
   return p50(seconds[0].slice(2)) / p50(seconds[1].slice(2))
 }
 

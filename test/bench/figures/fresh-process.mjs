@@ -1,4 +1,4 @@
-// What needs a process of its own: its first request, and its memory once it has served many streams.
+// Figures that need a new process: the first request, and memory after many streams.
 
 import { p50 } from "../client/load.mjs"
 import { atRest, residentMb } from "../client/process.mjs"
@@ -24,7 +24,7 @@ const firstRequest = {
         sinceStart.push(performance.now() - server.spawnedAt)
       })
       if (!measured) return {}
-      // A server listens before it has loaded its modules; that is part of the start, and not of the first request.
+      // A server listens before it has loaded its modules. Loading is part of the start, and not of the first request.
       await inFreshProcess(target, async (server) => {
         const [connection] = await openConnections(server, 1)
         await atRest(server)
@@ -59,7 +59,7 @@ const memory = {
   },
 }
 
-/** Does something with a server just started; false if somebody else starts it. */
+/** Runs `use` with a newly started server. Returns false if the benchmark does not start the server itself. */
 async function inFreshProcess(target, use) {
   const server = await target.start()
   try {

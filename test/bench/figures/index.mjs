@@ -1,4 +1,4 @@
-// All measurements, in the order in which they run; each gives the numbers of one or more figures.
+// All measurements, in the order in which they run. Each returns the numbers of one or more figures.
 
 import * as append from "./append.mjs"
 import * as catchUp from "./catch-up.mjs"
@@ -15,13 +15,13 @@ import * as sse from "./sse.mjs"
  * @property {string} title
  * @property {string} unit
  * @property {"higher" | "lower"} better
- * @property {boolean} [withoutFloor] the floor was not made for it, so nothing is compared with it
+ * @property {boolean} [withoutFloor] true if the floor cannot be compared
  *
  * @typedef {Record<string, Record<string, number>>} Numbers of each figure by its name, of each of its cases
  *
  * @typedef {object} Measurement
  * @property {string} name
- * @property {string} group what `--figures` selects it by, besides its name
+ * @property {string} group another name by which `--figures` selects it
  * @property {Figure[]} figures
  * @property {(server: import("../targets/index.mjs").Process, plan: import("../options.mjs").Plan,
  *   target: import("../targets/index.mjs").Target) => Promise<Numbers>} run

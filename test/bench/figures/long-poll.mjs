@@ -1,4 +1,4 @@
-// Long-poll: from the moment an append is sent until each waiter has its whole answer.
+// Long-poll: the time from sending an append until each waiter has its complete response.
 
 import { p50, p99 } from "../client/load.mjs"
 import { atRest } from "../client/process.mjs"
@@ -28,7 +28,7 @@ async function wakes(server, readers, events) {
   const path = await create(writer, server, JSON_TYPE)
   let offset = await append(writer, server, path, JSON_TYPE, jsonMessage(100))
   const latencies = []
-  // The first is the warm-up.
+  // The first event is the warm-up.
   for (let event = 0; event <= events; event += 1) {
     const poll = request(server, "GET", `${path}?offset=${offset}&live=long-poll`)
     const woken = waiters.map(async (waiter) => {
@@ -36,7 +36,7 @@ async function wakes(server, readers, events) {
       return { answer, at: performance.now() }
     })
     const all = Promise.all(woken)
-    // One that fails early is told below.
+    // An early failure is reported below.
     all.catch(() => {})
     await atRest(server)
     const sentAt = performance.now()
@@ -44,7 +44,7 @@ async function wakes(server, readers, events) {
     for (const { answer, at } of await all) {
       expectStatus(answer, 200)
       if (countMessages(answer.parts) !== 1 || nextOffset(answer) !== offset) {
-        throw new Error(`not the one message: ${answer.head}\n${answer.body}`)
+        throw new Error(`expected one message: ${answer.head}\n${answer.body}`)
       }
       if (event > 0) latencies.push(at - sentAt)
     }

@@ -1,11 +1,11 @@
-// What is appended: each kind with its content type, its body and the requests that one writer sends.
+// The payloads of appends: each has a content type, a body and the requests that one writer sends.
 
 import { MARK, request } from "../client/streams.mjs"
 
 export const JSON_TYPE = "application/json"
 export const BINARY_TYPE = "application/octet-stream"
 
-/** A JSON message of exactly this many bytes. @param {string} [text] what it says */
+/** A JSON message of exactly this many bytes. @param {number} bytes @param {string} [text] the message's text */
 export function jsonMessage(bytes, text = "") {
   const around = `{"m":"${MARK}${text}"}`.length
   return Buffer.from(`{"m":"${MARK}${text}${"x".repeat(bytes - around)}"}`)
@@ -16,7 +16,7 @@ export function jsonBatch(messages, bytes) {
   return Buffer.from(`[${Array(messages).fill(jsonMessage(bytes)).join(",")}]`)
 }
 
-/** Bytes of all values but the mark, which stands at the front, once. */
+/** Bytes of all values except the mark, which is the first byte only. */
 export function binaryMessage(bytes) {
   const body = Buffer.alloc(bytes)
   for (let at = 0; at < bytes; at += 1) body[at] = (at * 131) % 256
@@ -30,12 +30,12 @@ export function binaryMessage(bytes) {
  * @property {string} name
  * @property {string} title
  * @property {string} contentType
- * @property {number} messages how many one append brings
+ * @property {number} messages number of messages per append
  * @property {(server: import("../targets/index.mjs").Process, path: string, writer: number) => () => Buffer} writer
- * the requests of one writer, one after the other
+ * returns a function that makes the next request of one writer
  */
 
-/** The same request again and again. @returns {Payload} */
+/** The same request every time. @returns {Payload} */
 function plain(name, title, contentType, body, messages = 1) {
   const writer = (server, path) => {
     const bytes = request(server, "POST", path, { "Content-Type": contentType }, body)

@@ -1,4 +1,4 @@
-// How large the module is that is uploaded, and that every fresh isolate loads.
+// The size of the WebAssembly module, which is uploaded and which every new isolate loads.
 
 import { readFileSync } from "node:fs"
 import { gzipSync } from "node:zlib"

@@ -1,4 +1,4 @@
-// The small requests: a read of the last message, and creating a stream.
+// Small requests: reading the last message, and creating a stream.
 
 import { closedLoop, p50 } from "../client/load.mjs"
 import { append, countMessages, create, expectStatus, freshPath, openConnections, request } from "../client/streams.mjs"
@@ -19,7 +19,7 @@ const tailRead = {
     const read = request(server, "GET", `${path}?offset=${last}`)
     const check = (answer) => {
       expectStatus(answer, 200)
-      if (countMessages(answer.parts) !== 1) throw new Error(`not one message: ${answer.body}`)
+      if (countMessages(answer.parts) !== 1) throw new Error(`expected one message: ${answer.body}`)
     }
     const { latencies } = await closedLoop({ connections, plan, next: () => read, check })
     connections[0].close()

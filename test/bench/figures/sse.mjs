@@ -1,4 +1,5 @@
-// Server-sent events: from the moment an append is sent until each client has the event; and the server's CPU for it.
+// Server-sent events: the time from sending an append until each client has the event, and the server's CPU time per
+// event.
 
 import { p50, p99 } from "../client/load.mjs"
 import { atRest, cpuMs } from "../client/process.mjs"
@@ -14,19 +15,19 @@ export const figures = [
     title: "Append acknowledged under SSE readers, p50",
     unit: "ms",
     better: "lower",
-    // It sends before it answers, which is what delivers soonest.
+    // The floor sends events before it acknowledges the append, which delivers them soonest.
     withoutFloor: true,
   },
   { name: "sse-cpu", title: "Server CPU for each delivered event", unit: "µs", better: "lower" },
 ]
 
-/** How many readers connect at the same time. */
+/** Readers that connect at the same time. */
 const CONNECTING = 50
 
 async function run(server, plan) {
   const numbers = { "sse-p50": {}, "sse-p99": {}, "sse-acknowledged": {}, "sse-cpu": {} }
   const audience = await Audience.open(server)
-  // The audience grows, so that each client connects once.
+  // The number of readers only grows, so that each client connects once.
   for (const { readers, events } of plan.sse) {
     await audience.growTo(readers)
     const { latencies, acknowledged, cpu } = await audience.show(events)
@@ -60,7 +61,7 @@ class Audience {
     this.failed = (_error) => {}
   }
 
-  /** What goes wrong between two events counts for the next one. */
+  /** An error between two events fails the next event. */
   fail(error) {
     this.failure ??= error
     this.failed(this.failure)
@@ -94,7 +95,7 @@ class Audience {
     return { latencies, acknowledged, cpu }
   }
 
-  /** One append; gives when it was acknowledged and when each reader had it, in ms after it was sent. */
+  /** Sends one append. Returns when it was acknowledged and when each reader had it, in ms after sending. */
   async event() {
     if (this.failure) throw this.failure
     const arrivals = []
@@ -103,11 +104,11 @@ class Audience {
     const all = new Promise((resolve, reject) => {
       this.failed = reject
       this.delivered = (_reader, number) => {
-        if (number !== this.shown) reject(new Error(`message ${number} came while ${this.shown} was due`))
+        if (number !== this.shown) reject(new Error(`message ${number} arrived while ${this.shown} was expected`))
         if (arrivals.push(performance.now() - sentAt) === this.readers.length) resolve()
       }
     })
-    // The offset is where who joins later begins.
+    // Readers that join later begin at this offset.
     const appended = append(this.writer, this.server, this.path, JSON_TYPE, body).then((offset) => {
       this.offset = offset
       return performance.now() - sentAt

@@ -1,10 +1,10 @@
-// The floor: the least a Worker with one Durable Object per stream can do. No protocol, no checks, no lifetimes:
-// an append is one INSERT, a read one SELECT, and live readers hang on raw hibernatable sockets.
+// The floor: the least that a Worker with one Durable Object per stream can do. It has no protocol, no checks and no
+// lifetimes: an append is one INSERT, a read is one SELECT, and live readers wait on raw hibernatable sockets.
 //
-// Each way was chosen by measuring: `fetch` between Worker and object is not slower than RPC, a fixed-length stream
-// of rows is faster than one joined body, and sending at once delivers sooner than sending in a later turn.
-// A long-poll held inside the object would wake in about 0.6 of the time, but an object that holds a request is
-// billed for all of it; a floor that cannot sleep would not be the floor of this service.
+// Measurements decided each choice. `fetch` between Worker and object is not slower than RPC. A fixed-length stream
+// of rows is faster than one joined body. Sending at once delivers sooner than sending in a later turn.
+// A long-poll that waits inside the object would wake in about 0.6 of the time, but Cloudflare bills the object for
+// the whole wait. The floor must be able to hibernate, as this service does.
 
 import { DurableObject } from "cloudflare:workers"
 
@@ -21,7 +21,7 @@ export default {
   },
 }
 
-/** What the object sends goes to the client as it is, through the platform's own pipe. */
+/** Events go to the client unchanged, through the platform's own pipe. */
 async function events(object, url) {
   const { webSocket } = await object.fetch(url, { headers: { Upgrade: "websocket" } })
   const { readable, writable } = new IdentityTransformStream()
@@ -32,7 +32,7 @@ async function events(object, url) {
   return new Response(readable, { headers: { "Content-Type": "text/event-stream" } })
 }
 
-/** The first message that the object sends is the answer. */
+/** The first message from the object is the response. */
 async function longPoll(object, url) {
   const { webSocket } = await object.fetch(url, { headers: { Upgrade: "websocket" } })
   const next = offsetOf(url) + 1
@@ -54,7 +54,7 @@ export class FloorObject extends DurableObject {
     super(context, env)
     this.context = context
     this.sql = context.storage.sql
-    /** How many messages there are, once it is known. */
+    /** The number of messages, once it is known. */
     this.tail = undefined
   }
 
@@ -130,7 +130,7 @@ function offsetOf(url) {
   return Number(/offset=(\d+)/.exec(url)?.[1] ?? 0)
 }
 
-/** A response whose body is just what is stored. */
+/** A response whose body is exactly the stored bytes. */
 function bytes(body, tail) {
   return new Response(body, { headers: { "Stream-Next-Offset": String(tail), "Stream-Up-To-Date": "true" } })
 }

@@ -1,4 +1,5 @@
-// One figure as an SVG: a bar for each target's median with a whisker from min to max; legible on light and dark.
+// Draws one figure as an SVG: for each target a bar for the median and a whisker from minimum to maximum, legible on
+// light and dark backgrounds.
 
 import { short } from "./results.mjs"
 
@@ -11,7 +12,7 @@ const ROW = 22
 const CASE_HEAD = 30
 const TOP = 62
 
-/** By target, in order. They differ in lightness too, for who does not see hues. */
+/** Colours of the targets, in order. They also differ in lightness, for readers who do not see hues. */
 const COLOURS = { floor: "#8b949e", ours: "#2f81f7", reference: "#d29922" }
 const OTHER_COLOURS = ["#3fb950", "#bc8cff", "#f778ba"]
 
@@ -47,7 +48,7 @@ export function svg(figure, run) {
   const height = y + 32
   const better = figure.better === "lower" ? "shorter is better" : "longer is better"
   const rounds = run.rounds === 1 ? "1 round" : `${run.rounds} rounds`
-  const note = `median, and min to max, of ${rounds}; each group has its own scale; ${run.date.slice(0, 10)}`
+  const note = `bar: median, whisker: min to max, of ${rounds}; each group has its own scale; ${run.date.slice(0, 10)}`
   const size = `viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}"`
   return `<svg xmlns="http://www.w3.org/2000/svg" ${size} role="img">
 <title>${escape(figure.title)}</title>

@@ -1,4 +1,4 @@
-// The results of a run as one plain object, which is what latest.json holds and what table and charts are made of.
+// The results of a run as one plain object: the contents of latest.json, and the source of the table and the charts.
 
 import { execFileSync } from "node:child_process"
 import { createRequire } from "node:module"
@@ -46,13 +46,13 @@ function casesOf(figure, byCase, targets) {
 export function commit() {
   try {
     const git = (...args) => execFileSync("git", args, { cwd: import.meta.dirname, encoding: "utf8" }).trim()
-    return git("rev-parse", "--short", "HEAD") + (git("status", "--porcelain", "-uno") ? " and changes" : "")
+    return git("rev-parse", "--short", "HEAD") + (git("status", "--porcelain", "-uno") ? " with local changes" : "")
   } catch {
     return "unknown"
   }
 }
 
-/** A number with three digits that say something. @param {number} value */
+/** A number with three significant digits. @param {number} value */
 export function short(value) {
   if (value >= 100) return Math.round(value).toLocaleString("en")
   return value >= 10 ? value.toFixed(1) : value.toFixed(2)

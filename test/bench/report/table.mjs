@@ -1,4 +1,4 @@
-// The results as a Markdown table: each target's median, and the spread of ours against the floor.
+// The results as a Markdown table: each target's median, and its ratio to the floor.
 
 import { FLOOR } from "../targets/index.mjs"
 import { short } from "./results.mjs"
@@ -7,7 +7,7 @@ export function markdown(results) {
   const { targets } = results
   const compared = targets.includes(FLOOR) ? targets.filter((name) => name !== FLOOR) : []
   const lines = [
-    row(["figure", "", "unit", ...targets, ...compared.map((name) => `${name} ÷ floor`)]),
+    row(["figure", "case", "unit", ...targets, ...compared.map((name) => `${name} ÷ floor`)]),
     row(["---", "---", "---", ...targets.map(() => "---:"), ...compared.map(() => "---:")]),
   ]
   for (const figure of results.figures) {
@@ -28,9 +28,9 @@ export function markdown(results) {
 
 export function footnote({ date, commit, mode, rounds, machine }) {
   return (
-    `Medians over ${rounds} ${rounds === 1 ? "round" : "rounds"} (${mode}), ${date.slice(0, 10)}, commit ${commit}; ` +
-    `ratios: median (min to max) of the rounds' own ratios. ` +
-    `↓ lower is better, ↑ higher. ${machine.cpu}, workerd ${machine.workerd}, Node ${machine.node}, ${machine.reference}.`
+    `Medians of ${rounds} ${rounds === 1 ? "round" : "rounds"} (${mode}), ${date.slice(0, 10)}, commit ${commit}; ` +
+    `each ratio is the median (min to max) of the ratios within each round. ` +
+    `↓ lower is better, ↑ higher is better. ${machine.cpu}, workerd ${machine.workerd}, Node ${machine.node}, ${machine.reference}.`
   )
 }
 

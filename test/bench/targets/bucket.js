@@ -1,11 +1,12 @@
-// A stand-in for R2, as the worker's binding speaks to it: objects in memory, whole or in ranges, and no delay.
+// A stand-in for R2 that speaks the protocol of the Worker's binding: it stores objects in memory, returns them whole
+// or in ranges, and adds no delay.
 
 /** @type {Map<string, { head: object, body: Uint8Array }>} */
 const objects = new Map()
 let versions = 0
 
 export default {
-  /** A question has its description in a header; a command has it in front of the body. @param {Request} request */
+  /** A read has its description in a header; a write has it in front of the body. @param {Request} request */
   async fetch(request) {
     if (request.method === "GET") return answer(JSON.parse(request.headers.get("cf-r2-request")))
     const body = new Uint8Array(await request.arrayBuffer())
@@ -18,7 +19,7 @@ export default {
         for (const key of command.objects ?? [command.object]) objects.delete(key)
         return new Response()
       default:
-        return refuse(501, 10000, `${command.method} is not here`)
+        return refuse(501, 10000, `${command.method} is not supported`)
     }
   },
 }
@@ -63,7 +64,10 @@ function list({ prefix = "", startAfter = "", cursor = "", limit = 1000 }) {
   return described({ objects: heads, truncated, cursor: truncated ? page.at(-1) : undefined, delimitedPrefixes: [] })
 }
 
-/** A description, and after it the bytes: piped, since joining them would be a copy that R2 does not make here. */
+/**
+ * A description, followed by the bytes. They are piped, because joining them would be a copy that R2 does not make
+ * here.
+ */
 function described(head, body) {
   const text = new TextEncoder().encode(JSON.stringify(head))
   const headers = { "cf-r2-metadata-size": String(text.length) }

@@ -1,11 +1,11 @@
-// Server processes and their folders: none outlives the benchmark, however that ends.
+// Server processes and their folders: none remains after the benchmark, however it ends.
 
 import { rmSync } from "node:fs"
 
 /** @type {Map<import("node:child_process").ChildProcess, string>} */
 const alive = new Map()
 
-/** Takes charge of a process and its folder; gives what ends them. */
+/** Registers a process and its folder, and returns the function that ends and removes them. */
 export function stopperOf(child, folder) {
   alive.set(child, folder)
   return async () => {

@@ -1,4 +1,4 @@
-// The targets: what is measured, and how each is started as a process of its own.
+// The targets: the servers that are measured. Each starts as a process of its own.
 
 import { fork } from "node:child_process"
 import { mkdtempSync } from "node:fs"
@@ -12,15 +12,15 @@ import { startWorkerd } from "./workerd.mjs"
  * @typedef {object} Process a running server
  * @property {string} host
  * @property {number} port
- * @property {string} prefix what the path of a stream begins with
- * @property {number} [pid] absent when somebody else started it
+ * @property {string} prefix the prefix of a stream's path
+ * @property {number} [pid] absent if the benchmark did not start it
  * @property {number} [spawnedAt]
  * @property {() => Promise<void>} stop
  *
  * @typedef {{ name: string, start: () => Promise<Process>, files?: string[] }} Target
  */
 
-/** What all others are compared with. */
+/** The target with which all others are compared. */
 export const FLOOR = "floor"
 export const OURS = "ours"
 
@@ -33,7 +33,7 @@ const ours = {
       files: ours.files,
       className: "StreamObject",
       ...compatibility,
-      // Long enough that no live response ends by itself while it is measured; nothing else depends on them.
+      // Long enough that no live response ends by itself during a measurement; nothing else depends on these variables.
       vars: { ...config.vars, ALLOW_OPEN: "1", LONG_POLL_TIMEOUT_SECONDS: "60", SSE_LIFETIME_SECONDS: "600" },
       bucket: config.r2_buckets[0]?.binding,
     }),
@@ -47,7 +47,7 @@ const floor = {
     startWorkerd({
       files: floor.files,
       className: "FloorObject",
-      // The flags are what our worker needs; the floor needs none.
+      // Only our worker needs the compatibility flags.
       compatibilityDate: compatibility.compatibilityDate,
     }),
 }
@@ -59,7 +59,7 @@ const reference = {
     const folder = mkdtempSync(join(tmpdir(), "bench-reference-"))
     const spawnedAt = performance.now()
     const child = fork(join(import.meta.dirname, "reference-server.mjs"), [folder], {
-      // It logs each slow append.
+      // The reference server logs each slow append.
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     })
     const stop = stopperOf(child, folder)
@@ -73,14 +73,14 @@ const reference = {
 }
 
 /**
- * A server that runs already.
+ * A server that is already running.
  * @param {string} name
- * @param {string} url what a stream's URL begins with
+ * @param {string} url the prefix of its streams' URLs
  * @returns {Target}
  */
 export function external(name, url) {
   const { hostname, port, pathname, protocol } = new URL(url)
-  if (protocol !== "http:") throw new Error(`--target ${name}: only http is measured`)
+  if (protocol !== "http:") throw new Error(`--target ${name}: the URL must be http`)
   const server = { host: hostname, port: Number(port || 80), prefix: pathname.replace(/\/$/, ""), stop: async () => {} }
   return { name, start: async () => server }
 }

@@ -1,4 +1,5 @@
-// A worker in a plain workerd process: no dev proxy in front, no inspector, its objects on the local disk.
+// Runs a worker in a plain workerd process: without a development proxy or an inspector, with its objects on the local
+// disk.
 
 import { spawn } from "node:child_process"
 import { copyFileSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs"
@@ -9,7 +10,7 @@ import { stopperOf } from "./child.mjs"
 
 const require = createRequire(import.meta.url)
 
-/** workerd's own binary: the package's `bin` is a Node script around it, which would be another process. */
+/** workerd's own binary: the package's `bin` is a Node script that would add a process. */
 const workerd = require("workerd").default
 
 const bucketFile = join(import.meta.dirname, "bucket.js")
@@ -27,7 +28,7 @@ const bucketFile = join(import.meta.dirname, "bucket.js")
  * @returns {Promise<import("./index.mjs").Process>}
  */
 export async function startWorkerd(worker) {
-  // R2 is somewhere else, so its stand-in is a process of its own: it takes none of the time and memory that is measured.
+  // R2 is a remote service, so its stand-in is a process of its own: it uses none of the measured CPU time and memory.
   const bucket = worker.bucket ? await serve((folder) => bucketConfig(worker, folder)) : undefined
   const main = await serve((folder) => mainConfig(worker, folder, bucket))
   const stop = async () => {
@@ -39,7 +40,7 @@ export async function startWorkerd(worker) {
 
 const HOST = "127.0.0.1"
 
-/** Starts workerd with what is made of an empty folder. @param {(folder: string) => string} configOf */
+/** Starts workerd with a configuration made for an empty folder. @param {(folder: string) => string} configOf */
 async function serve(configOf) {
   const folder = mkdtempSync(join(tmpdir(), "bench-workerd-"))
   const config = `using Workerd = import "/workerd/workerd.capnp";\n\n${configOf(folder)}`
@@ -53,7 +54,7 @@ async function serve(configOf) {
   return { port, pid: child.pid, spawnedAt, stop }
 }
 
-/** The port, which workerd tells on its control pipe once it listens. */
+/** The port, which workerd writes to its control pipe once it listens. */
 function listening(child) {
   return new Promise((resolve, reject) => {
     child.once("error", reject)

@@ -1,6 +1,6 @@
-"""All that the Python client can do, each in a function that gets the URL of a stream that is not there yet.
+"""Exercises each operation of the Python client, in functions that receive the URL of a stream to create.
 
-    python3 job.py <where streams are> <where they are on a server whose waits are short> <function> ...
+    python3 job.py <URL prefix of streams> <URL prefix on a server with short waits> <function> ...
 """
 
 import asyncio
@@ -30,7 +30,7 @@ UNICODE = "é 漢 𝄞"
 
 
 def raised(error, call):
-    """The error of this type that a call ends with."""
+    """Returns the error of this type that the call raises."""
     try:
         call()
     except error as caught:
@@ -51,7 +51,7 @@ def equal(found, wanted):
 
 
 def producer(client="p", epoch=0):
-    """Headers of appends that are stored once; each request has the next sequence."""
+    """Producer headers; each request has the next Producer-Seq."""
     counter = itertools.count()
     return {"Producer-Id": client, "Producer-Epoch": str(epoch), "Producer-Seq": lambda: str(next(counter))}
 
@@ -88,7 +88,7 @@ def text_and_bytes(url):
     with DurableStream.create(f"{url}-bytes", content_type="application/octet-stream") as handle:
         handle.append(blob)
         handle.append(b"\x00")
-        # More than one response.
+        # The read takes more than one response.
         with handle.stream(live="auto") as response:
             equal(response.read_bytes(), blob + b"\x00")
 
@@ -105,7 +105,7 @@ def exactly_once(url):
     with DurableStream.create(url, content_type=JSON) as handle:
         first = DurableStream(url, content_type=JSON, headers=producer(), batching=False)
         equal([first.append(n).next_offset[-1] for n in range(3)], ["1", "2", "3"])
-        # A writer that does not know what was stored begins again: nothing is stored twice.
+        # A producer that lost its responses sends everything again, and nothing is stored twice.
         again = DurableStream(url, content_type=JSON, headers=producer(), batching=False)
         for n in range(5):
             again.append(n)
@@ -133,7 +133,7 @@ def refusals(url):
 
 
 def closing(url):
-    """This version knows nothing of it by itself."""
+    """This version of the client has no operation to close a stream."""
     with DurableStream.create(url, content_type=JSON) as handle:
         closer = DurableStream(url, content_type=JSON, headers={"Stream-Closed": "true"})
         tail = closer.append("last").next_offset
@@ -154,11 +154,11 @@ def follow(url, live):
                 seen.append(item)
                 if item == 5:
                     break
-                # The reader has seen all there is: the next can only come live.
+                # The reader has everything that is stored, so the next message arrives live.
                 handle.append(item + 1)
         equal(seen, list(range(6)))
         if live == "long-poll":
-            # Its first response comes with what is appended, too.
+            # The first long-poll response also contains the append.
             return
         with handle.stream(offset="now", live=live) as response:
             handle.append({"text": f" {UNICODE}\n\n"})
@@ -184,18 +184,18 @@ def sse(url):
 
 
 def resuming(url, short):
-    """Each wait of the other server is short."""
+    """Resumes on the other server, which ends each wait soon."""
     with DurableStream.create(short, content_type=JSON) as handle:
         seen, offset = [], "-1"
         for window in range(3):
             handle.append(window)
             with stream(short, offset=offset, live="sse") as response:
-                # Until the server ends the response.
+                # This reads until the server ends the response.
                 seen.extend(response.iter_json())
                 offset = response.offset
         equal(seen, [0, 1, 2])
         with stream(short, offset=offset, live="long-poll") as response:
-            # The server has answered that there is nothing new.
+            # The server answered that there are no new messages.
             equal(response.status, 204)
             handle.append(3)
             equal(next(response.iter_json()), 3)
@@ -242,7 +242,7 @@ async def afollow(url, live):
                     if item == last:
                         return seen
                     if is_writer:
-                        # The reader has seen all there is: the next can only come live.
+                        # The reader has everything that is stored, so the next message arrives live.
                         await handle.append(item + 1)
 
         equal(await read("-1", 5, is_writer=True), list(range(6)))
@@ -270,7 +270,7 @@ def run(name, url, short):
 
 
 def main(url, short, *names):
-    """Runs these functions at the same time, and prints what became of each as a line of JSON."""
+    """Runs these functions concurrently, and prints the result of each as a line of JSON."""
     with ThreadPoolExecutor(4) as threads:
         jobs = {threads.submit(run, name, url, short): name for name in names}
         for job in as_completed(jobs):

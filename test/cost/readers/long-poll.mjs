@@ -1,4 +1,5 @@
-// A reader by long-poll, as the official client is one: it asks again at once, with the offset and cursor it was told.
+// A long-poll reader that behaves like the official client: it sends the next request at once, with the last offset and
+// cursor.
 
 import { Connection } from "../../bench/client/connection.mjs"
 import { expectStatus, nextOffset, request } from "../../bench/client/streams.mjs"
@@ -6,7 +7,7 @@ import { Seen } from "./messages.mjs"
 
 export class LongPollReader {
   seen = new Seen()
-  /** Requests that brought nothing. */
+  /** Long-polls that ended without messages. */
   timeouts = 0
 
   /** @param {{ host: string, port: number, prefix: string }} server @param {string} path */
@@ -23,8 +24,8 @@ export class LongPollReader {
     let cursor = ""
     while (!this.stopped) {
       const query = `?offset=${offset}&live=long-poll${cursor && `&cursor=${cursor}`}`
-      const asked = this.connection.ask(request(server, "GET", path + query))
-      const answer = await asked.catch((error) => {
+      const pending = this.connection.ask(request(server, "GET", path + query))
+      const answer = await pending.catch((error) => {
         if (!this.stopped) throw error
       })
       if (!answer) return

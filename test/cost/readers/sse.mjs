@@ -1,4 +1,4 @@
-// A reader by server-sent events: when its response ends, it asks again at once from where it was.
+// An SSE reader: when its response ends, it reconnects at once at its last offset.
 
 import { Connection } from "../../bench/client/connection.mjs"
 import { expectStatus, request } from "../../bench/client/streams.mjs"
@@ -15,7 +15,7 @@ export class SseReader {
   async start(server, path) {
     this.connection = await Connection.open(server)
     while (!this.stopped) {
-      // The beginning of an event whose end never came; it comes again.
+      // Discard an incomplete event: the server sends it again.
       this.#text = ""
       await new Promise((resolve, reject) => {
         this.reject = reject

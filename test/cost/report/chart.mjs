@@ -1,5 +1,5 @@
-// The bills as an SVG: a bar for each number of readers, as long as the logarithm of its total, in the colours of what
-// it is spent on; legible on light and dark.
+// Draws the bills as an SVG: a bar for each number of readers, as long as the logarithm of its total, coloured by what
+// the money pays for. Legible on light and dark backgrounds.
 
 import { STYLE, escape } from "../../bench/report/chart.mjs"
 import { dollars } from "./table.mjs"
@@ -13,17 +13,17 @@ const ROW = 22
 const HEAD = 30
 const TOP = 112
 
-/** By meter. What is not named here is too little to be seen. */
+/** The meters in the chart. All others are too small to be visible. */
 const PARTS = {
   workerRequests: { colour: "#2f81f7", name: "Worker requests" },
   workerCpuMs: { colour: "#d29922", name: "Worker CPU" },
   objectRequests: { colour: "#3fb950", name: "object requests" },
-  objectGbSeconds: { colour: "#bc8cff", name: "objects at work" },
+  objectGbSeconds: { colour: "#bc8cff", name: "active objects" },
   rowsWritten: { colour: "#f778ba", name: "rows written" },
 }
 const REST = { colour: "#8b949e", name: "the rest" }
 
-/** The axis: from ten cents to the power of ten above the largest total. */
+/** The axis begins at ten cents and ends at the power of ten above the largest total. */
 const LEAST = 0.1
 
 /** @param {ReturnType<typeof import("../results.mjs").resultsOf>} results */
@@ -42,10 +42,10 @@ export function svg({ scenarios, date }) {
     }
     y += 6
   }
-  // Behind the bars.
+  // Drawn first, so that they are behind the bars.
   parts.unshift(legend(), axis(decades, y))
   const height = y + 52
-  const note = `scaled from counts on one machine; ${date.slice(0, 10)}; † more than one object serves`
+  const note = `scaled from counts on one machine; ${date.slice(0, 10)}; † exceeds the limit of these objects`
   const size = `viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}"`
   return `<svg xmlns="http://www.w3.org/2000/svg" ${size} role="img">
 <title>What a month costs at list prices</title>
@@ -53,7 +53,7 @@ export function svg({ scenarios, date }) {
 </style>
 <rect class="panel" x="0.5" y="0.5" width="${WIDTH - 1}" height="${height - 1}" rx="8"/>
 <text class="title" x="${LABEL_X}" y="32">What 30 days cost at list prices, by the number of readers</text>
-<text class="quiet" x="${LABEL_X}" y="52">length: the total, as a logarithm; colours: what share of it goes where</text>
+<text class="quiet" x="${LABEL_X}" y="52">length: logarithm of the total; colours: shares of the total</text>
 ${parts.join("\n")}
 <text class="quiet" x="${LABEL_X}" y="${height - 14}">${note}</text>
 </svg>

@@ -1,4 +1,4 @@
-// The bills as Markdown: one table of totals, which README.md shows, and one with every line for each scenario.
+// The bills as Markdown: one table of totals, which docs/cost.md shows, and one detailed table for each scenario.
 
 import { short } from "../../bench/report/results.mjs"
 import { PLAN_DOLLARS, prices } from "../prices.mjs"
@@ -10,7 +10,7 @@ const BEYOND = "†"
 export function totals({ scenarios }) {
   const heads = READERS.map((readers) => `${readers.toLocaleString("en")} readers`)
   return [
-    row(["a month of", ...heads]),
+    row(["cost of 30 days", ...heads]),
     row(["---", ...heads.map(() => "---:")]),
     ...scenarios.map(({ title, mark = "", projections }) =>
       row([`${title} ${mark}`.trim(), ...projections.map(({ bill, beyond }) => dollars(bill.total) + (beyond ? ` ${BEYOND}` : ""))]),
@@ -40,9 +40,9 @@ export function details({ title, projections, measured }) {
     row(["---", "---:", ...heads.map(() => "---:")]),
     ...texts(false),
     total("**total at list prices**", (bill) => bill.total),
-    total("of it included in the plan", (bill) => -bill.included),
-    total(`to pay, with the plan's $${PLAN_DOLLARS}`, (bill) => bill.toPay),
-    total("total if objects were billed until they hibernate", (bill) => bill.withIdle),
+    total("included in the plan", (bill) => -bill.included),
+    total(`amount due, with the plan's $${PLAN_DOLLARS}`, (bill) => bill.toPay),
+    total("total if idle objects were billed until they hibernate", (bill) => bill.withIdle),
     ...texts(true).map((text) => text.replace("| ", "| not in the total: ")),
   ].join("\n")
 }
@@ -50,10 +50,10 @@ export function details({ title, projections, measured }) {
 /** @param {ReturnType<typeof import("../results.mjs").resultsOf>} results */
 export function footnote({ date, commit, mode, windowSeconds, arrivalSeconds }) {
   return [
-    `Measured (${mode}) for ${windowSeconds} s, readers having come over ${arrivalSeconds} s, ${date.slice(0, 10)},`,
+    `Measured (${mode}) for ${windowSeconds} s, after the readers had connected over ${arrivalSeconds} s, ${date.slice(0, 10)},`,
     `commit ${commit}.`,
-    `${BEYOND} More than one object serves; the same readers on more streams cost as much.`,
-    "‡ The cache is somebody else's, and its bill is not in here.",
+    `${BEYOND} This load exceeds the limit of the scenario's objects; the same readers on more streams cost the same.`,
+    "‡ The cost of the cache itself is not included.",
   ].join(" ")
 }
 

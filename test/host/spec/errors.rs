@@ -1,5 +1,7 @@
 //! PROTOCOL.md 12.7 and the shape of every response: one table of all refusals, and one of all replies.
 
+use std::collections::BTreeSet;
+
 use durable_streams::protocol::cache_policy::{Audience, CachePolicy};
 use durable_streams::protocol::command::STREAM_METHODS;
 use durable_streams::protocol::content_type::ContentType;
@@ -151,10 +153,10 @@ fn every_refusal_has_its_status_and_code() {
     assert_eq!(codes.len(), 38, "every refusal has its own code");
 }
 
-/// PROTOCOL.md 4.2, fork creation errors.
-#[test]
-fn every_fork_refusal_has_its_status_and_code() {
-    let table = [
+/// Every refusal of a fork (PROTOCOL.md 4.2, fork creation errors). A variant that is missing here fails to compile in
+/// [`is_listed_for_forks`].
+fn fork_refusals() -> [(ForkRefusal, &'static str); 7] {
+    [
         (ForkRefusal::SourceNotFound, "404 | error: source_not_found"),
         (ForkRefusal::SourceGone, "409 | error: source_gone"),
         (ForkRefusal::OffsetBeyond { tail: TAIL }, "400 | error: fork_offset_beyond_tail"),
@@ -162,10 +164,41 @@ fn every_fork_refusal_has_its_status_and_code() {
         (ForkRefusal::SubOffsetBeyond { max: 3 }, "400 | error: fork_sub_offset_beyond_tail"),
         (ForkRefusal::ContentType { expected: "a/b".to_owned() }, "409 | error: content_type_mismatch"),
         (ForkRefusal::TooDeep, "400 | error: fork_too_deep"),
-    ];
-    for (refusal, expected) in table {
+    ]
+}
+
+fn is_listed_for_forks(refusal: &ForkRefusal) -> usize {
+    match refusal {
+        ForkRefusal::SourceNotFound => 0,
+        ForkRefusal::SourceGone => 1,
+        ForkRefusal::OffsetBeyond { .. } => 2,
+        ForkRefusal::OffsetBefore { .. } => 3,
+        ForkRefusal::SubOffsetBeyond { .. } => 4,
+        ForkRefusal::ContentType { .. } => 5,
+        ForkRefusal::TooDeep => 6,
+    }
+}
+
+#[test]
+fn every_fork_refusal_has_its_status_and_code() {
+    for (index, (refusal, expected)) in fork_refusals().into_iter().enumerate() {
+        assert_eq!(is_listed_for_forks(&refusal), index);
         Response::of_reply(Reply::refused(&Refusal::Fork(refusal))).assert_is(expected);
     }
+}
+
+/// Status and code of every error: all refusals and both failures.
+pub(crate) fn every_error() -> BTreeSet<(u16, String)> {
+    let refusals = refusals().into_iter().chain(conflicts()).map(|(refusal, _)| refusal);
+    let of_forks = fork_refusals().into_iter().map(|(refusal, _)| Refusal::Fork(refusal));
+    let refused = refusals
+        .chain(of_forks)
+        .map(|refusal| (Reply::refused(&refusal).status.as_u16(), refusal.code().to_owned()));
+    let failed = [Reply::failed(), Reply::unavailable()].into_iter().map(|reply| {
+        let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        (reply.status.as_u16(), body["error"]["code"].as_str().unwrap().to_owned())
+    });
+    refused.chain(failed).collect()
 }
 
 /// `Response::of_reply` also checks each reply against 12.7.

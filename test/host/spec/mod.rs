@@ -7,7 +7,7 @@ mod close;
 mod cpu;
 mod create;
 mod delete;
-mod errors;
+pub(crate) mod errors;
 mod events;
 mod forks;
 mod gate;
