@@ -27,6 +27,7 @@ use durable_streams::protocol::refusal::Refusal;
 use jwt_compact::Algorithm as _;
 use jwt_compact::AlgorithmSignature as _;
 use jwt_compact::alg::{Hs256, Hs256Key};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use crate::support::{Response, World};
@@ -111,7 +112,9 @@ fn verdict_at(mode: &str, method: &str, url: &str, token: Option<&str>) -> Strin
     assert_fast_path_agrees(&rules, &keyring, (method, url), authorization.as_deref(), &decision);
     match decision {
         Decision::Forward(forward) => {
-            assert!(forward.stranger.is_none() && url.ends_with(forward.path.as_str()) || url.contains('%'));
+            let decoded = percent_decode_str(url).decode_utf8().unwrap();
+            assert!(decoded.ends_with(&format!("/{}", forward.path.as_str())), "{url}: {:?}", forward.path);
+            assert_eq!(forward.stranger, None, "{url}");
             "yes".to_owned()
         }
         Decision::Reply(reply) => reply.status.as_u16().to_string(),

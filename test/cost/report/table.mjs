@@ -61,7 +61,7 @@ const row = (cells) => `| ${cells.join(" | ")} |`
 
 function unitPrice(meter) {
   const { dollars, per } = prices[meter]
-  return `$${dollars} a ${per === 1e6 ? "million" : per}`
+  return `$${dollars} per ${per === 1e6 ? "million" : per}`
 }
 
 /** @param {number} value */
