@@ -9,37 +9,99 @@ use web_sys::Response;
 use super::host::ObjectHost;
 use super::requester::RequestHeaders;
 use crate::cloudflare::budget::{self, Payer};
-use crate::cloudflare::{clock, reply, telemetry};
-use crate::object::Ports;
-use crate::object::said::Said;
+use crate::cloudflare::{clock, reply, telemetry, webhooks};
+use crate::object::said::{SETTLES_MAX, Said};
+use crate::object::subscription::{After, Responded};
+use crate::object::{Object, Ports};
 use crate::protocol::call::{Answered, Call};
+use crate::protocol::subscription::answer::SubscriptionAnswer;
 use crate::storage::Failure;
 
 /// Where a call is sent whose answer carries bytes (`calls.js`), and the header that has it.
 pub(super) const BYTES_URL: &str = "https://streams/inherited";
 const CALL: &str = "question";
 
+/// What takes time before a call is answered.
+enum Rest {
+    /// These orphans are deleted.
+    Delete(Vec<String>),
+    /// A key is made; then the call is answered.
+    MakeKey(Call),
+    /// Streams and the registry answer a subscription.
+    Settle(After),
+}
+
 impl ObjectHost {
     /// Answers a call: the answer, or the promise of it. Bytes come in a response only.
     pub(super) fn asked(self: &Rc<Self>, text: &str) -> Result<JsValue, JsValue> {
-        let host = Rc::clone(self);
         let call = Call::parse(text);
-        let deletes = matches!(call, Call::Orphans { deletes: true, .. });
-        let answered = host.answer_call(call).map_err(|failure| host.thrown(&failure))?.answered;
-        if deletes && let Answered::Orphans(orphans) = answered {
-            let deleted = async move {
-                let deleted = host.delete_orphans(orphans).await;
-                deleted.map(|answered| answered.to_json().into()).map_err(|failure| host.thrown(&failure))
-            };
-            return Ok(future_to_promise(deleted).into());
+        match self.answer_or_rest(call).map_err(|failure| self.thrown(&failure))? {
+            Ok(answered) => Ok(answered.to_json().into()),
+            Err(rest) => {
+                let host = Rc::clone(self);
+                let answered = async move {
+                    let answered = host.answer_after(rest).await;
+                    answered
+                        .map(|answered| answered.to_json().into())
+                        .map_err(|failure| host.thrown(&failure))
+                };
+                Ok(future_to_promise(answered).into())
+            }
         }
-        Ok(answered.to_json().into())
+    }
+
+    /// The answer to a call, or what has to be done before it.
+    fn answer_or_rest(self: &Rc<Self>, call: Call) -> Result<Result<Answered, Rest>, Failure> {
+        if matches!(call, Call::SigningKey | Call::PublicKeys)
+            && self.object.borrow().needs_key(&self.sql, clock::now())?
+        {
+            return Ok(Err(Rest::MakeKey(call)));
+        }
+        let deletes = matches!(call, Call::Orphans { deletes: true, .. });
+        let Said { answered, after, .. } = self.answer_call(call)?;
+        Ok(match (answered, after) {
+            (_, Some(after)) => Err(Rest::Settle(after)),
+            (Answered::Orphans(orphans), None) if deletes => Err(Rest::Delete(orphans)),
+            (answered, None) => Ok(answered),
+        })
+    }
+
+    async fn answer_after(self: &Rc<Self>, rest: Rest) -> Result<Answered, Failure> {
+        let _busy = telemetry::busy(|| self.name(), |_| {});
+        match rest {
+            Rest::Delete(orphans) => self.delete_orphans(orphans).await,
+            Rest::MakeKey(call) => {
+                let key = webhooks::make_key().await?;
+                self.object.borrow_mut().add_key(&self.sql, key, clock::now())?;
+                self.answer_call(call).map(|said| said.answered)
+            }
+            Rest::Settle(after) => self.answer_when_settled(after).await.map(Answered::Subscription),
+        }
+    }
+
+    /// Goes on with a request to a subscription, once streams and the registry have answered or took too long.
+    async fn answer_when_settled(self: &Rc<Self>, mut after: After) -> Result<SubscriptionAnswer, Failure> {
+        let until = clock::now() + SETTLES_MAX;
+        loop {
+            let is_settled = |object: &Object| object.is_settled(clock::now()).then_some(());
+            clock::within(until.saturating_sub(clock::now()), self.until(is_settled)).await;
+            let sockets = self.sockets();
+            let ports = Ports { sql: &self.sql, sockets: &sockets };
+            let mut object = self.object.borrow_mut();
+            let responded = object.go_on_after(&ports, after, clock::now());
+            self.log_work("settled");
+            self.follow_up(object);
+            match responded? {
+                Responded::Answer(answer) => return Ok(answer),
+                Responded::Settle(next) => after = next,
+            }
+        }
     }
 
     /// Answers a call with bytes.
     pub(super) fn answer_with_bytes(self: &Rc<Self>, headers: &RequestHeaders) -> Result<Response, JsValue> {
         let call = Call::parse(&headers.get(&CALL.into()).unwrap_or_default());
-        let Said { answered, bytes } = self.answer_call(call).map_err(|failure| self.thrown(&failure))?;
+        let Said { answered, bytes, .. } = self.answer_call(call).map_err(|failure| self.thrown(&failure))?;
         reply::answered(&answered.to_json(), &bytes, || Payer::of(&self.name(), String::new()))
     }
 
@@ -65,7 +127,6 @@ impl ObjectHost {
 
     /// One page of the bucket has fewer orphans than the platform deletes at once.
     async fn delete_orphans(self: &Rc<Self>, orphans: Vec<String>) -> Result<Answered, Failure> {
-        let _busy = telemetry::busy(|| self.name(), |_| {});
         let deleted = match &self.bucket {
             Some(bucket) if !orphans.is_empty() => bucket.delete(orphans.clone()).await,
             Some(_) | None => Ok(()),
@@ -86,7 +147,18 @@ impl ObjectHost {
 /// What the debug line says that was done.
 fn event_of(call: &Call) -> &'static str {
     match call {
-        Call::Refer(_) | Call::Release(_) | Call::Walk(_) | Call::Inherit(_) | Call::Unknown => "asked",
+        Call::Refer(_)
+        | Call::Release(_)
+        | Call::Walk(_)
+        | Call::Inherit(_)
+        | Call::SigningKey
+        | Call::PublicKeys
+        | Call::Unknown => "asked",
+        Call::Subscription(_) => "requested",
+        Call::Notify(_) => "noted",
+        Call::Watch(_) | Call::Unwatch(_) => "watched",
+        Call::Wake(_) => "appended_wake",
+        Call::Enlist(_) => "enlisted",
         Call::Record(_) => "recorded",
         Call::List(_) => "listed",
         Call::Describe => "described",

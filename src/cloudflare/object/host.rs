@@ -41,8 +41,8 @@ pub(super) struct ObjectHost {
     pub(super) segment_index: IndexDatabase,
     /// All streams, for what they ask each other.
     pub(super) namespace: JsValue,
-    /// The alarm, which waits for all that it has begun.
-    pub(super) rings: RefCell<Option<Waker>>,
+    /// What waits for work of the object's own: its alarm, and answers that depend on that work.
+    pub(super) waiters: RefCell<Vec<Waker>>,
 }
 
 impl ObjectHost {
@@ -73,7 +73,7 @@ impl ObjectHost {
             bucket,
             segment_index,
             namespace,
-            rings: RefCell::default(),
+            waiters: RefCell::default(),
         }
     }
 

@@ -9,9 +9,9 @@ use std::task::{Poll, Waker};
 use super::host::ObjectHost;
 use super::sockets::ObjectSockets;
 use crate::cloudflare::clock::{self, Timer};
-use crate::cloudflare::{calls, telemetry};
+use crate::cloudflare::{calls, telemetry, webhooks};
 use crate::object::driver::Rung;
-use crate::object::effect::{Calling, Effect, LogEvent, Outcome};
+use crate::object::effect::{Calling, Calls, Effect, LogEvent, Outcome};
 use crate::object::{Object, Ports};
 use crate::storage::Failure;
 use crate::telemetry::counts::RowCounts;
@@ -43,17 +43,25 @@ impl ObjectHost {
             let _busy = telemetry::busy(|| self.name(), |counts| counts.alarms_rung += 1);
             self.in_own_time(RowCounts::default(), |object, ports| object.ring(ports, clock::now()));
         }
-        let rung = poll_fn(|context| match self.object.borrow().rung() {
-            Rung::NotYet => {
-                *self.rings.borrow_mut() = Some(context.waker().clone());
-                Poll::Pending
-            }
-            rung @ (Rung::Done | Rung::Again) => Poll::Ready(rung),
-        });
-        match rung.await {
+        let rung = |object: &Object| Some(object.rung()).filter(|rung| *rung != Rung::NotYet);
+        match self.until(rung).await {
             Rung::Again => Err(Failure::new("set alarm", "it failed, and is to ring again")),
             Rung::NotYet | Rung::Done => Ok(()),
         }
+    }
+
+    /// Waits until the work that the object does in its own time has made something so.
+    pub(super) fn until<T>(&self, probe: impl Fn(&Object) -> Option<T>) -> impl Future<Output = T> {
+        poll_fn(move |context| match probe(&self.object.borrow()) {
+            Some(found) => Poll::Ready(found),
+            None => {
+                let mut waiters = self.waiters.borrow_mut();
+                if !waiters.iter().any(|waiter| waiter.will_wake(context.waker())) {
+                    waiters.push(context.waker().clone());
+                }
+                Poll::Pending
+            }
+        })
     }
 
     /// What follows whatever may have changed the stream. The alarm is set in the same turn; its row is the request's.
@@ -84,7 +92,7 @@ impl ObjectHost {
             self.carry_out(&mut object, &ports, effect, &mut rows);
         }
         drop(object);
-        self.rings.take().into_iter().for_each(Waker::wake);
+        self.waiters.take().into_iter().for_each(Waker::wake);
     }
 
     /// Carries out an effect that is done at once, or begins it.
@@ -98,9 +106,13 @@ impl ObjectHost {
         let set = match &effect {
             Effect::SetAlarm(at) => self.sql.set_alarm(*at),
             Effect::Log(event) => return self.log(event, std::mem::take(rows)),
-            Effect::NextTurn | Effect::Put(_) | Effect::Delete(_) | Effect::Index(_) | Effect::Call(_) => {
-                return self.begin(effect, std::mem::take(rows));
-            }
+            Effect::NextTurn
+            | Effect::Put(_)
+            | Effect::Delete(_)
+            | Effect::Index(_)
+            | Effect::Call(_)
+            | Effect::Calls(_)
+            | Effect::Post(_) => return self.begin(effect, std::mem::take(rows)),
         };
         object.done(ports, effect, set.into(), clock::now());
     }
@@ -142,6 +154,14 @@ impl ObjectHost {
                 let answered = calls::call(&self.namespace, to, call).await;
                 answered.map_or_else(Outcome::Failed, Outcome::Answered)
             }
+            Effect::Calls(Calls { calls, .. }) => {
+                let answered = calls::call_all(&self.namespace, calls).await;
+                answered.map_or_else(Outcome::Failed, Outcome::AllAnswered)
+            }
+            Effect::Post(post) => {
+                let delivered = webhooks::deliver(&self.namespace, post).await;
+                delivered.map_or_else(Outcome::Failed, Outcome::Delivered)
+            }
             Effect::SetAlarm(_) | Effect::Log(_) => Outcome::Done,
         }
     }
@@ -156,6 +176,9 @@ impl ObjectHost {
             LogEvent::Indexed => ("mirrored", None),
             LogEvent::Reported => ("reported", None),
             LogEvent::Released => ("released", None),
+            LogEvent::Notified => ("notified", None),
+            LogEvent::Woken { .. } => ("woken", None),
+            LogEvent::Linked => ("linked", None),
         };
         if self.config.debug {
             telemetry::worked(&self.name(), name, segment, rows);

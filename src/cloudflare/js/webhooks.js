@@ -1,0 +1,154 @@
+// Deliveries to webhooks (PROTOCOL.md 6.5 and 7.1): signed with the key of the subscription's registry, and sent. And the keys
+// themselves, which WebCrypto makes. What a delivery changes is decided in `src/subscription/wake.rs`.
+//
+// The body of a delivery carries a token. Nothing that is logged or shown may have it: `printable` leaves it out.
+
+import { call } from "./calls.js"
+
+/** How many registries' keys are cached. */
+const KEYS_MAX = 1000
+/** How much of an answer is read. */
+const ANSWER_MAX_BYTES = 64 << 10
+/** How much of an answer is told when it is a failure. */
+const TOLD_MAX_BYTES = 200
+
+const USER_AGENT = "durable-streams-cloudflare"
+
+const encoder = new TextEncoder()
+
+/**
+ * @typedef {{ kid: string, key: CryptoKey }} Signer
+ * @typedef {[outcome: "done" | "accepted"] | [outcome: "failed", message: string, retryAfterMs: number | undefined, isGone: boolean]} Outcome
+ */
+
+/** @type {Map<string, Signer & { until: number }>} by the paths of registries, the oldest first */
+const signers = new Map()
+
+/**
+ * Signs a delivery and sends it. Rejects only if there is no key to sign with.
+ * @param {Streams} namespace
+ * @param {string} registry the path of the registry whose key signs
+ * @param {number} keyValidMs how long a key may be used before the registry is called again
+ * @param {string} url
+ * @param {string} body
+ * @param {number} millis how long the answer may take
+ * @returns {Promise<Outcome>}
+ */
+export async function deliver(namespace, registry, keyValidMs, url, body, millis) {
+  const signer = await signerOf(namespace, registry, keyValidMs)
+  const headers = { "content-type": "application/json", "user-agent": USER_AGENT, "webhook-signature": await sign(signer, body) }
+  const late = new Error(`timed out after ${millis / 1000} s`)
+  const abort = new AbortController()
+  // Not `AbortSignal.timeout`: its timer cannot be cleared, and would keep the object in memory.
+  const timer = setTimeout(() => abort.abort(late), millis)
+  try {
+    const response = await fetch(url, { method: "POST", redirect: "manual", signal: abort.signal, headers, body })
+    const { status } = response
+    const text = await textOf(response)
+    return outcomeOf({ status, retryAfter: response.headers.get("retry-after"), ...text }, tokenIn(body), Date.now())
+  } catch (error) {
+    const { message } = /** @type {Error} */ (abort.signal.aborted ? late : error)
+    return ["failed", printable(`${message}`, tokenIn(body)), undefined, false]
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** @param {Streams} namespace @param {string} registry @param {number} validMs @returns {Promise<Signer>} */
+async function signerOf(namespace, registry, validMs) {
+  const known = signers.get(registry)
+  if (known !== undefined && Date.now() < known.until) return known
+  // It counts from before the call, so that the key is never used for longer.
+  const until = Date.now() + validMs
+  const { SigningKey: found } = JSON.parse(await call(namespace, registry, '"SigningKey"'))
+  if (found === undefined) throw new Error("the registry gave no key")
+  const { kid, x, d } = found
+  const key = await crypto.subtle.importKey("jwk", { kty: "OKP", crv: "Ed25519", x, d }, "Ed25519", false, ["sign"])
+  signers.delete(registry)
+  for (const oldest of signers.keys()) {
+    if (signers.size < KEYS_MAX) break
+    signers.delete(oldest)
+  }
+  const signer = { kid, key, until }
+  signers.set(registry, signer)
+  return signer
+}
+
+/** The header of a delivery that is sent now. @param {Signer} signer @param {string} body */
+async function sign({ kid, key }, body) {
+  const seconds = Math.floor(Date.now() / 1000)
+  const signature = await crypto.subtle.sign("Ed25519", key, encoder.encode(`${seconds}.${body}`))
+  return `t=${seconds},kid=${kid},ed25519=${base64url(signature)}`
+}
+
+/**
+ * The beginning of an answer's body. Where the body breaks off and the status is a failure, that is enough.
+ * @param {Response} response
+ */
+async function textOf({ ok, body }) {
+  const decoder = new TextDecoder()
+  let [text, bytes] = ["", 0]
+  try {
+    for await (const chunk of body ?? []) {
+      bytes += chunk.length
+      // Leaving the loop cancels the body.
+      if (bytes > ANSWER_MAX_BYTES) return { text, isWhole: false }
+      text += decoder.decode(chunk, { stream: true })
+    }
+  } catch (error) {
+    if (ok) throw error
+  }
+  return { text: text + decoder.decode(), isWhole: true }
+}
+
+/**
+ * What an answer means.
+ * @param {{ status: number, retryAfter: string | null, text: string, isWhole: boolean }} answer
+ * @param {string | undefined} token that the answer may repeat
+ * @param {number} now
+ * @returns {Outcome}
+ */
+export function outcomeOf({ status, retryAfter, text, isWhole }, token, now) {
+  if (status >= 200 && status < 300) return [isWhole && isDone(text) ? "done" : "accepted"]
+  const redirects = status >= 300 && status < 400 ? " (redirects are not followed)" : ""
+  const told = printable(text, token)
+  const message = `status ${status}${redirects}${told && `: ${told}`}`
+  return ["failed", message, status === 429 || status === 503 ? waitIn(retryAfter, now) : undefined, status === 410]
+}
+
+/** @param {string} text */
+function isDone(text) {
+  try {
+    return JSON.parse(text)?.done === true
+  } catch {
+    return false
+  }
+}
+
+/** How long `Retry-After` says to wait: seconds, or a date. @param {string | null} value @param {number} now */
+function waitIn(value, now) {
+  if (value === null) return undefined
+  const at = /^\d+$/.test(value) ? now + Number(value) * 1000 : Date.parse(value)
+  return Number.isFinite(at) ? Math.max(at - now, 0) : undefined
+}
+
+/** The beginning of a text that may be logged and shown. @param {string} text @param {string | undefined} token */
+function printable(text, token) {
+  const clean = (token ? text.replaceAll(token, "[token]") : text).replace(/[\p{C}\s]+/gu, " ").trim()
+  return clean.slice(0, encoder.encodeInto(clean, new Uint8Array(TOLD_MAX_BYTES)).read)
+}
+
+/** @param {string} body @returns {string | undefined} */
+const tokenIn = (body) => JSON.parse(body).callback_token
+
+/** Makes a key. Resolves with its id, its public part and its private part. @returns {Promise<string[]>} */
+export async function makeKey() {
+  const pair = /** @type {CryptoKeyPair} */ (await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]))
+  const { x, d } = /** @type {{ x: string, d: string }} */ (await crypto.subtle.exportKey("jwk", pair.privateKey))
+  const thumbprint = await crypto.subtle.digest("SHA-256", encoder.encode(`{"crv":"Ed25519","kty":"OKP","x":"${x}"}`))
+  return [`ds_${base64url(thumbprint)}`, x, d]
+}
+
+/** @param {ArrayBuffer} bytes */
+const base64url = (bytes) =>
+  btoa(String.fromCharCode(...new Uint8Array(bytes))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")

@@ -1,0 +1,58 @@
+//! Signs and sends deliveries to webhooks, and makes the keys that sign them: in JavaScript (`webhooks.js`), which has WebCrypto
+//! and `fetch`. What a delivery changes is decided in `src/subscription/wake.rs`.
+
+use js_sys::{Array, Promise};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+
+use crate::object::effect::Post;
+use crate::protocol::Millis;
+use crate::protocol::subscription::keys::{SIGNING_KEY_VALID, SigningKey};
+use crate::storage::Failure;
+use crate::subscription::wake::Delivered;
+
+#[wasm_bindgen(module = "/src/cloudflare/js/webhooks.js")]
+extern "C" {
+    #[wasm_bindgen(js_name = deliver)]
+    fn deliver_text(
+        namespace: &JsValue,
+        registry: &str,
+        key_valid: f64,
+        url: &str,
+        body: &str,
+        time_max: f64,
+    ) -> Promise;
+
+    #[wasm_bindgen(js_name = makeKey)]
+    fn make_key_parts() -> Promise;
+}
+
+/// Calls a webhook. A failure is one of the server's own: the key could not be had.
+pub(super) async fn deliver(namespace: &JsValue, post: &Post) -> Result<Delivered, Failure> {
+    let Post { url, body, registry, time_max, .. } = post;
+    let key_valid = SIGNING_KEY_VALID as f64;
+    let sent = deliver_text(namespace, registry, key_valid, url, body, *time_max as f64);
+    let outcome = JsFuture::from(sent).await.map_err(|error| failure("sign webhook", &error))?;
+    let outcome: Array = outcome.unchecked_into();
+    Ok(match outcome.get(0).as_string().as_deref() {
+        Some("done") => Delivered::Done,
+        Some("accepted") => Delivered::Accepted,
+        _ => Delivered::Failed {
+            message: outcome.get(1).as_string().unwrap_or_default(),
+            retry_after: outcome.get(2).as_f64().map(|millis| millis as Millis),
+            is_gone: outcome.get(3).is_truthy(),
+        },
+    })
+}
+
+/// Makes a key.
+pub(super) async fn make_key() -> Result<SigningKey, Failure> {
+    let made = JsFuture::from(make_key_parts()).await.map_err(|error| failure("make key", &error))?;
+    let made: Array = made.unchecked_into();
+    let part = |at: u32| made.get(at).as_string().unwrap_or_default();
+    Ok(SigningKey { kid: part(0), x: part(1), d: part(2) })
+}
+
+fn failure(operation: &'static str, error: &JsValue) -> Failure {
+    Failure::new(operation, format_args!("{error:?}"))
+}
