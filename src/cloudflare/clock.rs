@@ -55,7 +55,11 @@ impl Drop for Timer {
 
 /// What a future gives, or `None` if it takes longer than that. The platform goes on with what it does for the future.
 pub(super) async fn within<T>(millis: Millis, future: impl Future<Output = T>) -> Option<T> {
-    let timer = Timer::new(millis);
+    before(&Timer::new(millis), future).await
+}
+
+/// The same, or `None` if a time is over before.
+pub(super) async fn before<T>(timer: &Timer, future: impl Future<Output = T>) -> Option<T> {
     match select(pin!(future), timer.over()).await {
         Either::Left((given, _)) => Some(given),
         Either::Right(_) => None,

@@ -70,8 +70,8 @@ class Subscription {
 
 /** An offset, as objects send it to each other. */
 function offsetOf(text) {
-  const [read_seq, byte_offset] = text.split("_").map(Number)
-  return { read_seq, byte_offset }
+  const [read_seq, position] = text.split("_").map(Number)
+  return { read_seq, position }
 }
 
 async function created(name = "stream") {
@@ -317,7 +317,7 @@ describe("a process that is killed", () => {
     const refused = await subscription.ask({ Claim: { worker: "b" } })
     expect(refused).toEqual({ Refused: { AlreadyClaimed: { current_holder: "a", generation: 1 } } })
     expect(await subscription.acked("Ack", claimed)).toEqual({ Acked: { next_wake: false } })
-    await stream.append("2", JSON_TYPE)
+    await server.stream(stream.path).append("2", JSON_TYPE)
     expect(await subscription.ask({ Claim: { worker: "b" } })).toMatchObject({ Claimed: { generation: 2 } })
   })
 })

@@ -9,7 +9,8 @@ use web_sys::Response;
 use super::host::ObjectHost;
 use super::requester::RequestHeaders;
 use crate::cloudflare::budget::{self, Payer};
-use crate::cloudflare::{clock, reply, telemetry, webhooks};
+use crate::cloudflare::clock::{self, Timer};
+use crate::cloudflare::{reply, telemetry, webhooks};
 use crate::object::said::{SETTLES_MAX, Said};
 use crate::object::subscription::{After, Responded};
 use crate::object::{Object, Ports};
@@ -81,10 +82,10 @@ impl ObjectHost {
 
     /// Goes on with a request to a subscription, once streams and the registry have answered or took too long.
     async fn answer_when_settled(self: &Rc<Self>, mut after: After) -> Result<SubscriptionAnswer, Failure> {
-        let until = clock::now() + SETTLES_MAX;
+        let timer = Timer::new(SETTLES_MAX);
         loop {
             let is_settled = |object: &Object| object.is_settled(clock::now()).then_some(());
-            clock::within(until.saturating_sub(clock::now()), self.until(is_settled)).await;
+            clock::before(&timer, self.until(is_settled)).await;
             let sockets = self.sockets();
             let ports = Ports { sql: &self.sql, sockets: &sockets };
             let mut object = self.object.borrow_mut();
