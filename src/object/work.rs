@@ -169,7 +169,9 @@ impl Object {
     ) {
         let all = || match outcome {
             Outcome::AllAnswered(results) => Ok(results.as_slice()),
-            other => Err(Failure::new("call objects", format_args!("{other:.200?}"))),
+            Outcome::Done | Outcome::Answered(_) | Outcome::Delivered(_) | Outcome::Failed(_) => {
+                Err(Failure::new("call objects", format_args!("{outcome:.200?}")))
+            }
         };
         let (lane, done) = match about {
             About::Enlist => (Lane::Directory, self.enlisted(sql, outcome, now)),

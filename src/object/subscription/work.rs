@@ -129,7 +129,11 @@ impl Object {
             Outcome::Answered(Answered::Enlisted(Enlisted::TooMany)) => {
                 self.cannot_be_created(sql, SubscriptionRefusal::TooManyPatterns, now)?;
             }
-            other => return Err(unanswered("enlist subscription", other)),
+            Outcome::Done
+            | Outcome::Answered(_)
+            | Outcome::AllAnswered(_)
+            | Outcome::Delivered(_)
+            | Outcome::Failed(_) => return Err(unanswered("enlist subscription", outcome)),
         }
         Ok(LogEvent::Linked)
     }
@@ -149,7 +153,11 @@ impl Object {
                 }
                 Ok(LogEvent::Reported)
             }
-            other => Err(unanswered("report subscription", other)),
+            Outcome::Done
+            | Outcome::Answered(_)
+            | Outcome::AllAnswered(_)
+            | Outcome::Delivered(_)
+            | Outcome::Failed(_) => Err(unanswered("report subscription", outcome)),
         }
     }
 
@@ -457,7 +465,7 @@ impl Object {
             }
         };
         let give_up = self.settings.webhooks_give_up_after;
-        let result = written.as_ref().map(|()| ()).map_err(String::as_str);
+        let result = written.as_ref().copied().map_err(String::as_str);
         self.change(sql, now, |subscription| subscription.event_written(generation, result, give_up, now))?;
         Ok(match written {
             Err(message) => self.delivery_failed("write wake", generation, &message),
@@ -526,7 +534,9 @@ fn too_many(subscription: &mut Subscription, path: &str) -> Option<String> {
 fn unanswered(operation: &'static str, outcome: &Outcome) -> Failure {
     match outcome {
         Outcome::Failed(failure) => Failure::new(operation, &failure.cause),
-        other => Failure::new(operation, format_args!("{other:.200?}")),
+        Outcome::Done | Outcome::Answered(_) | Outcome::AllAnswered(_) | Outcome::Delivered(_) => {
+            Failure::new(operation, format_args!("{outcome:.200?}"))
+        }
     }
 }
 

@@ -126,7 +126,7 @@ fn check_name(host: &str) -> Result<(), &'static str> {
     }
     let is_local =
         |name: &&str| host == *name || host.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
-    if LOCAL_NAMES.iter().any(|name| is_local(&name)) {
+    if LOCAL_NAMES.iter().any(is_local) {
         return Err("its host is a name of a local network");
     }
     Ok(())
