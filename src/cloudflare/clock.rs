@@ -58,7 +58,7 @@ pub(super) async fn within<T>(millis: Millis, future: impl Future<Output = T>) -
     before(&Timer::new(millis), future).await
 }
 
-/// The same, or `None` if a time is over before.
+/// What a future gives, or `None` if the timer ends first.
 pub(super) async fn before<T>(timer: &Timer, future: impl Future<Output = T>) -> Option<T> {
     match select(pin!(future), timer.over()).await {
         Either::Left((given, _)) => Some(given),

@@ -1,5 +1,5 @@
-//! Signs and sends deliveries to webhooks, and makes the keys that sign them: in JavaScript (`webhooks.js`), which has WebCrypto
-//! and `fetch`. What a delivery changes is decided in `src/subscription/wake.rs`.
+//! Sends deliveries to webhooks, and generates the keys that sign them. JavaScript does both (`webhooks.js`), because it has
+//! WebCrypto and `fetch`.
 
 use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::*;
@@ -27,12 +27,12 @@ extern "C" {
     fn make_key_parts() -> Promise;
 }
 
-/// Calls a webhook. A failure is one of the server's own: the key could not be had.
+/// Signs a delivery and sends it.
 pub(super) async fn deliver(namespace: &JsValue, post: &Post) -> Result<Delivered, Failure> {
     let Post { url, body, registry, time_max, .. } = post;
     let key_valid = SIGNING_KEY_VALID as f64;
     let sent = deliver_text(namespace, registry, key_valid, url, body, *time_max as f64);
-    let outcome = JsFuture::from(sent).await.map_err(|error| failure("sign webhook", &error))?;
+    let outcome = JsFuture::from(sent).await.map_err(|error| failure("deliver webhook", &error))?;
     let outcome: Array = outcome.unchecked_into();
     Ok(match outcome.get(0).as_string().as_deref() {
         Some("done") => Delivered::Done,
@@ -45,9 +45,9 @@ pub(super) async fn deliver(namespace: &JsValue, post: &Post) -> Result<Delivere
     })
 }
 
-/// Makes a key.
+/// Generates a key.
 pub(super) async fn make_key() -> Result<SigningKey, Failure> {
-    let made = JsFuture::from(make_key_parts()).await.map_err(|error| failure("make key", &error))?;
+    let made = JsFuture::from(make_key_parts()).await.map_err(|error| failure("generate key", &error))?;
     let made: Array = made.unchecked_into();
     let part = |at: u32| made.get(at).as_string().unwrap_or_default();
     Ok(SigningKey { kid: part(0), x: part(1), d: part(2) })

@@ -62,12 +62,15 @@ impl StoredKeys {
         ready.or(self.0.first()).map(|stored| &stored.key)
     }
 
-    /// The keys that receivers may need: first the one that signs now, then those to come and those that have signed recently.
+    /// The keys that receivers may need: the key that signs now comes first, then future keys and keys that signed recently.
     pub fn published(&self, now: Millis) -> Vec<PublicKey> {
         let published = self.0.iter().filter(|stored| !self.is_over(stored, now));
         let public = |StoredKey { key, .. }: &StoredKey| PublicKey { kid: key.kid.clone(), x: key.x.clone() };
         let mut published: Vec<PublicKey> = published.map(public).collect();
-        published.sort_by_key(|key| self.signing(now).is_none_or(|signing| signing.kid != key.kid));
+        let signing = self.signing(now).map(|key| &key.kid);
+        if let Some(at) = published.iter().position(|key| Some(&key.kid) == signing) {
+            published.swap(0, at);
+        }
         published
     }
 

@@ -1,5 +1,5 @@
-// The built worker, and in front of it a way to call its objects: `POST /calls/<path>` with the JSON of a call is answered with
-// that of its answer. Objects call each other like this, and no client can.
+// The built worker with a route that calls its objects: `POST /calls/<path>` takes the JSON of a `Call` and returns the JSON of its
+// `Answered`. Without this front, no client can send a call.
 
 import built from "./index.js"
 

@@ -31,7 +31,7 @@ const DELIBERATE = {
 const MIB = 2 ** 20
 const SEGMENT = ["1", "2", "3"]
 
-/** The world outside does not answer, but for a host that redirects, with a body that has no end. */
+/** No host answers, except one that redirects and sends an endless body. */
 const WORLD = `
 const endless = () => new ReadableStream({ pull: (own) => own.enqueue(new Uint8Array(1024)) })
 const redirect = () => new Response(endless(), { status: 307, headers: { location: "https://silent.example/" } })
@@ -92,7 +92,7 @@ const subscribed = async (path, request) => {
   return (await asked(`call/${path}?${call}`)).Subscription
 }
 
-/** Its object, which can be asked like a stream. */
+/** A new subscription to a stream. `ask` lets the eviction test wake its object. */
 const subscriptionOf = async (stream, channel, path = `__ds/subscriptions/${unique()}`) => {
   const config = { channel, pattern: null, streams: [stream.path], lease_ttl_ms: 30_000, description: null }
   const answer = await subscribed(path, { Put: { config, base: "https://example.test/v1/stream/__ds" } })

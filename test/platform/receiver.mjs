@@ -1,16 +1,16 @@
-// An endpoint of webhooks on 127.0.0.1, which answers as each test says, and keeps what it was sent.
+// An endpoint for webhooks on 127.0.0.1. It records deliveries and answers them as each test says.
 
 import { once } from "node:events"
 import { createServer } from "node:http"
 import { Watch } from "./support.mjs"
 
-/** What answers a delivery that no test has an answer for. */
+/** The answer to a delivery for which no test has set one. */
 const ACCEPTED = { status: 200, body: "" }
 
 export class Receiver {
-  /** What has come, the oldest first. */
+  /** The oldest first. */
   deliveries = []
-  /** Answers of a path: the last one again and again. @type {Map<string, (object | Function)[]>} */
+  /** The answers of each path; the last one repeats. @type {Map<string, (object | Function)[]>} */
   #answers = new Map()
   #watch = new Watch()
   #server
@@ -24,7 +24,7 @@ export class Receiver {
   }
 
   /**
-   * The URL of a path whose deliveries are answered like this, one after the other.
+   * The URL of a path. Sets the answers to its deliveries, in order.
    * @param {string} path
    * @param {...({ status?: number, headers?: object, body?: string } | ((response: import("node:http").ServerResponse, delivery: object) => void))} answers
    */

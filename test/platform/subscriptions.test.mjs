@@ -1,5 +1,5 @@
-// What the platform does for subscriptions: objects that call each other, deliveries that are signed and sent, and what is left
-// when the process is killed. The tests call the subscriptions' objects as the Worker does (`calling.js`).
+// Subscriptions on workerd: objects call each other, deliveries are signed and sent, and a killed process continues. The tests call
+// the objects of subscriptions directly, as the Worker does (`calling.js`).
 
 import { createPublicKey, verify } from "node:crypto"
 import { join } from "node:path"
@@ -28,7 +28,7 @@ const call = async (path, what) => {
   return response.json()
 }
 
-/** A subscription, by its own object. */
+/** A client of one subscription's object. */
 class Subscription {
   constructor(id = unique("sub")) {
     this.id = id
@@ -50,7 +50,7 @@ class Subscription {
     return (await this.ask("Get")).Shown
   }
 
-  /** What it shows, once that is as it should be. */
+  /** The description, once `probe` accepts it. */
   async until(probe, millis = SOON_MS) {
     const begin = Date.now()
     for (;;) {
@@ -68,7 +68,7 @@ class Subscription {
   }
 }
 
-/** An offset, as objects send it to each other. */
+/** An offset in the form that calls have. */
 function offsetOf(text) {
   const [read_seq, position] = text.split("_").map(Number)
   return { read_seq, position }
@@ -82,7 +82,7 @@ async function created(name = "stream") {
 
 const webhook = (url) => ({ webhook: { url } })
 
-/** A subscription of one stream, by a webhook whose deliveries are answered like this. */
+/** A webhook subscription to one new stream. The receiver gives these answers. */
 async function watched(options, ...answers) {
   const path = unique("hook")
   const url = receiver.at(path, ...answers)
@@ -111,7 +111,7 @@ describe("a pull-wake subscription", () => {
     }
   }
 
-  test("writes wake events, is claimed by one worker, and is acked", async () => {
+  test("writes a wake event, is claimed by one worker, and is acked", async () => {
     const [stream, wakes] = [await created(), await created("wakes")]
     const subscription = await Subscription.created({ "pull-wake": { wake_stream: wakes.path } }, { streams: [stream.path] })
     expect(await subscription.ask({ Claim: { worker: "a" } })).toEqual({ Refused: "NoPendingWork" })
@@ -126,7 +126,7 @@ describe("a pull-wake subscription", () => {
     expect(await subscription.acked("Ack", claimed)).toEqual({ Refused: "Fenced" })
   })
 
-  test("lets a worker claim at once what was appended just now", async () => {
+  test("can be claimed immediately after an append", async () => {
     const [stream, wakes] = [await created(), await created("wakes")]
     const subscription = await Subscription.created({ "pull-wake": { wake_stream: wakes.path } }, { streams: [stream.path] })
     for (const n of numbers(5)) {
@@ -137,7 +137,7 @@ describe("a pull-wake subscription", () => {
     }
   })
 
-  test("finds new streams by its pattern", async () => {
+  test("links a new stream that matches its pattern", async () => {
     const [name, wakes] = [unique("found"), await created("wakes")]
     const subscription = await Subscription.created({ "pull-wake": { wake_stream: wakes.path } }, { pattern: `${name}/*` })
     const stream = server.stream(`${name}/a`)
@@ -147,7 +147,7 @@ describe("a pull-wake subscription", () => {
     expect((await subscription.shown()).streams).toMatchObject([{ path: stream.path, link_type: "glob" }])
   })
 
-  test("answers a hundred claims at the same time, of which one has it", async () => {
+  test("accepts one of a hundred concurrent claims", async () => {
     const [stream, wakes] = [await created(), await created("wakes")]
     const subscription = await Subscription.created({ "pull-wake": { wake_stream: wakes.path } }, { streams: [stream.path] })
     await stream.append("1", JSON_TYPE)
@@ -157,7 +157,7 @@ describe("a pull-wake subscription", () => {
 })
 
 describe("a webhook", () => {
-  test("gets a signed delivery, and acks it by its answer", async () => {
+  test("receives a signed delivery and acks it with done: true", async () => {
     const { path, stream, subscription } = await watched({}, { body: `{"done":true}` })
     const { next } = await stream.append("1", JSON_TYPE)
     const [delivery] = await receiver.until(path)
@@ -178,7 +178,7 @@ describe("a webhook", () => {
     expect(await isSigned(second)).toBe(true)
   })
 
-  test("gets no headers but those of the delivery", async () => {
+  test("receives only the headers of the delivery", async () => {
     const { path, stream } = await watched({})
     await stream.ask("POST", { body: "1", headers: { ...JSON_TYPE, authorization: "Bearer secret", cookie: "a=b" }, status: 204 })
     const [{ headers }] = await receiver.until(path)
@@ -186,7 +186,7 @@ describe("a webhook", () => {
     expect(names.toSorted()).toEqual(["content-type", "user-agent", "webhook-signature"])
   })
 
-  test("acks by a callback", async () => {
+  test("acks with a callback", async () => {
     const { path, stream, subscription } = await watched({}, { status: 202 })
     await stream.append("1", JSON_TYPE)
     const [{ body }] = await receiver.until(path)
@@ -196,7 +196,7 @@ describe("a webhook", () => {
     expect(await subscription.acked("Callback", wake)).toEqual({ Refused: "Fenced" })
   })
 
-  test("is called again while it fails, and its failure is shown and logged without the token", async () => {
+  test("is retried after a failure, which is shown and logged without the token", async () => {
     const echo = (response, { raw }) => response.writeHead(500).end(`\u0000\n${raw}`)
     const { path, stream, subscription } = await watched({}, echo, { body: `{"done":true}` })
     await stream.append("1", JSON_TYPE)
@@ -214,17 +214,17 @@ describe("a webhook", () => {
   })
 
   test.each([
-    ["echoes the token only", (response, { body }) => response.writeHead(400).end(body.callback_token), /^status 400: \[token\]$/],
+    ["echoes the token", (response, { body }) => response.writeHead(400).end(body.callback_token), /^status 400: \[token\]$/],
     ["redirects", { status: 302, headers: { location: "/elsewhere" } }, /^status 302 \(redirects are not followed\)$/],
-    ["redirects and keeps the method", { status: 308, headers: { location: "/elsewhere" } }, /^status 308/],
-    ["breaks the connection", (response) => response.destroy(), /./],
-    ["answers nothing in time", () => {}, /^timed out after 1 s$/],
-    ["sends headers and nothing more", (response) => response.writeHead(200).flushHeaders(), /^timed out after 1 s$/],
-    ["fails and does not end", (response) => response.writeHead(503).write("no"), /^status 503: no$/],
-    ["has moved away for ever", { status: 410 }, /^status 410$/],
+    ["redirects with 308", { status: 308, headers: { location: "/elsewhere" } }, /^status 308/],
+    ["closes the connection", (response) => response.destroy(), /./],
+    ["does not answer in time", () => {}, /^timed out after 1 s$/],
+    ["sends headers without a body", (response) => response.writeHead(200).flushHeaders(), /^timed out after 1 s$/],
+    ["sends an error with an unfinished body", (response) => response.writeHead(503).write("no"), /^status 503: no$/],
+    ["is gone", { status: 410 }, /^status 410$/],
     ["is overloaded", { status: 429, headers: { "retry-after": "120" } }, /^status 429$/],
-    ["fails with much to say", { status: 500, body: "ä".repeat(1024 * KIB) }, /^status 500: ä{100}$/],
-  ])("that %s has failed", async (_, answer, message) => {
+    ["sends an error with a large body", { status: 500, body: "ä".repeat(1024 * KIB) }, /^status 500: ä{100}$/],
+  ])("fails if it %s", async (_, answer, message) => {
     const { stream, subscription } = await watched({ lease: 1000 }, answer)
     await stream.append("1", JSON_TYPE)
     const { last_error, phase, next_attempt_at } = await subscription.until((shown) => shown.last_error)
@@ -237,22 +237,21 @@ describe("a webhook", () => {
 
   test.each([
     ["1 MiB", (response) => response.end(Buffer.alloc(1024 * KIB, " "))],
-    ["an endless answer", (response) => sendsForEver(response)],
-    ["what is not JSON", { body: "{" }],
+    ["an endless body", (response) => sendsForEver(response)],
+    ["a body that is not JSON", { body: "{" }],
     ["done: false", { body: `{"done":false}` }],
     ["null", { body: "null" }],
-    ["nothing", { status: 204 }],
-  ])("that answers 2xx with %s goes on by itself", async (_, answer) => {
+    ["no body", { status: 204 }],
+  ])("keeps the wake if it answers 2xx with %s", async (_, answer) => {
     const { path, stream, subscription } = await watched({}, answer)
     await stream.append("1", JSON_TYPE)
     const [delivery] = await receiver.until(path)
-    await receiver.until(path, 1)
     await server.log.until({ event: "woken", stream: subscription.path })
     expect(await subscription.shown()).toMatchObject({ status: "active", last_error: null, pending: [stream.path] })
     expect(await subscription.acked("Callback", { ...delivery.body, token: delivery.body.callback_token })).toEqual({ Acked: { next_wake: false } })
   })
 
-  test("whose answer is endless is not listened to for long", async () => {
+  test("loses its connection while it sends an endless body", async () => {
     const { path, stream, subscription } = await watched({}, (response, delivery) => sendsForEver(response, delivery))
     await stream.append("1", JSON_TYPE)
     await server.log.until({ event: "woken", stream: subscription.path })
@@ -269,8 +268,8 @@ function sendsForEver(response) {
   response.on("close", () => clearInterval(timer))
 }
 
-describe("the keys", () => {
-  test("are made once, however many ask at the same time", async () => {
+describe("the signing keys", () => {
+  test("are generated once, also for concurrent calls", async () => {
     const registry = `${unique("project")}/__registry__`
     const asks = numbers(20).map((n) => call(registry, n % 2 ? "SigningKey" : "PublicKeys"))
     const answers = await Promise.all(asks)
@@ -280,20 +279,20 @@ describe("the keys", () => {
     for (const { PublicKeys: all } of answers) if (all) expect(all).toEqual([{ kid: kids[0], x: expect.any(String) }])
   })
 
-  test("have the thumbprints of their public parts as ids", async () => {
+  test("have RFC 7638 thumbprints as ids", async () => {
     const { PublicKeys: keys } = await call("__registry__", "PublicKeys")
     const thumbprint = await crypto.subtle.digest("SHA-256", Buffer.from(`{"crv":"Ed25519","kty":"OKP","x":"${keys[0].x}"}`))
     expect(keys[0].kid).toBe(`ds_${Buffer.from(thumbprint).toString("base64url")}`)
   })
 })
 
-describe("a process that is killed", () => {
+describe("after a SIGKILL", () => {
   const killed = async () => {
     await server.kill()
     server = await startWorkerd(folder, {}, undefined, undefined, FRONT)
   }
 
-  test("while a delivery is under way, repeats it, with the same key", async () => {
+  test("during a delivery, the delivery is repeated with the same key", async () => {
     const { path, stream, subscription } = await watched({}, () => {}, { body: `{"done":true}` })
     const { PublicKeys: keys } = await call("__registry__", "PublicKeys")
     await stream.append("1", JSON_TYPE)
@@ -308,7 +307,7 @@ describe("a process that is killed", () => {
     await subscription.until(({ pending }) => pending.length === 0)
   })
 
-  test("while a worker holds a wake, takes its ack", async () => {
+  test("during a lease, its holder can ack", async () => {
     const [stream, wakes] = [await created(), await created("wakes")]
     const subscription = await Subscription.created({ "pull-wake": { wake_stream: wakes.path } }, { streams: [stream.path] })
     await stream.append("1", JSON_TYPE)

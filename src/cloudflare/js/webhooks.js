@@ -1,16 +1,16 @@
-// Deliveries to webhooks (PROTOCOL.md 6.5 and 7.1): signed with the key of the subscription's registry, and sent. And the keys
-// themselves, which WebCrypto makes. What a delivery changes is decided in `src/subscription/wake.rs`.
+// Signs and sends deliveries to webhooks (PROTOCOL.md 6.5 and 7.1), and generates the keys that sign them. What a delivery changes
+// is decided in `src/subscription/wake.rs`.
 //
-// The body of a delivery carries a token. Nothing that is logged or shown may have it: `printable` leaves it out.
+// The body of a delivery contains a token, which the endpoint may echo. `printable` removes it from all that is logged or shown.
 
 import { call } from "./calls.js"
 
 /** How many registries' keys are cached. */
 const KEYS_MAX = 1000
-/** How much of an answer is read. */
+/** How much of a response is read. */
 const ANSWER_MAX_BYTES = 64 << 10
-/** How much of an answer is told when it is a failure. */
-const TOLD_MAX_BYTES = 200
+/** How much of the text of a failure is logged and shown. */
+const MESSAGE_MAX_BYTES = 200
 
 const USER_AGENT = "durable-streams-cloudflare"
 
@@ -25,43 +25,51 @@ const encoder = new TextEncoder()
 const signers = new Map()
 
 /**
- * Signs a delivery and sends it. Rejects only if there is no key to sign with.
+ * Signs a delivery and sends it.
  * @param {Streams} namespace
  * @param {string} registry the path of the registry whose key signs
- * @param {number} keyValidMs how long a key may be used before the registry is called again
+ * @param {number} keyValidMs how long a key is cached
  * @param {string} url
  * @param {string} body
- * @param {number} millis how long the answer may take
+ * @param {number} millis the time limit of the response
  * @returns {Promise<Outcome>}
  */
 export async function deliver(namespace, registry, keyValidMs, url, body, millis) {
-  const signer = await signerOf(namespace, registry, keyValidMs)
+  const token = tokenIn(body)
+  let signer
+  try {
+    signer = await signerOf(namespace, registry, keyValidMs)
+  } catch (error) {
+    return failed(`not sent, because the signing key cannot be read: ${/** @type {Error} */ (error).message}`, token)
+  }
   const headers = { "content-type": "application/json", "user-agent": USER_AGENT, "webhook-signature": await sign(signer, body) }
   const late = new Error(`timed out after ${millis / 1000} s`)
   const abort = new AbortController()
-  // Not `AbortSignal.timeout`: its timer cannot be cleared, and would keep the object in memory.
+  // The timer of `AbortSignal.timeout` cannot be cleared, and would keep the object in memory.
   const timer = setTimeout(() => abort.abort(late), millis)
   try {
     const response = await fetch(url, { method: "POST", redirect: "manual", signal: abort.signal, headers, body })
     const { status } = response
     const text = await textOf(response)
-    return outcomeOf({ status, retryAfter: response.headers.get("retry-after"), ...text }, tokenIn(body), Date.now())
+    return outcomeOf({ status, retryAfter: response.headers.get("retry-after"), ...text }, token, Date.now())
   } catch (error) {
-    const { message } = /** @type {Error} */ (abort.signal.aborted ? late : error)
-    return ["failed", printable(`${message}`, tokenIn(body)), undefined, false]
+    return failed(/** @type {Error} */ (abort.signal.aborted ? late : error).message, token)
   } finally {
     clearTimeout(timer)
   }
 }
 
+/** @param {string} message @param {string | undefined} token @returns {Outcome} */
+const failed = (message, token) => ["failed", printable(message, token), undefined, false]
+
 /** @param {Streams} namespace @param {string} registry @param {number} validMs @returns {Promise<Signer>} */
 async function signerOf(namespace, registry, validMs) {
   const known = signers.get(registry)
   if (known !== undefined && Date.now() < known.until) return known
-  // It counts from before the call, so that the key is never used for longer.
+  // The time counts from before the call, because the registry may answer late.
   const until = Date.now() + validMs
   const { SigningKey: found } = JSON.parse(await call(namespace, registry, '"SigningKey"'))
-  if (found === undefined) throw new Error("the registry gave no key")
+  if (found === undefined) throw new Error("the registry returned no key")
   const { kid, x, d } = found
   const key = await crypto.subtle.importKey("jwk", { kty: "OKP", crv: "Ed25519", x, d }, "Ed25519", false, ["sign"])
   signers.delete(registry)
@@ -74,7 +82,7 @@ async function signerOf(namespace, registry, validMs) {
   return signer
 }
 
-/** The header of a delivery that is sent now. @param {Signer} signer @param {string} body */
+/** The signature of a body at this time. @param {Signer} signer @param {string} body */
 async function sign({ kid, key }, body) {
   const seconds = Math.floor(Date.now() / 1000)
   const signature = await crypto.subtle.sign("Ed25519", key, encoder.encode(`${seconds}.${body}`))
@@ -82,7 +90,7 @@ async function sign({ kid, key }, body) {
 }
 
 /**
- * The beginning of an answer's body. Where the body breaks off and the status is a failure, that is enough.
+ * The beginning of a response's body. If the status is an error, an incomplete body is enough.
  * @param {Response} response
  */
 async function textOf({ ok, body }) {
@@ -91,7 +99,7 @@ async function textOf({ ok, body }) {
   try {
     for await (const chunk of body ?? []) {
       bytes += chunk.length
-      // Leaving the loop cancels the body.
+      // The end of the loop cancels the body.
       if (bytes > ANSWER_MAX_BYTES) return { text, isWhole: false }
       text += decoder.decode(chunk, { stream: true })
     }
@@ -102,17 +110,17 @@ async function textOf({ ok, body }) {
 }
 
 /**
- * What an answer means.
- * @param {{ status: number, retryAfter: string | null, text: string, isWhole: boolean }} answer
- * @param {string | undefined} token that the answer may repeat
+ * The outcome of a delivery with this response.
+ * @param {{ status: number, retryAfter: string | null, text: string, isWhole: boolean }} response
+ * @param {string | undefined} token that the response may echo
  * @param {number} now
  * @returns {Outcome}
  */
 export function outcomeOf({ status, retryAfter, text, isWhole }, token, now) {
   if (status >= 200 && status < 300) return [isWhole && isDone(text) ? "done" : "accepted"]
   const redirects = status >= 300 && status < 400 ? " (redirects are not followed)" : ""
-  const told = printable(text, token)
-  const message = `status ${status}${redirects}${told && `: ${told}`}`
+  const shown = printable(text, token)
+  const message = `status ${status}${redirects}${shown && `: ${shown}`}`
   return ["failed", message, status === 429 || status === 503 ? waitIn(retryAfter, now) : undefined, status === 410]
 }
 
@@ -125,7 +133,7 @@ function isDone(text) {
   }
 }
 
-/** How long `Retry-After` says to wait: seconds, or a date. @param {string | null} value @param {number} now */
+/** The wait in a `Retry-After`, which has seconds or a date. @param {string | null} value @param {number} now */
 function waitIn(value, now) {
   if (value === null) return undefined
   const at = /^\d+$/.test(value) ? now + Number(value) * 1000 : Date.parse(value)
@@ -135,13 +143,13 @@ function waitIn(value, now) {
 /** The beginning of a text that may be logged and shown. @param {string} text @param {string | undefined} token */
 function printable(text, token) {
   const clean = (token ? text.replaceAll(token, "[token]") : text).replace(/[\p{C}\s]+/gu, " ").trim()
-  return clean.slice(0, encoder.encodeInto(clean, new Uint8Array(TOLD_MAX_BYTES)).read)
+  return clean.slice(0, encoder.encodeInto(clean, new Uint8Array(MESSAGE_MAX_BYTES)).read)
 }
 
 /** @param {string} body @returns {string | undefined} */
 const tokenIn = (body) => JSON.parse(body).callback_token
 
-/** Makes a key. Resolves with its id, its public part and its private part. @returns {Promise<string[]>} */
+/** Generates a key. Resolves with its id, its public part and its private part. @returns {Promise<string[]>} */
 export async function makeKey() {
   const pair = /** @type {CryptoKeyPair} */ (await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]))
   const { x, d } = /** @type {{ x: string, d: string }} */ (await crypto.subtle.exportKey("jwk", pair.privateKey))

@@ -22,13 +22,13 @@ use crate::storage::Failure;
 pub(super) const BYTES_URL: &str = "https://streams/inherited";
 const CALL: &str = "question";
 
-/// What takes time before a call is answered.
+/// Work that takes time, after which a call is answered.
 enum Rest {
-    /// These orphans are deleted.
+    /// Delete these orphans.
     Delete(Vec<String>),
-    /// A key is made; then the call is answered.
+    /// Generate a key; then answer the call.
     MakeKey(Call),
-    /// Streams and the registry answer a subscription.
+    /// Wait until a subscription has called its streams and the registry.
     Settle(After),
 }
 
@@ -51,7 +51,7 @@ impl ObjectHost {
         }
     }
 
-    /// The answer to a call, or what has to be done before it.
+    /// The answer to a call, or the work to do before it.
     fn answer_or_rest(self: &Rc<Self>, call: Call) -> Result<Result<Answered, Rest>, Failure> {
         if matches!(call, Call::SigningKey | Call::PublicKeys)
             && self.object.borrow().needs_key(&self.sql, clock::now())?
@@ -80,7 +80,7 @@ impl ObjectHost {
         }
     }
 
-    /// Goes on with a request to a subscription, once streams and the registry have answered or took too long.
+    /// Completes the answer to a request once the object has settled, or after [`SETTLES_MAX`].
     async fn answer_when_settled(self: &Rc<Self>, mut after: After) -> Result<SubscriptionAnswer, Failure> {
         let timer = Timer::new(SETTLES_MAX);
         loop {

@@ -41,7 +41,7 @@ pub(super) struct ObjectHost {
     pub(super) segment_index: IndexDatabase,
     /// All streams, for what they ask each other.
     pub(super) namespace: JsValue,
-    /// What waits for work of the object's own: its alarm, and answers that depend on that work.
+    /// The wakers of futures that wait for the object's background work: the alarm, and answers that depend on that work.
     pub(super) waiters: RefCell<Vec<Waker>>,
 }
 

@@ -50,7 +50,7 @@ impl ObjectHost {
         }
     }
 
-    /// Waits until the work that the object does in its own time has made something so.
+    /// Waits for a result of the object's background work.
     pub(super) fn until<T>(&self, probe: impl Fn(&Object) -> Option<T>) -> impl Future<Output = T> {
         poll_fn(move |context| match probe(&self.object.borrow()) {
             Some(found) => Poll::Ready(found),
