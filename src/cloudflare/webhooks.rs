@@ -9,6 +9,7 @@ use crate::object::effect::Post;
 use crate::protocol::Millis;
 use crate::protocol::subscription::keys::{SIGNING_KEY_VALID, SigningKey};
 use crate::storage::Failure;
+use crate::subscription::response::WebhookResponse;
 use crate::subscription::wake::Delivered;
 
 #[wasm_bindgen(module = "/src/cloudflare/js/webhooks.js")]
@@ -32,20 +33,16 @@ pub(super) async fn deliver(namespace: &JsValue, post: &Post) -> Result<Delivere
     let Post { url, body, registry, time_max, .. } = post;
     let key_valid = SIGNING_KEY_VALID as f64;
     let sent = deliver_text(namespace, registry, key_valid, url, body, *time_max as f64);
-    let outcome = JsFuture::from(sent).await.map_err(|error| failure("deliver webhook", &error))?;
-    let outcome: Array = outcome.unchecked_into();
-    Ok(match outcome.get(0).as_string().as_deref() {
-        Some("done") => Delivered::Done,
-        Some("accepted") => Delivered::Accepted,
-        _ => Delivered::Failed {
-            message: outcome.get(1).as_string().unwrap_or_default(),
-            retry_after: outcome.get(2).as_f64().map(|millis| millis as Millis),
-            is_gone: outcome.get(3).is_truthy(),
-        },
-    })
+    let response = JsFuture::from(sent).await.map_err(|error| failure("deliver webhook", &error))?;
+    let response: Array = response.unchecked_into();
+    Ok(Delivered::of(&WebhookResponse {
+        status: response.get(0).as_f64().unwrap_or_default() as u16,
+        is_done: response.get(1).is_truthy(),
+        text: &response.get(2).as_string().unwrap_or_default(),
+        wait: response.get(3).as_f64().map(|millis| millis as Millis),
+    }))
 }
 
-/// Generates a key.
 pub(super) async fn make_key() -> Result<SigningKey, Failure> {
     let made = JsFuture::from(make_key_parts()).await.map_err(|error| failure("generate key", &error))?;
     let made: Array = made.unchecked_into();

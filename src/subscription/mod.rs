@@ -7,6 +7,7 @@
 pub mod lease;
 pub mod link;
 pub mod report;
+pub mod response;
 pub mod retry;
 pub mod show;
 pub mod token;

@@ -18,7 +18,8 @@ const encoder = new TextEncoder()
 
 /**
  * @typedef {{ kid: string, key: CryptoKey }} Signer
- * @typedef {[outcome: "done" | "accepted"] | [outcome: "failed", message: string, retryAfterMs: number | undefined, isGone: boolean]} Outcome
+ * @typedef {[status: number, isDone: boolean, text: string, waitMs: number | undefined]} Answer what `Delivered::of` needs of a
+ *   response; the status 0 and the reason if there is none
  */
 
 /** @type {Map<string, Signer & { until: number }>} by the paths of registries, the oldest first */
@@ -32,7 +33,7 @@ const signers = new Map()
  * @param {string} url
  * @param {string} body
  * @param {number} millis the time limit of the response
- * @returns {Promise<Outcome>}
+ * @returns {Promise<Answer>}
  */
 export async function deliver(namespace, registry, keyValidMs, url, body, millis) {
   const token = tokenIn(body)
@@ -49,9 +50,9 @@ export async function deliver(namespace, registry, keyValidMs, url, body, millis
   const timer = setTimeout(() => abort.abort(late), millis)
   try {
     const response = await fetch(url, { method: "POST", redirect: "manual", signal: abort.signal, headers, body })
-    const { status } = response
-    const text = await textOf(response)
-    return outcomeOf({ status, retryAfter: response.headers.get("retry-after"), ...text }, token, Date.now())
+    const { text, isWhole } = await textOf(response)
+    const waitMs = waitIn(response.headers.get("retry-after"))
+    return [response.status, isWhole && isDone(text), printable(text, token), waitMs]
   } catch (error) {
     return failed(/** @type {Error} */ (abort.signal.aborted ? late : error).message, token)
   } finally {
@@ -59,8 +60,8 @@ export async function deliver(namespace, registry, keyValidMs, url, body, millis
   }
 }
 
-/** @param {string} message @param {string | undefined} token @returns {Outcome} */
-const failed = (message, token) => ["failed", printable(message, token), undefined, false]
+/** @param {string} message @param {string | undefined} token @returns {Answer} */
+const failed = (message, token) => [0, false, printable(message, token), undefined]
 
 /** @param {Streams} namespace @param {string} registry @param {number} validMs @returns {Promise<Signer>} */
 async function signerOf(namespace, registry, validMs) {
@@ -109,21 +110,6 @@ async function textOf({ ok, body }) {
   return { text: text + decoder.decode(), isWhole: true }
 }
 
-/**
- * The outcome of a delivery with this response.
- * @param {{ status: number, retryAfter: string | null, text: string, isWhole: boolean }} response
- * @param {string | undefined} token that the response may echo
- * @param {number} now
- * @returns {Outcome}
- */
-export function outcomeOf({ status, retryAfter, text, isWhole }, token, now) {
-  if (status >= 200 && status < 300) return [isWhole && isDone(text) ? "done" : "accepted"]
-  const redirects = status >= 300 && status < 400 ? " (redirects are not followed)" : ""
-  const shown = printable(text, token)
-  const message = `status ${status}${redirects}${shown && `: ${shown}`}`
-  return ["failed", message, status === 429 || status === 503 ? waitIn(retryAfter, now) : undefined, status === 410]
-}
-
 /** @param {string} text */
 function isDone(text) {
   try {
@@ -133,11 +119,11 @@ function isDone(text) {
   }
 }
 
-/** The wait in a `Retry-After`, which has seconds or a date. @param {string | null} value @param {number} now */
-function waitIn(value, now) {
+/** The wait in a `Retry-After`, which has seconds or a date. @param {string | null} value */
+function waitIn(value) {
   if (value === null) return undefined
-  const at = /^\d+$/.test(value) ? now + Number(value) * 1000 : Date.parse(value)
-  return Number.isFinite(at) ? Math.max(at - now, 0) : undefined
+  const waitMs = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now()
+  return Number.isFinite(waitMs) ? Math.max(waitMs, 0) : undefined
 }
 
 /** The beginning of a text that may be logged and shown. @param {string} text @param {string | undefined} token */

@@ -24,7 +24,7 @@ const CALL: &str = "question";
 
 /// Work that takes time, after which a call is answered.
 enum Rest {
-    /// Delete these orphans.
+    /// Delete these objects from the bucket.
     Delete(Vec<String>),
     /// Generate a key; then answer the call.
     MakeKey(Call),
