@@ -55,7 +55,11 @@ impl Drop for Timer {
 
 /// The output of a future, or `None` if it takes longer than `millis`. I/O that the future has started continues.
 pub(super) async fn within<T>(millis: Millis, future: impl Future<Output = T>) -> Option<T> {
-    let timer = Timer::new(millis);
+    before(&Timer::new(millis), future).await
+}
+
+/// What a future gives, or `None` if the timer ends first.
+pub(super) async fn before<T>(timer: &Timer, future: impl Future<Output = T>) -> Option<T> {
     match select(pin!(future), timer.over()).await {
         Either::Left((given, _)) => Some(given),
         Either::Right(_) => None,

@@ -56,6 +56,9 @@ const SEGMENT_MIN_BYTES: u64 = 16 << 10;
 /// The largest `SEGMENT_MAX_BYTES`: a segment is in memory during its upload.
 const SEGMENT_LIMIT_BYTES: u64 = 16 << 20;
 
+/// How long deliveries of a subscription may fail before it is parked: 72 hours.
+const WEBHOOKS_GIVE_UP_AFTER: Millis = 72 * 3_600_000;
+
 /// The values of a deployment's variables.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Config {
@@ -106,6 +109,7 @@ impl Config {
                     segments: limit("RETAIN_SEGMENTS"),
                     seconds: limit("RETAIN_SECONDS").map(|seconds| seconds.min(TTL_SECONDS_MAX)),
                 },
+                webhooks_give_up_after: WEBHOOKS_GIVE_UP_AFTER,
             },
             edge_cache: text("EDGE_CACHE").is_none_or(|cache| cache != "off"),
             debug: text("LOG_LEVEL").is_some_and(|level| level == "debug"),

@@ -11,4 +11,5 @@ mod object;
 mod receiving;
 mod reply;
 mod telemetry;
+mod webhooks;
 mod worker;

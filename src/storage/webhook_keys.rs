@@ -61,10 +61,16 @@ impl StoredKeys {
         ready.or(self.0.first()).map(|stored| &stored.key)
     }
 
-    /// The keys that receivers may need: those to come, the present one, and those that have signed recently.
+    /// The keys that receivers may need: the key that signs now comes first, then future keys and keys that signed recently.
     pub fn published(&self, now: Millis) -> Vec<PublicKey> {
         let published = self.0.iter().filter(|stored| !self.is_over(stored, now));
-        published.map(|StoredKey { key, .. }| PublicKey { kid: key.kid.clone(), x: key.x.clone() }).collect()
+        let public = |StoredKey { key, .. }: &StoredKey| PublicKey { kid: key.kid.clone(), x: key.x.clone() };
+        let mut published: Vec<PublicKey> = published.map(public).collect();
+        let signing = self.signing(now).map(|key| &key.kid);
+        if let Some(at) = published.iter().position(|key| Some(&key.kid) == signing) {
+            published.swap(0, at);
+        }
+        published
     }
 
     /// The keys that nobody needs any more.

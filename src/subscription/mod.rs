@@ -9,6 +9,7 @@ pub mod event;
 pub mod lease;
 pub mod link;
 mod report;
+pub mod response;
 pub mod retry;
 pub mod show;
 mod state;

@@ -31,3 +31,5 @@ mod telemetry;
 mod tidy;
 #[cfg(test)]
 mod versions;
+#[cfg(test)]
+mod webhook_responses;

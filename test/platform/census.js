@@ -279,6 +279,8 @@ const routes = {
   loads: (path) => loads.get(path) ?? 0,
   hurry: (path, { STREAMS }) => STREAMS.getByName(path).hurry(),
   leak: (path, { STREAMS }, kind) => STREAMS.getByName(path).leak(kind),
+  /** Calls an object, as the Worker does. */
+  call: async (path, { STREAMS }, call) => JSON.parse(await STREAMS.getByName(path).asked(decodeURIComponent(call))),
   mirror: (mood) => void (mirrorMood = mood),
   calls: (mood) => void (callMood = mood),
   flags: (name) => Cloudflare.compatibilityFlags[name],

@@ -24,14 +24,20 @@ const DELIBERATE = {
   "timer 0 ms": "the next turn, which begins an announcement, a report or work in the bucket",
   "timer 10 ms": "one timer for all small bodies of an object, to find bodies that stall",
   "timer 500 ms": "the same timer, after a body that took longer than 10 ms",
-  "timer 30000 ms": "the limit of a call or of a write to the mirror, or of another client's large body",
+  "timer 10000 ms": "the limit of a request to a subscription that waits for its streams",
+  "timer 30000 ms": "the limit of a call, of a webhook or of a write to the mirror, or of another client's large body",
   "timer 60000 ms": "the limit of an operation of the bucket, or of a client that reads a response",
 }
 const MIB = 2 ** 20
 const SEGMENT = ["1", "2", "3"]
 
-/** The outside world does not answer. */
-const WORLD = `export default { fetch: () => new Promise((resolve) => setTimeout(resolve, 60_000)) }`
+/** No host answers, except one that redirects and sends an endless body. */
+const WORLD = `
+const endless = () => new ReadableStream({ pull: (own) => own.enqueue(new Uint8Array(1024)) })
+const redirect = () => new Response(endless(), { status: 307, headers: { location: "https://silent.example/" } })
+const silence = () => new Promise((resolve) => setTimeout(resolve, 60_000))
+export default { fetch: ({ url }) => (url.includes("redirects") ? redirect() : silence()) }
+`
 
 let server, bucket
 beforeAll(async () => {
@@ -79,6 +85,19 @@ async function begun(method, { url }, query, headers, body = "") {
 }
 
 const rotated = (stream, count = 1) => server.log.until({ event: "rotated", stream: stream.path }, count)
+
+/** Sends a request to a subscription. */
+const subscribed = async (path, request) => {
+  const call = encodeURIComponent(JSON.stringify({ Subscription: request }))
+  return (await asked(`call/${path}?${call}`)).Subscription
+}
+
+/** A new subscription to a stream. `ask` lets the eviction test wake its object. */
+const subscriptionOf = async (stream, channel, path = `__ds/subscriptions/${unique()}`) => {
+  const config = { channel, pattern: null, streams: [stream.path], lease_ttl_ms: 30_000, description: null }
+  const answer = await subscribed(path, { Put: { config, base: "https://example.test/v1/stream/__ds" } })
+  return { path, answer, ask: () => subscribed(path, "Get") }
+}
 
 /** What clients do. Each story returns its streams. */
 const STORIES = {
@@ -257,6 +276,26 @@ const STORIES = {
     expect((await listed.json()).streams).toHaveLength(1)
     return [stream]
   },
+  "subscribes, and claims": async () => {
+    const [stream, wakes] = [await created(), await created()]
+    const subscription = await subscriptionOf(stream, { "pull-wake": { wake_stream: wakes.path } })
+    await stream.append("1", JSON_TYPE)
+    const { Claimed: claimed } = await subscribed(subscription.path, { Claim: { worker: "a" } })
+    const { token, wake_id, generation } = claimed
+    const ack = { token, wake_id, generation, acks: [], done: true }
+    expect(await subscribed(subscription.path, { Ack: ack })).toEqual({ Acked: { next_wake: true } })
+    await subscribed(subscription.path, "Delete")
+    return [stream, wakes, subscription]
+  },
+  "subscribes by a webhook that redirects": async () => {
+    const stream = await created()
+    const subscription = await subscriptionOf(stream, { webhook: { url: "https://redirects.example/" } })
+    await stream.append("1", JSON_TYPE)
+    await server.log.until({ level: "error", operation: "deliver webhook", stream: subscription.path })
+    expect(await pending(subscription)).toEqual([])
+    await subscribed(subscription.path, "Delete")
+    return [stream, subscription]
+  },
   "meets a bucket that fails": async () => {
     const stream = await created(JSON_TYPE, [...SEGMENT, "4"])
     await rotated(stream)
@@ -316,6 +355,22 @@ const HANGING_STORIES = {
     const stream = await created()
     await hurried(stream, { operation: "report stream" })
     return { stream, left: ["stub.asked"] }
+  },
+  "webhook": async () => {
+    const stream = await created()
+    const subscription = await subscriptionOf(stream, { webhook: { url: "https://silent.example/" } })
+    await stream.append("1", JSON_TYPE)
+    await hurried(subscription, { operation: "deliver webhook" })
+    return { stream: subscription, left: [] }
+  },
+  "stream of a new subscription": async () => {
+    const stream = await created()
+    await asked("calls/hangs")
+    const subscription = { path: `__ds/subscriptions/${unique()}` }
+    const creation = subscriptionOf(stream, { webhook: { url: "https://silent.example/" } }, subscription.path)
+    await hurried(subscription, { operation: "watch streams" })
+    expect((await creation).answer).toHaveProperty("Created")
+    return { stream: subscription, left: ["stub.asked"] }
   },
   "source of a new fork": async () => {
     const source = await created(JSON_TYPE, ["1"])

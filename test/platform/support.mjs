@@ -202,9 +202,9 @@ export async function startWorkerd(folder, vars = {}, bucket = undefined, world 
   const texts = Object.entries({ ...config.vars, ...openUnless(vars), LOG_LEVEL: "debug", ...vars }).map(
     ([name, value]) => `(name = "${name}", text = ${JSON.stringify(value)}),`,
   )
-  const bucketService = bucket ? `, (name = "bucket", external = (address = "${bucket.address}", http = ()))` : ""
+  const bucketService = bucket ? `(name = "bucket", external = (address = "${bucket.address}", http = ())),` : ""
   const bucketBinding = bucket ? `(name = "SEGMENTS", r2Bucket = "bucket"),` : ""
-  const worldService = world ? `, (name = "world", worker = .world)` : ""
+  const worldService = world ? `(name = "world", worker = .world),` : ""
   const fromWorld = { PROJECTS: "Registry", REQUEST_LIMIT: "Limit", STREAMS: "Streams" }
   const given = Object.entries(fromWorld).filter(([, entrypoint]) => world?.includes(`class ${entrypoint} `))
   const worldBindings = given.map(
@@ -222,7 +222,14 @@ export async function startWorkerd(folder, vars = {}, bucket = undefined, world 
     join(folder, "config.capnp"),
     `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
-  services = [(name = "main", worker = .streams), (name = "disk", disk = (path = ${JSON.stringify(disk)}, writable = true))${bucketService}${worldService}],
+  services = [
+    (name = "main", worker = .streams),
+    (name = "disk", disk = (path = ${JSON.stringify(disk)}, writable = true)),
+    # Webhooks of tests are on this machine.
+    (name = "internet", network = (allow = ["public", "private"])),
+    ${bucketService}
+    ${worldService}
+  ],
   sockets = [
     (name = "http", address = "127.0.0.1:0", http = (), service = "main"),
     (name = "unix", address = ${JSON.stringify(`unix:${unixPath}`)}, http = (), service = "main"),

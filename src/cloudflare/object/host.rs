@@ -41,8 +41,8 @@ pub(super) struct ObjectHost {
     pub(super) segment_index: IndexDatabase,
     /// The namespace of all streams, for calls to other objects.
     pub(super) namespace: JsValue,
-    /// The task of the alarm, which waits for the work that it started.
-    pub(super) rings: RefCell<Option<Waker>>,
+    /// The wakers of futures that wait for the object's background work: the alarm, and answers that depend on that work.
+    pub(super) waiters: RefCell<Vec<Waker>>,
 }
 
 impl ObjectHost {
@@ -73,7 +73,7 @@ impl ObjectHost {
             bucket,
             segment_index,
             namespace,
-            rings: RefCell::default(),
+            waiters: RefCell::default(),
         }
     }
 

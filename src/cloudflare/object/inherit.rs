@@ -101,7 +101,7 @@ pub(super) async fn fetched(response: Response) -> Result<Fetched, Failure> {
     let answered = calls::answered_in(&response);
     let bytes = response.array_buffer().map_err(|error| unreached(&error))?;
     let bytes = JsFuture::from(bytes).await.map_err(|error| unreached(&error))?;
-    Fetched::of(Said { answered, bytes: Uint8Array::new(&bytes).to_vec() })
+    Fetched::of(Said { bytes: Uint8Array::new(&bytes).to_vec(), ..answered.into() })
 }
 
 impl ObjectHost {

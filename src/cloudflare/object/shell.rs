@@ -9,9 +9,9 @@ use std::task::{Poll, Waker};
 use super::host::ObjectHost;
 use super::sockets::ObjectSockets;
 use crate::cloudflare::clock::{self, Timer};
-use crate::cloudflare::{calls, telemetry};
+use crate::cloudflare::{calls, telemetry, webhooks};
 use crate::object::driver::Rung;
-use crate::object::effect::{Calling, Effect, LogEvent, Outcome};
+use crate::object::effect::{Calling, Calls, Effect, LogEvent, Outcome};
 use crate::object::{Object, Ports};
 use crate::storage::Failure;
 use crate::telemetry::counts::RowCounts;
@@ -43,19 +43,27 @@ impl ObjectHost {
             let _busy = telemetry::busy(|| self.name(), |counts| counts.alarms_rung += 1);
             self.in_own_time(RowCounts::default(), |object, ports| object.ring(ports, clock::now()));
         }
-        let rung = poll_fn(|context| match self.object.borrow().rung() {
-            Rung::NotYet => {
-                *self.rings.borrow_mut() = Some(context.waker().clone());
-                Poll::Pending
-            }
-            rung @ (Rung::Done | Rung::Again) => Poll::Ready(rung),
-        });
-        match rung.await {
+        let rung = |object: &Object| Some(object.rung()).filter(|rung| *rung != Rung::NotYet);
+        match self.until(rung).await {
             Rung::Again => {
                 Err(Failure::new("set alarm", "the alarm could not be set; the platform repeats this one"))
             }
             Rung::NotYet | Rung::Done => Ok(()),
         }
+    }
+
+    /// Waits for a result of the object's background work.
+    pub(super) fn until<T>(&self, probe: impl Fn(&Object) -> Option<T>) -> impl Future<Output = T> {
+        poll_fn(move |context| match probe(&self.object.borrow()) {
+            Some(found) => Poll::Ready(found),
+            None => {
+                let mut waiters = self.waiters.borrow_mut();
+                if !waiters.iter().any(|waiter| waiter.will_wake(context.waker())) {
+                    waiters.push(context.waker().clone());
+                }
+                Poll::Pending
+            }
+        })
     }
 
     /// Starts the work that follows a request or a call. It sets the alarm in the same turn, and the row of the alarm counts as
@@ -87,7 +95,7 @@ impl ObjectHost {
             self.carry_out(&mut object, &ports, effect, &mut rows);
         }
         drop(object);
-        self.rings.take().into_iter().for_each(Waker::wake);
+        self.waiters.take().into_iter().for_each(Waker::wake);
     }
 
     /// Completes a synchronous effect, or begins an asynchronous one.
@@ -101,9 +109,13 @@ impl ObjectHost {
         let set = match &effect {
             Effect::SetAlarm(at) => self.sql.set_alarm(*at),
             Effect::Log(event) => return self.log(event, std::mem::take(rows)),
-            Effect::NextTurn | Effect::Put(_) | Effect::Delete(_) | Effect::Index(_) | Effect::Call(_) => {
-                return self.begin(effect, std::mem::take(rows));
-            }
+            Effect::NextTurn
+            | Effect::Put(_)
+            | Effect::Delete(_)
+            | Effect::Index(_)
+            | Effect::Call(_)
+            | Effect::Calls(_)
+            | Effect::Post(_) => return self.begin(effect, std::mem::take(rows)),
         };
         object.done(ports, effect, set.into(), clock::now());
     }
@@ -145,6 +157,14 @@ impl ObjectHost {
                 let answered = calls::call(&self.namespace, to, call).await;
                 answered.map_or_else(Outcome::Failed, Outcome::Answered)
             }
+            Effect::Calls(Calls { calls, .. }) => {
+                let answered = calls::call_all(&self.namespace, calls).await;
+                answered.map_or_else(Outcome::Failed, Outcome::AllAnswered)
+            }
+            Effect::Post(post) => {
+                let delivered = webhooks::deliver(&self.namespace, post).await;
+                delivered.map_or_else(Outcome::Failed, Outcome::Delivered)
+            }
             Effect::SetAlarm(_) | Effect::Log(_) => Outcome::Done,
         }
     }
@@ -159,6 +179,9 @@ impl ObjectHost {
             LogEvent::Indexed => ("mirrored", None),
             LogEvent::Reported => ("reported", None),
             LogEvent::Released => ("released", None),
+            LogEvent::Notified => ("notified", None),
+            LogEvent::Woken { .. } => ("woken", None),
+            LogEvent::Linked => ("linked", None),
         };
         if self.config.debug {
             telemetry::worked(&self.name(), name, segment, rows);

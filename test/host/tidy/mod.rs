@@ -234,7 +234,9 @@ pub(crate) fn is_status_code(word: &str) -> bool {
 #[test]
 fn tidy_status_codes_are_written_once() {
     let mut found = Vec::new();
-    for file in sources().iter().filter(|file| file.path != "src/protocol/reply.rs") {
+    // The second file has the codes of webhooks' responses.
+    let may_write = ["src/protocol/reply.rs", "src/subscription/response.rs"];
+    for file in sources().iter().filter(|file| !may_write.contains(&file.path.as_str())) {
         for (index, line) in file.code_lines().iter().enumerate() {
             let statuses: Vec<&str> = words(line).filter(|word| is_status_code(word)).collect();
             if words(line).any(|word| word == "StatusCode")
