@@ -53,6 +53,9 @@ const SEGMENT_MIN_BYTES: u64 = 16 << 10;
 /// The largest `SEGMENT_MAX_BYTES`: a segment is in memory while it is put into the bucket.
 const SEGMENT_LIMIT_BYTES: u64 = 16 << 20;
 
+/// The default of `WEBHOOK_GIVE_UP_SECONDS`: three days.
+const WEBHOOK_GIVE_UP_SECONDS: u64 = 72 * 3600;
+
 /// What the variables of a deployment say.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Config {
@@ -103,6 +106,9 @@ impl Config {
                     segments: limit("RETAIN_SEGMENTS"),
                     seconds: limit("RETAIN_SECONDS").map(|seconds| seconds.min(TTL_SECONDS_MAX)),
                 },
+                webhooks_give_up_after: number("WEBHOOK_GIVE_UP_SECONDS", WEBHOOK_GIVE_UP_SECONDS)
+                    .min(TTL_SECONDS_MAX)
+                    * 1000,
             },
             edge_cache: text("EDGE_CACHE").is_none_or(|cache| cache != "off"),
             debug: text("LOG_LEVEL").is_some_and(|level| level == "debug"),
@@ -175,6 +181,9 @@ pub(super) fn settings(env: &Env) -> EdgeSettings {
         has_registry: projects(env).is_some(),
         cors_origins: text(CORS_ORIGINS),
         cors_credentials: text("CORS_CREDENTIALS"),
+        webhook_hosts: text("WEBHOOK_HOSTS"),
+        allow_local_webhooks: text("ALLOW_LOCAL_WEBHOOKS"),
+        public_url: text("PUBLIC_URL"),
     }
 }
 

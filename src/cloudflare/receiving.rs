@@ -1,11 +1,12 @@
 //! Request bodies, which `receiving.js` receives: its limits, and what its refusals mean.
 
-use js_sys::Promise;
+use js_sys::{Array, Promise, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::Request;
 use worker::Env;
 
+use super::budget::address_of;
 use super::config::stalls;
 use crate::object::read_size::BODY_SMALL_MAX_BYTES;
 use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_COMING};
@@ -15,6 +16,9 @@ use crate::storage::message_row::APPEND_MAX_BYTES;
 extern "C" {
     #[wasm_bindgen(js_name = drain)]
     fn drain_body(request: &Request) -> Promise;
+
+    #[wasm_bindgen(js_name = receiveLarge)]
+    fn receive_body(request: &Request, max_bytes: u32, tenant: &str, address: &str) -> Promise;
 }
 
 #[wasm_bindgen(module = "/src/cloudflare/js/stalls.js")]
@@ -26,6 +30,22 @@ extern "C" {
 /// Receives the body of a refused request for nothing.
 pub(super) async fn drain(request: &Request) {
     let _drained = JsFuture::from(drain_body(request)).await;
+}
+
+/// Receives a body of at most so many bytes.
+pub(super) async fn receive(request: &Request, max_bytes: usize, tenant: &str) -> Result<Vec<u8>, Refusal> {
+    let received = receive_body(request, max_bytes as u32, tenant, &address_of(request));
+    let Ok(received) = JsFuture::from(received).await else { return Err(Refusal::BrokenBody) };
+    match received.as_f64() {
+        Some(why) => Err(match refusal(why as u8) {
+            Refusal::BodyTooLarge { .. } => Refusal::BodyTooLarge { max_bytes: max_bytes as u64 },
+            other => other,
+        }),
+        None => {
+            let parts: Array = received.unchecked_into();
+            Ok(parts.iter().flat_map(|part| Uint8Array::new(&part).to_vec()).collect())
+        }
+    }
 }
 
 /// Reads how long clients may make no progress.

@@ -3,6 +3,7 @@
 
 use super::fork_refusal::ForkRefusal;
 use super::offset::Offset;
+use super::subscription::refusal::SubscriptionRefusal;
 
 /// A request that the server answers with a 4xx, or with a 501 or 503 that the protocol defines. `reply.rs`
 /// maps each variant to its status.
@@ -123,6 +124,14 @@ pub enum Refusal {
     KeysUnavailable,
     /// Access control is not configured, or its configuration cannot be read.
     NotConfigured { why: String },
+    /// A request to a subscription that cannot be served (PROTOCOL.md 6 and 7).
+    Subscription(SubscriptionRefusal),
+}
+
+impl From<SubscriptionRefusal> for Refusal {
+    fn from(refusal: SubscriptionRefusal) -> Refusal {
+        Refusal::Subscription(refusal)
+    }
 }
 
 const ENCODED_BODY: &str = "The body has a Content-Encoding, which the server does not decode: send it unencoded, without that header.";
@@ -186,6 +195,7 @@ impl Refusal {
             Refusal::TooManyRequests { .. } => "too_many_requests",
             Refusal::KeysUnavailable => "keys_unavailable",
             Refusal::NotConfigured { .. } => "not_configured",
+            Refusal::Subscription(refusal) => refusal.code(),
         }
     }
 
@@ -250,6 +260,7 @@ impl Refusal {
             }
             Refusal::KeysUnavailable => KEYS_UNAVAILABLE.into(),
             Refusal::NotConfigured { why } => format!("This server is locked: {why}."),
+            Refusal::Subscription(refusal) => refusal.message(),
         }
     }
 }

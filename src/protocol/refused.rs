@@ -1,8 +1,11 @@
 //! Turns a refusal into a reply: its body and its additional headers. Its status comes from `reply.rs`.
 
+use serde_json::json;
+
 use super::names::header;
 use super::refusal::Refusal;
 use super::reply::{RETRY_AFTER_SECONDS, Reply, status};
+use super::subscription::refusal::SubscriptionRefusal;
 
 /// The authentication challenge (RFC 6750, 3).
 const CHALLENGE: &str = "Bearer realm=\"durable-streams\"";
@@ -13,10 +16,14 @@ impl Reply {
         let reply = Reply::new(status(refusal));
         let is_text =
             matches!(refusal, Refusal::StreamSeqRegression { .. } | Refusal::UnexpectedOffset { .. });
-        let reply = if is_text {
-            reply.with_text(&refusal.message())
-        } else {
-            reply.with_error(refusal.code(), &refusal.message())
+        let reply = match refusal {
+            Refusal::Subscription(SubscriptionRefusal::AlreadyClaimed { current_holder, generation }) => {
+                let (code, message) = (refusal.code(), refusal.message());
+                let error = json!({ "code": code, "message": message, "current_holder": current_holder, "generation": generation });
+                reply.with_json(&json!({ "error": error }))
+            }
+            _ if is_text => reply.with_text(&refusal.message()),
+            _ => reply.with_error(refusal.code(), &refusal.message()),
         };
         match refusal {
             Refusal::MethodNotAllowed { allow } => reply.with(header::ALLOW, *allow),
@@ -39,7 +46,8 @@ impl Reply {
                 reply.with(header::RETRY_AFTER, after_seconds.to_string())
             }
             Refusal::Unauthorized { given: false } => reply.with(header::WWW_AUTHENTICATE, CHALLENGE),
-            Refusal::Unauthorized { given: true } => {
+            Refusal::Unauthorized { given: true }
+            | Refusal::Subscription(SubscriptionRefusal::TokenInvalid | SubscriptionRefusal::TokenExpired) => {
                 reply.with(header::WWW_AUTHENTICATE, format!("{CHALLENGE}, error=\"invalid_token\""))
             }
             Refusal::Forbidden { needs } => reply.with(
@@ -67,6 +75,7 @@ impl Reply {
             | Refusal::EpochStartsAtZero
             | Refusal::ReadOnly
             | Refusal::NotConfigured { .. }
+            | Refusal::Subscription(_)
             | Refusal::OffsetBeyondTail { .. } => reply,
         }
     }

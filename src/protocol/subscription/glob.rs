@@ -73,6 +73,11 @@ impl Pattern {
         }
     }
 
+    /// Whether it matches a single path, which is [`Pattern::literal_prefix`].
+    pub fn is_literal(&self) -> bool {
+        self.segments.iter().all(|segment| matches!(segment, Segment::Literal(_)))
+    }
+
     /// The beginning that all matching paths share, up to the first wildcard: with a slash at its end, unless the
     /// pattern has no wildcard.
     pub fn literal_prefix(&self) -> String {
