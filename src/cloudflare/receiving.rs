@@ -37,10 +37,7 @@ pub(super) async fn receive(request: &Request, max_bytes: usize, tenant: &str) -
     let received = receive_body(request, max_bytes as u32, tenant, &address_of(request));
     let Ok(received) = JsFuture::from(received).await else { return Err(Refusal::BrokenBody) };
     match received.as_f64() {
-        Some(why) => Err(match refusal(why as u8) {
-            Refusal::BodyTooLarge { .. } => Refusal::BodyTooLarge { max_bytes: max_bytes as u64 },
-            other => other,
-        }),
+        Some(why) => Err(refusal_beyond(why as u8, max_bytes)),
         None => {
             let parts: Array = received.unchecked_into();
             Ok(parts.iter().flat_map(|part| Uint8Array::new(&part).to_vec()).collect())
@@ -56,10 +53,14 @@ pub(super) fn configure(env: &Env) {
 
 /// Why a body was not received: the codes of `receiving.js`.
 pub(super) fn refusal(why: u8) -> Refusal {
+    refusal_beyond(why, APPEND_MAX_BYTES)
+}
+
+fn refusal_beyond(why: u8, max_bytes: usize) -> Refusal {
     match why {
         1 => Refusal::BodyStalled,
         2 => Refusal::Busy { why: TOO_MUCH_IS_COMING },
-        3 => Refusal::BodyTooLarge { max_bytes: APPEND_MAX_BYTES as u64 },
+        3 => Refusal::BodyTooLarge { max_bytes: max_bytes as u64 },
         _ => Refusal::BrokenBody,
     }
 }

@@ -237,11 +237,7 @@ impl Refusal {
             Refusal::UnexpectedOffset { .. } => EXPECTED_OFFSET_CONFLICT.into(),
             Refusal::StaleEpoch { current } => stale_epoch(*current),
             Refusal::EpochStartsAtZero => "A new Producer-Epoch must begin with Producer-Seq: 0.".into(),
-            Refusal::ProducerGap { expected, received } => {
-                format!(
-                    "Producer-Seq {received} came before {expected}: send {expected} first, then this again."
-                )
-            }
+            Refusal::ProducerGap { expected, received } => producer_gap(*expected, *received),
             Refusal::OffsetBeyondTail { tail } => {
                 format!("The offset is beyond the stream's tail, {tail}: use one that a response gave.")
             }
@@ -267,6 +263,10 @@ impl Refusal {
 
 fn stale_epoch(current: u64) -> String {
     format!("Producer-Epoch is stale, because the producer now has epoch {current}: stop this instance.")
+}
+
+fn producer_gap(expected: u64, received: u64) -> String {
+    format!("Producer-Seq {received} came before {expected}: send {expected} first, then this again.")
 }
 
 fn unauthorized(given: bool) -> &'static str {

@@ -13,18 +13,7 @@ const CHALLENGE: &str = "Bearer realm=\"durable-streams\"";
 impl Reply {
     /// The reply to a refused request.
     pub fn refused(refusal: &Refusal) -> Reply {
-        let reply = Reply::new(status(refusal));
-        let is_text =
-            matches!(refusal, Refusal::StreamSeqRegression { .. } | Refusal::UnexpectedOffset { .. });
-        let reply = match refusal {
-            Refusal::Subscription(SubscriptionRefusal::AlreadyClaimed { current_holder, generation }) => {
-                let (code, message) = (refusal.code(), refusal.message());
-                let error = json!({ "code": code, "message": message, "current_holder": current_holder, "generation": generation });
-                reply.with_json(&json!({ "error": error }))
-            }
-            _ if is_text => reply.with_text(&refusal.message()),
-            _ => reply.with_error(refusal.code(), &refusal.message()),
-        };
+        let reply = with_body(refusal);
         match refusal {
             Refusal::MethodNotAllowed { allow } => reply.with(header::ALLOW, *allow),
             Refusal::Closed { tail } => reply.with_tail(*tail, true),
@@ -79,4 +68,18 @@ impl Reply {
             | Refusal::OffsetBeyondTail { .. } => reply,
         }
     }
+}
+
+/// The status and the body. Official clients read the texts of two conflicts.
+fn with_body(refusal: &Refusal) -> Reply {
+    let (reply, code, message) = (Reply::new(status(refusal)), refusal.code(), refusal.message());
+    if matches!(refusal, Refusal::StreamSeqRegression { .. } | Refusal::UnexpectedOffset { .. }) {
+        return reply.with_text(&message);
+    }
+    let Refusal::Subscription(SubscriptionRefusal::AlreadyClaimed { current_holder, generation }) = refusal
+    else {
+        return reply.with_error(code, &message);
+    };
+    let error = json!({ "code": code, "message": message, "current_holder": current_holder, "generation": generation });
+    reply.with_json(&json!({ "error": error }))
 }

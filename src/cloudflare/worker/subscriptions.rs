@@ -132,10 +132,9 @@ impl Controlling<'_> {
     }
 
     async fn ask(&self, object: &str, request: SubscriptionRequest) -> Result<SubscriptionAnswer, Failure> {
-        match calls::call(&self.namespace()?, object, &Call::Subscription(request)).await? {
-            Answered::Subscription(answer) => Ok(answer),
-            _ => Err(unexpected("ask subscription")),
-        }
+        let answered = calls::call(&self.namespace()?, object, &Call::Subscription(request)).await?;
+        let Answered::Subscription(answer) = answered else { return Err(unexpected("ask subscription")) };
+        Ok(answer)
     }
 
     /// A page of the root's subscriptions: the registry says which there are, and each what it is. Those that the token does
@@ -178,13 +177,13 @@ impl Controlling<'_> {
         {
             return Ok(keys.clone());
         }
-        match calls::call(&self.namespace()?, registry, &Call::PublicKeys).await? {
-            Answered::PublicKeys(keys) if !keys.is_empty() => {
-                self.keys.0.borrow_mut().keep(registry, keys.clone(), clock::now());
-                Ok(keys)
-            }
-            _ => Err(unexpected("read keys").into()),
+        let answered = calls::call(&self.namespace()?, registry, &Call::PublicKeys).await?;
+        let Answered::PublicKeys(keys) = answered else { return Err(unexpected("read keys").into()) };
+        if keys.is_empty() {
+            return Err(Failure::new("read keys", "the registry has none").into());
         }
+        self.keys.0.borrow_mut().keep(registry, keys.clone(), clock::now());
+        Ok(keys)
     }
 
     fn base(&self) -> String {
