@@ -12,7 +12,7 @@ use super::host;
 use super::keyring::{Check, Keyring};
 use super::listing::Listing;
 use super::route::{Route, route};
-use super::subscriptions::{Control, Endpoint};
+use super::subscriptions::{ControlRequest, Endpoint};
 use super::target::Target;
 use crate::protocol::Millis;
 use crate::protocol::fork::source_path;
@@ -82,7 +82,7 @@ pub enum Decision {
     Listing(Listing),
     Orphans(OrphansQuery),
     /// Answer with what a subscription or its registry says.
-    Subscriptions(Box<Control>),
+    Subscriptions(Box<ControlRequest>),
     /// Carry out this check first, perhaps for this token, then decide again.
     Learn {
         check: Check,
@@ -263,7 +263,7 @@ impl Deciding<'_> {
         }
         let has_projects = matches!(self.rules.access, Access::Projects(_));
         let registry = registry::path_of(root.filter(|_| has_projects));
-        Ok(Decision::Subscriptions(Box::new(Control { endpoint, grant, registry })))
+        Ok(Decision::Subscriptions(Box::new(ControlRequest { endpoint, grant, registry })))
     }
 
     /// Refuses roots that are no projects: made-up names would otherwise load objects and make keys.

@@ -201,7 +201,7 @@ fn invalid(why: &str) -> Refusal {
 
 /// A request to the control API whose token allows its endpoint.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Control {
+pub struct ControlRequest {
     pub endpoint: Endpoint,
     /// What the token covers.
     pub grant: Grant,
@@ -218,7 +218,7 @@ pub struct Context<'c> {
     pub token: Option<&'c str>,
 }
 
-impl Control {
+impl ControlRequest {
     /// The query of a list, for the registry.
     pub fn list_query(&self, url: &str) -> Result<ListQuery, Refusal> {
         let ListQuery { prefix, after, limit, .. } = ListQuery::parse(url)?;

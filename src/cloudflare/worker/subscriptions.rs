@@ -14,7 +14,7 @@ use crate::cloudflare::{clock, receiving, telemetry};
 use crate::edge::admit::Rules;
 use crate::edge::auth::bearer;
 use crate::edge::kept::Kept;
-use crate::edge::subscriptions::{Action, Context, Control, Endpoint};
+use crate::edge::subscriptions::{Action, Context, ControlRequest, Endpoint};
 use crate::edge::webhooks::WebhookSettings;
 use crate::protocol::Millis;
 use crate::protocol::call::{Answered, Call};
@@ -45,7 +45,7 @@ impl Default for WebhookKeys {
 
 /// A request to the control API, with what answers it.
 pub(super) struct Controlling<'c> {
-    pub(super) control: &'c Control,
+    pub(super) control: &'c ControlRequest,
     pub(super) url: &'c str,
     pub(super) request: &'c Request,
     pub(super) env: &'c Env,

@@ -133,6 +133,7 @@ fn is_listed(refusal: &Refusal) -> usize {
         Refusal::Closed { .. } => 35,
         Refusal::StreamSeqRegression { .. } => 36,
         Refusal::UnexpectedOffset { .. } => 37,
+        Refusal::Subscription(_) => 38,
     }
 }
 

@@ -47,7 +47,11 @@ fn where_it_is() {
             Route::Preflight => "preflight".to_owned(),
             Route::Reply(reply) => reply.status.as_u16().to_string(),
             Route::Forward(_) => "forward".to_owned(),
-            other @ (Route::Health | Route::LongPoll(_) | Route::Sse(_) | Route::Orphans) => {
+            other @ (Route::Health
+            | Route::LongPoll(_)
+            | Route::Sse(_)
+            | Route::Orphans
+            | Route::Subscriptions(_)) => {
                 panic!("{other:?}")
             }
         };

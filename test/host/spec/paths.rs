@@ -26,7 +26,8 @@ fn named(path: &str) -> Result<String, u16> {
         | Route::LongPoll(_)
         | Route::Sse(_)
         | Route::Listing
-        | Route::Orphans => {
+        | Route::Orphans
+        | Route::Subscriptions(_) => {
             panic!("{path} is no stream's")
         }
     }
@@ -186,17 +187,11 @@ fn reserved_segments() {
     let nothing = ["__registry__/a", "%5F_registry_%5f/a", "__registry__/__registry__", "__registry__%2Fa"];
     for prefix in STREAM_PREFIXES {
         for path in protocols.iter().chain(&of_a_project) {
-            assert_eq!(named(&format!("{prefix}{path}")), Err(501), "{prefix}{path}");
+            assert_eq!(named(&format!("{prefix}{path}")), Err(404), "{prefix}{path}");
         }
         for path in nothing.iter().chain(&["__registry__/__ds"]) {
             assert_eq!(named(&format!("{prefix}{path}")), Err(400), "{prefix}{path}");
         }
-    }
-    for method in ["GET", "PUT", "POST", "DELETE", "HEAD", "PATCH"] {
-        check(&[], &format!("{method} /v1/stream/a/__ds/jwks.json"), "501 | error: not_implemented");
-    }
-    for method in ["GET", "PUT", "POST", "DELETE", "HEAD"] {
-        check(&[], &format!("{method} /v1/stream/__ds/jwks.json"), "501 | error: not_implemented");
     }
 }
 
@@ -265,6 +260,7 @@ fn where_requests_go() {
         Route::Sse(_) => "sse".to_owned(),
         Route::Listing => "listing".to_owned(),
         Route::Orphans => "orphans".to_owned(),
+        Route::Subscriptions(_) => "subscriptions".to_owned(),
     };
     let table = [
         (Method::GET, "", "forward"),

@@ -97,7 +97,7 @@ fn methods() {
     check(
         &[],
         "OPTIONS",
-        "204 | access-control-allow-methods: GET, HEAD, PUT, POST, DELETE, OPTIONS | access-control-allow-headers | \
+        "204 | access-control-allow-methods: GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS | access-control-allow-headers | \
          access-control-max-age <<",
     );
 }
