@@ -116,6 +116,11 @@ impl Access {
         matches!(self, Access::Open { .. })
     }
 
+    /// Whether it serves only the machine that it runs on.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Access::Open { everywhere: false })
+    }
+
     /// Whether requests need a token.
     pub fn is_guarded(&self) -> bool {
         matches!(self, Access::Token(_) | Access::Projects(_))

@@ -33,21 +33,20 @@ pub enum Endpoint {
     },
 }
 
+/// What a request does to one subscription. `Patch` and `Resume` are extensions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
     Put,
     Get,
     Delete,
-    /// An extension.
     Patch,
     AddStreams,
-    /// The whole path.
+    /// With the whole path of the stream.
     RemoveStream(String),
     Callback,
     Claim,
     Ack,
     Release,
-    /// An extension.
     Resume,
 }
 

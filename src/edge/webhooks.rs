@@ -2,7 +2,6 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::access::Access;
 use super::host::is_authority;
 use super::settings::EdgeSettings;
 use crate::protocol::names::{PROTOCOL_SEGMENT, STREAM_PREFIX};
@@ -36,10 +35,9 @@ impl WebhookSettings {
         Ok(WebhookSettings { hosts, allows_local, public_url })
     }
 
-    /// The rules for the URL of a webhook that a request to `url` names. Webhooks on the local machine are for trying things
-    /// out on it.
-    pub fn url_rules(&self, access: &Access, url: &str) -> UrlRules {
-        let is_local = matches!(access, Access::Open { everywhere: false });
+    /// The rules for the URL of a webhook that a request to `url` names. A server that only its own machine can reach
+    /// (`is_local`) allows webhooks there.
+    pub fn url_rules(&self, is_local: bool, url: &str) -> UrlRules {
         let own = [Some(url), self.public_url.as_deref()];
         UrlRules {
             allows_loopback: is_local || self.allows_local,

@@ -592,7 +592,8 @@ fn loopback_webhooks_are_for_the_local_machine() {
     for (mode, allowed, expected) in table {
         let settings = EdgeSettings { allow_local_webhooks: allowed.map(str::to_owned), ..settings(mode) };
         let webhooks = WebhookSettings::of(&settings).unwrap();
-        let rules = webhooks.url_rules(&Access::of(&settings), "http://localhost:8787/v1/stream/__ds");
+        let rules =
+            webhooks.url_rules(Access::of(&settings).is_local(), "http://localhost:8787/v1/stream/__ds");
         assert_eq!(rules.allows_loopback, expected, "{mode} {allowed:?}");
         assert_eq!(rules.check("http://127.0.0.1:9000/hook").is_ok(), expected, "{mode} {allowed:?}");
         assert!(rules.check("http://10.0.0.1/hook").is_err());
@@ -618,7 +619,7 @@ fn own_hosts_and_listed_hosts() {
     };
     let check = |settings: &EdgeSettings, url: &str| {
         let rules = WebhookSettings::of(settings).unwrap().url_rules(
-            &Access::of(settings),
+            Access::of(settings).is_local(),
             "https://Worker.example.COM.:8443/v1/stream/__ds/subscriptions/s",
         );
         rules.check(url).is_ok()

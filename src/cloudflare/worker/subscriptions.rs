@@ -109,7 +109,7 @@ impl Controlling<'_> {
         };
         let authorization = self.request.headers().get(header::AUTHORIZATION).ok().flatten();
         let context = Context {
-            rules: &self.webhooks.url_rules(&self.rules.access, self.url),
+            rules: &self.webhooks.url_rules(self.rules.access.is_local(), self.url),
             base: &self.base(),
             token: authorization.as_deref().and_then(bearer),
         };

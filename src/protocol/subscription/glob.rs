@@ -85,11 +85,11 @@ impl Pattern {
         for (at, segment) in self.segments.iter().enumerate() {
             let Segment::Literal(literal) = segment else { break };
             prefix.push_str(literal);
-            // What follows may be `**`, which also matches the path without the slash.
-            match self.segments.get(at + 1) {
-                None | Some(Segment::Any) => break,
-                Some(Segment::One | Segment::Literal(_)) => prefix.push('/'),
+            // `**` at the end also matches the path without the slash.
+            if self.segments[at + 1..].iter().all(|segment| *segment == Segment::Any) {
+                break;
             }
+            prefix.push('/');
         }
         prefix
     }

@@ -181,7 +181,7 @@ fn at_most_741_bytes_once_decoded() {
 /// However they are spelled.
 #[test]
 fn reserved_segments() {
-    let protocols = ["__ds", "__ds/subscriptions/x", "__ds/__registry__", "%5f%5fds", "__%64s/x", "__ds%2Fx"];
+    let protocols = ["__ds", "__ds/x/subscriptions", "__ds/__registry__", "%5f%5fds", "__%64s/x", "__ds%2Fx"];
     let of_a_project =
         ["a/__ds", "a/__ds/x", "a/__ds/__registry__", "a/%5F_ds", "a%2F__ds%2Fx", "a/__ds/__ds"];
     let nothing = ["__registry__/a", "%5F_registry_%5f/a", "__registry__/__registry__", "__registry__%2Fa"];
