@@ -25,6 +25,7 @@ use durable_streams::protocol::subscription::SubscriptionName;
 use durable_streams::protocol::subscription::answer::{
     Claimed, Shown, ShownLink, Signing, SubscriptionAnswer,
 };
+use durable_streams::protocol::subscription::glob::Pattern;
 use durable_streams::protocol::subscription::keys::PublicKey;
 use durable_streams::protocol::subscription::refusal::SubscriptionRefusal;
 use durable_streams::protocol::subscription::request::SubscriptionRequest;
@@ -759,4 +760,27 @@ fn subscription_that_does_not_answer_is_listed_as_unknown() {
     let shown = Shown::unanswered("p/__ds/subscriptions/a/b").unwrap();
     assert_eq!((shown.id.as_str(), shown.status.as_str()), ("a/b", "unknown"));
     assert_eq!(Shown::unanswered("p/a"), None);
+}
+
+#[test]
+fn paths_that_match_a_pattern_share_its_literal_prefix() {
+    for (pattern, prefix, is_literal) in [
+        ("a", "a", true),
+        ("a/b", "a/b", true),
+        ("a/%2A", "a/*", true),
+        ("a/*", "a/", false),
+        ("a/**", "a", false),
+        ("a/**/**", "a", false),
+        ("a/**/b", "a/", false),
+        ("a/b/**/*", "a/b/", false),
+        ("*/a", "", false),
+        ("**", "", false),
+    ] {
+        let parsed = Pattern::parse(pattern).unwrap();
+        assert_eq!(
+            (parsed.literal_prefix().as_str(), parsed.is_literal()),
+            (prefix, is_literal),
+            "{pattern}"
+        );
+    }
 }

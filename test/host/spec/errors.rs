@@ -11,6 +11,7 @@ use durable_streams::protocol::read_head::ReadHead;
 use durable_streams::protocol::refusal::Refusal;
 use durable_streams::protocol::reply::Reply;
 use durable_streams::protocol::retention::Retention;
+use durable_streams::protocol::subscription::refusal::SubscriptionRefusal;
 
 use crate::support::sql::Fault;
 use crate::support::{Response, World, check};
@@ -140,16 +141,18 @@ fn is_listed(refusal: &Refusal) -> usize {
 #[test]
 fn every_refusal() {
     let mut codes = Vec::new();
-    for (index, (refusal, expected)) in refusals().into_iter().chain(conflicts()).enumerate() {
+    let of_subscription = (Refusal::Subscription(SubscriptionRefusal::Fenced), "409 | error: FENCED");
+    let all = refusals().into_iter().chain(conflicts()).chain([of_subscription]);
+    for (index, (refusal, expected)) in all.enumerate() {
         assert_eq!(is_listed(&refusal), index);
         let response = Response::of_reply(Reply::refused(&refusal));
         response.assert_is(expected);
         codes.push(refusal.code());
     }
-    assert_eq!(codes.len(), 38, "as many as is_listed has");
+    assert_eq!(codes.len(), 39, "as many as is_listed has");
     codes.sort();
     codes.dedup();
-    assert_eq!(codes.len(), 38, "each has a code of its own");
+    assert_eq!(codes.len(), 39, "each has a code of its own");
 }
 
 /// PROTOCOL.md 4.2, fork creation errors.

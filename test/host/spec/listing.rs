@@ -224,6 +224,35 @@ fn pages() {
     assert_eq!(page(&mut World::new(), "", "", 40), (Vec::new(), None), "a registry that never was");
 }
 
+/// Streams and subscriptions of a registry are listed apart.
+#[test]
+fn pages_of_subscriptions() {
+    let mut world = registry(&[
+        ("__ds/subscriptions/r", true),
+        ("p/__ds/subscriptions/a", true),
+        ("p/__ds/subscriptions/b", false),
+        ("p/__ds/subscriptions/b/c", true),
+        ("p/a", true),
+        ("p/z", true),
+        ("q/__ds/subscriptions/a", true),
+    ]);
+    assert_eq!(page(&mut world, "", "", 40), (vec!["p/a".to_owned(), "p/z".to_owned()], None));
+    assert_eq!(page(&mut world, "p/__ds/", "", 40), (Vec::new(), None));
+    let table: [(&str, &str, u64, Expected<'_>, Option<&str>); 5] = [
+        ("p/__ds/subscriptions/", "", 40, &["p/__ds/subscriptions/a", "p/__ds/subscriptions/b/c"], None),
+        ("p/__ds/subscriptions/", "", 1, &["p/__ds/subscriptions/a"], Some("p/__ds/subscriptions/b")),
+        ("p/__ds/subscriptions/", "p/__ds/subscriptions/b", 1, &["p/__ds/subscriptions/b/c"], None),
+        ("p/__ds/subscriptions/b", "", 40, &["p/__ds/subscriptions/b/c"], None),
+        ("__ds/subscriptions/", "", 40, &["__ds/subscriptions/r"], None),
+    ];
+    for (prefix, after, limit, paths, next) in table {
+        let query = ListQuery { subscriptions: true, ..ask(prefix, after, limit) };
+        let found = world.registry.listed(&query);
+        assert_eq!(found.paths, paths, "{prefix} {after} {limit}");
+        assert_eq!(found.next.as_deref(), next, "{prefix} {after} {limit}");
+    }
+}
+
 /// A page looks at so many rows, and then says where it stands, even if there was nothing on it.
 #[test]
 fn pages_of_streams_that_are_no_more() {
