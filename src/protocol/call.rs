@@ -86,7 +86,6 @@ pub enum Answered {
     Woken(WakeAppended),
     Enlisted(Enlisted),
     SigningKey(SigningKey),
-    /// The first one signs now.
     PublicKeys(Vec<PublicKey>),
     /// The receiver does not know the call, or the sender does not know the answer.
     Unknown,

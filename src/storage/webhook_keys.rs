@@ -62,13 +62,10 @@ impl StoredKeys {
         ready.or(self.0.first()).map(|stored| &stored.key)
     }
 
-    /// The keys that receivers may need: first the one that signs now, then those to come and those that have signed recently.
+    /// The keys that receivers may need: those to come, the present one, and those that have signed recently.
     pub fn published(&self, now: Millis) -> Vec<PublicKey> {
         let published = self.0.iter().filter(|stored| !self.is_over(stored, now));
-        let public = |StoredKey { key, .. }: &StoredKey| PublicKey { kid: key.kid.clone(), x: key.x.clone() };
-        let mut published: Vec<PublicKey> = published.map(public).collect();
-        published.sort_by_key(|key| self.signing(now).is_none_or(|signing| signing.kid != key.kid));
-        published
+        published.map(|StoredKey { key, .. }| PublicKey { kid: key.kid.clone(), x: key.x.clone() }).collect()
     }
 
     /// The keys that nobody needs any more.
