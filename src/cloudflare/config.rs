@@ -56,8 +56,8 @@ const SEGMENT_MIN_BYTES: u64 = 16 << 10;
 /// The largest `SEGMENT_MAX_BYTES`: a segment is in memory during its upload.
 const SEGMENT_LIMIT_BYTES: u64 = 16 << 20;
 
-/// How long deliveries of a subscription may fail before it is parked: 72 hours.
-const WEBHOOKS_GIVE_UP_AFTER: Millis = 72 * 3_600_000;
+/// The default of `WEBHOOK_GIVE_UP_SECONDS`: three days.
+const WEBHOOK_GIVE_UP_SECONDS: u64 = 72 * 3600;
 
 /// The values of a deployment's variables.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +109,9 @@ impl Config {
                     segments: limit("RETAIN_SEGMENTS"),
                     seconds: limit("RETAIN_SECONDS").map(|seconds| seconds.min(TTL_SECONDS_MAX)),
                 },
-                webhooks_give_up_after: WEBHOOKS_GIVE_UP_AFTER,
+                webhooks_give_up_after: number("WEBHOOK_GIVE_UP_SECONDS", WEBHOOK_GIVE_UP_SECONDS)
+                    .min(TTL_SECONDS_MAX)
+                    * 1000,
             },
             edge_cache: text("EDGE_CACHE").is_none_or(|cache| cache != "off"),
             debug: text("LOG_LEVEL").is_some_and(|level| level == "debug"),
@@ -183,6 +185,9 @@ pub(super) fn settings(env: &Env) -> EdgeSettings {
         has_registry: projects(env).is_some(),
         cors_origins: text(CORS_ORIGINS),
         cors_credentials: text("CORS_CREDENTIALS"),
+        webhook_hosts: text("WEBHOOK_HOSTS"),
+        allow_local_webhooks: text("ALLOW_LOCAL_WEBHOOKS"),
+        public_url: text("PUBLIC_URL"),
     }
 }
 

@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq as _;
 use super::cors::Cors;
 use super::project::{Project, parse_all};
 use super::settings::EdgeSettings;
+use super::webhooks::WebhookSettings;
 use crate::protocol::refusal::Refusal;
 
 /// The shortest `AUTH_TOKEN` or `ADMIN_TOKEN`, in characters: a shorter one could be guessed.
@@ -75,6 +76,7 @@ impl Access {
     fn try_of(settings: &EdgeSettings) -> Result<Access, Mistake> {
         let has_projects = settings.project_keys.is_some() || settings.has_registry;
         Cors::of(settings)?;
+        WebhookSettings::of(settings)?;
         match &settings.auth_token {
             Some(_) if has_projects => {
                 Err("set AUTH_TOKEN, or PROJECT_KEYS and PROJECTS, and not both".to_owned().into())
@@ -112,6 +114,11 @@ impl Access {
 
     pub fn is_open(&self) -> bool {
         matches!(self, Access::Open { .. })
+    }
+
+    /// Whether it serves only the machine that it runs on.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Access::Open { everywhere: false })
     }
 
     /// Whether requests need a token.

@@ -7,11 +7,12 @@ use super::access::Access;
 use super::admin::Admin;
 use super::auth::{Credential, Source, Weighed, weigh};
 use super::collapse::Reader;
-use super::grant::Grant;
+use super::grant::{Grant, Scope};
 use super::host;
 use super::keyring::{Check, Keyring};
 use super::listing::Listing;
 use super::route::{Route, route};
+use super::subscriptions::{ControlRequest, Endpoint};
 use super::target::Target;
 use crate::protocol::Millis;
 use crate::protocol::fork::source_path;
@@ -19,7 +20,9 @@ use crate::protocol::names::header;
 use crate::protocol::orphans::OrphansQuery;
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
+use crate::protocol::registry;
 use crate::protocol::reply::Reply;
+use crate::protocol::subscription::refusal::SubscriptionRefusal;
 
 /// The access rules of a deployment.
 pub struct Rules {
@@ -78,6 +81,8 @@ pub enum Decision {
     Reply(Reply),
     Listing(Listing),
     Orphans(OrphansQuery),
+    /// Answer with what a subscription or its registry says.
+    Subscriptions(Box<ControlRequest>),
     /// Carry out this check first, perhaps for this token, then decide again.
     Learn {
         check: Check,
@@ -202,6 +207,7 @@ impl Deciding<'_> {
             Route::Health => Ok(Decision::Reply(Reply::health(self.rules.access.mode()))),
             Route::Reply(answer) => Ok(Decision::Reply(answer)),
             Route::Listing => self.listing(),
+            Route::Subscriptions(endpoint) => self.subscriptions(endpoint),
             Route::Orphans => {
                 // Count by address, because the token may be a guess.
                 self.count(CountsAgainst::Address);
@@ -220,7 +226,7 @@ impl Deciding<'_> {
     fn listing(&mut self) -> Result<Decision, Undecided> {
         let authorization =
             if self.rules.access.is_open() { None } else { self.header(header::AUTHORIZATION)? };
-        let credential = Credential::of_listing(authorization.as_deref());
+        let credential = Credential::in_authorization(authorization.as_deref());
         let granted = self.weigh(&credential)?;
         self.count_by(&granted, &credential);
         let listing = Listing::of(&granted?, self.head.target.url)?;
@@ -229,6 +235,49 @@ impl Deciding<'_> {
             return Err(Refusal::NotImplemented { what }.into());
         }
         Ok(Decision::Listing(listing))
+    }
+
+    /// A request about subscriptions, for tokens whose scope covers it. Bodies are compared with the token later.
+    fn subscriptions(&mut self, endpoint: Endpoint) -> Result<Decision, Undecided> {
+        let root = endpoint.root();
+        let grant = match endpoint.scope() {
+            Some(needed) => {
+                let authorization =
+                    if self.rules.access.is_open() { None } else { self.header(header::AUTHORIZATION)? };
+                let credential = Credential::in_authorization(authorization.as_deref());
+                let granted = self.weigh(&credential)?;
+                let granted = granted.and_then(|grant| grant.allow_root(root, needed).map(|()| grant));
+                self.count_by(&granted, &credential);
+                granted?
+            }
+            None => {
+                // Count by address, because a wake token may be a guess.
+                self.count(CountsAgainst::Address);
+                self.know_root(root)?;
+                Grant::of_everything()
+            }
+        };
+        if matches!(endpoint, Endpoint::List { .. }) && !self.rules.lists {
+            let what = "a registry, because REGISTRY_STREAM is off";
+            return Err(Refusal::NotImplemented { what }.into());
+        }
+        let has_projects = matches!(self.rules.access, Access::Projects(_));
+        let registry = registry::path_of(root.filter(|_| has_projects));
+        Ok(Decision::Subscriptions(Box::new(ControlRequest { endpoint, grant, registry })))
+    }
+
+    /// Refuses roots that are no projects: made-up names would otherwise load objects and make keys.
+    fn know_root(&self, root: Option<&str>) -> Result<(), Undecided> {
+        let Access::Projects(projects) = &self.rules.access else { return Ok(()) };
+        let root = root.ok_or(Refusal::Forbidden { needs: Scope::Manage.name() })?;
+        match self.keyring.project(projects, root, self.now) {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(Refusal::Subscription(SubscriptionRefusal::NotFound).into()),
+            Err(check @ Check::NeedsProject(_)) if self.may_learn => {
+                Err(Undecided::Learn { check, token: String::new() })
+            }
+            Err(_) => Err(Refusal::KeysUnavailable.into()),
+        }
     }
 
     fn forward(&mut self, kind: ReadKind, path: StreamPath) -> Result<Decision, Undecided> {

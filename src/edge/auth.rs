@@ -36,8 +36,9 @@ impl Credential {
         Credential { source: Source::None, token: None }
     }
 
-    /// The credential of a listing. Only `Authorization` counts, because a listing needs the right to delete.
-    pub(super) fn of_listing(authorization: Option<&str>) -> Credential {
+    /// The credential of a listing or of a request about subscriptions. Only `Authorization` counts, because these need the
+    /// right to delete.
+    pub(super) fn in_authorization(authorization: Option<&str>) -> Credential {
         match authorization {
             None => Credential::none(),
             Some(value) => Credential { source: Source::Header, token: bearer(value).map(str::to_owned) },
@@ -74,7 +75,7 @@ impl Credential {
 }
 
 /// The token of a bearer's `Authorization`. Repeated headers are joined with a comma, which no token contains.
-pub(super) fn bearer(authorization: &str) -> Option<&str> {
+pub fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     let token = token.trim_start_matches(' ');
     (scheme.eq_ignore_ascii_case("bearer") && is_token(token)).then_some(token)

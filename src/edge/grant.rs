@@ -5,6 +5,7 @@ use http::Method;
 use crate::protocol::Millis;
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
+use crate::protocol::subscription::glob::Pattern;
 
 /// A permission of a token. No scope includes another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +63,15 @@ impl Streams {
             Streams::Only(only) => path == only,
         }
     }
+
+    /// Whether they include all streams that a pattern can match.
+    fn include_all(&self, pattern: &Pattern) -> bool {
+        match self {
+            Streams::All => true,
+            Streams::Under(prefix) => pattern.literal_prefix().starts_with(prefix.as_str()),
+            Streams::Only(only) => pattern.is_literal() && pattern.literal_prefix() == *only,
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -88,6 +98,29 @@ impl Grant {
         } else {
             Err(Refusal::Forbidden { needs: needed.name() })
         }
+    }
+
+    /// Refuses a request to the subscriptions of a root that the grant does not cover. Only a root that is a project is in
+    /// one.
+    pub fn allow_root(&self, root: Option<&str>, needed: Scope) -> Result<(), Refusal> {
+        let is_its_project = self.project.is_none() || self.project.as_deref() == root;
+        if is_its_project && self.scopes.contains(&needed) {
+            Ok(())
+        } else {
+            Err(Refusal::Forbidden { needs: needed.name() })
+        }
+    }
+
+    /// Whether it leaves out streams of its project.
+    pub fn is_narrowed(&self) -> bool {
+        self.streams != Streams::All
+    }
+
+    /// Whether it covers all streams that a pattern can match, and these. A pattern is over whole paths.
+    pub fn covers(&self, pattern: Option<&str>, mut paths: impl Iterator<Item = String>) -> bool {
+        let covers =
+            |pattern| Pattern::parse(pattern).is_ok_and(|pattern| self.streams.include_all(&pattern));
+        pattern.is_none_or(covers) && paths.all(|path| self.streams.include(&path))
     }
 
     /// The prefix to list: the longest of the project's, the claim's and the requested prefix, if it begins

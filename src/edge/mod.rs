@@ -19,5 +19,7 @@ pub mod project;
 pub mod route;
 pub mod settings;
 pub mod strangers;
+pub mod subscriptions;
 pub mod target;
 pub mod token;
+pub mod webhooks;

@@ -2,12 +2,14 @@
 
 use http::Method;
 
+use super::subscriptions::Endpoint;
 use super::target::Target;
 use crate::protocol::command::STREAM_METHODS;
 use crate::protocol::names::{LISTING_PATH, ORPHANS_PATH};
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
+use crate::protocol::subscription::refusal::SubscriptionRefusal;
 
 /// The destination of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,6 +30,8 @@ pub enum Route {
     Listing,
     /// The administrator's list of orphans in the bucket.
     Orphans,
+    /// To a subscription, or to the registry that lists it.
+    Subscriptions(Endpoint),
 }
 
 pub fn route(method: &Method, target: &Target<'_>) -> Route {
@@ -57,11 +61,14 @@ fn try_route(method: &Method, target: &Target<'_>) -> Result<Route, Refusal> {
             _ => Err(Refusal::MethodNotAllowed { allow: "GET, OPTIONS" }),
         };
     }
-    let stream = StreamPath::parse(StreamPath::in_url(path).ok_or(Refusal::UnknownRoute)?)?;
+    let raw = StreamPath::in_url(path).ok_or(Refusal::UnknownRoute)?;
+    if let Some(endpoint) = Endpoint::route(method, raw) {
+        return endpoint.map(Route::Subscriptions);
+    }
+    let stream = StreamPath::parse(raw)?;
     if stream.is_reserved() {
         return Err(if stream.is_protocols() {
-            // ARCHITECTURE.md, "Where to add things", says where subscriptions would go.
-            Refusal::NotImplemented { what: "subscriptions" }
+            SubscriptionRefusal::NotFound.into()
         } else {
             Refusal::InvalidPath { why: "__registry__ is the server's own, and nothing is below it" }
         });

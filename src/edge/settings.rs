@@ -17,4 +17,10 @@ pub struct EdgeSettings {
     pub cors_origins: Option<String>,
     /// `CORS_CREDENTIALS`.
     pub cors_credentials: Option<String>,
+    /// `WEBHOOK_HOSTS`.
+    pub webhook_hosts: Option<String>,
+    /// `ALLOW_LOCAL_WEBHOOKS`.
+    pub allow_local_webhooks: Option<String>,
+    /// `PUBLIC_URL`.
+    pub public_url: Option<String>,
 }

@@ -13,6 +13,8 @@
 //! - `src/cloudflare/js/collapse.js` (`keptAt`): an answer from the Worker's cache carries the rest of its
 //!   `max-age`.
 //!
+//! The keys that sign webhooks have a policy of their own, [`KEY_SET`].
+//!
 //! `Vary` decides for which requests a copy is valid, not for how long: see `Reply::to` (`reply.rs`) and
 //! `Cors::header_lines` (`src/edge/cors.rs`).
 
@@ -67,6 +69,9 @@ pub enum CachePolicy {
 pub const SECRET: &str = "private, no-store";
 /// The same as [`SECRET`], for SSE responses.
 pub const SECRET_EVENTS: &str = "private, no-store, no-transform";
+
+/// `Cache-Control` of the keys that sign webhooks (PROTOCOL.md 6.5).
+pub const KEY_SET: &str = "public, max-age=300";
 
 impl CachePolicy {
     /// Whether a shared cache may serve the response to many readers.

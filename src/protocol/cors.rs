@@ -12,7 +12,7 @@ pub const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date,
 
 /// The other headers of a preflight's answer.
 pub(super) const PREFLIGHT: [(&str, &str); 3] = [
-    ("access-control-allow-methods", "GET, HEAD, PUT, POST, DELETE, OPTIONS"),
+    ("access-control-allow-methods", "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS"),
     // The longest time that any browser honours (Chromium: two hours).
     ("access-control-max-age", "7200"),
     (header::VARY, header::REQUEST_HEADERS),

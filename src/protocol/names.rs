@@ -171,6 +171,19 @@ pub const ORPHANS_PATH: &str = "/v1/admin/orphans";
 pub const LISTING_PATH: &str = "/v1/streams";
 /// The first segment of the protocol's own paths (PROTOCOL.md 6), and the second one within a project.
 pub const PROTOCOL_SEGMENT: &str = "__ds";
+/// What the control API of subscriptions has below [`PROTOCOL_SEGMENT`] (PROTOCOL.md 6 and 7).
+pub mod control {
+    pub const SUBSCRIPTIONS: &str = "subscriptions";
+    pub const KEYS: &str = "jwks.json";
+    pub const STREAMS: &str = "streams";
+    pub const CALLBACK: &str = "callback";
+    pub const CLAIM: &str = "claim";
+    pub const ACK: &str = "ack";
+    pub const RELEASE: &str = "release";
+    /// Ends the parking of a webhook (an extension).
+    pub const RESUME: &str = "resume";
+}
+
 /// The last segment of a registry's path. In the registry of all streams it is the only segment.
 pub const REGISTRY_SEGMENT: &str = "__registry__";
 /// The first segments that neither an application's stream nor a project may have.

@@ -3,6 +3,7 @@
 
 use super::fork_refusal::ForkRefusal;
 use super::offset::Offset;
+use super::subscription::refusal::SubscriptionRefusal;
 
 /// A request that the server answers with a 4xx, or with a 501 or 503 that the protocol defines. `reply.rs`
 /// maps each variant to its status.
@@ -123,6 +124,14 @@ pub enum Refusal {
     KeysUnavailable,
     /// Access control is not configured, or its configuration cannot be read.
     NotConfigured { why: String },
+    /// A request to a subscription that cannot be served (PROTOCOL.md 6 and 7).
+    Subscription(SubscriptionRefusal),
+}
+
+impl From<SubscriptionRefusal> for Refusal {
+    fn from(refusal: SubscriptionRefusal) -> Refusal {
+        Refusal::Subscription(refusal)
+    }
 }
 
 const ENCODED_BODY: &str = "The body has a Content-Encoding, which the server does not decode: send it unencoded, without that header.";
@@ -186,6 +195,7 @@ impl Refusal {
             Refusal::TooManyRequests { .. } => "too_many_requests",
             Refusal::KeysUnavailable => "keys_unavailable",
             Refusal::NotConfigured { .. } => "not_configured",
+            Refusal::Subscription(refusal) => refusal.code(),
         }
     }
 
@@ -227,19 +237,11 @@ impl Refusal {
             Refusal::UnexpectedOffset { .. } => EXPECTED_OFFSET_CONFLICT.into(),
             Refusal::StaleEpoch { current } => stale_epoch(*current),
             Refusal::EpochStartsAtZero => "A new Producer-Epoch must begin with Producer-Seq: 0.".into(),
-            Refusal::ProducerGap { expected, received } => {
-                format!(
-                    "Producer-Seq {received} came before {expected}: send {expected} first, then this again."
-                )
-            }
+            Refusal::ProducerGap { expected, received } => producer_gap(*expected, *received),
             Refusal::OffsetBeyondTail { tail } => {
                 format!("The offset is beyond the stream's tail, {tail}: use one that a response gave.")
             }
-            Refusal::OffsetGone { earliest } => {
-                format!(
-                    "The data at this offset no longer exists: read on from Stream-Next-Offset, {earliest}."
-                )
-            }
+            Refusal::OffsetGone { earliest } => offset_gone(*earliest),
             Refusal::TooManyReaders => TOO_MANY_READERS.into(),
             Refusal::Busy { why } => format!("{why}: try again later."),
             Refusal::ReadOnly => "The server writes this stream itself: it can only be read.".into(),
@@ -252,12 +254,21 @@ impl Refusal {
             }
             Refusal::KeysUnavailable => KEYS_UNAVAILABLE.into(),
             Refusal::NotConfigured { why } => format!("This server is locked: {why}."),
+            Refusal::Subscription(refusal) => refusal.message(),
         }
     }
 }
 
+fn offset_gone(earliest: Offset) -> String {
+    format!("The data at this offset no longer exists: read on from Stream-Next-Offset, {earliest}.")
+}
+
 fn stale_epoch(current: u64) -> String {
     format!("Producer-Epoch is stale, because the producer now has epoch {current}: stop this instance.")
+}
+
+fn producer_gap(expected: u64, received: u64) -> String {
+    format!("Producer-Seq {received} came before {expected}: send {expected} first, then this again.")
 }
 
 fn unauthorized(given: bool) -> &'static str {

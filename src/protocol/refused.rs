@@ -1,8 +1,11 @@
 //! Turns a refusal into a reply: its body and its additional headers. Its status comes from `reply.rs`.
 
+use serde_json::json;
+
 use super::names::header;
 use super::refusal::Refusal;
 use super::reply::{RETRY_AFTER_SECONDS, Reply, status};
+use super::subscription::refusal::SubscriptionRefusal;
 
 /// The authentication challenge (RFC 6750, 3).
 const CHALLENGE: &str = "Bearer realm=\"durable-streams\"";
@@ -10,14 +13,7 @@ const CHALLENGE: &str = "Bearer realm=\"durable-streams\"";
 impl Reply {
     /// The reply to a refused request.
     pub fn refused(refusal: &Refusal) -> Reply {
-        let reply = Reply::new(status(refusal));
-        let is_text =
-            matches!(refusal, Refusal::StreamSeqRegression { .. } | Refusal::UnexpectedOffset { .. });
-        let reply = if is_text {
-            reply.with_text(&refusal.message())
-        } else {
-            reply.with_error(refusal.code(), &refusal.message())
-        };
+        let reply = with_body(refusal);
         match refusal {
             Refusal::MethodNotAllowed { allow } => reply.with(header::ALLOW, *allow),
             Refusal::Closed { tail } => reply.with_tail(*tail, true),
@@ -39,7 +35,8 @@ impl Reply {
                 reply.with(header::RETRY_AFTER, after_seconds.to_string())
             }
             Refusal::Unauthorized { given: false } => reply.with(header::WWW_AUTHENTICATE, CHALLENGE),
-            Refusal::Unauthorized { given: true } => {
+            Refusal::Unauthorized { given: true }
+            | Refusal::Subscription(SubscriptionRefusal::TokenInvalid | SubscriptionRefusal::TokenExpired) => {
                 reply.with(header::WWW_AUTHENTICATE, format!("{CHALLENGE}, error=\"invalid_token\""))
             }
             Refusal::Forbidden { needs } => reply.with(
@@ -67,7 +64,22 @@ impl Reply {
             | Refusal::EpochStartsAtZero
             | Refusal::ReadOnly
             | Refusal::NotConfigured { .. }
+            | Refusal::Subscription(_)
             | Refusal::OffsetBeyondTail { .. } => reply,
         }
     }
+}
+
+/// The status and the body. Official clients read the texts of two conflicts.
+fn with_body(refusal: &Refusal) -> Reply {
+    let (reply, code, message) = (Reply::new(status(refusal)), refusal.code(), refusal.message());
+    if matches!(refusal, Refusal::StreamSeqRegression { .. } | Refusal::UnexpectedOffset { .. }) {
+        return reply.with_text(&message);
+    }
+    let Refusal::Subscription(SubscriptionRefusal::AlreadyClaimed { current_holder, generation }) = refusal
+    else {
+        return reply.with_error(code, &message);
+    };
+    let error = json!({ "code": code, "message": message, "current_holder": current_holder, "generation": generation });
+    reply.with_json(&json!({ "error": error }))
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::browser::{COMMON, SAVED};
-use super::cache_policy::{Audience, CachePolicy};
+use super::cache_policy::{Audience, CachePolicy, KEY_SET};
 use super::content_type::ContentType;
 use super::cors::{EXPOSED, PREFLIGHT, allowed_headers};
 use super::fork_refusal::ForkRefusal;
@@ -17,6 +17,9 @@ use super::producer::Producer;
 use super::read_head::ReadHead;
 use super::refusal::Refusal;
 use super::retention::Retention;
+use super::subscription::answer::SubscriptionAnswer;
+use super::subscription::keys::{PublicKey, key_set};
+use super::subscription::refusal::SubscriptionRefusal;
 
 /// `Retry-After` of a 503, in seconds.
 pub(super) const RETRY_AFTER_SECONDS: &str = "5";
@@ -264,7 +267,7 @@ impl Reply {
         Reply::new(StatusCode::OK).with_json(&body)
     }
 
-    /// 200: a page of a listing.
+    /// 200: a page of a listing, or another JSON object.
     pub fn page(page: &impl Serialize) -> Reply {
         Reply::new(StatusCode::OK).with_json(&json!(page))
     }
@@ -279,9 +282,39 @@ impl Reply {
     pub fn unavailable() -> Reply {
         let message = "The stream did not answer. Reads, PUT, DELETE and producers' appends can be sent again as they \
                        are; an append without producer headers may have been stored.";
+        Reply::unavailable_as(message)
+    }
+
+    fn unavailable_as(message: &str) -> Reply {
         Reply::new(StatusCode::SERVICE_UNAVAILABLE)
             .with_error("unavailable", message)
             .with(header::RETRY_AFTER, RETRY_AFTER_SECONDS)
+    }
+
+    /// A subscription's answer (PROTOCOL.md 6 and 7).
+    pub fn of_subscription(answer: &SubscriptionAnswer) -> Reply {
+        match answer {
+            SubscriptionAnswer::Created(shown) => Reply::new(StatusCode::CREATED).with_json(&json!(shown)),
+            SubscriptionAnswer::Confirmed(shown) | SubscriptionAnswer::Shown(shown) => Reply::page(shown),
+            SubscriptionAnswer::Done => Reply::new(StatusCode::NO_CONTENT),
+            SubscriptionAnswer::Acked { next_wake } => {
+                Reply::page(&json!({ "ok": true, "next_wake": next_wake }))
+            }
+            SubscriptionAnswer::Claimed(claimed) => Reply::page(claimed),
+            SubscriptionAnswer::Refused(refusal) => Reply::refused(&Refusal::Subscription(refusal.clone())),
+        }
+    }
+
+    /// 200: the keys that verify webhooks (PROTOCOL.md 6.5).
+    pub fn keys(keys: &[PublicKey]) -> Reply {
+        let reply = Reply::made(StatusCode::OK, KEY_SET.to_owned()).with(header::VARY, "Origin");
+        let body = key_set(keys).to_string().into_bytes();
+        Reply { body, ..reply }.with(header::CONTENT_TYPE, "application/jwk-set+json")
+    }
+
+    /// 503: the object of a subscription or its registry did not answer.
+    pub fn subscription_unavailable() -> Reply {
+        Reply::unavailable_as("The subscription did not answer: send the same request again.")
     }
 
     pub(super) fn with_error(self, code: &str, message: &str) -> Reply {
@@ -293,7 +326,7 @@ impl Reply {
         self.with(header::CONTENT_TYPE, "text/plain")
     }
 
-    fn with_json(mut self, body: &serde_json::Value) -> Reply {
+    pub(super) fn with_json(mut self, body: &serde_json::Value) -> Reply {
         self.body = body.to_string().into_bytes();
         self.with(header::CONTENT_TYPE, "application/json")
     }
@@ -343,5 +376,24 @@ pub(super) fn status(refusal: &Refusal) -> StatusCode {
         | Refusal::SourceUnavailable
         | Refusal::KeysUnavailable
         | Refusal::NotConfigured { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Subscription(refusal) => status_of_subscription(refusal),
+    }
+}
+
+fn status_of_subscription(refusal: &SubscriptionRefusal) -> StatusCode {
+    match refusal {
+        SubscriptionRefusal::InvalidRequest { .. }
+        | SubscriptionRefusal::WebhookUrlRejected { .. }
+        | SubscriptionRefusal::NoRegistry => StatusCode::BAD_REQUEST,
+        SubscriptionRefusal::TokenInvalid | SubscriptionRefusal::TokenExpired => StatusCode::UNAUTHORIZED,
+        SubscriptionRefusal::NotFound => StatusCode::NOT_FOUND,
+        SubscriptionRefusal::AlreadyExists
+        | SubscriptionRefusal::Fenced
+        | SubscriptionRefusal::AlreadyClaimed { .. }
+        | SubscriptionRefusal::NoPendingWork
+        | SubscriptionRefusal::InvalidOffset { .. }
+        | SubscriptionRefusal::TooManyWatchers { .. }
+        | SubscriptionRefusal::TooManyPatterns
+        | SubscriptionRefusal::TooManyStreams => StatusCode::CONFLICT,
     }
 }

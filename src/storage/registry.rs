@@ -7,6 +7,7 @@ use crate::protocol::Millis;
 use crate::protocol::listing::{ListQuery, ListedStreams};
 use crate::protocol::path::StreamPath;
 use crate::protocol::registry::{Operation, Registries};
+use crate::protocol::subscription::SubscriptionName;
 
 /// The most rows that one page of a listing examines, including those of deleted streams.
 pub const LISTED_ROWS_MAX: u64 = 1000;
@@ -175,8 +176,8 @@ pub(super) fn reported(sql: &dyn Sql, through: ReportMark, registries: Registrie
     Ok(())
 }
 
-/// Lists the streams of a registry, whose producers are the streams. A producer's last sequence number says
-/// whether its stream exists.
+/// Lists the streams of a registry, or its subscriptions. Both are its producers. A producer's last sequence number says
+/// whether it exists.
 pub fn listed(sql: &dyn Sql, query: &ListQuery) -> Result<ListedStreams, Failure> {
     let mut listed = ListedStreams::default();
     if !schema::has_table(sql, schema::PRODUCERS)? {
@@ -193,7 +194,8 @@ pub fn listed(sql: &dyn Sql, query: &ListQuery) -> Result<ListedStreams, Failure
         rows += 1;
         let mut columns = Columns::new("producers", row);
         let (path, seq) = (columns.text()?, columns.integer()?);
-        let is_there = seq == Operation::Insert.seq();
+        let is_asked_for = SubscriptionName::parse(&path).is_some() == query.subscriptions;
+        let is_there = seq == Operation::Insert.seq() && is_asked_for;
         if is_there && listed.paths.len() as u64 == query.limit {
             is_full = true;
         }

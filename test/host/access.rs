@@ -118,9 +118,11 @@ fn verdict_at(mode: &str, method: &str, url: &str, token: Option<&str>) -> Strin
             "yes".to_owned()
         }
         Decision::Reply(reply) => reply.status.as_u16().to_string(),
-        other @ (Decision::Listing(_) | Decision::Orphans(_) | Decision::Learn { .. } | Decision::Look) => {
-            format!("{other:?}")
-        }
+        other @ (Decision::Listing(_)
+        | Decision::Orphans(_)
+        | Decision::Subscriptions(_)
+        | Decision::Learn { .. }
+        | Decision::Look) => format!("{other:?}"),
     }
 }
 
@@ -701,10 +703,10 @@ fn escapes_do_not_change_the_project() {
         ("b%2Fa", Ok("403")),
         ("a.b/x", Ok("403")),
         ("A/x", Ok("403")),
-        ("__ds/x", Err(501)),
-        ("a/__ds/x", Err(501)),
-        ("a%2F%5F%5fds", Err(501)),
-        ("b/__ds/x", Err(501)),
+        ("__ds/x", Err(404)),
+        ("a/__ds/x", Err(404)),
+        ("a%2F%5F%5fds", Err(404)),
+        ("b/__ds/x", Err(404)),
         ("__registry__/x", Err(400)),
         ("%5f_registry__/x", Err(400)),
         ("__registry__", Err(403)),

@@ -61,6 +61,7 @@ fn word(decision: &Decision) -> String {
         Decision::Reply(reply) => reply.status.as_u16().to_string(),
         Decision::Listing(_) => "listing".to_owned(),
         Decision::Orphans(_) => "orphans".to_owned(),
+        Decision::Subscriptions(_) => "subscriptions".to_owned(),
         Decision::Learn { .. } => "learn".to_owned(),
         Decision::Look => "look".to_owned(),
     }

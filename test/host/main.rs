@@ -24,6 +24,8 @@ mod spec;
 #[cfg(test)]
 mod storage;
 #[cfg(test)]
+mod subscription_api;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod telemetry;

@@ -16,6 +16,7 @@ use super::key_lookup::Lookups;
 use super::listing;
 use super::orphans;
 use super::rate_limit;
+use super::subscriptions::{Controlling, WebhookKeys};
 use super::upstream;
 use crate::cloudflare::calls::unreached;
 use crate::cloudflare::config::{self, Config, settings};
@@ -28,6 +29,7 @@ use crate::edge::cors::Cors;
 use crate::edge::keyring::Keyring;
 use crate::edge::strangers::Strangers;
 use crate::edge::target::{Target, in_first_form};
+use crate::edge::webhooks::WebhookSettings;
 use crate::protocol::names::header;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::registry::Registries;
@@ -49,6 +51,8 @@ struct EdgeState {
     cors: Cors,
     lookups: Rc<Lookups>,
     strangers: RefCell<Strangers>,
+    webhooks: WebhookSettings,
+    webhook_keys: WebhookKeys,
 }
 
 #[wasm_bindgen]
@@ -75,6 +79,8 @@ impl Edge {
             cors: Cors::of(&settings).unwrap_or_default(),
             lookups: Lookups::new(env.clone(), Keyring::new(settings.has_registry)),
             strangers: RefCell::default(),
+            webhooks: WebhookSettings::of(&settings).unwrap_or_default(),
+            webhook_keys: WebhookKeys::default(),
             env,
         };
         telemetry::configured(&inner.rules.access, &inner.cors, inner.rules.is_limited, inner.config.debug);
@@ -187,6 +193,11 @@ impl EdgeState {
             Ok(Decision::Reply(answer)) => answer,
             Ok(Decision::Listing(listing)) => listing::answer(&self.env, &listing).await,
             Ok(Decision::Orphans(query)) => orphans::answer(&self.env, &query).await,
+            Ok(Decision::Subscriptions(control)) => {
+                let EdgeState { env, rules, webhooks, webhook_keys: keys, .. } = self;
+                let url = target.url;
+                Controlling { control: &control, url, request, env, rules, webhooks, keys }.answer().await
+            }
             Ok(Decision::Forward(forward)) => {
                 let (env, config) = (&self.env, &self.config);
                 let sending = Sending { forward: &forward, target: &target, request, env, config, context };

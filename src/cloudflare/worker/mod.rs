@@ -12,4 +12,5 @@ mod orphans;
 mod rate_limit;
 mod sse;
 mod sse_client;
+mod subscriptions;
 mod upstream;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::SubscriptionName;
+use super::keys::PublicKey;
 use super::refusal::SubscriptionRefusal;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -127,4 +129,37 @@ pub struct WakeEvent<'a> {
     pub stream: &'a str,
     pub generation: u64,
     pub ts: u64,
+}
+
+/// A page of the list of subscriptions (an extension).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct SubscriptionPage {
+    pub subscriptions: Vec<Shown>,
+    /// Where the next page begins; null on the last page. Any other page may have fewer subscriptions than the limit, or
+    /// none.
+    pub next: Option<String>,
+}
+
+impl Shown {
+    /// A subscription in a list that did not answer, by the name of its object.
+    pub fn unanswered(object: &str) -> Option<Shown> {
+        let id = SubscriptionName::parse(object)?.id;
+        let unknown = || "unknown".to_owned();
+        Some(Shown {
+            subscription_id: id.clone(),
+            id,
+            kind: unknown(),
+            status: unknown(),
+            phase: unknown(),
+            has_more_streams: true,
+            ..Shown::default()
+        })
+    }
+}
+
+impl Signing {
+    /// Deliveries are signed with this key.
+    pub fn of(key: &PublicKey, jwks_url: &str) -> Signing {
+        Signing { alg: "ed25519".to_owned(), kid: key.kid.clone(), jwks_url: jwks_url.to_owned() }
+    }
 }

@@ -79,7 +79,7 @@ impl SubscriptionConfig {
 
     /// The pattern over whole paths.
     pub fn whole_pattern(&self, name: &SubscriptionName) -> Option<String> {
-        self.pattern.as_deref().map(|pattern| name.whole_path(pattern))
+        self.pattern.as_deref().map(|pattern| name.whole_pattern(pattern))
     }
 }
 

@@ -73,6 +73,11 @@ impl Pattern {
         }
     }
 
+    /// Whether it matches a single path, which is [`Pattern::literal_prefix`].
+    pub fn is_literal(&self) -> bool {
+        self.segments.iter().all(|segment| matches!(segment, PatternSegment::Literal(_)))
+    }
+
     /// The beginning that all matching paths share, up to the first wildcard: with a slash at its end, unless the
     /// pattern has no wildcard.
     pub fn literal_prefix(&self) -> String {
@@ -80,11 +85,11 @@ impl Pattern {
         for (at, segment) in self.segments.iter().enumerate() {
             let PatternSegment::Literal(literal) = segment else { break };
             prefix.push_str(literal);
-            // What follows may be `**`, which also matches the path without the slash.
-            match self.segments.get(at + 1) {
-                None | Some(PatternSegment::Any) => break,
-                Some(PatternSegment::One | PatternSegment::Literal(_)) => prefix.push('/'),
+            // `**` at the end also matches the path without the slash.
+            if self.segments[at + 1..].iter().all(|segment| *segment == PatternSegment::Any) {
+                break;
             }
+            prefix.push('/');
         }
         prefix
     }

@@ -53,6 +53,13 @@ impl SubscriptionName {
         }
     }
 
+    /// A pattern over whole paths, of one that a body gives relative to the root. `**` alone also matches an empty path, but
+    /// the root itself is not below the root.
+    pub fn whole_pattern(&self, relative: &str) -> String {
+        let is_any = self.root.is_some() && relative.split('/').all(|segment| segment == "**");
+        if is_any { self.whole_path("*/**") } else { self.whole_path(relative) }
+    }
+
     /// The opposite of [`SubscriptionName::whole_path`].
     pub fn relative_path<'p>(&self, path: &'p str) -> &'p str {
         let Some(root) = &self.root else { return path };

@@ -13,6 +13,7 @@ use durable_streams::protocol::read_head::ReadHead;
 use durable_streams::protocol::refusal::Refusal;
 use durable_streams::protocol::reply::Reply;
 use durable_streams::protocol::retention::Retention;
+use durable_streams::protocol::subscription::refusal::SubscriptionRefusal;
 
 use crate::support::sql::Fault;
 use crate::support::{Response, World, check};
@@ -135,22 +136,25 @@ fn index_of(refusal: &Refusal) -> usize {
         Refusal::Closed { .. } => 35,
         Refusal::StreamSeqRegression { .. } => 36,
         Refusal::UnexpectedOffset { .. } => 37,
+        Refusal::Subscription(_) => 38,
     }
 }
 
 #[test]
 fn every_refusal_has_its_status_and_code() {
     let mut codes = Vec::new();
-    for (index, (refusal, expected)) in refusals().into_iter().chain(conflicts()).enumerate() {
+    let of_subscription = (Refusal::Subscription(SubscriptionRefusal::Fenced), "409 | error: FENCED");
+    let all = refusals().into_iter().chain(conflicts()).chain([of_subscription]);
+    for (index, (refusal, expected)) in all.enumerate() {
         assert_eq!(index_of(&refusal), index);
         let response = Response::of_reply(Reply::refused(&refusal));
         response.assert_is(expected);
         codes.push(refusal.code());
     }
-    assert_eq!(codes.len(), 38, "the table is as long as index_of");
+    assert_eq!(codes.len(), 39, "the table is as long as index_of");
     codes.sort();
     codes.dedup();
-    assert_eq!(codes.len(), 38, "every refusal has its own code");
+    assert_eq!(codes.len(), 39, "every refusal has its own code");
 }
 
 /// Every refusal of a fork (PROTOCOL.md 4.2, fork creation errors). A variant that is missing here fails to compile in

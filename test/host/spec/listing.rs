@@ -47,7 +47,11 @@ fn listing_is_a_get_of_v1_streams() {
             Route::Preflight => "preflight".to_owned(),
             Route::Reply(reply) => reply.status.as_u16().to_string(),
             Route::Forward(_) => "forward".to_owned(),
-            other @ (Route::Health | Route::LongPoll(_) | Route::Sse(_) | Route::Orphans) => {
+            other @ (Route::Health
+            | Route::LongPoll(_)
+            | Route::Sse(_)
+            | Route::Orphans
+            | Route::Subscriptions(_)) => {
                 panic!("{other:?}")
             }
         };
@@ -217,6 +221,34 @@ fn page_holds_existing_streams_in_order() {
         assert_eq!(found.1.as_deref(), next, "{prefix} {after} {limit}");
     }
     assert_eq!(page(&mut World::new(), "", "", 40), (Vec::new(), None), "a registry without any stream");
+}
+
+#[test]
+fn pages_list_streams_and_subscriptions_apart() {
+    let mut world = registry(&[
+        ("__ds/subscriptions/r", true),
+        ("p/__ds/subscriptions/a", true),
+        ("p/__ds/subscriptions/b", false),
+        ("p/__ds/subscriptions/b/c", true),
+        ("p/a", true),
+        ("p/z", true),
+        ("q/__ds/subscriptions/a", true),
+    ]);
+    assert_eq!(page(&mut world, "", "", 40), (vec!["p/a".to_owned(), "p/z".to_owned()], None));
+    assert_eq!(page(&mut world, "p/__ds/", "", 40), (Vec::new(), None));
+    let table: [(&str, &str, u64, Expected<'_>, Option<&str>); 5] = [
+        ("p/__ds/subscriptions/", "", 40, &["p/__ds/subscriptions/a", "p/__ds/subscriptions/b/c"], None),
+        ("p/__ds/subscriptions/", "", 1, &["p/__ds/subscriptions/a"], Some("p/__ds/subscriptions/b")),
+        ("p/__ds/subscriptions/", "p/__ds/subscriptions/b", 1, &["p/__ds/subscriptions/b/c"], None),
+        ("p/__ds/subscriptions/b", "", 40, &["p/__ds/subscriptions/b/c"], None),
+        ("__ds/subscriptions/", "", 40, &["__ds/subscriptions/r"], None),
+    ];
+    for (prefix, after, limit, paths, next) in table {
+        let query = ListQuery { subscriptions: true, ..ask(prefix, after, limit) };
+        let found = world.registry.listed(&query);
+        assert_eq!(found.paths, paths, "{prefix} {after} {limit}");
+        assert_eq!(found.next.as_deref(), next, "{prefix} {after} {limit}");
+    }
 }
 
 /// A page reads a limited number of rows. It names where it stopped, even if it found no stream.

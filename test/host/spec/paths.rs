@@ -26,7 +26,8 @@ fn named(path: &str) -> Result<String, u16> {
         | Route::LongPoll(_)
         | Route::Sse(_)
         | Route::Listing
-        | Route::Orphans => {
+        | Route::Orphans
+        | Route::Subscriptions(_) => {
             panic!("{path} does not name a stream")
         }
     }
@@ -180,23 +181,17 @@ fn path_has_at_most_741_decoded_bytes() {
 /// However the names are encoded.
 #[test]
 fn reserved_names_are_no_streams() {
-    let protocols = ["__ds", "__ds/subscriptions/x", "__ds/__registry__", "%5f%5fds", "__%64s/x", "__ds%2Fx"];
+    let protocols = ["__ds", "__ds/x/subscriptions", "__ds/__registry__", "%5f%5fds", "__%64s/x", "__ds%2Fx"];
     let of_a_project =
         ["a/__ds", "a/__ds/x", "a/__ds/__registry__", "a/%5F_ds", "a%2F__ds%2Fx", "a/__ds/__ds"];
     let nothing = ["__registry__/a", "%5F_registry_%5f/a", "__registry__/__registry__", "__registry__%2Fa"];
     for prefix in STREAM_PREFIXES {
         for path in protocols.iter().chain(&of_a_project) {
-            assert_eq!(named(&format!("{prefix}{path}")), Err(501), "{prefix}{path}");
+            assert_eq!(named(&format!("{prefix}{path}")), Err(404), "{prefix}{path}");
         }
         for path in nothing.iter().chain(&["__registry__/__ds"]) {
             assert_eq!(named(&format!("{prefix}{path}")), Err(400), "{prefix}{path}");
         }
-    }
-    for method in ["GET", "PUT", "POST", "DELETE", "HEAD", "PATCH"] {
-        check(&[], &format!("{method} /v1/stream/a/__ds/jwks.json"), "501 | error: not_implemented");
-    }
-    for method in ["GET", "PUT", "POST", "DELETE", "HEAD"] {
-        check(&[], &format!("{method} /v1/stream/__ds/jwks.json"), "501 | error: not_implemented");
     }
 }
 
@@ -265,6 +260,7 @@ fn requests_are_routed_by_method_and_live_mode() {
         Route::Sse(_) => "sse".to_owned(),
         Route::Listing => "listing".to_owned(),
         Route::Orphans => "orphans".to_owned(),
+        Route::Subscriptions(_) => "subscriptions".to_owned(),
     };
     let table = [
         (Method::GET, "", "forward"),

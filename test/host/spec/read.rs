@@ -96,7 +96,7 @@ fn unknown_method_is_refused_and_options_answered() {
     check(
         &[],
         "OPTIONS",
-        "204 | access-control-allow-methods: GET, HEAD, PUT, POST, DELETE, OPTIONS | access-control-allow-headers | \
+        "204 | access-control-allow-methods: GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS | access-control-allow-headers | \
          access-control-max-age <<",
     );
 }

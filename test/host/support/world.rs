@@ -502,7 +502,9 @@ impl World {
                 Outcome::Answered(Response::of_reply(Reply::preflight(asked.map(|(_, value)| value.clone()))))
             }
             Route::Reply(reply) => Outcome::Answered(Response::of_reply(reply)),
-            Route::Listing => panic!("a listing calls many objects, but this world has one"),
+            Route::Listing | Route::Subscriptions(_) => {
+                panic!("it calls other objects than a stream's, but this world has one")
+            }
             Route::Orphans => {
                 let refused = Admin::of(&EdgeSettings::default()).orphans(&method, &request.url, None);
                 Outcome::Answered(Response::of_reply(Reply::refused(&refused.unwrap_err())))
