@@ -17,7 +17,8 @@ export function guardedFetch(fetch, { token, project, key }) {
     const headers = new Headers(init.headers ?? request?.headers)
     const url = new URL(request?.url ?? input)
     if (token) {
-      headers.set("authorization", bearer(token).authorization)
+      // A claimed or delivered wake has a token of its own.
+      if (!headers.has("authorization")) headers.set("authorization", bearer(token).authorization)
       return fetch(input, { ...init, headers })
     }
     const stream = url.pathname.startsWith(PREFIX) && `${project}/${url.pathname.slice(PREFIX.length)}`
