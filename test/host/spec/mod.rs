@@ -30,6 +30,7 @@ mod retention;
 mod rotation;
 mod rotation_faults;
 mod sse;
+mod subscriptions;
 
 /// Streams of each format, empty.
 const TEXT: &str = "PUT | content-type: text/plain";

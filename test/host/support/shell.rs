@@ -81,7 +81,8 @@ impl Shell {
         let of_lane =
             self.under_way.iter().position(|other| *other == lane).expect("the effect is in flight");
         self.under_way.remove(of_lane);
-        let has_failed = matches!(outcome, Outcome::Failed(_));
+        // The state of a subscription says when a delivery is repeated, not its lane.
+        let has_failed = matches!(outcome, Outcome::Failed(_)) && lane != "delivery";
         if has_failed {
             self.rests.insert(what(&effect), now + RETRY);
         }
