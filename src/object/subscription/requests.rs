@@ -11,7 +11,7 @@ use crate::protocol::Millis;
 use crate::protocol::registry::Registries;
 use crate::protocol::subscription::SubscriptionName;
 use crate::protocol::subscription::answer::{Shown, SubscriptionAnswer};
-use crate::protocol::subscription::config::{Channel, Config, Patch, STREAMS_MAX};
+use crate::protocol::subscription::config::{Channel, Config, OWN_WAKE_STREAM, Patch, STREAMS_MAX};
 use crate::protocol::subscription::glob::Pattern;
 use crate::protocol::subscription::refusal::SubscriptionRefusal;
 use crate::protocol::subscription::request::{SubscriptionRequest, WakeRequest};
@@ -185,6 +185,10 @@ impl Object {
     }
 
     fn add_streams(&mut self, sql: &dyn Sql, paths: &[String], now: Millis) -> Result<Responded, Failure> {
+        let channel = self.subscription.get().map(|found| &found.config.channel);
+        if paths.iter().any(|path| channel.is_some_and(|channel| channel.is_wake_stream(path))) {
+            return Ok(SubscriptionRefusal::invalid(OWN_WAKE_STREAM).into());
+        }
         for path in paths {
             self.recall_link(sql, path)?;
         }
@@ -366,10 +370,9 @@ impl Object {
 impl Subscription {
     /// Whether its pattern links a stream: never its own wake stream.
     pub(super) fn finds(&self, path: &str) -> bool {
-        let is_own = matches!(&self.config.channel, Channel::PullWake { wake_stream } if wake_stream == path);
         let pattern = self.config.whole_pattern(&self.name);
         let pattern = pattern.and_then(|pattern| Pattern::parse(&pattern).ok());
-        !is_own && pattern.is_some_and(|pattern| pattern.matches(path))
+        !self.config.channel.is_wake_stream(path) && pattern.is_some_and(|pattern| pattern.matches(path))
     }
 
     /// A stream that it links, or that its pattern has found, has news.

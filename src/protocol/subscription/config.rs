@@ -32,6 +32,17 @@ pub enum Channel {
     PullWake { wake_stream: String },
 }
 
+/// Why no subscription links the stream that its wake events go to.
+pub const OWN_WAKE_STREAM: &str =
+    "streams has the wake_stream, whose events would wake the subscription again";
+
+impl Channel {
+    /// Whether this is the stream that wake events go to.
+    pub fn is_wake_stream(&self, path: &str) -> bool {
+        matches!(self, Channel::PullWake { wake_stream } if wake_stream == path)
+    }
+}
+
 /// A normalised configuration: two requests mean the same if these are equal.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Config {
@@ -69,8 +80,12 @@ impl Config {
         if pattern.is_none() && streams.is_empty() {
             return Err(SubscriptionRefusal::invalid("it needs a pattern, or streams"));
         }
+        let channel = channel(name, &body, rules)?;
+        if streams.iter().any(|path| channel.is_wake_stream(path)) {
+            return Err(SubscriptionRefusal::invalid(OWN_WAKE_STREAM));
+        }
         Ok(Config {
-            channel: channel(name, &body, rules)?,
+            channel,
             pattern: pattern.map(|pattern| pattern.trim_matches('/').to_owned()),
             streams,
             lease_ttl_ms: lease_ttl(&body)?.unwrap_or(LEASE_TTL_DEFAULT),
