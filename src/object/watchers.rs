@@ -41,9 +41,16 @@ struct Watching {
     notified: Notified,
     /// The last try failed; it is repeated when the lane has rested.
     has_failed: bool,
+    /// A notification is under way, and the subscription has sent nothing since. Only then does its answer count: it may come
+    /// after what the subscription sent later.
+    awaits_answer: bool,
 }
 
 impl Watching {
+    fn new(stored: StoredWatcher, notified: Notified) -> Watching {
+        Watching { stored, notified, has_failed: false, awaits_answer: false }
+    }
+
     fn is_due(&self, tail: Option<Progress>) -> bool {
         match (self.notified, tail) {
             (Notified::Due, _) => true,
@@ -72,7 +79,7 @@ impl Watchers {
     pub(super) fn load(&mut self, sql: &dyn Sql, tail: Option<Progress>) -> Result<(), Failure> {
         let watching = |stored: StoredWatcher| {
             let notified = Notified::Unknown(tail.unwrap_or(stored.start));
-            Watching { stored, notified, has_failed: false }
+            Watching::new(stored, notified)
         };
         self.watching = watchers::load(sql)?.into_iter().map(watching).collect();
         Ok(())
@@ -125,15 +132,27 @@ impl Watchers {
     }
 
     /// The next notifications.
-    pub(super) fn next(&mut self, path: &str, tail: Option<Progress>) -> Option<Effect> {
-        let due = self.watching.iter().filter(|watching| watching.is_due(tail) && !watching.has_failed);
-        let notify = |watching: &Watching| {
+    pub(super) fn next(
+        &mut self,
+        path: &str,
+        tail: Option<Progress>,
+        extent: (Offset, Progress),
+    ) -> Option<Effect> {
+        let (beginning, end) = extent;
+        let due = self.watching.iter_mut().filter(|watching| watching.is_due(tail) && !watching.has_failed);
+        let notify = |watching: &mut Watching| {
+            watching.awaits_answer = true;
             let StoredWatcher { watcher, start, .. } = &watching.stored;
             let notify = Notify {
                 incarnation: watcher.incarnation,
                 path: path.to_owned(),
-                start: *start,
-                tail: tail.unwrap_or(*start),
+                // Where the link began in an earlier incarnation says nothing about this one.
+                start: if start.offset < beginning {
+                    Progress { offset: beginning, closed: false }
+                } else {
+                    *start
+                },
+                tail: tail.unwrap_or(end),
                 has_ended: tail.is_none() && watching.stored.glob,
             };
             (watcher.subscription.clone(), Call::Notify(notify))
@@ -142,16 +161,35 @@ impl Watchers {
         (!calls.is_empty()).then_some(Effect::Calls(Calls { calls, about: About::Watchers }))
     }
 
+    /// Puts a watcher in the place of another of the same subscription.
+    fn put(&mut self, watching: Watching) {
+        match self.position(&watching.stored.watcher.subscription) {
+            Some(at) => self.watching[at] = watching,
+            None => self.watching.push(watching),
+        }
+    }
+
     fn position(&self, subscription: &str) -> Option<usize> {
         self.watching.iter().position(|watching| watching.stored.watcher.subscription == subscription)
     }
 }
 
 impl Object {
-    /// How far the stream goes; `None` if there is none.
+    /// How far the stream goes, with something to read; `None` if there is none.
     pub(super) fn progress(&self) -> Option<Progress> {
         let stream = self.state.live()?;
-        Some(Progress { offset: stream.tail, closed: stream.closure.is_closed() })
+        let closed = stream.closure.is_closed();
+        // Where a stream has nothing to read, there is no news, wherever a cursor of an earlier incarnation is.
+        let is_empty = stream.tail == beginning_of(stream) && !closed;
+        let offset = if is_empty { Offset::segment_start(0) } else { stream.tail };
+        Some(Progress { offset, closed })
+    }
+
+    /// Where the stream's own messages begin, and where it ends, or the next one at its URL begins.
+    pub(super) fn extent(&self) -> (Offset, Progress) {
+        let none = Progress { offset: Offset::segment_start(0), closed: false };
+        let beginning = self.state.live().map_or(none.offset, beginning_of);
+        (beginning, self.state.life().map_or(none, end_of))
     }
 
     /// A subscription is to be notified of what comes after its cursor.
@@ -193,12 +231,16 @@ impl Object {
             self.load(ports.sql)?;
         }
         let acked = if let WatchFrom::Acked(acked) = from { *acked } else { start };
-        let notified = if tail > acked { Notified::Taken } else { Notified::Armed(tail) };
-        let watching = Watching { stored, notified, has_failed: false };
-        match self.watchers.position(subscription) {
-            Some(at) => self.watchers.watching[at] = watching,
-            None => self.watchers.watching.push(watching),
-        }
+        let tail = self.progress().unwrap_or(acked);
+        // That there is something after the cursor is in the answer. Until the subscription has taken a notification, it is
+        // not sure to have stored that: the answer may get lost, and so may the subscription's memory that it has called.
+        let before = self.watchers.position(subscription).map(|at| self.watchers.watching[at].notified);
+        let notified = match before {
+            _ if tail <= acked => Notified::Armed(tail),
+            Some(before) => before,
+            None => Notified::Unknown(tail),
+        };
+        self.watchers.put(Watching::new(stored, notified));
         Ok(Watched::From { acked, tail })
     }
 
@@ -209,7 +251,15 @@ impl Object {
         let found =
             found.filter(|at| self.watchers.watching[*at].stored.watcher.incarnation <= unwatch.incarnation);
         match found {
-            Some(_) => self.drop_watchers(sql, std::slice::from_ref(&unwatch.subscription)),
+            Some(_) if unwatch.has_ended => {
+                self.drop_watchers(sql, std::slice::from_ref(&unwatch.subscription))
+            }
+            // The call may come late, after the stream was linked again. So the subscription is called, and says what holds.
+            Some(at) => {
+                let watching = &mut self.watchers.watching[at];
+                (watching.notified, watching.awaits_answer) = (Notified::Due, false);
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -239,11 +289,7 @@ impl Object {
     pub(super) fn watched_from_birth(&mut self, found: Vec<StoredWatcher>) {
         for stored in found {
             let notified = Notified::Armed(stored.start);
-            let watching = Watching { stored, notified, has_failed: false };
-            match self.watchers.position(&watching.stored.watcher.subscription) {
-                Some(at) => self.watchers.watching[at] = watching,
-                None => self.watchers.watching.push(watching),
-            }
+            self.watchers.put(Watching::new(stored, notified));
         }
     }
 
@@ -254,15 +300,19 @@ impl Object {
         calls: &[(String, Call)],
         results: &[CallResult],
     ) -> Result<(), Failure> {
+        let is_live = self.state.live().is_some();
         let mut gone = Vec::new();
         for ((subscription, call), result) in calls.iter().zip(results) {
             let Call::Notify(notify) = call else { continue };
             let Some(at) = self.watchers.position(subscription) else { continue };
             let watching = &mut self.watchers.watching[at];
-            if watching.stored.watcher.incarnation != notify.incarnation {
+            let counts = std::mem::take(&mut watching.awaits_answer);
+            if !counts || watching.stored.watcher.incarnation != notify.incarnation {
                 continue;
             }
             match result {
+                // Meanwhile there is another stream at this URL, which the subscription is notified of next.
+                Ok(Answered::Noted(_)) if notify.has_ended && is_live => watching.notified = Notified::Due,
                 Ok(Answered::Noted(Noted::Taken)) if notify.has_ended => gone.push(subscription.clone()),
                 Ok(Answered::Noted(Noted::Taken)) => watching.notified = Notified::Taken,
                 Ok(Answered::Noted(Noted::Acked(acked))) => watching.notified = Notified::Armed(*acked),

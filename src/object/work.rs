@@ -120,6 +120,10 @@ impl Object {
 
     /// Handles the registry's answer to a report.
     fn has_reported(&mut self, sql: &dyn Sql, report: &Report, outcome: &Outcome, now: Millis) {
+        // Without the stream, the subscriptions that watch it would be lost.
+        if let Err(failure) = self.load(sql).map(drop) {
+            return self.fail_lane(Lane::Registry, failure, report.again_at(now), sql, now);
+        }
         let found = match outcome {
             Outcome::Answered(Answered::Recorded) => Some(Vec::new()),
             Outcome::Answered(Answered::RecordedFor(watchers)) => Some(self.found_watchers(watchers)),
@@ -172,9 +176,11 @@ impl Object {
             other => Err(Failure::new("call objects", format_args!("{other:.200?}"))),
         };
         let (lane, done) = match about {
-            About::Enlist => (Lane::Directory, self.enlisted(sql, outcome, now)),
+            About::Enlist { incarnation, adds } => {
+                (Lane::Directory, self.enlisted(sql, *incarnation, *adds, outcome, now))
+            }
             About::Events { through } => (Lane::Directory, self.events_recorded(sql, *through, outcome)),
-            About::Page => (Lane::Watches, self.page_listed(sql, outcome, now)),
+            About::Page { incarnation } => (Lane::Watches, self.page_listed(sql, *incarnation, outcome, now)),
             About::Watches => {
                 (Lane::Watches, all().and_then(|results| self.have_watched(sql, calls, results, now)))
             }
@@ -197,7 +203,8 @@ impl Object {
         }
         let tail = self.progress();
         let path = stream_row::path_if_any(sql)?.unwrap_or_default();
-        match self.watchers.next(&path, tail) {
+        let extent = self.extent();
+        match self.watchers.next(&path, tail, extent) {
             None if self.watchers.have_failed() => {
                 Err(Failure::new("notify subscriptions", "some did not answer"))
             }

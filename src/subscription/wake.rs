@@ -131,14 +131,14 @@ impl Subscription {
         match outcome {
             Delivered::Done => {
                 let streams = std::mem::take(&mut wake.streams);
-                self.recover();
+                self.recover(now);
                 self.end_wake();
                 self.state.idle_wakes = 0;
                 self.ack_all(&streams);
             }
             Delivered::Accepted => {
                 wake.step = WakeStep::Delivered;
-                self.recover();
+                self.recover(now);
             }
             Delivered::Failed { message, retry_after, is_gone } => {
                 self.failed(message, *retry_after, now);
@@ -171,7 +171,7 @@ impl Subscription {
                 let wait = retry::unclaimed(self.config.lease_ttl_ms, self.state.unclaimed_events);
                 wake.step = WakeStep::Delivered;
                 wake.unclaimed_until = Some(now + wait);
-                self.recover();
+                self.recover(now);
             }
             Err(message) => {
                 self.failed(message, None, now);
@@ -196,9 +196,9 @@ impl Subscription {
     }
 
     /// A delivery has succeeded.
-    fn recover(&mut self) {
+    fn recover(&mut self, now: Millis) {
         if self.state.failing_since.take().is_some() {
-            self.report(Transition::Recovered, self.state.created_at);
+            self.report(Transition::Recovered, now);
         }
         self.state.failures = 0;
         self.state.not_before = None;
@@ -217,9 +217,15 @@ impl Subscription {
         }
     }
 
-    /// Ends what has had its time: a lease, or a wake event that nobody claims. Whether anything has ended.
+    /// Ends what has had its time: a lease, a wake event that nobody claims, or a wake whose links were all removed before it
+    /// was delivered. Whether anything has ended.
     pub fn expire(&mut self, now: Millis) -> bool {
         let Some(wake) = &self.state.wake else { return false };
+        let is_linked = |stream: &Snapshot| self.links.get(&stream.path).is_some_and(|link| !link.removed);
+        if wake.step == WakeStep::Due && !wake.streams.iter().any(is_linked) {
+            self.end_wake();
+            return true;
+        }
         let is_unclaimed = wake.unclaimed_until.is_some_and(|until| now >= until);
         let is_over = wake.lease_until.is_some_and(|until| now >= until);
         if !is_unclaimed && !is_over {

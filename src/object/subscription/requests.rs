@@ -210,8 +210,11 @@ impl Object {
     fn remove_stream(&mut self, sql: &dyn Sql, path: &str, now: Millis) -> Result<Responded, Failure> {
         self.recall_link(sql, path)?;
         self.change(sql, now, |subscription| {
+            // A stream that was linked explicitly before the pattern could find it stays linked by the pattern.
+            let is_found = subscription.finds(path);
             if let Some(link) = subscription.links.get_mut(path).filter(|link| link.explicit) {
                 link.explicit = false;
+                link.glob |= is_found;
                 link.removed = !link.glob;
                 link.settled = false;
             }
@@ -378,6 +381,10 @@ impl Subscription {
     /// A stream that it links, or that its pattern has found, has news.
     fn noted(&mut self, notify: &Notify) -> Noted {
         let link = self.links.entry(notify.path.clone()).or_insert_with(|| Link::glob(notify.start));
+        if notify.has_ended && link.acked.is_some_and(|acked| acked >= notify.tail) {
+            // It comes late: the link is to the next stream at this URL.
+            return Noted::Taken;
+        }
         if notify.has_ended {
             link.glob = false;
             if !link.explicit {

@@ -102,8 +102,9 @@ impl Object {
         let pattern =
             subscription.config.whole_pattern(&subscription.name).filter(|_| !subscription.has_ended());
         if pattern.is_some() != subscription.state.enlisted {
+            let about = About::Enlist { incarnation: watcher.incarnation, adds: pattern.is_some() };
             let call = Call::Enlist(Enlist { watcher, pattern });
-            return Some(Effect::Call(Calling { to, call, about: About::Enlist }));
+            return Some(Effect::Call(Calling { to, call, about }));
         }
         if self.settings.registries == Registries::Off {
             return None;
@@ -116,15 +117,17 @@ impl Object {
     pub(in crate::object) fn enlisted(
         &mut self,
         sql: &dyn Sql,
+        incarnation: u64,
+        adds: bool,
         outcome: &Outcome,
         now: Millis,
     ) -> Result<LogEvent, Failure> {
+        if self.is_over(sql, incarnation, outcome)? {
+            return Ok(LogEvent::Linked);
+        }
         match outcome {
             Outcome::Answered(Answered::Enlisted(Enlisted::Done)) => {
-                self.change(sql, now, |subscription| {
-                    subscription.state.enlisted =
-                        subscription.config.pattern.is_some() && !subscription.has_ended();
-                })?;
+                self.change(sql, now, |subscription| subscription.state.enlisted = adds)?;
             }
             Outcome::Answered(Answered::Enlisted(Enlisted::TooMany)) => {
                 self.cannot_be_created(sql, SubscriptionRefusal::TooManyPatterns, now)?;
@@ -132,6 +135,13 @@ impl Object {
             other => return Err(unanswered("enlist subscription", other)),
         }
         Ok(LogEvent::Linked)
+    }
+
+    /// Whether an answer is to a subscription that had this name before. Failures count whoever has called: the lane rests.
+    fn is_over(&mut self, sql: &dyn Sql, incarnation: u64, outcome: &Outcome) -> Result<bool, Failure> {
+        self.load(sql)?;
+        let is_over = self.subscription.get().is_none_or(|found| found.state.incarnation != incarnation);
+        Ok(is_over && !matches!(outcome, Outcome::Failed(_)))
     }
 
     pub(in crate::object) fn events_recorded(
@@ -248,15 +258,20 @@ impl Object {
         let prefix = Pattern::parse(&pattern).ok()?.literal_prefix();
         let query = ListQuery { prefix, after: after.clone(), limit: PAGE_STREAMS_MAX, subscriptions: false };
         let to = registry_of(self.settings.registries, &subscription.name);
-        Some(Effect::Call(Calling { to, call: Call::List(query), about: About::Page }))
+        let about = About::Page { incarnation: subscription.state.incarnation };
+        Some(Effect::Call(Calling { to, call: Call::List(query), about }))
     }
 
     pub(in crate::object) fn page_listed(
         &mut self,
         sql: &dyn Sql,
+        incarnation: u64,
         outcome: &Outcome,
         now: Millis,
     ) -> Result<LogEvent, Failure> {
+        if self.is_over(sql, incarnation, outcome)? {
+            return Ok(LogEvent::Linked);
+        }
         let Outcome::Answered(Answered::Listed(ListedStreams { paths, next })) = outcome else {
             return Err(unanswered("list streams", outcome));
         };
@@ -267,7 +282,8 @@ impl Object {
         let part = &mut self.subscription;
         let Stored::Some(subscription) = &mut part.stored else { return Ok(LogEvent::Linked) };
         for path in paths {
-            let is_stream = StreamPath::of_text(path.clone()).is_ok_and(|path| !path.is_registry());
+            let is_stream = StreamPath::of_text(path.clone())
+                .is_ok_and(|path| !path.is_registry() && !path.is_protocols());
             if !is_stream || !subscription.finds(path) {
                 continue;
             }
@@ -313,7 +329,9 @@ impl Object {
         let answered = |subscription: &mut Subscription| {
             for ((path, call), result) in calls.iter().zip(results) {
                 match result {
-                    Ok(Answered::Watched(Watched::TooMany)) => {
+                    Ok(Answered::Watched(Watched::TooMany))
+                        if is_watch_of(subscription.state.incarnation, call) =>
+                    {
                         refused = too_many(subscription, path).or(refused.take())
                     }
                     Ok(Answered::Watched(Watched::From { acked, tail })) => {
@@ -496,7 +514,8 @@ impl Object {
 fn call_for(subscription: &Subscription, link: &Link, now: Millis) -> Call {
     let (name, incarnation) = (subscription.name.object(), subscription.state.incarnation);
     if subscription.has_ended() || link.removed {
-        return Call::Unwatch(Unwatch { subscription: name, incarnation });
+        let has_ended = subscription.has_ended();
+        return Call::Unwatch(Unwatch { subscription: name, incarnation, has_ended });
     }
     let created_at = subscription.state.created_at;
     let is_late = link.glob && !link.explicit && now > created_at + LINKED_LATE_AFTER;

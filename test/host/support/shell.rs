@@ -167,8 +167,8 @@ fn lane(effect: &Effect) -> &'static str {
         Effect::Call(Calling { about, .. }) | Effect::Calls(Calls { about, .. }) => match about {
             About::Report(_) => "registry",
             About::Release(_) => "links",
-            About::Enlist | About::Events { .. } => "directory",
-            About::Page | About::Watches => "watches",
+            About::Enlist { .. } | About::Events { .. } => "directory",
+            About::Page { .. } | About::Watches => "watches",
             About::WakeEvent { .. } => "delivery",
             About::Watchers => "watchers",
         },
