@@ -24,6 +24,8 @@ mod spec;
 #[cfg(test)]
 mod storage;
 #[cfg(test)]
+mod subscription_simulation;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod telemetry;
