@@ -44,6 +44,8 @@ pub(super) struct SubscriptionPart {
     page: Option<Option<String>>,
     /// Why the subscription that is being created cannot be.
     refused: Option<SubscriptionRefusal>,
+    /// Of a subscription that has ended: the last link in storage whose stream was called, once those in memory were.
+    cleared_through: String,
     /// Whether all links of a subscription that has ended were dropped.
     is_cleared: bool,
 }

@@ -79,7 +79,7 @@ impl Object {
             }
             SubscriptionRequest::Delete => {
                 if is_there {
-                    self.change(sql, now, |subscription| subscription.end(now))?;
+                    self.end_subscription(sql, now)?;
                 }
                 Ok(SubscriptionAnswer::Done.into())
             }

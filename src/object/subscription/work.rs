@@ -169,8 +169,15 @@ impl Object {
         refusal: SubscriptionRefusal,
         now: Millis,
     ) -> Result<(), Failure> {
-        self.change(sql, now, |subscription| subscription.end(now))?;
+        self.end_subscription(sql, now)?;
         self.subscription.refused = Some(refusal);
+        Ok(())
+    }
+
+    /// Ends the subscription; then all its streams are called.
+    pub(in crate::object) fn end_subscription(&mut self, sql: &dyn Sql, now: Millis) -> Result<(), Failure> {
+        self.change(sql, now, |subscription| subscription.end(now))?;
+        self.subscription.called_through.clear();
         Ok(())
     }
 
@@ -230,11 +237,13 @@ impl Object {
             if part.is_cleared {
                 return Ok(false);
             }
-            let links = next_links(sql, &after, super::LINKS_IN_ROW_MAX)?;
-            let found = !links.is_empty();
+            let links = next_links(sql, &part.cleared_through, super::LINKS_IN_ROW_MAX)?;
+            let Some((last, _)) = links.last() else { return Ok(false) };
+            part.cleared_through.clone_from(last);
+            part.called_through.clear();
             // They are not stored again.
             subscription.links = links.into_iter().collect();
-            return Ok(found);
+            return Ok(true);
         }
         if !subscription.state.spilled {
             return Ok(false);
@@ -321,10 +330,15 @@ impl Object {
         now: Millis,
     ) -> Result<LogEvent, Failure> {
         self.load(sql)?;
-        if let Some((last, _)) = calls.last() {
-            self.subscription.called_through.clone_from(last);
-        }
         let has_ended = self.subscription.get().is_none_or(Subscription::has_ended);
+        let ends = |(_, call): &(String, Call)| matches!(call, Call::Unwatch(unwatch) if unwatch.has_ended);
+        match calls.last() {
+            // It was deleted meanwhile: now all its links end.
+            Some(last) if has_ended && !ends(last) => self.subscription.called_through.clear(),
+            Some((last, _)) => self.subscription.called_through.clone_from(last),
+            None => {}
+        }
+        let is_new = self.subscription.get().is_some_and(|found| !found.is_linked());
         let (mut has_failed, mut refused) = (false, None);
         let answered = |subscription: &mut Subscription| {
             for ((path, call), result) in calls.iter().zip(results) {
@@ -359,7 +373,6 @@ impl Object {
         }
         self.subscription.has_failed |= has_failed;
         if let Some(path) = refused {
-            let is_new = self.subscription.get().is_some_and(|found| !found.is_linked());
             let refusal = SubscriptionRefusal::TooManyWatchers { path };
             if is_new {
                 self.cannot_be_created(sql, refusal, now)?;
@@ -502,6 +515,7 @@ impl Object {
     pub(in crate::object) fn rest_watches_until(&mut self, at: Millis) {
         self.subscription.watches_rest_until = Some(at);
         self.subscription.called_through.clear();
+        self.subscription.cleared_through.clear();
         self.subscription.has_failed = false;
     }
 
