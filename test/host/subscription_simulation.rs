@@ -30,7 +30,7 @@ const SEEDS_DEFAULT: u64 = 500;
 const STEPS_MAX: u32 = 160;
 /// The streams of most histories; some have as many again as a subscription's row has links.
 const STREAMS: [&str; 5] = ["e/a", "e/b", "e/c/d", "f/a", "f/b"];
-const MANY: usize = 90;
+const MANY: usize = 66;
 const WAKES: &str = "w/pool";
 const REGISTRY: &str = "__registry__";
 /// How long a wake may take once nothing fails any more: an interrupted one, its retry, and the wake itself.
@@ -106,7 +106,7 @@ impl Simulation {
     fn new(seed: u64) -> Simulation {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut streams: Vec<String> = STREAMS.iter().map(|path| (*path).to_owned()).collect();
-        if random.u8(..12) == 0 {
+        if random.u8(..32) == 0 {
             streams.extend((0..MANY).map(|number| format!("e/{number:02}")));
         }
         let mut subscriptions = BTreeMap::new();
@@ -311,7 +311,7 @@ impl Simulation {
         match self.random.u8(..8) {
             0 => request.acks.clear(),
             1 => drop(request.acks.pop()),
-            2 => {
+            2 | 3 => {
                 // The true tail, which the subscription may not know yet.
                 for ack in &mut request.acks {
                     ack.offset = truth(&mut self.network, &ack.path).map(|tail| tail.offset).or(ack.offset);
@@ -320,6 +320,7 @@ impl Simulation {
             _ => {}
         }
         let seen = self.seen.entry(name.clone()).or_default();
+        let explained = seen.explained.clone();
         for ack in &request.acks {
             seen.explained.extend(ack.offset.map(|offset| (ack.path.clone(), offset)));
         }
@@ -338,6 +339,9 @@ impl Simulation {
         let is_accepted =
             matches!(begun, Begun::Answered(SubscriptionAnswer::Acked { .. } | SubscriptionAnswer::Done));
         let seen = self.seen.entry(name.clone()).or_default();
+        if matches!(begun, Begun::Answered(SubscriptionAnswer::Refused(_))) {
+            seen.explained = explained;
+        }
         if is_accepted {
             assert!(generation >= newest, "I2: {name} has accepted generation {generation} after {newest}");
         }

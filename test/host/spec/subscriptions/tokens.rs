@@ -225,6 +225,25 @@ fn an_answer_with_done_acks_the_snapshot_and_not_what_came_later() {
     assert_eq!(subscription.links["a"].acked, Some(at(5)));
 }
 
+/// The handler has called back before it answers.
+#[test]
+fn an_answer_with_done_moves_no_cursor_back() {
+    let mut subscription = webhook();
+    assert!(subscription.start_wake(NOW));
+    subscription.links.get_mut("a").expect("it is linked").reaches(at(9));
+    let wake = subscription.state.wake.clone().expect("it has begun");
+    let request = WakeRequest {
+        token: subscription.token(NOW),
+        wake_id: wake.id,
+        generation: wake.generation,
+        acks: vec![Ack { path: "a".into(), offset: Some(at(9).offset) }],
+        done: false,
+    };
+    assert_eq!(subscription.ack(&request, true, NOW), Ok(Acking::Extended));
+    assert!(subscription.delivered(1, &Delivered::Done, 1_000, NOW));
+    assert_eq!(subscription.links["a"].acked, Some(at(9)));
+}
+
 #[test]
 fn a_dead_endpoint_is_parked_and_keeps_its_cursors() {
     let mut subscription = webhook();
