@@ -12,6 +12,8 @@ mod fork_simulation;
 mod golden;
 mod golden_calls;
 #[cfg(test)]
+mod golden_subscriptions;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod model;

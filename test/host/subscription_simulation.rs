@@ -15,7 +15,7 @@ use durable_streams::protocol::subscription::SubscriptionName;
 use durable_streams::protocol::subscription::answer::{Claimed, SubscriptionAnswer};
 use durable_streams::protocol::subscription::glob::Pattern;
 use durable_streams::protocol::subscription::refusal::SubscriptionRefusal;
-use durable_streams::protocol::subscription::request::SubscriptionRequest;
+use durable_streams::protocol::subscription::request::{Ack, SubscriptionRequest};
 use durable_streams::protocol::subscription::watch::Progress;
 use durable_streams::storage::subscription::{load, next_links};
 use durable_streams::subscription::link::Link;
@@ -311,7 +311,12 @@ impl Simulation {
         match self.random.u8(..8) {
             0 => request.acks.clear(),
             1 => drop(request.acks.pop()),
-            2 | 3 => {
+            2 => {
+                // One of them is invalid, so none is applied.
+                let offset = request.acks.first().and_then(|ack| ack.offset);
+                request.acks.push(Ack { path: "nobody/links/this".into(), offset });
+            }
+            3 | 4 => {
                 // The true tail, which the subscription may not know yet.
                 for ack in &mut request.acks {
                     ack.offset = truth(&mut self.network, &ack.path).map(|tail| tail.offset).or(ack.offset);
