@@ -62,6 +62,12 @@ impl Watching {
     }
 }
 
+/// Where the stream's own messages begin, and where it ends, or the next one at its URL begins.
+pub(super) struct Extent {
+    beginning: Offset,
+    end: Progress,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Watchers {
     watching: Vec<Watching>,
@@ -136,9 +142,8 @@ impl Watchers {
         &mut self,
         path: &str,
         tail: Option<Progress>,
-        extent: (Offset, Progress),
+        Extent { beginning, end }: Extent,
     ) -> Option<Effect> {
-        let (beginning, end) = extent;
         let due = self.watching.iter_mut().filter(|watching| watching.is_due(tail) && !watching.has_failed);
         let notify = |watching: &mut Watching| {
             watching.awaits_answer = true;
@@ -185,11 +190,10 @@ impl Object {
         Some(Progress { offset, closed })
     }
 
-    /// Where the stream's own messages begin, and where it ends, or the next one at its URL begins.
-    pub(super) fn extent(&self) -> (Offset, Progress) {
+    pub(super) fn extent(&self) -> Extent {
         let none = Progress { offset: Offset::segment_start(0), closed: false };
         let beginning = self.state.live().map_or(none.offset, beginning_of);
-        (beginning, self.state.life().map_or(none, end_of))
+        Extent { beginning, end: self.state.life().map_or(none, end_of) }
     }
 
     /// A subscription is to be notified of what comes after its cursor.
