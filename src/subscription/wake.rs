@@ -247,6 +247,7 @@ impl Subscription {
     }
 
     fn park(&mut self, now: Millis) {
+        self.state.was_linking = matches!(self.state.phase, Phase::Linking { is_listed: false, .. });
         self.state.phase = Phase::Parked;
         self.end_wake();
         self.state.not_before = None;
@@ -258,7 +259,9 @@ impl Subscription {
         if self.state.phase != Phase::Parked {
             return false;
         }
-        self.state.phase = Phase::Active;
+        let is_listed = !std::mem::take(&mut self.state.was_linking);
+        self.state.phase = Phase::Linking { after: String::new(), is_listed };
+        self.finish_linking();
         self.state.failures = 0;
         self.state.failing_since = None;
         self.state.idle_wakes = 0;

@@ -4,7 +4,7 @@ use durable_streams::protocol::call::Call;
 use durable_streams::protocol::subscription::request::SubscriptionRequest;
 use serde_json::{Value, json};
 
-use crate::support::network::{Fate, Network};
+use crate::support::network::{Fate, Hook, Network, put_request};
 
 const S: &str = "__ds/subscriptions/s";
 const APPEND: &str = "POST /v1/stream/a | content-type: application/json << [1]";
@@ -144,6 +144,26 @@ fn a_late_answer_to_an_earlier_subscription_does_not_count() {
     network.subscribe(S, &body);
     network.create(&["e/a"]);
     network.append("e/a");
+    assert_eq!(network.delivered.len(), 1);
+}
+
+#[test]
+fn a_subscription_that_was_parked_while_it_linked_links_the_rest() {
+    let mut network = Network::new(1);
+    network.create(&["a", "e/x"]);
+    let mut body = hook(&["a"]);
+    body["pattern"] = json!("e/*");
+    let _begun = network.begin_request(S, put_request(S, &body));
+    step_call(&mut network, |call| matches!(call, Call::List(_)), Fate::Lost);
+    network.wait(0);
+    network.hooks.push_back(Hook::Gone);
+    network.append("a");
+    assert_eq!(network.shown(S).phase, "parked");
+    network.request(S, SubscriptionRequest::Resume);
+    network.wait(130_000);
+    assert_eq!(network.shown(S).phase, "active");
+    network.delivered.clear();
+    network.append("e/x");
     assert_eq!(network.delivered.len(), 1);
 }
 
