@@ -5,6 +5,7 @@ use durable_streams::protocol::subscription::request::SubscriptionRequest;
 use serde_json::{Value, json};
 
 use crate::support::network::{Fate, Hook, Network, put_request};
+use crate::support::sql::Fault;
 
 const S: &str = "__ds/subscriptions/s";
 const APPEND: &str = "POST /v1/stream/a | content-type: application/json << [1]";
@@ -145,6 +146,45 @@ fn a_late_answer_to_an_earlier_subscription_does_not_count() {
     network.create(&["e/a"]);
     network.append("e/a");
     assert_eq!(network.delivered.len(), 1);
+}
+
+/// The registry's answer names the subscriptions that watch a new stream, and comes when the stream's memory is lost.
+#[test]
+fn an_answer_of_the_registry_counts_after_memory_was_lost() {
+    let mut network = Network::new(1);
+    let body = json!({ "type": "webhook", "pattern": "e/*", "webhook": { "url": "https://example.com/" } });
+    network.subscribe(S, &body);
+    network.begin("PUT /v1/stream/e/a | content-type: application/json");
+    step_call(&mut network, |call| matches!(call, Call::Record(_)), Fate::Arrives);
+    network.member("e/a").sql.arm(Fault::Statement(0));
+    let failed = network.begin("POST /v1/stream/e/a | content-type: application/json << [1]");
+    assert_eq!(failed.status, 500);
+    network.wait(120_000);
+    network.append("e/a");
+    network.wait(120_000);
+    assert!(!network.delivered.is_empty());
+}
+
+/// The end of a stream is reported late, when the next stream at its URL is linked and processed.
+#[test]
+fn a_late_end_does_not_remove_the_link_of_the_next_stream() {
+    let mut network = Network::new(1);
+    network.create(&["e/a"]);
+    let body = json!({ "type": "webhook", "pattern": "e/*", "webhook": { "url": "https://example.com/" } });
+    network.subscribe(S, &body);
+    network.append("e/a");
+    network.begin("DELETE /v1/stream/e/a");
+    let is_end = |call: &Call| matches!(call, Call::Notify(notify) if notify.has_ended);
+    step_call(&mut network, is_end, Fate::Late);
+    network.create(&["e/a"]);
+    let processed = network.append("e/a");
+    network.wait(120_000);
+    network.deliver(0);
+    network.settle();
+    network.delivered.clear();
+    network.append("e/a");
+    network.wait(120_000);
+    assert_eq!(network.delivered[0].body["streams"][0]["acked_offset"], processed);
 }
 
 #[test]
