@@ -356,7 +356,9 @@ impl Object {
                         {
                             link.acked = link.acked.or(Some(*acked));
                             link.reaches(*tail);
-                            link.settled = !link.is_pending() && !link.removed;
+                            // An answer about an older cursor says nothing about this one.
+                            let is_current = link.acked == Some(*acked);
+                            link.settled = is_current && !link.is_pending() && !link.removed;
                         }
                     }
                     Ok(Answered::Unwatched) => {

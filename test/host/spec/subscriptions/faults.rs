@@ -1,10 +1,11 @@
 //! Subscriptions whose calls are lost, late or repeated, whose objects crash, and what all of it costs.
 
 use durable_streams::protocol::call::Call;
+use durable_streams::protocol::subscription::answer::SubscriptionAnswer;
 use durable_streams::protocol::subscription::request::SubscriptionRequest;
 use serde_json::{Value, json};
 
-use crate::support::network::{Fate, Hook, Network, put_request};
+use crate::support::network::{Begun, Fate, Hook, Network, put_request, wake_request};
 use crate::support::sql::Fault;
 
 const S: &str = "__ds/subscriptions/s";
@@ -146,6 +147,28 @@ fn a_late_answer_to_an_earlier_subscription_does_not_count() {
     network.create(&["e/a"]);
     network.append("e/a");
     assert_eq!(network.delivered.len(), 1);
+}
+
+/// The answer about the first cursor comes after a worker has moved it.
+#[test]
+fn a_late_answer_about_an_older_cursor_settles_nothing() {
+    let mut network = Network::new(1);
+    network.create(&["w"]);
+    let body = json!({ "type": "pull-wake", "streams": ["a"], "wake_stream": "w" });
+    let _begun = network.begin_request(S, put_request(S, &body));
+    step_call(&mut network, |call| matches!(call, Call::Watch(_)), Fate::Arrives);
+    network.begin("PUT /v1/stream/a | content-type: application/json << [1]");
+    step_call(&mut network, |call| matches!(call, Call::Notify(_)), Fate::Arrives);
+    let claim = SubscriptionRequest::Claim { worker: "w1".into() };
+    let Begun::Answered(SubscriptionAnswer::Claimed(claimed)) = network.begin_request(S, claim) else {
+        panic!("it is pending")
+    };
+    let done = SubscriptionRequest::Ack(wake_request(S, &claimed, true));
+    let _begun = network.begin_request(S, done);
+    network.settle();
+    network.append("a");
+    network.wait(1_000);
+    assert_eq!(network.shown(S).pending, ["a"]);
 }
 
 /// The registry's answer names the subscriptions that watch a new stream, and comes when the stream's memory is lost.
