@@ -149,6 +149,18 @@ fn a_late_answer_to_an_earlier_subscription_does_not_count() {
     assert_eq!(network.delivered.len(), 1);
 }
 
+/// No request follows the creation, so only the alarm can report it.
+#[test]
+fn a_stream_that_crashes_right_after_its_creation_wakes_its_subscription() {
+    let mut network = Network::new(1);
+    let body = json!({ "type": "webhook", "pattern": "e/*", "webhook": { "url": "https://example.com/" } });
+    network.subscribe(S, &body);
+    network.begin("PUT /v1/stream/e/a | content-type: application/json << [1]");
+    network.crash("e/a", false);
+    network.wait(120_000);
+    assert_eq!(network.delivered.len(), 1);
+}
+
 /// The answer about the first cursor comes after a worker has moved it.
 #[test]
 fn a_late_answer_about_an_older_cursor_settles_nothing() {
