@@ -10,7 +10,7 @@ use crate::protocol::names::{PROTOCOL_SEGMENT, RESERVED_SEGMENTS, control};
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::subscription::answer::Shown;
-use crate::protocol::subscription::config::{WakeChannel, SubscriptionConfig, Patch};
+use crate::protocol::subscription::config::{Patch, SubscriptionConfig, WakeChannel};
 use crate::protocol::subscription::refusal::SubscriptionRefusal;
 use crate::protocol::subscription::request::{SubscriptionRequest, WakeRequest};
 use crate::protocol::subscription::webhook_url::UrlRules;

@@ -60,11 +60,11 @@ pub enum About {
     /// Notify a source that a fork no longer needs it.
     Release(Link),
     /// Change a subscription's pattern in the registry.
-    Enlist,
+    Enlist { incarnation: u64, adds: bool },
     /// Report events of a subscription to the registry, up to this number.
     Events { through: u64 },
     /// List streams that a new subscription may link.
-    Page,
+    Page { incarnation: u64 },
     /// Append the wake event of a generation to the wake stream.
     WakeEvent { generation: u64 },
     /// Notify the subscriptions that watch the stream.

@@ -7,6 +7,7 @@
 use super::effect::{About, Calls, Effect};
 use crate::protocol::Millis;
 use crate::protocol::call::Call;
+use crate::protocol::offset::Offset;
 use crate::protocol::subscription::watch::{Notify, Progress};
 use crate::storage::watchers::{StoredWatcher, load};
 use crate::storage::{Failure, Sql};
@@ -33,9 +34,16 @@ pub(super) struct Watching {
     pub(super) notified: Notified,
     /// The last try failed; it is repeated when the lane has rested.
     pub(super) has_failed: bool,
+    /// A notification is under way, and the subscription has sent nothing since. Only then does its answer count: it may come
+    /// after what the subscription sent later.
+    pub(super) awaits_answer: bool,
 }
 
 impl Watching {
+    pub(super) fn new(stored: StoredWatcher, notified: Notified) -> Watching {
+        Watching { stored, notified, has_failed: false, awaits_answer: false }
+    }
+
     fn is_due(&self, tail: Option<Progress>) -> bool {
         match (self.notified, tail) {
             (Notified::Due, _) => true,
@@ -45,6 +53,12 @@ impl Watching {
             (Notified::Taken, Some(_)) => false,
         }
     }
+}
+
+/// Where the stream's own messages begin, and where it ends, or the next one at its URL begins.
+pub(super) struct Extent {
+    pub(super) beginning: Offset,
+    pub(super) end: Progress,
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +78,7 @@ impl Watchers {
     pub(super) fn load(&mut self, sql: &dyn Sql, tail: Option<Progress>) -> Result<(), Failure> {
         let watching = |stored: StoredWatcher| {
             let notified = Notified::Unknown(tail.unwrap_or(stored.start));
-            Watching { stored, notified, has_failed: false }
+            Watching::new(stored, notified)
         };
         self.watching = load(sql)?.into_iter().map(watching).collect();
         Ok(())
@@ -117,21 +131,40 @@ impl Watchers {
     }
 
     /// The notifications that come next in this run.
-    pub(super) fn next(&mut self, path: &str, tail: Option<Progress>) -> Option<Effect> {
-        let due = self.watching.iter().filter(|watching| watching.is_due(tail) && !watching.has_failed);
-        let notify = |watching: &Watching| {
+    pub(super) fn next(
+        &mut self,
+        path: &str,
+        tail: Option<Progress>,
+        Extent { beginning, end }: Extent,
+    ) -> Option<Effect> {
+        let due = self.watching.iter_mut().filter(|watching| watching.is_due(tail) && !watching.has_failed);
+        let notify = |watching: &mut Watching| {
+            watching.awaits_answer = true;
             let StoredWatcher { watcher, start, .. } = &watching.stored;
             let notify = Notify {
                 incarnation: watcher.incarnation,
                 path: path.to_owned(),
-                start: *start,
-                tail: tail.unwrap_or(*start),
+                // Where the link began in an earlier incarnation says nothing about this one.
+                start: if start.offset < beginning {
+                    Progress { offset: beginning, closed: false }
+                } else {
+                    *start
+                },
+                tail: tail.unwrap_or(end),
                 has_ended: tail.is_none() && watching.stored.glob,
             };
             (watcher.subscription.clone(), Call::Notify(notify))
         };
         let calls: Vec<_> = due.take(NOTIFIED_AT_ONCE_MAX).map(notify).collect();
         (!calls.is_empty()).then_some(Effect::Calls(Calls { calls, about: About::Watchers }))
+    }
+
+    /// Puts a watcher in the place of another of the same subscription.
+    pub(super) fn put(&mut self, watching: Watching) {
+        match self.position(&watching.stored.watcher.subscription) {
+            Some(at) => self.watching[at] = watching,
+            None => self.watching.push(watching),
+        }
     }
 
     pub(super) fn position(&self, subscription: &str) -> Option<usize> {

@@ -4,7 +4,7 @@ use super::effect::CallResult;
 use super::live::Sockets;
 use super::ports::Ports;
 use super::state::Object;
-use super::watchers::{Notified, Watching};
+use super::watchers::{Extent, Notified, Watching};
 use crate::protocol::Millis;
 use crate::protocol::call::{Answered, Call};
 use crate::protocol::offset::Offset;
@@ -17,10 +17,20 @@ use crate::storage::{Failure, Sql, messages};
 use crate::stream::{Life, Stream};
 
 impl Object {
-    /// How far the stream goes; `None` if there is none.
+    /// How far the stream goes, with something to read; `None` if there is none.
     pub(super) fn progress(&self) -> Option<Progress> {
         let stream = self.state.live()?;
-        Some(Progress { offset: stream.tail, closed: stream.closure.is_closed() })
+        let closed = stream.closure.is_closed();
+        // Where a stream has nothing to read, there is no news, wherever a cursor of an earlier incarnation is.
+        let is_empty = stream.tail == beginning_of(stream) && !closed;
+        let offset = if is_empty { Offset::segment_start(0) } else { stream.tail };
+        Some(Progress { offset, closed })
+    }
+
+    pub(super) fn extent(&self) -> Extent {
+        let none = Progress { offset: Offset::segment_start(0), closed: false };
+        let beginning = self.state.live().map_or(none.offset, beginning_of);
+        Extent { beginning, end: self.state.life().map_or(none, end_of) }
     }
 
     /// A subscription is to be notified of what comes after its cursor.
@@ -62,12 +72,16 @@ impl Object {
             self.load(ports.sql)?;
         }
         let acked = if let WatchFrom::Acked(acked) = from { *acked } else { start };
-        let notified = if tail > acked { Notified::Taken } else { Notified::Armed(tail) };
-        let watching = Watching { stored, notified, has_failed: false };
-        match self.watchers.position(subscription) {
-            Some(at) => self.watchers.watching[at] = watching,
-            None => self.watchers.watching.push(watching),
-        }
+        let tail = self.progress().unwrap_or(acked);
+        // That there is something after the cursor is in the answer. Until the subscription has taken a notification, it is
+        // not sure to have stored that: the answer may get lost, and so may the subscription's memory that it has called.
+        let before = self.watchers.position(subscription).map(|at| self.watchers.watching[at].notified);
+        let notified = match before {
+            _ if tail <= acked => Notified::Armed(tail),
+            Some(before) => before,
+            None => Notified::Unknown(tail),
+        };
+        self.watchers.put(Watching::new(stored, notified));
         Ok(WatchAnswer::From { acked, tail })
     }
 
@@ -78,7 +92,15 @@ impl Object {
         let found =
             found.filter(|at| self.watchers.watching[*at].stored.watcher.incarnation <= unwatch.incarnation);
         match found {
-            Some(_) => self.drop_watchers(sql, std::slice::from_ref(&unwatch.subscription)),
+            Some(_) if unwatch.has_ended => {
+                self.drop_watchers(sql, std::slice::from_ref(&unwatch.subscription))
+            }
+            // The call may come late, after the stream was linked again. So the subscription is called, and says what holds.
+            Some(at) => {
+                let watching = &mut self.watchers.watching[at];
+                (watching.notified, watching.awaits_answer) = (Notified::Due, false);
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -108,11 +130,7 @@ impl Object {
     pub(super) fn watched_from_birth(&mut self, found: Vec<StoredWatcher>) {
         for stored in found {
             let notified = Notified::Armed(stored.start);
-            let watching = Watching { stored, notified, has_failed: false };
-            match self.watchers.position(&watching.stored.watcher.subscription) {
-                Some(at) => self.watchers.watching[at] = watching,
-                None => self.watchers.watching.push(watching),
-            }
+            self.watchers.put(Watching::new(stored, notified));
         }
     }
 
@@ -123,15 +141,19 @@ impl Object {
         calls: &[(String, Call)],
         results: &[CallResult],
     ) -> Result<(), Failure> {
+        let is_live = self.state.live().is_some();
         let mut gone = Vec::new();
         for ((subscription, call), result) in calls.iter().zip(results) {
             let Call::Notify(notify) = call else { continue };
             let Some(at) = self.watchers.position(subscription) else { continue };
             let watching = &mut self.watchers.watching[at];
-            if watching.stored.watcher.incarnation != notify.incarnation {
+            let counts = std::mem::take(&mut watching.awaits_answer);
+            if !counts || watching.stored.watcher.incarnation != notify.incarnation {
                 continue;
             }
             match result {
+                // Meanwhile there is another stream at this URL, which the subscription is notified of next.
+                Ok(Answered::Noted(_)) if notify.has_ended && is_live => watching.notified = Notified::Due,
                 Ok(Answered::Noted(Noted::Taken)) if notify.has_ended => gone.push(subscription.clone()),
                 Ok(Answered::Noted(Noted::Taken)) => watching.notified = Notified::Taken,
                 Ok(Answered::Noted(Noted::Acked(acked))) => watching.notified = Notified::Armed(*acked),

@@ -120,6 +120,10 @@ impl Object {
 
     /// Handles the registry's answer to a report.
     fn has_reported(&mut self, sql: &dyn Sql, report: &Report, outcome: &Outcome, now: Millis) {
+        // Without the stream, the subscriptions that watch it would be lost.
+        if let Err(failure) = self.load(sql).map(drop) {
+            return self.fail_lane(Lane::Registry, failure, report.again_at(now), sql, now);
+        }
         let found = if let Outcome::Answered(Answered::RecordedFor(watchers)) = outcome {
             Some(self.found_watchers(watchers))
         } else {
@@ -164,9 +168,11 @@ impl Object {
         now: Millis,
     ) {
         let (lane, done) = match about {
-            About::Enlist => (Lane::Directory, self.enlisted(sql, outcome, now)),
+            About::Enlist { incarnation, adds } => {
+                (Lane::Directory, self.enlisted(sql, *incarnation, *adds, outcome, now))
+            }
             About::Events { through } => (Lane::Directory, self.events_recorded(sql, *through, outcome)),
-            About::Page => (Lane::Watches, self.page_listed(sql, outcome, now)),
+            About::Page { incarnation } => (Lane::Watches, self.page_listed(sql, *incarnation, outcome, now)),
             About::Watches => (
                 Lane::Watches,
                 outcome.results().and_then(|results| self.have_watched(sql, calls, results, now)),
@@ -190,7 +196,8 @@ impl Object {
         }
         let tail = self.progress();
         let path = stream_row::path_if_any(sql)?.unwrap_or_default();
-        match self.watchers.next(&path, tail) {
+        let extent = self.extent();
+        match self.watchers.next(&path, tail, extent) {
             None if self.watchers.have_failed() => {
                 Err(Failure::new("notify subscriptions", "some did not answer"))
             }

@@ -168,9 +168,15 @@ impl Subscription {
         }
     }
 
-    /// Ends what has had its time: a lease, or a wake event that nobody claims. Whether anything has ended.
+    /// Ends what has had its time: a lease, a wake event that nobody claims, or a wake whose links were all removed before it
+    /// was delivered. Whether anything has ended.
     pub fn expire(&mut self, now: Millis) -> bool {
         let Some(wake) = &self.state.wake else { return false };
+        let is_linked = |stream: &Snapshot| self.links.get(&stream.path).is_some_and(|link| !link.removed);
+        if wake.step == WakeStep::Due && !wake.streams.iter().any(is_linked) {
+            self.end_wake();
+            return true;
+        }
         let is_unclaimed = wake.unclaimed_until.is_some_and(|until| now >= until);
         let is_over = wake.lease_until.is_some_and(|until| now >= until);
         if !is_unclaimed && !is_over {
@@ -192,6 +198,7 @@ impl Subscription {
     }
 
     fn park(&mut self, now: Millis) {
+        self.state.was_linking = matches!(self.state.phase, Phase::Linking { is_listed: false, .. });
         self.state.phase = Phase::Parked;
         self.end_wake();
         self.state.not_before = None;
@@ -203,7 +210,9 @@ impl Subscription {
         if self.state.phase != Phase::Parked {
             return false;
         }
-        self.state.phase = Phase::Active;
+        let is_listed = !std::mem::take(&mut self.state.was_linking);
+        self.state.phase = Phase::Linking { after: String::new(), is_listed };
+        self.finish_linking();
         self.state.failures = 0;
         self.state.failing_since = None;
         self.state.idle_wakes = 0;

@@ -60,6 +60,9 @@ pub struct State {
     /// Whether links in storage beyond those of the row may have something to do.
     #[serde(default)]
     pub spilled: bool,
+    /// Whether it was parked before all streams were linked.
+    #[serde(default)]
+    pub was_linking: bool,
     /// What the registry has not been sent yet.
     #[serde(default)]
     pub unreported: Vec<SubscriptionEvent>,
@@ -125,6 +128,7 @@ impl Subscription {
             token_key,
             enlisted: false,
             spilled: false,
+            was_linking: false,
             unreported: Vec::new(),
             events: before.events,
         };

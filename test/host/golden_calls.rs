@@ -71,6 +71,9 @@ fn calls() -> Vec<(Call, String)> {
             r#"{"Orphans":{"keys":["YQ/1/0"],"deletes":true}}"#.to_owned(),
         ),
     ]
+    .into_iter()
+    .chain(crate::golden_subscriptions::calls())
+    .collect()
 }
 
 /// The JSON of each answer.
@@ -79,7 +82,8 @@ fn answers() -> Vec<(Answered, String)> {
         let answer = Answered::Referenced(Referenced::Refused(refusal));
         (answer, format!(r#"{{"Referenced":{{"Refused":{text}}}}}"#))
     });
-    no_refusals().into_iter().chain(refused).collect()
+    let subscriptions = crate::golden_subscriptions::answers();
+    no_refusals().into_iter().chain(refused).chain(subscriptions).collect()
 }
 
 fn no_refusals() -> Vec<(Answered, String)> {
@@ -226,7 +230,9 @@ fn with_one_field_more(text: &str) -> Vec<String> {
 fn objects(value: &Value, path: String, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
-            let is_variant = fields.keys().all(|name| name.starts_with(char::is_uppercase));
+            // A subscription's channel is a variant, too.
+            let is_variant =
+                fields.keys().all(|name| name.starts_with(char::is_uppercase)) || path.ends_with("/channel");
             if !is_variant {
                 found.push(path.clone());
             }

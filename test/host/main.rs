@@ -12,6 +12,8 @@ mod fork_simulation;
 mod golden;
 mod golden_calls;
 #[cfg(test)]
+mod golden_subscriptions;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod model;
@@ -25,6 +27,7 @@ mod spec;
 mod storage;
 #[cfg(test)]
 mod subscription_api;
+mod subscription_simulation;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -19,8 +19,9 @@ impl Object {
         let pattern =
             subscription.config.whole_pattern(&subscription.name).filter(|_| !subscription.has_ended());
         if pattern.is_some() != subscription.state.enlisted {
+            let about = About::Enlist { incarnation: watcher.incarnation, adds: pattern.is_some() };
             let call = Call::Enlist(Enlist { watcher, pattern });
-            return Some(Effect::Call(Calling { to, call, about: About::Enlist }));
+            return Some(Effect::Call(Calling { to, call, about }));
         }
         if self.settings.registries == Registries::Off {
             return None;
@@ -33,24 +34,38 @@ impl Object {
     pub(in crate::object) fn enlisted(
         &mut self,
         sql: &dyn Sql,
+        incarnation: u64,
+        adds: bool,
         outcome: &Outcome,
         now: Millis,
     ) -> Result<LogEvent, Failure> {
+        if self.is_over(sql, incarnation, outcome)? {
+            return Ok(LogEvent::Linked);
+        }
         let Answered::Enlisted(enlisted) = outcome.answer("enlist subscription")? else {
             return Err(mismatch("enlist subscription"));
         };
         match enlisted {
             Enlisted::Done => {
-                self.change(sql, now, |subscription| {
-                    subscription.state.enlisted =
-                        subscription.config.pattern.is_some() && !subscription.has_ended();
-                })?;
+                self.change(sql, now, |subscription| subscription.state.enlisted = adds)?;
             }
             Enlisted::TooMany => {
                 self.cannot_be_created(sql, SubscriptionRefusal::TooManyPatterns, now)?;
             }
         }
         Ok(LogEvent::Linked)
+    }
+
+    /// Whether an answer is to a subscription that had this name before. Failures count whoever has called: the lane rests.
+    pub(super) fn is_over(
+        &mut self,
+        sql: &dyn Sql,
+        incarnation: u64,
+        outcome: &Outcome,
+    ) -> Result<bool, Failure> {
+        self.load(sql)?;
+        let is_over = self.subscription.get().is_none_or(|found| found.state.incarnation != incarnation);
+        Ok(is_over && !matches!(outcome, Outcome::Failed(_)))
     }
 
     pub(in crate::object) fn events_recorded(
@@ -77,8 +92,15 @@ impl Object {
         refusal: SubscriptionRefusal,
         now: Millis,
     ) -> Result<(), Failure> {
-        self.change(sql, now, |subscription| subscription.end(now))?;
+        self.end_subscription(sql, now)?;
         self.subscription.refused = Some(refusal);
+        Ok(())
+    }
+
+    /// Ends the subscription; then all its streams are called.
+    pub(in crate::object) fn end_subscription(&mut self, sql: &dyn Sql, now: Millis) -> Result<(), Failure> {
+        self.change(sql, now, |subscription| subscription.end(now))?;
+        self.subscription.called_through.clear();
         Ok(())
     }
 }

@@ -70,6 +70,7 @@ impl Object {
     pub(in crate::object) fn rest_watches_until(&mut self, at: Millis) {
         self.subscription.watches_rest_until = Some(at);
         self.subscription.called_through.clear();
+        self.subscription.cleared_through.clear();
         self.subscription.has_failed = false;
     }
 

@@ -41,6 +41,8 @@ pub(in crate::object) struct SubscriptionPart {
     pub(super) page: Option<Option<String>>,
     /// Why the subscription that is being created cannot be.
     pub(super) refused: Option<SubscriptionRefusal>,
+    /// Of a subscription that has ended: the last link in storage whose stream was called, once those in memory were.
+    pub(super) cleared_through: String,
     /// Whether all links of a subscription that has ended were dropped.
     pub(super) is_cleared: bool,
 }

@@ -12,7 +12,9 @@ use crate::protocol::Millis;
 use crate::protocol::registry::Registries;
 use crate::protocol::subscription::SubscriptionName;
 use crate::protocol::subscription::answer::SubscriptionAnswer;
-use crate::protocol::subscription::config::{Patch, STREAMS_MAX, SubscriptionConfig, WakeChannel};
+use crate::protocol::subscription::config::{
+    OWN_WAKE_STREAM, Patch, STREAMS_MAX, SubscriptionConfig, WakeChannel,
+};
 use crate::protocol::subscription::refusal::SubscriptionRefusal;
 use crate::protocol::subscription::request::{SubscriptionRequest, WakeRequest};
 use crate::storage::commit::Change;
@@ -44,7 +46,7 @@ impl Object {
             }
             SubscriptionRequest::Delete => {
                 if is_there {
-                    self.change(sql, now, |subscription| subscription.end(now))?;
+                    self.end_subscription(sql, now)?;
                 }
                 Ok(SubscriptionAnswer::Done.into())
             }
@@ -150,6 +152,10 @@ impl Object {
     }
 
     fn add_streams(&mut self, sql: &dyn Sql, paths: &[String], now: Millis) -> Result<Responded, Failure> {
+        let channel = self.subscription.get().map(|found| &found.config.channel);
+        if paths.iter().any(|path| channel.is_some_and(|channel| channel.is_wake_stream(path))) {
+            return Ok(SubscriptionRefusal::invalid(OWN_WAKE_STREAM).into());
+        }
         for path in paths {
             self.recall_link(sql, path)?;
         }
@@ -171,8 +177,11 @@ impl Object {
     fn remove_stream(&mut self, sql: &dyn Sql, path: &str, now: Millis) -> Result<Responded, Failure> {
         self.recall_link(sql, path)?;
         self.change(sql, now, |subscription| {
+            // A stream that was linked explicitly before the pattern could find it stays linked by the pattern.
+            let is_found = subscription.finds(path);
             if let Some(link) = subscription.links.get_mut(path).filter(|link| link.explicit) {
                 link.explicit = false;
+                link.glob |= is_found;
                 link.removed = !link.glob;
                 link.settled = false;
             }

@@ -7,7 +7,6 @@ use crate::object::ports::Ports;
 use crate::object::state::Object;
 use crate::protocol::Millis;
 use crate::protocol::subscription::answer::Shown;
-use crate::protocol::subscription::config::WakeChannel;
 use crate::protocol::subscription::glob::Pattern;
 use crate::protocol::subscription::watch::{Noted, Notify};
 use crate::storage::subscription::next_links;
@@ -57,16 +56,18 @@ impl Object {
 impl Subscription {
     /// Whether its pattern links a stream: never its own wake stream.
     pub(super) fn finds(&self, path: &str) -> bool {
-        let is_own =
-            matches!(&self.config.channel, WakeChannel::PullWake { wake_stream } if wake_stream == path);
         let pattern = self.config.whole_pattern(&self.name);
         let pattern = pattern.and_then(|pattern| Pattern::parse(&pattern).ok());
-        !is_own && pattern.is_some_and(|pattern| pattern.matches(path))
+        !self.config.channel.is_wake_stream(path) && pattern.is_some_and(|pattern| pattern.matches(path))
     }
 
     /// A stream that it links, or that its pattern has found, has news.
     fn noted(&mut self, notify: &Notify) -> Noted {
         let link = self.links.entry(notify.path.clone()).or_insert_with(|| StreamLink::glob(notify.start));
+        if notify.has_ended && link.acked.is_some_and(|acked| acked >= notify.tail) {
+            // It comes late: the link is to the next stream at this URL.
+            return Noted::Taken;
+        }
         if notify.has_ended {
             link.glob = false;
             if !link.explicit {

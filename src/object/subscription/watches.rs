@@ -99,11 +99,13 @@ impl Object {
             if part.is_cleared {
                 return Ok(false);
             }
-            let links = next_links(sql, &after, LINKS_IN_ROW_MAX)?;
-            let found = !links.is_empty();
+            let links = next_links(sql, &part.cleared_through, LINKS_IN_ROW_MAX)?;
+            let Some((last, _)) = links.last() else { return Ok(false) };
+            part.cleared_through.clone_from(last);
+            part.called_through.clear();
             // They are not stored again.
             subscription.links = links.into_iter().collect();
-            return Ok(found);
+            return Ok(true);
         }
         if !subscription.state.spilled {
             return Ok(false);
@@ -127,15 +129,20 @@ impl Object {
         let prefix = Pattern::parse(&pattern).ok()?.literal_prefix();
         let query = ListQuery { prefix, after: after.clone(), limit: PAGE_STREAMS_MAX, subscriptions: false };
         let to = registry_of(self.settings.registries, &subscription.name);
-        Some(Effect::Call(Calling { to, call: Call::List(query), about: About::Page }))
+        let about = About::Page { incarnation: subscription.state.incarnation };
+        Some(Effect::Call(Calling { to, call: Call::List(query), about }))
     }
 
     pub(in crate::object) fn page_listed(
         &mut self,
         sql: &dyn Sql,
+        incarnation: u64,
         outcome: &Outcome,
         now: Millis,
     ) -> Result<LogEvent, Failure> {
+        if self.is_over(sql, incarnation, outcome)? {
+            return Ok(LogEvent::Linked);
+        }
         let Answered::Listed(ListedStreams { paths, next }) = outcome.answer("list streams")? else {
             return Err(mismatch("list streams"));
         };
@@ -146,7 +153,8 @@ impl Object {
         let part = &mut self.subscription;
         let StoredSubscription::Some(subscription) = &mut part.stored else { return Ok(LogEvent::Linked) };
         for path in paths {
-            let is_stream = StreamPath::of_text(path.clone()).is_ok_and(|path| !path.is_registry());
+            let is_stream = StreamPath::of_text(path.clone())
+                .is_ok_and(|path| !path.is_registry() && !path.is_protocols());
             if !is_stream || !subscription.finds(path) {
                 continue;
             }
@@ -184,15 +192,22 @@ impl Object {
         now: Millis,
     ) -> Result<LogEvent, Failure> {
         self.load(sql)?;
-        if let Some((last, _)) = calls.last() {
-            self.subscription.called_through.clone_from(last);
-        }
         let has_ended = self.subscription.get().is_none_or(Subscription::has_ended);
+        let ends = |(_, call): &(String, Call)| matches!(call, Call::Unwatch(unwatch) if unwatch.has_ended);
+        match calls.last() {
+            // It was deleted meanwhile: now all its links end.
+            Some(last) if has_ended && !ends(last) => self.subscription.called_through.clear(),
+            Some((last, _)) => self.subscription.called_through.clone_from(last),
+            None => {}
+        }
+        let is_new = self.subscription.get().is_some_and(|found| !found.is_linked());
         let (mut has_failed, mut refused) = (false, None);
         let answered = |subscription: &mut Subscription| {
             for ((path, call), result) in calls.iter().zip(results) {
                 match result {
-                    Ok(Answered::Watched(WatchAnswer::TooMany)) => {
+                    Ok(Answered::Watched(WatchAnswer::TooMany))
+                        if is_watch_of(subscription.state.incarnation, call) =>
+                    {
                         refused = too_many(subscription, path).or(refused.take())
                     }
                     Ok(Answered::Watched(WatchAnswer::From { acked, tail })) => {
@@ -203,7 +218,9 @@ impl Object {
                         {
                             link.acked = link.acked.or(Some(*acked));
                             link.reaches(*tail);
-                            link.settled = !link.is_pending() && !link.removed;
+                            // An answer about an older cursor says nothing about this one.
+                            let is_current = link.acked == Some(*acked);
+                            link.settled = is_current && !link.is_pending() && !link.removed;
                         }
                     }
                     Ok(Answered::Unwatched) => {
@@ -220,7 +237,6 @@ impl Object {
         }
         self.subscription.has_failed |= has_failed;
         if let Some(path) = refused {
-            let is_new = self.subscription.get().is_some_and(|found| !found.is_linked());
             let refusal = SubscriptionRefusal::TooManyWatchers { path };
             if is_new {
                 self.cannot_be_created(sql, refusal, now)?;
@@ -237,7 +253,8 @@ impl Object {
 fn call_for(subscription: &Subscription, link: &StreamLink, now: Millis) -> Call {
     let (name, incarnation) = (subscription.name.object(), subscription.state.incarnation);
     if subscription.has_ended() || link.removed {
-        return Call::Unwatch(Unwatch { subscription: name, incarnation });
+        let has_ended = subscription.has_ended();
+        return Call::Unwatch(Unwatch { subscription: name, incarnation, has_ended });
     }
     let created_at = subscription.state.created_at;
     let is_late = link.glob && !link.explicit && now > created_at + LINKED_LATE_AFTER;

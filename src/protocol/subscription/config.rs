@@ -31,6 +31,17 @@ pub enum WakeChannel {
     PullWake { wake_stream: String },
 }
 
+/// Why no subscription links the stream that its wake events go to.
+pub const OWN_WAKE_STREAM: &str =
+    "streams has the wake_stream, whose events would wake the subscription again";
+
+impl WakeChannel {
+    /// Whether this is the stream that wake events go to.
+    pub fn is_wake_stream(&self, path: &str) -> bool {
+        matches!(self, WakeChannel::PullWake { wake_stream } if wake_stream == path)
+    }
+}
+
 /// A normalised configuration. PUT compares it as a whole, which is what the protocol's hash stands for (PROTOCOL.md 6.2).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SubscriptionConfig {
@@ -68,8 +79,12 @@ impl SubscriptionConfig {
         if pattern.is_none() && streams.is_empty() {
             return Err(SubscriptionRefusal::invalid("it needs a pattern, or streams"));
         }
+        let channel = channel(name, &body, rules)?;
+        if streams.iter().any(|path| channel.is_wake_stream(path)) {
+            return Err(SubscriptionRefusal::invalid(OWN_WAKE_STREAM));
+        }
         Ok(SubscriptionConfig {
-            channel: channel(name, &body, rules)?,
+            channel,
             pattern: pattern.map(|pattern| pattern.trim_matches('/').to_owned()),
             streams,
             lease_ttl_ms: lease_ttl(&body)?.unwrap_or(LEASE_TTL_DEFAULT),

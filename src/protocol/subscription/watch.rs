@@ -57,6 +57,9 @@ pub enum WatchAnswer {
 pub struct Unwatch {
     pub subscription: String,
     pub incarnation: u64,
+    /// The subscription was deleted. Otherwise it may have linked the stream again, if this comes late.
+    #[serde(default)]
+    pub has_ended: bool,
 }
 
 /// A subscription: a stream that it watches has messages after its cursor.
@@ -67,7 +70,8 @@ pub struct Notify {
     /// Where the link begins if the subscription does not have it yet, because its pattern has found the stream.
     pub start: Progress,
     pub tail: Progress,
-    /// The stream has ended: a link that only a pattern has made ends, too.
+    /// The stream has ended: a link that only a pattern has made ends, too. Then `tail` is where the next stream at its URL
+    /// begins; a cursor there belongs to that one.
     #[serde(default)]
     pub has_ended: bool,
 }

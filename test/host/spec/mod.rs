@@ -30,6 +30,7 @@ mod retention;
 mod rotation;
 mod rotation_faults;
 mod sse;
+mod subscriptions;
 
 /// Creates an empty stream of each format.
 const TEXT: &str = "PUT | content-type: text/plain";

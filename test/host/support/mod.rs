@@ -7,6 +7,7 @@ pub(crate) mod family;
 pub(crate) mod http;
 pub(crate) mod live;
 pub(crate) mod mirror;
+pub(crate) mod network;
 pub(crate) mod registry;
 pub(crate) mod shell;
 pub(crate) mod sockets;

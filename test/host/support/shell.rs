@@ -81,7 +81,8 @@ impl Shell {
         let of_lane =
             self.under_way.iter().position(|other| *other == lane).expect("the effect is in flight");
         self.under_way.remove(of_lane);
-        let has_failed = matches!(outcome, Outcome::Failed(_));
+        // The state of a subscription says when a delivery is repeated, not its lane.
+        let has_failed = matches!(outcome, Outcome::Failed(_)) && lane != "delivery";
         if has_failed {
             self.rests.insert(what(&effect), now + RETRY);
         }
@@ -166,8 +167,8 @@ fn lane(effect: &Effect) -> &'static str {
         Effect::Call(Calling { about, .. }) | Effect::Calls(Calls { about, .. }) => match about {
             About::Report(_) => "registry",
             About::Release(_) => "links",
-            About::Enlist | About::Events { .. } => "directory",
-            About::Page | About::Watches => "watches",
+            About::Enlist { .. } | About::Events { .. } => "directory",
+            About::Page { .. } | About::Watches => "watches",
             About::WakeEvent { .. } => "delivery",
             About::Watchers => "watchers",
         },

@@ -71,6 +71,11 @@ impl HostSql {
         self.fault.set(Some(fault));
     }
 
+    /// Sets the fault aside, if there is one.
+    pub(crate) fn take_fault(&self) -> Option<Fault> {
+        self.fault.take()
+    }
+
     /// Disarms the fault. Returns whether it had struck.
     pub(crate) fn disarm(&self) -> bool {
         self.fault.take().is_none()

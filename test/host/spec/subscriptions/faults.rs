@@ -1,0 +1,295 @@
+//! Subscriptions whose calls are lost, late or repeated, whose objects crash, and what all of it costs.
+
+use durable_streams::protocol::call::Call;
+use durable_streams::protocol::subscription::answer::SubscriptionAnswer;
+use durable_streams::protocol::subscription::request::SubscriptionRequest;
+use serde_json::{Value, json};
+
+use crate::support::network::{Begun, Fate, Hook, Network, put_request, wake_request};
+use crate::support::sql::Fault;
+
+const S: &str = "__ds/subscriptions/s";
+const APPEND: &str = "POST /v1/stream/a | content-type: application/json << [1]";
+
+fn hook(streams: &[&str]) -> Value {
+    json!({ "type": "webhook", "streams": streams, "webhook": { "url": "https://example.com/hook" } })
+}
+
+fn subscribed() -> Network {
+    let mut network = Network::new(1);
+    network.create(&["a", "b"]);
+    network.subscribe(S, &hook(&["a"]));
+    network.calls.clear();
+    network
+}
+
+/// Steps the first task whose next call is of this kind.
+#[track_caller]
+fn step_call(network: &mut Network, is_it: fn(&Call) -> bool, fate: Fate) {
+    for _ in 0..100 {
+        let found = (0..network.tasks.len())
+            .find(|index| network.next_call(*index).is_some_and(|sent| is_it(&sent.call)));
+        if let Some(index) = found {
+            network.step(index, fate, None);
+            return;
+        }
+        let next = (0..network.tasks.len()).find(|index| network.may_step(*index)).expect("a task");
+        network.step(next, Fate::Arrives, None);
+    }
+    panic!("no such call is made");
+}
+
+#[test]
+fn a_crash_at_any_step_loses_no_wake() {
+    for crashed in ["a", S] {
+        for arrives in [false, true] {
+            for steps in 0..24 {
+                let mut network = subscribed();
+                network.begin(APPEND);
+                let mut is_over = false;
+                for _ in 0..steps {
+                    match (0..network.tasks.len()).find(|index| network.may_step(*index)) {
+                        Some(index) => drop(network.step(index, Fate::Arrives, None)),
+                        None => is_over = true,
+                    }
+                }
+                network.crash(crashed, arrives);
+                network.wait(130_000);
+                let shown = network.shown(S);
+                assert!(!network.delivered.is_empty(), "{crashed} {steps}");
+                assert_eq!(shown.pending.len(), 0, "{crashed} {steps}");
+                assert_eq!(shown.streams[0].acked_offset, "0000000000000000_0000000000000001");
+                network.append("a");
+                network.wait(130_000);
+                assert_eq!(
+                    network.shown(S).streams[0].acked_offset,
+                    "0000000000000000_0000000000000002",
+                    "the next message after {crashed} {steps}"
+                );
+                assert!(!is_over || steps > 3);
+            }
+        }
+    }
+}
+
+#[test]
+fn calls_of_every_fate_lose_no_wake() {
+    for fate in [Fate::Lost, Fate::Late, Fate::Unanswered, Fate::Twice] {
+        for is_it in [(|call: &Call| matches!(call, Call::Notify(_))) as fn(&Call) -> bool, |call: &Call| {
+            matches!(call, Call::Watch(_))
+        }] {
+            let mut network = subscribed();
+            network.begin(APPEND);
+            step_call(&mut network, is_it, fate);
+            network.wait(200_000);
+            assert_eq!(
+                network.shown(S).streams[0].acked_offset,
+                "0000000000000000_0000000000000001",
+                "{fate:?}"
+            );
+            while !network.late.is_empty() {
+                network.deliver(0);
+                network.settle();
+            }
+            network.append("a");
+            network.wait(1_000);
+            let acked = network.shown(S).streams[0].acked_offset.clone();
+            assert_eq!(
+                acked, "0000000000000000_0000000000000002",
+                "{fate:?}: a late call may not hide the next message"
+            );
+        }
+    }
+}
+
+/// The answer to a notification comes after the subscription has processed all of it, and said so.
+#[test]
+fn a_late_answer_does_not_hide_the_next_message() {
+    let mut network = subscribed();
+    network.begin(APPEND);
+    step_call(&mut network, |call| matches!(call, Call::Notify(_)), Fate::Arrives);
+    // All but the answer: the wake, its delivery, and the new cursor.
+    for _ in 0..100 {
+        let next = (0..network.tasks.len()).find(|index| network.tasks[*index].path == S);
+        let Some(next) = next else { break };
+        network.step(next, Fate::Arrives, None);
+    }
+    network.settle();
+    network.append("a");
+    assert_eq!(network.shown(S).streams[0].acked_offset, "0000000000000000_0000000000000002");
+}
+
+/// The stream was linked again when the call to forget the subscription arrives.
+#[test]
+fn a_late_unwatch_does_not_end_the_next_link() {
+    let mut network = subscribed();
+    let _begun = network.begin_request(S, SubscriptionRequest::RemoveStream("a".into()));
+    step_call(&mut network, |call| matches!(call, Call::Unwatch(_)), Fate::Late);
+    network.wait(1_000);
+    network.request(S, SubscriptionRequest::AddStreams(vec!["a".into()]));
+    network.wait(120_000);
+    network.deliver(0);
+    network.settle();
+    network.append("a");
+    network.wait(120_000);
+    assert_eq!(network.delivered.len(), 1);
+}
+
+/// A removal of the pattern, asked for by a subscription that is over, is answered after the next one exists.
+#[test]
+fn a_late_answer_to_an_earlier_subscription_does_not_count() {
+    let mut network = Network::new(1);
+    let body = json!({ "type": "webhook", "pattern": "e/*", "webhook": { "url": "https://example.com/" } });
+    network.subscribe(S, &body);
+    let _begun = network.begin_request(S, SubscriptionRequest::Delete);
+    step_call(&mut network, |call| matches!(call, Call::Enlist(_)), Fate::Arrives);
+    network.subscribe(S, &body);
+    network.create(&["e/a"]);
+    network.append("e/a");
+    assert_eq!(network.delivered.len(), 1);
+}
+
+/// No request follows the creation, so only the alarm can report it.
+#[test]
+fn a_stream_that_crashes_right_after_its_creation_wakes_its_subscription() {
+    let mut network = Network::new(1);
+    let body = json!({ "type": "webhook", "pattern": "e/*", "webhook": { "url": "https://example.com/" } });
+    network.subscribe(S, &body);
+    network.begin("PUT /v1/stream/e/a | content-type: application/json << [1]");
+    network.crash("e/a", false);
+    network.wait(120_000);
+    assert_eq!(network.delivered.len(), 1);
+}
+
+/// The answer about the first cursor comes after a worker has moved it.
+#[test]
+fn a_late_answer_about_an_older_cursor_settles_nothing() {
+    let mut network = Network::new(1);
+    network.create(&["w"]);
+    let body = json!({ "type": "pull-wake", "streams": ["a"], "wake_stream": "w" });
+    let _begun = network.begin_request(S, put_request(S, &body));
+    step_call(&mut network, |call| matches!(call, Call::Watch(_)), Fate::Arrives);
+    network.begin("PUT /v1/stream/a | content-type: application/json << [1]");
+    step_call(&mut network, |call| matches!(call, Call::Notify(_)), Fate::Arrives);
+    let claim = SubscriptionRequest::Claim { holder: "w1".into() };
+    let Begun::Answered(SubscriptionAnswer::Claimed(claimed)) = network.begin_request(S, claim) else {
+        panic!("it is pending")
+    };
+    let done = SubscriptionRequest::Ack(wake_request(S, &claimed, true));
+    let _begun = network.begin_request(S, done);
+    network.settle();
+    network.append("a");
+    network.wait(1_000);
+    assert_eq!(network.shown(S).pending, ["a"]);
+}
+
+/// The registry's answer names the subscriptions that watch a new stream, and comes when the stream's memory is lost.
+#[test]
+fn an_answer_of_the_registry_counts_after_memory_was_lost() {
+    let mut network = Network::new(1);
+    let body = json!({ "type": "webhook", "pattern": "e/*", "webhook": { "url": "https://example.com/" } });
+    network.subscribe(S, &body);
+    network.begin("PUT /v1/stream/e/a | content-type: application/json");
+    step_call(&mut network, |call| matches!(call, Call::Record(_)), Fate::Arrives);
+    network.member("e/a").sql.arm(Fault::Statement(0));
+    let failed = network.begin("POST /v1/stream/e/a | content-type: application/json << [1]");
+    assert_eq!(failed.status, 500);
+    network.wait(120_000);
+    network.append("e/a");
+    network.wait(120_000);
+    assert!(!network.delivered.is_empty());
+}
+
+/// The end of a stream is reported late, when the next stream at its URL is linked and processed.
+#[test]
+fn a_late_end_does_not_remove_the_link_of_the_next_stream() {
+    let mut network = Network::new(1);
+    network.create(&["e/a"]);
+    let body = json!({ "type": "webhook", "pattern": "e/*", "webhook": { "url": "https://example.com/" } });
+    network.subscribe(S, &body);
+    network.append("e/a");
+    network.begin("DELETE /v1/stream/e/a");
+    let is_end = |call: &Call| matches!(call, Call::Notify(notify) if notify.has_ended);
+    step_call(&mut network, is_end, Fate::Late);
+    network.create(&["e/a"]);
+    let processed = network.append("e/a");
+    network.wait(120_000);
+    network.deliver(0);
+    network.settle();
+    network.delivered.clear();
+    network.append("e/a");
+    network.wait(120_000);
+    assert_eq!(network.delivered[0].body["streams"][0]["acked_offset"], processed);
+}
+
+#[test]
+fn a_subscription_that_was_parked_while_it_linked_links_the_rest() {
+    let mut network = Network::new(1);
+    network.create(&["a", "e/x"]);
+    let mut body = hook(&["a"]);
+    body["pattern"] = json!("e/*");
+    let _begun = network.begin_request(S, put_request(S, &body));
+    step_call(&mut network, |call| matches!(call, Call::List(_)), Fate::Lost);
+    network.wait(0);
+    network.hooks.push_back(Hook::Gone);
+    network.append("a");
+    assert_eq!(network.shown(S).phase, "parked");
+    network.request(S, SubscriptionRequest::Resume);
+    network.wait(130_000);
+    assert_eq!(network.shown(S).phase, "active");
+    network.delivered.clear();
+    network.append("e/x");
+    assert_eq!(network.delivered.len(), 1);
+}
+
+#[test]
+fn an_unwatched_stream_writes_and_calls_nothing_more() {
+    let mut network = subscribed();
+    network.wait(120_000);
+    network.calls.clear();
+    network.member("b").sql.take_rows_written();
+    let alarms = network.member("b").shell.alarms_set;
+    network.append("b");
+    network.wait(120_000);
+    assert_eq!(network.member("b").sql.take_rows_written(), 1, "the message");
+    assert_eq!(network.member("b").shell.alarms_set, alarms);
+    assert_eq!(network.calls, []);
+}
+
+#[test]
+fn an_append_while_a_wake_is_in_flight_writes_one_row_and_calls_nothing() {
+    let mut network = subscribed();
+    network.is_slow = true;
+    network.append("a");
+    network.wait(0);
+    network.calls.clear();
+    network.member("a").sql.take_rows_written();
+    network.member(S).sql.take_rows_written();
+    let alarms = network.member("a").shell.alarms_set;
+    for _ in 0..10 {
+        network.append("a");
+    }
+    assert_eq!(network.member("a").sql.take_rows_written(), 10);
+    assert_eq!(network.member("a").shell.alarms_set, alarms);
+    assert_eq!(network.member(S).sql.take_rows_written(), 0);
+    assert_eq!(network.calls, []);
+}
+
+#[test]
+fn a_wake_costs_two_rows_and_two_calls() {
+    let mut network = subscribed();
+    network.append("a");
+    network.wait(120_000);
+    network.calls.clear();
+    network.member("a").sql.take_rows_written();
+    network.member(S).sql.take_rows_written();
+    network.append("a");
+    assert_eq!(network.delivered.len(), 2);
+    assert_eq!(network.member("a").sql.take_rows_written(), 1, "the message");
+    assert_eq!(network.member(S).sql.take_rows_written(), 2, "the wake, and its end");
+    assert_eq!(network.calls.len(), 2, "notify and watch: {:?}", network.calls);
+    network.calls.clear();
+    network.wait(600_000);
+    assert_eq!(network.member(S).sql.take_rows_written(), 0);
+    assert_eq!(network.next_alarm(), None, "what is idle has no alarm");
+}

@@ -1,0 +1,9 @@
+//! Subscriptions (PROTOCOL.md 6 and 7): the pure rules as tables, and the contract over a network of objects.
+
+mod config;
+mod contract;
+mod faults;
+mod keys;
+mod patterns;
+mod tokens;
+mod webhook_urls;

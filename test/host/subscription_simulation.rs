@@ -1,0 +1,796 @@
+//! Simulation of subscriptions: seeded histories of streams, subscriptions, their registry and the endpoints of webhooks,
+//! with calls that are lost, late, repeated or unanswered, objects that crash between any two steps, failing storage, and
+//! time that jumps. What is stored is checked after every step, and at the end every message must have been covered by a
+//! wake. `SEEDS=100000 cargo test --release --test host simulation` runs more histories, and `SEED=n` replays one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use durable_streams::object::reports::REST_MAX;
+use durable_streams::object::{Object, Ports};
+use durable_streams::protocol::Millis;
+use durable_streams::protocol::call::{Answered, Call};
+use durable_streams::protocol::offset::Offset;
+use durable_streams::protocol::subscription::SubscriptionName;
+use durable_streams::protocol::subscription::answer::{Claimed, SubscriptionAnswer};
+use durable_streams::protocol::subscription::glob::Pattern;
+use durable_streams::protocol::subscription::refusal::SubscriptionRefusal;
+use durable_streams::protocol::subscription::request::{Ack, SubscriptionRequest};
+use durable_streams::protocol::subscription::watch::Progress;
+use durable_streams::storage::subscription::{load, next_links};
+use durable_streams::subscription::link::StreamLink;
+use durable_streams::subscription::{Phase, Subscription};
+use serde_json::{Value, json};
+
+use crate::simulation::play;
+use crate::support::network::{Begun, Fate, Hook, Network, TaskId, claimed_by, put_request, wake_request};
+use crate::support::sql::Fault;
+
+const SEEDS_DEFAULT: u64 = 500;
+const STEPS_MAX: u32 = 160;
+/// The streams of most histories; some have as many again as a subscription's row has links.
+const STREAMS: [&str; 5] = ["e/a", "e/b", "e/c/d", "f/a", "f/b"];
+const MANY: usize = 66;
+const WAKES: &str = "w/pool";
+const REGISTRY: &str = "__registry__";
+/// How long a wake may take once nothing fails any more: an interrupted one, its retry, and the wake itself.
+const WITHIN: Millis = 400_000;
+
+#[test]
+fn simulation_of_subscriptions() {
+    play(SEEDS_DEFAULT, &run_or_panic);
+}
+
+/// The same seed gives the same history, whatever else runs.
+#[test]
+fn simulation_of_subscriptions_repeats_itself() {
+    for seed in [1, 2, 3] {
+        let traces = [0, 1].map(|_| {
+            let mut simulation = Simulation::new(seed);
+            simulation.run();
+            simulation.trace
+        });
+        assert!(traces[0].len() > 20);
+        assert_eq!(traces[0], traces[1]);
+    }
+}
+
+fn run_or_panic(seed: u64) {
+    let mut simulation = Simulation::new(seed);
+    if catch_unwind(AssertUnwindSafe(|| simulation.run())).is_err() {
+        let trace = &simulation.trace;
+        let last = &trace[trace.len().saturating_sub(120)..];
+        panic!("seed {seed} failed; replay it with SEED={seed}. Its last steps:\n{}", last.join("\n"));
+    }
+}
+
+struct Simulation {
+    random: fastrand::Rng,
+    network: Network,
+    streams: Vec<String>,
+    /// The subscriptions by the names of their objects, with the bodies of their PUTs.
+    subscriptions: BTreeMap<String, Value>,
+    seen: BTreeMap<String, Seen>,
+    /// What workers and endpoints were given, of any age, with the subscription's name.
+    held: Vec<(String, Claimed)>,
+    /// Claims whose workers wait for an answer.
+    claiming: BTreeMap<TaskId, String>,
+    /// Acks whose answers are waited for, and the deliveries that were looked at.
+    acking: BTreeMap<TaskId, (String, u64)>,
+    looked_at: usize,
+    has_faults: bool,
+    trace: Vec<String>,
+}
+
+/// What is known of a subscription.
+#[derive(Default)]
+struct Seen {
+    incarnation: u64,
+    generation: u64,
+    wake_id: String,
+    /// The highest generation that a worker or an endpoint has learned of.
+    issued: u64,
+    /// The holder's generation, and until when it has the lease at least.
+    leased: Option<(u64, Millis)>,
+    acked: BTreeMap<String, Progress>,
+    /// Links that were removed since: their next cursors begin at the tail.
+    restarts: BTreeSet<String>,
+    /// What a cursor may move to: snapshots that were delivered, and acks that were sent.
+    explained: BTreeSet<(String, Offset)>,
+    /// The explicit links by the requests, and those of which it is not known.
+    explicit: BTreeSet<String>,
+    unknown: BTreeSet<String>,
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Simulation {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut streams: Vec<String> = STREAMS.iter().map(|path| (*path).to_owned()).collect();
+        if random.u8(..32) == 0 {
+            streams.extend((0..MANY).map(|number| format!("e/{number:02}")));
+        }
+        let mut subscriptions = BTreeMap::new();
+        for number in 0..random.usize(1..=3) {
+            let name = format!("__ds/subscriptions/s{number}");
+            subscriptions.insert(name, configuration(&mut random, &streams));
+        }
+        let has_faults = random.u8(..8) > 0;
+        Simulation {
+            network: Network::new(seed),
+            random,
+            streams,
+            subscriptions,
+            seen: BTreeMap::new(),
+            held: Vec::new(),
+            claiming: BTreeMap::new(),
+            acking: BTreeMap::new(),
+            looked_at: 0,
+            has_faults,
+            trace: Vec::new(),
+        }
+    }
+
+    fn log(&mut self, what: String) {
+        self.trace.push(format!("{} {what}", self.network.now % 100_000_000));
+    }
+
+    fn run(&mut self) {
+        self.network.create(&[WAKES]);
+        if self.streams.len() > STREAMS.len() {
+            let paths = self.streams.clone();
+            for path in paths {
+                if self.random.u8(..4) > 0 {
+                    self.network.create(&[&path]);
+                }
+            }
+        }
+        for _ in 0..self.random.u32(20..STEPS_MAX) {
+            self.step();
+            self.check_deliveries();
+            self.check_stored();
+        }
+        self.end();
+    }
+
+    // The history.
+
+    fn step(&mut self) {
+        match self.random.u8(..100) {
+            0..16 => self.append(),
+            16..21 => self.change_stream(),
+            21..25 => self.put(),
+            25..26 => self.delete(),
+            26..31 => self.change_links(),
+            31..37 => self.claim(),
+            37..46 => self.speak(),
+            46..49 if self.has_faults => self.arm_fault(),
+            46..52 => self.pass_time(),
+            52..55 if self.has_faults => self.crash(),
+            55..57 => self.deliver_late(),
+            57..60 => self.ring(),
+            60..63 => self.settle(),
+            _ => self.step_task(),
+        }
+    }
+
+    fn stream(&mut self) -> String {
+        let index = self.random.usize(..self.streams.len());
+        self.streams[index].clone()
+    }
+
+    fn subscription(&mut self) -> String {
+        let index = self.random.usize(..self.subscriptions.len());
+        self.subscriptions.keys().nth(index).expect("there is one").clone()
+    }
+
+    fn append(&mut self) {
+        let path = self.stream();
+        let put = self.random.u8(..4) == 0;
+        let request = if put {
+            format!("PUT /v1/stream/{path} | content-type: application/json << [1]")
+        } else {
+            format!("POST /v1/stream/{path} | content-type: application/json << [1]")
+        };
+        let status = self.network.begin(&request).status;
+        self.log(format!("{request} {status}"));
+    }
+
+    fn change_stream(&mut self) {
+        let path = self.stream();
+        let request = match self.random.u8(..6) {
+            0 => format!("DELETE /v1/stream/{path}"),
+            1 => format!("POST /v1/stream/{path} | stream-closed: true"),
+            _ => format!("PUT /v1/stream/{path} | content-type: application/json"),
+        };
+        let status = self.network.begin(&request).status;
+        self.log(format!("{request} {status}"));
+    }
+
+    fn request(&mut self, name: &str, request: SubscriptionRequest) -> Begun {
+        let text = format!("{request:?}");
+        let begun = self.network.begin_request(name, request);
+        self.log(format!("{name} {text:.200} -> {begun:?}"));
+        begun
+    }
+
+    fn put(&mut self) {
+        let name = self.subscription();
+        let body = self.subscriptions[&name].clone();
+        let existed = self.exists(&name);
+        let _begun = self.request(&name, put_request(&name, &body));
+        let exists = self.exists(&name);
+        if exists && !existed {
+            let seen = self.seen.entry(name.clone()).or_default();
+            seen.unknown.clear();
+            let named = body["streams"].as_array().cloned().unwrap_or_default();
+            seen.explicit = named.iter().map(|path| path.as_str().unwrap().to_owned()).collect();
+        }
+    }
+
+    fn delete(&mut self) {
+        let name = self.subscription();
+        let _begun = self.request(&name, SubscriptionRequest::Delete);
+    }
+
+    fn exists(&mut self, name: &str) -> bool {
+        self.stored(name).is_some_and(|(stored, _)| !stored.has_ended())
+    }
+
+    fn change_links(&mut self) {
+        let (name, path) = (self.subscription(), self.stream());
+        if !self.exists(&name) {
+            return;
+        }
+        let adds = self.random.bool();
+        let request = match adds {
+            true => SubscriptionRequest::AddStreams(vec![path.clone()]),
+            false => SubscriptionRequest::RemoveStream(path.clone()),
+        };
+        let begun = self.request(&name, request);
+        let seen = self.seen.entry(name).or_default();
+        match begun {
+            Begun::Failed => drop(seen.unknown.insert(path)),
+            Begun::Waits(_) | Begun::Answered(_) => {
+                seen.unknown.remove(&path);
+                if adds {
+                    seen.explicit.insert(path)
+                } else {
+                    seen.explicit.remove(&path)
+                };
+            }
+        }
+    }
+
+    fn claim(&mut self) {
+        let name = self.subscription();
+        let worker = format!("w{}", self.random.u8(..2));
+        let begun = self.request(&name, SubscriptionRequest::Claim { holder: worker });
+        self.claim_ended(&name, begun);
+    }
+
+    fn claim_ended(&mut self, name: &str, begun: Begun) {
+        match begun {
+            Begun::Answered(SubscriptionAnswer::Claimed(claimed)) => {
+                let now = self.network.now;
+                let lease = claimed.lease_ttl_ms;
+                let seen = self.seen.entry(name.to_owned()).or_default();
+                let is_free = seen.leased.is_none_or(|(_, until)| now >= until);
+                assert!(is_free, "I2: two holders of {name}: {:?}, {claimed:?}", seen.leased);
+                assert!(
+                    claimed.generation >= seen.issued,
+                    "I3: an older generation was claimed: {claimed:?}"
+                );
+                assert!(claimed.streams.iter().any(|stream| stream.has_pending), "I5: {claimed:?}");
+                seen.leased = Some((claimed.generation, now + lease));
+                self.hold(name, claimed);
+            }
+            Begun::Waits(id) => drop(self.claiming.insert(id, name.to_owned())),
+            Begun::Answered(_) | Begun::Failed => {}
+        }
+    }
+
+    fn hold(&mut self, name: &str, claimed: Claimed) {
+        let seen = self.seen.entry(name.to_owned()).or_default();
+        seen.issued = seen.issued.max(claimed.generation);
+        for stream in &claimed.streams {
+            let offset = Offset::parse(&stream.tail_offset).expect("an offset");
+            seen.explained.insert((stream.path.clone(), offset));
+        }
+        self.held.push((name.to_owned(), claimed));
+    }
+
+    /// The holder of a wake, present or past, says something.
+    fn speak(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        let recent =
+            if self.random.bool() { self.held.len() - 1 } else { self.random.usize(..self.held.len()) };
+        let (name, claimed) = self.held[recent].clone();
+        let mut request = wake_request(&name, &claimed, self.random.u8(..3) > 0);
+        match self.random.u8(..8) {
+            0 => request.acks.clear(),
+            1 => drop(request.acks.pop()),
+            2 => {
+                // One of them is invalid, so none is applied.
+                let offset = request.acks.first().and_then(|ack| ack.offset);
+                request.acks.push(Ack { path: "nobody/links/this".into(), offset });
+            }
+            3 | 4 => {
+                // The true tail, which the subscription may not know yet.
+                for ack in &mut request.acks {
+                    ack.offset = truth(&mut self.network, &ack.path).map(|tail| tail.offset).or(ack.offset);
+                }
+            }
+            _ => {}
+        }
+        let seen = self.seen.entry(name.clone()).or_default();
+        let explained = seen.explained.clone();
+        for ack in &request.acks {
+            seen.explained.extend(ack.offset.map(|offset| (ack.path.clone(), offset)));
+        }
+        let generation = claimed.generation;
+        let is_webhook = self.subscriptions[&name]["type"] == "webhook";
+        let is_done = request.done;
+        let request = match self.random.u8(..5) {
+            0 if !is_webhook => SubscriptionRequest::Release(request),
+            _ if is_webhook => SubscriptionRequest::Callback(request),
+            _ => SubscriptionRequest::Ack(request),
+        };
+        let releases = matches!(request, SubscriptionRequest::Release(_));
+        let newest = seen.issued;
+        let leased = seen.leased;
+        let begun = self.request(&name, request);
+        let is_accepted =
+            matches!(begun, Begun::Answered(SubscriptionAnswer::Acked { .. } | SubscriptionAnswer::Done));
+        let seen = self.seen.entry(name.clone()).or_default();
+        if matches!(begun, Begun::Answered(SubscriptionAnswer::Refused(_))) {
+            seen.explained = explained;
+        }
+        if is_accepted {
+            assert!(generation >= newest, "I2: {name} has accepted generation {generation} after {newest}");
+        }
+        if let Some((holder, _)) = leased.filter(|(holder, _)| *holder == generation) {
+            // It may be over, or the lease is extended.
+            let is_extended = is_accepted && !is_done && !releases;
+            seen.leased = is_extended.then_some((holder, self.network.now + 1_000));
+        }
+        if let Begun::Waits(id) = begun {
+            self.acking.insert(id, (name, generation));
+        }
+    }
+
+    fn arm_fault(&mut self) {
+        let index = self.random.usize(..self.network.members.len());
+        let path = self.network.members.keys().nth(index).expect("there is one").clone();
+        let fault = match self.random.u8(..4) {
+            0 => Fault::Commit,
+            1 => Fault::CommitButStored,
+            _ => Fault::Statement(self.random.u32(..6)),
+        };
+        self.log(format!("FAULT {path} {fault:?}"));
+        self.network.member(&path).sql.arm(fault);
+    }
+
+    fn pass_time(&mut self) {
+        let time = match self.random.u8(..8) {
+            0..4 => self.random.u64(..2_000),
+            4..6 => self.random.u64(..20_000),
+            6 => self.random.u64(..90_000),
+            _ => self.random.u64(..4_000_000),
+        };
+        self.network.now += time;
+        self.log(format!("WAIT {time}"));
+    }
+
+    fn crash(&mut self) {
+        let index = self.random.usize(..self.network.members.len());
+        let path = self.network.members.keys().nth(index).expect("there is one").clone();
+        let arrives = self.random.bool();
+        self.log(format!("CRASH {path} {arrives}"));
+        self.crash_one(&path, arrives);
+    }
+
+    fn crash_one(&mut self, path: &str, arrives: bool) {
+        for id in self.network.crash(path, arrives) {
+            self.claiming.remove(&id);
+            self.acking.remove(&id);
+        }
+        // A fault belongs to the object that it was to hit.
+        self.network.member(path).sql.disarm();
+    }
+
+    fn deliver_late(&mut self) {
+        if !self.network.late.is_empty() {
+            let index = self.random.usize(..self.network.late.len());
+            self.log(format!("LATE {:?}", self.network.late[index]));
+            self.network.deliver(index);
+        }
+    }
+
+    fn ring(&mut self) {
+        let due = self.network.next_alarm().filter(|(at, _)| *at <= self.network.now);
+        if let Some((_, path)) = due {
+            self.log(format!("RING {path}"));
+            self.network.ring(&path);
+        }
+    }
+
+    fn settle(&mut self) {
+        self.log("SETTLE".to_owned());
+        let answers = self.network.settle();
+        self.answered(answers);
+    }
+
+    fn answered(&mut self, answers: Vec<(TaskId, Begun)>) {
+        for (id, begun) in answers {
+            self.log(format!("ANSWER {begun:?}"));
+            if let Some(name) = self.claiming.remove(&id) {
+                self.claim_ended(&name, begun);
+            } else if let Some((name, generation)) = self.acking.remove(&id)
+                && let Begun::Answered(SubscriptionAnswer::Refused(refusal)) = begun
+                && refusal != SubscriptionRefusal::NotFound
+            {
+                // It was checked once more after its streams were looked at.
+                let _refused = (name, generation);
+            }
+        }
+    }
+
+    fn step_task(&mut self) {
+        if self.network.tasks.is_empty() {
+            return self.ring();
+        }
+        let index = self.random.usize(..self.network.tasks.len());
+        if !self.network.may_step(index) {
+            return;
+        }
+        let fate = match self.random.u8(..40) {
+            _ if !self.has_faults => Fate::Arrives,
+            0 => Fate::Lost,
+            1 => Fate::Late,
+            2 => Fate::Unanswered,
+            3 => Fate::Twice,
+            _ => Fate::Arrives,
+        };
+        let hook = match self.random.u8(..20) {
+            0..3 => Hook::Fails,
+            3 => Hook::FailsFor(30_000),
+            4 => Hook::Silent,
+            5..9 => Hook::Accepts,
+            9 if self.random.u8(..4) == 0 => Hook::Gone,
+            _ => Hook::Done,
+        };
+        let what = self.network.next_call(index).map_or_else(
+            || {
+                let path = &self.network.tasks[index].path;
+                let hook = self.network.is_delivery(index).then_some(hook);
+                format!("STEP {path} {hook:?}")
+            },
+            |sent| format!("CALL {:?} {sent:?}", self.network.tasks[index].path),
+        );
+        self.log(format!("{what} {fate:?}"));
+        let answers = self.network.step(index, fate, Some(hook));
+        self.answered(answers.into_iter().collect());
+    }
+
+    // What is checked after every step.
+
+    fn stored(&mut self, name: &str) -> Option<(Subscription, BTreeMap<String, StreamLink>)> {
+        let sql = &self.network.members.get(name)?.sql;
+        if !sql.tables().contains(&"subscription".to_owned()) {
+            return None;
+        }
+        let fault = sql.take_fault();
+        let stored = load(sql).expect("it is readable")?;
+        let mut links: BTreeMap<String, StreamLink> =
+            next_links(sql, "", 100_000).expect("they are readable").into_iter().collect();
+        links.extend(stored.links.clone());
+        fault.map(|fault| sql.arm(fault));
+        Some((stored, links))
+    }
+
+    fn check_stored(&mut self) {
+        let names: Vec<String> = self.subscriptions.keys().cloned().collect();
+        for name in names {
+            let has_written =
+                self.network.members.get(&name).is_some_and(|member| member.sql.take_rows_written() > 0);
+            if has_written {
+                self.check_subscription(&name);
+            }
+        }
+    }
+
+    fn check_subscription(&mut self, name: &str) {
+        let Some((stored, links)) = self.stored(name) else { return };
+        let seen = self.seen.entry(name.to_owned()).or_default();
+        let state = &stored.state;
+        assert!(state.incarnation >= seen.incarnation, "{name}: the incarnation went back");
+        assert!(state.generation >= seen.generation, "I3: {name}: the generation went back");
+        if state.incarnation > seen.incarnation {
+            (seen.incarnation, seen.acked) = (state.incarnation, BTreeMap::new());
+        }
+        if let Some(wake) = &state.wake {
+            assert_eq!(wake.generation, state.generation, "{name}");
+            if wake.generation > seen.generation {
+                assert_ne!(wake.id, seen.wake_id, "I3: {name}: the id of a wake was used again");
+                assert!(!wake.streams.is_empty(), "I5: {name}: a wake of nothing");
+                for snapshot in &wake.streams {
+                    let tail = truth(&mut self.network, &snapshot.path);
+                    assert!(
+                        tail.is_none_or(|tail| tail >= snapshot.tail),
+                        "I5: {name} {snapshot:?} {tail:?}"
+                    );
+                    let acked = links
+                        .get(&snapshot.path)
+                        .map_or(Some(Progress { closed: false, offset: Offset::segment_start(0) }), |link| {
+                            link.acked
+                        });
+                    assert!(
+                        acked.is_some_and(|acked| snapshot.tail > acked),
+                        "I5: {name} {snapshot:?} {acked:?}"
+                    );
+                }
+            } else {
+                assert!(seen.wake_id.is_empty() || wake.id == seen.wake_id, "I3: {name}");
+            }
+            seen.wake_id.clone_from(&wake.id);
+        }
+        seen.generation = state.generation;
+        if stored.has_ended() {
+            return;
+        }
+        let is_left = |path: &&String| links.get(*path).is_none_or(|link| link.removed);
+        seen.restarts.extend(seen.acked.keys().filter(is_left).cloned().collect::<Vec<_>>());
+        for (path, link) in &links {
+            let Some(acked) = link.acked.filter(|_| !link.removed) else { continue };
+            let restarts = seen.restarts.remove(path);
+            let before = seen.acked.insert(path.clone(), acked);
+            if before == Some(acked) {
+                continue;
+            }
+            let life = truth(&mut self.network, path);
+            assert!(
+                life.is_none_or(|tail| tail >= acked),
+                "I4: {name}: {path} was acked beyond its tail {life:?}"
+            );
+            let Some(before) = before else { continue };
+            assert!(acked > before, "I4: {name}: the cursor of {path} went from {before:?} to {acked:?}");
+            let is_explained = seen.explained.contains(&(path.clone(), acked.offset));
+            let is_birth =
+                link.glob && acked.offset.position == 0 && acked.offset.segment > before.offset.segment;
+            assert!(
+                is_explained || is_birth || restarts,
+                "I6: {name}: nobody acked {acked:?} of {path}, after {before:?}"
+            );
+        }
+    }
+
+    fn check_deliveries(&mut self) {
+        while let Some(delivery) = self.network.delivered.get(self.looked_at) {
+            self.looked_at += 1;
+            let body = delivery.body.clone();
+            let name = format!("__ds/subscriptions/{}", body["subscription_id"].as_str().expect("an id"));
+            let claimed = claimed_by(&body);
+            self.log(format!("DELIVERED {name} {:?}", claimed.streams));
+            let seen = self.seen.entry(name.clone()).or_default();
+            assert!(
+                claimed.generation >= seen.issued,
+                "I3: {name}: {} after {}",
+                claimed.generation,
+                seen.issued
+            );
+            self.hold(&name, claimed);
+        }
+    }
+
+    // The end: nothing fails any more.
+
+    fn end(&mut self) {
+        self.log("END".to_owned());
+        (self.network.hook, self.has_faults) = (Hook::Done, false);
+        let paths: Vec<String> = self.network.members.keys().cloned().collect();
+        for path in &paths {
+            self.network.member(path).sql.disarm();
+        }
+        self.settle();
+        if self.random.bool() {
+            self.network.late.clear();
+        }
+        let names: Vec<String> = self.subscriptions.keys().cloned().collect();
+        for name in &names {
+            if self.stored(name).is_some_and(|(stored, _)| stored.state.phase == Phase::Parked) {
+                let _begun = self.request(name, SubscriptionRequest::Resume);
+            }
+        }
+        // A report that has failed is repeated within an hour.
+        self.let_all_be_woken(REST_MAX + WITHIN);
+        self.check_end("at the end");
+        // What comes very late changes nothing.
+        while !self.network.late.is_empty() {
+            self.deliver_late();
+        }
+        self.let_all_be_woken(WITHIN);
+        self.check_end("after what came very late");
+        self.append_to_all(false);
+        self.let_all_be_woken(WITHIN);
+        self.check_end("after another message");
+        self.append_to_all(true);
+        self.let_all_be_woken(WITHIN);
+        self.check_end("after a message whose stream has crashed");
+        for path in &paths {
+            self.crash_one(path, false);
+        }
+        self.append_to_all(false);
+        self.let_all_be_woken(WITHIN);
+        self.check_end("after all have crashed");
+        self.check_idle();
+    }
+
+    fn append_to_all(&mut self, crashes: bool) {
+        self.log(format!("APPEND TO ALL {crashes}"));
+        let streams = self.streams.clone();
+        for path in &streams {
+            let request = format!("POST /v1/stream/{path} | content-type: application/json << [1]");
+            let _status = self.network.begin(&request);
+            if crashes {
+                let arrives = self.random.bool();
+                self.crash_one(path, arrives);
+            }
+        }
+    }
+
+    /// Lets time pass, while endpoints and workers do what they should.
+    fn let_all_be_woken(&mut self, time: Millis) {
+        let until = self.network.now + time;
+        loop {
+            self.settle();
+            self.work();
+            self.check_deliveries();
+            self.check_stored();
+            let Some((at, path)) = self.network.next_alarm().filter(|(at, _)| *at <= until) else { break };
+            self.network.now = self.network.now.max(at);
+            self.log(format!("RING {path}"));
+            self.network.ring(&path);
+        }
+        self.network.now = until;
+    }
+
+    /// Workers claim what a wake event says, ack it, and are done.
+    fn work(&mut self) {
+        let names: Vec<String> = self.subscriptions.keys().cloned().collect();
+        for name in names {
+            let Some((stored, _)) = self.stored(&name) else { continue };
+            let Some(wake) = stored.state.wake.filter(|wake| wake.holder.is_none()) else { continue };
+            let id = stored.name.id;
+            let is_of_wake = |event: &Value| {
+                event["subscription_id"] == id.as_str() && event["generation"] == wake.generation
+            };
+            if stored.config.pattern.is_none() && stored.config.streams.is_empty()
+                || !self.network.messages(WAKES).iter().any(is_of_wake)
+            {
+                continue;
+            }
+            let begun = self.request(&name, SubscriptionRequest::Claim { holder: "last".into() });
+            let Begun::Answered(SubscriptionAnswer::Claimed(claimed)) = begun else { continue };
+            self.hold(&name, claimed.clone());
+            let request = SubscriptionRequest::Ack(wake_request(&name, &claimed, true));
+            let _begun = self.request(&name, request);
+            self.seen.entry(name).or_default().leased = None;
+            self.settle();
+        }
+    }
+
+    fn check_end(&mut self, when: &str) {
+        let names: Vec<String> = self.subscriptions.keys().cloned().collect();
+        for name in names {
+            let Some((stored, links)) = self.stored(&name).filter(|(stored, _)| !stored.has_ended()) else {
+                continue;
+            };
+            assert_eq!(stored.state.phase, Phase::Active, "{when}: {name}");
+            self.check_links(&name, &stored, &links, when);
+            for (path, link) in &links {
+                let acked = link.acked.expect("every link has a cursor");
+                let Some(tail) = truth(&mut self.network, path) else { continue };
+                // A stream that is empty begins after the cursor, and has nothing to read.
+                let is_empty = tail.offset.position == 0 && !tail.closed;
+                assert!(
+                    acked == tail || is_empty && acked < tail,
+                    "I1: {when}: {name} was not woken for {path}: {link:?}, tail {tail:?}"
+                );
+            }
+        }
+    }
+
+    fn check_links(
+        &mut self,
+        name: &str,
+        stored: &Subscription,
+        links: &BTreeMap<String, StreamLink>,
+        when: &str,
+    ) {
+        let parsed = SubscriptionName::parse(name).expect("a name");
+        let pattern =
+            stored.config.whole_pattern(&parsed).map(|text| Pattern::parse(&text).expect("a pattern"));
+        let streams = self.streams.clone();
+        for path in streams.iter().map(String::as_str).chain([WAKES, REGISTRY]) {
+            // A stream that is empty is linked by its first append.
+            let is_live =
+                truth(&mut self.network, path).is_some_and(|tail| tail.offset.position > 0 || tail.closed);
+            let is_listed = path != REGISTRY && path != WAKES;
+            let is_own = path == WAKES && stored.config.channel.is_wake_stream(path);
+            let matches = (is_listed || path == WAKES && !is_own)
+                && pattern.as_ref().is_some_and(|pattern| pattern.matches(path));
+            let seen = &self.seen[name];
+            let is_explicit = seen.explicit.contains(path);
+            let link = links.get(path).filter(|link| !link.removed);
+            let shown = link.map(|link| (link.explicit, link.glob));
+            if seen.unknown.contains(path) {
+                continue;
+            }
+            assert!(!matches || !is_live || link.is_some(), "I8: {when}: {name} does not link {path}");
+            assert!(
+                !is_explicit || shown.is_some_and(|(explicit, _)| explicit),
+                "I8: {when}: {name} lost {path}"
+            );
+            assert!(
+                is_explicit || shown.is_none_or(|(explicit, _)| !explicit),
+                "I8: {when}: {name} still has {path}"
+            );
+            assert!(is_explicit || matches || link.is_none(), "I8: {when}: {name} links {path}: {link:?}");
+        }
+    }
+
+    /// Whatever is idle has no alarm.
+    fn check_idle(&mut self) {
+        for _ in 0..self.network.members.len() * 12 {
+            let Some((at, path)) = self.network.next_alarm() else { return };
+            self.network.now = self.network.now.max(at);
+            self.log(format!("RING {path}"));
+            self.network.ring(&path);
+            self.settle();
+        }
+        panic!("alarms go on: {:?}", self.network.next_alarm());
+    }
+}
+
+fn configuration(random: &mut fastrand::Rng, streams: &[String]) -> Value {
+    let mut body = json!({ "lease_ttl_ms": ([1_000, 10_000, 60_000][random.usize(..3)]) });
+    if random.bool() {
+        body["type"] = json!("webhook");
+        body["webhook"] = json!({ "url": "https://example.com/" });
+    } else {
+        body["type"] = json!("pull-wake");
+        body["wake_stream"] = json!(WAKES);
+    }
+    let has_pattern = random.bool();
+    if has_pattern {
+        body["pattern"] = json!((["e/*", "**", "e/**", "*/a"][random.usize(..4)]));
+    }
+    let explicit: Vec<&String> = if streams.len() > STREAMS.len() && random.bool() {
+        streams.iter().collect()
+    } else {
+        streams.iter().take(STREAMS.len()).filter(|_| random.u8(..3) == 0).collect()
+    };
+    if !explicit.is_empty() || !has_pattern {
+        let named = if explicit.is_empty() { vec![&streams[0]] } else { explicit };
+        body["streams"] = json!(named);
+    }
+    body
+}
+
+/// Where a stream really ends, if there is one.
+fn truth(network: &mut Network, path: &str) -> Option<Progress> {
+    let (settings, now) = (network.settings, network.now);
+    let member = network.members.get(path)?;
+    let fault = member.sql.take_fault();
+    let ports = Ports { sql: &member.sql, sockets: &member.sockets };
+    let said = Object::new(settings).answer(&ports, path, &Call::Describe, &String::new, now);
+    fault.map(|fault| member.sql.arm(fault));
+    match said.expect("it is readable").answered {
+        Answered::Described(Some(described)) => {
+            Some(Progress { offset: described.tail?, closed: described.closed? })
+        }
+        _ => None,
+    }
+}

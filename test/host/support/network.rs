@@ -1,0 +1,619 @@
+//! A network of objects: streams, subscriptions and the registry, each with its own storage and alarm, and the endpoints of
+//! webhooks. The test decides the fate of each call between objects and of each delivery. Everything that waits is a task,
+//! which continues when the test says so. Between two of its steps, anything may happen.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use ::http::Method;
+use durable_streams::object::effect::{CallResult, Calling, Calls, Effect, Outcome as Ended, Post};
+use durable_streams::object::producers::ProducerLimits;
+use durable_streams::object::said::{SETTLES_MAX, Said};
+use durable_streams::object::subscription::{After, Responded};
+use durable_streams::object::{Answer, Error, Object, Ports, Settings};
+use durable_streams::protocol::Millis;
+use durable_streams::protocol::call::{Answered, Call};
+use durable_streams::protocol::command::{Command, RequestHead};
+use durable_streams::protocol::registry::Registries;
+use durable_streams::protocol::reply::Reply;
+use durable_streams::protocol::subscription::SubscriptionName;
+use durable_streams::protocol::subscription::answer::{Claimed, Shown, SubscriptionAnswer};
+use durable_streams::protocol::subscription::config::SubscriptionConfig;
+use durable_streams::protocol::subscription::request::{SubscriptionRequest, WakeRequest};
+use durable_streams::protocol::subscription::webhook_url::UrlRules;
+use durable_streams::storage::Failure;
+use durable_streams::stream::retain::RetentionDefaults;
+use durable_streams::subscription::delivery::Delivered;
+use serde_json::Value;
+
+use super::shell::Shell;
+use super::sockets::HostSockets;
+use super::sql::HostSql;
+use super::world::{CHUNK_MAX_BYTES, START};
+use super::{Request, Response};
+
+/// The URL of the control root in answers and deliveries.
+pub(crate) const BASE: &str = "https://streams.test/v1/stream/__ds";
+/// How long deliveries may fail before a subscription is parked.
+pub(crate) const GIVE_UP: Millis = 259_200_000;
+/// The most steps until nothing is left to do.
+const STEPS_MAX: usize = 100_000;
+
+/// The objects, their tasks, and what the endpoints have received.
+pub(crate) struct Network {
+    pub(crate) members: BTreeMap<String, Member>,
+    pub(crate) now: Millis,
+    pub(crate) settings: Settings,
+    /// The tasks, oldest first.
+    pub(crate) tasks: Vec<Task>,
+    /// Calls that were held back. No task waits for their answers.
+    pub(crate) late: Vec<Sent>,
+    /// What endpoints answer next; after that, `hook`.
+    pub(crate) hooks: VecDeque<Hook>,
+    pub(crate) hook: Hook,
+    /// Whether endpoints take their time: then deliveries are tasks that `settle` leaves alone.
+    pub(crate) is_slow: bool,
+    /// The deliveries that arrived, oldest first.
+    pub(crate) delivered: Vec<Delivery>,
+    /// The calls that were made, whatever became of them.
+    pub(crate) calls: Vec<Sent>,
+    random: Rc<RefCell<fastrand::Rng>>,
+    tasks_begun: TaskId,
+}
+
+/// One object, with everything that survives the loss of its memory.
+pub(crate) struct Member {
+    pub(crate) sql: HostSql,
+    pub(crate) sockets: HostSockets,
+    pub(crate) shell: Shell,
+    object: Object,
+}
+
+/// A call to the object at a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Sent {
+    pub(crate) to: String,
+    pub(crate) call: Call,
+}
+
+/// A delivery that an endpoint has received.
+#[derive(Clone, Debug)]
+pub(crate) struct Delivery {
+    pub(crate) at: Millis,
+    pub(crate) url: String,
+    pub(crate) body: Value,
+}
+
+/// How an endpoint answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Hook {
+    /// 200 with `{"done":true}`.
+    Done,
+    /// 200 without it.
+    Accepts,
+    /// Not 2xx.
+    Fails,
+    /// Not 2xx, with `Retry-After`.
+    FailsFor(Millis),
+    /// 410.
+    Gone,
+    /// No answer.
+    Silent,
+}
+
+pub(crate) type TaskId = u64;
+
+/// Something that waits.
+pub(crate) struct Task {
+    pub(crate) id: TaskId,
+    /// The object that the task belongs to.
+    pub(crate) path: String,
+    pub(crate) doing: Doing,
+}
+
+pub(crate) enum Doing {
+    /// An effect that a driver started: the results of its calls so far, and its outcome if it has ended.
+    Effect { effect: Effect, results: Vec<CallResult>, ended: Option<Ended> },
+    /// A client's request, which waits for the object to settle.
+    Request { after: After, since: Millis },
+}
+
+/// The fate of a call or a delivery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    Arrives,
+    /// It does not arrive, and fails.
+    Lost,
+    /// It fails for the caller, and arrives later.
+    Late,
+    /// It arrives, but its answer does not.
+    Unanswered,
+    /// It arrives now, and again later.
+    Twice,
+}
+
+/// The immediate result of a client's request to a subscription.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    Answered(SubscriptionAnswer),
+    /// The object failed.
+    Failed,
+    Waits(TaskId),
+}
+
+impl Network {
+    pub(crate) fn new(seed: u64) -> Network {
+        let settings = Settings {
+            long_poll_timeout: 20_000,
+            chunk_max_bytes: CHUNK_MAX_BYTES,
+            segments: None,
+            guarded: false,
+            hides_public: false,
+            has_index: false,
+            registries: Registries::One,
+            producers: ProducerLimits::SERVED,
+            retention: RetentionDefaults::default(),
+            webhooks_give_up_after: GIVE_UP,
+        };
+        Network {
+            members: BTreeMap::new(),
+            now: START,
+            settings,
+            tasks: Vec::new(),
+            late: Vec::new(),
+            hooks: VecDeque::new(),
+            hook: Hook::Done,
+            is_slow: false,
+            delivered: Vec::new(),
+            calls: Vec::new(),
+            random: Rc::new(RefCell::new(fastrand::Rng::with_seed(!seed))),
+            tasks_begun: 0,
+        }
+    }
+
+    pub(crate) fn member(&mut self, path: &str) -> &mut Member {
+        let settings = self.settings;
+        self.members.entry(path.to_owned()).or_insert_with(|| Member {
+            sql: HostSql::in_memory(),
+            sockets: HostSockets::default(),
+            shell: Shell::default(),
+            object: Object::new(settings),
+        })
+    }
+
+    // Requests to streams.
+
+    /// Sends a request to a stream, and finishes all tasks.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, request: &str) -> Response {
+        let response = self.begin(request);
+        self.settle();
+        response
+    }
+
+    /// Sends a request to a stream, and starts what follows.
+    #[track_caller]
+    pub(crate) fn begin(&mut self, request: &str) -> Response {
+        let request = Request::parse(request);
+        let path = request.url.split_once("/v1/stream/").expect("the URL of a stream").1;
+        let path = path.split('?').next().unwrap_or_default().to_owned();
+        self.member(&path);
+        let header = |name: &str| {
+            let found = request.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.clone())
+        };
+        let random = self.random();
+        let method: Method = request.method.parse().unwrap();
+        let head = RequestHead { method: &method, url: &request.url, header: &header, random: &random };
+        let command = match Command::parse(&head, &request.body) {
+            Ok(command) => command,
+            Err(refusal) => return Response::of_reply(Reply::refused(&refusal)),
+        };
+        match self.touch(&path, |object, ports, now, path| object.serve(ports, path, &command, now)) {
+            Ok(Answer::Reply(reply)) => Response::of_reply(reply),
+            Ok(other) => panic!("{other:?}"),
+            Err(Error::Refused(refusal)) => Response::of_reply(Reply::refused(&refusal)),
+            Err(Error::Failed(_)) => Response::of_reply(Reply::failed()),
+        }
+    }
+
+    /// Creates streams of JSON messages.
+    #[track_caller]
+    pub(crate) fn create(&mut self, paths: &[&str]) {
+        for path in paths {
+            let response = self.ask(&format!("PUT /v1/stream/{path} | content-type: application/json"));
+            assert!(response.status < 300, "{path}: {response:?}");
+        }
+    }
+
+    /// Appends one message.
+    #[track_caller]
+    pub(crate) fn append(&mut self, path: &str) -> String {
+        let response =
+            self.ask(&format!("POST /v1/stream/{path} | content-type: application/json << [{{\"a\":1}}]"));
+        assert!(response.status < 300, "{path}: {response:?}");
+        response.header("stream-next-offset").expect("an offset").to_owned()
+    }
+
+    /// The messages of a stream.
+    #[track_caller]
+    pub(crate) fn messages(&mut self, path: &str) -> Vec<Value> {
+        let response = self.begin(&format!("GET /v1/stream/{path}"));
+        if response.status == 404 { Vec::new() } else { serde_json::from_slice(&response.body).unwrap() }
+    }
+
+    // Requests to subscriptions.
+
+    /// Sends a request to a subscription, and finishes all tasks.
+    #[track_caller]
+    pub(crate) fn request(&mut self, name: &str, request: SubscriptionRequest) -> SubscriptionAnswer {
+        match self.begin_request(name, request) {
+            Begun::Answered(answer) => {
+                self.settle();
+                answer
+            }
+            Begun::Waits(id) => self.finish(id),
+            Begun::Failed => panic!("{name} failed"),
+        }
+    }
+
+    /// Sends a request to a subscription, in serialized form as on the platform.
+    pub(crate) fn begin_request(&mut self, name: &str, request: SubscriptionRequest) -> Begun {
+        self.member(name);
+        let call = Call::parse(&Call::Subscription(request).to_json());
+        let random = self.random();
+        let said =
+            self.touch(name, |object, ports, now, path| object.answer(ports, path, &call, &random, now));
+        match said {
+            Ok(Said { after: Some(after), .. }) => {
+                let since = self.now;
+                Begun::Waits(self.wait_for(name, Doing::Request { after, since }))
+            }
+            Ok(Said { answered, .. }) => match Answered::parse(&answered.to_json()) {
+                Answered::Subscription(answer) => Begun::Answered(answer),
+                other => panic!("{other:?}"),
+            },
+            Err(_) => Begun::Failed,
+        }
+    }
+
+    /// Finishes all tasks, of which a request is one.
+    #[track_caller]
+    pub(crate) fn finish(&mut self, id: TaskId) -> SubscriptionAnswer {
+        for _ in 0..2 {
+            for (task, begun) in self.settle() {
+                match begun {
+                    Begun::Answered(answer) if task == id => return answer,
+                    Begun::Failed if task == id => panic!("the object failed"),
+                    Begun::Answered(_) | Begun::Failed | Begun::Waits(_) => {}
+                }
+            }
+            // What does not settle is answered all the same.
+            self.now += SETTLES_MAX;
+        }
+        panic!("the request is never answered");
+    }
+
+    /// PUT, with this body.
+    #[track_caller]
+    pub(crate) fn put(&mut self, name: &str, body: &Value) -> SubscriptionAnswer {
+        let request = put_request(name, body);
+        self.request(name, request)
+    }
+
+    /// PUT of a subscription that is new.
+    #[track_caller]
+    pub(crate) fn subscribe(&mut self, name: &str, body: &Value) -> Shown {
+        match self.put(name, body) {
+            SubscriptionAnswer::Created(shown) => *shown,
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn shown(&mut self, name: &str) -> Shown {
+        match self.request(name, SubscriptionRequest::Get) {
+            SubscriptionAnswer::Shown(shown) => *shown,
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn claim(&mut self, name: &str) -> Claimed {
+        match self.request(name, SubscriptionRequest::Claim { holder: "w1".into() }) {
+            SubscriptionAnswer::Claimed(claimed) => claimed,
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    // Tasks.
+
+    /// Takes steps until nothing is left to do at this time. Returns the answers of requests.
+    #[track_caller]
+    pub(crate) fn settle(&mut self) -> Vec<(TaskId, Begun)> {
+        let mut answers = Vec::new();
+        for _ in 0..STEPS_MAX {
+            let next = (0..self.tasks.len()).find(|index| {
+                let is_held = self.is_slow && self.is_delivery(*index);
+                self.may_step(*index) && !is_held
+            });
+            let Some(index) = next else { return answers };
+            answers.extend(self.step(index, Fate::Arrives, None));
+        }
+        panic!("there is no end of it: {:?}", self.calls.iter().rev().take(6).collect::<Vec<_>>());
+    }
+
+    /// Whether the next step of a task is a delivery to a webhook.
+    pub(crate) fn is_delivery(&self, index: usize) -> bool {
+        matches!(&self.tasks[index].doing, Doing::Effect { effect: Effect::Post(_), ended: None, .. })
+    }
+
+    /// Whether a task can take a step: a request cannot before its object has settled.
+    pub(crate) fn may_step(&self, index: usize) -> bool {
+        let Task { path, doing, .. } = &self.tasks[index];
+        match doing {
+            Doing::Effect { .. } => true,
+            Doing::Request { since, .. } => {
+                self.now >= since + SETTLES_MAX || self.members[path].object.is_settled(self.now)
+            }
+        }
+    }
+
+    /// The call that the next step of a task makes, if any.
+    pub(crate) fn next_call(&self, index: usize) -> Option<Sent> {
+        match &self.tasks[index].doing {
+            Doing::Effect { effect: Effect::Call(Calling { to, call, .. }), ended: None, .. } => {
+                Some(Sent { to: to.clone(), call: call.clone() })
+            }
+            Doing::Effect { effect: Effect::Calls(Calls { calls, .. }), results, ended: None } => {
+                let (to, call) = calls.get(results.len())?;
+                Some(Sent { to: to.clone(), call: call.clone() })
+            }
+            Doing::Effect { .. } | Doing::Request { .. } => None,
+        }
+    }
+
+    /// Takes one step of a task. `fate` is that of the call or the delivery that the step makes, `hook` the answer of the
+    /// endpoint, if it is not the next of `hooks`. Returns the answer of a request that has finished.
+    pub(crate) fn step(&mut self, index: usize, fate: Fate, hook: Option<Hook>) -> Option<(TaskId, Begun)> {
+        let Task { id, path, doing } = self.tasks.remove(index);
+        match doing {
+            Doing::Request { after, .. } => self.step_request(id, path, after),
+            Doing::Effect { effect, results, ended } => {
+                let call = || Failure::new("call", "it was lost");
+                let (results, ended) = match (&effect, ended) {
+                    (_, Some(ended)) => {
+                        self.end(&path, effect, ended);
+                        return None;
+                    }
+                    (Effect::NextTurn, None) => {
+                        self.end(&path, effect, Ended::Done);
+                        return None;
+                    }
+                    (Effect::Call(Calling { to, call: sent, .. }), None) => {
+                        let said = self.call(Sent { to: to.clone(), call: sent.clone() }, fate);
+                        (results, Some(said.map_or_else(Ended::Failed, Ended::Answered)))
+                    }
+                    (Effect::Calls(Calls { calls, .. }), None) => {
+                        let mut results = results;
+                        if let Some((to, sent)) = calls.get(results.len()) {
+                            results.push(self.call(Sent { to: to.clone(), call: sent.clone() }, fate));
+                        }
+                        let ended =
+                            (results.len() >= calls.len()).then(|| Ended::AllAnswered(results.clone()));
+                        (results, ended)
+                    }
+                    (Effect::Post(post), None) => {
+                        let answered = self.post(post, fate, hook);
+                        (results, Some(answered.map_or_else(|| Ended::Failed(call()), Ended::Delivered)))
+                    }
+                    (other, None) => panic!("{other:?} is not a task"),
+                };
+                self.tasks.insert(index, Task { id, path, doing: Doing::Effect { effect, results, ended } });
+                None
+            }
+        }
+    }
+
+    fn step_request(&mut self, id: TaskId, path: String, after: After) -> Option<(TaskId, Begun)> {
+        let went_on = self.touch(&path, |object, ports, now, _| object.go_on_after(ports, after, now));
+        match went_on {
+            Ok(Responded::Answer(answer)) => Some((id, Begun::Answered(answer))),
+            Ok(Responded::Settle(after)) => {
+                let since = self.now;
+                self.tasks.push(Task { id, path, doing: Doing::Request { after, since } });
+                None
+            }
+            Err(_) => Some((id, Begun::Failed)),
+        }
+    }
+
+    fn end(&mut self, path: &str, effect: Effect, ended: Ended) {
+        let now = self.now;
+        let member = self.member(path);
+        let ports = Ports { sql: &member.sql, sockets: &member.sockets };
+        let begun = member.shell.done(&mut member.object, &ports, effect, ended, now);
+        self.begun(path, begun);
+    }
+
+    fn call(&mut self, sent: Sent, fate: Fate) -> CallResult {
+        self.calls.push(sent.clone());
+        let lost = Failure::new("call", "it was lost");
+        match fate {
+            Fate::Arrives => self.answer(&sent),
+            Fate::Lost => Err(lost),
+            Fate::Late => {
+                self.late.push(sent);
+                Err(lost)
+            }
+            Fate::Unanswered => self.answer(&sent).and(Err(lost)),
+            Fate::Twice => {
+                let said = self.answer(&sent);
+                self.late.push(sent);
+                said
+            }
+        }
+    }
+
+    /// Answers a call from one object to another, both in serialized form as on the platform.
+    fn answer(&mut self, Sent { to, call }: &Sent) -> CallResult {
+        self.member(to);
+        let call = Call::parse(&call.to_json());
+        let random = self.random();
+        let said = self.touch(to, |object, ports, now, path| object.answer(ports, path, &call, &random, now));
+        Ok(Answered::parse(&said?.answered.to_json()))
+    }
+
+    /// Delivers a call that was held back.
+    pub(crate) fn deliver(&mut self, index: usize) {
+        let sent = self.late.remove(index);
+        let _not_awaited = self.answer(&sent);
+    }
+
+    fn post(&mut self, post: &Post, fate: Fate, hook: Option<Hook>) -> Option<Delivered> {
+        if fate != Fate::Lost {
+            self.receive(post);
+        }
+        let next = self.hooks.pop_front().unwrap_or(self.hook);
+        let failed = |retry_after, is_gone| {
+            let message = "status 500".to_owned();
+            Delivered::Failed { message, retry_after, is_gone }
+        };
+        let answered = match hook.unwrap_or(next) {
+            Hook::Done => Some(Delivered::Done),
+            Hook::Accepts => Some(Delivered::Accepted),
+            Hook::Fails => Some(failed(None, false)),
+            Hook::FailsFor(wait) => Some(failed(Some(wait), false)),
+            Hook::Gone => Some(failed(None, true)),
+            Hook::Silent => None,
+        };
+        answered.filter(|_| matches!(fate, Fate::Arrives | Fate::Twice))
+    }
+
+    fn receive(&mut self, post: &Post) {
+        let body = serde_json::from_str(&post.body).expect("a delivery is JSON");
+        self.delivered.push(Delivery { at: self.now, url: post.url.clone(), body });
+    }
+
+    /// Loses the object's memory and its tasks. Calls in flight arrive later if `calls_arrive`, or never.
+    /// Returns the requests that are never answered.
+    pub(crate) fn crash(&mut self, path: &str, calls_arrive: bool) -> Vec<TaskId> {
+        let mut dropped = Vec::new();
+        for index in (0..self.tasks.len()).rev() {
+            if self.tasks[index].path != path {
+                continue;
+            }
+            if calls_arrive {
+                let call = self.next_call(index);
+                self.late.extend(call);
+                let Task { doing, .. } = &self.tasks[index];
+                if let Doing::Effect { effect: Effect::Post(post), ended: None, .. } = doing {
+                    let post = post.clone();
+                    self.receive(&post);
+                }
+            }
+            dropped.push(self.tasks.remove(index).id);
+        }
+        let (settings, now) = (self.settings, self.now);
+        let member = self.member(path);
+        member.object = Object::new(settings);
+        member.shell.lost_memory(now);
+        dropped
+    }
+
+    // Time.
+
+    /// Rings the alarm, whether or not it is due.
+    pub(crate) fn ring(&mut self, path: &str) {
+        let now = self.now;
+        let member = self.member(path);
+        let ports = Ports { sql: &member.sql, sockets: &member.sockets };
+        let begun = member.shell.ring(&mut member.object, &ports, now);
+        self.begun(path, begun);
+    }
+
+    /// The time of the next alarm, and its object.
+    pub(crate) fn next_alarm(&self) -> Option<(Millis, String)> {
+        let alarms =
+            self.members.iter().filter_map(|(path, member)| Some((member.shell.alarm_at?, path.clone())));
+        alarms.min()
+    }
+
+    /// Lets time pass. Alarms ring at their times, and all tasks are finished.
+    #[track_caller]
+    pub(crate) fn wait(&mut self, time: Millis) {
+        let until = self.now + time;
+        self.settle();
+        while let Some((at, path)) = self.next_alarm().filter(|(at, _)| *at <= until) {
+            self.now = self.now.max(at);
+            self.ring(&path);
+            self.settle();
+        }
+        self.now = until;
+    }
+
+    /// Runs a step of the object, and then lets its driver continue.
+    fn touch<T>(
+        &mut self,
+        path: &str,
+        act: impl FnOnce(&mut Object, &Ports<'_, HostSockets>, Millis, &str) -> T,
+    ) -> T {
+        let now = self.now;
+        let member = self.members.get_mut(path).expect("the member was created before");
+        let ports = Ports { sql: &member.sql, sockets: &member.sockets };
+        let done = act(&mut member.object, &ports, now, path);
+        let begun = member.shell.drive(&mut member.object, &ports, now);
+        self.begun(path, begun);
+        done
+    }
+
+    fn begun(&mut self, path: &str, effects: Vec<Effect>) {
+        for effect in effects {
+            self.wait_for(path, Doing::Effect { effect, results: Vec::new(), ended: None });
+        }
+    }
+
+    fn wait_for(&mut self, path: &str, doing: Doing) -> TaskId {
+        self.tasks_begun += 1;
+        self.tasks.push(Task { id: self.tasks_begun, path: path.to_owned(), doing });
+        self.tasks_begun
+    }
+
+    fn random(&self) -> impl Fn() -> String + use<> {
+        let random = Rc::clone(&self.random);
+        move || format!("{:032x}", random.borrow_mut().u128(..))
+    }
+}
+
+/// A PUT with this body. The subscription's own machine may be the receiver.
+#[track_caller]
+pub(crate) fn put_request(name: &str, body: &Value) -> SubscriptionRequest {
+    let parsed = SubscriptionName::parse(name).expect("the name of a subscription");
+    let rules = UrlRules { allows_loopback: true, ..UrlRules::default() };
+    let config = SubscriptionConfig::parse(&parsed, body.to_string().as_bytes(), &rules)
+        .expect("a valid configuration");
+    SubscriptionRequest::Put { config, base: BASE.to_owned() }
+}
+
+/// A callback, an ack or a release of what was claimed, with acks of all its tails.
+pub(crate) fn wake_request(name: &str, claimed: &Claimed, done: bool) -> WakeRequest {
+    let parsed = SubscriptionName::parse(name).expect("the name of a subscription");
+    let ack = |stream: &durable_streams::protocol::subscription::answer::WokenStream| serde_json::json!({ "stream": stream.path, "offset": stream.tail_offset });
+    let acks: Vec<Value> = claimed.streams.iter().map(ack).collect();
+    let body = serde_json::json!({
+        "wake_id": claimed.wake_id, "generation": claimed.generation, "acks": acks, "done": done,
+    });
+    WakeRequest::parse(&parsed, Some(&claimed.token), body.to_string().as_bytes()).expect("a valid request")
+}
+
+/// What a delivery claims: it has the members of a claim.
+pub(crate) fn claimed_by(delivery: &Value) -> Claimed {
+    Claimed {
+        wake_id: delivery["wake_id"].as_str().expect("a wake").to_owned(),
+        generation: delivery["generation"].as_u64().expect("a generation"),
+        token: delivery["callback_token"].as_str().expect("a token").to_owned(),
+        streams: serde_json::from_value(delivery["streams"].clone()).expect("streams"),
+        lease_ttl_ms: 0,
+    }
+}
