@@ -235,11 +235,7 @@ impl Refusal {
             Refusal::OffsetBeyondTail { tail } => {
                 format!("The offset is beyond the stream's tail, {tail}: use one that a response gave.")
             }
-            Refusal::OffsetGone { earliest } => {
-                format!(
-                    "The data at this offset no longer exists: read on from Stream-Next-Offset, {earliest}."
-                )
-            }
+            Refusal::OffsetGone { earliest } => offset_gone(*earliest),
             Refusal::TooManyReaders => TOO_MANY_READERS.into(),
             Refusal::Busy { why } => format!("{why}: try again later."),
             Refusal::ReadOnly => "The server writes this stream itself: it can only be read.".into(),
@@ -254,6 +250,10 @@ impl Refusal {
             Refusal::NotConfigured { why } => format!("This server is locked: {why}."),
         }
     }
+}
+
+fn offset_gone(earliest: Offset) -> String {
+    format!("The data at this offset no longer exists: read on from Stream-Next-Offset, {earliest}.")
 }
 
 fn stale_epoch(current: u64) -> String {
