@@ -157,8 +157,10 @@ fn exists<'a>(life: &Life, request: &Create<'_>) -> Result<Creating<'a>, Refusal
     if stream.retention != request.retention {
         return differs("retention (Stream-Retention)");
     }
-    if stream.closure.is_closed() != request.closed {
-        return differs("closure (Stream-Closed)");
+    match (stream.closure.is_closed(), request.closed) {
+        (true, false) => return differs("Stream-Closed (it is closed already)"),
+        (false, true) => return differs("Stream-Closed (it is open)"),
+        (true, true) | (false, false) => {}
     }
     if stream.public != request.public {
         return differs("audience (Stream-Public)");
