@@ -10,6 +10,7 @@ mod family_model;
 mod fork_simulation;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
 mod golden_calls;
 #[cfg(test)]
 mod golden_subscriptions;
@@ -27,6 +28,7 @@ mod spec;
 mod storage;
 #[cfg(test)]
 mod subscription_api;
+#[cfg(test)]
 mod subscription_simulation;
 #[cfg(test)]
 mod support;

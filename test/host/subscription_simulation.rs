@@ -486,7 +486,7 @@ impl Simulation {
         let mut links: BTreeMap<String, StreamLink> =
             next_links(sql, "", 100_000).expect("they are readable").into_iter().collect();
         links.extend(stored.links.clone());
-        fault.map(|fault| sql.arm(fault));
+        fault.into_iter().for_each(|fault| sql.arm(fault));
         Some((stored, links))
     }
 
@@ -540,9 +540,14 @@ impl Simulation {
         if stored.has_ended() {
             return;
         }
+        self.check_cursors(name, &links);
+    }
+
+    fn check_cursors(&mut self, name: &str, links: &BTreeMap<String, StreamLink>) {
+        let seen = self.seen.entry(name.to_owned()).or_default();
         let is_left = |path: &&String| links.get(*path).is_none_or(|link| link.removed);
         seen.restarts.extend(seen.acked.keys().filter(is_left).cloned().collect::<Vec<_>>());
-        for (path, link) in &links {
+        for (path, link) in links {
             let Some(acked) = link.acked.filter(|_| !link.removed) else { continue };
             let restarts = seen.restarts.remove(path);
             let before = seen.acked.insert(path.clone(), acked);
@@ -786,11 +791,7 @@ fn truth(network: &mut Network, path: &str) -> Option<Progress> {
     let fault = member.sql.take_fault();
     let ports = Ports { sql: &member.sql, sockets: &member.sockets };
     let said = Object::new(settings).answer(&ports, path, &Call::Describe, &String::new, now);
-    fault.map(|fault| member.sql.arm(fault));
-    match said.expect("it is readable").answered {
-        Answered::Described(Some(described)) => {
-            Some(Progress { offset: described.tail?, closed: described.closed? })
-        }
-        _ => None,
-    }
+    fault.into_iter().for_each(|fault| member.sql.arm(fault));
+    let Answered::Described(Some(described)) = said.expect("it is readable").answered else { return None };
+    Some(Progress { offset: described.tail?, closed: described.closed? })
 }

@@ -112,6 +112,7 @@ pub(crate) struct Task {
     pub(crate) doing: Doing,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a test has few tasks at a time")]
 pub(crate) enum Doing {
     /// An effect that a driver started: the results of its calls so far, and its outcome if it has ended.
     Effect { effect: Effect, results: Vec<CallResult>, ended: Option<Ended> },
@@ -270,10 +271,11 @@ impl Network {
                 let since = self.now;
                 Begun::Waits(self.wait_for(name, Doing::Request { after, since }))
             }
-            Ok(Said { answered, .. }) => match Answered::parse(&answered.to_json()) {
-                Answered::Subscription(answer) => Begun::Answered(answer),
-                other => panic!("{other:?}"),
-            },
+            Ok(Said { answered, .. }) => {
+                let answered = Answered::parse(&answered.to_json());
+                let Answered::Subscription(answer) = answered else { panic!("{answered:?}") };
+                Begun::Answered(answer)
+            }
             Err(_) => Begun::Failed,
         }
     }
@@ -305,26 +307,23 @@ impl Network {
     /// PUT of a subscription that is new.
     #[track_caller]
     pub(crate) fn subscribe(&mut self, name: &str, body: &Value) -> Shown {
-        match self.put(name, body) {
-            SubscriptionAnswer::Created(shown) => *shown,
-            other => panic!("{name}: {other:?}"),
-        }
+        let answer = self.put(name, body);
+        let SubscriptionAnswer::Created(shown) = answer else { panic!("{name}: {answer:?}") };
+        *shown
     }
 
     #[track_caller]
     pub(crate) fn shown(&mut self, name: &str) -> Shown {
-        match self.request(name, SubscriptionRequest::Get) {
-            SubscriptionAnswer::Shown(shown) => *shown,
-            other => panic!("{name}: {other:?}"),
-        }
+        let answer = self.request(name, SubscriptionRequest::Get);
+        let SubscriptionAnswer::Shown(shown) = answer else { panic!("{name}: {answer:?}") };
+        *shown
     }
 
     #[track_caller]
     pub(crate) fn claim(&mut self, name: &str) -> Claimed {
-        match self.request(name, SubscriptionRequest::Claim { holder: "w1".into() }) {
-            SubscriptionAnswer::Claimed(claimed) => claimed,
-            other => panic!("{name}: {other:?}"),
-        }
+        let answer = self.request(name, SubscriptionRequest::Claim { holder: "w1".into() });
+        let SubscriptionAnswer::Claimed(claimed) = answer else { panic!("{name}: {answer:?}") };
+        claimed
     }
 
     // Tasks.

@@ -160,6 +160,10 @@ fn malformed_configurations_are_refused() {
         assert_eq!(refused.code(), "INVALID_REQUEST", "{body}: {refused:?}");
         assert!(refused.message().ends_with('.'), "{}", refused.message());
     }
+}
+
+#[test]
+fn limits_of_a_configuration() {
     let rules = UrlRules::default();
     let refused =
         SubscriptionConfig::parse(&name("__ds/subscriptions/s"), b"{", &rules).expect_err("no JSON");

@@ -28,10 +28,8 @@ fn pull(streams: &[&str]) -> Value {
 /// The code of a refusal.
 #[track_caller]
 fn code(answer: SubscriptionAnswer) -> &'static str {
-    match answer {
-        SubscriptionAnswer::Refused(refusal) => refusal.code(),
-        other => panic!("{other:?}"),
-    }
+    let SubscriptionAnswer::Refused(refusal) = answer else { panic!("{answer:?}") };
+    refusal.code()
 }
 
 fn links(network: &mut Network) -> Vec<String> {
