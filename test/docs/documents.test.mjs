@@ -25,6 +25,7 @@ const TOKEN = "the-token-of-the-documents"
 const SETTINGS = {
   "docs/access.md": PROJECTS,
   "docs/caching.md": { vars: { AUTH_TOKEN: TOKEN }, env: { TOKEN } },
+  "docs/subscriptions.md": { vars: { ALLOW_LOCAL_WEBHOOKS: "1" } },
 }
 
 /** Warnings are about deployments. */

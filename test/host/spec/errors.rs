@@ -191,12 +191,67 @@ fn every_fork_refusal_has_its_status_and_code() {
     }
 }
 
+/// Every refusal of the subscription API (PROTOCOL.md 6 and 7). A variant that is missing here fails to compile in
+/// [`is_listed_for_subscriptions`].
+fn subscription_refusals() -> [(SubscriptionRefusal, &'static str); 14] {
+    let (why, path, current_holder) = ("x".to_owned(), "a/b".to_owned(), "worker-1".to_owned());
+    [
+        (SubscriptionRefusal::InvalidRequest { why: why.clone() }, "400 | error: INVALID_REQUEST"),
+        (SubscriptionRefusal::WebhookUrlRejected { why: why.clone() }, "400 | error: WEBHOOK_URL_REJECTED"),
+        (SubscriptionRefusal::TokenInvalid, "401 | error: TOKEN_INVALID"),
+        (SubscriptionRefusal::TokenExpired, "401 | error: TOKEN_EXPIRED"),
+        (SubscriptionRefusal::NotFound, "404 | error: SUBSCRIPTION_NOT_FOUND"),
+        (SubscriptionRefusal::AlreadyExists, "409 | error: SUBSCRIPTION_ALREADY_EXISTS"),
+        (SubscriptionRefusal::Fenced, "409 | error: FENCED"),
+        (
+            SubscriptionRefusal::AlreadyClaimed { current_holder, generation: 3 },
+            "409 | error: ALREADY_CLAIMED",
+        ),
+        (SubscriptionRefusal::NoPendingWork, "409 | error: NO_PENDING_WORK"),
+        (SubscriptionRefusal::InvalidOffset { why }, "409 | error: INVALID_OFFSET"),
+        (SubscriptionRefusal::TooManyWatchers { path }, "409 | error: LIMIT_EXCEEDED"),
+        (SubscriptionRefusal::TooManyPatterns, "409 | error: LIMIT_EXCEEDED"),
+        (SubscriptionRefusal::TooManyStreams, "409 | error: LIMIT_EXCEEDED"),
+        (SubscriptionRefusal::NoRegistry, "400 | error: INVALID_REQUEST"),
+    ]
+}
+
+fn is_listed_for_subscriptions(refusal: &SubscriptionRefusal) -> usize {
+    match refusal {
+        SubscriptionRefusal::InvalidRequest { .. } => 0,
+        SubscriptionRefusal::WebhookUrlRejected { .. } => 1,
+        SubscriptionRefusal::TokenInvalid => 2,
+        SubscriptionRefusal::TokenExpired => 3,
+        SubscriptionRefusal::NotFound => 4,
+        SubscriptionRefusal::AlreadyExists => 5,
+        SubscriptionRefusal::Fenced => 6,
+        SubscriptionRefusal::AlreadyClaimed { .. } => 7,
+        SubscriptionRefusal::NoPendingWork => 8,
+        SubscriptionRefusal::InvalidOffset { .. } => 9,
+        SubscriptionRefusal::TooManyWatchers { .. } => 10,
+        SubscriptionRefusal::TooManyPatterns => 11,
+        SubscriptionRefusal::TooManyStreams => 12,
+        SubscriptionRefusal::NoRegistry => 13,
+    }
+}
+
+#[test]
+fn every_subscription_refusal_has_its_status_and_code() {
+    for (index, (refusal, expected)) in subscription_refusals().into_iter().enumerate() {
+        assert_eq!(is_listed_for_subscriptions(&refusal), index);
+        Response::of_reply(Reply::refused(&Refusal::Subscription(refusal))).assert_is(expected);
+    }
+}
+
 /// Status and code of every error: all refusals and both failures.
 pub(crate) fn every_error() -> BTreeSet<(u16, String)> {
     let refusals = refusals().into_iter().chain(conflicts()).map(|(refusal, _)| refusal);
     let of_forks = fork_refusals().into_iter().map(|(refusal, _)| Refusal::Fork(refusal));
+    let of_subscriptions =
+        subscription_refusals().into_iter().map(|(refusal, _)| Refusal::Subscription(refusal));
     let refused = refusals
         .chain(of_forks)
+        .chain(of_subscriptions)
         .map(|refusal| (Reply::refused(&refusal).status.as_u16(), refusal.code().to_owned()));
     let failed = [Reply::failed(), Reply::unavailable()].into_iter().map(|reply| {
         let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();

@@ -38,7 +38,8 @@ fn mistakes(page: &str, errors: &BTreeSet<(u16, String)>) -> Vec<String> {
         if !seen.contains(error) {
             found.push(format!("{code} is missing below the heading of {status}"));
         }
-        if !page.contains(&format!("| [`{code}`](#{code}) | {status} |")) {
+        let anchor = code.to_lowercase();
+        if !page.contains(&format!("| [`{code}`](#{anchor}) | {status} |")) {
             found.push(format!("the table of all codes has no row for {code} and {status}"));
         }
     }
