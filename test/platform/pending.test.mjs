@@ -280,7 +280,7 @@ const STORIES = {
     const [stream, wakes] = [await created(), await created()]
     const subscription = await subscriptionOf(stream, { "pull-wake": { wake_stream: wakes.path } })
     await stream.append("1", JSON_TYPE)
-    const { Claimed: claimed } = await subscribed(subscription.path, { Claim: { worker: "a" } })
+    const { Claimed: claimed } = await subscribed(subscription.path, { Claim: { holder: "a" } })
     const { token, wake_id, generation } = claimed
     const ack = { token, wake_id, generation, acks: [], done: true }
     expect(await subscribed(subscription.path, { Ack: ack })).toEqual({ Acked: { next_wake: true } })
