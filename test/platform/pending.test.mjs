@@ -89,7 +89,7 @@ const rotated = (stream, count = 1) => server.log.until({ event: "rotated", stre
 /** Sends a request to a subscription. */
 const subscribed = async (path, request) => {
   const call = encodeURIComponent(JSON.stringify({ Subscription: request }))
-  return (await asked(`call/${path}?${call}`)).Subscription
+  return (await control(`call/${path}?${call}`)).Subscription
 }
 
 /** A new subscription to a stream. `ask` lets the eviction test wake its object. */
@@ -365,7 +365,7 @@ const HANGING_STORIES = {
   },
   "stream of a new subscription": async () => {
     const stream = await created()
-    await asked("calls/hangs")
+    await control("calls/hangs")
     const subscription = { path: `__ds/subscriptions/${unique()}` }
     const creation = subscriptionOf(stream, { webhook: { url: "https://silent.example/" } }, subscription.path)
     await hurried(subscription, { operation: "watch streams" })
