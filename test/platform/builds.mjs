@@ -43,19 +43,20 @@ export class StreamObject extends built.StreamObject {
  * @param {string} folder
  * @param {Record<string, string>} vars
  * @param {import("./bucket.mjs").Bucket} [bucket]
+ * @param {boolean} [isOver] whether the deployment is over: then the objects of the earlier build run this build
  */
-export async function startBuilds(folder, vars, bucket) {
+export async function startBuilds(folder, vars, bucket, isOver = false) {
   const disk = join(folder, "disk")
   await mkdir(disk, { recursive: true })
   await writeFile(join(folder, "front.js"), FRONT)
-  for (const [name, from] of [["earlier", earlierBuild], ["now", join(root, "build")]]) {
-    await mkdir(join(folder, name))
+  for (const [name, from] of [["earlier", isOver ? join(root, "build") : earlierBuild], ["now", join(root, "build")]]) {
+    await mkdir(join(folder, name), { recursive: true })
     for (const file of ["index.js", "index_bg.wasm"]) await copyFile(join(from, file), join(folder, name, file))
   }
   const { compatibilityDate, compatibilityFlags } = compatibility
   const textsOf = (build) =>
     Object.entries({ ...config.vars, ...openUnless(vars), LOG_LEVEL: "debug", ...vars }).map(([name, value]) => {
-      const known = (build === "earlier" && EARLIER_NAMES[name]) || name
+      const known = (build === "earlier" && !isOver && EARLIER_NAMES[name]) || name
       return `(name = "${known}", text = ${JSON.stringify(value)}),`
     })
   const namespaces = BUILDS.map(

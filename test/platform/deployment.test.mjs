@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { Bucket } from "./bucket.mjs"
 import { BUILDS, startBuilds } from "./builds.mjs"
+import { Control, acksOf, pullWake } from "./control.mjs"
 import { SseReader, longPoll, readersAsked } from "./readers.mjs"
 import { keyOf, messagesOf } from "./segments.mjs"
 import { CLOSED, JSON_TYPE, LONG_MS, PATIENT, numbers, producer, scratch, unique } from "./support.mjs"
@@ -192,6 +193,37 @@ async function list(url, prefix, limit) {
   }
   return streams
 }
+
+test("a subscription links a stream of the earlier build after the deployment", { timeout: LONG_MS }, async () => {
+  const folder = await scratch()
+  const vars = { ...PATIENT, REGISTRY_BUILD: "now" }
+  let server = await startBuilds(folder, vars)
+  try {
+    const [old, fresh, wakes] = [unique("earlier"), unique("now"), unique("now-wakes")].map((path) => server.stream("now", path))
+    for (const stream of [old, fresh, wakes]) await stream.create(JSON_TYPE)
+    const id = unique("sub")
+    const subscription = () => new Control(server.url("now")).subscription(id)
+    expect((await subscription().put(pullWake(wakes, { streams: [old.path, fresh.path] }))).json.phase).toBe("linking")
+    await fresh.append("1", JSON_TYPE)
+    await server.log.until({ event: "notified", stream: fresh.path })
+    const { json: claimed } = await subscription().claim()
+    expect(claimed.streams.filter((stream) => stream.has_pending).map(({ path }) => path)).toEqual([fresh.path])
+    const pending = { streams: claimed.streams.filter((stream) => stream.has_pending) }
+    expect((await subscription().holds("ack", claimed, { acks: acksOf(pending), done: true })).status).toBe(200)
+    // The earlier build serves the stream meanwhile.
+    await old.append("1", JSON_TYPE)
+
+    await server.kill()
+    server = await startBuilds(folder, vars, undefined, true)
+    await expect.poll(async () => (await subscription().shown()).phase, { timeout: LONG_MS }).toBe("active")
+    await server.stream("now", old.path).append("2", JSON_TYPE)
+    const { json: again } = await subscription().claim()
+    expect(again.streams).toMatchObject([{ path: old.path, has_pending: true }])
+    expect((await subscription().holds("ack", again, { acks: acksOf(again), done: true })).json).toEqual({ ok: true, next_wake: false })
+  } finally {
+    await server.kill()
+  }
+})
 
 test("the audit deletes the orphans of both builds, and nothing else", { timeout: LONG_MS }, async () => {
   const server = servers.now

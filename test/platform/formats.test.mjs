@@ -34,6 +34,14 @@ async function rowsOn(disk) {
   return rows
 }
 
+/** The same responses, with the codes of errors for their bodies: the words of messages may change. */
+const stable = (seen) =>
+  seen.map((response) => {
+    if (response.status < 400) return response
+    const body = Buffer.from(response.body, "base64").toString()
+    return { ...response, body: body && JSON.parse(body).error.code }
+  })
+
 describe("streams of version 7", () => {
   let fixture, server, before
   beforeAll(async () => {
@@ -56,7 +64,7 @@ describe("streams of version 7", () => {
     paths.sort((one, other) => other.includes("fork") - one.includes("fork"))
     for (const path of [...paths, "__registry__"]) {
       const now = await lookAt(server, path, fixture.offsets[path])
-      expect(now, path).toEqual(fixture.seen[path])
+      expect(stable(now), path).toEqual(stable(fixture.seen[path]))
     }
     expect((await list(server)).toSorted()).toEqual(fixture.listed.toSorted())
   })

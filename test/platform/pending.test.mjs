@@ -89,7 +89,7 @@ const rotated = (stream, count = 1) => server.log.until({ event: "rotated", stre
 /** Sends a request to a subscription. */
 const subscribed = async (path, request) => {
   const call = encodeURIComponent(JSON.stringify({ Subscription: request }))
-  return (await asked(`call/${path}?${call}`)).Subscription
+  return (await control(`call/${path}?${call}`)).Subscription
 }
 
 /** A new subscription to a stream. `ask` lets the eviction test wake its object. */
@@ -280,7 +280,7 @@ const STORIES = {
     const [stream, wakes] = [await created(), await created()]
     const subscription = await subscriptionOf(stream, { "pull-wake": { wake_stream: wakes.path } })
     await stream.append("1", JSON_TYPE)
-    const { Claimed: claimed } = await subscribed(subscription.path, { Claim: { worker: "a" } })
+    const { Claimed: claimed } = await subscribed(subscription.path, { Claim: { holder: "a" } })
     const { token, wake_id, generation } = claimed
     const ack = { token, wake_id, generation, acks: [], done: true }
     expect(await subscribed(subscription.path, { Ack: ack })).toEqual({ Acked: { next_wake: true } })
@@ -365,7 +365,7 @@ const HANGING_STORIES = {
   },
   "stream of a new subscription": async () => {
     const stream = await created()
-    await asked("calls/hangs")
+    await control("calls/hangs")
     const subscription = { path: `__ds/subscriptions/${unique()}` }
     const creation = subscriptionOf(stream, { webhook: { url: "https://silent.example/" } }, subscription.path)
     await hurried(subscription, { operation: "watch streams" })

@@ -42,6 +42,16 @@ export class Receiver {
     return this.#watch.until(`${count} deliveries to ${path}`, enough, millis)
   }
 
+  /** The first delivery for which `probe` is true, once there is one. */
+  find(what, probe, millis = undefined) {
+    return this.#watch.until(what, () => this.deliveries.find(probe), millis)
+  }
+
+  /** All deliveries, once there are that many. */
+  untilTotal(count, millis = undefined) {
+    return this.#watch.until(`${count} deliveries`, () => this.deliveries.length >= count && this.deliveries, millis)
+  }
+
   close() {
     this.#server.closeAllConnections()
     this.#server.close()
@@ -49,7 +59,12 @@ export class Receiver {
 
   async #receive(request, response) {
     const chunks = []
-    for await (const chunk of request) chunks.push(chunk)
+    try {
+      for await (const chunk of request) chunks.push(chunk)
+    } catch {
+      // The server was killed while it sent the delivery.
+      return
+    }
     const raw = Buffer.concat(chunks).toString()
     const { method, headers, url } = request
     const delivery = { path: url.slice(1), method, headers, raw, isOver: false, at: Date.now() }

@@ -11,6 +11,14 @@ describe("rows written, as workerd counts and Cloudflare bills them", () => {
   })
   afterAll(() => server?.dispose())
 
+  /** A stream that the registry knows. Until then, an append also sets the alarm that would repeat the report. */
+  const created = async (headers = BYTES) => {
+    const stream = server.stream(unique("rows"))
+    await stream.create(headers)
+    await server.log.until({ event: "reported", stream: stream.path })
+    return stream
+  }
+
   /** The rows that each request wrote, in order. */
   const written = async (stream, count) =>
     (await server.log.until({ event: "served", stream: stream.path }, count)).map(
@@ -18,8 +26,7 @@ describe("rows written, as workerd counts and Cloudflare bills them", () => {
     )
 
   test("one row per append of any size that fits a row, and none for a read", async () => {
-    const stream = server.stream(unique("rows"))
-    await stream.create(JSON_TYPE)
+    const stream = await created(JSON_TYPE)
     await stream.append('{"n":1}', JSON_TYPE)
     await stream.append(JSON.stringify(Array.from({ length: 100 }, (_, n) => ({ n }))), JSON_TYPE)
     const { next } = await stream.read()
@@ -30,15 +37,13 @@ describe("rows written, as workerd counts and Cloudflare bills them", () => {
   })
 
   test("one row per append with Stream-Seq", async () => {
-    const stream = server.stream(unique("rows"))
-    await stream.create()
+    const stream = await created()
     for (const seq of ["a", "b", "c"]) await stream.append("x", { ...BYTES, "stream-seq": seq })
     expect((await written(stream, 4)).slice(1)).toEqual(["POST 1", "POST 1", "POST 1"])
   })
 
   test("one row per append of a producer, and none for its duplicate", async () => {
-    const stream = server.stream(unique("rows"))
-    await stream.create()
+    const stream = await created()
     await stream.append("0", { ...BYTES, ...producer(0) })
     await stream.append("1", { ...BYTES, ...producer(1) })
     await stream.append("1", { ...BYTES, ...producer(1) })
@@ -47,15 +52,13 @@ describe("rows written, as workerd counts and Cloudflare bills them", () => {
   })
 
   test("one row for each part of a large append", async () => {
-    const stream = server.stream(unique("rows"))
-    await stream.create()
+    const stream = await created()
     await stream.append(new Uint8Array(2.5 * 2 ** 20))
     expect((await written(stream, 2)).slice(1)).toEqual(["POST 3"])
   })
 
   test("few rows for operations that happen once in a stream's life", async () => {
-    const stream = server.stream(unique("rows"))
-    await stream.create()
+    const stream = await created()
     await stream.ask("PUT", { headers: BYTES, status: 200 })
     await stream.append("x")
     await stream.append(undefined, CLOSED)
@@ -84,8 +87,7 @@ describe("rows written, as workerd counts and Cloudflare bills them", () => {
   })
 
   test("a read that extends a TTL stores the time occasionally, not for each read", async () => {
-    const stream = server.stream(unique("rows"))
-    await stream.create({ ...BYTES, "stream-ttl": "3600" })
+    const stream = await created({ ...BYTES, "stream-ttl": "3600" })
     for (let count = 0; count < 3; count += 1) {
       await stream.append("x")
       await stream.read()

@@ -114,13 +114,13 @@ describe("a pull-wake subscription", () => {
   test("writes a wake event, is claimed by one worker, and is acked", async () => {
     const [stream, wakes] = [await created(), await created("wakes")]
     const subscription = await Subscription.created({ "pull-wake": { wake_stream: wakes.path } }, { streams: [stream.path] })
-    expect(await subscription.ask({ Claim: { worker: "a" } })).toEqual({ Refused: "NoPendingWork" })
+    expect(await subscription.ask({ Claim: { holder: "a" } })).toEqual({ Refused: "NoPendingWork" })
     await stream.append("1", JSON_TYPE)
     const [event] = await events(wakes, 1)
     expect(event).toMatchObject({ type: "wake", subscription_id: subscription.id, stream: stream.path, generation: 1 })
-    const { Claimed: claimed } = await subscription.ask({ Claim: { worker: "a" } })
+    const { Claimed: claimed } = await subscription.ask({ Claim: { holder: "a" } })
     expect(claimed).toMatchObject({ generation: 1, streams: [{ path: stream.path, has_pending: true }] })
-    const refused = await subscription.ask({ Claim: { worker: "b" } })
+    const refused = await subscription.ask({ Claim: { holder: "b" } })
     expect(refused).toEqual({ Refused: { AlreadyClaimed: { current_holder: "a", generation: 1 } } })
     expect(await subscription.acked("Ack", claimed)).toEqual({ Acked: { next_wake: false } })
     expect(await subscription.acked("Ack", claimed)).toEqual({ Refused: "Fenced" })
@@ -131,7 +131,7 @@ describe("a pull-wake subscription", () => {
     const subscription = await Subscription.created({ "pull-wake": { wake_stream: wakes.path } }, { streams: [stream.path] })
     for (const n of numbers(5)) {
       await stream.append(`${n}`, JSON_TYPE)
-      const { Claimed: claimed } = await subscription.ask({ Claim: { worker: "a" } })
+      const { Claimed: claimed } = await subscription.ask({ Claim: { holder: "a" } })
       expect(claimed.streams).toMatchObject([{ path: stream.path, has_pending: true }])
       expect(await subscription.acked("Ack", claimed)).toEqual({ Acked: { next_wake: false } })
     }
@@ -151,7 +151,7 @@ describe("a pull-wake subscription", () => {
     const [stream, wakes] = [await created(), await created("wakes")]
     const subscription = await Subscription.created({ "pull-wake": { wake_stream: wakes.path } }, { streams: [stream.path] })
     await stream.append("1", JSON_TYPE)
-    const answers = await Promise.all(numbers(100).map((n) => subscription.ask({ Claim: { worker: `${n}` } })))
+    const answers = await Promise.all(numbers(100).map((n) => subscription.ask({ Claim: { holder: `${n}` } })))
     expect(answers.filter(({ Claimed: claimed }) => claimed)).toHaveLength(1)
   })
 })
@@ -311,12 +311,12 @@ describe("after a SIGKILL", () => {
     const [stream, wakes] = [await created(), await created("wakes")]
     const subscription = await Subscription.created({ "pull-wake": { wake_stream: wakes.path } }, { streams: [stream.path] })
     await stream.append("1", JSON_TYPE)
-    const { Claimed: claimed } = await subscription.ask({ Claim: { worker: "a" } })
+    const { Claimed: claimed } = await subscription.ask({ Claim: { holder: "a" } })
     await killed()
-    const refused = await subscription.ask({ Claim: { worker: "b" } })
+    const refused = await subscription.ask({ Claim: { holder: "b" } })
     expect(refused).toEqual({ Refused: { AlreadyClaimed: { current_holder: "a", generation: 1 } } })
     expect(await subscription.acked("Ack", claimed)).toEqual({ Acked: { next_wake: false } })
     await server.stream(stream.path).append("2", JSON_TYPE)
-    expect(await subscription.ask({ Claim: { worker: "b" } })).toMatchObject({ Claimed: { generation: 2 } })
+    expect(await subscription.ask({ Claim: { holder: "b" } })).toMatchObject({ Claimed: { generation: 2 } })
   })
 })

@@ -257,7 +257,9 @@ fn call_for(subscription: &Subscription, link: &StreamLink, now: Millis) -> Call
         return Call::Unwatch(Unwatch { subscription: name, incarnation, has_ended });
     }
     let created_at = subscription.state.created_at;
-    let is_late = link.glob && !link.explicit && now > created_at + LINKED_LATE_AFTER;
+    // The reply to the PUT may have come long ago.
+    let is_of_put = !subscription.is_linked() || link.glob && !link.explicit;
+    let is_late = is_of_put && now > created_at + LINKED_LATE_AFTER;
     let from = match link.acked {
         Some(acked) => WatchFrom::Acked(acked),
         None if is_late => WatchFrom::Since(created_at),

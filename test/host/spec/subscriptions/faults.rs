@@ -222,6 +222,26 @@ fn a_late_end_does_not_remove_the_link_of_the_next_stream() {
     assert_eq!(network.delivered[0].body["streams"][0]["acked_offset"], processed);
 }
 
+/// The stream does not answer before the reply to the PUT. What is appended after the reply is news.
+#[test]
+fn a_stream_that_is_linked_after_the_reply_loses_no_message() {
+    let mut network = Network::new(1);
+    network.create(&["a", "b"]);
+    let before = network.append("a");
+    network.wait(600_000);
+    let _begun = network.begin_request(S, put_request(S, &hook(&["a", "b"])));
+    step_call(&mut network, |call| matches!(call, Call::Watch(_)), Fate::Lost);
+    network.wait(0);
+    assert_eq!(network.shown(S).phase, "linking");
+    network.wait(1_000);
+    let after = network.append("a");
+    network.wait(130_000);
+    let shown = network.shown(S);
+    assert_eq!((shown.phase.as_str(), network.delivered.len()), ("active", 1), "{before} {after}");
+    assert_eq!(network.delivered[0].body["streams"][0]["tail_offset"], after);
+    assert_eq!(shown.streams[0].acked_offset, after);
+}
+
 #[test]
 fn a_subscription_that_was_parked_while_it_linked_links_the_rest() {
     let mut network = Network::new(1);
