@@ -261,8 +261,9 @@ impl Deciding<'_> {
             let what = "a registry, because REGISTRY_STREAM is off";
             return Err(Refusal::NotImplemented { what }.into());
         }
-        let has_projects = matches!(self.rules.access, Access::Projects(_));
-        let registry = registry::path_of(root.filter(|_| has_projects));
+        // Where streams have no registry, objects sign with the keys of that of all streams.
+        let has_registries = self.rules.lists && matches!(self.rules.access, Access::Projects(_));
+        let registry = registry::path_of(root.filter(|_| has_registries));
         Ok(Decision::Subscriptions(Box::new(ControlRequest { endpoint, grant, registry })))
     }
 

@@ -450,6 +450,18 @@ fn registry_is_that_of_the_project() {
     }
 }
 
+/// Objects sign with the keys of this registry (`without_registries_there_is_one_key_set`).
+#[test]
+fn without_registries_the_keys_are_those_of_the_server() {
+    let rules = Rules { lists: false, ..rules("projects") };
+    let authorization = format!("Bearer {}", token("p", "read", None));
+    let headers = [("authorization", authorization.as_str())];
+    let url = "https://x/v1/stream/p/__ds/subscriptions/s";
+    let decision = admit(&rules, &Keyring::new(false), ("GET", url), &headers).decision;
+    let Decision::Subscriptions(control) = decision else { panic!("{decision:?}") };
+    assert_eq!(control.registry, "__registry__");
+}
+
 // What a token with a `stream` claim covers.
 
 fn control(claim: &str, action: Action) -> ControlRequest {
