@@ -41,7 +41,7 @@ impl Object {
             if appended == Err(Error::Refused(Refusal::NotFound)) {
                 let created = self.serve(ports, path, &creation(random()), now);
                 // A registry is in none.
-                self.reports.loaded(false);
+                self.reports.loaded(None, false);
                 appended = created.and_then(|_| self.serve(ports, path, &append, now));
             }
             match appended {

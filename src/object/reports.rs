@@ -103,9 +103,7 @@ impl Reports {
     /// Whether the creation of a stream that has messages is unreported. A subscription may wait for them, and no request has
     /// to follow.
     fn owes_birth(&self, life: Option<&Life>, registries: Registries) -> bool {
-        self.is_birth_owed
-            && self.has_any(life, registries)
-            && matches!(life, Some(Life::Live(stream)) if stream.tail > stream.segment_start(stream.first_segment))
+        self.is_birth_owed && self.has_any(life, registries) && has_messages(life)
     }
 
     /// Whether the alarm has to be set for a creation that was not owed before.
@@ -117,9 +115,11 @@ impl Reports {
         self.has_alarm
     }
 
-    /// The stream was loaded, and its creation may be unreported.
-    pub(super) fn loaded(&mut self, is_birth_owed: bool) {
+    /// The stream was loaded, and its creation may be unreported. If there are messages, an alarm was set when they came, or
+    /// nobody waits for them: the stream is older than its registry.
+    pub(super) fn loaded(&mut self, life: Option<&Life>, is_birth_owed: bool) {
         self.is_birth_owed = is_birth_owed;
+        self.has_alarm |= is_birth_owed && has_messages(life);
     }
 
     /// An incarnation has begun.
@@ -147,4 +147,8 @@ impl Reports {
         self.is_birth_owed &= unreported.is_some();
         Ok(unreported.map(ToReport::of))
     }
+}
+
+fn has_messages(life: Option<&Life>) -> bool {
+    matches!(life, Some(Life::Live(stream)) if stream.tail > stream.segment_start(stream.first_segment))
 }

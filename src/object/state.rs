@@ -104,11 +104,10 @@ impl Object {
             self.links.loaded(loaded.has_links);
             let incarnation = self.state.live().map(|stream| stream.incarnation);
             let registries = self.settings.registries;
-            self.reports.loaded(
-                incarnation
-                    .zip(loaded.reported)
-                    .is_some_and(|(incarnation, reported)| is_unreported(reported, incarnation, registries)),
-            );
+            let is_birth_owed = incarnation
+                .zip(loaded.reported)
+                .is_some_and(|(incarnation, reported)| is_unreported(reported, incarnation, registries));
+            self.reports.loaded(self.state.life(), is_birth_owed);
             let stream = self.state.live();
             if let Some(stream) = stream {
                 self.readers.know_all_of(stream);
