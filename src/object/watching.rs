@@ -87,7 +87,7 @@ impl Object {
 
     /// A subscription is to be notified no longer.
     pub(super) fn unwatch(&mut self, sql: &dyn Sql, unwatch: &Unwatch) -> Result<(), Failure> {
-        self.load(sql)?;
+        let is_unborn = *self.load(sql)? == Life::Unborn;
         let found = self.watchers.position(&unwatch.subscription);
         let found =
             found.filter(|at| self.watchers.watching[*at].stored.watcher.incarnation <= unwatch.incarnation);
@@ -95,6 +95,8 @@ impl Object {
             Some(_) if unwatch.has_ended => {
                 self.drop_watchers(sql, std::slice::from_ref(&unwatch.subscription))
             }
+            // There was nothing yet to notify of, and the object does not know its path: the first append asks.
+            Some(_) if is_unborn => Ok(()),
             // The call may come late, after the stream was linked again. So the subscription is called, and says what holds.
             Some(at) => {
                 let watching = &mut self.watchers.watching[at];
