@@ -73,7 +73,9 @@ impl SubscriptionConfig {
         let body = object(body)?;
         let pattern = text(&body, "pattern")?.filter(|pattern| !pattern.is_empty());
         if let Some(pattern) = &pattern {
-            Pattern::parse(pattern).map_err(|why| SubscriptionRefusal::invalid(format!("pattern: {why}")))?;
+            // With its root, it may be too long.
+            Pattern::parse(&name.whole_pattern(pattern.trim_matches('/')))
+                .map_err(|why| SubscriptionRefusal::invalid(format!("pattern: {why}")))?;
         }
         let streams = streams(name, &body)?.unwrap_or_default();
         if pattern.is_none() && streams.is_empty() {
