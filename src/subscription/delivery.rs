@@ -27,12 +27,16 @@ pub const RETRY_AFTER_MAX: Millis = 3_600_000;
 impl Subscription {
     /// Begins a wake if one is due; whether it has.
     pub fn start_wake(&mut self, now: Millis) -> bool {
-        let may_begin = self.is_awake() && self.state.wake.is_none();
-        if !may_begin || self.state.not_before.is_some_and(|at| now < at) || !self.has_pending() {
-            return false;
+        let begins = self.may_wake(now) && self.has_pending();
+        if begins {
+            self.begin_wake(WakeStep::Due, now);
         }
-        self.begin_wake(WakeStep::Due, now);
-        true
+        begins
+    }
+
+    /// Whether a wake may begin now, if something is pending.
+    pub fn may_wake(&self, now: Millis) -> bool {
+        self.is_awake() && self.state.wake.is_none() && self.state.not_before.is_none_or(|at| now >= at)
     }
 
     pub(super) fn begin_wake(&mut self, step: WakeStep, now: Millis) {

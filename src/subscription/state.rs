@@ -12,13 +12,14 @@ use crate::protocol::Millis;
 use crate::protocol::subscription::SubscriptionName;
 use crate::protocol::subscription::config::{SubscriptionConfig, WakeChannel};
 
-/// A subscription, with those of its links that are in memory: all with something to do, and the latest others.
+/// A subscription, with those of its links that are in memory: those of the wake in flight, and the latest others.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Subscription {
     pub name: SubscriptionName,
     pub config: Rc<SubscriptionConfig>,
     pub state: State,
-    /// By the whole paths of the streams. A link that is not here is in storage, and settled.
+    /// By the whole paths of the streams. A link that is not here is in storage; the state says whether such links may have
+    /// something to do.
     pub links: BTreeMap<String, StreamLink>,
 }
 
@@ -57,9 +58,12 @@ pub struct State {
     /// Whether the registry knows its pattern.
     #[serde(default)]
     pub enlisted: bool,
-    /// Whether links in storage beyond those of the row may have something to do.
+    /// Whether streams of links in storage beyond those of the row may have to be called.
     #[serde(default)]
     pub spilled: bool,
+    /// Whether such links may be pending.
+    #[serde(default)]
+    pub spilled_pending: bool,
     /// Whether it was parked before all streams were linked.
     #[serde(default)]
     pub was_linking: bool,
@@ -128,6 +132,7 @@ impl Subscription {
             token_key,
             enlisted: false,
             spilled: false,
+            spilled_pending: false,
             was_linking: false,
             unreported: Vec::new(),
             events: before.events,
@@ -196,7 +201,9 @@ impl Subscription {
         }
         match &self.state.wake {
             Some(wake) => wake.due_at(self.state.not_before),
-            None if self.has_pending() => Some(self.state.not_before.unwrap_or(0)),
+            None if self.has_pending() || self.state.spilled_pending => {
+                Some(self.state.not_before.unwrap_or(0))
+            }
             None => None,
         }
     }
@@ -229,7 +236,8 @@ impl Subscription {
         let (stays, spilled): (BTreeMap<_, _>, BTreeMap<_, _>) =
             std::mem::take(&mut self.links).into_iter().partition(|(path, _)| woken.contains(path.as_str()));
         self.links = stays;
-        self.state.spilled |= spilled.values().any(|link| link.owes_watch() || link.is_pending());
+        self.state.spilled |= spilled.values().any(StreamLink::owes_watch);
+        self.state.spilled_pending |= spilled.values().any(StreamLink::is_pending);
         spilled.into_iter().collect()
     }
 }

@@ -290,6 +290,7 @@ fn state() -> State {
         token_key: "k".into(),
         enlisted: true,
         spilled: false,
+        spilled_pending: false,
         was_linking: false,
         unreported: vec![SubscriptionEvent { number: 3, transition: Transition::Failed, at: 6 }],
         events: 3,
@@ -299,7 +300,7 @@ fn state() -> State {
 #[test]
 fn stored_states() {
     let text = format!(
-        r#"{{"incarnation":2,"created_at":5,"phase":"Active","base":"b","generation":7,"wake":{{"id":"w","generation":7,"step":"Due","streams":[{{"path":"p/a","tail":{TO}}}],"holder":null,"lease_until":9,"unclaimed_until":null}},"not_before":8,"failures":1,"failing_since":6,"idle_wakes":3,"unclaimed_events":4,"last_error":{{"at":6,"message":"m"}},"token_key":"k","enlisted":true,"spilled":false,"was_linking":false,"unreported":[{{"number":3,"transition":"failed","at":6}}],"events":3}}"#
+        r#"{{"incarnation":2,"created_at":5,"phase":"Active","base":"b","generation":7,"wake":{{"id":"w","generation":7,"step":"Due","streams":[{{"path":"p/a","tail":{TO}}}],"holder":null,"lease_until":9,"unclaimed_until":null}},"not_before":8,"failures":1,"failing_since":6,"idle_wakes":3,"unclaimed_events":4,"last_error":{{"at":6,"message":"m"}},"token_key":"k","enlisted":true,"spilled":false,"spilled_pending":false,"was_linking":false,"unreported":[{{"number":3,"transition":"failed","at":6}}],"events":3}}"#
     );
     assert_stored(&state(), &text);
     let oldest = r#"{"incarnation":2,"created_at":5,"phase":"Active","base":"b","generation":7,"wake":null,"token_key":"k"}"#;

@@ -27,8 +27,8 @@ impl Object {
         let dropped: Vec<String> =
             before.links.keys().filter(|path| !changed.links.contains_key(*path)).cloned().collect();
         changed.finish_linking();
-        if changed.state.wake.is_none() && changed.state.spilled && !changed.has_pending() {
-            recall(sql, &mut changed, "", WAKE_STREAMS_MAX)?;
+        if changed.may_wake(now) {
+            recall_pending(sql, &mut changed)?;
         }
         changed.start_wake(now);
         let is_stored = dropped.is_empty() && changed.is_stored_as(before);
@@ -56,6 +56,15 @@ impl Object {
         Ok(())
     }
 
+    /// Has pending links in memory, as many as a wake has.
+    pub(super) fn recall_pending(&mut self, sql: &dyn Sql) -> Result<(), Failure> {
+        self.load(sql)?;
+        match self.subscription.stored_mut() {
+            Some(subscription) => recall_pending(sql, subscription),
+            None => Ok(()),
+        }
+    }
+
     /// Has a link in memory, if there is one.
     pub(super) fn recall_link(&mut self, sql: &dyn Sql, path: &str) -> Result<(), Failure> {
         self.load(sql)?;
@@ -69,19 +78,27 @@ impl Object {
     }
 }
 
-/// Has links in memory that have something to do and have rows of their own, from a path on. Whether there were any.
-pub(super) fn recall(
-    sql: &dyn Sql,
-    subscription: &mut Subscription,
-    after: &str,
-    limit: usize,
-) -> Result<bool, Failure> {
-    let mut found = false;
-    for (path, link) in owing_links(sql, after, limit)? {
-        if let Entry::Vacant(vacant) = subscription.links.entry(path) {
-            vacant.insert(link);
-            found = true;
+/// Has pending links in memory that have rows of their own, until there are as many as a wake has. What is in memory is newer
+/// than its row.
+fn recall_pending(sql: &dyn Sql, subscription: &mut Subscription) -> Result<(), Failure> {
+    let mut room =
+        WAKE_STREAMS_MAX.saturating_sub(subscription.links.values().filter(|link| link.is_pending()).count());
+    let mut after = String::new();
+    while subscription.state.spilled_pending && room > 0 {
+        let links = owing_links(sql, &after, WAKE_STREAMS_MAX)?;
+        let Some((last, _)) = links.last() else {
+            subscription.state.spilled_pending = false;
+            break;
+        };
+        after.clone_from(last);
+        for (path, link) in links.into_iter().filter(|(_, link)| link.is_pending()) {
+            if let Entry::Vacant(vacant) = subscription.links.entry(path)
+                && room > 0
+            {
+                vacant.insert(link);
+                room -= 1;
+            }
         }
     }
-    Ok(found)
+    Ok(())
 }

@@ -71,6 +71,8 @@ impl Object {
         self.subscription.watches_rest_until = Some(at);
         self.subscription.called_through.clear();
         self.subscription.cleared_through.clear();
+        self.subscription.recalled_through.clear();
+        self.subscription.has_recalled = false;
         self.subscription.has_failed = false;
     }
 

@@ -35,6 +35,9 @@ pub(in crate::object) struct SubscriptionPart {
     pub(super) delivery_rests_until: Option<Millis>,
     /// The last path whose stream was called in this run; those after it come next.
     pub(super) called_through: String,
+    /// The last link in storage that was looked at, and whether links came into memory since the first one.
+    pub(super) recalled_through: String,
+    pub(super) has_recalled: bool,
     /// Whether a call of this run has failed.
     pub(super) has_failed: bool,
     /// While streams of a page of the registry are linked: where the next page begins.

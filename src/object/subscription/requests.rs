@@ -75,12 +75,13 @@ impl Object {
     ) -> Result<Responded, Failure> {
         let sql = ports.sql;
         self.load(sql)?;
-        let refused = self.subscription.refused.take();
         let is_there = self.subscription.get().is_some_and(|found| !found.has_ended());
+        // What is refused of a subscription that is there was added to it.
+        let may_be_refused = after == After::StreamsAdded || after == After::Created && !is_there;
+        if may_be_refused && let Some(refusal) = self.subscription.refused.take() {
+            return Ok(refusal.into());
+        }
         match after {
-            After::Created | After::StreamsAdded if refused.is_some() => {
-                Ok(refused.map_or_else(|| SubscriptionRefusal::NotFound.into(), Responded::from))
-            }
             _ if !is_there => Ok(SubscriptionRefusal::NotFound.into()),
             After::Created => Ok(SubscriptionAnswer::Created(self.shown(sql)?).into()),
             After::StreamsAdded => Ok(SubscriptionAnswer::Done.into()),
@@ -90,10 +91,10 @@ impl Object {
                 self.ack(sql, &request, is_webhook, false, now)
             }
             After::NextWake => {
-                let next_wake = self
-                    .subscription
-                    .get()
-                    .is_some_and(|found| found.state.wake.is_some() || found.has_pending());
+                let next_wake = self.subscription.get().is_some_and(|found| {
+                    let state = &found.state;
+                    state.wake.is_some() || state.spilled_pending || found.has_pending()
+                });
                 Ok(SubscriptionAnswer::Acked { next_wake }.into())
             }
         }
@@ -156,6 +157,7 @@ impl Object {
         if paths.iter().any(|path| channel.is_some_and(|channel| channel.is_wake_stream(path))) {
             return Ok(SubscriptionRefusal::invalid(OWN_WAKE_STREAM).into());
         }
+        self.subscription.refused = None;
         for path in paths {
             self.recall_link(sql, path)?;
         }
@@ -196,6 +198,7 @@ impl Object {
         may_look: bool,
         now: Millis,
     ) -> Result<Responded, Failure> {
+        self.recall_pending(sql)?;
         let claimed = self.change(sql, now, |subscription| subscription.claim(holder, now))?;
         match claimed {
             None => Ok(SubscriptionRefusal::NotFound.into()),
@@ -235,6 +238,10 @@ impl Object {
                 "webhooks have callbacks: use callback"
             };
             return Ok(SubscriptionRefusal::invalid(why).into());
+        }
+        // Nobody else has links read.
+        if let Some(Err(refusal)) = self.subscription.get().map(|found| found.fence(request, now)) {
+            return Ok(refusal.into());
         }
         for ack in &request.acks {
             self.recall_link(sql, &ack.path)?;

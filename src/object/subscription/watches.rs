@@ -1,9 +1,9 @@
 //! Watches: a subscription exchanges cursors and tails with its streams, and finds those that its pattern matches.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
-use super::change::recall;
 use super::directory::registry_of;
 use super::part::{CALLED_AT_ONCE_MAX, LINKS_IN_ROW_MAX, PAGE_STREAMS_MAX, StoredSubscription};
 use crate::object::effect::{About, CallResult, Calling, Calls, Effect, LogEvent, Outcome, mismatch};
@@ -14,9 +14,9 @@ use crate::protocol::listing::{ListQuery, ListedStreams};
 use crate::protocol::path::StreamPath;
 use crate::protocol::subscription::glob::Pattern;
 use crate::protocol::subscription::refusal::SubscriptionRefusal;
-use crate::protocol::subscription::watch::{Unwatch, Watch, WatchAnswer, WatchFrom};
+use crate::protocol::subscription::watch::{Progress, Unwatch, Watch, WatchAnswer, WatchFrom};
 use crate::storage::commit::Change;
-use crate::storage::subscription::{SubscriptionChange, count_links, next_links};
+use crate::storage::subscription::{SubscriptionChange, count_links, next_links, owing_links};
 use crate::storage::{Failure, Sql};
 use crate::subscription::link::StreamLink;
 use crate::subscription::{Phase, Subscription};
@@ -90,10 +90,9 @@ impl Object {
         owing.take(CALLED_AT_ONCE_MAX).map(call).collect()
     }
 
-    /// Has more links in memory for the calls of this run; whether there were any.
+    /// Looks at more links in storage for calls; whether there were any. Pending links stay there until a wake takes them.
     fn recall_more(&mut self, sql: &dyn Sql) -> Result<bool, Failure> {
         let part = &mut self.subscription;
-        let after = part.called_through.clone();
         let StoredSubscription::Some(subscription) = &mut part.stored else { return Ok(false) };
         if subscription.has_ended() {
             if part.is_cleared {
@@ -110,11 +109,21 @@ impl Object {
         if !subscription.state.spilled {
             return Ok(false);
         }
-        let found = recall(sql, subscription, &after, LINKS_IN_ROW_MAX)?;
-        if !found && after.is_empty() {
-            subscription.state.spilled = false;
+        let links = owing_links(sql, &part.recalled_through, LINKS_IN_ROW_MAX)?;
+        let Some((last, _)) = links.last() else {
+            // After links came into memory, others may have left it.
+            subscription.state.spilled = std::mem::take(&mut part.has_recalled);
+            part.recalled_through.clear();
+            return Ok(false);
+        };
+        part.recalled_through.clone_from(last);
+        for (path, link) in links.into_iter().filter(|(_, link)| link.owes_watch()) {
+            if let Entry::Vacant(vacant) = subscription.links.entry(path) {
+                vacant.insert(link);
+                part.has_recalled = true;
+            }
         }
-        Ok(found)
+        Ok(true)
     }
 
     /// Asks the registry for streams that the pattern of a new subscription may match.
@@ -208,6 +217,8 @@ impl Object {
                     Ok(Answered::Watched(WatchAnswer::TooMany))
                         if is_watch_of(subscription.state.incarnation, call) =>
                     {
+                        // A link that had room before is tried again when the lane has rested.
+                        has_failed |= subscription.links.get(path).is_some_and(|link| link.acked.is_some());
                         refused = too_many(subscription, path).or(refused.take())
                     }
                     Ok(Answered::Watched(WatchAnswer::From { acked, tail })) => {
@@ -220,6 +231,8 @@ impl Object {
                             link.reaches(*tail);
                             // An answer about an older cursor says nothing about this one.
                             let is_current = link.acked == Some(*acked);
+                            // The stream has another cursor than it was sent: calling it again at once changes nothing.
+                            has_failed |= !is_current && !is_answer_to(call, *acked);
                             link.settled = is_current && !link.is_pending() && !link.removed;
                         }
                     }
@@ -237,8 +250,11 @@ impl Object {
         }
         self.subscription.has_failed |= has_failed;
         if let Some(path) = refused {
+            let is_of_put = self.subscription.get().is_some_and(|found| {
+                found.config.streams.binary_search(&found.name.whole_path(&path)).is_ok()
+            });
             let refusal = SubscriptionRefusal::TooManyWatchers { path };
-            if is_new {
+            if is_new && is_of_put {
                 self.cannot_be_created(sql, refusal, now)?;
             } else {
                 self.subscription.refused = Some(refusal);
@@ -266,6 +282,14 @@ fn call_for(subscription: &Subscription, link: &StreamLink, now: Millis) -> Call
         None => WatchFrom::Tail,
     };
     Call::Watch(Watch { subscription: name, incarnation, glob: !link.explicit, from })
+}
+
+/// Whether the cursor in an answer is the one in the call, if there was one.
+fn is_answer_to(call: &Call, answered: Progress) -> bool {
+    match call {
+        Call::Watch(Watch { from: WatchFrom::Acked(sent), .. }) => *sent == answered,
+        _ => true,
+    }
 }
 
 fn is_watch_of(incarnation: u64, call: &Call) -> bool {

@@ -3,6 +3,7 @@
 mod config;
 mod contract;
 mod faults;
+mod found;
 mod keys;
 mod patterns;
 mod tokens;
