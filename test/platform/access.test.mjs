@@ -342,7 +342,7 @@ describe("one token (AUTH_TOKEN)", () => {
       ["/v1/stream/a//b", 400],
       ["/v1/stream/%zz", 400],
       [`/v1/stream/${"x".repeat(742)}`, 400],
-      ["/v1/stream/__ds/x", 501],
+      ["/v1/stream/__ds/x", 404],
       ["/v1/stream/a", 401],
       ["/v1/streams", 405],
       ["/v1/admin/orphans", 404],

@@ -274,7 +274,7 @@ describe("with any path", () => {
   })
 
   test("internal names belong to no project", async () => {
-    const names = { "__registry__/victim": 400, "%5F_registry__/a": 400, "__ds/subscriptions": 501, __ds: 501, __registry__: 401 }
+    const names = { "__registry__/victim": 400, "%5F_registry__/a": 400, "__ds/subscriptions": 401, __ds: 404, __registry__: 401 }
     for (const [path, status] of Object.entries(names)) {
       for (const headers of [{}, bearer(mallory({ sub: "__registry__" }))]) {
         expect((await ask("GET", `/v1/stream/${path}`, { headers })).status, path).toBe(status)

@@ -115,7 +115,7 @@ describe.each(OTHERS)("%s", (prefix) => {
 
   test("refuse paths that name no stream", async () => {
     const connection = await HttpConnection.open(server.url)
-    const table = { "": 400, "a//b": 400, "%2e%2e/x": 400, "a%2F..%2Fb": 400, "a%zz": 400, "a/*": 400, __ds: 501, "p/__ds/x": 501 }
+    const table = { "": 400, "a//b": 400, "%2e%2e/x": 400, "a%2F..%2Fb": 400, "a%zz": 400, "a/*": 400, __ds: 404, "p/__ds/x": 404 }
     for (const [path, status] of Object.entries(table)) {
       const reply = await connection.ask("PUT", `${prefix}${path}`, { headers: TEXT })
       expect([path, reply.status]).toEqual([path, status])
@@ -191,7 +191,7 @@ describe("in each mode", () => {
     await at(prefix, projects).ask("PUT", { headers: fork, status: 403 })
     const elsewhere = { ...TEXT, ...below, "stream-forked-from": `${prefix}other/x` }
     await at(prefix, projects).ask("PUT", { headers: elsewhere, status: 403 })
-    for (const headers of [all, below]) await at(prefix, projects, "p/__ds/x").ask("PUT", { headers, status: 501 })
+    for (const headers of [all, below]) await at(prefix, projects, "p/__ds/x").ask("PUT", { headers, status: 404 })
     const seen = await stream.ask("GET", { headers: { ...all, origin } })
     expect(seen.header("access-control-allow-origin")).toBe(origin)
     expect((await stream.ask("GET", { headers: { ...all, origin: "https://evil.example" } })).header("access-control-allow-origin")).toBeNull()

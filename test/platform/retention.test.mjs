@@ -127,6 +127,8 @@ test("retention costs a row of the stream, and a row for each dropped segment", 
   for (const [retention, dropped] of [["bytes=1", 9], ["86400", 0]]) {
     const stream = server.stream(unique("rows"))
     await stream.create({ ...BYTES, "stream-retention": retention })
+    // An append before that sets the alarm.
+    await server.log.until({ event: "reported", stream: stream.path })
     for (const n of numbers(100)) await stream.append(`${n},`)
     // The first rotation creates the table. The next has no segment to drop yet.
     const each = dropped > 0 ? 2 : 1
