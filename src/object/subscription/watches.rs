@@ -286,10 +286,7 @@ fn call_for(subscription: &Subscription, link: &StreamLink, now: Millis) -> Call
 
 /// Whether the cursor in an answer is the one in the call, if there was one.
 fn is_answer_to(call: &Call, answered: Progress) -> bool {
-    match call {
-        Call::Watch(Watch { from: WatchFrom::Acked(sent), .. }) => *sent == answered,
-        _ => true,
-    }
+    !matches!(call, Call::Watch(Watch { from: WatchFrom::Acked(sent), .. }) if *sent != answered)
 }
 
 fn is_watch_of(incarnation: u64, call: &Call) -> bool {
