@@ -278,6 +278,56 @@ fn a_stream_that_is_older_than_its_registry_sets_no_alarm() {
     }
 }
 
+/// More links than are in memory, at random: crashes, slow and failing endpoints, parking.
+#[test]
+fn nothing_is_lost_among_many_links() {
+    for seed in 0..6 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut network = Network::new(seed);
+        let paths: Vec<String> = (0..150).map(|number| format!("m/{number:03}")).collect();
+        let named: Vec<&str> = paths.iter().map(String::as_str).collect();
+        network.create(&named);
+        network.subscribe(S, &if seed % 2 == 0 { hook(&named) } else { matching("m/*") });
+        let mut tails = vec![ZERO.to_owned(); named.len()];
+        for _ in 0..600 {
+            network.hook = [Hook::Done, Hook::Accepts, Hook::Fails, Hook::Gone][random.usize(..4)];
+            let at = random.usize(..named.len());
+            match random.usize(..20) {
+                0 => drop(network.crash(S, random.bool())),
+                1 => drop(network.crash(named[at], random.bool())),
+                2 => network.wait(random.u64(..90_000)),
+                3 => drop(network.request(S, SubscriptionRequest::Resume)),
+                4..12 => tails[at] = network.append(named[at]),
+                _ => {
+                    let request =
+                        format!("POST /v1/stream/{} | content-type: application/json << [1]", named[at]);
+                    let response = network.begin(&request);
+                    response.header("stream-next-offset").expect("an offset").clone_into(&mut tails[at]);
+                    for _ in 0..random.usize(..12) {
+                        let may = (0..network.tasks.len()).filter(|index| network.may_step(*index));
+                        let may: Vec<usize> = may.collect();
+                        if let Some(index) = random.choice(may) {
+                            network.step(index, Fate::Arrives, None);
+                        }
+                    }
+                }
+            }
+        }
+        network.hook = Hook::Done;
+        network.wait(200_000);
+        network.request(S, SubscriptionRequest::Resume);
+        network.wait(3_600_000);
+        let shown = network.shown(S);
+        let behind =
+            |(link, tail): &(&durable_streams::protocol::subscription::answer::ShownLink, &String)| {
+                link.acked_offset != **tail
+            };
+        let left = shown.streams.iter().zip(&tails).filter(behind).count();
+        assert_eq!((left, shown.streams.len(), shown.phase.as_str()), (0, 150, "active"), "seed {seed}");
+        assert_eq!(network.next_alarm(), None, "seed {seed}: what is idle has no alarm");
+    }
+}
+
 // Not mended.
 
 /// A deployment turns from one registry to one for each project. The registry of the project does not know the pattern.
