@@ -21,7 +21,7 @@ impl Object {
     pub(super) fn progress(&self) -> Option<Progress> {
         let stream = self.state.live()?;
         let closed = stream.closure.is_closed();
-        // An empty stream has no news, even if a cursor is left from an earlier incarnation.
+        // An empty stream has nothing pending, even if a cursor is left from an earlier incarnation.
         let is_empty = stream.tail == beginning_of(stream) && !closed;
         let offset = if is_empty { Offset::segment_start(0) } else { stream.tail };
         Some(Progress { offset, closed })

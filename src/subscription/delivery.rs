@@ -1,4 +1,4 @@
-//! Wakes: when one begins, how it is delivered, and what its end changes (PROTOCOL.md 7).
+//! Wakes: when one begins, how it is delivered, and the effects of its end (PROTOCOL.md 7).
 
 use super::event::Transition;
 use super::wake::{Snapshot, WAKE_MAX_BYTES, WAKE_STREAMS_MAX, WOKEN_BYTES, Wake, WakeStep};

@@ -174,7 +174,7 @@ impl Subscription {
         self.report(Transition::Deleted, now);
     }
 
-    /// Whether linking is complete. From then on, a stream's news is an append.
+    /// Whether linking is complete. From then on, only an append makes a stream pending.
     pub fn is_linked(&self) -> bool {
         !matches!(self.state.phase, Phase::Linking { .. })
     }

@@ -61,7 +61,7 @@ impl Subscription {
         !self.config.channel.is_wake_stream(path) && pattern.is_some_and(|pattern| pattern.matches(path))
     }
 
-    /// Notes news of a stream that is linked, or that the pattern has found.
+    /// Applies a notification of a stream that is linked, or that the pattern has found.
     fn noted(&mut self, notify: &Notify) -> Noted {
         let link = self.links.entry(notify.path.clone()).or_insert_with(|| StreamLink::glob(notify.start));
         if notify.has_ended && link.acked.is_some_and(|acked| acked >= notify.tail) {

@@ -69,7 +69,7 @@ impl SubscriptionRefusal {
         }
     }
 
-    /// What was wrong and what to change.
+    /// The error message: the mistake and its correction.
     pub fn message(&self) -> String {
         match self {
             SubscriptionRefusal::InvalidRequest { why } => format!("The request is invalid: {why}."),
