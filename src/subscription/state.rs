@@ -174,7 +174,7 @@ impl Subscription {
         self.report(Transition::Deleted, now);
     }
 
-    /// Whether linking is complete. From then on, only an append makes a stream pending.
+    /// Whether linking is complete. All later changes of a stream are appends.
     pub fn is_linked(&self) -> bool {
         !matches!(self.state.phase, Phase::Linking { .. })
     }
