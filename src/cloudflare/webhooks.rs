@@ -1,4 +1,4 @@
-//! Sends deliveries to webhooks, and generates the keys that sign them. JavaScript does both (`webhooks.js`), because it has
+//! Sends deliveries to webhooks, and generates the signing keys. JavaScript does both (`webhooks.js`), because it has
 //! WebCrypto and `fetch`.
 
 use js_sys::{Array, Promise};

@@ -1,5 +1,5 @@
-//! The control API of subscriptions (PROTOCOL.md 6 and 7) at the Worker: its routes, the scopes that they need, and
-//! how a body becomes a request. No token may name a stream in a body that it does not cover.
+//! The control API of subscriptions (PROTOCOL.md 6 and 7) in the Worker: routes, scopes, and the parsing of bodies. A
+//! body may not name a stream that the token does not cover.
 
 use http::Method;
 use percent_encoding::percent_decode_str;
@@ -16,7 +16,7 @@ use crate::protocol::subscription::request::{SubscriptionRequest, WakeRequest};
 use crate::protocol::subscription::webhook_url::UrlRules;
 use crate::protocol::subscription::{ID_MAX_BYTES, SubscriptionName, names_under};
 
-/// The destination of a request below a control root, `<stream root>/__ds`.
+/// The destination of a request under a control root, `<stream root>/__ds`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Endpoint {
     Subscription {
@@ -27,13 +27,13 @@ pub enum Endpoint {
     List {
         root: Option<String>,
     },
-    /// The keys that verify webhooks.
+    /// The public keys that verify webhooks.
     Keys {
         root: Option<String>,
     },
 }
 
-/// What a request does to one subscription. `Patch` and `Resume` are extensions.
+/// The operation on one subscription. `Patch` and `Resume` are extensions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
     Put,
@@ -41,7 +41,7 @@ pub enum Action {
     Delete,
     Patch,
     AddStreams,
-    /// With the whole path of the stream.
+    /// Removes the stream with this whole path.
     RemoveStream(String),
     Callback,
     Claim,
@@ -51,7 +51,7 @@ pub enum Action {
 }
 
 impl Endpoint {
-    /// Routes the still escaped path after a stream prefix; `None` if it is not below a control root.
+    /// Routes the still escaped path after a stream prefix. `None` if the path is not below a control root.
     pub fn route(method: &Method, raw: &str) -> Option<Result<Endpoint, Refusal>> {
         if !raw.contains(PROTOCOL_SEGMENT) && !raw.contains('%') {
             return None;
@@ -69,7 +69,7 @@ impl Endpoint {
             let is_path = StreamPath::of_text(root.clone()).is_ok();
             is_path && !root.contains('/') && !RESERVED_SEGMENTS.contains(&root.as_str())
         })?;
-        // Patterns are matched with their root before them, where these would be wildcards or stand for one.
+        // The root precedes its patterns, so an asterisk or its escape in the root would become part of them.
         if root.contains('*') || root.to_ascii_lowercase().contains("%2a") {
             return Some(Err(invalid("the root has an asterisk")));
         }
@@ -112,8 +112,8 @@ impl Endpoint {
         }
     }
 
-    /// The scope that a request needs. `None` where no project's token is needed: the subscription checks the wake token,
-    /// and public keys are public.
+    /// The scope that a request needs. `None` if it needs no project token: the subscription checks the wake token
+    /// itself, and public keys are public.
     pub fn scope(&self) -> Option<Scope> {
         match self {
             Endpoint::Subscription { action, .. } => match action {
@@ -159,7 +159,8 @@ fn only(method: &Method, allowed: &Method, allow: &'static str) -> Result<(), Re
     if method == allowed { Ok(()) } else { Err(Refusal::MethodNotAllowed { allow }) }
 }
 
-/// The subscription with this escaped id. Its object's name is a path, so that it can be a producer of the registry.
+/// The subscription with this escaped id. Its object's name must be a valid path, so that it can be a producer at the
+/// registry.
 fn name(root: Option<String>, id: &str) -> Result<SubscriptionName, Refusal> {
     let id =
         decoded(id).ok_or_else(|| invalid("an escape in the id is not % and two hex digits of UTF-8"))?;
@@ -175,7 +176,7 @@ fn name(root: Option<String>, id: &str) -> Result<SubscriptionName, Refusal> {
     }
 }
 
-/// The stream at the end of a URL, in one segment or in several.
+/// The path of the stream at the end of a URL, in one or more segments.
 fn removed(name: &SubscriptionName, first: &str, others: &[&str]) -> Result<String, Refusal> {
     let mut segments = Vec::with_capacity(1 + others.len());
     for raw in std::iter::once(&first).chain(others) {
@@ -184,7 +185,7 @@ fn removed(name: &SubscriptionName, first: &str, others: &[&str]) -> Result<Stri
     name.stream(&segments.join("/")).ok_or_else(|| invalid("the URL ends with no path of a stream"))
 }
 
-/// An unescaped segment; `None` if an escape in it is broken.
+/// Unescapes a segment; `None` if it has a broken escape.
 fn decoded(raw: &str) -> Option<String> {
     let is_whole = raw
         .split('%')
@@ -198,17 +199,17 @@ fn invalid(why: &str) -> Refusal {
     SubscriptionRefusal::invalid(why).into()
 }
 
-/// A request to the control API whose token allows its endpoint.
+/// A request to the control API that its token permits.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ControlRequest {
     pub endpoint: Endpoint,
-    /// What the token covers.
+    /// The streams that the token covers.
     pub grant: Grant,
     /// The path of the registry, which has the patterns, the list and the keys.
     pub registry: String,
 }
 
-/// What a request is parsed with, besides its body.
+/// The context for parsing a request's body.
 pub struct Context<'c> {
     pub rules: &'c UrlRules,
     /// The URL of the control root.
@@ -218,7 +219,7 @@ pub struct Context<'c> {
 }
 
 impl ControlRequest {
-    /// The query of a list, for the registry.
+    /// The query of a list, in the registry's form.
     pub fn list_query(&self, url: &str) -> Result<ListQuery, Refusal> {
         let ListQuery { prefix, after, limit, .. } = ListQuery::parse(url)?;
         let names = names_under(self.endpoint.root());
@@ -226,12 +227,12 @@ impl ControlRequest {
         Ok(ListQuery { prefix: format!("{names}{prefix}"), after, limit, subscriptions: true })
     }
 
-    /// Whether the present subscription has to be compared with the token before the request is sent to it.
+    /// Whether the Worker must compare the existing subscription with the token before it sends the request on.
     pub fn needs_look(&self) -> bool {
         self.endpoint.scope().is_some() && self.grant.is_narrowed()
     }
 
-    /// Whether the token covers all streams of a subscription, as far as it has been shown.
+    /// Whether the token covers all streams of a subscription, according to its description.
     pub fn covers_shown(&self, shown: &Shown) -> bool {
         let name = SubscriptionName { root: self.endpoint.root().map(str::to_owned), id: shown.id.clone() };
         let streams = shown.streams.iter().map(|link| link.path.as_str()).chain(shown.wake_stream.as_deref());
@@ -240,12 +241,12 @@ impl ControlRequest {
         is_whole && self.grant.covers(pattern.as_deref(), streams.map(|path| name.whole_path(path)))
     }
 
-    /// The refusal of a token that does not cover a stream.
+    /// The refusal for a token that does not cover a stream.
     pub fn uncovered(&self) -> Refusal {
         Refusal::Forbidden { needs: self.endpoint.scope().unwrap_or(Scope::Manage).name() }
     }
 
-    /// Parses the body of a request to a subscription, and refuses streams that the token does not cover.
+    /// Parses the body of a request to a subscription. Refuses streams that the token does not cover.
     pub fn request(
         &self,
         name: &SubscriptionName,
@@ -298,7 +299,7 @@ impl ControlRequest {
 }
 
 impl Action {
-    /// Whether a request has a body that matters.
+    /// Whether the body of a request matters.
     pub fn has_body(&self) -> bool {
         !matches!(self, Action::Get | Action::Delete | Action::RemoveStream(_) | Action::Resume)
     }

@@ -1,4 +1,4 @@
-//! The settings of webhooks: which URLs they may have, and the URL by which they reach the server.
+//! The settings of webhooks: which URLs are allowed, and the URL that webhooks call back.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -7,14 +7,14 @@ use super::settings::EdgeSettings;
 use crate::protocol::names::{PROTOCOL_SEGMENT, STREAM_PREFIX};
 use crate::protocol::subscription::webhook_url::{UrlRules, parse_hosts};
 
-/// What a segment of a URL may have unescaped.
+/// The characters that a segment of a URL may contain unescaped.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct WebhookSettings {
     hosts: Option<Vec<String>>,
     allows_local: bool,
-    /// Without a slash at its end.
+    /// The URL has no slash at its end.
     public_url: Option<String>,
 }
 
@@ -35,8 +35,8 @@ impl WebhookSettings {
         Ok(WebhookSettings { hosts, allows_local, public_url })
     }
 
-    /// The rules for the URL of a webhook that a request to `url` names. A server that only its own machine can reach
-    /// (`is_local`) allows webhooks there.
+    /// The rules for a webhook URL in a request to `url`. A server that is only reachable from its own machine
+    /// (`is_local`) allows webhooks on that machine.
     pub fn url_rules(&self, is_local: bool, url: &str) -> UrlRules {
         let own = [Some(url), self.public_url.as_deref()];
         UrlRules {
@@ -46,7 +46,7 @@ impl WebhookSettings {
         }
     }
 
-    /// The URL of the control root below which the client's request to `url` is, by the server's public URL if it has one.
+    /// The URL of the control root for a request to `url`. It begins with the server's public URL, if that is set.
     pub fn base(&self, url: &str, root: Option<&str>) -> String {
         let origin = self.public_url.as_deref().unwrap_or_else(|| origin_of(url));
         let root = root.map(|root| format!("{}/", utf8_percent_encode(root, SEGMENT))).unwrap_or_default();
@@ -67,7 +67,7 @@ fn origin_of(url: &str) -> &str {
     url[host_at..].find(['/', '?', '#']).map_or(url, |at| &url[..host_at + at])
 }
 
-/// The host of a URL in lower case, without its port and without a dot at its end.
+/// The host of a URL in lower case, without its port and without a final dot.
 fn host_of(url: &str) -> String {
     let origin = origin_of(url);
     let authority = origin.split_once("://").map_or(origin, |(_, authority)| authority);

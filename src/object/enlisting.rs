@@ -1,4 +1,4 @@
-//! A registry's answer to subscriptions that have a pattern, and which of them watch a stream that is new.
+//! Stores the patterns of subscriptions at their registry, and finds the subscriptions that watch a new stream.
 
 use super::state::Object;
 use crate::protocol::path::StreamPath;
@@ -9,7 +9,7 @@ use crate::storage::commit::Change;
 use crate::storage::{Failure, Sql};
 
 impl Object {
-    /// Stores the pattern of a subscription, or deletes it. What comes late, from an incarnation that is over, changes nothing.
+    /// Stores or deletes the pattern of a subscription. A late call from an earlier incarnation changes nothing.
     pub(super) fn enlist(&mut self, sql: &dyn Sql, enlist: &Enlist) -> Result<Enlisted, Failure> {
         let Enlist { watcher, pattern } = enlist;
         let known = self.patterns.load(sql)?;
@@ -37,7 +37,7 @@ impl Object {
         Ok(Enlisted::Done)
     }
 
-    /// The subscriptions whose patterns match the stream that a report is of, if it is there.
+    /// If the reported stream exists, the subscriptions whose patterns match it.
     pub(super) fn watchers_of(&mut self, sql: &dyn Sql, record: &Record) -> Result<Vec<Watcher>, Failure> {
         let is_there = record.events.last().is_some_and(|event| event.seq == Operation::Insert.seq());
         let path = StreamPath::of_text(record.path.clone());

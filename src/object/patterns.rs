@@ -1,11 +1,11 @@
-//! The patterns of subscriptions, at their registry.
+//! The patterns of subscriptions, in their registry's memory.
 
 use crate::protocol::subscription::glob::Pattern;
 use crate::protocol::subscription::watch::Watcher;
 use crate::storage::patterns::load;
 use crate::storage::{Failure, Sql};
 
-/// The registry's patterns, once they are read.
+/// The registry's patterns, once they are loaded.
 #[derive(Debug, Default)]
 pub(super) struct Patterns {
     known: Option<Vec<(Watcher, Pattern)>>,

@@ -60,9 +60,9 @@ impl Report {
 #[derive(Debug, Default)]
 pub(super) struct Reports {
     pending: Pending,
-    /// The registry may not know that the stream was created. Until it does, no subscription with a pattern is notified.
+    /// The registry may not know that the stream was created. Until it does, patterns do not find it.
     is_birth_owed: bool,
-    /// The alarm is set for that.
+    /// Whether the alarm is set for this report.
     has_alarm: bool,
 }
 
@@ -83,8 +83,7 @@ impl Reports {
             && !matches!(life, Some(Life::Unborn) | None)
     }
 
-    /// Whether the end of a stream may be unreported. No request follows an end, so only the alarm can report
-    /// it.
+    /// Whether the end of a stream may be unreported. No request follows an end, so only the alarm can report it.
     pub(super) fn owe_end(&self, life: Option<&Life>, registries: Registries) -> bool {
         self.has_any(life, registries) && !matches!(life, Some(Life::Live(_)))
     }
@@ -100,13 +99,13 @@ impl Reports {
         owed_at.or(self.pending.rests_until(now))
     }
 
-    /// Whether the creation of a stream that has messages is unreported. A subscription may wait for them, and no request has
-    /// to follow.
+    /// Whether the creation of a stream that has messages is unreported. A subscription may wait for these messages,
+    /// and perhaps no further request arrives.
     fn owes_birth(&self, life: Option<&Life>, registries: Registries) -> bool {
         self.is_birth_owed && self.has_any(life, registries) && has_messages(life)
     }
 
-    /// Whether the alarm has to be set for a creation that was not owed before.
+    /// Whether an alarm must be set for a creation that has just become reportable.
     pub(super) fn wants_alarm(&mut self, life: Option<&Life>, registries: Registries) -> bool {
         if !self.is_birth_owed || self.has_alarm {
             return false;
@@ -115,20 +114,20 @@ impl Reports {
         self.has_alarm
     }
 
-    /// The stream was loaded, and its creation may be unreported. If there are messages, an alarm was set when they came, or
-    /// nobody waits for them: the stream is older than its registry.
+    /// The stream was loaded, and its creation may be unreported. If it has messages, either their arrival has set an
+    /// alarm, or the stream is older than its registry and no subscription waits for them.
     pub(super) fn loaded(&mut self, life: Option<&Life>, is_birth_owed: bool) {
         self.is_birth_owed = is_birth_owed;
         self.has_alarm |= is_birth_owed && has_messages(life);
     }
 
-    /// An incarnation has begun.
+    /// A new incarnation has begun.
     pub(super) fn born(&mut self) {
         self.pending.renew();
         (self.is_birth_owed, self.has_alarm) = (true, false);
     }
 
-    /// An incarnation has ended.
+    /// The current incarnation has ended.
     pub(super) fn renew(&mut self) {
         self.pending.renew();
     }

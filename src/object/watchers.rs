@@ -1,8 +1,8 @@
-//! The subscriptions that watch a stream. The stream notifies each of them of an append once; after that the subscription
-//! remembers, until it sends its new cursor.
+//! The subscriptions that watch a stream. The stream notifies each of them of an append once. After that, the
+//! subscription stores the stream as pending until it sends its new cursor.
 //!
-//! How far a watcher was notified is in memory only. So each append that a watcher has to be notified of sets the alarm in its
-//! own turn: an object that dies before it has notified the watcher does so when the alarm rings.
+//! The progress of notifications is in memory only. So each append that a watcher must learn of sets the alarm in its
+//! own turn. If the object dies before it notifies the watcher, the alarm does it.
 
 use super::effect::{About, Calls, Effect};
 use crate::protocol::Millis;
@@ -12,19 +12,19 @@ use crate::protocol::subscription::watch::{Notify, Progress};
 use crate::storage::watchers::{StoredWatcher, load};
 use crate::storage::{Failure, Sql};
 
-/// The most subscriptions that are notified at the same time.
+/// The most subscriptions notified at the same time.
 pub const NOTIFIED_AT_ONCE_MAX: usize = 32;
 
-/// How far a watcher was notified.
+/// The progress of a watcher's notifications.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Notified {
-    /// Since the object was loaded, nothing has been appended after this.
+    /// Unknown since the object was loaded. An append beyond this point is due.
     Unknown(Progress),
-    /// The watcher has to be notified whatever the tail is.
+    /// The watcher must be notified, regardless of the tail.
     Due,
-    /// The subscription remembers that the stream is pending.
+    /// The subscription has stored the stream as pending.
     Taken,
-    /// The subscription has processed all up to there, and waits for the next append.
+    /// The subscription has processed everything up to this point, and waits for the next append.
     Armed(Progress),
 }
 
@@ -32,10 +32,10 @@ pub(super) enum Notified {
 pub(super) struct Watching {
     pub(super) stored: StoredWatcher,
     pub(super) notified: Notified,
-    /// The last try failed; it is repeated when the lane has rested.
+    /// The last attempt failed. The next one follows after the lane's backoff.
     pub(super) has_failed: bool,
-    /// A notification is under way, and the subscription has sent nothing since. Only then does its answer count: it may come
-    /// after what the subscription sent later.
+    /// A notification is in flight, and the subscription has sent nothing since. Otherwise its answer is ignored,
+    /// because it may be older than the subscription's latest call.
     pub(super) awaits_answer: bool,
 }
 
@@ -47,7 +47,7 @@ impl Watching {
     fn is_due(&self, tail: Option<Progress>) -> bool {
         match (self.notified, tail) {
             (Notified::Due, _) => true,
-            // The stream has ended: links of a pattern end with it.
+            // The stream has ended, so links made by a pattern end too.
             (_, None) => self.stored.glob,
             (Notified::Unknown(through) | Notified::Armed(through), Some(tail)) => tail > through,
             (Notified::Taken, Some(_)) => false,
@@ -55,7 +55,7 @@ impl Watching {
     }
 }
 
-/// Where the stream's own messages begin, and where it ends, or the next one at its URL begins.
+/// The beginning of the stream's own messages, and its end or the beginning of the next stream at its URL.
 pub(super) struct Extent {
     pub(super) beginning: Offset,
     pub(super) end: Progress,
@@ -65,12 +65,12 @@ pub(super) struct Extent {
 pub(super) struct Watchers {
     pub(super) watching: Vec<Watching>,
     rests_until: Option<Millis>,
-    /// The alarm is set for what is due.
+    /// Whether the alarm is set for due notifications.
     has_alarm: bool,
 }
 
 impl Watchers {
-    /// The same after memory was lost.
+    /// The state after a loss of memory.
     pub(super) fn forgotten(&self) -> Watchers {
         Watchers { rests_until: self.rests_until, ..Watchers::default() }
     }
@@ -84,7 +84,7 @@ impl Watchers {
         Ok(())
     }
 
-    /// The alarm has rung: the object may have died before it notified anybody.
+    /// The alarm has rung: the object may have died before it notified its watchers.
     pub(super) fn rang(&mut self, tail: Option<Progress>) {
         self.has_alarm = false;
         for watching in &mut self.watching {
@@ -100,18 +100,18 @@ impl Watchers {
         self.rests_until.is_none_or(|until| now >= until) && self.are_due(tail)
     }
 
-    /// Whether anybody has to be notified.
+    /// Whether any watcher must be notified.
     pub(super) fn are_due(&self, tail: Option<Progress>) -> bool {
         self.watching.iter().any(|watching| watching.is_due(tail))
     }
 
-    /// When the alarm has to ring for them.
+    /// The time of the alarm that the watchers need.
     pub(super) fn alarm_at(&self, tail: Option<Progress>, retry_at: Millis) -> Option<Millis> {
         let at = self.rests_until.map_or(retry_at, |until| until.min(retry_at));
         self.are_due(tail).then_some(at)
     }
 
-    /// Whether the alarm has to be set for something that was not due before.
+    /// Whether an alarm must be set for a notification that has just become due.
     pub(super) fn wants_alarm(&mut self, tail: Option<Progress>) -> bool {
         if self.watching.is_empty() {
             return false;
@@ -125,12 +125,12 @@ impl Watchers {
         self.watching.iter_mut().for_each(|watching| watching.has_failed = false);
     }
 
-    /// Whether a try of this run has failed.
+    /// Whether an attempt in this run has failed.
     pub(super) fn have_failed(&self) -> bool {
         self.watching.iter().any(|watching| watching.has_failed)
     }
 
-    /// The notifications that come next in this run.
+    /// The next notifications in this run.
     pub(super) fn next(
         &mut self,
         path: &str,
@@ -144,7 +144,7 @@ impl Watchers {
             let notify = Notify {
                 incarnation: watcher.incarnation,
                 path: path.to_owned(),
-                // Where the link began in an earlier incarnation says nothing about this one.
+                // A start in an earlier incarnation does not apply to this one.
                 start: if start.offset < beginning {
                     Progress { offset: beginning, closed: false }
                 } else {
@@ -159,7 +159,7 @@ impl Watchers {
         (!calls.is_empty()).then_some(Effect::Calls(Calls { calls, about: About::Watchers }))
     }
 
-    /// Puts a watcher in the place of another of the same subscription.
+    /// Adds a watcher, or replaces that of the same subscription.
     pub(super) fn put(&mut self, watching: Watching) {
         match self.position(&watching.stored.watcher.subscription) {
             Some(at) => self.watching[at] = watching,

@@ -1,4 +1,4 @@
-//! A stream's answers to the subscriptions that watch it, and theirs to its notifications.
+//! A stream's answers to the subscriptions that watch it, and their answers to its notifications.
 
 use super::effect::CallResult;
 use super::live::Sockets;
@@ -17,11 +17,11 @@ use crate::storage::{Failure, Sql, messages};
 use crate::stream::{Life, Stream};
 
 impl Object {
-    /// How far the stream goes, with something to read; `None` if there is none.
+    /// The tail of a live stream; `None` if there is none. For an open stream without messages, it is offset zero.
     pub(super) fn progress(&self) -> Option<Progress> {
         let stream = self.state.live()?;
         let closed = stream.closure.is_closed();
-        // Where a stream has nothing to read, there is no news, wherever a cursor of an earlier incarnation is.
+        // An empty stream has nothing pending, even if a cursor is left from an earlier incarnation.
         let is_empty = stream.tail == beginning_of(stream) && !closed;
         let offset = if is_empty { Offset::segment_start(0) } else { stream.tail };
         Some(Progress { offset, closed })
@@ -33,7 +33,7 @@ impl Object {
         Extent { beginning, end: self.state.life().map_or(none, end_of) }
     }
 
-    /// A subscription is to be notified of what comes after its cursor.
+    /// Begins to notify a subscription of everything after its cursor.
     pub(super) fn watch<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -49,7 +49,7 @@ impl Object {
         let is_full = found.is_none() && self.watchers.watching.len() >= WATCHERS_MAX;
         if is_full {
             if self.state.live().is_some() {
-                // Some of them may be gone.
+                // Some of these subscriptions may be gone, and notifying them reveals it.
                 self.watchers.watching.iter_mut().for_each(|watching| watching.notified = Notified::Due);
             }
             return Ok(WatchAnswer::TooMany);
@@ -73,8 +73,9 @@ impl Object {
         }
         let acked = if let WatchFrom::Acked(acked) = from { *acked } else { start };
         let tail = self.progress().unwrap_or(acked);
-        // That there is something after the cursor is in the answer. Until the subscription has taken a notification, it is
-        // not sure to have stored that: the answer may get lost, and so may the subscription's memory that it has called.
+        // The answer shows that something follows the cursor, but the state of the notification stays unchanged. Only a
+        // notification that was taken proves that the subscription has stored it. Either the answer to this call may be
+        // lost, or the subscription's memory that it has called.
         let before = self.watchers.position(subscription).map(|at| self.watchers.watching[at].notified);
         let notified = match before {
             _ if tail <= acked => Notified::Armed(tail),
@@ -85,7 +86,7 @@ impl Object {
         Ok(WatchAnswer::From { acked, tail })
     }
 
-    /// A subscription is to be notified no longer.
+    /// Stops notifying a subscription.
     pub(super) fn unwatch(&mut self, sql: &dyn Sql, unwatch: &Unwatch) -> Result<(), Failure> {
         let is_unborn = *self.load(sql)? == Life::Unborn;
         let found = self.watchers.position(&unwatch.subscription);
@@ -95,9 +96,11 @@ impl Object {
             Some(_) if unwatch.has_ended => {
                 self.drop_watchers(sql, std::slice::from_ref(&unwatch.subscription))
             }
-            // There was nothing yet to notify of, and the object does not know its path: the first append asks.
+            // The stream has never existed, so nothing is due, and the object does not know its path. The first append
+            // notifies.
             Some(_) if is_unborn => Ok(()),
-            // The call may come late, after the stream was linked again. So the subscription is called, and says what holds.
+            // The call may be late, after the stream was linked again. So notify the subscription, whose answer is
+            // current.
             Some(at) => {
                 let watching = &mut self.watchers.watching[at];
                 (watching.notified, watching.awaits_answer) = (Notified::Due, false);
@@ -115,7 +118,7 @@ impl Object {
         Ok(())
     }
 
-    /// The registry has answered the report of a new stream with subscriptions whose patterns match.
+    /// The new watchers in the registry's answer to the report of this stream.
     pub(super) fn found_watchers(&self, watchers: &[Watcher]) -> Vec<StoredWatcher> {
         let Some(stream) = self.state.live() else { return Vec::new() };
         let start = Progress { offset: beginning_of(stream), closed: false };
@@ -128,7 +131,7 @@ impl Object {
         watchers.iter().filter(is_new).take(room).map(stored).collect()
     }
 
-    /// Takes over what was stored of them.
+    /// Takes over watchers that were stored for the new stream.
     pub(super) fn watched_from_birth(&mut self, found: Vec<StoredWatcher>) {
         for stored in found {
             let notified = Notified::Armed(stored.start);
@@ -136,7 +139,7 @@ impl Object {
         }
     }
 
-    /// Subscriptions have answered notifications.
+    /// Applies the answers of subscriptions to notifications.
     pub(super) fn have_noted(
         &mut self,
         sql: &dyn Sql,
@@ -154,7 +157,7 @@ impl Object {
                 continue;
             }
             match result {
-                // Meanwhile there is another stream at this URL, which the subscription is notified of next.
+                // Another stream exists at this URL by now, so the subscription is notified of that one next.
                 Ok(Answered::Noted(_)) if notify.has_ended && is_live => watching.notified = Notified::Due,
                 Ok(Answered::Noted(Noted::Taken)) if notify.has_ended => gone.push(subscription.clone()),
                 Ok(Answered::Noted(Noted::Taken)) => watching.notified = Notified::Taken,
@@ -166,7 +169,7 @@ impl Object {
         if gone.is_empty() { Ok(()) } else { self.drop_watchers(sql, &gone) }
     }
 
-    /// Where that begins which was written at this time or later, as far as segments tell; `None` if there is nothing.
+    /// The start of everything written since this time, as precisely as segments tell; `None` if nothing was.
     fn written_since(&self, sql: &dyn Sql, since: Millis) -> Result<Option<Progress>, Failure> {
         let Some(stream) = self.state.live() else { return Ok(None) };
         if stream.written_at < since {
@@ -181,12 +184,12 @@ impl Object {
     }
 }
 
-/// Where the stream's own messages begin.
+/// The beginning of the stream's own messages.
 fn beginning_of(stream: &Stream) -> Offset {
     stream.segment_start(stream.first_segment)
 }
 
-/// The tail of a stream, or where the next one at its URL begins.
+/// The tail of a stream, or the beginning of the next one at its URL.
 fn end_of(life: &Life) -> Progress {
     match life {
         Life::Unborn => Progress { offset: Offset::segment_start(0), closed: false },

@@ -1,4 +1,5 @@
-//! The keys that sign webhooks, at the registry of their subscriptions. Keys are made outside, because that takes time.
+//! The keys that sign webhooks, at the registry of their subscriptions. The shell generates the keys, because that
+//! takes time.
 
 use super::state::Object;
 use crate::protocol::Millis;
@@ -8,12 +9,12 @@ use crate::storage::webhook_keys::{StoredKey, load};
 use crate::storage::{Failure, Sql};
 
 impl Object {
-    /// Whether a key has to be made before the next answer about keys.
+    /// Whether a key must be generated before the next answer about keys.
     pub fn needs_key(&self, sql: &dyn Sql, now: Millis) -> Result<bool, Failure> {
         Ok(load(sql)?.need_another(now))
     }
 
-    /// Stores a key that was made, unless another came first.
+    /// Stores a generated key, unless another was stored first.
     pub fn add_key(&mut self, sql: &dyn Sql, key: SigningKey, now: Millis) -> Result<(), Failure> {
         let keys = load(sql)?;
         if !keys.need_another(now) {

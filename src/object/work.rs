@@ -1,4 +1,5 @@
-//! The work of each lane of the driver (`driver.rs`): whether there is some, what comes next, and what its end changes.
+//! The work of each of the driver's lanes (`driver.rs`): whether there is any, its next step, and the effects of its
+//! end.
 
 use super::driver::NextInLane;
 use super::effect::{About, Calling, Effect, LogEvent, Outcome};
@@ -113,14 +114,14 @@ impl Object {
         Ok(LogEvent::Collected { through_segment })
     }
 
-    /// The current time, if there is a segment index to note changes for.
+    /// The current time, if a segment index receives changes.
     fn noted_at(&self, now: Millis) -> Option<Millis> {
         self.settings.has_index.then_some(now)
     }
 
     /// Handles the registry's answer to a report.
     fn has_reported(&mut self, sql: &dyn Sql, report: &Report, outcome: &Outcome, now: Millis) {
-        // Without the stream, the subscriptions that watch it would be lost.
+        // The subscriptions in the answer watch this stream, and would be lost without it.
         if let Err(failure) = self.load(sql).map(drop) {
             return self.fail_lane(Lane::Registry, failure, report.again_at(now), sql, now);
         }
@@ -158,7 +159,7 @@ impl Object {
         self.lanes.next(Lane::Links);
     }
 
-    /// Calls of a subscription, or for subscriptions, have ended.
+    /// Handles the answers to calls from or to subscriptions.
     pub(super) fn answered(
         &mut self,
         sql: &dyn Sql,

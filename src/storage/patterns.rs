@@ -1,4 +1,4 @@
-//! Stores the patterns of subscriptions, in the object of their registry.
+//! Stores the patterns of subscriptions in the object of their registry.
 
 use super::{Columns, Failure, Param, Sql, schema};
 use crate::protocol::subscription::watch::Watcher;
@@ -19,7 +19,7 @@ pub(super) fn put(sql: &dyn Sql, watcher: &Watcher, pattern: Option<&str>) -> Re
     }
 }
 
-/// All patterns, with their subscriptions.
+/// Loads all patterns, with their subscriptions.
 pub fn load(sql: &dyn Sql) -> Result<Vec<(Watcher, String)>, Failure> {
     let mut patterns = Vec::new();
     if !schema::has_table(sql, schema::PATTERNS)? {

@@ -163,8 +163,8 @@ pub const CREATE_OUTBOX: &str = "CREATE TABLE outbox (
 /// Drops the outbox if there is no segment index.
 pub const DROP_OUTBOX: &str = "DROP TABLE IF EXISTS outbox";
 
-/// The subscription of an object: `config`, `state` and `links` are JSON (`src/subscription/mod.rs`). `links` has the recent
-/// ones by their paths.
+/// A subscription. `config`, `state` and `links` are JSON (`src/subscription/mod.rs`). `links` has the recent links by
+/// path.
 pub const CREATE_SUBSCRIPTION: &str = "CREATE TABLE IF NOT EXISTS subscription (
     id INTEGER PRIMARY KEY,
     version INTEGER NOT NULL,
@@ -174,7 +174,7 @@ pub const CREATE_SUBSCRIPTION: &str = "CREATE TABLE IF NOT EXISTS subscription (
     links TEXT NOT NULL
 )";
 
-/// The other links of a subscription. `owes` is 1 where a link has something to do.
+/// The other links of a subscription. `owes` is 1 if a link may need work.
 pub const CREATE_SUBSCRIPTION_LINKS: &str = "CREATE TABLE IF NOT EXISTS subscription_links (
     path TEXT PRIMARY KEY,
     owes INTEGER NOT NULL,
@@ -183,8 +183,8 @@ pub const CREATE_SUBSCRIPTION_LINKS: &str = "CREATE TABLE IF NOT EXISTS subscrip
 
 pub const DROP_SUBSCRIPTION_LINKS: &str = "DROP TABLE IF EXISTS subscription_links";
 
-/// The subscriptions that a stream notifies, by the names of their objects, and where each link begins. An object without a
-/// stream may have it, so it cannot change.
+/// The subscriptions that a stream notifies, by the names of their objects, and the start of each link. An object
+/// without a stream may have this table, so it cannot change.
 pub const CREATE_WATCHERS: &str = "CREATE TABLE IF NOT EXISTS watchers (
     subscription TEXT PRIMARY KEY,
     incarnation INTEGER NOT NULL,
@@ -196,7 +196,7 @@ pub const CREATE_WATCHERS: &str = "CREATE TABLE IF NOT EXISTS watchers (
 
 pub const DROP_WATCHERS: &str = "DROP TABLE IF EXISTS watchers";
 
-/// The patterns of subscriptions, in a registry's object.
+/// The patterns of subscriptions, in the object of a registry.
 pub const CREATE_PATTERNS: &str = "CREATE TABLE IF NOT EXISTS patterns (
     subscription TEXT PRIMARY KEY,
     incarnation INTEGER NOT NULL,

@@ -1,5 +1,5 @@
-//! Stores a subscription: one row with its configuration, its state and its recent links, and a row for each other link. A
-//! change is one row, unless links move to rows of their own.
+//! Stores a subscription: one row for its configuration, state and recent links, and one row for each other link. A
+//! change writes one row, unless links move to rows of their own.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -25,16 +25,16 @@ const OWING_LINKS: &str =
     "SELECT path, link FROM subscription_links WHERE owes = 1 AND path > ? ORDER BY path LIMIT +?";
 const COUNT_LINKS: &str = "SELECT COUNT(*) FROM subscription_links";
 
-/// What is stored of a subscription at once.
+/// A set of changes to store together.
 #[derive(Debug)]
 pub struct SubscriptionChange<'a> {
     pub subscription: &'a Subscription,
-    /// Whether all links that have rows of their own are dropped, which bills nothing: those of a subscription before, or of one
-    /// that has ended.
+    /// Whether to drop all links in rows of their own, which bills no rows. They belong to an earlier subscription, or
+    /// to one that has ended.
     pub is_new: bool,
-    /// Links that get rows of their own; they are not in `subscription`.
+    /// Links that move to rows of their own. They are not in `subscription`.
     pub spilled: &'a [(String, StreamLink)],
-    /// Links whose rows are deleted.
+    /// Links whose rows must be deleted.
     pub dropped: &'a [String],
 }
 
@@ -65,7 +65,7 @@ pub(super) fn put(sql: &dyn Sql, change: &SubscriptionChange<'_>) -> Result<(), 
     sql.run(PUT, &params)
 }
 
-/// Reads it, if there is one.
+/// Loads the subscription, if there is one.
 pub fn load(sql: &dyn Sql) -> Result<Option<Subscription>, Failure> {
     let Some(row) = only_row(sql, GET, &[])? else { return Ok(None) };
     let mut columns = Columns::new("subscription", row);
@@ -83,7 +83,7 @@ pub fn load(sql: &dyn Sql) -> Result<Option<Subscription>, Failure> {
     Ok(Some(Subscription { name, config: Rc::new(config), state, links }))
 }
 
-/// A link that has a row of its own.
+/// Finds a link in a row of its own.
 pub fn find_link(sql: &dyn Sql, path: &str) -> Result<Option<StreamLink>, Failure> {
     if !has_links(sql)? {
         return Ok(None);
@@ -91,7 +91,7 @@ pub fn find_link(sql: &dyn Sql, path: &str) -> Result<Option<StreamLink>, Failur
     Ok(links(sql, GET_LINK, &[Param::Text(path)])?.pop().map(|(_, link)| link))
 }
 
-/// The next links after a path that have rows of their own, in order.
+/// The next links after a path in rows of their own, in order.
 pub fn next_links(sql: &dyn Sql, after: &str, limit: usize) -> Result<Vec<(String, StreamLink)>, Failure> {
     if !has_links(sql)? {
         return Ok(Vec::new());
@@ -99,7 +99,7 @@ pub fn next_links(sql: &dyn Sql, after: &str, limit: usize) -> Result<Vec<(Strin
     links(sql, NEXT_LINKS, &[Param::Text(after), Param::Integer(limit as u64)])
 }
 
-/// The same of links that have something to do.
+/// The next of these links that may need work.
 pub fn owing_links(sql: &dyn Sql, after: &str, limit: usize) -> Result<Vec<(String, StreamLink)>, Failure> {
     if !has_links(sql)? {
         return Ok(Vec::new());
@@ -107,7 +107,7 @@ pub fn owing_links(sql: &dyn Sql, after: &str, limit: usize) -> Result<Vec<(Stri
     links(sql, OWING_LINKS, &[Param::Text(after), Param::Integer(limit as u64)])
 }
 
-/// How many links have rows of their own.
+/// The number of links in rows of their own.
 pub fn count_links(sql: &dyn Sql) -> Result<u64, Failure> {
     if !has_links(sql)? {
         return Ok(0);

@@ -1,5 +1,5 @@
-//! Stores which subscriptions a stream notifies, in the stream's object. The table is there whether or not the stream is, and
-//! stays when the stream ends.
+//! Stores the subscriptions that a stream notifies, in the stream's object. The table does not need a stream, and
+//! survives its end.
 
 use super::{Columns, Failure, Param, Sql, schema};
 use crate::protocol::offset::Offset;
@@ -16,11 +16,11 @@ pub struct StoredWatcher {
     pub watcher: Watcher,
     /// Whether only a pattern links the stream.
     pub glob: bool,
-    /// Where the link begins.
+    /// The start of the link.
     pub start: Progress,
 }
 
-/// Stores watchers, each in place of another of the same subscription.
+/// Stores watchers. Each replaces that of the same subscription.
 pub(super) fn put(sql: &dyn Sql, watchers: &[StoredWatcher]) -> Result<(), Failure> {
     if watchers.is_empty() {
         return Ok(());
@@ -40,7 +40,7 @@ pub(super) fn put(sql: &dyn Sql, watchers: &[StoredWatcher]) -> Result<(), Failu
     Ok(())
 }
 
-/// Deletes watchers. If none is left, the table goes, which bills nothing.
+/// Deletes watchers. If none is left, drops the table, which bills no rows.
 pub(super) fn drop(sql: &dyn Sql, subscriptions: &[String], is_last: bool) -> Result<(), Failure> {
     if is_last {
         return sql.run(schema::DROP_WATCHERS, &[]);
@@ -48,7 +48,7 @@ pub(super) fn drop(sql: &dyn Sql, subscriptions: &[String], is_last: bool) -> Re
     subscriptions.iter().try_for_each(|subscription| sql.run(DROP, &[Param::Text(subscription)]))
 }
 
-/// All watchers of the stream.
+/// Loads all watchers of the stream.
 pub fn load(sql: &dyn Sql) -> Result<Vec<StoredWatcher>, Failure> {
     let mut watchers = Vec::new();
     sql.query(ALL, &[], &mut |row| {

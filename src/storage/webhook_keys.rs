@@ -1,5 +1,5 @@
-//! Stores the keys that sign webhooks, in the object of a registry. Private keys leave the object only in calls of the server's
-//! own objects.
+//! Stores the keys that sign webhooks, in the object of a registry. Private keys leave it only in calls between the
+//! server's own objects.
 
 use super::{Columns, Failure, Param, Sql, schema};
 use crate::protocol::Millis;
@@ -33,7 +33,7 @@ pub(super) fn add(
     sql.run(PUT, &params)
 }
 
-/// All keys, the oldest first.
+/// Loads all keys, the oldest first.
 pub fn load(sql: &dyn Sql) -> Result<StoredKeys, Failure> {
     let mut keys = Vec::new();
     if !schema::has_table(sql, schema::WEBHOOK_KEYS)? {
@@ -50,18 +50,18 @@ pub fn load(sql: &dyn Sql) -> Result<StoredKeys, Failure> {
 }
 
 impl StoredKeys {
-    /// Whether another key is to be made: there is none, or the newest is old.
+    /// Whether another key must be generated: there is none, or the newest is too old.
     pub fn need_another(&self, now: Millis) -> bool {
         self.0.last().is_none_or(|newest| now >= newest.created_at + KEY_MAX_AGE)
     }
 
-    /// The key that signs now: the newest that has been published long enough, or else the oldest.
+    /// The key that signs now: the newest one published long enough, or else the oldest.
     pub fn signing(&self, now: Millis) -> Option<&SigningKey> {
         let ready = self.0.iter().rfind(|stored| now >= stored.created_at + KEY_PUBLISHED_BEFORE);
         ready.or(self.0.first()).map(|stored| &stored.key)
     }
 
-    /// The keys that receivers may need: the key that signs now comes first, then future keys and keys that signed recently.
+    /// The keys that receivers may need: first the key that signs now, then future keys and keys that signed recently.
     pub fn published(&self, now: Millis) -> Vec<PublicKey> {
         let published = self.0.iter().filter(|stored| !self.is_over(stored, now));
         let public = |StoredKey { key, .. }: &StoredKey| PublicKey { kid: key.kid.clone(), x: key.x.clone() };
@@ -73,13 +73,13 @@ impl StoredKeys {
         published
     }
 
-    /// The keys that nobody needs any more.
+    /// The keys that no receiver needs any more.
     pub fn outdated(&self, now: Millis) -> Vec<String> {
         let outdated = self.0.iter().filter(|stored| self.is_over(stored, now));
         outdated.map(|stored| stored.key.kid.clone()).collect()
     }
 
-    /// Whether a key has had a successor for so long that nothing it signed is still on its way.
+    /// Whether a key was replaced so long ago that no signature of it can still be in flight.
     fn is_over(&self, stored: &StoredKey, now: Millis) -> bool {
         let successor = self.0.iter().find(|other| other.created_at > stored.created_at);
         successor.is_some_and(|next| now >= next.created_at + KEY_PUBLISHED_BEFORE + KEY_PUBLISHED_AFTER)

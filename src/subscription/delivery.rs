@@ -1,31 +1,31 @@
-//! Wakes: when one begins, how it is delivered, and what its end leaves (PROTOCOL.md 7).
+//! Wakes: when one begins, how it is delivered, and the effects of its end (PROTOCOL.md 7).
 
 use super::event::Transition;
 use super::wake::{Snapshot, WAKE_MAX_BYTES, WAKE_STREAMS_MAX, WOKEN_BYTES, Wake, WakeStep};
 use super::{Phase, StoredError, Subscription, retry};
 use crate::protocol::Millis;
 
-/// How a delivery to a webhook ended.
+/// The outcome of a delivery to a webhook.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Delivered {
     /// 2xx with `{"done":true}`.
     Done,
-    /// 2xx: the handler goes on, and calls back.
+    /// 2xx: the handler continues and calls back later.
     Accepted,
     Failed {
         message: String,
-        /// How long the endpoint asks to be left alone.
+        /// The wait that the endpoint requests.
         retry_after: Option<Millis>,
-        /// The endpoint says that it is gone for ever.
+        /// The endpoint reports that it is permanently gone.
         is_gone: bool,
     },
 }
 
-/// The longest `Retry-After` of an endpoint that is respected.
+/// The longest `Retry-After` that the server honours.
 pub const RETRY_AFTER_MAX: Millis = 3_600_000;
 
 impl Subscription {
-    /// Begins a wake if one is due; whether it has.
+    /// Begins a wake if one is due. Returns whether it did.
     pub fn start_wake(&mut self, now: Millis) -> bool {
         let begins = self.may_wake(now) && self.has_pending();
         if begins {
@@ -34,7 +34,7 @@ impl Subscription {
         begins
     }
 
-    /// Whether a wake may begin now, if something is pending.
+    /// Whether a wake may begin now, provided that a stream is pending.
     pub fn may_wake(&self, now: Millis) -> bool {
         self.is_awake() && self.state.wake.is_none() && self.state.not_before.is_none_or(|at| now >= at)
     }
@@ -52,7 +52,7 @@ impl Subscription {
         });
     }
 
-    /// What is pending now, as much as fits into a wake.
+    /// The pending streams, as many as fit into one wake.
     pub(super) fn snapshot(&self) -> Vec<Snapshot> {
         let mut bytes = 0;
         let pending = self.links.iter().filter(|(_, link)| link.is_pending());
@@ -66,13 +66,13 @@ impl Subscription {
         snapshot.collect()
     }
 
-    /// Whether the wake in flight is to be delivered now.
+    /// Whether the wake in flight must be delivered now.
     pub fn delivery_is_due(&self, now: Millis) -> bool {
         let is_due = self.state.wake.as_ref().is_some_and(|wake| wake.step == WakeStep::Due);
         self.is_awake() && is_due && self.state.not_before.is_none_or(|at| now >= at)
     }
 
-    /// A webhook was called for a wake. What comes of a wake that is over changes nothing; whether it was not.
+    /// Applies the outcome of a webhook call. If the wake has ended, nothing changes and the result is false.
     pub fn delivered(
         &mut self,
         generation: u64,
@@ -106,7 +106,7 @@ impl Subscription {
         true
     }
 
-    /// The event of a wake is in the wake stream, or could not be appended.
+    /// The wake stream has the event of a wake, or refused it.
     pub fn event_written(
         &mut self,
         generation: u64,
@@ -150,7 +150,7 @@ impl Subscription {
         self.state.last_error = Some(StoredError { at: now, message: message.to_owned() });
     }
 
-    /// A delivery has succeeded.
+    /// Resets the failure counters after a successful delivery.
     fn recover(&mut self, now: Millis) {
         if self.state.failing_since.take().is_some() {
             self.report(Transition::Recovered, now);
@@ -159,7 +159,7 @@ impl Subscription {
         self.state.not_before = None;
     }
 
-    /// Ends the wake in flight. Its holder can do nothing any more.
+    /// Ends the wake in flight. Its holder is fenced from now on.
     pub(super) fn end_wake(&mut self) {
         self.state.wake = None;
     }
@@ -172,8 +172,8 @@ impl Subscription {
         }
     }
 
-    /// Ends what has had its time: a lease, a wake event that nobody claims, or a wake whose links were all removed before it
-    /// was delivered. Whether anything has ended.
+    /// Ends an expired lease, an unclaimed wake event, or an undelivered wake whose links were all removed. Returns
+    /// whether anything ended.
     pub fn expire(&mut self, now: Millis) -> bool {
         let Some(wake) = &self.state.wake else { return false };
         let is_linked = |stream: &Snapshot| self.links.get(&stream.path).is_some_and(|link| !link.removed);
@@ -194,7 +194,7 @@ impl Subscription {
         true
     }
 
-    /// A wake has ended without progress: the next one waits, the longer the more often that happens.
+    /// A wake has ended without progress. The next one waits, and longer with each such wake in a row.
     pub(super) fn wait_after_idle_wake(&mut self, now: Millis) {
         self.state.idle_wakes += 1;
         let at = now + retry::after_idle_wakes(self.state.idle_wakes);
@@ -209,7 +209,7 @@ impl Subscription {
         self.report(Transition::Parked, now);
     }
 
-    /// Ends parking; whether it was parked.
+    /// Ends parking. Returns whether the subscription was parked.
     pub fn resume(&mut self, now: Millis) -> bool {
         if self.state.phase != Phase::Parked {
             return false;

@@ -1,10 +1,11 @@
-//! The transitions of a subscription that its registry is sent.
+//! The transitions that a subscription reports to its registry.
 
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::Millis;
 
-/// The most events that wait for the registry; where it does not answer for so long, older ones are left out.
+/// The most events stored for the registry. While the registry does not answer, the oldest are dropped beyond this
+/// number.
 pub const UNREPORTED_MAX: usize = 32;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -12,9 +13,9 @@ pub const UNREPORTED_MAX: usize = 32;
 pub enum Transition {
     Created,
     Changed,
-    /// Deliveries have begun to fail.
+    /// Deliveries have started to fail.
     Failed,
-    /// A delivery has succeeded after some that failed.
+    /// A delivery has succeeded after failures.
     Recovered,
     Parked,
     Resumed,
@@ -23,7 +24,7 @@ pub enum Transition {
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SubscriptionEvent {
-    /// Counts the events of this name, from 1.
+    /// The number of the event among all of this name, from 1.
     pub number: u64,
     pub transition: Transition,
     pub at: Millis,

@@ -1,5 +1,5 @@
-//! What the holder of a wake may do: claim, ack, release (PROTOCOL.md 7.1 to 7.3). Everything is checked before anything
-//! changes.
+//! The requests of a wake's holder: claim, ack, release (PROTOCOL.md 7.1 to 7.3). Each request is checked completely
+//! before it changes anything.
 
 use super::Subscription;
 use super::token::{TOKEN_VALID, WakeClaims};
@@ -10,28 +10,28 @@ use crate::protocol::subscription::refusal::SubscriptionRefusal;
 use crate::protocol::subscription::request::{Ack, WakeRequest};
 use crate::protocol::subscription::watch::Progress;
 
-/// What comes of a claim.
+/// The outcome of a claim.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Claiming {
     Claimed(Claimed),
-    /// Nothing is known to be pending: the streams have to be called.
+    /// No stream is known to be pending, so the subscription must call its streams.
     Look,
 }
 
-/// What comes of a valid ack.
+/// The outcome of a valid ack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Acking {
     /// The lease is extended.
     Extended,
-    /// The wake is over: now the next one may begin.
+    /// The wake has ended, and the next one may begin.
     Over,
 }
 
-/// Why an ack is not applied.
+/// The reason why an ack is not applied.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NotAcked {
     Refused(SubscriptionRefusal),
-    /// It is beyond the tails that are known: these streams have to be called.
+    /// The ack is beyond the known tails, so the subscription must call these streams.
     Look(Vec<String>),
 }
 
@@ -42,7 +42,7 @@ impl From<SubscriptionRefusal> for NotAcked {
 }
 
 impl Subscription {
-    /// A worker claims the subscription. Without a wake in flight, the claim begins one.
+    /// A worker claims the subscription. If no wake is in flight, the claim begins one.
     pub fn claim(&mut self, by: &str, now: Millis) -> Result<Claiming, SubscriptionRefusal> {
         if self.is_webhook() {
             return Err(SubscriptionRefusal::invalid("only a subscription of type pull-wake can be claimed"));
@@ -96,7 +96,7 @@ impl Subscription {
         claims.sign(&self.state.token_key)
     }
 
-    /// Whether a request is the present holder's (PROTOCOL.md 7.3).
+    /// Checks that a request is from the current holder (PROTOCOL.md 7.3).
     pub fn fence(&self, request: &WakeRequest, now: Millis) -> Result<(), SubscriptionRefusal> {
         let claims = WakeClaims::verify(&self.state.token_key, &request.token);
         let claims = claims.filter(|claims| claims.subscription == self.name.object());
@@ -114,7 +114,8 @@ impl Subscription {
         wake.map(|_| ()).ok_or(SubscriptionRefusal::Fenced)
     }
 
-    /// A callback or an ack. With `may_look`, an offset beyond the known tails has the streams called first.
+    /// Applies a callback or an ack. If `may_look` is set and an offset is beyond the known tail, the streams are
+    /// called first.
     pub fn ack(&mut self, request: &WakeRequest, may_look: bool, now: Millis) -> Result<Acking, NotAcked> {
         self.fence(request, now)?;
         let acks = self.valid(&request.acks, may_look)?;
@@ -142,7 +143,7 @@ impl Subscription {
         Ok(Acking::Over)
     }
 
-    /// The holder gives the wake back.
+    /// The holder releases the wake.
     pub fn release(&mut self, request: &WakeRequest, now: Millis) -> Result<(), SubscriptionRefusal> {
         self.fence(request, now)?;
         self.end_wake();
@@ -150,7 +151,7 @@ impl Subscription {
         Ok(())
     }
 
-    /// The acks, if all are valid.
+    /// The acks, if all of them are valid.
     fn valid(&self, acks: &[Ack], may_look: bool) -> Result<Vec<(String, Progress)>, NotAcked> {
         let mut valid = Vec::with_capacity(acks.len());
         let mut beyond = Vec::new();
@@ -170,7 +171,7 @@ impl Subscription {
             if offset > tail.offset {
                 beyond.push(path.clone());
             }
-            // Whoever has reached the tail of a closed stream knows that it is closed.
+            // A worker that has reached the tail of a closed stream knows that it is closed.
             let closed =
                 if offset == tail.offset { tail.closed } else { cursor.closed && offset == cursor.offset };
             valid.push((path.clone(), Progress { offset, closed }));

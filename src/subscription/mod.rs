@@ -1,8 +1,8 @@
-//! The rules of a subscription (PROTOCOL.md 6 and 7): state and event in, new state out. Pure: no storage, no clock, no
-//! waiting, no randomness of its own.
+//! The state machine of a subscription (PROTOCOL.md 6 and 7): state and event in, new state out. It is pure: no
+//! storage, no clock, no waiting, no source of randomness.
 //!
-//! A subscription is idle, or one wake is in flight. A wake has a generation, which only grows, and an id. Every request of
-//! its holder must name both, so whatever comes late changes nothing.
+//! A subscription is idle or has one wake in flight. A wake has an id and a generation that only grows. Every request
+//! of its holder must name both, so a late request changes nothing.
 
 pub mod delivery;
 pub mod event;

@@ -1,5 +1,5 @@
-//! What the registry is sent of a subscription's life: each transition once, as an event of its stream. The subscription is
-//! the producer of its events, like a stream of its own.
+//! Reports a subscription's transitions to the registry, each once, as an event. The subscription is the producer of
+//! these events, as a stream is of its own.
 
 use serde_json::json;
 
@@ -18,15 +18,15 @@ impl Subscription {
         }
     }
 
-    /// The configuration was changed.
+    /// Records a change of the configuration.
     pub fn changed(&mut self, now: Millis) {
         self.report(Transition::Changed, now);
     }
 
-    /// What the registry is to be sent, and the number of the last event in it.
+    /// The unreported events, and the number of the last one.
     ///
-    /// Each event is an epoch of its producer, so that what comes late or twice counts once. A deletion is preceded by a first
-    /// event in its epoch, as the deletion of a stream is: the last sequence says whether there is a subscription.
+    /// Each event is an epoch of its producer, so late and repeated events count once. As for streams, a deletion is
+    /// the second event of its epoch: the last sequence number says whether the subscription exists.
     pub fn unreported(&self) -> Option<(Vec<RegistryEvent>, u64)> {
         let last = self.state.unreported.last()?.number;
         let mut events = Vec::new();
@@ -76,7 +76,7 @@ impl Subscription {
         .to_string()
     }
 
-    /// The registry has all events up to this one; whether that is news.
+    /// Notes that the registry has all events up to this one. Returns whether that changes anything.
     pub fn reported(&mut self, through: u64) -> bool {
         let before = self.state.unreported.len();
         self.state.unreported.retain(|event| event.number > through);

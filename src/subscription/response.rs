@@ -1,9 +1,9 @@
-//! What the response of a webhook means (PROTOCOL.md 7.1). Its status codes are those of endpoints, and not of this server.
+//! Interprets a webhook's response (PROTOCOL.md 7.1). The status codes here are the endpoint's, not this server's.
 
 use super::delivery::Delivered;
 use crate::protocol::Millis;
 
-/// A response of a webhook, or the reason why there is none.
+/// The response of a webhook, or the reason why there is none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WebhookResponse<'a> {
     /// Zero if there is no response.

@@ -1,4 +1,4 @@
-//! How a subscription looks to clients (PROTOCOL.md 6.3).
+//! The description of a subscription for clients (PROTOCOL.md 6.3).
 
 use super::link::StreamLink;
 use super::wake::Snapshot;
@@ -11,7 +11,7 @@ use crate::protocol::subscription::config::WakeChannel;
 pub const SHOWN_LINKS_MAX: usize = 1_000;
 
 impl Subscription {
-    /// Its description with these links: the first of all.
+    /// The description, with these links, which are the first of all.
     pub fn shown(&self, links: &[(String, StreamLink)], has_more_streams: bool) -> Shown {
         let state = &self.state;
         let (kind, webhook, wake_stream) = match &self.config.channel {
@@ -64,7 +64,7 @@ impl Subscription {
         }
     }
 
-    /// The streams of the wake in flight, as its holder is shown them.
+    /// The streams of the wake in flight, in the form that the holder receives.
     pub fn woken(&self) -> Vec<WokenStream> {
         let Some(wake) = &self.state.wake else { return Vec::new() };
         wake.streams.iter().filter_map(|snapshot| self.woken_stream(snapshot)).collect()

@@ -1,4 +1,4 @@
-//! A subscription and its state: what is stored of it, and what follows from that alone.
+//! A subscription's stored state, and everything that follows from it alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -12,82 +12,82 @@ use crate::protocol::Millis;
 use crate::protocol::subscription::SubscriptionName;
 use crate::protocol::subscription::config::{SubscriptionConfig, WakeChannel};
 
-/// A subscription, with those of its links that are in memory: those of the wake in flight, and the latest others.
+/// A subscription and its links in memory: those of the wake in flight, and the most recent others.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Subscription {
     pub name: SubscriptionName,
     pub config: Rc<SubscriptionConfig>,
     pub state: State,
-    /// By the whole paths of the streams. A link that is not here is in storage; the state says whether such links may have
-    /// something to do.
+    /// The links by the whole paths of their streams. All others are in storage; the state says whether those may need
+    /// work.
     pub links: BTreeMap<String, StreamLink>,
 }
 
-/// All that changes in a subscription's life, but for its links. It is stored as JSON: a field is never removed or renamed,
-/// and a new one has a default.
+/// The changing part of a subscription, without its links. It is stored as JSON: fields are never removed or renamed,
+/// and new ones have a default.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct State {
-    /// Counts the subscriptions that had this name, from 1.
+    /// The number of subscriptions so far with this name, from 1.
     pub incarnation: u64,
     pub created_at: Millis,
     pub phase: Phase,
-    /// The URL of the control root, by which the client that created it has reached the server.
+    /// The URL of the control root that the creating client used.
     pub base: String,
-    /// The generation of the last wake, over all incarnations.
+    /// The generation of the last wake, across all incarnations.
     pub generation: u64,
     pub wake: Option<Wake>,
-    /// No wake begins and no delivery is tried before that.
+    /// The earliest time of the next wake or delivery.
     #[serde(default)]
     pub not_before: Option<Millis>,
-    /// Deliveries that have failed in a row.
+    /// The number of failed deliveries in a row.
     #[serde(default)]
     pub failures: u64,
-    /// When the first of them failed.
+    /// The time of the first of these failures.
     #[serde(default)]
     pub failing_since: Option<Millis>,
-    /// Wakes in a row that ended without progress.
+    /// The number of wakes in a row without progress.
     #[serde(default)]
     pub idle_wakes: u64,
-    /// Wake events in a row that nobody has claimed.
+    /// The number of unclaimed wake events in a row.
     #[serde(default)]
     pub unclaimed_events: u64,
     #[serde(default)]
     pub last_error: Option<StoredError>,
-    /// What its wake tokens are signed with.
+    /// The key that signs its wake tokens.
     pub token_key: String,
-    /// Whether the registry knows its pattern.
+    /// Whether the registry has its pattern.
     #[serde(default)]
     pub enlisted: bool,
-    /// Whether streams of links in storage beyond those of the row may have to be called.
+    /// Whether links in rows of their own may have streams to call.
     #[serde(default)]
     pub spilled: bool,
-    /// Whether such links may be pending.
+    /// Whether links in rows of their own may be pending.
     #[serde(default)]
     pub spilled_pending: bool,
-    /// Whether it was parked before all streams were linked.
+    /// Whether it was parked before all its streams were linked.
     #[serde(default)]
     pub was_linking: bool,
-    /// What the registry has not been sent yet.
+    /// The events that the registry has not received yet.
     #[serde(default)]
     pub unreported: Vec<SubscriptionEvent>,
-    /// How many events the registry was to be sent, over all incarnations.
+    /// The number of events so far, across all incarnations.
     #[serde(default)]
     pub events: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Phase {
-    /// Streams are being linked that existed when it was created.
+    /// The subscription is linking streams that existed when it was created.
     Linking {
-        /// The last path of the registry's list that was linked.
+        /// The last linked path of the registry's list.
         after: String,
-        /// Whether the registry's list has been read to its end.
+        /// Whether the whole list of the registry has been read.
         is_listed: bool,
     },
     Active,
-    /// Deliveries have failed for too long. Nothing happens until somebody resumes it.
+    /// Deliveries have failed for too long. Nothing happens until a client resumes the subscription.
     Parked,
-    /// It was deleted. What is left keeps generations from being used again.
+    /// The subscription was deleted. The remaining state prevents the reuse of generations.
     Ended,
 }
 
@@ -97,7 +97,7 @@ pub struct StoredError {
     pub message: String,
 }
 
-/// What a new subscription takes over from the one that had its name before.
+/// The counters that a new subscription takes over from an earlier one of the same name.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Predecessor {
     pub incarnation: u64,
@@ -106,7 +106,7 @@ pub struct Predecessor {
 }
 
 impl Subscription {
-    /// A subscription that is to be stored.
+    /// A new subscription, not stored yet.
     pub fn new(
         name: SubscriptionName,
         config: SubscriptionConfig,
@@ -142,7 +142,7 @@ impl Subscription {
         subscription
     }
 
-    /// What the next subscription of this name takes over.
+    /// The counters that the next subscription of this name takes over.
     pub fn as_predecessor(&self) -> Predecessor {
         let State { incarnation, generation, events, .. } = self.state;
         Predecessor { incarnation, generation, events }
@@ -161,12 +161,12 @@ impl Subscription {
         matches!(self.config.channel, WakeChannel::Webhook { .. })
     }
 
-    /// Whether a link that is in memory has something after its cursor.
+    /// Whether a link in memory has anything after its cursor.
     pub fn has_pending(&self) -> bool {
         self.links.values().any(StreamLink::is_pending)
     }
 
-    /// Ends it: no wake, and no request but that of a new PUT changes anything any more.
+    /// Ends the subscription. From now on it starts no wake, and only a new PUT can change anything.
     pub fn end(&mut self, now: Millis) {
         self.state.phase = Phase::Ended;
         self.state.wake = None;
@@ -174,18 +174,18 @@ impl Subscription {
         self.report(Transition::Deleted, now);
     }
 
-    /// Links are complete: whatever comes now is an append.
+    /// Whether linking is complete. All later changes of a stream are appends.
     pub fn is_linked(&self) -> bool {
         !matches!(self.state.phase, Phase::Linking { .. })
     }
 
-    /// Whether nothing is left to be linked.
+    /// Whether no stream is left to be linked.
     pub fn may_finish_linking(&self) -> bool {
         let is_listed = matches!(self.state.phase, Phase::Linking { is_listed: true, .. });
         is_listed && !self.state.spilled && self.links.values().all(|link| link.acked.is_some())
     }
 
-    /// Ends linking, if nothing is left to be linked.
+    /// Ends linking if no stream is left to be linked.
     pub fn finish_linking(&mut self) -> bool {
         let is_done = self.may_finish_linking();
         if is_done {
@@ -194,7 +194,7 @@ impl Subscription {
         is_done
     }
 
-    /// When something is due that no request brings about.
+    /// The time of the next change that no request causes.
     pub fn due_at(&self) -> Option<Millis> {
         if !self.is_awake() {
             return None;
@@ -210,7 +210,7 @@ impl Subscription {
 }
 
 impl Subscription {
-    /// Whether storage that has `before` has this, too. That a link is settled is not stored by itself.
+    /// Whether storage that contains `before` also contains this. A link that only became settled is not stored.
     pub fn is_stored_as(&self, before: &Subscription) -> bool {
         let is_same = |(one, other): ((&String, &StreamLink), (&String, &StreamLink))| {
             one.0 == other.0 && StreamLink { settled: other.1.settled, ..one.1.clone() } == *other.1
@@ -221,8 +221,8 @@ impl Subscription {
             && self.links.iter().zip(&before.links).all(is_same)
     }
 
-    /// Takes links out of memory that get rows of their own, where there are more than `max`: all but those of the wake in
-    /// flight.
+    /// If there are more than `max` links, removes all but those of the wake in flight from memory and returns them.
+    /// They get rows of their own.
     pub fn spill(&mut self, max: usize) -> Vec<(String, StreamLink)> {
         if self.links.len() <= max {
             return Vec::new();

@@ -1,5 +1,5 @@
-//! Wake tokens: what a webhook's callback and a worker's ack authenticate with (PROTOCOL.md 12.9). A token is good for one
-//! generation of one subscription. It is `<claims>.<HMAC-SHA256>`, both in base64url.
+//! Wake tokens authenticate a webhook's callback and a worker's ack (PROTOCOL.md 12.9). A token is valid for one
+//! generation of one subscription. Its form is `<claims>.<HMAC-SHA256>`, both in base64url.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,18 +10,18 @@ use sha2::Sha256;
 use super::{State, Subscription};
 use crate::protocol::Millis;
 
-/// How long a token is valid. The lease decides how long a wake lasts; this only bounds what a leaked token is good for.
+/// How long a token is valid. The lease limits the wake; this only limits the use of a leaked token.
 pub const TOKEN_VALID: Millis = 24 * 3_600_000;
 
-/// The longest text that is looked at as a token, in bytes.
+/// The longest text parsed as a token, in bytes.
 pub const WAKE_TOKEN_MAX_BYTES: usize = 4096;
 
-/// How much of a hash is the id of a wake.
+/// The length of a wake's id, in bytes of a hash.
 const WAKE_ID_BYTES: usize = 12;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct WakeClaims {
-    /// The subscription, by the name of its object.
+    /// The name of the subscription's object.
     #[serde(rename = "s")]
     pub subscription: String,
     #[serde(rename = "i")]
@@ -33,7 +33,7 @@ pub struct WakeClaims {
 }
 
 impl WakeClaims {
-    /// Makes the token. The key is the subscription's own.
+    /// Makes the token. Each subscription has its own key.
     pub fn sign(&self, key: &str) -> String {
         let claims = serde_json::to_vec(self).expect("claims are numbers and texts");
         let claims = URL_SAFE_NO_PAD.encode(claims);
@@ -41,7 +41,7 @@ impl WakeClaims {
         format!("{claims}.{signature}")
     }
 
-    /// Reads a token that was made with this key; `None` for any other text. Takes the same time for each wrong signature.
+    /// Verifies a token made with this key; `None` for any other text. Every wrong signature takes the same time.
     pub fn verify(key: &str, token: &str) -> Option<WakeClaims> {
         if token.len() > WAKE_TOKEN_MAX_BYTES {
             return None;
@@ -60,7 +60,7 @@ fn hash(key: &str, claims: &str) -> Hmac<Sha256> {
 }
 
 impl Subscription {
-    /// The id of the present generation's wake. Nobody without the key can guess it, and it never comes twice.
+    /// The id of the current generation's wake. It is unique, and cannot be guessed without the key.
     pub(super) fn wake_id(&self) -> String {
         let derived = self.derived("wake");
         let digits = derived[..WAKE_ID_BYTES].iter().map(|byte| format!("{byte:02x}"));
@@ -73,7 +73,7 @@ impl Subscription {
         derived[..6].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 
-    /// Bytes that look random and follow from the state, so that the same history always has the same course.
+    /// Bytes that look random but follow from the state, so that the same history always takes the same course.
     fn derived(&self, what: &str) -> [u8; 32] {
         let State { token_key, incarnation, generation, .. } = &self.state;
         hash(token_key, &format!("{what} {incarnation} {generation}")).finalize().into_bytes().into()

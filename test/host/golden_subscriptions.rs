@@ -1,5 +1,5 @@
-//! Golden texts of subscriptions: the calls between their objects, and what is stored of them. During a deployment the other
-//! side may run the build before or after this one, and what is stored outlives every build. So each text stays as it is.
+//! Golden texts of subscriptions: the calls between their objects, and their stored form. During a deployment, the
+//! other object may run an older or a newer build, and stored data outlives every build. So these texts never change.
 
 use durable_streams::protocol::call::{Answered, Call};
 use durable_streams::protocol::offset::Offset;
@@ -227,7 +227,7 @@ fn refusals() -> [(SubscriptionRefusal, &'static str); 14] {
     ]
 }
 
-/// The code of each refusal in an error body, which clients compare.
+/// The code of each refusal in an error body. Clients compare it.
 #[test]
 fn refusals_keep_their_codes() {
     let codes = refusals().map(|(refusal, _)| refusal.code());
@@ -250,8 +250,8 @@ fn refusals_keep_their_codes() {
     assert_eq!(codes, expected);
 }
 
-/// Asserts the stored text of a value, that a build reads what a later one has added to, and that `oldest` has defaults for
-/// what it leaves out.
+/// Asserts the stored text of a value, that a build reads text with later additions, and that fields missing in
+/// `oldest` have defaults.
 #[track_caller]
 fn assert_stored<T: serde::Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(
     value: &T,

@@ -1,5 +1,5 @@
-//! The control API of subscriptions at the Worker: every route and method, every scope and stream claim, the settings of
-//! webhooks, and every reply.
+//! The control API of subscriptions in the Worker: every route and method, every scope and `stream` claim, the settings
+//! of webhooks, and every reply.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +41,7 @@ const TOKEN: &str = "a-token-of-32-characters-and-so-";
 
 // Routes.
 
-/// An endpoint as a word, with its root and id.
+/// An endpoint in one word, with its root and id.
 fn word(endpoint: &Endpoint) -> String {
     let root = endpoint.root().unwrap_or("-");
     match endpoint {
@@ -51,7 +51,7 @@ fn word(endpoint: &Endpoint) -> String {
     }
 }
 
-/// The endpoint, or the status of the refusal and its code or its `Allow`.
+/// The endpoint, or the status of the refusal with its code or its `Allow`.
 fn routed(method: &str, path: &str) -> String {
     let url = format!("https://x{path}");
     match route(&method.parse().unwrap(), &Target::of(&url)) {
@@ -147,11 +147,11 @@ fn control_root_cannot_be_reached_by_another_spelling_of_a_stream() {
         ("%2e%2e/__ds/subscriptions/s", path),
         ("__registry__/__ds/subscriptions/s", path),
         ("*/__ds/subscriptions/s", path),
-        // A root whose pattern would match the streams of other roots.
+        // The patterns of these roots would match the streams of other roots.
         ("**/__ds/subscriptions/s", invalid),
         ("p%2A/__ds/subscriptions/s", invalid),
         ("p%252A/__ds/subscriptions/s", invalid),
-        // Other paths are those of streams.
+        // All other paths belong to streams.
         ("__DS/subscriptions/s", "stream __DS/subscriptions/s"),
         ("__dsx/subscriptions/s", "stream __dsx/subscriptions/s"),
         ("%255f_ds/subscriptions/s", "stream %5f_ds/subscriptions/s"),
@@ -192,7 +192,7 @@ fn id_is_one_segment_of_1_to_256_bytes() {
     for (id, expected) in table {
         assert_eq!(routed("GET", &format!("/v1/stream/p/__ds/subscriptions/{id}")), expected, "{id}");
     }
-    // The object's name is a path, too.
+    // The object's name must be a valid path, too.
     let root = "r".repeat(741 - "/__ds/subscriptions/".len() - 2);
     let of_root = |id: &str| routed("GET", &format!("/v1/stream/{root}/__ds/subscriptions/{id}"));
     assert_eq!(of_root("ab"), format!("{root} ab Get"));
@@ -242,7 +242,7 @@ fn rules(mode: &str) -> Rules {
     Rules { access, admin, is_limited: true, hides_public: false, lists: true }
 }
 
-/// A token of a project, with these scopes and perhaps a `stream` claim.
+/// A project's token with these scopes and an optional `stream` claim.
 fn token(project: &str, scope: &str, stream: Option<&str>) -> String {
     let mut claims = json!({ "sub": project, "scope": scope, "exp": NOW / 1000 + 60 });
     if let Some(stream) = stream {
@@ -263,7 +263,7 @@ fn admit(rules: &Rules, keyring: &Keyring, request: (&str, &str), headers: &[(&s
     rules.admit(keyring, &Head { method: &method, target: &Target::of(request.1), known }, true, NOW)
 }
 
-/// `yes`, or the status.
+/// The text `yes`, or the status of the refusal.
 fn verdict(mode: &str, request: (&str, &str), headers: &[(&str, &str)]) -> String {
     match admit(&rules(mode), &Keyring::new(false), request, headers).decision {
         Decision::Subscriptions(_) => "yes".to_owned(),
@@ -331,7 +331,7 @@ fn every_endpoint_needs_its_scope_in_its_project() {
                 let token = token("p", scope, claim);
                 let expected = if is_enough { "yes" } else { "403" };
                 assert_eq!(ask("projects", "p/", Some(&token)), expected, "{method} {path} {scope}");
-                // Another project's, and no project's.
+                // The root of another project, and no root.
                 let elsewhere = if needed.is_empty() { "yes" } else { "403" };
                 assert_eq!(ask("projects", "q/", Some(&token)), elsewhere, "{method} {path} {scope}");
                 assert_eq!(ask("projects", "", Some(&token)), "403", "{method} {path} {scope}");
@@ -342,7 +342,7 @@ fn every_endpoint_needs_its_scope_in_its_project() {
             if needed.is_empty() { "403" } else { "401" },
             "{method} {path}"
         );
-        // A project that is not there has neither subscriptions nor keys.
+        // A project that does not exist has neither subscriptions nor keys.
         assert_eq!(
             ask("projects", "nobody/", None),
             if needed.is_empty() { "404" } else { "401" },
@@ -394,7 +394,7 @@ fn request_counts_by_its_token_or_else_by_its_address() {
     }
 }
 
-/// Made-up roots are looked up before they reach an object, and the lookup counts by address.
+/// Invented roots are looked up before they reach an object, and each lookup counts against the client's address.
 #[test]
 fn root_without_token_must_be_a_project() {
     let mut rules = rules("projects");
@@ -462,7 +462,7 @@ fn without_registries_the_keys_are_those_of_the_server() {
     assert_eq!(control.registry, "__registry__");
 }
 
-// What a token with a `stream` claim covers.
+// The streams that a token with a `stream` claim covers.
 
 fn control(claim: &str, action: Action) -> ControlRequest {
     let name = SubscriptionName { root: Some("p".to_owned()), id: "s".to_owned() };
@@ -495,7 +495,7 @@ fn stream_claim_covers_all_that_a_body_names() {
         ("p/*", webhook(json!({ "pattern": "a/*", "streams": ["b"] })), true),
         ("p/a/*", webhook(json!({ "pattern": "a/*" })), true),
         ("p/a/*", webhook(json!({ "pattern": "a/b/**" })), true),
-        // It also matches `p/a`.
+        // The pattern also matches `p/a`.
         ("p/a/*", webhook(json!({ "pattern": "a/**" })), false),
         ("p/a/*", webhook(json!({ "pattern": "a/*/**" })), true),
         ("p/a/*", webhook(json!({ "pattern": "*/b" })), false),
@@ -534,7 +534,7 @@ fn stream_claim_covers_all_that_a_body_names() {
     }
 }
 
-/// A token that leaves streams out reaches a subscription only if it covers all of that.
+/// A token limited to some streams reaches a subscription only if it covers all its streams.
 #[test]
 fn stream_claim_covers_the_subscription_that_exists() {
     let link = |path: &str| ShownLink { path: path.to_owned(), ..ShownLink::default() };
@@ -551,7 +551,7 @@ fn stream_claim_covers_the_subscription_that_exists() {
         (shown(None, &["a/b"], Some("wake")), false),
         (shown(None, &["a/b", "b"], None), false),
         (shown(Some("*"), &[], None), false),
-        // What is not shown is not known to be covered.
+        // Streams that the description leaves out may not be covered.
         (Shown { has_more_streams: true, ..shown(Some("a/*"), &["a/b"], None) }, false),
     ];
     for (shown, is_covered) in table {

@@ -1,7 +1,7 @@
-//! Simulation of subscriptions: seeded histories of streams, subscriptions, their registry and the endpoints of webhooks,
-//! with calls that are lost, late, repeated or unanswered, objects that crash between any two steps, failing storage, and
-//! time that jumps. What is stored is checked after every step, and at the end every message must have been covered by a
-//! wake. `SEEDS=100000 cargo test --release --test host simulation` runs more histories, and `SEED=n` replays one.
+//! Simulation of subscriptions: seeded histories of streams, subscriptions, their registry and webhook endpoints. Calls
+//! are lost, late, repeated or unanswered; objects crash between any two steps; storage fails; time jumps. Every step
+//! is followed by a check of stored data. At the end, a wake must have covered every message. `SEEDS=100000 cargo test
+//! --release --test host simulation` runs more histories, and `SEED=n` replays one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,12 +28,12 @@ use crate::support::sql::Fault;
 
 const SEEDS_DEFAULT: u64 = 500;
 const STEPS_MAX: u32 = 160;
-/// The streams of most histories; some have as many again as a subscription's row has links.
+/// The streams of most histories. Some histories add as many as a subscription's row has links.
 const STREAMS: [&str; 5] = ["e/a", "e/b", "e/c/d", "f/a", "f/b"];
 const MANY: usize = 66;
 const WAKES: &str = "w/pool";
 const REGISTRY: &str = "__registry__";
-/// How long a wake may take once nothing fails any more: an interrupted one, its retry, and the wake itself.
+/// The longest time to a wake once faults have ended: an interrupted wake, its retry, and the wake itself.
 const WITHIN: Millis = 400_000;
 
 #[test]
@@ -41,7 +41,7 @@ fn simulation_of_subscriptions() {
     play(SEEDS_DEFAULT, &run_or_panic);
 }
 
-/// The same seed gives the same history, whatever else runs.
+/// The same seed gives the same history, regardless of other tests.
 #[test]
 fn simulation_of_subscriptions_repeats_itself() {
     for seed in [1, 2, 3] {
@@ -68,36 +68,36 @@ struct Simulation {
     random: fastrand::Rng,
     network: Network,
     streams: Vec<String>,
-    /// The subscriptions by the names of their objects, with the bodies of their PUTs.
+    /// The bodies of the subscriptions' PUTs, by the names of their objects.
     subscriptions: BTreeMap<String, Value>,
     seen: BTreeMap<String, Seen>,
-    /// What workers and endpoints were given, of any age, with the subscription's name.
+    /// Everything that workers and endpoints have received, of any age, with the subscription's name.
     held: Vec<(String, Claimed)>,
-    /// Claims whose workers wait for an answer.
+    /// Claims whose workers are waiting for an answer.
     claiming: BTreeMap<TaskId, String>,
-    /// Acks whose answers are waited for, and the deliveries that were looked at.
+    /// Acks waiting for their answers, and the number of deliveries examined.
     acking: BTreeMap<TaskId, (String, u64)>,
     looked_at: usize,
     has_faults: bool,
     trace: Vec<String>,
 }
 
-/// What is known of a subscription.
+/// The test's knowledge of a subscription.
 #[derive(Default)]
 struct Seen {
     incarnation: u64,
     generation: u64,
     wake_id: String,
-    /// The highest generation that a worker or an endpoint has learned of.
+    /// The highest generation that a worker or an endpoint has received.
     issued: u64,
-    /// The holder's generation, and until when it has the lease at least.
+    /// The holder's generation, and the earliest end of its lease.
     leased: Option<(u64, Millis)>,
     acked: BTreeMap<String, Progress>,
-    /// Links that were removed since: their next cursors begin at the tail.
+    /// Links removed since. Their next cursors begin at the tail.
     restarts: BTreeSet<String>,
-    /// What a cursor may move to: snapshots that were delivered, and acks that were sent.
+    /// The legitimate positions of cursors: delivered snapshots, and acks that were sent.
     explained: BTreeSet<(String, Offset)>,
-    /// The explicit links by the requests, and those of which it is not known.
+    /// The explicit links according to the requests, and those of uncertain state.
     explicit: BTreeSet<String>,
     unknown: BTreeSet<String>,
 }
@@ -299,7 +299,7 @@ impl Simulation {
         self.held.push((name.to_owned(), claimed));
     }
 
-    /// The holder of a wake, present or past, says something.
+    /// A current or former holder of a wake sends a request.
     fn speak(&mut self) {
         if self.held.is_empty() {
             return;
@@ -312,7 +312,7 @@ impl Simulation {
             0 => request.acks.clear(),
             1 => drop(request.acks.pop()),
             2 => {
-                // One of them is invalid, so none is applied.
+                // One ack is invalid, so none is applied.
                 let offset = request.acks.first().and_then(|ack| ack.offset);
                 request.acks.push(Ack { path: "nobody/links/this".into(), offset });
             }
@@ -351,7 +351,7 @@ impl Simulation {
             assert!(generation >= newest, "I2: {name} has accepted generation {generation} after {newest}");
         }
         if let Some((holder, _)) = leased.filter(|(holder, _)| *holder == generation) {
-            // It may be over, or the lease is extended.
+            // The wake may have ended, or its lease was extended.
             let is_extended = is_accepted && !is_done && !releases;
             seen.leased = is_extended.then_some((holder, self.network.now + 1_000));
         }
@@ -396,7 +396,7 @@ impl Simulation {
             self.claiming.remove(&id);
             self.acking.remove(&id);
         }
-        // A fault belongs to the object that it was to hit.
+        // A fault planned for the lost object must not hit its successor.
         self.network.member(path).sql.disarm();
     }
 
@@ -431,7 +431,7 @@ impl Simulation {
                 && let Begun::Answered(SubscriptionAnswer::Refused(refusal)) = begun
                 && refusal != SubscriptionRefusal::NotFound
             {
-                // It was checked once more after its streams were looked at.
+                // The ack was checked again after its streams were called.
                 let _refused = (name, generation);
             }
         }
@@ -474,7 +474,7 @@ impl Simulation {
         self.answered(answers.into_iter().collect());
     }
 
-    // What is checked after every step.
+    // The checks after every step.
 
     fn stored(&mut self, name: &str) -> Option<(Subscription, BTreeMap<String, StreamLink>)> {
         let sql = &self.network.members.get(name)?.sql;
@@ -589,7 +589,7 @@ impl Simulation {
         }
     }
 
-    // The end: nothing fails any more.
+    // The end, when faults have stopped.
 
     fn end(&mut self) {
         self.log("END".to_owned());
@@ -608,10 +608,10 @@ impl Simulation {
                 let _begun = self.request(name, SubscriptionRequest::Resume);
             }
         }
-        // A report that has failed is repeated within an hour.
+        // A failed report is retried within an hour.
         self.let_all_be_woken(REST_MAX + WITHIN);
         self.check_end("at the end");
-        // What comes very late changes nothing.
+        // Very late calls change nothing.
         while !self.network.late.is_empty() {
             self.deliver_late();
         }
@@ -645,7 +645,7 @@ impl Simulation {
         }
     }
 
-    /// Lets time pass, while endpoints and workers do what they should.
+    /// Lets time pass, while endpoints and workers behave correctly.
     fn let_all_be_woken(&mut self, time: Millis) {
         let until = self.network.now + time;
         loop {
@@ -661,7 +661,7 @@ impl Simulation {
         self.network.now = until;
     }
 
-    /// Workers claim what a wake event says, ack it, and are done.
+    /// Workers claim in response to wake events, ack, and finish.
     fn work(&mut self) {
         let names: Vec<String> = self.subscriptions.keys().cloned().collect();
         for name in names {
@@ -697,7 +697,7 @@ impl Simulation {
             for (path, link) in &links {
                 let acked = link.acked.expect("every link has a cursor");
                 let Some(tail) = truth(&mut self.network, path) else { continue };
-                // A stream that is empty begins after the cursor, and has nothing to read.
+                // An empty stream begins after the cursor and has nothing to read.
                 let is_empty = tail.offset.position == 0 && !tail.closed;
                 assert!(
                     acked == tail || is_empty && acked < tail,
@@ -719,7 +719,7 @@ impl Simulation {
             stored.config.whole_pattern(&parsed).map(|text| Pattern::parse(&text).expect("a pattern"));
         let streams = self.streams.clone();
         for path in streams.iter().map(String::as_str).chain([WAKES, REGISTRY]) {
-            // A stream that is empty is linked by its first append.
+            // An empty stream is linked by its first append.
             let is_live =
                 truth(&mut self.network, path).is_some_and(|tail| tail.offset.position > 0 || tail.closed);
             let is_listed = path != REGISTRY && path != WAKES;
@@ -746,7 +746,7 @@ impl Simulation {
         }
     }
 
-    /// Whatever is idle has no alarm.
+    /// Checks that no idle object has an alarm.
     fn check_idle(&mut self) {
         for _ in 0..self.network.members.len() * 12 {
             let Some((at, path)) = self.network.next_alarm() else { return };
@@ -784,7 +784,7 @@ fn configuration(random: &mut fastrand::Rng, streams: &[String]) -> Value {
     body
 }
 
-/// Where a stream really ends, if there is one.
+/// The true tail of a stream, if it exists.
 fn truth(network: &mut Network, path: &str) -> Option<Progress> {
     let (settings, now) = (network.settings, network.now);
     let member = network.members.get(path)?;

@@ -1,7 +1,8 @@
-// Signs and sends deliveries to webhooks (PROTOCOL.md 6.5 and 7.1), and generates the keys that sign them. What a delivery changes
-// is decided in `src/subscription/wake.rs`.
+// Signs and sends deliveries to webhooks (PROTOCOL.md 6.5 and 7.1), and generates the signing keys.
+// `src/subscription/delivery.rs` decides the effects of a delivery.
 //
-// The body of a delivery contains a token, which the endpoint may echo. `printable` removes it from all that is logged or shown.
+// The body of a delivery contains a token, which the endpoint may echo. `printable` removes it from all logged or shown
+// text.
 
 import { call } from "./calls.js"
 
@@ -46,7 +47,7 @@ export async function deliver(namespace, registry, keyValidMs, url, body, millis
   const headers = { "content-type": "application/json", "user-agent": USER_AGENT, "webhook-signature": await sign(signer, body) }
   const late = new Error(`timed out after ${millis / 1000} s`)
   const abort = new AbortController()
-  // The timer of `AbortSignal.timeout` cannot be cleared, and would keep the object in memory.
+  // `AbortSignal.timeout` has a timer that cannot be cleared, which would keep the object in memory.
   const timer = setTimeout(() => abort.abort(late), millis)
   try {
     const response = await fetch(url, { method: "POST", redirect: "manual", signal: abort.signal, headers, body })
@@ -67,7 +68,7 @@ const failed = (message, token) => [0, false, printable(message, token), undefin
 async function signerOf(namespace, registry, validMs) {
   const known = signers.get(registry)
   if (known !== undefined && Date.now() < known.until) return known
-  // The time counts from before the call, because the registry may answer late.
+  // The time starts before the call, because the registry may answer late.
   const until = Date.now() + validMs
   const { SigningKey: found } = JSON.parse(await call(namespace, registry, '"SigningKey"'))
   if (found === undefined) throw new Error("the registry returned no key")
@@ -100,7 +101,7 @@ async function textOf({ ok, body }) {
   try {
     for await (const chunk of body ?? []) {
       bytes += chunk.length
-      // The end of the loop cancels the body.
+      // Leaving the loop cancels the body.
       if (bytes > ANSWER_MAX_BYTES) return { text, isWhole: false }
       text += decoder.decode(chunk, { stream: true })
     }

@@ -1,5 +1,5 @@
-//! The control API of subscriptions: receives the body of a request, sends the request to the subscription's object, and makes
-//! a reply of its answer. The registry's object has the list and the keys of webhooks.
+//! The control API of subscriptions: reads the body of a request, calls the subscription's object, and turns its answer
+//! into a reply. The registry's object has the list and the webhook keys.
 
 use std::cell::RefCell;
 
@@ -29,12 +29,12 @@ use crate::protocol::subscription::keys::PublicKey;
 use crate::protocol::subscription::request::SubscriptionRequest;
 use crate::storage::Failure;
 
-/// How long an isolate uses the keys of a registry before it asks again: a new key is published ten minutes before it signs.
+/// How long an isolate caches the keys of a registry. A new key is published ten minutes before it signs.
 const KEYS_KEPT: Millis = 60_000;
-/// Of how many registries an isolate has the keys.
+/// The most registries whose keys an isolate caches.
 const REGISTRIES_KEPT_MAX: usize = 256;
 
-/// The public keys of webhooks, by registry; the first signs now.
+/// The public keys of webhooks, by registry. The first key is the one that signs now.
 pub(super) struct WebhookKeys(RefCell<Kept<Vec<PublicKey>>>);
 
 impl Default for WebhookKeys {
@@ -43,7 +43,7 @@ impl Default for WebhookKeys {
     }
 }
 
-/// A request to the control API, with what answers it.
+/// A request to the control API, with everything needed to answer it.
 pub(super) struct Controlling<'c> {
     pub(super) control: &'c ControlRequest,
     pub(super) url: &'c str,
@@ -54,7 +54,7 @@ pub(super) struct Controlling<'c> {
     pub(super) keys: &'c WebhookKeys,
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 enum Unanswered {
     Refused(Refusal),
     Failed(Failure),
@@ -89,7 +89,7 @@ impl Controlling<'_> {
         }
     }
 
-    /// The object that answers, for the log.
+    /// The name of the answering object, for the log.
     fn called(&self) -> String {
         match &self.control.endpoint {
             Endpoint::Subscription { name, .. } => name.object(),
@@ -137,8 +137,8 @@ impl Controlling<'_> {
         Ok(answer)
     }
 
-    /// A page of the root's subscriptions: the registry says which there are, and each what it is. Those that the token does
-    /// not cover are left out.
+    /// A page of the root's subscriptions. The registry lists them, and each describes itself. Subscriptions that the
+    /// token does not cover are left out.
     async fn list(&self) -> Result<Reply, Unanswered> {
         let query = self.control.list_query(self.url)?;
         let namespace = self.namespace()?;
@@ -156,7 +156,7 @@ impl Controlling<'_> {
         Ok(Reply::page(&SubscriptionPage { subscriptions, next }))
     }
 
-    /// Says how the deliveries of these are signed, where they are webhooks.
+    /// Adds the description of the signing key to webhook subscriptions.
     async fn sign(&self, shown: impl IntoIterator<Item = &mut Shown>) -> Result<(), Unanswered> {
         let mut webhooks = shown.into_iter().filter_map(|shown| shown.webhook.as_mut()).peekable();
         if webhooks.peek().is_none() {
@@ -195,7 +195,7 @@ impl Controlling<'_> {
     }
 }
 
-/// How a list shows a subscription; not at all if it is gone.
+/// The list's entry for a subscription; `None` if it no longer exists.
 fn shown(object: &str, answer: Result<Answered, Failure>) -> Option<Shown> {
     let failure = match answer {
         Ok(Answered::Subscription(SubscriptionAnswer::Shown(shown))) => return Some(*shown),

@@ -1,18 +1,18 @@
-//! How a request to a subscription goes on, if its answer depends on what streams say.
+//! The second step of a request to a subscription whose answer depends on its streams.
 
 use crate::protocol::subscription::answer::SubscriptionAnswer;
 use crate::protocol::subscription::refusal::SubscriptionRefusal;
 use crate::protocol::subscription::request::WakeRequest;
 
-/// How a request to a subscription goes on.
+/// The result of the first step.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Responded {
     Answer(SubscriptionAnswer),
-    /// The lanes have to come to rest first, or `SETTLES_MAX` to pass; then `Object::go_on_after`.
+    /// `Object::go_on_after` completes the request once the lanes are idle, or after `SETTLES_MAX`.
     Settle(After),
 }
 
-/// What is answered when the lanes have come to rest.
+/// The request to complete once the lanes are idle.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum After {
     Created,

@@ -1,4 +1,4 @@
-//! Changes of a subscription: decided on a copy, stored, and then taken over.
+//! Changes of a subscription. Each is made on a copy, which is stored and then replaces the original.
 
 use std::collections::btree_map::Entry;
 
@@ -12,7 +12,7 @@ use crate::subscription::Subscription;
 use crate::subscription::wake::WAKE_STREAMS_MAX;
 
 impl Object {
-    /// Changes the subscription, begins the wake that may be due then, and stores what has changed. `None` if there is no
+    /// Changes the subscription, begins a wake if one is now due, and stores the result. `None` if there is no
     /// subscription.
     pub(super) fn change<T>(
         &mut self,
@@ -56,7 +56,7 @@ impl Object {
         Ok(())
     }
 
-    /// Has pending links in memory, as many as a wake has.
+    /// Loads pending links into memory, up to the maximum of one wake.
     pub(super) fn recall_pending(&mut self, sql: &dyn Sql) -> Result<(), Failure> {
         self.load(sql)?;
         match self.subscription.stored_mut() {
@@ -65,7 +65,7 @@ impl Object {
         }
     }
 
-    /// Has a link in memory, if there is one.
+    /// Loads a link into memory, if it exists.
     pub(super) fn recall_link(&mut self, sql: &dyn Sql, path: &str) -> Result<(), Failure> {
         self.load(sql)?;
         let Some(subscription) = self.subscription.stored_mut() else { return Ok(()) };
@@ -78,8 +78,7 @@ impl Object {
     }
 }
 
-/// Has pending links in memory that have rows of their own, until there are as many as a wake has. What is in memory is newer
-/// than its row.
+/// Loads pending links from rows of their own, up to the maximum of one wake. A link in memory is newer than its row.
 fn recall_pending(sql: &dyn Sql, subscription: &mut Subscription) -> Result<(), Failure> {
     let mut room =
         WAKE_STREAMS_MAX.saturating_sub(subscription.links.values().filter(|link| link.is_pending()).count());

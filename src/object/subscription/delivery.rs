@@ -1,4 +1,4 @@
-//! Delivery: the wake in flight goes to its webhook, or its event to the wake stream.
+//! Delivers the wake in flight to its webhook, or appends its event to the wake stream.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -15,7 +15,7 @@ use crate::protocol::subscription::watch::{WakeAppend, WakeAppended};
 use crate::storage::{Failure, Sql};
 use crate::subscription::delivery::Delivered;
 
-/// What `encodeURIComponent` escapes.
+/// The characters that `encodeURIComponent` escapes.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -33,7 +33,7 @@ impl Object {
         sql: &dyn Sql,
         now: Millis,
     ) -> Result<Option<Effect>, Failure> {
-        // What has had its time ends, and the next wake begins, if one is due.
+        // Ends an expired lease or event first. Then the next wake begins, if one is due.
         self.change(sql, now, |subscription| subscription.expire(now))?;
         let registries = self.settings.registries;
         let Some(subscription) = self.subscription.get().filter(|found| found.delivery_is_due(now)) else {
@@ -85,7 +85,8 @@ impl Object {
         }
     }
 
-    /// A delivery has ended. One that failed is logged, and is no failure of the lane: the wake says when it is repeated.
+    /// A delivery has ended. A failed one is logged but does not fail the lane, because the wake has its own time of
+    /// retry.
     pub(in crate::object) fn wake_delivered(
         &mut self,
         sql: &dyn Sql,
@@ -150,7 +151,7 @@ impl Object {
     }
 }
 
-/// An id as one segment of a URL.
+/// Encodes an id as one segment of a URL.
 fn encoded(id: &str) -> String {
     utf8_percent_encode(id, SEGMENT).to_string()
 }

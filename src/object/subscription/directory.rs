@@ -1,4 +1,4 @@
-//! The directory: the registry has the pattern of a subscription, and is sent its events.
+//! Keeps the registry up to date, which has the subscription's pattern and receives its events.
 
 use crate::object::effect::{About, Calling, Effect, LogEvent, Outcome, mismatch};
 use crate::object::state::Object;
@@ -56,7 +56,7 @@ impl Object {
         Ok(LogEvent::Linked)
     }
 
-    /// Whether an answer is to a subscription that had this name before. Failures count whoever has called: the lane rests.
+    /// Whether an answer belongs to an earlier subscription of this name. A failure always counts: the lane backs off.
     pub(super) fn is_over(
         &mut self,
         sql: &dyn Sql,
@@ -79,7 +79,7 @@ impl Object {
             return Err(mismatch("report subscription"));
         }
         self.load(sql)?;
-        // It is stored with the next change: recording twice is harmless, and a row is not free.
+        // The next change stores this. Recording an event twice is harmless, and a row costs money.
         if let Some(subscription) = self.subscription.stored_mut() {
             subscription.reported(through);
         }
@@ -97,7 +97,7 @@ impl Object {
         Ok(())
     }
 
-    /// Ends the subscription; then all its streams are called.
+    /// Ends the subscription. After that, all its streams are called.
     pub(in crate::object) fn end_subscription(&mut self, sql: &dyn Sql, now: Millis) -> Result<(), Failure> {
         self.change(sql, now, |subscription| subscription.end(now))?;
         self.subscription.called_through.clear();
@@ -105,7 +105,7 @@ impl Object {
     }
 }
 
-/// The registry that a subscription belongs to, whatever streams report.
+/// The registry of a subscription, even if streams report to none.
 pub(super) fn registry_of(registries: Registries, name: &SubscriptionName) -> String {
     match (registries, &name.root) {
         (Registries::PerProject, Some(root)) => path_of(Some(root)),

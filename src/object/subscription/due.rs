@@ -1,4 +1,4 @@
-//! When a subscription's object has something to do: for the driver's lanes, and for the alarm.
+//! The times at which a subscription's object must act, for the driver's lanes and for the alarm.
 
 use crate::object::lanes::Lane;
 use crate::object::pending::RETRY;
@@ -41,7 +41,7 @@ impl Object {
         !rests && due_at.is_some_and(|at| now >= at)
     }
 
-    /// When the alarm has to ring for the subscription.
+    /// The time of the alarm that the subscription needs.
     pub(in crate::object) fn subscription_alarm_at(&self, now: Millis) -> Option<Millis> {
         let part = &self.subscription;
         let subscription = part.get()?;
@@ -54,7 +54,7 @@ impl Object {
         [directory_at, watches_at, due_at].into_iter().flatten().min()
     }
 
-    /// Whether nothing is left to do with streams and registry, or what is left rests.
+    /// Whether all work with streams and the registry is done or backing off.
     pub fn is_settled(&self, now: Millis) -> bool {
         let is_idle = |lane| self.lanes.is_idle(lane);
         is_idle(Lane::Watches)

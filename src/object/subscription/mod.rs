@@ -1,8 +1,8 @@
-//! A subscription's object: answers its requests, exchanges cursors with its streams, and delivers its wakes. The rules are in
-//! `src/subscription/`; what waits is done by the driver's lanes.
+//! The object of a subscription: answers its requests, exchanges cursors with its streams, and delivers its wakes. The
+//! state machine is in `src/subscription/`; the driver's lanes do all work that waits.
 //!
-//! A change is decided on a copy and stored; then the copy takes the place of the original. So memory never has what storage
-//! does not have, except that a link is settled: that is asked for again after memory was lost.
+//! A change is made on a copy and stored; then the copy replaces the original. So memory never has anything that
+//! storage lacks, with one exception: that a link is settled. After a loss of memory, the stream is called again.
 
 mod after;
 mod change;

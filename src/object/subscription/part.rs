@@ -1,4 +1,4 @@
-//! What an object knows of the subscription that it is.
+//! The subscription's part of an object's memory.
 
 use crate::protocol::Millis;
 use crate::protocol::subscription::refusal::SubscriptionRefusal;
@@ -6,18 +6,18 @@ use crate::storage::subscription::load;
 use crate::storage::{Failure, Sql};
 use crate::subscription::Subscription;
 
-/// The most links in the subscription's own row. What is beyond has rows of its own.
+/// The most links in the subscription's own row. Others have rows of their own.
 pub const LINKS_IN_ROW_MAX: usize = 64;
-/// How many streams a claim calls that finds nothing pending.
+/// How many streams a claim calls if it finds none pending.
 pub const LOOKED_AT_MAX: usize = 32;
-/// The most streams that are called at the same time.
+/// The most streams called at the same time.
 pub const CALLED_AT_ONCE_MAX: usize = 32;
-/// How many streams of the registry's list are linked before the next ones are listed.
+/// How many streams of the registry's list are linked before the next page is requested.
 pub const PAGE_STREAMS_MAX: u64 = 64;
-/// How long a delivery may take at most, in milliseconds; a shorter lease is its limit.
+/// The longest time for a delivery, in milliseconds. A shorter lease shortens it.
 pub const DELIVERY_MAX: Millis = 30_000;
 
-/// What an object knows of the subscription that it is.
+/// The stored subscription, as far as the object has loaded it.
 #[derive(Debug, Default)]
 pub(super) enum StoredSubscription {
     #[default]
@@ -33,25 +33,25 @@ pub(in crate::object) struct SubscriptionPart {
     pub(super) directory_rests_until: Option<Millis>,
     pub(super) watches_rest_until: Option<Millis>,
     pub(super) delivery_rests_until: Option<Millis>,
-    /// The last path whose stream was called in this run; those after it come next.
+    /// The last stream called in this run, by its path. Later paths come next.
     pub(super) called_through: String,
-    /// The last link in storage that was looked at, and whether links came into memory since the first one.
+    /// The last link read from storage, and whether any link came into memory since the first one.
     pub(super) recalled_through: String,
     pub(super) has_recalled: bool,
     /// Whether a call of this run has failed.
     pub(super) has_failed: bool,
-    /// While streams of a page of the registry are linked: where the next page begins.
+    /// The start of the registry's next page, while the streams of a page are being linked.
     pub(super) page: Option<Option<String>>,
-    /// Why the subscription that is being created cannot be.
+    /// The reason why the new subscription cannot be created, or a stream cannot be added.
     pub(super) refused: Option<SubscriptionRefusal>,
-    /// Of a subscription that has ended: the last link in storage whose stream was called, once those in memory were.
+    /// After the end of a subscription: the last link in storage whose stream was called. Links in memory come first.
     pub(super) cleared_through: String,
-    /// Whether all links of a subscription that has ended were dropped.
+    /// Whether all links of an ended subscription were dropped.
     pub(super) is_cleared: bool,
 }
 
 impl SubscriptionPart {
-    /// The same after memory was lost. What rests goes on resting.
+    /// The state after a loss of memory. Backoffs continue.
     pub(in crate::object) fn forgotten(&self) -> SubscriptionPart {
         SubscriptionPart {
             directory_rests_until: self.directory_rests_until,
@@ -67,7 +67,7 @@ impl SubscriptionPart {
         Ok(())
     }
 
-    /// The object has no table of a subscription.
+    /// The object has no table for a subscription.
     pub(in crate::object) fn is_none(&mut self) {
         self.stored = StoredSubscription::None;
     }

@@ -1,5 +1,5 @@
-//! The requests of clients to a subscription, and the notifications of its streams. An answer may depend on what streams say
-//! first: then the request goes on when the lanes have nothing to do any more.
+//! The requests of clients to a subscription. An answer may depend on streams; the request then continues once the
+//! lanes are idle.
 
 use std::rc::Rc;
 
@@ -25,7 +25,7 @@ use crate::subscription::link::StreamLink;
 use crate::subscription::{Predecessor, Subscription};
 
 impl Object {
-    /// Answers a request to the subscription with this name.
+    /// Answers a request to the subscription of this name.
     pub(in crate::object) fn request<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -66,7 +66,7 @@ impl Object {
         }
     }
 
-    /// Goes on with a request, once the lanes have come to rest or took too long.
+    /// Continues a request, once the lanes are idle or the time is up.
     pub fn go_on_after<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -76,7 +76,7 @@ impl Object {
         let sql = ports.sql;
         self.load(sql)?;
         let is_there = self.subscription.get().is_some_and(|found| !found.has_ended());
-        // What is refused of a subscription that is there was added to it.
+        // If the subscription exists, the refusal concerns a stream that was added to it.
         let may_be_refused = after == After::StreamsAdded || after == After::Created && !is_there;
         if may_be_refused && let Some(refusal) = self.subscription.refused.take() {
             return Ok(refusal.into());
@@ -179,7 +179,7 @@ impl Object {
     fn remove_stream(&mut self, sql: &dyn Sql, path: &str, now: Millis) -> Result<Responded, Failure> {
         self.recall_link(sql, path)?;
         self.change(sql, now, |subscription| {
-            // A stream that was linked explicitly before the pattern could find it stays linked by the pattern.
+            // The pattern also finds a stream that was linked explicitly earlier, so that link stays.
             let is_found = subscription.finds(path);
             if let Some(link) = subscription.links.get_mut(path).filter(|link| link.explicit) {
                 link.explicit = false;
@@ -212,7 +212,7 @@ impl Object {
         }
     }
 
-    /// Has some streams called for their tails: those in memory, or else the first ones.
+    /// Marks some streams to be called for their tails: those of links in memory, or else the first ones in storage.
     fn look_at_recent(&mut self, sql: &dyn Sql) -> Result<(), Failure> {
         let Some(subscription) = self.subscription.stored_mut() else { return Ok(()) };
         if subscription.links.is_empty() {
@@ -239,7 +239,7 @@ impl Object {
             };
             return Ok(SubscriptionRefusal::invalid(why).into());
         }
-        // Nobody else has links read.
+        // Only the holder of the wake may cause reads of links.
         if let Some(Err(refusal)) = self.subscription.get().map(|found| found.fence(request, now)) {
             return Ok(refusal.into());
         }
@@ -256,7 +256,7 @@ impl Object {
                 if let Some(subscription) = self.subscription.stored_mut() {
                     for path in &paths {
                         if let Some(link) = subscription.links.get_mut(path) {
-                            // Its tail is not what it was.
+                            // The known tail is out of date.
                             (link.tail, link.settled) = (None, false);
                         }
                     }

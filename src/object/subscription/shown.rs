@@ -1,4 +1,4 @@
-//! What a subscription shows of itself, and what it notes of its streams.
+//! Describes a subscription, and receives the notifications of its streams.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::subscription::show::SHOWN_LINKS_MAX;
 use crate::subscription::{Phase, Subscription};
 
 impl Object {
-    /// Its description, with the first of its links.
+    /// The description of the subscription, with its first links.
     pub(super) fn shown(&mut self, sql: &dyn Sql) -> Result<Box<Shown>, Failure> {
         let Some(subscription) = self.subscription.get() else { return Ok(Box::default()) };
-        // What is in memory is newer than the row.
+        // A link in memory is newer than its row.
         let mut links: BTreeMap<String, StreamLink> =
             next_links(sql, "", SHOWN_LINKS_MAX + 1)?.into_iter().collect();
         links.extend(subscription.links.clone());
@@ -30,7 +30,7 @@ impl Object {
         Ok(Box::new(subscription.shown(&links, has_more)))
     }
 
-    /// A stream notifies the subscription.
+    /// Handles a stream's notification.
     pub(in crate::object) fn note<S: Sockets>(
         &mut self,
         ports: &Ports<'_, S>,
@@ -54,18 +54,18 @@ impl Object {
 }
 
 impl Subscription {
-    /// Whether its pattern links a stream: never its own wake stream.
+    /// Whether the pattern links a stream. It never links the subscription's own wake stream.
     pub(super) fn finds(&self, path: &str) -> bool {
         let pattern = self.config.whole_pattern(&self.name);
         let pattern = pattern.and_then(|pattern| Pattern::parse(&pattern).ok());
         !self.config.channel.is_wake_stream(path) && pattern.is_some_and(|pattern| pattern.matches(path))
     }
 
-    /// A stream that it links, or that its pattern has found, has news.
+    /// Applies a notification of a stream that is linked, or that the pattern has found.
     fn noted(&mut self, notify: &Notify) -> Noted {
         let link = self.links.entry(notify.path.clone()).or_insert_with(|| StreamLink::glob(notify.start));
         if notify.has_ended && link.acked.is_some_and(|acked| acked >= notify.tail) {
-            // It comes late: the link is to the next stream at this URL.
+            // The notification is late: the link is to the next stream at this URL.
             return Noted::Taken;
         }
         if notify.has_ended {
@@ -86,7 +86,7 @@ impl Subscription {
         }
     }
 
-    /// Whether links may still be found by the registry's list.
+    /// Whether the registry's list may still contribute links.
     pub(super) fn is_listing(&self) -> bool {
         matches!(self.state.phase, Phase::Linking { is_listed: false, .. })
     }

@@ -1,4 +1,4 @@
-//! Watches: a subscription exchanges cursors and tails with its streams, and finds those that its pattern matches.
+//! Exchanges cursors and tails with the subscription's streams, and links the streams that its pattern matches.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -21,7 +21,7 @@ use crate::storage::{Failure, Sql};
 use crate::subscription::link::StreamLink;
 use crate::subscription::{Phase, Subscription};
 
-/// How long linking may take before a stream counts as linked late. Then its cursor begins before what was written since.
+/// Linking that takes longer counts as late. The cursor then begins before everything written since the PUT.
 const LINKED_LATE_AFTER: Millis = 5_000;
 
 impl Object {
@@ -54,7 +54,7 @@ impl Object {
         }
     }
 
-    /// All streams of a subscription that has ended were called: its links are dropped.
+    /// Drops the links of an ended subscription, after all its streams were called.
     fn clear_links(&mut self, sql: &dyn Sql) -> Result<(), Failure> {
         let has_links = self.subscription.get().is_some_and(|found| !found.links.is_empty());
         if has_links || count_links(sql)? > 0 {
@@ -75,7 +75,7 @@ impl Object {
         Ok(())
     }
 
-    /// The next calls of this run.
+    /// The next calls in this run.
     fn next_calls(&self, now: Millis) -> Vec<(String, Call)> {
         let part = &self.subscription;
         let Some(subscription) = part.get() else { return Vec::new() };
@@ -90,7 +90,8 @@ impl Object {
         owing.take(CALLED_AT_ONCE_MAX).map(call).collect()
     }
 
-    /// Looks at more links in storage for calls; whether there were any. Pending links stay there until a wake takes them.
+    /// Loads more links that may need calls; returns whether it found any. Pending links stay in storage until a wake
+    /// takes them.
     fn recall_more(&mut self, sql: &dyn Sql) -> Result<bool, Failure> {
         let part = &mut self.subscription;
         let StoredSubscription::Some(subscription) = &mut part.stored else { return Ok(false) };
@@ -102,7 +103,7 @@ impl Object {
             let Some((last, _)) = links.last() else { return Ok(false) };
             part.cleared_through.clone_from(last);
             part.called_through.clear();
-            // They are not stored again.
+            // These links are not stored again.
             subscription.links = links.into_iter().collect();
             return Ok(true);
         }
@@ -111,7 +112,7 @@ impl Object {
         }
         let links = owing_links(sql, &part.recalled_through, LINKS_IN_ROW_MAX)?;
         let Some((last, _)) = links.last() else {
-            // After links came into memory, others may have left it.
+            // If links came into memory, others may have moved to storage meanwhile.
             subscription.state.spilled = std::mem::take(&mut part.has_recalled);
             part.recalled_through.clear();
             return Ok(false);
@@ -126,7 +127,7 @@ impl Object {
         Ok(true)
     }
 
-    /// Asks the registry for streams that the pattern of a new subscription may match.
+    /// Requests streams from the registry that the pattern of a new subscription may match.
     fn next_page(&self) -> Option<Effect> {
         let part = &self.subscription;
         let subscription = part.get()?;
@@ -167,7 +168,7 @@ impl Object {
             if !is_stream || !subscription.finds(path) {
                 continue;
             }
-            // It is stored once the stream has answered.
+            // The link is stored once the stream has answered.
             let link = subscription.links.entry(path.clone()).or_default();
             (link.glob, link.removed) = (true, false);
         }
@@ -176,7 +177,7 @@ impl Object {
         Ok(LogEvent::Linked)
     }
 
-    /// Goes to the next page, once all streams of this one are linked.
+    /// Goes to the next page once all streams of this one are linked.
     fn end_page(&mut self, sql: &dyn Sql, now: Millis) -> Result<(), Failure> {
         let is_linked = self
             .subscription
@@ -204,7 +205,7 @@ impl Object {
         let has_ended = self.subscription.get().is_none_or(Subscription::has_ended);
         let ends = |(_, call): &(String, Call)| matches!(call, Call::Unwatch(unwatch) if unwatch.has_ended);
         match calls.last() {
-            // It was deleted meanwhile: now all its links end.
+            // The subscription was deleted meanwhile, so all its links end now.
             Some(last) if has_ended && !ends(last) => self.subscription.called_through.clear(),
             Some((last, _)) => self.subscription.called_through.clone_from(last),
             None => {}
@@ -217,7 +218,7 @@ impl Object {
                     Ok(Answered::Watched(WatchAnswer::TooMany))
                         if is_watch_of(subscription.state.incarnation, call) =>
                     {
-                        // A link that had room before is tried again when the lane has rested.
+                        // If the stream has accepted this link before, retry after the lane's backoff.
                         has_failed |= subscription.links.get(path).is_some_and(|link| link.acked.is_some());
                         refused = too_many(subscription, path).or(refused.take())
                     }
@@ -229,9 +230,10 @@ impl Object {
                         {
                             link.acked = link.acked.or(Some(*acked));
                             link.reaches(*tail);
-                            // An answer about an older cursor says nothing about this one.
+                            // An answer about an older cursor does not settle the current one.
                             let is_current = link.acked == Some(*acked);
-                            // The stream has another cursor than it was sent: calling it again at once changes nothing.
+                            // The stream has a cursor other than the one sent, so calling it again at once would change
+                            // nothing.
                             has_failed |= !is_current && !is_answer_to(call, *acked);
                             link.settled = is_current && !link.is_pending() && !link.removed;
                         }
@@ -265,7 +267,7 @@ impl Object {
     }
 }
 
-/// What a stream is called for.
+/// The call that a link needs.
 fn call_for(subscription: &Subscription, link: &StreamLink, now: Millis) -> Call {
     let (name, incarnation) = (subscription.name.object(), subscription.state.incarnation);
     if subscription.has_ended() || link.removed {
@@ -273,7 +275,7 @@ fn call_for(subscription: &Subscription, link: &StreamLink, now: Millis) -> Call
         return Call::Unwatch(Unwatch { subscription: name, incarnation, has_ended });
     }
     let created_at = subscription.state.created_at;
-    // The reply to the PUT may have come long ago.
+    // The reply to the PUT may have been sent long ago.
     let is_of_put = !subscription.is_linked() || link.glob && !link.explicit;
     let is_late = is_of_put && now > created_at + LINKED_LATE_AFTER;
     let from = match link.acked {
@@ -284,7 +286,7 @@ fn call_for(subscription: &Subscription, link: &StreamLink, now: Millis) -> Call
     Call::Watch(Watch { subscription: name, incarnation, glob: !link.explicit, from })
 }
 
-/// Whether the cursor in an answer is the one in the call, if there was one.
+/// Whether the answer has the cursor of the call, if the call has one.
 fn is_answer_to(call: &Call, answered: Progress) -> bool {
     !matches!(call, Call::Watch(Watch { from: WatchFrom::Acked(sent), .. }) if *sent != answered)
 }
@@ -293,7 +295,7 @@ fn is_watch_of(incarnation: u64, call: &Call) -> bool {
     matches!(call, Call::Watch(watch) if watch.incarnation == incarnation)
 }
 
-/// A stream that takes no more watchers: an explicit link to it is refused, and a pattern leaves it out.
+/// Handles a stream that has no room for watchers: refuses an explicit link, and drops a pattern's link.
 fn too_many(subscription: &mut Subscription, path: &str) -> Option<String> {
     let link = subscription.links.get(path)?;
     if link.acked.is_some() {

@@ -1,4 +1,4 @@
-//! What a subscription's object answers to a request, and how its body looks (PROTOCOL.md 6.3, 7.1 and 7.2).
+//! The answers of a subscription's object, and their bodies (PROTOCOL.md 6.3, 7.1 and 7.2).
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ pub enum SubscriptionAnswer {
     Refused(SubscriptionRefusal),
 }
 
-/// A subscription, as clients see it. Members after `description` are extensions.
+/// The description of a subscription in responses. Members after `description` are extensions.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Shown {
     pub id: String,
@@ -48,7 +48,7 @@ pub struct Shown {
     pub last_error: Option<LastError>,
     /// RFC 3339.
     pub next_attempt_at: Option<String>,
-    /// Whether there are more links than are shown.
+    /// Whether there are more links than this description contains.
     #[serde(default)]
     pub has_more_streams: bool,
 }
@@ -64,7 +64,7 @@ pub struct ShownLink {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ShownWebhook {
     pub url: String,
-    /// The Worker adds it.
+    /// The Worker adds the key.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub signing: Option<Signing>,
 }
@@ -131,17 +131,17 @@ pub struct WakeEvent<'a> {
     pub ts: u64,
 }
 
-/// A page of the list of subscriptions (an extension).
+/// One page of the list of subscriptions (an extension).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct SubscriptionPage {
     pub subscriptions: Vec<Shown>,
-    /// Where the next page begins; null on the last page. Any other page may have fewer subscriptions than the limit, or
-    /// none.
+    /// Where the next page begins; null on the last page. Any other page may have fewer subscriptions than the limit,
+    /// or none.
     pub next: Option<String>,
 }
 
 impl Shown {
-    /// A subscription in a list that did not answer, by the name of its object.
+    /// The entry for a subscription whose object did not answer, from the object's name.
     pub fn unanswered(object: &str) -> Option<Shown> {
         let id = SubscriptionName::parse(object)?.id;
         let unknown = || "unknown".to_owned();
@@ -158,7 +158,7 @@ impl Shown {
 }
 
 impl Signing {
-    /// Deliveries are signed with this key.
+    /// The description of signatures made with this key.
     pub fn of(key: &PublicKey, jwks_url: &str) -> Signing {
         Signing { alg: "ed25519".to_owned(), kid: key.kid.clone(), jwks_url: jwks_url.to_owned() }
     }

@@ -12,11 +12,11 @@ use crate::protocol::path::StreamPath;
 
 /// The largest body of a request to the subscription API, in bytes.
 pub const REQUEST_MAX_BYTES: usize = 1 << 20;
-/// The most explicit streams of a subscription.
+/// The most explicit streams of one subscription.
 pub const STREAMS_MAX: usize = 10_000;
 /// The longest description, in bytes.
 pub const DESCRIPTION_MAX_BYTES: usize = 1024;
-/// The shortest and the longest lease, and that of a subscription that names none (PROTOCOL.md 6.2).
+/// The shortest lease, the longest, and the default (PROTOCOL.md 6.2).
 pub const LEASE_TTL_MIN: Millis = 1_000;
 pub const LEASE_TTL_MAX: Millis = 600_000;
 pub const LEASE_TTL_DEFAULT: Millis = 30_000;
@@ -27,22 +27,22 @@ pub const LEASE_TTL_DEFAULT: Millis = 30_000;
 pub enum WakeChannel {
     /// The server calls a URL.
     Webhook { url: String },
-    /// The server appends to a stream, from which workers claim. Its whole path.
+    /// The server appends events to a wake stream, and workers claim. `wake_stream` is a whole path.
     PullWake { wake_stream: String },
 }
 
-/// Why no subscription links the stream that its wake events go to.
+/// The error message when a subscription links its own wake stream.
 pub const OWN_WAKE_STREAM: &str =
     "streams has the wake_stream, whose events would wake the subscription again";
 
 impl WakeChannel {
-    /// Whether this is the stream that wake events go to.
+    /// Whether this stream receives the wake events.
     pub fn is_wake_stream(&self, path: &str) -> bool {
         matches!(self, WakeChannel::PullWake { wake_stream } if wake_stream == path)
     }
 }
 
-/// A normalised configuration. PUT compares it as a whole, which is what the protocol's hash stands for (PROTOCOL.md 6.2).
+/// A normalised configuration. PUT compares whole configurations instead of the protocol's hash (PROTOCOL.md 6.2).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SubscriptionConfig {
     pub channel: WakeChannel,
@@ -54,12 +54,12 @@ pub struct SubscriptionConfig {
     pub description: Option<String>,
 }
 
-/// What PATCH changes (an extension).
+/// The changes that a PATCH makes (an extension).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Patch {
     pub url: Option<String>,
     pub lease_ttl_ms: Option<Millis>,
-    /// `Some(None)` removes it.
+    /// `Some(None)` removes the description.
     pub description: Option<Option<String>>,
 }
 
@@ -73,7 +73,7 @@ impl SubscriptionConfig {
         let body = object(body)?;
         let pattern = text(&body, "pattern")?.filter(|pattern| !pattern.is_empty());
         if let Some(pattern) = &pattern {
-            // With its root, it may be too long.
+            // The pattern may be too long once its root precedes it.
             Pattern::parse(&name.whole_pattern(pattern.trim_matches('/')))
                 .map_err(|why| SubscriptionRefusal::invalid(format!("pattern: {why}")))?;
         }

@@ -22,7 +22,7 @@ enum PatternSegment {
 }
 
 impl Pattern {
-    /// Parses a pattern. Slashes at its ends and empty segments do not count. `%2A` stands for a literal asterisk.
+    /// Parses a pattern. Ignores slashes at its ends and empty segments. `%2A` stands for a literal asterisk.
     pub fn parse(text: &str) -> Result<Pattern, &'static str> {
         if text.len() > PATTERN_MAX_BYTES {
             return Err("it is longer than 741 bytes");
@@ -33,7 +33,7 @@ impl Pattern {
             literal => PatternSegment::Literal(literal.replace("%2A", "*").replace("%2a", "*")),
         });
         let mut segments: Vec<PatternSegment> = segments.collect();
-        // Adjacent `**` match what one does.
+        // Adjacent `**` match the same paths as one.
         segments.dedup_by(|one, other| *one == PatternSegment::Any && *other == PatternSegment::Any);
         match segments.len() {
             0 => Err("it has no segment"),
@@ -42,9 +42,9 @@ impl Pattern {
         }
     }
 
-    /// Whether the whole path matches.
+    /// Whether the pattern matches the whole path.
     pub fn matches(&self, path: &str) -> bool {
-        // `reached[i]`: the first `i` segments of the pattern match the part of the path that was looked at.
+        // `reached[i]`: the first `i` segments of the pattern match the part of the path read so far.
         let count = self.segments.len();
         let mut reached = vec![false; count + 1];
         reached[0] = true;
@@ -64,7 +64,7 @@ impl Pattern {
         reached[count]
     }
 
-    /// `**` matches nothing, too.
+    /// A `**` also matches zero segments.
     fn skip_any(&self, reached: &mut [bool]) {
         for (at, segment) in self.segments.iter().enumerate() {
             if reached[at] && *segment == PatternSegment::Any {
@@ -73,19 +73,19 @@ impl Pattern {
         }
     }
 
-    /// Whether it matches a single path, which is [`Pattern::literal_prefix`].
+    /// Whether the pattern has no wildcard and so matches a single path, [`Pattern::literal_prefix`].
     pub fn is_literal(&self) -> bool {
         self.segments.iter().all(|segment| matches!(segment, PatternSegment::Literal(_)))
     }
 
-    /// The beginning that all matching paths share, up to the first wildcard: with a slash at its end, unless the
-    /// pattern has no wildcard.
+    /// The common prefix of all matching paths, up to the first wildcard. It ends with a slash unless the pattern has
+    /// no wildcard.
     pub fn literal_prefix(&self) -> String {
         let mut prefix = String::new();
         for (at, segment) in self.segments.iter().enumerate() {
             let PatternSegment::Literal(literal) = segment else { break };
             prefix.push_str(literal);
-            // `**` at the end also matches the path without the slash.
+            // A final `**` also matches the path without the slash.
             if self.segments[at + 1..].iter().all(|segment| *segment == PatternSegment::Any) {
                 break;
             }

@@ -1,5 +1,5 @@
-//! Subscriptions on the wire (PROTOCOL.md 6 and 7): their names, the bodies of their requests and answers, patterns, and
-//! which webhooks are allowed. The rules are in `src/subscription/`.
+//! The wire format of subscriptions (PROTOCOL.md 6 and 7): names, bodies of requests and answers, patterns, and the
+//! rules for webhook URLs. The state machine is in `src/subscription/`.
 
 pub mod answer;
 pub mod config;
@@ -16,20 +16,20 @@ use crate::protocol::path::StreamPath;
 /// The longest id of a subscription, in bytes after decoding.
 pub const ID_MAX_BYTES: usize = 256;
 
-/// What the path of a subscription's object has after its root.
+/// The part of a subscription object's path between root and id.
 const SUBSCRIPTIONS: &str = "subscriptions/";
 
-/// A subscription's name. Its object is called like the path of its URL: `__ds/subscriptions/<id>`, or
+/// A subscription's name. The object's name is the path of the subscription's URL: `__ds/subscriptions/<id>`, or
 /// `<root>/__ds/subscriptions/<id>`. No stream has such a path (PROTOCOL.md 6).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SubscriptionName {
-    /// The first segment of all its streams; `None` where there is none in common.
+    /// The first segment of all its streams; `None` if they share none.
     pub root: Option<String>,
     pub id: String,
 }
 
 impl SubscriptionName {
-    /// Reads an object's name; `None` if it is not a subscription's.
+    /// Parses an object's name. `None` if the object is not a subscription.
     pub fn parse(name: &str) -> Option<SubscriptionName> {
         let (root, rest) = match name.split_once('/')? {
             (PROTOCOL_SEGMENT, rest) => (None, rest),
@@ -45,7 +45,7 @@ impl SubscriptionName {
         format!("{}{}", names_under(self.root.as_deref()), self.id)
     }
 
-    /// The whole path of a stream that a body names relative to the root (PROTOCOL.md 6).
+    /// The whole path of a stream named relative to the root in a body (PROTOCOL.md 6).
     pub fn whole_path(&self, relative: &str) -> String {
         match &self.root {
             None => relative.to_owned(),
@@ -53,20 +53,20 @@ impl SubscriptionName {
         }
     }
 
-    /// A pattern over whole paths, of one that a body gives relative to the root. `**` alone also matches an empty path, but
-    /// the root itself is not below the root.
+    /// Makes a pattern over whole paths from one relative to the root. A lone `**` also matches an empty path, but the
+    /// root itself is not below the root.
     pub fn whole_pattern(&self, relative: &str) -> String {
         let is_any = self.root.is_some() && relative.split('/').all(|segment| segment == "**");
         if is_any { self.whole_path("*/**") } else { self.whole_path(relative) }
     }
 
-    /// The opposite of [`SubscriptionName::whole_path`].
+    /// The inverse of [`SubscriptionName::whole_path`].
     pub fn relative_path<'p>(&self, path: &'p str) -> &'p str {
         let Some(root) = &self.root else { return path };
         path.strip_prefix(root.as_str()).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path)
     }
 
-    /// A stream that a body names: slashes at its ends do not count. `None` if no stream can have that path.
+    /// The path of a stream named in a body, without slashes at its ends. `None` if no stream can have that path.
     pub fn stream(&self, named: &str) -> Option<String> {
         let path = self.whole_path(named.trim_matches('/'));
         let parsed = StreamPath::of_text(path).ok()?;
@@ -74,7 +74,7 @@ impl SubscriptionName {
     }
 }
 
-/// How the names of all subscriptions of a root begin.
+/// The common prefix of the names of all subscriptions of a root.
 pub fn names_under(root: Option<&str>) -> String {
     match root {
         None => format!("{PROTOCOL_SEGMENT}/{SUBSCRIPTIONS}"),

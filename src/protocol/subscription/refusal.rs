@@ -1,5 +1,5 @@
-//! Every way in which the subscription API says no (PROTOCOL.md 6 and 7). Refusals cross from the subscription's object to
-//! the Worker, so variants are never removed or renamed.
+//! Every refusal of the subscription API (PROTOCOL.md 6 and 7). Refusals cross from the subscription's object to the
+//! Worker, so variants are never removed or renamed.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,35 +13,35 @@ pub enum SubscriptionRefusal {
     WebhookUrlRejected {
         why: String,
     },
-    /// No wake token, or none of this subscription.
+    /// The wake token is missing, invalid, or of another subscription.
     TokenInvalid,
     /// The wake token has expired.
     TokenExpired,
     NotFound,
-    /// PUT with another configuration (PROTOCOL.md 6.2).
+    /// A PUT with a different configuration (PROTOCOL.md 6.2).
     AlreadyExists,
-    /// The wake is over, or never was (PROTOCOL.md 7.3).
+    /// The wake has ended or never existed (PROTOCOL.md 7.3).
     Fenced,
     /// Another claim holds the lease (PROTOCOL.md 7.2).
     AlreadyClaimed {
         current_holder: String,
         generation: u64,
     },
-    /// A claim while no linked stream has pending messages.
+    /// A claim found no linked stream with pending messages.
     NoPendingWork,
-    /// An ack that is behind the cursor, beyond the tail, or of a stream that is not linked.
+    /// An ack before the cursor, beyond the tail, or of a stream that is not linked.
     InvalidOffset {
         why: String,
     },
-    /// A stream has as many subscriptions as it can have.
+    /// A stream has the maximum number of watchers.
     TooManyWatchers {
         path: String,
     },
-    /// The registry has as many patterns as it can have.
+    /// The registry has the maximum number of patterns.
     TooManyPatterns,
-    /// The subscription has as many explicit streams as it can have.
+    /// The subscription has the maximum number of explicit streams.
     TooManyStreams,
-    /// A pattern on a server without a registry.
+    /// A pattern needs a registry, and the server has none.
     NoRegistry,
 }
 
@@ -50,7 +50,7 @@ impl SubscriptionRefusal {
         SubscriptionRefusal::InvalidRequest { why: why.into() }
     }
 
-    /// The code in the error body, which is stable between versions.
+    /// The stable code in the error body. Clients compare it.
     pub fn code(&self) -> &'static str {
         match self {
             SubscriptionRefusal::InvalidRequest { .. } | SubscriptionRefusal::NoRegistry => "INVALID_REQUEST",
@@ -69,7 +69,7 @@ impl SubscriptionRefusal {
         }
     }
 
-    /// What was wrong and what to change.
+    /// The error message: the mistake and its correction.
     pub fn message(&self) -> String {
         match self {
             SubscriptionRefusal::InvalidRequest { why } => format!("The request is invalid: {why}."),

@@ -1,4 +1,4 @@
-//! Requests to a subscription, as the Worker has parsed them and its object gets them.
+//! Requests to a subscription, in the form in which the Worker sends them to the subscription's object.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -17,21 +17,21 @@ pub const WORKER_MAX_BYTES: usize = 256;
 pub enum SubscriptionRequest {
     Put {
         config: SubscriptionConfig,
-        /// The URL of the control root, `<stream root>/__ds`, by which the client has reached the server.
+        /// The URL of the control root, `<stream root>/__ds`, that the client used.
         base: String,
     },
     Get,
     Delete,
-    /// The streams, by their whole paths.
+    /// The whole paths of the streams.
     AddStreams(Vec<String>),
     RemoveStream(String),
     Claim {
-        /// The name of the claimant.
+        /// The name of the claiming worker.
         holder: String,
     },
-    /// Of a webhook: what its handler sends.
+    /// The callback of a webhook's handler.
     Callback(WakeRequest),
-    /// A pull-wake worker's ack.
+    /// The ack of a pull-wake worker.
     Ack(WakeRequest),
     Release(WakeRequest),
     Patch(Patch),
@@ -39,10 +39,10 @@ pub enum SubscriptionRequest {
     Resume,
 }
 
-/// What the holder of a wake says.
+/// The body of a callback, an ack or a release, from the holder of a wake.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct WakeRequest {
-    /// The bearer token; empty if there was none.
+    /// The bearer token; empty if the request has none.
     pub token: String,
     pub wake_id: String,
     pub generation: u64,
@@ -55,7 +55,7 @@ pub struct WakeRequest {
 pub struct Ack {
     /// The whole path of the stream.
     pub path: String,
-    /// `None` if the text is no offset of a response.
+    /// `None` if the text is not an offset that the server issues.
     pub offset: Option<Offset>,
 }
 

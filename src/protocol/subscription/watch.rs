@@ -1,7 +1,7 @@
-//! What a subscription, the streams that it watches, and the registry say to each other.
+//! Calls between a subscription, the streams that it watches, and the registry.
 //!
-//! A stream notifies a watcher once, and then not again until the subscription has sent [`Watch`] with its new cursor. The
-//! answer to [`Notify`] says who remembers: after [`Noted::Taken`] the subscription has stored that the stream is pending.
+//! A stream notifies a watcher once, and not again until the subscription sends [`Watch`] with its new cursor. The
+//! answer [`Noted::Taken`] means that the subscription has stored the stream as pending.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,65 +13,67 @@ pub const WATCHERS_MAX: usize = 64;
 /// The most patterns in one registry.
 pub const PATTERNS_MAX: u64 = 1_000;
 
-/// A stream: to notify a subscription of messages after its cursor.
+/// Call to a stream: notify a subscription of messages after its cursor.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Watch {
     /// The name of the subscription's object.
     pub subscription: String,
     pub incarnation: u64,
-    /// Whether only a pattern links the stream: such a link ends with the stream.
+    /// Whether only a pattern links the stream. Such a link ends with the stream.
     pub glob: bool,
     pub from: WatchFrom,
 }
 
-/// Where the cursor is.
+/// The cursor of a watch.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum WatchFrom {
     /// The link is new: the cursor begins at the tail.
     Tail,
-    /// The link is new, but should have begun at this time: the cursor begins before all that was written since.
+    /// The link is new but should have begun at this time. The cursor begins before everything written since.
     Since(Millis),
-    /// All up to there is processed.
+    /// The subscription has processed everything up to this point.
     Acked(Progress),
 }
 
-/// How far a stream has been processed, or how far it goes.
+/// A point in a stream: the cursor of a link, or the tail.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Progress {
     pub offset: Offset,
-    /// Whether that includes the closure of the stream.
+    /// Whether the point includes the closure of the stream.
     pub closed: bool,
 }
 
 /// The answer to [`Watch`].
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum WatchAnswer {
-    /// The cursor, and where the stream ends. If the two are equal, the next append notifies the subscription.
+    /// The cursor, and the tail of the stream. If the two are equal, the stream notifies the subscription of the next
+    /// append.
     From { acked: Progress, tail: Progress },
-    /// The stream has [`WATCHERS_MAX`] others.
+    /// The stream already has [`WATCHERS_MAX`] other watchers.
     TooMany,
 }
 
-/// A stream: to notify a subscription no longer.
+/// Call to a stream: stop notifying a subscription.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Unwatch {
     pub subscription: String,
     pub incarnation: u64,
-    /// The subscription was deleted. Otherwise it may have linked the stream again, if this comes late.
+    /// The subscription was deleted. If false, this call may be late and the subscription may have linked the stream
+    /// again.
     #[serde(default)]
     pub has_ended: bool,
 }
 
-/// A subscription: a stream that it watches has messages after its cursor.
+/// Call to a subscription: a watched stream has messages after the subscription's cursor.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Notify {
     pub incarnation: u64,
     pub path: String,
-    /// Where the link begins if the subscription does not have it yet, because its pattern has found the stream.
+    /// The beginning of a link that the subscription does not have yet, because its pattern has just found the stream.
     pub start: Progress,
     pub tail: Progress,
-    /// The stream has ended: a link that only a pattern has made ends, too. Then `tail` is where the next stream at its URL
-    /// begins; a cursor there belongs to that one.
+    /// The stream has ended, so a link made only by a pattern ends too. `tail` is then the beginning of the next stream
+    /// at this URL; a cursor there belongs to that stream.
     #[serde(default)]
     pub has_ended: bool,
 }
@@ -79,35 +81,35 @@ pub struct Notify {
 /// The answer to [`Notify`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Noted {
-    /// The subscription has stored that it is pending.
+    /// The subscription has stored the stream as pending.
     Taken,
-    /// The cursor is there already.
+    /// The subscription's cursor is already here.
     Acked(Progress),
-    /// There is no such subscription any more, or it does not link the stream.
+    /// The subscription no longer exists, or does not link the stream.
     Gone,
 }
 
-/// A subscription that a stream notifies.
+/// A subscription as the target of notifications.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Watcher {
     pub subscription: String,
     pub incarnation: u64,
 }
 
-/// A registry: to answer reports of new streams with this subscription if its pattern matches.
+/// Call to a registry: return this subscription in answers to reports of new streams that match its pattern.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Enlist {
     pub watcher: Watcher,
-    /// Over whole paths; `None` removes it.
+    /// A pattern over whole paths; `None` removes it.
     pub pattern: Option<String>,
 }
 
-/// A stream: to append an event of a pull-wake subscription, once.
+/// Call to a stream: append an event of a pull-wake subscription, once.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct WakeAppend {
-    /// The name of the subscription's object, which is the producer of its events.
+    /// The name of the subscription's object. It is the producer of the events.
     pub producer: String,
-    /// The producer's epoch: each generation is one.
+    /// The producer's epoch, which is the generation of the wake.
     pub generation: u64,
     pub message: String,
 }
@@ -116,7 +118,7 @@ pub struct WakeAppend {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum WakeAppended {
     Done,
-    /// The stream does not take it, for this reason.
+    /// The stream refuses the event for this reason.
     Refused(String),
 }
 
@@ -124,6 +126,6 @@ pub enum WakeAppended {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Enlisted {
     Done,
-    /// The registry has [`PATTERNS_MAX`] others.
+    /// The registry already has [`PATTERNS_MAX`] other patterns.
     TooMany,
 }

@@ -1,29 +1,29 @@
-//! Which URLs a webhook may have (PROTOCOL.md 6.2 and 12.8). The server calls them from its own network, so a URL must name
-//! a public host.
+//! The rules for webhook URLs (PROTOCOL.md 6.2 and 12.8). The server calls them from its own network, so a URL must
+//! name a public host.
 //!
-//! Only one spelling of a URL is accepted: lower-case letters, digits and hyphens in the host, no user information, no IP
-//! literal. So this check and the platform's URL parser cannot read two different hosts in the same text.
+//! The check accepts one spelling of a URL: lower-case letters, digits and hyphens in the host, no user information, no
+//! IP literal. So this check and the platform's URL parser cannot read two different hosts in the same text.
 
 /// The longest URL of a webhook, in bytes.
 pub const URL_MAX_BYTES: usize = 2048;
 
-/// Names that are resolved inside a network only, with everything below them.
+/// Names that resolve only inside a network, as do all names below them.
 const LOCAL_NAMES: [&str; 9] =
     ["localhost", "local", "internal", "intranet", "lan", "home", "corp", "home.arpa", "localdomain"];
 
-/// What a deployment allows.
+/// The webhook URLs that a deployment allows.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct UrlRules {
     /// Whether `http://localhost` and `http://127.0.0.x` are allowed.
     pub allows_loopback: bool,
-    /// The only hosts that are allowed; `*.example.org` allows the hosts below `example.org`. `None` allows all.
+    /// The only allowed hosts; `*.example.org` allows the hosts below `example.org`. `None` allows all hosts.
     pub hosts: Option<Vec<String>>,
-    /// The server's own hosts. A webhook there would call the server itself.
+    /// The server's own hosts. A webhook on one of them would call the server itself.
     pub own_hosts: Vec<String>,
 }
 
 impl UrlRules {
-    /// Checks a URL; the error says what is wrong with it.
+    /// Checks a URL. The error says why the URL is not allowed.
     pub fn check(&self, url: &str) -> Result<(), &'static str> {
         if url.len() > URL_MAX_BYTES {
             return Err("it is longer than 2,048 bytes");
@@ -66,7 +66,7 @@ impl UrlRules {
     }
 }
 
-/// The entries of `WEBHOOK_HOSTS`: hosts with spaces or commas between.
+/// Parses `WEBHOOK_HOSTS`: hosts separated by spaces or commas.
 pub fn parse_hosts(text: &str) -> Vec<String> {
     let entries = text.split([' ', ',']).filter(|entry| !entry.is_empty());
     entries.map(str::to_ascii_lowercase).collect()
@@ -117,7 +117,7 @@ fn check_name(host: &str) -> Result<(), &'static str> {
         );
     }
     let last = *labels.last().unwrap_or(&"");
-    // A host that ends in a number is an IPv4 address in some spelling.
+    // A host whose last label is a number is some spelling of an IPv4 address.
     if last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x") {
         return Err("its host must be a name and not an IP address");
     }

@@ -1,6 +1,6 @@
-//! A network of objects: streams, subscriptions and the registry, each with its own storage and alarm, and the endpoints of
-//! webhooks. The test decides the fate of each call between objects and of each delivery. Everything that waits is a task,
-//! which continues when the test says so. Between two of its steps, anything may happen.
+//! A network of objects: streams, subscriptions and the registry, each with its own storage and alarm, and webhook
+//! endpoints. The test decides the fate of each call between objects and of each delivery. Everything that waits is a
+//! task, which continues when the test decides. Any event may occur between two steps of a task.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -35,34 +35,34 @@ use super::{Request, Response};
 
 /// The URL of the control root in answers and deliveries.
 pub(crate) const BASE: &str = "https://streams.test/v1/stream/__ds";
-/// How long deliveries may fail before a subscription is parked.
+/// How long deliveries may fail before the subscription is parked.
 pub(crate) const GIVE_UP: Millis = 259_200_000;
-/// The most steps until nothing is left to do.
+/// The most steps before the network must be idle.
 const STEPS_MAX: usize = 100_000;
 
-/// The objects, their tasks, and what the endpoints have received.
+/// The objects, their tasks, and the deliveries that endpoints have received.
 pub(crate) struct Network {
     pub(crate) members: BTreeMap<String, Member>,
     pub(crate) now: Millis,
     pub(crate) settings: Settings,
-    /// The tasks, oldest first.
+    /// The tasks, the oldest first.
     pub(crate) tasks: Vec<Task>,
-    /// Calls that were held back. No task waits for their answers.
+    /// Delayed calls. No task waits for their answers.
     pub(crate) late: Vec<Sent>,
-    /// What endpoints answer next; after that, `hook`.
+    /// The next answers of endpoints. When there are none left, `hook` is the answer.
     pub(crate) hooks: VecDeque<Hook>,
     pub(crate) hook: Hook,
-    /// Whether endpoints take their time: then deliveries are tasks that `settle` leaves alone.
+    /// Whether endpoints are slow. If so, their deliveries are tasks that `settle` skips.
     pub(crate) is_slow: bool,
-    /// The deliveries that arrived, oldest first.
+    /// The deliveries that arrived, the oldest first.
     pub(crate) delivered: Vec<Delivery>,
-    /// The calls that were made, whatever became of them.
+    /// All calls made so far, regardless of their fate.
     pub(crate) calls: Vec<Sent>,
     random: Rc<RefCell<fastrand::Rng>>,
     tasks_begun: TaskId,
 }
 
-/// One object, with everything that survives the loss of its memory.
+/// One object, with everything that survives a loss of memory.
 pub(crate) struct Member {
     pub(crate) sql: HostSql,
     pub(crate) sockets: HostSockets,
@@ -85,26 +85,26 @@ pub(crate) struct Delivery {
     pub(crate) body: Value,
 }
 
-/// How an endpoint answers.
+/// The answer of an endpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Hook {
     /// 200 with `{"done":true}`.
     Done,
-    /// 200 without it.
+    /// 200 without this body.
     Accepts,
-    /// Not 2xx.
+    /// A status other than 2xx.
     Fails,
-    /// Not 2xx, with `Retry-After`.
+    /// A status other than 2xx, with `Retry-After`.
     FailsFor(Millis),
     /// 410.
     Gone,
-    /// No answer.
+    /// The endpoint never answers.
     Silent,
 }
 
 pub(crate) type TaskId = u64;
 
-/// Something that waits.
+/// A piece of work that waits.
 pub(crate) struct Task {
     pub(crate) id: TaskId,
     /// The object that the task belongs to.
@@ -114,7 +114,7 @@ pub(crate) struct Task {
 
 #[expect(clippy::large_enum_variant, reason = "a test has few tasks at a time")]
 pub(crate) enum Doing {
-    /// An effect that a driver started: the results of its calls so far, and its outcome if it has ended.
+    /// An effect that a driver started, with the results of its calls so far, and its outcome if it has ended.
     Effect { effect: Effect, results: Vec<CallResult>, ended: Option<Ended> },
     /// A client's request, which waits for the object to settle.
     Request { after: After, since: Millis },
@@ -124,13 +124,13 @@ pub(crate) enum Doing {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fate {
     Arrives,
-    /// It does not arrive, and fails.
+    /// The call does not arrive, and fails.
     Lost,
-    /// It fails for the caller, and arrives later.
+    /// The call fails for the caller, but arrives later.
     Late,
-    /// It arrives, but its answer does not.
+    /// The call arrives, but its answer does not.
     Unanswered,
-    /// It arrives now, and again later.
+    /// The call arrives now, and again later.
     Twice,
 }
 
@@ -193,7 +193,7 @@ impl Network {
         response
     }
 
-    /// Sends a request to a stream, and starts what follows.
+    /// Sends a request to a stream, and starts the resulting tasks.
     #[track_caller]
     pub(crate) fn begin(&mut self, request: &str) -> Response {
         let request = Request::parse(request);
@@ -259,7 +259,7 @@ impl Network {
         }
     }
 
-    /// Sends a request to a subscription, in serialized form as on the platform.
+    /// Sends a request to a subscription, serialized as on the platform.
     pub(crate) fn begin_request(&mut self, name: &str, request: SubscriptionRequest) -> Begun {
         self.member(name);
         let call = Call::parse(&Call::Subscription(request).to_json());
@@ -280,7 +280,7 @@ impl Network {
         }
     }
 
-    /// Finishes all tasks, of which a request is one.
+    /// Finishes all tasks, including this request.
     #[track_caller]
     pub(crate) fn finish(&mut self, id: TaskId) -> SubscriptionAnswer {
         for _ in 0..2 {
@@ -291,20 +291,20 @@ impl Network {
                     Begun::Answered(_) | Begun::Failed | Begun::Waits(_) => {}
                 }
             }
-            // What does not settle is answered all the same.
+            // A request that does not settle is answered after this time.
             self.now += SETTLES_MAX;
         }
         panic!("the request is never answered");
     }
 
-    /// PUT, with this body.
+    /// Sends a PUT with this body.
     #[track_caller]
     pub(crate) fn put(&mut self, name: &str, body: &Value) -> SubscriptionAnswer {
         let request = put_request(name, body);
         self.request(name, request)
     }
 
-    /// PUT of a subscription that is new.
+    /// Sends a PUT that must create the subscription.
     #[track_caller]
     pub(crate) fn subscribe(&mut self, name: &str, body: &Value) -> Shown {
         let answer = self.put(name, body);
@@ -328,7 +328,7 @@ impl Network {
 
     // Tasks.
 
-    /// Takes steps until nothing is left to do at this time. Returns the answers of requests.
+    /// Takes steps until no work is left at this time. Returns the answers of requests.
     #[track_caller]
     pub(crate) fn settle(&mut self) -> Vec<(TaskId, Begun)> {
         let mut answers = Vec::new();
@@ -348,7 +348,7 @@ impl Network {
         matches!(&self.tasks[index].doing, Doing::Effect { effect: Effect::Post(_), ended: None, .. })
     }
 
-    /// Whether a task can take a step: a request cannot before its object has settled.
+    /// Whether a task can take a step. A request can do so only after its object has settled.
     pub(crate) fn may_step(&self, index: usize) -> bool {
         let Task { path, doing, .. } = &self.tasks[index];
         match doing {
@@ -373,8 +373,8 @@ impl Network {
         }
     }
 
-    /// Takes one step of a task. `fate` is that of the call or the delivery that the step makes, `hook` the answer of the
-    /// endpoint, if it is not the next of `hooks`. Returns the answer of a request that has finished.
+    /// Takes one step of a task. `fate` applies to the call or delivery of this step. `hook` is the endpoint's answer,
+    /// instead of the next one in `hooks`. Returns the answer of a request that has finished.
     pub(crate) fn step(&mut self, index: usize, fate: Fate, hook: Option<Hook>) -> Option<(TaskId, Begun)> {
         let Task { id, path, doing } = self.tasks.remove(index);
         match doing {
@@ -455,7 +455,7 @@ impl Network {
         }
     }
 
-    /// Answers a call from one object to another, both in serialized form as on the platform.
+    /// Answers a call from one object to another, serialized as on the platform.
     fn answer(&mut self, Sent { to, call }: &Sent) -> CallResult {
         self.member(to);
         let call = Call::parse(&call.to_json());
@@ -464,7 +464,7 @@ impl Network {
         Ok(Answered::parse(&said?.answered.to_json()))
     }
 
-    /// Delivers a call that was held back.
+    /// Delivers a delayed call.
     pub(crate) fn deliver(&mut self, index: usize) {
         let sent = self.late.remove(index);
         let _not_awaited = self.answer(&sent);
@@ -495,7 +495,7 @@ impl Network {
         self.delivered.push(Delivery { at: self.now, url: post.url.clone(), body });
     }
 
-    /// Loses the object's memory and its tasks. Calls in flight arrive later if `calls_arrive`, or never.
+    /// Loses the object's memory and its tasks. Calls in flight arrive later if `calls_arrive` is set, or else never.
     /// Returns the requests that are never answered.
     pub(crate) fn crash(&mut self, path: &str, calls_arrive: bool) -> Vec<TaskId> {
         let mut dropped = Vec::new();
@@ -523,7 +523,7 @@ impl Network {
 
     // Time.
 
-    /// Rings the alarm, whether or not it is due.
+    /// Rings the alarm, even if it is not due.
     pub(crate) fn ring(&mut self, path: &str) {
         let now = self.now;
         let member = self.member(path);
@@ -539,7 +539,7 @@ impl Network {
         alarms.min()
     }
 
-    /// Lets time pass. Alarms ring at their times, and all tasks are finished.
+    /// Lets time pass. Alarms ring when due, and all tasks are finished.
     #[track_caller]
     pub(crate) fn wait(&mut self, time: Millis) {
         let until = self.now + time;
@@ -585,7 +585,7 @@ impl Network {
     }
 }
 
-/// A PUT with this body. The subscription's own machine may be the receiver.
+/// A PUT with this body. The webhook may be on the server's own machine.
 #[track_caller]
 pub(crate) fn put_request(name: &str, body: &Value) -> SubscriptionRequest {
     let parsed = SubscriptionName::parse(name).expect("the name of a subscription");
@@ -595,7 +595,7 @@ pub(crate) fn put_request(name: &str, body: &Value) -> SubscriptionRequest {
     SubscriptionRequest::Put { config, base: BASE.to_owned() }
 }
 
-/// A callback, an ack or a release of what was claimed, with acks of all its tails.
+/// A callback, an ack or a release of a claimed wake, with acks up to all its tails.
 pub(crate) fn wake_request(name: &str, claimed: &Claimed, done: bool) -> WakeRequest {
     let parsed = SubscriptionName::parse(name).expect("the name of a subscription");
     let ack = |stream: &durable_streams::protocol::subscription::answer::WokenStream| serde_json::json!({ "stream": stream.path, "offset": stream.tail_offset });
@@ -606,7 +606,7 @@ pub(crate) fn wake_request(name: &str, claimed: &Claimed, done: bool) -> WakeReq
     WakeRequest::parse(&parsed, Some(&claimed.token), body.to_string().as_bytes()).expect("a valid request")
 }
 
-/// What a delivery claims: it has the members of a claim.
+/// The claim in a delivery, which has the same members as the answer to a claim.
 pub(crate) fn claimed_by(delivery: &Value) -> Claimed {
     Claimed {
         wake_id: delivery["wake_id"].as_str().expect("a wake").to_owned(),

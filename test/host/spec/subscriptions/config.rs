@@ -24,7 +24,7 @@ fn valid() -> Value {
     json!({ "type": "webhook", "streams": ["a"], "webhook": { "url": "https://example.com/" } })
 }
 
-/// `valid` with one member in place of another.
+/// A valid body with one member replaced.
 fn with(member: &str, value: Value) -> Value {
     let mut body = valid();
     body[member] = value;
@@ -153,7 +153,7 @@ fn malformed_configurations_are_refused() {
         pull("wake_stream", json!(1)),
         pull("wake_stream", json!("__ds/w")),
         pull("wake_stream", json!("__registry__")),
-        // Each of its events would wake it again.
+        // Each of the wake events would wake the subscription again.
         pull("streams", json!(["a", "w"])),
     ] {
         let refused = parse(&body).expect_err(&body.to_string());

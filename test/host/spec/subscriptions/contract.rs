@@ -1,4 +1,4 @@
-//! The contract of subscriptions (PROTOCOL.md 6 and 7) over a network of objects without faults.
+//! The contract of subscriptions (PROTOCOL.md 6 and 7), tested over a network of objects without faults.
 
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::registry::Registries;
@@ -67,7 +67,7 @@ fn put_creates_confirms_and_conflicts() {
     let again = network.put(S, &hook(&["/a/", "a"]));
     assert!(matches!(again, SubscriptionAnswer::Confirmed(_)), "{again:?}");
     assert_eq!(code(network.put(S, &hook(&["b"]))), "SUBSCRIPTION_ALREADY_EXISTS");
-    // Streams that were added later are no part of the configuration.
+    // Streams added later are not part of the configuration.
     let added = network.request(S, SubscriptionRequest::AddStreams(vec!["b".into()]));
     assert_eq!(added, SubscriptionAnswer::Done);
     assert!(matches!(network.put(S, &hook(&["a"])), SubscriptionAnswer::Confirmed(_)));
@@ -178,7 +178,7 @@ fn explicit_links_take_precedence_and_leave_the_glob_link() {
     assert_eq!(network.delivered.len(), 1);
 }
 
-/// The pattern never had to find the stream: it was linked before it existed.
+/// The stream was linked explicitly before it existed, so the pattern never had to find it.
 #[test]
 fn a_stream_that_was_linked_before_it_existed_stays_linked_by_the_pattern() {
     let mut network = network();
@@ -278,7 +278,7 @@ fn pull_wake_writes_an_event_and_workers_race() {
     assert_eq!(code(network.request(S, callback)), "INVALID_REQUEST");
 }
 
-/// A notification that comes a turn later is too late: the claim looks itself.
+/// A notification one turn later would be too late, so the claim calls the streams itself.
 #[test]
 fn a_claim_right_after_an_append_finds_it() {
     let mut network = network();
@@ -311,7 +311,7 @@ fn acks_are_valid_between_cursor_and_tail() {
     for (path, offset) in [("a", Some(beyond)), ("a", None), ("c", Some(ZERO)), ("b", Some(tail.as_str()))] {
         assert_eq!(code(ack(&mut network, path, offset)), "INVALID_OFFSET", "{path} {offset:?}");
     }
-    // The subscription does not know this tail yet, so it looks.
+    // The subscription does not know this tail yet, so it calls the stream.
     assert_eq!(ack(&mut network, "a", Some(&tail)), SubscriptionAnswer::Acked { next_wake: false });
     assert_eq!(ack(&mut network, "a", Some(&tail)), SubscriptionAnswer::Acked { next_wake: false });
     assert_eq!(code(ack(&mut network, "a", Some(ZERO))), "INVALID_OFFSET", "behind the cursor");
@@ -386,7 +386,7 @@ fn deliveries_are_retried_on_one_schedule() {
     let mut network = network();
     network.hook = Hook::Fails;
     let mut body = hook(&["a"]);
-    // A lease that ends during the wait starts no delivery before its time.
+    // A lease that expires during the wait does not start an early delivery.
     body["lease_ttl_ms"] = json!(1_000);
     network.subscribe(S, &body);
     network.append("a");
@@ -416,7 +416,7 @@ fn the_schedule_is_exact_after_memory_was_lost() {
         for _ in 0..100 {
             if crashes {
                 network.crash(S, false);
-                // A request that changes nothing, so that it is in memory again.
+                // A request that changes nothing loads the object into memory again.
                 let _shown = network.shown(S);
             }
             network.wait(3_000);

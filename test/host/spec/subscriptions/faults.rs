@@ -1,4 +1,4 @@
-//! Subscriptions whose calls are lost, late or repeated, whose objects crash, and what all of it costs.
+//! Subscriptions under faults: calls are lost, late or repeated, and objects crash. Also the cost of all this.
 
 use durable_streams::protocol::call::Call;
 use durable_streams::protocol::subscription::answer::SubscriptionAnswer;
@@ -102,13 +102,13 @@ fn calls_of_every_fate_lose_no_wake() {
     }
 }
 
-/// The answer to a notification comes after the subscription has processed all of it, and said so.
+/// The answer to a notification arrives after the subscription has processed everything and sent its new cursor.
 #[test]
 fn a_late_answer_does_not_hide_the_next_message() {
     let mut network = subscribed();
     network.begin(APPEND);
     step_call(&mut network, |call| matches!(call, Call::Notify(_)), Fate::Arrives);
-    // All but the answer: the wake, its delivery, and the new cursor.
+    // Takes every step but the answer: the wake, its delivery, and the new cursor.
     for _ in 0..100 {
         let next = (0..network.tasks.len()).find(|index| network.tasks[*index].path == S);
         let Some(next) = next else { break };
@@ -119,7 +119,7 @@ fn a_late_answer_does_not_hide_the_next_message() {
     assert_eq!(network.shown(S).streams[0].acked_offset, "0000000000000000_0000000000000002");
 }
 
-/// The stream was linked again when the call to forget the subscription arrives.
+/// The stream is linked again before the call to stop notifications arrives.
 #[test]
 fn a_late_unwatch_does_not_end_the_next_link() {
     let mut network = subscribed();
@@ -135,7 +135,7 @@ fn a_late_unwatch_does_not_end_the_next_link() {
     assert_eq!(network.delivered.len(), 1);
 }
 
-/// A removal of the pattern, asked for by a subscription that is over, is answered after the next one exists.
+/// An ended subscription removes its pattern. The answer arrives after the next subscription exists.
 #[test]
 fn a_late_answer_to_an_earlier_subscription_does_not_count() {
     let mut network = Network::new(1);
@@ -161,7 +161,7 @@ fn a_stream_that_crashes_right_after_its_creation_wakes_its_subscription() {
     assert_eq!(network.delivered.len(), 1);
 }
 
-/// The answer about the first cursor comes after a worker has moved it.
+/// The answer about the first cursor arrives after a worker has moved the cursor.
 #[test]
 fn a_late_answer_about_an_older_cursor_settles_nothing() {
     let mut network = Network::new(1);
@@ -183,7 +183,7 @@ fn a_late_answer_about_an_older_cursor_settles_nothing() {
     assert_eq!(network.shown(S).pending, ["a"]);
 }
 
-/// The registry's answer names the subscriptions that watch a new stream, and comes when the stream's memory is lost.
+/// The registry's answer names the watchers of a new stream, and arrives after the stream has lost its memory.
 #[test]
 fn an_answer_of_the_registry_counts_after_memory_was_lost() {
     let mut network = Network::new(1);
@@ -200,7 +200,7 @@ fn an_answer_of_the_registry_counts_after_memory_was_lost() {
     assert!(!network.delivered.is_empty());
 }
 
-/// The end of a stream is reported late, when the next stream at its URL is linked and processed.
+/// The stream's end is reported late, after the next stream at its URL was linked and processed.
 #[test]
 fn a_late_end_does_not_remove_the_link_of_the_next_stream() {
     let mut network = Network::new(1);
@@ -222,7 +222,7 @@ fn a_late_end_does_not_remove_the_link_of_the_next_stream() {
     assert_eq!(network.delivered[0].body["streams"][0]["acked_offset"], processed);
 }
 
-/// The stream does not answer before the reply to the PUT. What is appended after the reply is news.
+/// The stream answers only after the reply to the PUT. Any append after the reply must cause a wake.
 #[test]
 fn a_stream_that_is_linked_after_the_reply_loses_no_message() {
     let mut network = Network::new(1);

@@ -1,4 +1,4 @@
-//! Faults that a review has found.
+//! Regression tests for faults that a review found.
 
 use durable_streams::object::effect::Effect;
 use durable_streams::protocol::call::Call;
@@ -23,7 +23,7 @@ fn matching(pattern: &str) -> Value {
     json!({ "type": "webhook", "pattern": pattern, "webhook": { "url": "https://example.com/hook" } })
 }
 
-/// Streams that become pending while a wake is in flight, more than are in memory.
+/// More streams than fit into memory become pending while a wake is in flight.
 #[test]
 fn what_is_pending_beyond_memory_is_woken_after_the_wake_in_flight() {
     for count in [66, 200] {
@@ -48,7 +48,7 @@ fn what_is_pending_beyond_memory_is_woken_after_the_wake_in_flight() {
     }
 }
 
-/// Streams that become pending while no wake may begin, more than are in memory.
+/// More streams than fit into memory become pending while no wake may begin.
 #[test]
 fn what_is_pending_beyond_memory_is_woken_after_parking() {
     for count in [65, 130, 200] {
@@ -73,7 +73,7 @@ fn what_is_pending_beyond_memory_is_woken_after_parking() {
     }
 }
 
-/// The same while deliveries fail.
+/// More streams than fit into memory become pending while deliveries fail.
 #[test]
 fn what_is_pending_beyond_memory_is_woken_after_failures() {
     for count in [130, 200] {
@@ -97,7 +97,7 @@ fn what_is_pending_beyond_memory_is_woken_after_failures() {
     }
 }
 
-/// A subscription that is parked takes many notifications: each link is stored about once.
+/// A parked subscription receives many notifications. Each link is stored about once.
 #[test]
 fn what_is_pending_beyond_memory_costs_a_row_each() {
     let mut network = Network::new(1);
@@ -119,7 +119,7 @@ fn what_is_pending_beyond_memory_costs_a_row_each() {
     assert_eq!(network.next_alarm(), None, "what is parked has no alarm");
 }
 
-/// Callbacks need no token of the project. A wrong wake token may not have links read, which are written again later.
+/// Callbacks need no project token. A wrong wake token must not load links, which would be written again later.
 #[test]
 fn a_wrong_wake_token_brings_no_links_into_memory() {
     let mut network = Network::new(1);
@@ -140,7 +140,7 @@ fn a_wrong_wake_token_brings_no_links_into_memory() {
     assert!(rows <= 4, "{rows} rows for a wake");
 }
 
-/// The object of a stream that never was does not know its path.
+/// The object of a stream that has never existed does not know its path.
 #[test]
 fn a_stream_that_never_was_does_not_notify() {
     let mut network = Network::new(1);
@@ -157,7 +157,7 @@ fn a_stream_that_never_was_does_not_notify() {
         network.calls
     );
     assert_eq!(network.shown(S).streams.len(), 0);
-    // Once it is, its first message has the watcher dropped.
+    // Once the stream exists, its first message makes it drop the watcher.
     network.create(&["x/y"]);
     network.append("x/y");
     assert!(network.delivered.is_empty());
@@ -203,7 +203,7 @@ fn a_pattern_that_is_too_long_with_its_root_is_refused() {
     }
 }
 
-/// A stream that takes no more watchers is added while a pattern is still being linked.
+/// A stream without room for watchers is added while a pattern is still being linked.
 #[test]
 fn a_refused_stream_does_not_end_a_subscription_that_was_created() {
     let mut network = Network::new(1);
@@ -220,7 +220,7 @@ fn a_refused_stream_does_not_end_a_subscription_that_was_created() {
     assert_eq!(network.shown(S).phase, "active");
 }
 
-/// A stream whose storage was restored has lost its watcher, and has no room.
+/// A stream whose storage was restored has lost its watcher and has no room for it.
 #[test]
 fn a_link_that_has_lost_its_room_rests() {
     let mut network = Network::new(1);
@@ -238,7 +238,7 @@ fn a_link_that_has_lost_its_room_rests() {
     assert!(watches < 10, "{watches} calls");
 }
 
-/// Deliveries are signed with the keys that the Worker publishes, also without registries.
+/// Deliveries are signed with the keys that the Worker publishes, even without registries.
 #[test]
 fn without_registries_there_is_one_key_set() {
     let mut network = Network::new(1);
@@ -255,11 +255,11 @@ fn without_registries_there_is_one_key_set() {
             Doing::Effect { .. } | Doing::Request { .. } => None,
         })
         .collect();
-    // `registry_is_that_of_the_project` in subscription_api.rs says the same of the Worker.
+    // `registry_is_that_of_the_project` in subscription_api.rs tests the same for the Worker.
     assert_eq!(posts, ["__registry__"]);
 }
 
-/// The registry was turned on after streams were created, or it is another one: loading them sets no alarm.
+/// The registry was enabled after streams were created, or replaced. Loading such a stream sets no alarm.
 #[test]
 fn a_stream_that_is_older_than_its_registry_sets_no_alarm() {
     for after in [Registries::One, Registries::PerProject] {

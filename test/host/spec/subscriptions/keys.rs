@@ -1,4 +1,4 @@
-//! Keys that sign webhooks (PROTOCOL.md 6.5): published before they sign and after, and made by age.
+//! The keys that sign webhooks (PROTOCOL.md 6.5): how they are rotated, and how long they are published.
 
 use durable_streams::object::{Object, Ports};
 use durable_streams::protocol::Millis;
@@ -29,7 +29,7 @@ impl Registry {
         self.object.add_key(&self.sql, key, now).expect("no fault is armed");
     }
 
-    /// The key that signs, and those that are published.
+    /// The signing key, and the published keys.
     fn keys(&mut self, now: Millis) -> (String, Vec<String>) {
         let ports = Ports { sql: &self.sql, sockets: &self.sockets };
         let mut ask = |call: &Call| {
@@ -67,7 +67,7 @@ fn another_key_is_published_before_it_signs_and_the_old_one_after() {
     let rotated = START + KEY_MAX_AGE;
     assert_eq!(registry.object.needs_key(&registry.sql, rotated), Ok(true));
     registry.make("b", rotated);
-    // Two requests may make a key at the same time.
+    // Two concurrent requests may both generate a key.
     registry.make("c", rotated);
     let signs = rotated + KEY_PUBLISHED_BEFORE;
     let dropped = signs + KEY_PUBLISHED_AFTER;
@@ -84,7 +84,7 @@ fn another_key_is_published_before_it_signs_and_the_old_one_after() {
     assert_eq!(rows, 2, "the private key of the first was deleted");
 }
 
-/// Receivers cache the key set for five minutes, and reject signatures that are older than five.
+/// Receivers cache the key set for five minutes, and reject signatures older than five minutes.
 #[test]
 fn every_signature_can_be_verified() {
     const { assert!(KEY_PUBLISHED_BEFORE >= 300_000 + 300_000) };

@@ -1,4 +1,4 @@
-//! Subscriptions (PROTOCOL.md 6 and 7): the pure rules as tables, and the contract over a network of objects.
+//! Subscriptions (PROTOCOL.md 6 and 7): tables for the state machine, and the contract over a network of objects.
 
 mod config;
 mod contract;

@@ -56,7 +56,7 @@ fn malformed_patterns_are_refused() {
     assert!(Pattern::parse(&format!("{many}/a")).is_err());
 }
 
-/// Where matching tries every division, this takes longer than the universe is old.
+/// A matcher that tries every division would take longer than the age of the universe.
 #[test]
 fn many_wildcards_match_in_polynomial_time() {
     let pattern = Pattern::parse(&format!("{}c", "**/a/".repeat(31))).expect("a pattern");

@@ -1,4 +1,5 @@
-//! Wake tokens (PROTOCOL.md 12.9), the waits between deliveries (7.1), and fencing (7.3), by the pure rules.
+//! Wake tokens (PROTOCOL.md 12.9), the waits between deliveries (7.1), and fencing (7.3), tested on the state machine
+//! alone.
 
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::offset::Offset;
@@ -21,7 +22,7 @@ fn at(position: u64) -> Progress {
     Progress { offset: Offset { segment: 0, position }, closed: false }
 }
 
-/// A subscription with a stream `a` that is pending up to 5.
+/// A subscription with a stream `a` that is pending up to position 5.
 fn pending(id: &str, channel: WakeChannel, before: Predecessor) -> Subscription {
     let name = SubscriptionName { root: None, id: id.to_owned() };
     let config = SubscriptionConfig {
@@ -94,7 +95,7 @@ fn a_token_is_read_by_its_key_only() {
     }
     for at in 0..token.len() {
         let mut bytes = token.clone().into_bytes();
-        // The last character of a signature has bits that do not count; its first four do.
+        // Only the first four bits of a signature's last character count. This changes one of them.
         bytes[at] = if bytes[at] == b'A' { b'Q' } else { b'A' };
         let changed = String::from_utf8(bytes).expect("ASCII");
         if changed != token && at + 1 < token.len() {
@@ -131,7 +132,7 @@ fn a_request_is_fenced_by_token_generation_and_wake() {
         Err(SubscriptionRefusal::Fenced),
         "its lease is over"
     );
-    // An invalid token is found before a stale generation, and a wake that is over is fenced, not unauthorized.
+    // The token is checked before the generation. A wake that has ended is fenced, not unauthorized.
     let stale = WakeRequest { token: "a".into(), generation: 0, ..valid.clone() };
     assert_eq!(subscription.fence(&stale, NOW), Err(SubscriptionRefusal::TokenInvalid));
     let done = WakeRequest { done: true, ..valid.clone() };
@@ -232,7 +233,7 @@ fn an_answer_with_done_acks_the_snapshot_and_not_what_came_later() {
     assert_eq!(subscription.links["a"].acked, Some(at(5)));
 }
 
-/// The handler has called back before it answers.
+/// The handler calls back before it answers the delivery.
 #[test]
 fn an_answer_with_done_moves_no_cursor_back() {
     let mut subscription = webhook();

@@ -1,4 +1,4 @@
-//! Which URLs a webhook may have (PROTOCOL.md 6.2 and 12.8). Each refused row is an attempt to reach what is not public.
+//! The rules for webhook URLs (PROTOCOL.md 6.2 and 12.8). Each refused row attempts to reach a host that is not public.
 
 use durable_streams::protocol::subscription::webhook_url::{URL_MAX_BYTES, UrlRules, parse_hosts};
 
@@ -143,7 +143,7 @@ fn long_urls_and_names_are_refused() {
     assert!(rules.check(&format!("https://{}example/", "a.".repeat(124))).is_err());
 }
 
-/// What `http` loopback is for: a receiver on the developer's own machine.
+/// Loopback over `http` is for a receiver on the developer's own machine.
 #[test]
 fn loopback_is_allowed_only_where_the_deployment_says_so() {
     let rules = UrlRules { allows_loopback: true, ..UrlRules::default() };
@@ -183,7 +183,7 @@ fn webhook_hosts_are_the_only_hosts_where_they_are_set() {
     {
         assert!(rules.check(&format!("https://{host}/")).is_err(), "{host}");
     }
-    // An entry does not open what is never allowed.
+    // No entry can allow a host that is always refused.
     let rules = UrlRules { hosts: Some(parse_hosts("*.internal 10.0.0.1 localhost")), ..UrlRules::default() };
     for host in ["a.internal", "10.0.0.1", "localhost"] {
         assert!(rules.check(&format!("https://{host}/")).is_err(), "{host}");
