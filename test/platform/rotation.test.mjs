@@ -106,6 +106,8 @@ describe("rows written by rotation", () => {
   const written = async (headers) => {
     const stream = server.stream(unique("rows"))
     await stream.create()
+    // An append before that sets the alarm.
+    await server.log.until({ event: "reported", stream: stream.path })
     for (const n of numbers(100)) await stream.append(`${n},`, { ...BYTES, ...headers(n) })
     const rotations = await rotated(server, stream, 10)
     const appends = await server.log.until({ event: "served", stream: stream.path, method: "POST" }, 100)
