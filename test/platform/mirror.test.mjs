@@ -39,8 +39,6 @@ const mirrored = (server, stream, count) => server.log.until({ event: "mirrored"
 async function filled(server, count, arrived = mirrored, headers = {}) {
   const stream = server.stream(unique("mirrored"))
   await stream.create({ ...JSON_TYPE, ...headers })
-  // An append before that sets the alarm.
-  await server.log.until({ event: "reported", stream: stream.path })
   for (const n of numbers(count)) {
     await stream.append(`${n}`, JSON_TYPE)
     if (n % 3 === 2) await arrived(server, stream, (n + 1) / 3)
