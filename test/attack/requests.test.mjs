@@ -30,7 +30,7 @@ const GROWTH_MAX_BYTES = 256 * MIB
 const ACCEPTED_MIN = 0.35
 /** Refusals that each long attack receives, from the first check of a request to the last. */
 const REFUSALS = [
-  ...["unknown_route", "invalid_path", "method_not_allowed", "not_implemented", "read_only", "unauthorized", "forbidden"],
+  ...["unknown_route", "invalid_path", "method_not_allowed", "SUBSCRIPTION_NOT_FOUND", "INVALID_REQUEST", "read_only", "unauthorized", "forbidden"],
   ...["invalid_header", "invalid_query", "broken_body", "body_too_large", "empty_body", "empty_batch", "invalid_json", "encoded_body"],
   ...["missing_content_type", "content_type_mismatch", "stream_not_found", "stream_exists", "stream_closed", "stream_gone"],
   ...["Sequence conflict", "Expected offset conflict", "stale_epoch", "epoch_starts_at_zero", "producer_gap"],
