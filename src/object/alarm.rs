@@ -18,7 +18,7 @@ pub(super) struct Alarm {
     /// The alarm rang, was set or was lost since this object started, so the stream's row no longer implies
     /// it.
     is_known: bool,
-    /// The alarm must be set soon, whatever it is for.
+    /// The alarm must be set soon, for any reason.
     is_wanted_soon: bool,
 }
 

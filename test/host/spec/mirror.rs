@@ -90,7 +90,7 @@ fn streams_share_a_mirror() {
     assert_eq!(other.mirror.rows(), one.sql.segments_as_mirrored());
 }
 
-// What is not sent to the mirror, and when it is.
+// Segments that the mirror does not receive, or receives later.
 
 #[test]
 fn without_mirror_or_rotation_nothing_is_written() {

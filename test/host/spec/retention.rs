@@ -136,7 +136,7 @@ fn retention_needs_a_bucket() {
     world.ask("GET").assert_is("200 << hellohellohello");
 }
 
-// What is retained.
+// The segments that retention keeps.
 
 #[test]
 fn segment_is_trimmed_by_the_age_of_its_last_message() {

@@ -19,7 +19,7 @@ fn documented(page: &str) -> Vec<(u16, String)> {
     found
 }
 
-/// What is wrong with the page.
+/// The differences between the page and the errors.
 fn mistakes(page: &str, errors: &BTreeSet<(u16, String)>) -> Vec<String> {
     let documented = documented(page);
     let mut seen = BTreeSet::new();

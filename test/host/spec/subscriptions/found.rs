@@ -332,7 +332,7 @@ fn nothing_is_lost_among_many_links() {
 
 /// A deployment turns from one registry to one for each project. The registry of the project does not know the pattern.
 #[test]
-#[ignore = "the subscription does not know where its pattern is, and is loaded by nobody"]
+#[ignore = "the subscription does not store which registry has its pattern, and no event loads it"]
 fn a_pattern_survives_another_kind_of_registry() {
     let mut network = Network::new(1);
     network.subscribe("p/__ds/subscriptions/s", &matching("m/*"));
@@ -345,7 +345,7 @@ fn a_pattern_survives_another_kind_of_registry() {
     assert_eq!(network.delivered.len(), 1);
 }
 
-/// A stream that the registry hears of late: its messages are older than the subscription.
+/// A stream is reported to the registry late, so its messages are older than the subscription.
 #[test]
 #[ignore = "the stream does not know when the subscription was created"]
 fn history_is_no_news_when_the_registry_hears_late_of_a_stream() {
