@@ -258,7 +258,7 @@ impl Object {
             Lane::Links => self.links.rest_until(until),
             Lane::Watchers => self.watchers.rest_until(until),
             Lane::Directory => self.rest_directory_until(until),
-            Lane::Watches => self.rest_watches_until(until),
+            Lane::Watches => self.rest_watches_until(until, now),
             Lane::Delivery => self.rest_delivery_until(until),
         }
         self.rearm(sql, now);

@@ -62,7 +62,15 @@ pub(crate) fn calls() -> Vec<(Call, String)> {
         format!(r#"{{"Watch":{{"subscription":"{NAME}","incarnation":2,"glob":true,"from":{from}}}}}"#)
     };
     let watcher = || Watcher { subscription: NAME.into(), incarnation: 2 };
-    let notify = Notify { incarnation: 2, path: "p/a".into(), start: START, tail: END, has_ended: true };
+    let notify = Notify {
+        incarnation: 2,
+        path: "p/a".into(),
+        start: START,
+        tail: END,
+        has_ended: true,
+        created_at: None,
+    };
+    let live = Notify { has_ended: false, created_at: Some(8), ..notify.clone() };
     let append = WakeAppend { producer: NAME.into(), generation: 7, message: "{}".into() };
     vec![
         of_client(put, &format!(r#"{{"Put":{{"config":{CONFIG},"base":"b"}}}}"#)),
@@ -83,6 +91,12 @@ pub(crate) fn calls() -> Vec<(Call, String)> {
             Call::Notify(notify),
             format!(
                 r#"{{"Notify":{{"incarnation":2,"path":"p/a","start":{FROM},"tail":{TO},"has_ended":true}}}}"#
+            ),
+        ),
+        (
+            Call::Notify(live),
+            format!(
+                r#"{{"Notify":{{"incarnation":2,"path":"p/a","start":{FROM},"tail":{TO},"has_ended":false,"created_at":8}}}}"#
             ),
         ),
         (Call::Watch(watch(WatchFrom::Tail)), watch_text(r#""Tail""#)),
@@ -294,13 +308,15 @@ fn state() -> State {
         was_linking: false,
         unreported: vec![SubscriptionEvent { number: 3, transition: Transition::Failed, at: 6 }],
         events: 3,
+        registry: Some("r".into()),
+        ended_at: Some(9),
     }
 }
 
 #[test]
 fn stored_states() {
     let text = format!(
-        r#"{{"incarnation":2,"created_at":5,"phase":"Active","base":"b","generation":7,"wake":{{"id":"w","generation":7,"step":"Due","streams":[{{"path":"p/a","tail":{TO}}}],"holder":null,"lease_until":9,"unclaimed_until":null}},"not_before":8,"failures":1,"failing_since":6,"idle_wakes":3,"unclaimed_events":4,"last_error":{{"at":6,"message":"m"}},"token_key":"k","enlisted":true,"spilled":false,"spilled_pending":false,"was_linking":false,"unreported":[{{"number":3,"transition":"failed","at":6}}],"events":3}}"#
+        r#"{{"incarnation":2,"created_at":5,"phase":"Active","base":"b","generation":7,"wake":{{"id":"w","generation":7,"step":"Due","streams":[{{"path":"p/a","tail":{TO}}}],"holder":null,"lease_until":9,"unclaimed_until":null}},"not_before":8,"failures":1,"failing_since":6,"idle_wakes":3,"unclaimed_events":4,"last_error":{{"at":6,"message":"m"}},"token_key":"k","enlisted":true,"registry":"r","spilled":false,"spilled_pending":false,"was_linking":false,"unreported":[{{"number":3,"transition":"failed","at":6}}],"events":3,"ended_at":9}}"#
     );
     assert_stored(&state(), &text);
     let oldest = r#"{"incarnation":2,"created_at":5,"phase":"Active","base":"b","generation":7,"wake":null,"token_key":"k"}"#;
@@ -335,11 +351,14 @@ fn stored_links() {
         tail: Some(END),
         settled: false,
         removed: true,
+        failing_since: None,
     };
     let text = format!(
         r#"{{"explicit":true,"glob":false,"acked":{FROM},"tail":{TO},"settled":false,"removed":true}}"#
     );
     assert_stored(&link, &text);
+    let failing = StreamLink { failing_since: Some(9), ..link };
+    assert_stored(&failing, &format!(r#"{},"failing_since":9}}"#, text.trim_end_matches('}')));
     let oldest = r#"{"explicit":true,"glob":false,"acked":null,"tail":null,"settled":false}"#;
     assert_eq!(serde_json::from_str::<StreamLink>(oldest).unwrap(), StreamLink::explicit());
 }

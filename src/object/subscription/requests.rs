@@ -76,6 +76,11 @@ impl Object {
         let sql = ports.sql;
         self.load(sql)?;
         let is_there = self.subscription.get().is_some_and(|found| !found.has_ended());
+        match &after {
+            After::Created => self.subscription.is_creating = false,
+            After::StreamsAdded => self.subscription.is_adding = false,
+            After::Claim { .. } | After::Ack(_) | After::NextWake => {}
+        }
         // If the subscription exists, the refusal concerns a stream that was added to it.
         let may_be_refused = after == After::StreamsAdded || after == After::Created && !is_there;
         if may_be_refused && let Some(refusal) = self.subscription.refused.take() {
@@ -126,6 +131,7 @@ impl Object {
         self.commit(sql, &Change::Subscription(change))?;
         self.subscription = SubscriptionPart {
             stored: StoredSubscription::Some(Box::new(subscription)),
+            is_creating: true,
             ..self.subscription.forgotten()
         };
         self.arm(now);
@@ -157,7 +163,7 @@ impl Object {
         if paths.iter().any(|path| channel.is_some_and(|channel| channel.is_wake_stream(path))) {
             return Ok(SubscriptionRefusal::invalid(OWN_WAKE_STREAM).into());
         }
-        self.subscription.refused = None;
+        (self.subscription.refused, self.subscription.is_adding) = (None, true);
         for path in paths {
             self.recall_link(sql, path)?;
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::watches::CLOCKS_DIFFER_MAX;
 use crate::object::live::Sockets;
 use crate::object::ports::Ports;
 use crate::object::state::Object;
@@ -48,6 +49,7 @@ impl Object {
         if !is_linked && (notify.has_ended || !subscription.finds(&notify.path)) {
             return Ok(Noted::Gone);
         }
+        self.subscription.resting.remove(&notify.path);
         let noted = self.change(sql, now, |subscription| subscription.noted(notify))?;
         Ok(noted.unwrap_or(Noted::Gone))
     }
@@ -63,7 +65,9 @@ impl Subscription {
 
     /// Applies a notification of a stream that is linked, or that the pattern has found.
     fn noted(&mut self, notify: &Notify) -> Noted {
-        let link = self.links.entry(notify.path.clone()).or_insert_with(|| StreamLink::glob(notify.start));
+        let is_older = notify.created_at.is_some_and(|at| at + CLOCKS_DIFFER_MAX < self.state.created_at);
+        let by_pattern = || StreamLink { glob: true, ..StreamLink::default() };
+        let link = self.links.entry(notify.path.clone()).or_insert_with(by_pattern);
         if notify.has_ended && link.acked.is_some_and(|acked| acked >= notify.tail) {
             // The notification is late: the link is to the next stream at this URL.
             return Noted::Taken;
@@ -76,10 +80,15 @@ impl Subscription {
             }
             return Noted::Taken;
         }
+        link.reaches(notify.tail);
+        if link.acked.is_none() && is_older {
+            // The messages may be older than the subscription. The stream is called for the start of the others.
+            return Noted::Taken;
+        }
         if link.acked.is_none() {
             link.acked = Some(notify.start);
+            link.reaches(notify.tail);
         }
-        link.reaches(notify.tail);
         match link.acked {
             Some(acked) if acked >= notify.tail => Noted::Acked(acked),
             Some(_) | None => Noted::Taken,
