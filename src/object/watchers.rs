@@ -121,6 +121,11 @@ impl Watchers {
         is_due && !std::mem::replace(&mut self.has_alarm, is_due)
     }
 
+    /// The alarm could not be set, so notifications that are due need it again.
+    pub(super) fn lost_alarm(&mut self) {
+        self.has_alarm = false;
+    }
+
     pub(super) fn rest_until(&mut self, at: Millis) {
         self.rests_until = Some(at);
         self.watching.iter_mut().for_each(|watching| watching.has_failed = false);

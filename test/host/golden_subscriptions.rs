@@ -10,6 +10,7 @@ use durable_streams::protocol::subscription::config::{Patch, SubscriptionConfig,
 use durable_streams::protocol::subscription::keys::{PublicKey, SigningKey};
 use durable_streams::protocol::subscription::refusal::SubscriptionRefusal;
 use durable_streams::protocol::subscription::request::{Ack, SubscriptionRequest, WakeRequest};
+use durable_streams::protocol::subscription::wake_token::WakeClaims;
 use durable_streams::protocol::subscription::watch::{
     Enlist, Enlisted, Noted, Notify, Progress, Unwatch, WakeAppend, WakeAppended, Watch, WatchAnswer,
     WatchFrom, Watcher,
@@ -17,7 +18,6 @@ use durable_streams::protocol::subscription::watch::{
 use durable_streams::storage::schema;
 use durable_streams::subscription::event::{SubscriptionEvent, Transition};
 use durable_streams::subscription::link::StreamLink;
-use durable_streams::subscription::token::WakeClaims;
 use durable_streams::subscription::wake::{Snapshot, Wake, WakeStep};
 use durable_streams::subscription::{Phase, State, StoredError};
 use serde::de::DeserializeOwned;
@@ -75,6 +75,7 @@ pub(crate) fn calls() -> Vec<(Call, String)> {
     vec![
         of_client(put, &format!(r#"{{"Put":{{"config":{CONFIG},"base":"b"}}}}"#)),
         of_client(SubscriptionRequest::Get, r#""Get""#),
+        of_client(SubscriptionRequest::Summarize, r#""Summarize""#),
         of_client(SubscriptionRequest::Delete, r#""Delete""#),
         of_client(SubscriptionRequest::AddStreams(vec!["p/a".into()]), r#"{"AddStreams":["p/a"]}"#),
         of_client(SubscriptionRequest::RemoveStream("p/a".into()), r#"{"RemoveStream":"p/a"}"#),
@@ -150,8 +151,9 @@ fn shown() -> (Shown, &'static str) {
         last_error: Some(LastError { at: "t".into(), message: "m".into() }),
         next_attempt_at: Some("n".into()),
         has_more_streams: true,
+        stream_count: 7,
     };
-    let text = r#"{"id":"s","subscription_id":"s","type":"webhook","pattern":null,"streams":[{"path":"a","link_type":"glob","acked_offset":"0_1"}],"webhook":{"url":"https://x/","signing":{"alg":"ed25519","kid":"k","jwks_url":"j"}},"wake_stream":null,"lease_ttl_ms":5,"created_at":"c","status":"failed","description":"d","phase":"active","generation":7,"holder":"w","pending":["a"],"last_error":{"at":"t","message":"m"},"next_attempt_at":"n","has_more_streams":true}"#;
+    let text = r#"{"id":"s","subscription_id":"s","type":"webhook","pattern":null,"streams":[{"path":"a","link_type":"glob","acked_offset":"0_1"}],"webhook":{"url":"https://x/","signing":{"alg":"ed25519","kid":"k","jwks_url":"j"}},"wake_stream":null,"lease_ttl_ms":5,"created_at":"c","status":"failed","description":"d","phase":"active","generation":7,"holder":"w","pending":["a"],"last_error":{"at":"t","message":"m"},"next_attempt_at":"n","has_more_streams":true,"stream_count":7}"#;
     (shown, text)
 }
 
@@ -218,7 +220,7 @@ pub(crate) fn answers() -> Vec<(Answered, String)> {
 }
 
 /// The JSON of each refusal.
-fn refusals() -> [(SubscriptionRefusal, &'static str); 14] {
+fn refusals() -> [(SubscriptionRefusal, &'static str); 15] {
     let why = || "y".to_owned();
     [
         (SubscriptionRefusal::InvalidRequest { why: why() }, r#"{"InvalidRequest":{"why":"y"}}"#),
@@ -237,6 +239,7 @@ fn refusals() -> [(SubscriptionRefusal, &'static str); 14] {
         (SubscriptionRefusal::TooManyWatchers { path: "a".into() }, r#"{"TooManyWatchers":{"path":"a"}}"#),
         (SubscriptionRefusal::TooManyPatterns, r#""TooManyPatterns""#),
         (SubscriptionRefusal::TooManyStreams, r#""TooManyStreams""#),
+        (SubscriptionRefusal::StreamsTooLong, r#""StreamsTooLong""#),
         (SubscriptionRefusal::NoRegistry, r#""NoRegistry""#),
     ]
 }
@@ -256,6 +259,7 @@ fn refusals_keep_their_codes() {
         "ALREADY_CLAIMED",
         "NO_PENDING_WORK",
         "INVALID_OFFSET",
+        "LIMIT_EXCEEDED",
         "LIMIT_EXCEEDED",
         "LIMIT_EXCEEDED",
         "LIMIT_EXCEEDED",

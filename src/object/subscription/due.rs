@@ -49,8 +49,9 @@ impl Object {
     pub(in crate::object) fn subscription_alarm_at(&self, now: Millis) -> Option<Millis> {
         let part = &self.subscription;
         let subscription = part.get()?;
-        let later =
-            |rests_until: Option<Millis>| rests_until.filter(|until| *until > now).unwrap_or(now + RETRY);
+        // If this object dies before work that is due now, the alarm does it, within a lease.
+        let soon = now + RETRY.min(subscription.config.lease_ttl_ms);
+        let later = |rests_until: Option<Millis>| rests_until.filter(|until| *until > now).unwrap_or(soon);
         let directory_at = self.has_directory_work(subscription).then(|| later(part.directory_rests_until));
         let watches_at = self.has_watches_work(subscription, now).then(|| later(part.watches_rest_until));
         let rest_ends_at = part.resting.values().filter(|at| **at > now).min().copied();

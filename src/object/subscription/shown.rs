@@ -10,25 +10,32 @@ use crate::protocol::Millis;
 use crate::protocol::subscription::answer::Shown;
 use crate::protocol::subscription::glob::Pattern;
 use crate::protocol::subscription::watch::{Noted, Notify};
-use crate::storage::subscription::next_links;
+use crate::storage::subscription::{count_links, find_link, next_links};
 use crate::storage::{Failure, Sql};
 use crate::subscription::link::StreamLink;
-use crate::subscription::show::SHOWN_LINKS_MAX;
 use crate::subscription::{Phase, Subscription};
 
 impl Object {
-    /// The description of the subscription, with its first links.
-    pub(super) fn shown(&mut self, sql: &dyn Sql) -> Result<Box<Shown>, Failure> {
+    /// The description of the subscription, with at most `max` of its links, which are the first.
+    pub(super) fn shown(&mut self, sql: &dyn Sql, max: usize) -> Result<Box<Shown>, Failure> {
         let Some(subscription) = self.subscription.get() else { return Ok(Box::default()) };
         // A link in memory is newer than its row.
-        let mut links: BTreeMap<String, StreamLink> =
-            next_links(sql, "", SHOWN_LINKS_MAX + 1)?.into_iter().collect();
+        let mut links: BTreeMap<String, StreamLink> = next_links(sql, "", max + 1)?.into_iter().collect();
+        let mut count = count_links(sql)? as usize;
+        for (path, link) in &subscription.links {
+            let is_in_row = count > 0 && (links.contains_key(path) || find_link(sql, path)?.is_some());
+            count = count + usize::from(!link.removed) - usize::from(is_in_row);
+        }
         links.extend(subscription.links.clone());
         let links = links.into_iter().filter(|(_, link)| !link.removed);
         let mut links: Vec<(String, StreamLink)> = links.collect();
-        let has_more = links.len() > SHOWN_LINKS_MAX;
-        links.truncate(SHOWN_LINKS_MAX);
-        Ok(Box::new(subscription.shown(&links, has_more)))
+        let has_more = links.len() > max;
+        links.truncate(max);
+        Ok(Box::new(Shown {
+            has_more_streams: has_more,
+            stream_count: count,
+            ..subscription.shown(&links, max)
+        }))
     }
 
     /// Handles a stream's notification.

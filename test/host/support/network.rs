@@ -100,6 +100,8 @@ pub(crate) enum Hook {
     Gone,
     /// The endpoint never answers.
     Silent,
+    /// The server cannot sign the delivery.
+    Unsigned,
 }
 
 pub(crate) type TaskId = u64;
@@ -486,6 +488,7 @@ impl Network {
             Hook::FailsFor(wait) => Some(failed(Some(wait), false)),
             Hook::Gone => Some(failed(None, true)),
             Hook::Silent => None,
+            Hook::Unsigned => Some(Delivered::Unsent { message: "no key".to_owned() }),
         };
         answered.filter(|_| matches!(fate, Fate::Arrives | Fate::Twice))
     }
