@@ -249,19 +249,24 @@ fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
 /// The path with its operations, once below each control root if it is below one.
 fn under_control_roots(path: &str, item: Value) -> Vec<(String, Value)> {
     let Some(below) = path.strip_prefix("{control}") else { return vec![(path.to_owned(), item)] };
-    let below_root = |(root, suffix): (&str, &str)| {
-        let mut item = item.clone();
-        let members = item.as_object_mut().expect("a path is an object");
-        for operation in members.values_mut().filter_map(|operation| operation.get_mut("operationId")) {
-            *operation = json!(format!("{}{suffix}", operation.as_str().unwrap_or_default()));
+    CONTROL_ROOTS.map(|(root, suffix)| (format!("{root}{below}"), under(root, suffix, item.clone()))).into()
+}
+
+fn under(root: &str, suffix: &str, mut item: Value) -> Value {
+    let members = item.as_object_mut().expect("a path is an object");
+    let has_parameter = root.contains("{root}");
+    for operation in members.values_mut().filter(|operation| operation.is_object()) {
+        let id = operation["operationId"].as_str().unwrap_or_default();
+        operation["operationId"] = json!(format!("{id}{suffix}"));
+        if let Some(errors) = operation["errors"].as_array_mut().filter(|_| has_parameter) {
+            errors.push(json!("invalid_path"));
         }
-        if root.contains("{root}") {
-            let parameters = members.entry("parameters").or_insert(json!([]));
-            parameters.as_array_mut().expect("parameters are an array").insert(0, json!("root"));
-        }
-        (format!("{root}{below}"), item)
-    };
-    CONTROL_ROOTS.map(below_root).into()
+    }
+    if has_parameter {
+        let parameters = members.entry("parameters").or_insert(json!([]));
+        parameters.as_array_mut().expect("parameters are an array").insert(0, json!("root"));
+    }
+    item
 }
 
 fn taken(object: &mut Value) -> Map<String, Value> {
