@@ -31,7 +31,7 @@ use durable_streams::protocol::retention::Retention;
 use durable_streams::protocol::subscription::ID_MAX_BYTES;
 use durable_streams::protocol::subscription::answer::{
     Claimed, LastError, Shown, ShownLink, ShownWebhook, Signing, SubscriptionAnswer, SubscriptionPage,
-    WokenStream,
+    WakeEvent, WebhookBody, WokenStream,
 };
 use durable_streams::protocol::subscription::config::{
     DESCRIPTION_MAX_BYTES, LEASE_TTL_MAX, LEASE_TTL_MIN, STREAMS_MAX,
@@ -446,6 +446,15 @@ fn description_has_the_members_of_every_body() {
     let stored =
         Stored { key: String::new(), path: String::new(), incarnation: 1, segment: 1, bytes: 1, uploaded: 1 };
     let keys = of_reply(&Reply::keys(&[PublicKey { kid: String::new(), x: String::new() }]));
+    let delivery = WebhookBody {
+        subscription_id: "",
+        wake_id: "",
+        generation: 1,
+        streams: &[],
+        callback_url: "",
+        callback_token: "",
+    };
+    let event = WakeEvent { kind: "wake", subscription_id: "", stream: "", generation: 1, ts: 1 };
     let page = SubscriptionPage { subscriptions: Vec::new(), next: None };
     let shown = Shown { webhook: Some(webhook.clone()), ..Shown::default() };
     let acked = of_reply(&Reply::of_subscription(&SubscriptionAnswer::Acked { next_wake: true }));
@@ -461,6 +470,8 @@ fn description_has_the_members_of_every_body() {
         ("SubscriptionPage", json!(page)),
         ("WokenStream", json!(woken)),
         ("Claim", json!(claimed)),
+        ("Delivery", json!(delivery)),
+        ("WakeEvent", json!(event)),
         ("Acked", acked),
         ("OrphansPage", json!(OrphansPage::default())),
         ("StoredSegment", json!(stored)),
