@@ -18,14 +18,16 @@ const ADMIN_TOKEN = "the-token-of-the-administrator"
 const SECONDS = Number(process.env.SECONDS ?? 45)
 const SEED = process.env.SEED ?? "1"
 
-/** What a response must agree with. */
+/** What each response must agree with. Requests that violate the description must be refused. */
 const CHECKS = [
   "not_a_server_error",
   "status_code_conformance",
   "content_type_conformance",
   "response_headers_conformance",
   "response_schema_conformance",
+  "negative_data_rejection",
   "unsupported_method",
+  "allow_header_conformance",
 ]
 
 /** Fewer than there are. */
@@ -79,6 +81,8 @@ async function populate(url, root, headers) {
 async function report(folder, url, root, authorization) {
   const args = [
     ...["--no-color", "run", `${url}/openapi.json`, "--checks", CHECKS.join(","), "--continue-on-failure"],
+    // Every preflight succeeds, also for a path that no stream can have.
+    ...["--exclude-method", "OPTIONS"],
     ...["--max-time", `${SECONDS}`, "--seed", SEED, "--request-timeout", "20"],
     ...["--generation-database", "none", "--suppress-health-check", "all", "--warnings", "off"],
     ...["--header", `Authorization: ${authorization}`],
