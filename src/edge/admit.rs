@@ -7,6 +7,7 @@ use super::access::Access;
 use super::admin::Admin;
 use super::auth::{Credential, Source, Weighed, weigh};
 use super::collapse::Reader;
+use super::description::DESCRIPTION;
 use super::grant::{Grant, Scope};
 use super::host;
 use super::keyring::{Check, Keyring};
@@ -205,6 +206,7 @@ impl Deciding<'_> {
         match route(self.head.method, self.head.target) {
             Route::Preflight => Ok(Decision::Reply(Reply::preflight(self.header(header::REQUEST_HEADERS)?))),
             Route::Health => Ok(Decision::Reply(Reply::health(self.rules.access.mode()))),
+            Route::Description => Ok(Decision::Reply(Reply::description(DESCRIPTION))),
             Route::Reply(answer) => Ok(Decision::Reply(answer)),
             Route::Listing => self.listing(),
             Route::Subscriptions(endpoint) => self.subscriptions(endpoint),

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod collapse;
 pub mod cors;
 pub mod cpu;
+pub mod description;
 pub mod gate;
 pub mod grant;
 pub mod host;

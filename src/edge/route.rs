@@ -5,7 +5,7 @@ use http::Method;
 use super::subscriptions::Endpoint;
 use super::target::Target;
 use crate::protocol::command::STREAM_METHODS;
-use crate::protocol::names::{LISTING_PATH, ORPHANS_PATH};
+use crate::protocol::names::{DESCRIPTION_PATH, LISTING_PATH, ORPHANS_PATH};
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
@@ -20,6 +20,8 @@ pub enum Route {
     Reply(Reply),
     /// Answered without calling an object, with the server's configuration.
     Health,
+    /// Answered without calling an object, with the description of the HTTP API.
+    Description,
     /// To the stream's object, whose answer is the response.
     Forward(StreamPath),
     /// To the stream's object, for a long-poll: the object may answer with a socket.
@@ -47,10 +49,10 @@ fn try_route(method: &Method, target: &Target<'_>) -> Result<Route, Refusal> {
     }
     let path = target.path;
     if path == "/health" {
-        return match *method {
-            Method::GET | Method::HEAD => Ok(Route::Health),
-            _ => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD, OPTIONS" }),
-        };
+        return only_read(method).map(|()| Route::Health);
+    }
+    if path == DESCRIPTION_PATH {
+        return only_read(method).map(|()| Route::Description);
     }
     if path == ORPHANS_PATH {
         return Ok(Route::Orphans);
@@ -82,5 +84,12 @@ fn try_route(method: &Method, target: &Target<'_>) -> Result<Route, Refusal> {
         Method::PUT | Method::POST | Method::DELETE if stream.is_registry() => Err(Refusal::ReadOnly),
         Method::HEAD | Method::PUT | Method::POST | Method::DELETE => Ok(Route::Forward(stream)),
         _ => Err(Refusal::MethodNotAllowed { allow: STREAM_METHODS }),
+    }
+}
+
+fn only_read(method: &Method) -> Result<(), Refusal> {
+    match *method {
+        Method::GET | Method::HEAD => Ok(()),
+        _ => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD, OPTIONS" }),
     }
 }

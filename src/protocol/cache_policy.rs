@@ -13,7 +13,7 @@
 //! - `src/cloudflare/js/collapse.js` (`keptAt`): an answer from the Worker's cache carries the rest of its
 //!   `max-age`.
 //!
-//! The keys that sign webhooks have a policy of their own, [`KEY_SET`].
+//! The keys that sign webhooks and the description of the API have a policy of their own, [`PUBLISHED`].
 //!
 //! `Vary` decides for which requests a copy is valid, not for how long: see `Reply::to` (`reply.rs`) and
 //! `Cors::header_lines` (`src/edge/cors.rs`).
@@ -70,8 +70,8 @@ pub const SECRET: &str = "private, no-store";
 /// The same as [`SECRET`], for SSE responses.
 pub const SECRET_EVENTS: &str = "private, no-store, no-transform";
 
-/// `Cache-Control` of the keys that sign webhooks (PROTOCOL.md 6.5).
-pub const KEY_SET: &str = "public, max-age=300";
+/// `Cache-Control` of the keys that sign webhooks (PROTOCOL.md 6.5), and of the description of the API.
+pub const PUBLISHED: &str = "public, max-age=300";
 
 impl CachePolicy {
     /// Whether a shared cache may serve the response to many readers.

@@ -19,6 +19,7 @@ pub mod offset;
 pub mod orphans;
 pub mod path;
 pub mod producer;
+mod published;
 pub mod read_head;
 pub mod refusal;
 mod refused;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::browser::{COMMON, SAVED};
-use super::cache_policy::{Audience, CachePolicy, KEY_SET};
+use super::cache_policy::{Audience, CachePolicy};
 use super::content_type::ContentType;
 use super::cors::{EXPOSED, PREFLIGHT, allowed_headers};
 use super::fork_refusal::ForkRefusal;
@@ -18,7 +18,6 @@ use super::read_head::ReadHead;
 use super::refusal::Refusal;
 use super::retention::Retention;
 use super::subscription::answer::SubscriptionAnswer;
-use super::subscription::keys::{PublicKey, key_set};
 use super::subscription::refusal::SubscriptionRefusal;
 
 /// `Retry-After` of a 503, in seconds.
@@ -64,6 +63,8 @@ impl Reply {
     pub const ANSWERED: StatusCode = StatusCode::OK;
     /// The status of a read with its bytes.
     pub const BYTES: StatusCode = StatusCode::OK;
+    /// The status of what the server publishes about itself.
+    pub(super) const PUBLISHED: StatusCode = StatusCode::OK;
     /// The status of a long-poll that timed out.
     pub const NOTHING_NEW: StatusCode = StatusCode::NO_CONTENT;
 
@@ -81,7 +82,7 @@ impl Reply {
         }
     }
 
-    fn made(status: StatusCode, cache_control: String) -> Reply {
+    pub(super) fn made(status: StatusCode, cache_control: String) -> Reply {
         let mut headers = Vec::with_capacity(16);
         headers.extend(COMMON.map(|(name, value)| (name, value.to_owned())));
         headers.push((header::CACHE_CONTROL, cache_control));
@@ -303,13 +304,6 @@ impl Reply {
             SubscriptionAnswer::Claimed(claimed) => Reply::page(claimed),
             SubscriptionAnswer::Refused(refusal) => Reply::refused(&Refusal::Subscription(refusal.clone())),
         }
-    }
-
-    /// 200: the keys that verify webhooks (PROTOCOL.md 6.5).
-    pub fn keys(keys: &[PublicKey]) -> Reply {
-        let reply = Reply::made(StatusCode::OK, KEY_SET.to_owned()).with(header::VARY, "Origin");
-        let body = key_set(keys).to_string().into_bytes();
-        Reply { body, ..reply }.with(header::CONTENT_TYPE, "application/jwk-set+json")
     }
 
     /// 503: the object of a subscription or its registry did not answer.

@@ -6,16 +6,19 @@ import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { LONG_MS, PATIENT, Watch, start } from "../platform/support.mjs"
-import { installPythonClient, isInstalled } from "./python.mjs"
+import { installPython, isInstalled, requirePython } from "../python.mjs"
 
 const job = join(import.meta.dirname, "python", "job.py")
+const requirements = join(import.meta.dirname, "python", "requirements.txt")
 const names = [...readFileSync(job, "utf8").matchAll(/^(?:async )?def (\w+)\(url(?:, short)?\):$/gmu)].map(([, name]) => name)
+
+requirePython("the tests of the Python client")
 
 describe.skipIf(!isInstalled)("the Python client", () => {
   const [done, watch] = [new Map(), new Watch()]
   let server, recycling, child
   beforeAll(async () => {
-    const folder = installPythonClient()
+    const folder = installPython("python", requirements)
     server = await start({ vars: PATIENT })
     recycling = await start({ vars: { LONG_POLL_TIMEOUT_SECONDS: "1", SSE_LIFETIME_SECONDS: "1" } })
     const origins = [server, recycling].map(({ url }) => `${url}/v1/stream`)

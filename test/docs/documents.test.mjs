@@ -1,7 +1,10 @@
 // Every code block of README.md and docs/ does what its page says.
 
+import { join } from "node:path"
 import { afterAll, describe, expect, test } from "vitest"
 import { isLeftOut, launchChromium } from "../chromium.mjs"
+import { root } from "../deployed.mjs"
+import { installPython, isInstalled, requirePython } from "../python.mjs"
 import { startServer } from "../server.mjs"
 import { secretKey } from "../tokens.mjs"
 import { pages, read, stepsOf } from "./blocks.mjs"
@@ -40,9 +43,10 @@ afterAll(async () => (await launched)?.close())
 /** A page's Python needs the client, where there is a Python. */
 async function pythonEnv(name, steps) {
   if (!steps.some(({ language }) => language === "python")) return {}
-  const { installPythonClient, isInstalled } = await import("../clients/python.mjs")
-  if (isInstalled) return { PYTHONPATH: installPythonClient(), PYTHONDONTWRITEBYTECODE: "1" }
-  return undefined
+  requirePython("the Python examples")
+  if (!isInstalled) return undefined
+  const requirements = join(root, "test/clients/python/requirements.txt")
+  return { PYTHONPATH: installPython("python", requirements), PYTHONDONTWRITEBYTECODE: "1" }
 }
 
 describe.concurrent("the code blocks of", () => {

@@ -65,6 +65,7 @@ fn routed(method: &str, path: &str) -> String {
         Route::Forward(path) => format!("stream {}", path.as_str()),
         other @ (Route::Preflight
         | Route::Health
+        | Route::Description
         | Route::LongPoll(_)
         | Route::Sse(_)
         | Route::Listing

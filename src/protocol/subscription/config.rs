@@ -161,7 +161,7 @@ pub(super) fn streams(
         match name.stream(named) {
             Some(path) => streams.push(path),
             None => {
-                let why = format!("{named:.200} in streams is not the path of a stream");
+                let why = format!("\"{named:.200}\" in streams is not the path of a stream");
                 return Err(SubscriptionRefusal::invalid(why));
             }
         }

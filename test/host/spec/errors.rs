@@ -245,15 +245,19 @@ fn every_subscription_refusal_has_its_status_and_code() {
     }
 }
 
-/// Status and code of every error: all refusals and both failures.
-pub(crate) fn every_error() -> BTreeSet<(u16, String)> {
+/// All refusals, with those of forks and of subscriptions.
+pub(crate) fn every_refusal() -> Vec<Refusal> {
     let refusals = refusals().into_iter().chain(conflicts()).map(|(refusal, _)| refusal);
     let of_forks = fork_refusals().into_iter().map(|(refusal, _)| Refusal::Fork(refusal));
     let of_subscriptions =
         subscription_refusals().into_iter().map(|(refusal, _)| Refusal::Subscription(refusal));
-    let refused = refusals
-        .chain(of_forks)
-        .chain(of_subscriptions)
+    refusals.chain(of_forks).chain(of_subscriptions).collect()
+}
+
+/// Status and code of every error: all refusals and both failures.
+pub(crate) fn every_error() -> BTreeSet<(u16, String)> {
+    let refused = every_refusal()
+        .into_iter()
         .map(|refusal| (Reply::refused(&refusal).status.as_u16(), refusal.code().to_owned()));
     let failed = [Reply::failed(), Reply::unavailable()].into_iter().map(|reply| {
         let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();

@@ -48,6 +48,7 @@ fn listing_is_a_get_of_v1_streams() {
             Route::Reply(reply) => reply.status.as_u16().to_string(),
             Route::Forward(_) => "forward".to_owned(),
             other @ (Route::Health
+            | Route::Description
             | Route::LongPoll(_)
             | Route::Sse(_)
             | Route::Orphans

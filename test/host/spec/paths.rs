@@ -23,6 +23,7 @@ fn named(path: &str) -> Result<String, u16> {
         Route::Reply(reply) => Err(reply.status.as_u16()),
         Route::Preflight
         | Route::Health
+        | Route::Description
         | Route::LongPoll(_)
         | Route::Sse(_)
         | Route::Listing
@@ -254,6 +255,7 @@ fn requests_are_routed_by_method_and_live_mode() {
     ) {
         Route::Preflight => "preflight".to_owned(),
         Route::Health => "health".to_owned(),
+        Route::Description => "description".to_owned(),
         Route::Reply(reply) => reply.status.to_string(),
         Route::Forward(_) => "forward".to_owned(),
         Route::LongPoll(_) => "long-poll".to_owned(),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ::http::Method;
 use durable_streams::edge::admin::Admin;
+use durable_streams::edge::description::DESCRIPTION;
 use durable_streams::edge::route::{Route, route};
 use durable_streams::edge::settings::EdgeSettings;
 use durable_streams::edge::target::{Target, stream_path};
@@ -497,6 +498,7 @@ impl World {
         let method: Method = request.method.parse().unwrap();
         match route(&method, &Target::of(&request.url)) {
             Route::Health => Outcome::Answered(Response::of_reply(Reply::health("open"))),
+            Route::Description => Outcome::Answered(Response::of_reply(Reply::description(DESCRIPTION))),
             Route::Preflight => {
                 let asked = request.headers.iter().find(|(name, _)| name == "access-control-request-headers");
                 Outcome::Answered(Response::of_reply(Reply::preflight(asked.map(|(_, value)| value.clone()))))

@@ -108,6 +108,12 @@ fn configurations_that_mean_the_same_are_equal() {
 }
 
 #[test]
+fn a_refusal_quotes_the_path_that_no_stream_can_have() {
+    let refused = parse(&with("streams", json!(["a", ""]))).unwrap_err();
+    assert_eq!(refused.message(), "The request is invalid: \"\" in streams is not the path of a stream.");
+}
+
+#[test]
 fn malformed_configurations_are_refused() {
     let pull = |member: &str, value: Value| {
         let mut body = json!({ "type": "pull-wake", "streams": ["a"], "wake_stream": "w" });
