@@ -27,6 +27,7 @@ impl Object {
                 Answered::Released
             }
             Call::Walk(walk) => self.walk(ports, walk)?,
+            Call::Seek(seek) => Answered::Sought(self.seek(ports, seek)?),
             Call::Inherit(inherit) => return self.inherited(ports, inherit),
             Call::Record(record) => {
                 self.record(ports, path, record, random, now)?;

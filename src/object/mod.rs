@@ -28,6 +28,7 @@ mod response_head;
 mod retention;
 pub mod rotation;
 pub mod said;
+mod seek;
 pub mod segment_index;
 mod serve;
 pub mod shapes;

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fork::{Inherit, InheritedEvents, Reference, Referenced, Release, Walk, Walked};
+use super::fork::{Inherit, InheritedEvents, Reference, Referenced, Release, Seek, Sought, Walk, Walked};
 use super::listing::{Described, ListQuery, ListedStreams};
 use super::offset::Offset;
 use super::registry::Record;
@@ -26,6 +26,8 @@ pub enum Call {
     Release(Release),
     /// To an owner: resolve a sub-offset.
     Walk(Walk),
+    /// To an owner: find a time, or count back from the end.
+    Seek(Seek),
     /// To an owner: return bytes that are not in the bucket yet. The response carries them as its body.
     Inherit(Inherit),
     /// To a registry: record the creations and deletions of a stream.
@@ -66,6 +68,7 @@ pub enum Answered {
     Referenced(Referenced),
     Released,
     Walked(Walked),
+    Sought(Sought),
     /// The response carries bytes; the offset says where to continue.
     Inherited(Offset),
     /// Like `Inherited`, for bytes that become events, which only the owner can divide.

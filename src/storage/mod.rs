@@ -24,6 +24,7 @@ pub mod registry;
 mod run;
 pub mod scan;
 pub mod schema;
+pub mod seek;
 pub mod segment_file;
 pub mod segments;
 pub mod segments_admin;

@@ -3,7 +3,8 @@
 
 use durable_streams::protocol::call::{Answered, Call};
 use durable_streams::protocol::fork::{
-    Inherit, Inheritance, InheritedEvents, Owner, Reference, Referenced, Release, Walk, Walked,
+    Goal, Inherit, Inheritance, InheritedEvents, Owner, Reference, Referenced, Release, Seek, Sought, Walk,
+    Walked,
 };
 use durable_streams::protocol::fork_refusal::ForkRefusal;
 use durable_streams::protocol::lifetime::Lifetime;
@@ -25,6 +26,7 @@ fn calls() -> Vec<(Call, String)> {
         link: link(),
         fork: "b".into(),
         offset: Some(START),
+        at: None,
         sub_offset: 2,
         content_type: None,
         valid_until: 7,
@@ -32,6 +34,8 @@ fn calls() -> Vec<(Call, String)> {
     let inherit =
         Inherit { incarnation: 1, from: START, until: NEXT, max_bytes: 9, any_size: true, events: false };
     let events = Inherit { events: true, ..inherit.clone() };
+    let by_time = Reference { offset: None, at: Some(6), ..reference.clone() };
+    let seek = |goal| Seek { incarnation: 1, from: START, until: NEXT, goal };
     let walk = Walk { incarnation: 1, from: START, until: NEXT, count: 4 };
     let event = RegistryEvent { incarnation: 2, seq: 1, message: "{\"a\":1}".into() };
     let query = ListQuery { prefix: "a/".into(), after: String::new(), limit: 40, subscriptions: false };
@@ -41,6 +45,19 @@ fn calls() -> Vec<(Call, String)> {
             format!(
                 r#"{{"Refer":{{"edge":"e","fork":"b","offset":{AT},"sub_offset":2,"content_type":null,"valid_until":7}}}}"#
             ),
+        ),
+        (
+            Call::Refer(by_time),
+            r#"{"Refer":{"edge":"e","fork":"b","offset":null,"at":6,"sub_offset":2,"content_type":null,"valid_until":7}}"#
+                .to_owned(),
+        ),
+        (
+            Call::Seek(seek(Goal::Since(6))),
+            format!(r#"{{"Seek":{{"incarnation":1,"from":{AT},"until":{TO},"goal":{{"Since":6}}}}}}"#),
+        ),
+        (
+            Call::Seek(seek(Goal::Last(4))),
+            format!(r#"{{"Seek":{{"incarnation":1,"from":{AT},"until":{TO},"goal":{{"Last":4}}}}}}"#),
         ),
         (
             Call::Release(Release { link: link(), valid_until: 7 }),
@@ -93,6 +110,7 @@ fn no_refusals() -> Vec<(Answered, String)> {
         lifetime: Lifetime::Ttl { seconds: 60 },
         start: START,
         anchor: NEXT,
+        at: None,
         until: None,
         owners: vec![owner],
     };
@@ -106,7 +124,19 @@ fn no_refusals() -> Vec<(Answered, String)> {
     let begins = vec![Mark { at: 1, offset: START }];
     let listed =
         |next: Option<&str>| ListedStreams { paths: vec!["a".into()], next: next.map(str::to_owned) };
+    let granted_by_time = Inheritance { at: Some(6), owners: Vec::new(), ..granted.clone() };
     vec![
+        (
+            Answered::Referenced(Referenced::Granted(Box::new(granted_by_time))),
+            format!(
+                r#"{{"Referenced":{{"Granted":{{"content_type":"text/plain","lifetime":{{"Ttl":{{"seconds":60}}}},"start":{AT},"anchor":{TO},"at":6,"until":null,"owners":[]}}}}}}"#
+            ),
+        ),
+        (
+            Answered::Sought(Sought { at: Some(NEXT), left: 1 }),
+            format!(r#"{{"Sought":{{"at":{TO},"left":1}}}}"#),
+        ),
+        (Answered::Sought(Sought { at: None, left: 0 }), r#"{"Sought":{"at":null,"left":0}}"#.to_owned()),
         (
             Answered::Referenced(Referenced::Granted(Box::new(granted))),
             format!(

@@ -152,6 +152,7 @@ fn event_of(call: &Call) -> &'static str {
         Call::Refer(_)
         | Call::Release(_)
         | Call::Walk(_)
+        | Call::Seek(_)
         | Call::Inherit(_)
         | Call::SigningKey
         | Call::PublicKeys

@@ -29,6 +29,7 @@ mod registry;
 mod retention;
 mod rotation;
 mod rotation_faults;
+mod seek;
 mod sse;
 mod subscriptions;
 
