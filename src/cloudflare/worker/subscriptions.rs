@@ -48,6 +48,8 @@ pub(super) struct Controlling<'c> {
     pub(super) control: &'c ControlRequest,
     pub(super) url: &'c str,
     pub(super) request: &'c Request,
+    /// The id of the request.
+    pub(super) id: &'c str,
     pub(super) env: &'c Env,
     pub(super) rules: &'c Rules,
     pub(super) webhooks: &'c WebhookSettings,
@@ -83,7 +85,7 @@ impl Controlling<'_> {
             Ok(reply) => reply,
             Err(Unanswered::Refused(refusal)) => Reply::refused(&refusal),
             Err(Unanswered::Failed(failure)) => {
-                telemetry::failure(&self.called(), &failure);
+                telemetry::failure(&self.called(), Some(self.id), &failure);
                 Reply::subscription_unavailable()
             }
         }
@@ -100,7 +102,7 @@ impl Controlling<'_> {
     async fn subscription(&self, name: &SubscriptionName, action: &Action) -> Result<Reply, Unanswered> {
         let tenant = name.root.as_deref().unwrap_or(PROTOCOL_SEGMENT);
         if self.rules.is_limited && *action == Action::Put {
-            rate_limit::count_creation(self.env, tenant).await?;
+            rate_limit::count_creation(self.env, tenant, self.id).await?;
         }
         let body = if action.has_body() {
             receiving::receive(self.request, REQUEST_MAX_BYTES, tenant).await?
@@ -149,7 +151,8 @@ impl Controlling<'_> {
         let get = |object| (object, Call::Subscription(SubscriptionRequest::Get));
         let asked: Vec<_> = paths.into_iter().map(get).collect();
         let answers = calls::call_all(&namespace, &asked).await?;
-        let shown = asked.iter().zip(answers).filter_map(|((object, _), answer)| shown(object, answer));
+        let shown =
+            asked.iter().zip(answers).filter_map(|((object, _), answer)| shown(object, answer, self.id));
         let mut subscriptions: Vec<Shown> = shown.filter(|shown| self.control.covers_shown(shown)).collect();
         self.sign(&mut subscriptions).await?;
         let next = next.and_then(|next| SubscriptionName::parse(&next)).map(|name| name.id);
@@ -196,14 +199,14 @@ impl Controlling<'_> {
 }
 
 /// The list's entry for a subscription; `None` if it no longer exists.
-fn shown(object: &str, answer: Result<Answered, Failure>) -> Option<Shown> {
+fn shown(object: &str, answer: Result<Answered, Failure>, request: &str) -> Option<Shown> {
     let failure = match answer {
         Ok(Answered::Subscription(SubscriptionAnswer::Shown(shown))) => return Some(*shown),
         Ok(Answered::Subscription(_)) => return None,
         Ok(_) => unexpected("describe subscription"),
         Err(failure) => failure,
     };
-    telemetry::failure(object, &failure);
+    telemetry::failure(object, Some(request), &failure);
     Shown::unanswered(object)
 }
 

@@ -241,7 +241,13 @@ impl Family {
         let path = match route(&method, &Target::of(&request.url)) {
             Route::Forward(path) | Route::LongPoll(path) | Route::Sse(path) => path.as_str().to_owned(),
             Route::Reply(reply) => return answered(reply),
-            Route::Preflight | Route::Health | Route::Orphans | Route::Subscriptions(_) | Route::Listing => {
+            Route::Preflight
+            | Route::Health
+            | Route::Ready
+            | Route::Metrics
+            | Route::Orphans
+            | Route::Subscriptions(_)
+            | Route::Listing => {
                 panic!("{request:?} does not address a stream")
             }
         };
