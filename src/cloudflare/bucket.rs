@@ -91,6 +91,13 @@ impl SegmentBucket {
         Ok(Some((bytes, object.size())))
     }
 
+    /// Whether the bucket answers. No object has this key.
+    pub(super) async fn answers(&self) -> Result<(), Failure> {
+        telemetry::count(|counts| counts.bucket_class_b += 1);
+        let found = self.bucket.head("ready").await;
+        found.map(drop).map_err(|error| failure("get segment", "ready", &error))
+    }
+
     /// Lists up to `max` objects whose keys follow `after`, in the order of their keys, and whether they are the last ones.
     pub(super) async fn list(
         &self,

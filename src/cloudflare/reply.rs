@@ -133,6 +133,16 @@ pub(super) fn is_refusal(response: &Response) -> bool {
     Reply::is_refusal(response.status())
 }
 
+/// The same response with the id of its request, if it has none yet. A response of an object has its own.
+pub(super) fn identified(response: Response, id: &str) -> Result<Response, JsValue> {
+    let headers = response.headers();
+    if headers.has(header::X_REQUEST_ID)? || headers.set(header::X_REQUEST_ID, id).is_ok() {
+        return Ok(response);
+    }
+    // The headers of a response that came from elsewhere are immutable.
+    with_headers(&response, &format!("{}\n{id}\n", header::X_REQUEST_ID))
+}
+
 /// The same response, but uncacheable and without a reader key: a reader key opens cached copies, and a token in a URL or
 /// a cookie may have leaked.
 pub(super) fn uncacheable(response: &Response, is_events: bool) -> Result<Response, JsValue> {

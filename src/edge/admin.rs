@@ -27,13 +27,27 @@ impl Admin {
         url: &str,
         authorization: Option<&str>,
     ) -> Result<OrphansQuery, Refusal> {
-        let token = self.token.as_ref().ok_or(Refusal::UnknownRoute)?;
-        if !authorization.and_then(bearer).is_some_and(|given| token.is(given)) {
-            return Err(Refusal::Unauthorized { given: authorization.is_some() });
-        }
+        self.allow(authorization)?;
         if method != Method::POST {
             return Err(Refusal::MethodNotAllowed { allow: "POST, OPTIONS" });
         }
         OrphansQuery::parse(url)
+    }
+
+    /// Refuses a request for metrics without the token, or with another method than GET.
+    pub fn metrics(&self, method: &Method, authorization: Option<&str>) -> Result<(), Refusal> {
+        self.allow(authorization)?;
+        if method != Method::GET {
+            return Err(Refusal::MethodNotAllowed { allow: "GET, OPTIONS" });
+        }
+        Ok(())
+    }
+
+    fn allow(&self, authorization: Option<&str>) -> Result<(), Refusal> {
+        let token = self.token.as_ref().ok_or(Refusal::UnknownRoute)?;
+        if !authorization.and_then(bearer).is_some_and(|given| token.is(given)) {
+            return Err(Refusal::Unauthorized { given: authorization.is_some() });
+        }
+        Ok(())
     }
 }

@@ -12,6 +12,7 @@ use super::grant::{Grant, Scope};
 use super::host;
 use super::keyring::{Check, Keyring};
 use super::listing::Listing;
+use super::metrics::MetricsRequest;
 use super::route::{Route, route};
 use super::subscriptions::{ControlRequest, Endpoint};
 use super::target::Target;
@@ -82,6 +83,9 @@ pub enum Decision {
     Reply(Reply),
     Listing(Listing),
     Orphans(OrphansQuery),
+    /// Answer with checks of the bindings.
+    Ready,
+    Metrics(MetricsRequest),
     /// Answer with what a subscription or its registry says.
     Subscriptions(Box<ControlRequest>),
     /// Carry out this check first, perhaps for this token, then decide again.
@@ -217,6 +221,15 @@ impl Deciding<'_> {
                 let Head { method, target, .. } = self.head;
                 let query = self.rules.admin.orphans(method, target.url, authorization.as_deref())?;
                 Ok(Decision::Orphans(query))
+            }
+            Route::Ready => Ok(Decision::Ready),
+            Route::Metrics => {
+                // Count by address, because the token may be a guess.
+                self.count(CountsAgainst::Address);
+                let authorization = self.header(header::AUTHORIZATION)?;
+                let Rules { access, admin, lists, .. } = self.rules;
+                admin.metrics(self.head.method, authorization.as_deref())?;
+                Ok(Decision::Metrics(MetricsRequest::of(access, *lists, self.head.target.url)?))
             }
             Route::Forward(path) => self.forward(ReadKind::Plain, path),
             Route::LongPoll(path) => self.forward(ReadKind::LongPoll, path),

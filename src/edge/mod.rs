@@ -16,6 +16,7 @@ pub mod kept;
 pub mod keyring;
 pub mod listing;
 pub mod live;
+pub mod metrics;
 pub mod project;
 pub mod route;
 pub mod settings;

@@ -5,7 +5,7 @@ use http::Method;
 use super::subscriptions::Endpoint;
 use super::target::Target;
 use crate::protocol::command::STREAM_METHODS;
-use crate::protocol::names::{DESCRIPTION_PATH, LISTING_PATH, ORPHANS_PATH};
+use crate::protocol::names::{DESCRIPTION_PATH, LISTING_PATH, METRICS_PATH, ORPHANS_PATH, READY_PATH};
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
@@ -30,10 +30,34 @@ pub enum Route {
     Sse(StreamPath),
     /// To the registry, and to the streams that it lists.
     Listing,
+    /// Answered with checks of the deployment.
+    Ready,
+    /// The metrics, for the administrator only.
+    Metrics,
     /// The administrator's list of orphans in the bucket.
     Orphans,
     /// To a subscription, or to the registry that lists it.
     Subscriptions(Endpoint),
+}
+
+impl Route {
+    /// The name of the route in data points. An interface for operators (docs/operate.md).
+    pub fn name(&self) -> &'static str {
+        match self {
+            Route::Preflight => "preflight",
+            Route::Reply(_) => "none",
+            Route::Health => "health",
+            Route::Forward(_) => "stream",
+            Route::LongPoll(_) => "long-poll",
+            Route::Sse(_) => "sse",
+            Route::Listing => "listing",
+            Route::Ready => "ready",
+            Route::Metrics => "metrics",
+            Route::Orphans => "orphans",
+            Route::Description => "description",
+            Route::Subscriptions(_) => "subscriptions",
+        }
+    }
 }
 
 pub fn route(method: &Method, target: &Target<'_>) -> Route {
@@ -51,11 +75,17 @@ fn try_route(method: &Method, target: &Target<'_>) -> Result<Route, Refusal> {
     if path == "/health" {
         return only_read(method).map(|()| Route::Health);
     }
+    if path == READY_PATH {
+        return only_read(method).map(|()| Route::Ready);
+    }
     if path == DESCRIPTION_PATH {
         return only_read(method).map(|()| Route::Description);
     }
     if path == ORPHANS_PATH {
         return Ok(Route::Orphans);
+    }
+    if path == METRICS_PATH {
+        return Ok(Route::Metrics);
     }
     if path == LISTING_PATH {
         return match *method {

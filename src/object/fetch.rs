@@ -123,6 +123,7 @@ impl Fetched {
             | Answered::Enlisted(_)
             | Answered::SigningKey(_)
             | Answered::PublicKeys(_)
+            | Answered::Counted(_)
             | Answered::Unknown => {
                 Err(Failure::new("read inherited part", "its owner's answer does not match the call"))
             }

@@ -11,13 +11,14 @@ use crate::protocol::command::{Append, Command, Create};
 use crate::protocol::content_type::ContentType;
 use crate::protocol::lifetime::Lifetime;
 use crate::protocol::listing::{Described, ListQuery, ListedStreams};
+use crate::protocol::metrics::RegistryCounts;
 use crate::protocol::producer::{self, Producer};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::registry::{Record, RegistryEvent};
 use crate::protocol::subscription::watch::{WakeAppend, WakeAppended};
 use crate::protocol::{Millis, SAFE_INTEGER_MAX};
-use crate::storage::Failure;
-use crate::storage::registry::listed;
+use crate::storage::registry::{counted, listed};
+use crate::storage::{Failure, Sql};
 
 /// The content type of a registry's stream.
 const EVENT_TYPE: &str = "application/json";
@@ -79,6 +80,13 @@ impl Object {
     ) -> Result<ListedStreams, Failure> {
         self.load(ports.sql)?;
         listed(ports.sql, query)
+    }
+
+    /// Counts the registry's streams and subscriptions.
+    pub(super) fn counted(&mut self, sql: &dyn Sql) -> Result<RegistryCounts, Failure> {
+        self.load(sql)?;
+        let written_at = self.state.live().map(|stream| stream.written_at);
+        Ok(RegistryCounts { counted: counted(sql)?, written_at })
     }
 
     /// Describes the stream for a listing, if it exists. This is not a read, so it does not renew the TTL.

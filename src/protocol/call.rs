@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fork::{Inherit, InheritedEvents, Reference, Referenced, Release, Seek, Sought, Walk, Walked};
 use super::listing::{Described, ListQuery, ListedStreams};
+use super::metrics::RegistryCounts;
 use super::offset::Offset;
 use super::registry::Record;
 use super::subscription::answer::SubscriptionAnswer;
@@ -58,6 +59,8 @@ pub enum Call {
     SigningKey,
     /// To a registry: return the public keys of webhooks.
     PublicKeys,
+    /// To a registry: count the streams and subscriptions.
+    Count,
     /// A call of a newer build; never sent.
     #[serde(skip_serializing)]
     Unknown,
@@ -91,6 +94,7 @@ pub enum Answered {
     SigningKey(SigningKey),
     /// The first one signs now.
     PublicKeys(Vec<PublicKey>),
+    Counted(RegistryCounts),
     /// The receiver does not know the call, or the sender does not know the answer.
     Unknown,
 }

@@ -353,7 +353,7 @@ impl Query {
 }
 
 /// The query of a URL, without its `?`.
-pub(super) fn query_of(url: &str) -> &str {
+pub fn query_of(url: &str) -> &str {
     let url = url.split('#').next().unwrap_or_default();
     url.split_once('?').map_or("", |(_, query)| query)
 }

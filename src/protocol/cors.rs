@@ -7,7 +7,7 @@ use super::names::header;
 /// The response headers that scripts of other sites may read. One constant, because every public read sends it.
 pub const EXPOSED: &str = "stream-next-offset, stream-start-offset, stream-cursor, stream-up-to-date, stream-closed, stream-public, stream-ttl, \
      stream-expires-at, stream-retention, stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq, \
-     producer-received-seq, stream-reader-key, x-cache, etag, location, retry-after, allow, accept-encoding, \
+     producer-received-seq, stream-reader-key, x-request-id, x-cache, etag, location, retry-after, allow, accept-encoding, \
      www-authenticate";
 
 /// The other headers of a preflight's answer.

@@ -85,6 +85,8 @@ pub mod header {
     pub const STREAM_PUBLIC: &str = "stream-public";
     /// The key that lets caches store reads of a private stream; `new` in a PUT replaces it (an extension).
     pub const STREAM_READER_KEY: &str = "stream-reader-key";
+    /// The id of the request, on every response (an extension).
+    pub const X_REQUEST_ID: &str = "x-request-id";
     /// Whether a cache of the Worker answered (an extension).
     pub const X_CACHE: &str = "x-cache";
     /// The Worker's mark on requests that may read public streams only. It only removes access, so a client
@@ -160,6 +162,8 @@ pub mod query {
     pub const PREFIX: &str = "prefix";
     /// The last path of the previous page.
     pub const AFTER: &str = "after";
+    /// The project whose registry `GET /metrics` reads.
+    pub const PROJECT: &str = "project";
     /// The most streams on a page.
     pub const LIMIT: &str = "limit";
 }
@@ -176,6 +180,10 @@ pub const STREAM_PREFIXES: [&str; 3] = [STREAM_PREFIX, "/v1/streams/", "/streams
 pub const STREAM_PREFIX: &str = "/v1/stream/";
 /// The administrator's list of orphans.
 pub const ORPHANS_PATH: &str = "/v1/admin/orphans";
+/// The checks of the deployment, for load balancers.
+pub const READY_PATH: &str = "/ready";
+/// The metrics, for the administrator.
+pub const METRICS_PATH: &str = "/metrics";
 /// The listing of streams.
 pub const LISTING_PATH: &str = "/v1/streams";
 /// The description of the HTTP API.

@@ -59,7 +59,7 @@ impl Reply {
 
     /// The status of an answer for which there is no memory or no object: retry later.
     pub const LATER: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
-    /// The status of an object's answer to a call, with bytes.
+    /// The status of an answer with bytes that is not a read.
     pub const ANSWERED: StatusCode = StatusCode::OK;
     /// The status of a read with its bytes.
     pub const BYTES: StatusCode = StatusCode::OK;

@@ -3,4 +3,6 @@
 
 pub mod awake;
 pub mod counts;
+pub mod exposition;
+pub mod points;
 pub mod totals;

@@ -120,6 +120,8 @@ fn verdict_at(mode: &str, method: &str, url: &str, token: Option<&str>) -> Strin
         Decision::Reply(reply) => reply.status.as_u16().to_string(),
         other @ (Decision::Listing(_)
         | Decision::Orphans(_)
+        | Decision::Ready
+        | Decision::Metrics(_)
         | Decision::Subscriptions(_)
         | Decision::Learn { .. }
         | Decision::Look) => format!("{other:?}"),

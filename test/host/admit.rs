@@ -61,6 +61,8 @@ fn word(decision: &Decision) -> String {
         Decision::Reply(reply) => reply.status.as_u16().to_string(),
         Decision::Listing(_) => "listing".to_owned(),
         Decision::Orphans(_) => "orphans".to_owned(),
+        Decision::Ready => "ready".to_owned(),
+        Decision::Metrics(_) => "metrics".to_owned(),
         Decision::Subscriptions(_) => "subscriptions".to_owned(),
         Decision::Learn { .. } => "learn".to_owned(),
         Decision::Look => "look".to_owned(),
@@ -68,7 +70,7 @@ fn word(decision: &Decision) -> String {
 }
 
 /// Mode, request, decision, and whether the fast path reaches the same decision.
-const REQUESTS: [(&str, &str, &str, bool); 39] = [
+const REQUESTS: [(&str, &str, &str, bool); 47] = [
     ("open", "POST http://x/v1/stream/a", "as it came", true),
     ("open", "GET http://x/v1/stream/a?offset=%30", "as it came", true),
     ("open", "GET http://x/v1/stream/a | cookie: stream-token=t", "as it came", true),
@@ -103,6 +105,14 @@ const REQUESTS: [(&str, &str, &str, bool); 39] = [
     ("token", "GET http://x/v1/streams?token={token}", "401", true),
     ("token", "POST http://x/v1/admin/orphans | {bearer}", "orphans", true),
     ("token", "POST http://x/v1/admin/orphans", "401", true),
+    ("token", "GET http://x/metrics | {bearer}", "metrics", true),
+    ("token", "GET http://x/metrics?project=a/b | {bearer}", "metrics", true),
+    ("token", "GET http://x/metrics", "401", true),
+    ("token", "POST http://x/metrics | {bearer}", "405", true),
+    ("token", "GET http://x/ready", "ready", true),
+    ("local", "GET http://localhost/ready | cf-ray: 1", "503", false),
+    ("locked", "GET http://x/ready", "503", true),
+    ("projects", "GET http://x/metrics?project=a/b | {bearer}", "400", true),
     // The CORS configuration of the project is needed, except for requests that pass unchanged.
     ("projects", "POST http://x/v1/stream/a/b", "401", true),
     ("projects", "POST http://x/v1/stream/a/b | origin: https://app.example", "learn", false),
@@ -162,7 +172,9 @@ fn request_counts_against_its_token_or_its_address() {
         ),
         ("token", format!("POST http://x/v1/admin/orphans | {bearer}"), CountsAgainst::Address),
         ("token", "POST http://x/v1/admin/orphans".to_owned(), CountsAgainst::Address),
+        ("token", "GET http://x/metrics".to_owned(), CountsAgainst::Address),
         ("token", "GET http://x/health".to_owned(), CountsAgainst::None),
+        ("token", "GET http://x/ready".to_owned(), CountsAgainst::None),
         ("token", "OPTIONS http://x/v1/stream/a".to_owned(), CountsAgainst::None),
         ("token", "GET http://x/v1/stream/a//b".to_owned(), CountsAgainst::None),
     ] {

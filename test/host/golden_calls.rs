@@ -9,6 +9,7 @@ use durable_streams::protocol::fork::{
 use durable_streams::protocol::fork_refusal::ForkRefusal;
 use durable_streams::protocol::lifetime::Lifetime;
 use durable_streams::protocol::listing::{Described, ListQuery, ListedStreams};
+use durable_streams::protocol::metrics::{RegistryCounts, StreamCounts};
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::registry::{Record, RegistryEvent};
 use durable_streams::protocol::sse::Mark;
@@ -83,6 +84,7 @@ fn calls() -> Vec<(Call, String)> {
         ),
         (Call::List(query), r#"{"List":{"prefix":"a/","after":"","limit":40}}"#.to_owned()),
         (Call::Describe, r#""Describe""#.to_owned()),
+        (Call::Count, r#""Count""#.to_owned()),
         (
             Call::Orphans { keys: vec!["YQ/1/0".into()], deletes: true },
             r#"{"Orphans":{"keys":["YQ/1/0"],"deletes":true}}"#.to_owned(),
@@ -160,6 +162,14 @@ fn no_refusals() -> Vec<(Answered, String)> {
                 .to_owned(),
         ),
         (Answered::Described(None), r#"{"Described":null}"#.to_owned()),
+        (
+            Answered::Counted(RegistryCounts {
+                counted: Some(StreamCounts { streams: 1, created: 3, deleted: 2, subscriptions: 4 }),
+                written_at: Some(7),
+            }),
+            r#"{"Counted":{"counted":{"streams":1,"created":3,"deleted":2,"subscriptions":4},"written_at":7}}"#
+                .to_owned(),
+        ),
         (Answered::Orphans(vec!["YQ/1/0".into()]), r#"{"Orphans":["YQ/1/0"]}"#.to_owned()),
         (Answered::Unknown, r#""Unknown""#.to_owned()),
     ]

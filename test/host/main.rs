@@ -19,6 +19,8 @@ mod golden_subscriptions;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod properties;

@@ -69,6 +69,8 @@ fn routed(method: &str, path: &str) -> String {
         | Route::LongPoll(_)
         | Route::Sse(_)
         | Route::Listing
+        | Route::Ready
+        | Route::Metrics
         | Route::Orphans) => panic!("{other:?}"),
     }
 }
@@ -273,6 +275,8 @@ fn verdict(mode: &str, request: (&str, &str), headers: &[(&str, &str)]) -> Strin
         other @ (Decision::Forward(_)
         | Decision::Listing(_)
         | Decision::Orphans(_)
+        | Decision::Ready
+        | Decision::Metrics(_)
         | Decision::Learn { .. }
         | Decision::Look) => format!("{other:?}"),
     }

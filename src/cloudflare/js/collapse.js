@@ -9,6 +9,7 @@ import { within } from "./stalls.js"
 
 /** The header of a cached answer with the time at which it was stored, in milliseconds since 1970. */
 const KEPT_AT = "x-kept-at"
+const REQUEST_ID = "x-request-id"
 
 /**
  * @typedef {object} Client
@@ -16,6 +17,7 @@ const KEPT_AT = "x-kept-at"
  * @property {number} [until] when its token expires, in milliseconds since 1970
  * @property {Request} request
  * @property {string} path the stream's path
+ * @property {string} id the id of the request
  *
  * @typedef {object} Led the promise that followers wait for
  * @property {Promise<void>} ended
@@ -46,7 +48,8 @@ class Shared {
 
   /** @param {Response} response @param {Uint8Array<ArrayBuffer>} [bytes] @param {{ renew: () => void, release: () => void }} [hold] */
   constructor({ status, headers }, bytes, hold) {
-    this.#head = { status, headers: [...headers] }
+    // Each client's response has an id of its own.
+    this.#head = { status, headers: [...headers].filter(([name]) => name !== REQUEST_ID) }
     this.#bytes = bytes
     this.#hold = hold
   }
@@ -69,10 +72,12 @@ class Shared {
    * Makes the response for one expected client. If the client disconnects before the first byte, `context` keeps the write
    * alive until it fails, so that the hold is released.
    * @param {Context} context
+   * @param {string} [id] of the client's request
    * @param {string} [state]
    */
-  made(context, state) {
+  made(context, id, state) {
     const response = new Response(this.#body(context), this.#head)
+    if (id !== undefined) response.headers.set(REQUEST_ID, id)
     if (state !== undefined) response.headers.set("x-cache", state)
     return response
   }
@@ -146,7 +151,7 @@ async function lead(key, read, context, client, ask) {
   const nobody = new AbortController()
   client.signal.addEventListener("abort", () => reads.isForNobody(read) && nobody.abort())
   try {
-    const cached = await cachedAt(key)
+    const cached = await cachedAt(key, client.id)
     if (cached !== undefined) {
       reads.found(read)
       return cached
@@ -162,7 +167,7 @@ async function lead(key, read, context, client, ask) {
       shared.expect(1)
       context.waitUntil(store(key, shared.made(context)))
     }
-    return shared.made(context)
+    return shared.made(context, client.id)
   } finally {
     reads.ended(read)
     read.load.end()
@@ -209,7 +214,7 @@ async function buffered(response, expectedBytes, { request, path }) {
  * @param {Client} client
  * @param {(client: AbortSignal) => Promise<Response>} ask
  */
-async function follow(key, read, context, { signal, until = Infinity }, ask) {
+async function follow(key, read, context, { signal, until = Infinity, id }, ask) {
   const left = Promise.withResolvers()
   signal.addEventListener("abort", () => left.resolve(LATE), { once: true })
   const longest = reads.longestWait(until)
@@ -219,14 +224,17 @@ async function follow(key, read, context, { signal, until = Infinity }, ask) {
   if (waking.drops) shared?.release()
   // No client sees this response, but Rust awaits one.
   if (waking.do === "leave") return new Response()
-  if (waking.do === "take" && shared !== undefined) return shared.made(context, "HIT")
-  return (waking.do === "look" && (await cachedAt(key))) || ask(signal)
+  if (waking.do === "take" && shared !== undefined) return shared.made(context, id, "HIT")
+  return (waking.do === "look" && (await cachedAt(key, id))) || ask(signal)
 }
 
 const LATE = Symbol("late")
 
-/** The cached answer; the client reads its body at its own speed. @param {string} key @returns {Promise<Response | undefined>} */
-async function cachedAt(key) {
+/**
+ * The cached answer; the client reads its body at its own speed.
+ * @param {string} key @param {string} id @returns {Promise<Response | undefined>}
+ */
+async function cachedAt(key, id) {
   if (!hasCache) return undefined
   try {
     const cached = await caches.default.match(key)
@@ -242,6 +250,7 @@ async function cachedAt(key) {
     // The remaining time instead of an `Age` header, which not every downstream cache subtracts.
     headers.set("cache-control", cacheControl.replace(/max-age=\d+/, `max-age=${seconds}`))
     headers.set("x-cache", "HIT")
+    headers.set(REQUEST_ID, id)
     return new Response(cached.body, { status: cached.status, headers })
   } catch {
     // There is no cache here, or it fails. The object can answer every read.

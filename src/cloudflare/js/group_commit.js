@@ -21,7 +21,7 @@ import { tenantOf } from "./sending.js"
  * @typedef {import("./group_commit_decisions.js").Wait} Wait
  * @typedef {import("./group_commit_decisions.js").Lead<Load>} Lead
  * @typedef {import("./group_commit_decisions.js").Outcome} Outcome
- * @typedef {{ names: string[], refusedBody: (why: number) => Response }} Module the names of the headers that an object reads,
+ * @typedef {{ names: string[], refusedBody: (why: number, request: Request) => Response }} Module the names of the headers that an object reads,
  *   and the response to an append whose body was not received
  */
 
@@ -89,10 +89,10 @@ async function wait(append, request, stub, module) {
   let hold
   try {
     const body = await received(request, tenant)
-    if (typeof body === "number") return module.refusedBody(body)
+    if (typeof body === "number") return module.refusedBody(body, request)
     // The body stays in memory until the append is answered.
     hold = budget.hold(body.byteLength, tenant, "")
-    if (hold === undefined) return module.refusedBody(BUSY)
+    if (hold === undefined) return module.refusedBody(BUSY, request)
     append.load.body = body
     const turn = await turnOf(append)
     return await (turn.do === "lead" ? lead(turn, request, stub) : end(turn, request, stub, append.load))

@@ -5,17 +5,20 @@
 export class Edge {
   constructor(env: unknown)
   free(): void
-  answer(request: Request, context: ExecutionContext): Promise<Response>
+  answer(request: Request, context: ExecutionContext, id: string): Promise<Response>
   choosesOrigins(): boolean
   collapseKey(url: string): string | undefined
   decisiveHeader(): string | undefined
   hasEdgeCache(): boolean
   inFirstForm(url: string): string | undefined
   isAuthority(host: string): boolean
+  measure(method: string, url: string, status: number, millis: number, bytesIn: number, bytesOut: number): void
+  measuredShare(): number
   originLines(method: string, url: string, origin: string): string
   passedOnTo(method: string, url: string, decisive?: string): string | undefined
-  refusedBody(why: number): Response
-  unreached(method: string, path: string, error: unknown): Response | undefined
+  refusedBody(why: number, id: string): Response
+  requestId(ray?: string): string
+  unreached(method: string, path: string, id: string, error: unknown): Response | undefined
 }
 
 /** The Rust side of one stream's object. */

@@ -23,7 +23,15 @@ let memoryNumber = 0
 const NO_BODY = new Uint8Array(0)
 const BODY_SMALL_MAX_BYTES = wasm.bodySmallMaxBytes()
 const BODY_MAX_BYTES = wasm.bodyMaxBytes()
-const APPENDS = { names: wasm.appendHeaders(), refusedBody: (/** @type {number} */ why) => edge.refusedBody(why) }
+const APPENDS = { names: wasm.appendHeaders(), refusedBody: refused }
+
+/** The id of a request. @param {Request} request */
+const idOf = ({ headers }) => edge.requestId(headers.get("cf-ray") ?? undefined)
+
+/** The response to an append whose body was not received. @param {number} why @param {Request} request */
+function refused(why, request) {
+  return edge.refusedBody(why, idOf(request))
+}
 
 /** Gives the module new memory after a panic or a trap, which may have left the old one inconsistent. */
 function revive() {
@@ -55,6 +63,8 @@ let edgeMemory
 let decisiveHeader
 let choosesOrigins = false
 let hasEdgeCache = false
+/** The share of requests that are measured: 0 without a dataset. */
+let measuredShare = 0
 
 /** The most URLs in `paths`. */
 const PATHS_MAX = 1000
@@ -71,6 +81,7 @@ function configure(env) {
   decisiveHeader = edge.decisiveHeader()
   choosesOrigins = edge.choosesOrigins()
   hasEdgeCache = edge.hasEdgeCache()
+  measuredShare = edge.measuredShare()
   paths.clear()
 }
 
@@ -131,11 +142,12 @@ function withLocation(response, url) {
 function respondTo(request, env, context) {
   const { method, url } = request
   const path = hasHost(request) ? passedOnTo(method, url, request) : undefined
-  if (path === undefined) return edge.answer(request, context)
+  if (path === undefined) return edge.answer(request, context, idOf(request))
   return answered(path, request, env, context).catch((error) => {
     revive()
     if (edgeMemory !== memoryNumber) configure(env)
-    return edge.unreached(method, path, error) ?? edge.answer(request, context)
+    const id = idOf(request)
+    return edge.unreached(method, path, id, error) ?? edge.answer(request, context, id)
   })
 }
 
@@ -145,7 +157,7 @@ function answered(path, request, env, context) {
   const ask = () => env.STREAMS.getByName(path).fetch(request)
   const key = hasEdgeCache && gathersReads() && mayBeShared(request) ? edge.collapseKey(request.url) : undefined
   if (key === undefined) return ask()
-  return collapse(key, "readers", context, { signal: request.signal, request, path }, ask)
+  return collapse(key, "readers", context, { signal: request.signal, request, path, id: idOf(request) }, ask)
 }
 
 /**
@@ -157,6 +169,24 @@ async function withOrigin(request, env, origin, responded) {
   if (edgeMemory !== memoryNumber) configure(env)
   return withHeaders(response, edge.originLines(request.method, request.url, origin))
 }
+
+/**
+ * Writes a data point once the response is there. The client does not wait for it.
+ * @param {Request} request @param {Promise<Response>} responded @param {ExecutionContext} context
+ */
+function measure({ method, url, headers }, responded, context) {
+  const began = Date.now()
+  const bytesIn = lengthIn(headers)
+  const measured = responded.then((response) => {
+    // The edge that was asked may be gone with its memory.
+    if (edgeMemory !== memoryNumber) return
+    edge.measure(method, url, response.status, Date.now() - began, bytesIn, lengthIn(response.headers))
+  })
+  context.waitUntil(measured.catch(() => {}))
+}
+
+/** The declared length of a body, or 0. @param {Headers} headers */
+const lengthIn = (headers) => Number(headers.get("content-length")) || 0
 
 /** @param {unknown} error @returns {never} */
 const rethrow = (error) => {
@@ -173,6 +203,7 @@ export default {
     try {
       if (edgeMemory !== memoryNumber) configure(env)
       const responded = respond(request, env, context)
+      if (measuredShare > 0 && Math.random() < measuredShare) measure(request, responded, context)
       const origin = choosesOrigins ? request.headers.get("origin") : null
       return (origin === null ? responded : withOrigin(request, env, origin, responded)).catch(rethrow)
     } catch (error) {

@@ -141,7 +141,7 @@ impl ObjectHost {
 
     /// Logs a failure, and makes the error that the caller receives.
     fn to_error(&self, failure: &Failure) -> JsValue {
-        telemetry::failure(&self.name(), failure);
+        telemetry::failure(&self.name(), None, failure);
         js_sys::Error::new(&failure.to_string()).into()
     }
 }
@@ -156,6 +156,7 @@ fn event_of(call: &Call) -> &'static str {
         | Call::Inherit(_)
         | Call::SigningKey
         | Call::PublicKeys
+        | Call::Count
         | Call::Unknown => "asked",
         Call::Subscription(_) => "requested",
         Call::Notify(_) => "noted",

@@ -28,7 +28,7 @@ impl ObjectHost {
             let served = loop {
                 let answered = calls::call(&inner.namespace, &asking.path, &asking.call).await;
                 if let Err(failure) = &answered {
-                    telemetry::failure(&requester.path, failure);
+                    telemetry::failure(&requester.path, Some(&requester.id), failure);
                 }
                 let sockets = inner.sockets();
                 let ports = Ports { sql: &inner.sql, sockets: &sockets };

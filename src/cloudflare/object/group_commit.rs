@@ -14,6 +14,7 @@ use crate::cloudflare::{clock, telemetry};
 use crate::object::Error;
 use crate::protocol::bridge;
 use crate::protocol::command::{APPEND_HEADERS, Command, RequestHead};
+use crate::protocol::names::header;
 use crate::protocol::reply::Reply;
 
 /// The names of the request headers of an append that the object reads.
@@ -55,12 +56,14 @@ impl ObjectHost {
     /// Parses a POST into its command, and answers it.
     fn append(self: &Rc<Self>, url: &str, header_lines: &str, body: &[u8]) -> Reply {
         let header = |name: &str| bridge::header_in(header_lines, name).map(str::to_owned);
-        let requester = self.requester(url, &|name| bridge::header_in(header_lines, name).is_some());
+        let ray = header(header::RAY);
+        let requester = self.requester(url, ray, &|name| bridge::header_in(header_lines, name).is_some());
         let head = RequestHead { method: &Method::POST, url, header: &header, random: &clock::random };
         let answered = Command::parse(&head, body).map_err(Error::Refused);
         let answered = answered.and_then(|command| self.answer(&requester, &command));
         let reply = self.settled(&requester, answered).unwrap_or_else(|_park| Reply::failed());
         self.debug_served(&requester.path, Method::POST.as_str());
-        requester.with_cors(reply)
+        self.measure(&requester.path, reply.status.is_success().then_some(body.len()));
+        requester.addressed(reply)
     }
 }

@@ -23,9 +23,12 @@ use crate::edge::target::stream_path;
 use crate::object::live::Park;
 use crate::object::{Answer, Error, Object, Ports};
 use crate::protocol::command::Command;
+use crate::protocol::names::header;
 use crate::protocol::registry::Registries;
 use crate::protocol::reply::Reply;
+use crate::protocol::request_id::request_id;
 use crate::storage::Failure;
+use crate::telemetry::points::ObjectTotals;
 
 pub(super) struct ObjectHost {
     pub(super) state: State,
@@ -43,6 +46,9 @@ pub(super) struct ObjectHost {
     pub(super) namespace: JsValue,
     /// The wakers of futures that wait for the object's background work: the alarm, and answers that depend on that work.
     pub(super) waiters: RefCell<Vec<Waker>>,
+    analytics: Option<telemetry::Analytics>,
+    /// The totals for the next data point.
+    totals: RefCell<ObjectTotals>,
 }
 
 impl ObjectHost {
@@ -51,7 +57,8 @@ impl ObjectHost {
         let state = State::from(state);
         let mut config = Config::of(env);
         receiving::configure(env);
-        let sql = ObjectSql::new(&state, config.debug);
+        let analytics = telemetry::Analytics::of(env);
+        let sql = ObjectSql::new(&state, config.debug || analytics.is_some());
         let bucket = bucket::of(env);
         if bucket.is_none() {
             config.settings.segments = None;
@@ -74,6 +81,8 @@ impl ObjectHost {
             segment_index,
             namespace,
             waiters: RefCell::default(),
+            analytics,
+            totals: RefCell::default(),
         }
     }
 
@@ -81,8 +90,15 @@ impl ObjectHost {
         self.header_names.with(name, |name| headers.has(name))
     }
 
-    pub(super) fn requester(&self, url: &str, has: &dyn Fn(&str) -> bool) -> Requester {
-        Requester::of(self.path_in(url), self.config.settings.guarded, has)
+    /// The platform's id of a request.
+    pub(super) fn ray(&self, headers: &RequestHeaders) -> Option<String> {
+        self.header_names.with(header::RAY, |name| headers.get(name))
+    }
+
+    /// The requester; `ray` is the platform's id of the request.
+    pub(super) fn requester(&self, url: &str, ray: Option<String>, has: &dyn Fn(&str) -> bool) -> Requester {
+        let id = request_id(ray, &clock::random);
+        Requester::of(self.path_in(url), id, self.config.settings.guarded, has)
     }
 
     fn path_in(&self, url: &str) -> String {
@@ -129,7 +145,10 @@ impl ObjectHost {
     ) -> Result<Response, JsValue> {
         match self.settled(requester, served) {
             Ok(reply) => requester.answer(reply),
-            Err(park) => reply::switching(&park.head, &self.sockets().accept(&park)?),
+            Err(park) => {
+                let socket = self.sockets().accept(&park)?;
+                reply::switching(&park.head.identified(&requester.id), &socket)
+            }
         }
     }
 
@@ -148,8 +167,20 @@ impl ObjectHost {
             Err(Error::Refused(refusal)) => return Ok(Reply::refused(&refusal)),
             Err(Error::Failed(failure)) => failure,
         };
-        telemetry::failure(&requester.path, &failure);
+        telemetry::failure(&requester.path, Some(&requester.id), &failure);
         Ok(Reply::failed())
+    }
+
+    /// Counts a request for the object's data points, and writes one if it is due; `appended` is the size of an append that
+    /// succeeded. Only requests do this, so an object never stays awake for it.
+    pub(super) fn measure(&self, path: &str, appended: Option<usize>) {
+        let Some(analytics) = &self.analytics else { return };
+        let (mut totals, now) = (self.totals.borrow_mut(), clock::now());
+        totals.served(appended);
+        if totals.is_due(now) {
+            let readers = if self.may_be_read_live.get() { self.state.get_websockets().len() } else { 0 };
+            analytics.write(&totals.take(path, readers, self.sql.take_rows_written(), now));
+        }
     }
 
     pub(super) fn name(&self) -> String {

@@ -73,7 +73,7 @@ fn pass(
     if let Ok(Answer::Reply(answer)) = &served
         && waiting.pending.has_bytes_of(next, answer)
     {
-        return reply::over(&waiting.requester.with_cors(answer.clone()), response.body()).map(JsValue::from);
+        return reply::over(&waiting.requester.addressed(answer.clone()), response.body()).map(JsValue::from);
     }
     give_up(response);
     match served {

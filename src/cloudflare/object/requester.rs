@@ -31,12 +31,14 @@ impl RequestHeaders {
     }
 }
 
-/// The headers that describe the requester.
-pub(super) const REQUESTER_HEADERS: [&str; 2] = [header::STREAM_STRANGER, header::ORIGIN];
+/// The headers that describe the requester and identify the request.
+pub(super) const REQUESTER_HEADERS: [&str; 3] = [header::STREAM_STRANGER, header::ORIGIN, header::RAY];
 
 #[derive(Clone)]
 pub(super) struct Requester {
     pub(super) path: String,
+    /// The id of the request.
+    pub(super) id: String,
     /// Whether no token allows the request, so that the requester may read only public streams.
     is_stranger: bool,
     /// Whether the requester is a script of a site, on a server in open mode: every origin may then see the answer.
@@ -46,9 +48,10 @@ pub(super) struct Requester {
 }
 
 impl Requester {
-    pub(super) fn of(path: String, guarded: bool, has: &dyn Fn(&str) -> bool) -> Requester {
+    pub(super) fn of(path: String, id: String, guarded: bool, has: &dyn Fn(&str) -> bool) -> Requester {
         Requester {
             path,
+            id,
             is_stranger: guarded && has(header::STREAM_STRANGER),
             is_script: !guarded && has(header::ORIGIN),
             request: None,
@@ -65,8 +68,9 @@ impl Requester {
         Payer::of(&self.path, self.request.as_ref().map(address_of).unwrap_or_default())
     }
 
-    /// Adds the CORS header that lets a script see the answer, where the server is open.
-    pub(super) fn with_cors(&self, answer: Reply) -> Reply {
+    /// Adds the id of the request and, where the server is open, the CORS header that lets a script see the answer.
+    pub(super) fn addressed(&self, answer: Reply) -> Reply {
+        let answer = answer.identified(&self.id);
         if self.is_script { answer.with_any_origin() } else { answer }
     }
 
@@ -82,13 +86,13 @@ impl Requester {
     }
 
     pub(super) fn answer(&self, answer: Reply) -> Result<Response, JsValue> {
-        match reply::response_for(&self.with_cors(answer), || self.payer())? {
+        match reply::response_for(&self.addressed(answer), || self.payer())? {
             Some(response) => Ok(response),
             None => self.refuse(&Refusal::Busy { why: TOO_MUCH_IS_HELD }),
         }
     }
 
     pub(super) fn refuse(&self, refusal: &Refusal) -> Result<Response, JsValue> {
-        reply::response(&self.with_cors(Reply::refused(refusal)))
+        reply::response(&self.addressed(Reply::refused(refusal)))
     }
 }

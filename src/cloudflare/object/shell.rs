@@ -171,7 +171,7 @@ impl ObjectHost {
 
     fn log(&self, event: &LogEvent, rows: RowCounts) {
         let (name, segment) = match event {
-            LogEvent::Failed(failure) => return telemetry::failure(&self.name(), failure),
+            LogEvent::Failed(failure) => return telemetry::failure(&self.name(), None, failure),
             LogEvent::Reclaimed => return self.debug("reclaimed"),
             LogEvent::Rearmed => return self.debug("rearmed"),
             LogEvent::Rotated { segment } => ("rotated", Some(*segment)),

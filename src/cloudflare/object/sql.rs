@@ -77,6 +77,8 @@ pub(super) struct ObjectSql {
     /// Whether to count rows, which takes two calls per statement.
     counts: bool,
     rows: Cell<RowCounts>,
+    /// The rows written since the last data point.
+    written: Cell<u64>,
 }
 
 impl ObjectSql {
@@ -84,13 +86,13 @@ impl ObjectSql {
         let storage: DurableStorage = JsValue::from(state.storage().as_raw()).unchecked_into();
         let sql = storage.sql();
         let statements = Interned::default();
-        ObjectSql { storage, sql, statements, counts, rows: Cell::default() }
+        ObjectSql { storage, sql, statements, counts, rows: Cell::default(), written: Cell::default() }
     }
 
     /// Sets the alarm, in the same turn and therefore in the same transaction as the commit before it.
     pub(super) fn set_alarm(&self, at: Millis) -> Result<(), Failure> {
         telemetry::count(|counts| counts.alarms_set += 1);
-        self.rows.set(self.rows.get() + RowCounts { read: 0, written: 1 });
+        self.add(RowCounts { read: 0, written: 1 });
         // Nothing awaits the promise: the output gate delays the response until the alarm is stored.
         self.storage.set_alarm(at as f64).map(drop).map_err(|error| failure("set alarm", &error))
     }
@@ -98,6 +100,11 @@ impl ObjectSql {
     /// The rows read and written since the last call. Setting an alarm is billed as one row written.
     pub(super) fn take_row_counts(&self) -> RowCounts {
         self.rows.take()
+    }
+
+    /// The rows written since the last call.
+    pub(super) fn take_rows_written(&self) -> u64 {
+        self.written.take()
     }
 
     fn exec(&self, statement: &str, params: &[Param<'_>]) -> Result<SqlCursor, Failure> {
@@ -117,7 +124,12 @@ impl ObjectSql {
             return;
         }
         let rows = RowCounts { read: cursor.rows_read() as u64, written: cursor.rows_written() as u64 };
+        self.add(rows);
+    }
+
+    fn add(&self, rows: RowCounts) {
         self.rows.set(self.rows.get() + rows);
+        self.written.set(self.written.get() + rows.written);
     }
 }
 

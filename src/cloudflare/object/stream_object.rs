@@ -103,7 +103,7 @@ impl ObjectHost {
         if url == BYTES_URL {
             return self.answer_with_bytes(&headers).map(JsValue::from);
         }
-        let requester = self.requester(url, &|name| self.has(&headers, name));
+        let requester = self.requester(url, self.ray(&headers), &|name| self.has(&headers, name));
         let requester = if method == "GET" { requester.reading(request) } else { requester };
         let method = method.parse::<Method>().unwrap_or_default();
         let header = |name: &str| self.header_names.with(name, |name| headers.get(name));
@@ -113,12 +113,14 @@ impl ObjectHost {
             Err(refusal) => requester.refuse(&refusal).map(JsValue::from),
         };
         self.debug_served(&requester.path, method.as_str());
+        self.measure(&requester.path, None);
         response
     }
 
     fn refuse(&self, request: &Request, refusal: &Refusal) -> Result<Response, JsValue> {
         let headers = RequestHeaders::of(request);
-        self.requester(&request.url(), &|name| self.has(&headers, name)).refuse(refusal)
+        let ray = self.ray(&headers);
+        self.requester(&request.url(), ray, &|name| self.has(&headers, name)).refuse(refusal)
     }
 
     /// Answers a command: with a promise if it needs the bucket or another object, otherwise with a response.

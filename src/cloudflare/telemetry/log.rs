@@ -10,13 +10,15 @@ use crate::edge::cors::Cors;
 use crate::storage::Failure;
 use crate::telemetry::counts::RowCounts;
 
-/// Logs a failure of the server, with its stream, operation and cause.
-pub(in crate::cloudflare) fn failure(stream: &str, failure: &Failure) {
+/// Logs a failure of the server, with its stream, operation and cause, and the id of the request that met it. Background work
+/// has no request.
+pub(in crate::cloudflare) fn failure(stream: &str, request: Option<&str>, failure: &Failure) {
     let Failure { operation, cause } = failure;
-    console_error!(
-        "{}",
-        json!({ "level": "error", "stream": stream, "operation": operation, "cause": cause })
-    );
+    let mut line = json!({ "level": "error", "stream": stream, "operation": operation, "cause": cause });
+    if let Some(request) = request {
+        line["request"] = request.into();
+    }
+    console_error!("{line}");
 }
 
 /// Logs an event of an object: it was `loaded` (created or woken up), a live `reader_left`, its alarm `reclaimed` it or was
@@ -40,7 +42,7 @@ pub(in crate::cloudflare) fn worked(stream: &str, event: &str, segment: Option<u
 /// bind a rate limit where clients without a valid token can cause lookups of projects.
 pub(in crate::cloudflare) fn configured(access: &Access, cors: &Cors, is_limited: bool, debug: bool) {
     match access {
-        Access::Locked { detail, .. } => failure("", &Failure::new("configure", detail)),
+        Access::Locked { detail, .. } => failure("", None, &Failure::new("configure", detail)),
         Access::Projects(projects) => {
             if !is_limited {
                 let cause = "REQUEST_LIMIT is not bound, so requests without a valid token are not limited: bind it, as wrangler.toml shows";

@@ -1,16 +1,18 @@
 //! Log lines (`log.rs`) and counts of billed events. Call sites do not know where counts go: every build compiles the calls,
 //! and without a sink they are empty.
 //!
-//! The one sink is `counters.rs`, in builds with the feature `counters`; a deployed server has no metrics. Another sink, such
-//! as Analytics Engine, would be a file next to it that the functions below call. Responses to appends and plain reads pass
-//! the Worker without entering Rust (`js/worker.js`), so only the object can count them.
+//! The one sink of these counts is `counters.rs`, in builds with the feature `counters`. A deployed server writes data points
+//! instead (`analytics.rs`), if the operator binds a dataset. Responses to appends and plain reads pass the Worker without
+//! entering Rust; `js/worker.js` measures a share of them.
 
+mod analytics;
 mod counters;
 mod log;
 
 use wasm_bindgen::JsValue;
 use web_sys::{Request, Response};
 
+pub(super) use analytics::Analytics;
 pub(super) use log::{configured, event, failure, misconfigured, renamed, served, worked};
 
 use crate::telemetry::counts::Counts;

@@ -16,13 +16,15 @@ use crate::protocol::refusal::Refusal;
 pub(super) struct Caller<'r> {
     env: &'r Env,
     request: &'r Request,
+    /// The id of the request.
+    pub(super) id: &'r str,
     is_limited: bool,
     is_counted: Cell<bool>,
 }
 
 impl<'r> Caller<'r> {
-    pub(super) fn new(env: &'r Env, request: &'r Request, is_limited: bool) -> Caller<'r> {
-        Caller { env, request, is_limited, is_counted: Cell::new(false) }
+    pub(super) fn new(env: &'r Env, request: &'r Request, id: &'r str, is_limited: bool) -> Caller<'r> {
+        Caller { env, request, id, is_limited, is_counted: Cell::new(false) }
     }
 
     /// Counts the request once against the limit of its address, before any lookup that costs more than the request.
@@ -30,7 +32,7 @@ impl<'r> Caller<'r> {
         if !self.is_limited || self.is_counted.replace(true) {
             return Ok(());
         }
-        rate_limit::count_address(self.env, &self.network()).await
+        rate_limit::count_address(self.env, &self.network(), self.id).await
     }
 
     pub(super) fn header(&self, name: &str) -> Option<String> {

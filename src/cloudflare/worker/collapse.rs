@@ -39,6 +39,8 @@ pub(super) struct Client {
     pub(super) path: String,
     /// When its token expires, in milliseconds since 1970. The client does not wait for another's read any longer.
     pub(super) until: Option<Millis>,
+    /// The id of the request.
+    pub(super) id: String,
 }
 
 impl Client {
@@ -47,6 +49,7 @@ impl Client {
         Reflect::set(&client, &"signal".into(), &self.request.signal())?;
         Reflect::set(&client, &"request".into(), &self.request)?;
         Reflect::set(&client, &"path".into(), &self.path.as_str().into())?;
+        Reflect::set(&client, &"id".into(), &self.id.as_str().into())?;
         if let Some(until) = self.until {
             Reflect::set(&client, &"until".into(), &(until as f64).into())?;
         }

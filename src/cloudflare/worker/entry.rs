@@ -14,8 +14,10 @@ use super::collapse;
 use super::forward::Sending;
 use super::key_lookup::Lookups;
 use super::listing;
+use super::metrics;
 use super::orphans;
 use super::rate_limit;
+use super::ready::Readiness;
 use super::subscriptions::{Controlling, WebhookKeys};
 use super::upstream;
 use crate::cloudflare::calls::unreached;
@@ -27,6 +29,7 @@ use crate::edge::admit::{Admission, CountsAgainst, Decision, Head, Known, Rules}
 use crate::edge::collapse::collapse_key;
 use crate::edge::cors::Cors;
 use crate::edge::keyring::Keyring;
+use crate::edge::route::route;
 use crate::edge::strangers::Strangers;
 use crate::edge::target::{Target, in_first_form};
 use crate::edge::webhooks::WebhookSettings;
@@ -34,6 +37,8 @@ use crate::protocol::names::header;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::registry::Registries;
 use crate::protocol::reply::Reply;
+use crate::protocol::request_id::request_id;
+use crate::telemetry::points::Served;
 
 /// The most lookups for one request: the token's project, its keys, its signature, and the project in the URL.
 const LOOKUPS_PER_REQUEST_MAX: usize = 4;
@@ -53,6 +58,9 @@ struct EdgeState {
     strangers: RefCell<Strangers>,
     webhooks: WebhookSettings,
     webhook_keys: WebhookKeys,
+    readiness: Readiness,
+    analytics: Option<telemetry::Analytics>,
+    measured_share: f64,
 }
 
 #[wasm_bindgen]
@@ -81,6 +89,9 @@ impl Edge {
             strangers: RefCell::default(),
             webhooks: WebhookSettings::of(&settings).unwrap_or_default(),
             webhook_keys: WebhookKeys::default(),
+            readiness: Readiness::default(),
+            analytics: telemetry::Analytics::of(&env),
+            measured_share: config::measured_share(&env),
             env,
         };
         telemetry::configured(&inner.rules.access, &inner.cors, inner.rules.is_limited, inner.config.debug);
@@ -134,8 +145,41 @@ impl Edge {
 
     /// The response to an append whose body the Worker did not receive; `why` is a code of `receiving.js`.
     #[wasm_bindgen(js_name = refusedBody)]
-    pub fn refused_body(&self, why: u8) -> Result<Response, JsValue> {
-        reply::response(&self.inner.with_cors(Reply::refused(&receiving::refusal(why))))
+    pub fn refused_body(&self, why: u8, id: &str) -> Result<Response, JsValue> {
+        reply::response(&self.inner.addressed(Reply::refused(&receiving::refusal(why)), id))
+    }
+
+    /// The id of a request; `ray` is the platform's.
+    #[wasm_bindgen(js_name = requestId)]
+    pub fn request_id(&self, ray: Option<String>) -> String {
+        request_id(ray, &clock::random)
+    }
+
+    /// The share of requests to measure: 0 if the deployment binds no dataset.
+    #[wasm_bindgen(js_name = measuredShare)]
+    pub fn measured_share(&self) -> f64 {
+        self.inner.measured_share
+    }
+
+    /// Writes the data point of a request that was answered after so many milliseconds. The sizes are those of the bodies.
+    pub fn measure(&self, method: &str, url: &str, status: u16, millis: f64, bytes_in: f64, bytes_out: f64) {
+        let EdgeState { analytics, rules, measured_share, .. } = &*self.inner;
+        let Some(analytics) = analytics else { return };
+        let target = Target::of(url);
+        let has_project = matches!(rules.access, Access::Projects(_)) && !Reply::is_refusal(status);
+        let project = if has_project { target.project_named() } else { None };
+        let served = Served {
+            route: route(&parse(method), &target).name(),
+            method,
+            status,
+            mode: rules.access.mode(),
+            project: project.as_deref().unwrap_or_default(),
+            weight: measured_share.recip(),
+            seconds: millis / 1000.0,
+            bytes_in,
+            bytes_out,
+        };
+        analytics.write(&served.to_point());
     }
 
     /// Whether clients share reads within a data centre (`EDGE_CACHE`).
@@ -144,27 +188,34 @@ impl Edge {
         self.inner.config.edge_cache
     }
 
-    /// Answers a request that was not passed on, or whose object failed.
+    /// Answers a request that was not passed on, or whose object failed; `id` is that of [`Edge::request_id`].
     pub async fn answer(
         &self,
         request: Request,
         context: worker::worker_sys::Context,
+        id: String,
     ) -> Result<Response, JsValue> {
         if let Some(answer) = telemetry::counts_for(&request) {
             return answer;
         }
         let inner = Rc::clone(&self.inner);
-        inner.answer(&request, &Context::new(context)).await
+        reply::identified(inner.answer(&request, &Context::new(context), &id).await?, &id)
     }
 
     /// The response after an object failed to answer a request that was passed on. `None` if the request is safe to repeat.
-    pub fn unreached(&self, method: &str, path: &str, error: &JsValue) -> Result<Option<Response>, JsValue> {
+    pub fn unreached(
+        &self,
+        method: &str,
+        path: &str,
+        id: &str,
+        error: &JsValue,
+    ) -> Result<Option<Response>, JsValue> {
         let failure = unreached(error);
         if parse(method).is_safe() {
-            telemetry::failure(path, &failure);
+            telemetry::failure(path, Some(id), &failure);
             return Ok(None);
         }
-        upstream::unavailable(path, self.inner.rules.reader(), &failure).map(Some)
+        upstream::unavailable(path, self.inner.rules.reader(), id, &failure).map(Some)
     }
 
     /// The CORS headers of a response to a script of this origin. They begin by removing the object's own header: during a
@@ -184,25 +235,30 @@ impl Edge {
 }
 
 impl EdgeState {
-    async fn answer(&self, request: &Request, context: &Context) -> Result<Response, JsValue> {
+    async fn answer(&self, request: &Request, context: &Context, id: &str) -> Result<Response, JsValue> {
         let (method, url) = (parse(&request.method()), request.url());
         let target = Target::of(&url);
-        let caller = Caller::new(&self.env, request, self.rules.is_limited);
+        let caller = Caller::new(&self.env, request, id, self.rules.is_limited);
         let answer = match self.decide(&method, &target, &caller, context).await {
             Err(refusal) => Reply::refused(&refusal),
             Ok(Decision::Reply(answer)) => answer,
-            Ok(Decision::Listing(listing)) => listing::answer(&self.env, &listing).await,
-            Ok(Decision::Orphans(query)) => orphans::answer(&self.env, &query).await,
+            Ok(Decision::Listing(listing)) => listing::answer(&self.env, &listing, id).await,
+            Ok(Decision::Orphans(query)) => orphans::answer(&self.env, &query, id).await,
+            Ok(Decision::Ready) => self.readiness.reply(&self.env, id).await,
+            Ok(Decision::Metrics(asked)) => {
+                metrics::answer(&self.env, &asked, self.rules.access.mode(), id).await
+            }
             Ok(Decision::Subscriptions(control)) => {
                 let EdgeState { env, rules, webhooks, webhook_keys: keys, strangers, .. } = self;
                 let (control, caller, url) = (&*control, &caller, target.url);
                 let controlling =
-                    Controlling { control, url, request, caller, strangers, env, rules, webhooks, keys };
+                    Controlling { control, url, request, id, caller, strangers, env, rules, webhooks, keys };
                 controlling.answer().await
             }
             Ok(Decision::Forward(forward)) => {
                 let (env, config) = (&self.env, &self.config);
-                let sending = Sending { forward: &forward, target: &target, request, env, config, context };
+                let sending =
+                    Sending { forward: &forward, target: &target, request, id, env, config, context };
                 match self.send(&sending, &caller).await? {
                     Sent::Answered(answered) => return Ok(answered),
                     Sent::Refused(refusal) => Reply::refused(&refusal),
@@ -210,7 +266,7 @@ impl EdgeState {
             }
             Ok(Decision::Learn { .. } | Decision::Look) => Reply::failed(),
         };
-        self.reply(&method, request, answer).await
+        self.reply(&method, request, answer, id).await
     }
 
     /// Decides what to do with a request: makes the lookups that this needs, and counts the request against its limit.
@@ -230,7 +286,7 @@ impl EdgeState {
             if let Decision::Learn { check, token } = decision {
                 // A lookup costs more than the request, so the request counts against its address first.
                 match caller.count().await {
-                    Ok(()) => self.lookups.learn(check, &token, context).await,
+                    Ok(()) => self.lookups.learn(check, &token, context, caller.id).await,
                     Err(_) if *method == Method::OPTIONS => may_be_learnt = 1,
                     Err(refusal) => return Err(refusal),
                 }
@@ -240,7 +296,7 @@ impl EdgeState {
             match counts {
                 CountsAgainst::None => {}
                 CountsAgainst::Address => caller.count().await?,
-                CountsAgainst::Token(token) => rate_limit::count_token(&self.env, &token).await?,
+                CountsAgainst::Token(token) => rate_limit::count_token(&self.env, &token, caller.id).await?,
             }
             return Ok(decision);
         }
@@ -254,7 +310,7 @@ impl EdgeState {
     async fn send(&self, sending: &Sending<'_>, caller: &Caller<'_>) -> Result<Sent, JsValue> {
         let Sending { forward, request, .. } = sending;
         if self.rules.is_limited && request.method() == Method::PUT.as_str() {
-            let held = rate_limit::count_creation(&self.env, forward.path.project()).await;
+            let held = rate_limit::count_creation(&self.env, forward.path.project(), caller.id).await;
             if let Err(refusal) = held {
                 return Ok(Sent::Refused(refusal));
             }
@@ -273,14 +329,21 @@ impl EdgeState {
         Ok(if is_unknown { Sent::Refused(refusal.clone()) } else { Sent::Answered(answered) })
     }
 
-    /// Adds the CORS header for every origin in open mode.
-    fn with_cors(&self, answer: Reply) -> Reply {
+    /// Adds the id of the request and, in open mode, the CORS header for every origin.
+    fn addressed(&self, answer: Reply, id: &str) -> Reply {
+        let answer = answer.identified(id);
         if self.rules.access.is_open() { answer.with_any_origin() } else { answer }
     }
 
-    async fn reply(&self, method: &Method, request: &Request, answer: Reply) -> Result<Response, JsValue> {
+    async fn reply(
+        &self,
+        method: &Method,
+        request: &Request,
+        answer: Reply,
+        id: &str,
+    ) -> Result<Response, JsValue> {
         receiving::drain(request).await;
-        let answer = self.with_cors(answer);
+        let answer = self.addressed(answer, id);
         if *method == Method::HEAD { reply::without_body(&answer) } else { reply::response(&answer) }
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Sending<'s> {
     pub(super) forward: &'s Forward,
     pub(super) target: &'s Target<'s>,
     pub(super) request: &'s Request,
+    /// The id of the request.
+    pub(super) id: &'s str,
     pub(super) env: &'s Env,
     pub(super) config: &'s Config,
     pub(super) context: &'s Context,
@@ -54,7 +56,7 @@ impl Sending<'_> {
     /// Forwards the request and returns the object's response, without the headers that this requester must not have.
     pub(super) async fn run(&self) -> Result<Response, JsValue> {
         let Sending { forward, request, env, config, context, .. } = self;
-        let upstream = Upstream::new((*env).clone(), forward.path.clone(), forward.reader);
+        let upstream = Upstream::new((*env).clone(), forward.path.clone(), forward.reader, self.id);
         if !forward.goes_as_it_came() {
             receiving::drain(request).await;
         }
@@ -72,7 +74,8 @@ impl Sending<'_> {
         if let Some(key) = self.collapse_key() {
             let object_request = self.object_request()?;
             let path = forward.path.as_str().to_owned();
-            let client = Client { request: Clone::clone(request), path, until: forward.until };
+            let id = self.id.to_owned();
+            let client = Client { request: Clone::clone(request), path, until: forward.until, id };
             let kind = forward.kind;
             let leader = upstream.clone();
             let ask = move |client| {
@@ -114,6 +117,10 @@ impl Sending<'_> {
         let headers = Headers::new_with_headers(&request.headers())?;
         headers.delete(header::AUTHORIZATION)?;
         headers.delete(header::COOKIE)?;
+        if !headers.has(header::RAY)? {
+            // The object names the request in its response and its log by this header.
+            headers.set(header::RAY, self.id)?;
+        }
         if forward.stranger.is_some() {
             headers.set(header::STREAM_STRANGER, TRUE)?;
         }

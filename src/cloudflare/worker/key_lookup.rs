@@ -64,7 +64,7 @@ impl Lookups {
     }
 
     /// Makes a lookup or waits for the same one in progress. Afterwards the keyring has its result or its failure.
-    pub(super) async fn learn(self: &Rc<Self>, check: Check, token: &str, context: &Context) {
+    pub(super) async fn learn(self: &Rc<Self>, check: Check, token: &str, context: &Context, request: &str) {
         let name = match &check {
             Check::NeedsProject(name) => format!("project {name}"),
             Check::NeedsKeys(url) => format!("keys {url}"),
@@ -77,13 +77,14 @@ impl Lookups {
             let Either::Left((Ok(_), _)) = select(JsFuture::from(lookup), late.over()).await else {
                 // The platform has cancelled the request that began the lookup.
                 self.under_way.borrow_mut().forget(&name);
-                return self.look_up(check, token).await;
+                return self.look_up(check, token, request).await;
             };
             return;
         }
         let (lookups, token, of) = (Rc::clone(self), token.to_owned(), name.clone());
+        let request = request.to_owned();
         let lookup = future_to_promise(async move {
-            lookups.look_up(check, &token).await;
+            lookups.look_up(check, &token, &request).await;
             lookups.under_way.borrow_mut().forget(&of);
             Ok(JsValue::UNDEFINED)
         });
@@ -105,14 +106,14 @@ impl Lookups {
             .map(|(lookup, _)| lookup.clone())
     }
 
-    async fn look_up(&self, check: Check, token: &str) {
+    async fn look_up(&self, check: Check, token: &str, request: &str) {
         match check {
             Check::NeedsProject(name) => {
-                let learnt = project(&self.env, &name).await;
+                let learnt = project(&self.env, &name, request).await;
                 self.keyring.borrow_mut().learn_project(&name, learnt, clock::now());
             }
             Check::NeedsKeys(url) => {
-                let learnt = keys(&url).await;
+                let learnt = keys(&url, request).await;
                 self.keyring.borrow_mut().learn_keys(&url, learnt, clock::now());
             }
             Check::NeedsSignature(signed) => {
@@ -125,13 +126,13 @@ impl Lookups {
 }
 
 /// Looks up a project. A project that cannot be parsed has no valid tokens, and the log says what is wrong with it.
-async fn project(env: &Env, name: &str) -> Learnt<Rc<Project>> {
+async fn project(env: &Env, name: &str, request: &str) -> Learnt<Rc<Project>> {
     let operation = "look up project";
     let text = match project_text(env, name).await {
         Ok(Some(text)) => text,
         Ok(None) => return Learnt::Nothing,
         Err(error) => {
-            telemetry::failure(name, &Failure::new(operation, format_args!("{error:?}")));
+            telemetry::failure(name, Some(request), &Failure::new(operation, format_args!("{error:?}")));
             return Learnt::Failed;
         }
     };
@@ -141,7 +142,7 @@ async fn project(env: &Env, name: &str) -> Learnt<Rc<Project>> {
             Learnt::Found(Rc::new(project))
         }
         Err(why) => {
-            telemetry::failure(name, &Failure::new(operation, why));
+            telemetry::failure(name, Some(request), &Failure::new(operation, why));
             Learnt::Nothing
         }
     }
@@ -154,10 +155,18 @@ async fn project_text(env: &Env, name: &str) -> Result<Option<String>, JsValue> 
     Ok(JsFuture::from(namespace.get(&format!("{KEY_PREFIX}{name}"))?).await?.as_string())
 }
 
+/// Whether the KV namespace of projects answers. `None` if the deployment does not bind one.
+pub(super) async fn answers(env: &Env) -> Option<Result<(), Failure>> {
+    config::projects(env)?;
+    // No project has an empty name.
+    let found = project_text(env, "").await;
+    Some(found.map(drop).map_err(|error| Failure::new("look up project", format_args!("{error:?}"))))
+}
+
 /// Fetches the keys of a JWKS endpoint.
-async fn keys(url: &str) -> Learnt<Vec<Rc<Key>>> {
+async fn keys(url: &str, request: &str) -> Learnt<Vec<Rc<Key>>> {
     let failed = |cause: &str| {
-        telemetry::failure(url, &Failure::new("fetch keys", cause));
+        telemetry::failure(url, Some(request), &Failure::new("fetch keys", cause));
         Learnt::Failed
     };
     match JsFuture::from(fetch_text(url, KEY_SET_MAX_BYTES, KEY_SET_TIMEOUT as f64)).await {

@@ -14,14 +14,14 @@ use crate::storage::Failure;
 use crate::storage::bucket_page::{PAGE_KEYS_MAX, by_stream};
 
 /// Answers the administrator's request for one page.
-pub(super) async fn answer(env: &Env, query: &OrphansQuery) -> Reply {
+pub(super) async fn answer(env: &Env, query: &OrphansQuery, request: &str) -> Reply {
     let Some(bucket) = bucket::of(env) else {
         return Reply::refused(&Refusal::NotImplemented { what: "a bucket for segments, bound as SEGMENTS" });
     };
-    match page(env, &bucket, query).await {
+    match page(env, &bucket, query, request).await {
         Ok(page) => Reply::page(&page),
         Err(failure) => {
-            telemetry::failure("", &failure);
+            telemetry::failure("", Some(request), &failure);
             Reply::failed()
         }
     }
@@ -31,6 +31,7 @@ async fn page(
     env: &Env,
     bucket: &bucket::SegmentBucket,
     query: &OrphansQuery,
+    request: &str,
 ) -> Result<OrphansPage, Failure> {
     let (listed, is_last) = bucket.list(query.after.as_deref(), PAGE_KEYS_MAX).await?;
     let listed = by_stream(listed, is_last)?;
@@ -45,7 +46,7 @@ async fn page(
         match answer {
             Ok(Answered::Orphans(unknown)) => page.take(segments, Some(&unknown)),
             Ok(_) | Err(_) => {
-                telemetry::failure(path.as_str(), &failure_of(answer));
+                telemetry::failure(path.as_str(), Some(request), &failure_of(answer));
                 page.take(segments, None);
             }
         }

@@ -29,28 +29,29 @@ pub(super) fn are_bound(env: &Env) -> bool {
 }
 
 /// Counts a request without a valid token against the limit of its network.
-pub(super) async fn count_address(env: &Env, network: &str) -> Result<(), Refusal> {
-    count_one(env, REQUEST_LIMIT, &format!("address {network}")).await
+pub(super) async fn count_address(env: &Env, network: &str, request: &str) -> Result<(), Refusal> {
+    count_one(env, REQUEST_LIMIT, &format!("address {network}"), request).await
 }
 
 /// Counts a request against the limit of its token. The token must be valid, or strangers could use up its limit.
-pub(super) async fn count_token(env: &Env, token: &str) -> Result<(), Refusal> {
-    count_one(env, REQUEST_LIMIT, &counted_as(token)).await
+pub(super) async fn count_token(env: &Env, token: &str, request: &str) -> Result<(), Refusal> {
+    count_one(env, REQUEST_LIMIT, &counted_as(token), request).await
 }
 
 /// Counts an allowed PUT against the limit of its project.
-pub(super) async fn count_creation(env: &Env, project: &str) -> Result<(), Refusal> {
-    count_one(env, CREATE_LIMIT, project).await
+pub(super) async fn count_creation(env: &Env, project: &str, request: &str) -> Result<(), Refusal> {
+    count_one(env, CREATE_LIMIT, project, request).await
 }
 
-async fn count_one(env: &Env, name: &str, key: &str) -> Result<(), Refusal> {
+async fn count_one(env: &Env, name: &str, key: &str, request: &str) -> Result<(), Refusal> {
     let Some(limit) = binding(env, name) else { return Ok(()) };
     match is_within(limit.unchecked_ref(), key).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Refusal::TooManyRequests { after_seconds: PERIOD_SECONDS }),
         Err(error) => {
             // A limit bounds the cost. If it fails, the server keeps serving.
-            telemetry::failure("", &Failure::new("hold limit", format_args!("{name}: {error:?}")));
+            let failure = Failure::new("hold limit", format_args!("{name}: {error:?}"));
+            telemetry::failure("", Some(request), &failure);
             Ok(())
         }
     }

@@ -164,7 +164,7 @@ impl Relay {
     }
 
     fn end_with(&self, failure: &Failure) {
-        telemetry::failure(self.upstream.path(), failure);
+        telemetry::failure(self.upstream.path(), Some(self.upstream.request()), failure);
         self.running.update(|response| response.left());
     }
 }

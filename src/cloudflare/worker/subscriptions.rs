@@ -53,6 +53,8 @@ pub(super) struct Controlling<'c> {
     pub(super) request: &'c Request,
     pub(super) caller: &'c Caller<'c>,
     pub(super) strangers: &'c RefCell<Strangers>,
+    /// The id of the request.
+    pub(super) id: &'c str,
     pub(super) env: &'c Env,
     pub(super) rules: &'c Rules,
     pub(super) webhooks: &'c WebhookSettings,
@@ -88,7 +90,7 @@ impl Controlling<'_> {
             Ok(reply) => reply,
             Err(Unanswered::Refused(refusal)) => Reply::refused(&refusal),
             Err(Unanswered::Failed(failure)) => {
-                telemetry::failure(&self.called(), &failure);
+                telemetry::failure(&self.called(), Some(self.id), &failure);
                 Reply::subscription_unavailable()
             }
         }
@@ -105,7 +107,7 @@ impl Controlling<'_> {
     async fn subscription(&self, name: &SubscriptionName, action: &Action) -> Result<Reply, Unanswered> {
         let tenant = name.root.as_deref().unwrap_or(PROTOCOL_SEGMENT);
         if self.rules.is_limited && action.is_creation() {
-            rate_limit::count_creation(self.env, tenant).await?;
+            rate_limit::count_creation(self.env, tenant, self.id).await?;
         }
         let body = if action.has_body() {
             receiving::receive(self.request, REQUEST_MAX_BYTES, tenant).await?
@@ -176,7 +178,7 @@ impl Controlling<'_> {
         let answers = calls::call_all(&namespace, &asked).await?;
         let mut subscriptions = Vec::new();
         for ((object, _), answer) in asked.iter().zip(answers) {
-            let Some(shown) = shown(object, answer) else { continue };
+            let Some(shown) = shown(object, answer, self.id) else { continue };
             if self.covers_listed(object, &shown).await {
                 subscriptions.push(shown);
             }
@@ -236,14 +238,14 @@ impl Controlling<'_> {
 }
 
 /// The list's entry for a subscription; `None` if it no longer exists.
-fn shown(object: &str, answer: Result<Answered, Failure>) -> Option<Shown> {
+fn shown(object: &str, answer: Result<Answered, Failure>, request: &str) -> Option<Shown> {
     let failure = match answer {
         Ok(Answered::Subscription(SubscriptionAnswer::Shown(shown))) => return Some(*shown),
         Ok(Answered::Subscription(_)) => return None,
         Ok(_) => unexpected("describe subscription"),
         Err(failure) => failure,
     };
-    telemetry::failure(object, &failure);
+    telemetry::failure(object, Some(request), &failure);
     Shown::unanswered(object)
 }
 

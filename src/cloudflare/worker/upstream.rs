@@ -56,11 +56,18 @@ pub(super) struct Upstream {
     env: Env,
     path: StreamPath,
     reader: Reader,
+    /// The id of the client's request.
+    request: String,
 }
 
 impl Upstream {
-    pub(super) fn new(env: Env, path: StreamPath, reader: Reader) -> Upstream {
-        Upstream { env, path, reader }
+    pub(super) fn new(env: Env, path: StreamPath, reader: Reader, request: &str) -> Upstream {
+        Upstream { env, path, reader, request: request.to_owned() }
+    }
+
+    /// The id of the client's request.
+    pub(super) fn request(&self) -> &str {
+        &self.request
     }
 
     pub(super) fn path(&self) -> &str {
@@ -69,7 +76,7 @@ impl Upstream {
 
     /// The response if the object could not be reached.
     pub(super) fn unavailable(&self, failure: &Failure) -> Result<Response, JsValue> {
-        unavailable(self.path(), self.reader, failure)
+        unavailable(self.path(), self.reader, &self.request, failure)
     }
 
     /// Sends a request to the object. Each request has its own stub, because a broken stub stays broken.
@@ -97,7 +104,7 @@ impl Upstream {
     pub(super) async fn fetch_repeatable(&self, request: &Request) -> Result<Response, Failure> {
         match self.fetch(request).await {
             Err(failure) => {
-                telemetry::failure(self.path(), &failure);
+                telemetry::failure(self.path(), Some(&self.request), &failure);
                 self.fetch(request).await
             }
             answered => answered,
@@ -113,8 +120,13 @@ pub(super) fn answered(response: &Response) -> LiveAnswer {
 
 /// The response if the object could not be reached, so that the state of the stream is unknown. Scripts of every origin can
 /// read it only in open mode.
-pub(super) fn unavailable(path: &str, reader: Reader, failure: &Failure) -> Result<Response, JsValue> {
-    telemetry::failure(path, failure);
-    let answer = Reply::unavailable();
+pub(super) fn unavailable(
+    path: &str,
+    reader: Reader,
+    request: &str,
+    failure: &Failure,
+) -> Result<Response, JsValue> {
+    telemetry::failure(path, Some(request), failure);
+    let answer = Reply::unavailable().identified(request);
     reply::response(&if reader == Reader::Anyone { answer.with_any_origin() } else { answer })
 }

@@ -10,6 +10,7 @@ use durable_streams::protocol::lifetime::Lifetime;
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::producer::Producer;
 use durable_streams::protocol::read_head::ReadHead;
+use durable_streams::protocol::readiness::ReadyCheck;
 use durable_streams::protocol::refusal::Refusal;
 use durable_streams::protocol::reply::Reply;
 use durable_streams::protocol::retention::Retention;
@@ -259,7 +260,8 @@ pub(crate) fn every_error() -> BTreeSet<(u16, String)> {
     let refused = every_refusal()
         .into_iter()
         .map(|refusal| (Reply::refused(&refusal).status.as_u16(), refusal.code().to_owned()));
-    let failed = [Reply::failed(), Reply::unavailable()].into_iter().map(|reply| {
+    let not_ready = Reply::readiness(&[("streams", ReadyCheck::Fails)]);
+    let failed = [Reply::failed(), Reply::unavailable(), not_ready].into_iter().map(|reply| {
         let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
         (reply.status.as_u16(), body["error"]["code"].as_str().unwrap().to_owned())
     });
@@ -324,6 +326,11 @@ fn every_reply_has_its_status_and_headers() {
         (Reply::health("open"), "200 | content-type: application/json"),
         (Reply::failed(), "500 | error: internal"),
         (Reply::unavailable(), "503 | error: unavailable | retry-after"),
+        (Reply::readiness(&[("streams", ReadyCheck::Answers)]), "200 | content-type: application/json"),
+        (
+            Reply::metrics("x 1\n".to_owned()),
+            "200 | content-type: text/plain; version=0.0.4; charset=utf-8 << x 1\n",
+        ),
     ];
     for (reply, expected) in table {
         Response::of_reply(reply).assert_is(expected);

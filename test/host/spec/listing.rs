@@ -52,6 +52,8 @@ fn listing_is_a_get_of_v1_streams() {
             | Route::LongPoll(_)
             | Route::Sse(_)
             | Route::Orphans
+            | Route::Ready
+            | Route::Metrics
             | Route::Subscriptions(_)) => {
                 panic!("{other:?}")
             }

@@ -28,6 +28,8 @@ fn named(path: &str) -> Result<String, u16> {
         | Route::Sse(_)
         | Route::Listing
         | Route::Orphans
+        | Route::Ready
+        | Route::Metrics
         | Route::Subscriptions(_) => {
             panic!("{path} does not name a stream")
         }
@@ -245,6 +247,7 @@ fn health_reports_mode_and_version() {
     check(&[], "GET /health?x", "200");
     check(&[], "HEAD /health", "200");
     check(&[], "PUT /health", "405 | allow: GET, HEAD, OPTIONS | error: method_not_allowed");
+    check(&[], "PUT /ready", "405 | allow: GET, HEAD, OPTIONS | error: method_not_allowed");
 }
 
 #[test]
@@ -262,6 +265,8 @@ fn requests_are_routed_by_method_and_live_mode() {
         Route::Sse(_) => "sse".to_owned(),
         Route::Listing => "listing".to_owned(),
         Route::Orphans => "orphans".to_owned(),
+        Route::Ready => "ready".to_owned(),
+        Route::Metrics => "metrics".to_owned(),
         Route::Subscriptions(_) => "subscriptions".to_owned(),
     };
     let table = [
@@ -309,6 +314,8 @@ fn every_path_answers_a_preflight() {
         "/v1/streams?limit=x",
         "/v1/admin/orphans",
         "/health",
+        "/ready",
+        "/metrics",
         "/nowhere",
         "/",
         "*",

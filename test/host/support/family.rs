@@ -244,6 +244,8 @@ impl Family {
             Route::Preflight
             | Route::Health
             | Route::Description
+            | Route::Ready
+            | Route::Metrics
             | Route::Orphans
             | Route::Subscriptions(_)
             | Route::Listing => {

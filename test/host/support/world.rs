@@ -504,8 +504,12 @@ impl World {
                 Outcome::Answered(Response::of_reply(Reply::preflight(asked.map(|(_, value)| value.clone()))))
             }
             Route::Reply(reply) => Outcome::Answered(Response::of_reply(reply)),
-            Route::Listing | Route::Subscriptions(_) => {
+            Route::Listing | Route::Ready | Route::Subscriptions(_) => {
                 panic!("it calls other objects than a stream's, but this world has one")
+            }
+            Route::Metrics => {
+                let refused = Admin::of(&EdgeSettings::default()).metrics(&method, None);
+                Outcome::Answered(Response::of_reply(Reply::refused(&refused.unwrap_err())))
             }
             Route::Orphans => {
                 let refused = Admin::of(&EdgeSettings::default()).orphans(&method, &request.url, None);

@@ -1,0 +1,45 @@
+//! Answers the administrator's request for metrics: each registry counts its own streams.
+
+use js_sys::Reflect;
+use worker::Env;
+
+use crate::cloudflare::calls::{self, unreached};
+use crate::cloudflare::config::STREAMS;
+use crate::cloudflare::telemetry;
+use crate::edge::metrics::MetricsRequest;
+use crate::protocol::call::{Answered, Call};
+use crate::protocol::metrics::RegistryCounts;
+use crate::protocol::reply::Reply;
+use crate::storage::Failure;
+use crate::telemetry::exposition::{Scrape, Scraped};
+
+/// Answers an allowed request. A registry that does not answer has `ds_registry_up 0`.
+pub(super) async fn answer(env: &Env, asked: &MetricsRequest, mode: &str, request: &str) -> Reply {
+    let calls: Vec<_> = asked.registries().map(|registry| (registry, Call::Count)).collect();
+    let answers = match counts(env, &calls).await {
+        Ok(answers) => answers,
+        Err(failure) => calls.iter().map(|_| Err(failure.clone())).collect(),
+    };
+    let mut registries = Vec::with_capacity(calls.len());
+    for ((project, (path, _)), answer) in asked.projects.iter().zip(&calls).zip(answers) {
+        if let Err(failure) = &answer {
+            telemetry::failure(path, Some(request), failure);
+        }
+        registries.push(Scraped { project: project.clone(), counts: answer.ok() });
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    Reply::metrics(Scrape { version, mode, registries, left_out: asked.left_out }.to_text())
+}
+
+async fn counts(
+    env: &Env,
+    asked: &[(String, Call)],
+) -> Result<Vec<Result<RegistryCounts, Failure>>, Failure> {
+    let namespace = Reflect::get(env, &STREAMS.into()).map_err(|error| unreached(&error))?;
+    let answers = calls::call_all(&namespace, asked).await?;
+    let counts = |answer: Result<Answered, Failure>| match answer? {
+        Answered::Counted(counts) => Ok(counts),
+        _ => Err(Failure::new("count streams", "the registry's answer is not a count")),
+    };
+    Ok(answers.into_iter().map(counts).collect())
+}

@@ -1,0 +1,351 @@
+// What operators rely on: the id of a request in its response and in the log, readiness, and metrics.
+
+import { readFile } from "node:fs/promises"
+import { join } from "node:path"
+import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { isPrometheusInstalled, problemsOf, startPrometheus } from "./prometheus.mjs"
+import { bucketOf, keyOf, rotated } from "./segments.mjs"
+import { JSON_TYPE, LONG_MS, START, TEXT, numbers, root, scratch, start, startWorkerd, unique } from "./support.mjs"
+
+const ADMIN_TOKEN = "an-administrator-of-32-characters"
+const ADMIN = { authorization: `Bearer ${ADMIN_TOKEN}` }
+const RAY = "8f1b2c3d4e5f6a7b"
+/** More appends than an isolate sends to one stream separately, so some are grouped. */
+const WRITERS = 24
+/** A world without objects. */
+const NO_OBJECTS = `import { WorkerEntrypoint } from "cloudflare:workers"
+export class Streams extends WorkerEntrypoint {
+  getByName() { throw new Error("no object is there") }
+}
+export default { fetch: () => new Response() }`
+const RANDOM = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
+
+describe("the id of a request", () => {
+  let server
+  let stream
+  beforeAll(async () => {
+    server = await start({ vars: { LONG_POLL_TIMEOUT_SECONDS: "1" } })
+    stream = server.stream()
+    await stream.create(TEXT)
+    await stream.append("hello", TEXT)
+  })
+  afterAll(() => server?.dispose())
+
+  /** Each way to a response. */
+  const REQUESTS = [
+    ["PUT", "", { headers: TEXT }],
+    ["POST", "", { headers: TEXT, body: "x" }],
+    ["POST", "", { headers: TEXT }],
+    ["HEAD", ""],
+    ["GET", `?offset=${START}`],
+    ["GET", `?offset=${START}`],
+    ["GET", "?offset=now&live=long-poll"],
+    ["GET", "?offset=now&live=sse"],
+    ["GET", "?offset=wrong"],
+    ["OPTIONS", ""],
+    ["PATCH", ""],
+  ]
+
+  test("is the platform's on every response, or random", async () => {
+    for (const [method, query, init] of REQUESTS) {
+      for (const ray of [RAY, undefined, "not a ray"]) {
+        const headers = { ...init?.headers, ...(ray && { "cf-ray": ray }), "x-request-id": "of-the-client" }
+        const response = await fetch(`${stream.url}${query}`, { ...init, method, headers })
+        const id = response.headers.get("x-request-id")
+        if (ray === RAY) expect([method, query, id]).toEqual([method, query, RAY])
+        else expect(id, `${method} ${query}`).toMatch(RANDOM)
+        await response.body?.cancel()
+      }
+    }
+    for (const path of ["/health", "/ready", "/metrics", "/v1/streams", "/nowhere", "/v1/stream/__ds/subscriptions/x"]) {
+      const response = await fetch(`${server.url}${path}`, { headers: { "cf-ray": RAY } })
+      expect([path, response.headers.get("x-request-id")]).toEqual([path, RAY])
+    }
+  })
+
+  test("differs for clients that share a read", async () => {
+    const url = `${stream.url}?offset=${(await stream.ask("HEAD")).next}&live=long-poll`
+    const waiting = numbers(5).map(() => fetch(url))
+    const ids = (await Promise.all(waiting)).map(({ headers }) => headers.get("x-request-id"))
+    for (const id of ids) expect(id).toMatch(RANDOM)
+    expect(new Set(ids).size).toBe(5)
+  })
+
+  test("can be read by scripts of other sites", async () => {
+    const response = await fetch(stream.url, { method: "POST", headers: { ...TEXT, origin: "https://app.example" }, body: "x" })
+    expect(response.headers.get("access-control-expose-headers")).toContain("x-request-id")
+  })
+})
+
+describe("a failed request", () => {
+  const named = { headers: { "cf-ray": RAY } }
+
+  test("is logged with its id, which its response has too", async () => {
+    const server = await start({ vars: { SEGMENT_MAX_APPENDS: "2" } })
+    try {
+      const stream = server.stream(unique("damaged"))
+      await stream.create()
+      await stream.append("one")
+      await stream.append("two")
+      await rotated(server, stream, 1)
+      await (await bucketOf(server)).delete(keyOf(stream, 0))
+      for (const init of [named, {}]) {
+        const refused = await stream.ask("GET", { ...init, query: `?offset=${START}`, status: 500 })
+        const id = refused.header("x-request-id")
+        if (init === named) expect(id).toBe(RAY)
+        expect(JSON.parse(refused.text).error).toMatchObject({ code: "internal", request: id })
+        await server.log.until({ level: "error", operation: "read segment", request: id })
+      }
+      const missing = await server.stream().ask("GET", { ...named, status: 404 })
+      expect(JSON.parse(missing.text).error).not.toHaveProperty("request")
+    } finally {
+      await server.dispose()
+    }
+  })
+
+  test("has an id also if its object does not answer", async () => {
+    const server = await startWorkerd(await scratch(), {}, undefined, NO_OBJECTS)
+    try {
+      for (const [method, query] of [["POST", ""], ["GET", ""], ["GET", "?offset=now&live=sse"], ["PUT", ""]]) {
+        for (const init of [named, {}]) {
+          const reply = await server.stream().ask(method, { headers: { ...TEXT, ...init.headers }, query, status: 503 })
+          const id = reply.header("x-request-id")
+          if (init === named) expect([method, query, id]).toEqual([method, query, RAY])
+          expect(JSON.parse(reply.text).error).toMatchObject({ code: "unavailable", request: id })
+          await server.log.until({ level: "error", request: id })
+        }
+      }
+    } finally {
+      await server.kill()
+    }
+  })
+
+  test("keeps its own id in a batch", async () => {
+    const server = await startWorkerd(await scratch())
+    try {
+      const stream = server.stream(unique("grouped"))
+      await stream.create(TEXT)
+      const ids = numbers(WRITERS).map((at) => `${RAY}-${at}`)
+      const send = (id) => fetch(stream.url, { method: "POST", headers: { ...TEXT, "cf-ray": id }, body: "x" })
+      const responses = await Promise.all(ids.map(send))
+      expect(responses.map(({ headers }) => headers.get("x-request-id"))).toEqual(ids)
+      expect(server.log.matching({ event: "appended_together" }).length).toBeGreaterThan(0)
+    } finally {
+      await server.kill()
+    }
+  })
+})
+
+describe("readiness", () => {
+  const ready = async (server) => {
+    const response = await fetch(`${server.url}/ready`)
+    return [response.status, await response.json()]
+  }
+
+  test("is 200 if every binding answers", async () => {
+    const server = await start({ registry: true })
+    try {
+      expect(await ready(server)).toEqual([200, { status: "ok", checks: { streams: "ok", segments: "ok", projects: "ok" } }])
+    } finally {
+      await server.dispose()
+    }
+  })
+
+  test("is 200 without optional bindings, and HEAD has no body", async () => {
+    const server = await startWorkerd(await scratch())
+    try {
+      const checks = { streams: "ok", segments: "not bound", projects: "not bound" }
+      expect(await ready(server)).toEqual([200, { status: "ok", checks }])
+      const head = await fetch(`${server.url}/ready`, { method: "HEAD" })
+      expect([head.status, await head.text()]).toEqual([200, ""])
+    } finally {
+      await server.kill()
+    }
+  })
+
+  test("is 503 if objects fail, and an isolate repeats the result for a while", async () => {
+    const server = await startWorkerd(await scratch(), {}, undefined, NO_OBJECTS)
+    try {
+      for (const _ of numbers(5)) {
+        const [status, { error }] = await ready(server)
+        expect([status, error.code, error.checks]).toEqual([503, "not_ready", { streams: "failed", segments: "not bound", projects: "not bound" }])
+      }
+      expect(await server.log.until({ level: "error", operation: "check object" })).toHaveLength(1)
+    } finally {
+      await server.kill()
+    }
+  })
+
+  test("is 503 on a locked server, as everything is", async () => {
+    const server = await start({ vars: { AUTH_TOKEN: "short" } })
+    try {
+      const [status, { error }] = await ready(server)
+      expect([status, error.code]).toEqual([503, "not_configured"])
+    } finally {
+      await server.dispose()
+    }
+  })
+})
+
+describe("metrics", () => {
+  const scrape = async (server, { query = "", headers = ADMIN, method = "GET" } = {}) => {
+    const response = await fetch(`${server.url}/metrics${query}`, { headers, method })
+    return { status: response.status, type: response.headers.get("content-type"), text: await response.text() }
+  }
+
+  test("need the administrator's token, and do not exist without one", async () => {
+    const [server, other] = [await start({ vars: { ADMIN_TOKEN } }), await start()]
+    try {
+      for (const headers of [{}, { authorization: "Bearer guess" }]) expect((await scrape(server, { headers })).status).toBe(401)
+      expect((await scrape(server, { method: "POST" })).status).toBe(405)
+      expect((await scrape(other)).status).toBe(404)
+    } finally {
+      await Promise.all([server.dispose(), other.dispose()])
+    }
+  })
+
+  test("count streams and subscriptions", async () => {
+    const server = await start({ vars: { ADMIN_TOKEN } })
+    try {
+      const counts = { streams: 0, created: 0, deleted: 0, subscriptions: 0 }
+      expect(lines(await scrape(server))).toEqual(expect.arrayContaining(countLines(counts)))
+      const [kept, deleted] = [server.stream(), server.stream()]
+      await Promise.all([kept.create(JSON_TYPE), deleted.create(JSON_TYPE)])
+      await deleted.delete()
+      const subscription = { type: "pull-wake", pattern: "x/*", wake_stream: kept.path }
+      const put = await fetch(`${server.url}/v1/stream/__ds/subscriptions/s`, { method: "PUT", headers: JSON_TYPE, body: JSON.stringify(subscription) })
+      expect(put.status).toBe(201)
+      await server.log.until({ event: "recorded" }, 4)
+      const found = await scrape(server)
+      expect([found.status, found.type]).toEqual([200, "text/plain; version=0.0.4; charset=utf-8"])
+      expect(lines(found)).toEqual(expect.arrayContaining(countLines({ streams: 1, created: 2, deleted: 1, subscriptions: 1 })))
+      expect(lines(found)).toEqual(expect.arrayContaining(["ds_registry_up 1", "ds_registry_counted 1"]))
+    } finally {
+      await server.dispose()
+    }
+  })
+
+  test("are labelled with the project", async () => {
+    const key = { keys: [{ kty: "oct", k: "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }] }
+    const server = await start({ vars: { ADMIN_TOKEN, PROJECT_KEYS: JSON.stringify({ b: key, a: key }) } })
+    try {
+      const up = (found) => lines(found).filter((line) => line.startsWith("ds_registry_up"))
+      expect(up(await scrape(server))).toEqual(['ds_registry_up{project="a"} 1', 'ds_registry_up{project="b"} 1'])
+      expect(up(await scrape(server, { query: "?project=c" }))).toEqual(['ds_registry_up{project="c"} 1'])
+      expect((await scrape(server, { query: "?project=a/b" })).status).toBe(400)
+    } finally {
+      await server.dispose()
+    }
+  })
+
+  test("say which registry does not answer", async () => {
+    const server = await startWorkerd(await scratch(), { ADMIN_TOKEN }, undefined, NO_OBJECTS)
+    try {
+      const found = await scrape(server)
+      expect([found.status, lines(found).filter((line) => line.startsWith("ds_registry_"))]).toEqual([200, ["ds_registry_up 0"]])
+      await server.log.until({ level: "error", stream: "__registry__" })
+    } finally {
+      await server.kill()
+    }
+  })
+
+  const lines = ({ text }) => text.split("\n").filter((line) => line !== "" && !line.startsWith("#"))
+  const countLines = ({ streams, created, deleted, subscriptions }) => [
+    `ds_streams ${streams}`,
+    `ds_streams_created_total ${created}`,
+    `ds_streams_deleted_total ${deleted}`,
+    `ds_subscriptions ${subscriptions}`,
+  ]
+
+  test("are what the dashboard shows", async () => {
+    const server = await start({ vars: { ADMIN_TOKEN } })
+    try {
+      await server.stream().create()
+      await server.log.until({ event: "recorded" })
+      const { text } = await scrape(server)
+      const exposed = new Set([...text.matchAll(/^# TYPE (\S+)/gmu)].map(([, name]) => name))
+      const dashboard = JSON.parse(await readFile(join(root, "docs/grafana/durable-streams.json"), "utf8"))
+      const queries = dashboard.panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr))
+      expect(queries.length).toBeGreaterThan(5)
+      for (const query of queries) {
+        const names = query.match(/\bds_\w+/gu) ?? []
+        if (names.length === 0) expect(query).toMatch(/^(up|scrape_duration_seconds)\{/u)
+        for (const name of names) expect(exposed, query).toContain(name)
+      }
+      // Every metric has a panel.
+      for (const name of exposed) expect(queries.join(), "the dashboard").toContain(name)
+    } finally {
+      await server.dispose()
+    }
+  })
+
+  test.skipIf(!isPrometheusInstalled)("are scraped by Prometheus", { timeout: LONG_MS }, async () => {
+    const server = await start({ vars: { ADMIN_TOKEN } })
+    const prometheus = await startPrometheus(server.url, ADMIN_TOKEN)
+    try {
+      await server.stream().create()
+      await server.log.until({ event: "recorded" })
+      const { text } = await scrape(server)
+      expect(problemsOf(text)).toBe("")
+      await prometheus.until("ds_streams", (values) => values.length === 1 && values[0] === 1)
+      expect(await prometheus.values("up")).toEqual([1])
+    } finally {
+      await prometheus.stop()
+      await server.dispose()
+    }
+  })
+})
+
+describe("data points", () => {
+  const FRONT = join(import.meta.dirname, "measured.js")
+  const started = async (sample) => startWorkerd(await scratch(), { METRICS_SAMPLE: sample }, undefined, undefined, FRONT)
+  const pointsOf = async (server) => (await fetch(`${server.url}/points`)).json()
+
+  test("are written for requests and objects, after the response", async () => {
+    const server = await started("1")
+    try {
+      const stream = server.stream(unique("measured"))
+      await stream.create(TEXT)
+      await stream.append("hello", TEXT)
+      await stream.read()
+      await stream.ask("GET", { query: "?offset=now&live=sse&token=x", millis: 100 }).catch(() => {})
+      const is = (...blobs) => (point) => blobs.every((blob, at) => point.blobs[at] === blob)
+      const wanted = [
+        is("request", "stream", "PUT", "201", "2xx", "open", ""),
+        is("request", "stream", "POST", "204", "2xx", "open", ""),
+        is("request", "stream", "GET", "200", "2xx", "open", ""),
+        is("request", "sse", "GET", "200", "2xx", "open", ""),
+        is("object", stream.path),
+      ]
+      // A point is written after its response.
+      await expect.poll(async () => {
+        const points = await pointsOf(server)
+        return wanted.map((wants) => points.some(wants))
+      }).toEqual(wanted.map(() => true))
+      const points = await pointsOf(server)
+      const append = points.find(wanted[1])
+      expect([append.indexes, append.doubles[0], append.doubles[2]]).toEqual([["stream"], 1, 5])
+      // Only the first request of an object sends a point at once.
+      const ofObject = points.filter(wanted[4])
+      expect(ofObject.map(({ indexes, doubles }) => [indexes, doubles.slice(0, 4)])).toEqual([[[stream.path], [1, 0, 0, 0]]])
+      expect(ofObject[0].doubles[4]).toBeGreaterThan(0)
+      expect(JSON.stringify(points)).not.toContain("token")
+    } finally {
+      await server.kill()
+    }
+  })
+
+  test("are left out for requests beyond the sample", async () => {
+    const server = await started("0")
+    try {
+      const stream = server.stream()
+      await stream.create()
+      await stream.append("x")
+      const kinds = (await pointsOf(server)).map(({ blobs }) => blobs[0])
+      expect(kinds).toEqual(kinds.map(() => "object"))
+      expect(kinds.length).toBeGreaterThan(0)
+    } finally {
+      await server.kill()
+    }
+  })
+})
