@@ -3,7 +3,6 @@
 //! `SEEDS=100000 cargo test --release --test host simulation` runs more histories, and `SEED=n` replays one.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use durable_streams::object::effect::Effect;
 use durable_streams::object::links::FORKS_ASKED_MAX;
@@ -15,9 +14,10 @@ use durable_streams::stream::rotate::SegmentLimits;
 
 use crate::family_model::{Born, Granted, Model, Origin, PATHS, Place, Presence, Put, Units, units};
 use crate::model::Kind;
-use crate::simulation::play;
 use crate::support::bucket::BucketFault;
-use crate::support::family::{Begun, Doing, Fate, TaskId};
+use crate::support::family::{Begun, Doing};
+use crate::support::histories::{History, Trace, assert_repeats, play};
+use crate::support::objects::{Fate, TaskId};
 use crate::support::sql::Fault;
 use crate::support::{Family, Outcome, Request, Response};
 
@@ -28,30 +28,12 @@ const VALID: u64 = 30_000;
 
 #[test]
 fn simulation_of_forks() {
-    play(SEEDS_DEFAULT, &run_or_panic);
+    play::<Simulation>(SEEDS_DEFAULT);
 }
 
-/// The same seed gives the same history, whatever else runs.
 #[test]
 fn simulation_of_forks_repeats_itself() {
-    for seed in [1, 2, 3] {
-        let traces = [0, 1].map(|_| {
-            let mut simulation = Simulation::new(seed);
-            simulation.run();
-            simulation.trace
-        });
-        assert!(traces[0].len() > 20);
-        assert_eq!(traces[0], traces[1]);
-    }
-}
-
-fn run_or_panic(seed: u64) {
-    let mut simulation = Simulation::new(seed);
-    if catch_unwind(AssertUnwindSafe(|| simulation.run())).is_err() {
-        let trace = &simulation.trace;
-        let last = &trace[trace.len().saturating_sub(90)..];
-        panic!("seed {seed} failed; replay it with SEED={seed}. Its last steps:\n{}", last.join("\n"));
-    }
+    assert_repeats::<Simulation>();
 }
 
 struct Simulation {
@@ -72,7 +54,7 @@ struct Simulation {
     has_echoes: bool,
     /// Whether objects may crash.
     has_crashes: bool,
-    trace: Vec<String>,
+    trace: Trace,
 }
 
 /// The PUT of a fork in flight.
@@ -103,7 +85,7 @@ enum Pick {
     At(Place),
 }
 
-impl Simulation {
+impl History for Simulation {
     fn new(seed: u64) -> Simulation {
         let mut random = fastrand::Rng::with_seed(seed);
         let chunk_max_bytes = [4, 16, 64, 1 << 20][random.usize(0..4)];
@@ -129,12 +111,13 @@ impl Simulation {
             has_losses: random.bool(),
             has_echoes: random.u32(0..4) == 0,
             has_crashes: random.bool(),
-            trace: vec![format!("seed {seed}: chunks of {chunk_max_bytes}, {segments:?}, {defaults:?}")],
+            trace: Trace::default(),
             random,
         }
     }
 
     fn run(&mut self) {
+        self.trace.log(format_args!("{:?}", self.family.settings));
         self.create(0, None);
         for _ in 0..self.random.u32(20..STEPS_MAX) {
             self.let_time_pass();
@@ -143,6 +126,12 @@ impl Simulation {
         self.finish();
     }
 
+    fn trace(&mut self) -> &mut Trace {
+        &mut self.trace
+    }
+}
+
+impl Simulation {
     fn step(&mut self) {
         let at = self.random.usize(0..PATHS.len());
         match self.random.u32(0..100) {
@@ -179,7 +168,7 @@ impl Simulation {
 
     fn note(&mut self, what: std::fmt::Arguments<'_>) {
         let now = self.family.now;
-        self.trace.push(format!("{now} {what}"));
+        self.trace.log(format_args!("{now} {what}"));
     }
 
     // Faults.

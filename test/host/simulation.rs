@@ -3,10 +3,6 @@
 //! runs more histories, and `SEED=n` replays one.
 
 use std::collections::BTreeMap;
-use std::env;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,6 +20,7 @@ use serde_json::value::RawValue;
 
 use crate::model::{Content, Keeping, Kind, Model, Place, Post, Presence, Producer, Put, Sealing};
 use crate::support::bucket::BucketFault;
+use crate::support::histories::{History, Trace, assert_repeats, play};
 use crate::support::http::{STREAM_PATH, STREAM_URL};
 use crate::support::mirror::MirrorFault;
 use crate::support::registry::RegistryFault;
@@ -36,55 +33,12 @@ const STEPS_MAX: u32 = 120;
 
 #[test]
 fn simulation() {
-    play(SEEDS_DEFAULT, &run_or_panic);
+    play::<Simulation>(SEEDS_DEFAULT);
 }
 
-/// Runs the histories of all seeds, or of the one in `SEED`.
-pub(crate) fn play(seeds_default: u64, run: &(dyn Fn(u64) + Sync)) {
-    if let Some(seed) = number("SEED") {
-        return run(seed);
-    }
-    let seeds = number("SEEDS").unwrap_or(seeds_default);
-    let next = AtomicU64::new(0);
-    let threads = thread::available_parallelism().map_or(2, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let seed @ 0.. = next.fetch_add(1, Ordering::Relaxed)
-                    && seed < seeds
-                {
-                    run(seed);
-                }
-            });
-        }
-    });
-}
-
-/// The same seed gives the same history, whatever else runs.
 #[test]
 fn simulation_repeats_itself() {
-    for seed in [1, 2, 3] {
-        let traces = [0, 1].map(|_| {
-            let mut simulation = Simulation::new(seed);
-            simulation.run();
-            simulation.trace
-        });
-        assert!(traces[0].len() > 10);
-        assert_eq!(traces[0], traces[1]);
-    }
-}
-
-fn number(variable: &str) -> Option<u64> {
-    env::var(variable).ok().map(|text| text.parse().expect("SEED and SEEDS must be numbers"))
-}
-
-fn run_or_panic(seed: u64) {
-    let mut simulation = Simulation::new(seed);
-    if catch_unwind(AssertUnwindSafe(|| simulation.run())).is_err() {
-        let trace = &simulation.trace;
-        let last = &trace[trace.len().saturating_sub(60)..];
-        panic!("seed {seed} failed; replay it with SEED={seed}. Its last steps:\n{}", last.join("\n"));
-    }
+    assert_repeats::<Simulation>();
 }
 
 struct Simulation {
@@ -116,7 +70,7 @@ struct Simulation {
     sweeping: Option<Vec<String>>,
     /// An announcement was lost, so readers get its messages with the next one.
     is_damaged: bool,
-    trace: Vec<String>,
+    trace: Trace,
 }
 
 /// An SSE client, and the place of its next event.
@@ -155,7 +109,7 @@ enum Expected {
 /// A `Stream-Retention`, and its meaning.
 type Retention = (String, Keeping);
 
-impl Simulation {
+impl History for Simulation {
     fn new(seed: u64) -> Simulation {
         let mut random = fastrand::Rng::with_seed(seed);
         let chunk_max_bytes = [4, 7, 16, 64, 1024, 1 << 20][random.usize(0..6)];
@@ -210,12 +164,13 @@ impl Simulation {
             registers,
             sweeping: None,
             is_damaged: false,
-            trace: vec![format!("seed {seed}, chunks of {chunk_max_bytes}")],
+            trace: Trace::default(),
             random,
         }
     }
 
     fn run(&mut self) {
+        self.trace.log(format_args!("chunks of {}", self.chunk_max_bytes));
         if self.random.u32(0..10) > 0 {
             self.create();
         }
@@ -236,6 +191,12 @@ impl Simulation {
         }
     }
 
+    fn trace(&mut self) -> &mut Trace {
+        &mut self.trace
+    }
+}
+
+impl Simulation {
     fn step(&mut self) {
         self.world.shell.refuses_alarms = self.has_faults && self.random.u32(0..30) == 0;
         self.let_time_pass();
@@ -298,7 +259,7 @@ impl Simulation {
         }
         self.world.now += time;
         if self.world.alarm_at().is_some_and(|at| at <= self.world.now) && self.random.bool() {
-            self.trace.push(format!("{} alarm", self.world.now));
+            self.trace.log(format_args!("{} alarm", self.world.now));
             self.model.may_touch(self.world.now);
             self.world.ring();
         }
@@ -319,8 +280,10 @@ impl Simulation {
         let body: String = String::from_utf8_lossy(&request.body).chars().take(40).collect();
         let (now, query) = (self.world.now, &request.url[STREAM_URL.len()..]);
         let next = response.header("stream-next-offset").unwrap_or("-");
-        self.trace
-            .push(format!("{now} {} {query} {:?} {body:?}: {what} {next}", request.method, request.headers));
+        self.trace.log(format_args!(
+            "{now} {} {query} {:?} {body:?}: {what} {next}",
+            request.method, request.headers
+        ));
         outcome
     }
 
@@ -379,7 +342,7 @@ impl Simulation {
         if self.world.sql.disarm()
             && let Some(before) = before
         {
-            self.trace.push(format!("  {fault:?}"));
+            self.trace.log(format_args!("  {fault:?}"));
             assert_eq!(response.status, 500);
             match fault {
                 Some(Fault::CommitButStored) => self.model.touch(self.world.now),
@@ -759,7 +722,7 @@ impl Simulation {
         let ends = SseEnds { deadline, until: deadline, stall: 60_000, cpu_limit: 30_000 };
         let connected = SseClient::connect_within(&mut self.world, request.clone(), ends);
         let failed = self.world.sql.disarm() && fault.is_some();
-        self.trace.push(format!("{} SSE {} {:?}", self.world.now, request.url, request.headers));
+        self.trace.log(format_args!("{} SSE {} {:?}", self.world.now, request.url, request.headers));
         self.is_damaged |= failed;
         self.has_news = false;
         match connected {
@@ -831,7 +794,7 @@ impl Simulation {
     }
 
     fn hear(&mut self, reader: &mut Reader, data: Option<String>, control: &str, id: &str) {
-        self.trace.push(format!("  heard {:.60?} {control}", data.as_deref().unwrap_or("")));
+        self.trace.log(format_args!("  heard {:.60?} {control}", data.as_deref().unwrap_or("")));
         assert!(!reader.has_ended, "an event came after the end");
         let control: serde_json::Value = serde_json::from_str(control).unwrap();
         if let Some(data) = data {
@@ -872,7 +835,7 @@ impl Simulation {
         let fault = self.arm();
         let asked = LongPoll::ask(&mut self.world, request);
         let failed = self.world.sql.disarm() && fault.is_some();
-        self.trace.push(format!("{} long-poll {query}", self.world.now));
+        self.trace.log(format_args!("{} long-poll {query}", self.world.now));
         self.is_damaged |= failed;
         self.has_news = false;
         self.model.may_touch(self.world.now);
@@ -916,7 +879,7 @@ impl Simulation {
     }
 
     fn take_answer(&mut self, (life, at): Place, cursor: u64, response: &Response) {
-        self.trace.push(format!("  answered {response:?}"));
+        self.trace.log(format_args!("  answered {response:?}"));
         let is_closed = response.header("stream-closed").is_some();
         let next = match response.status {
             200 => self.check_content((life, at), &response.body),
@@ -950,7 +913,7 @@ impl Simulation {
     }
 
     fn restart(&mut self) {
-        self.trace.push(format!("{} restart", self.world.now));
+        self.trace.log(format_args!("{} restart", self.world.now));
         self.is_damaged |= self.has_news;
         for (effect, ended) in std::mem::take(&mut self.world.under_way) {
             // The effect may complete, but the object does not learn of it.
@@ -987,7 +950,7 @@ impl Simulation {
             return assert!(orphans.is_err(), "{orphans:?}");
         }
         let (orphans, rows) = (orphans.unwrap(), self.world.sql.segment_keys());
-        self.trace.push(format!("{} sweeps {orphans:?} of {keys:?}", self.world.now));
+        self.trace.log(format_args!("{} sweeps {orphans:?} of {keys:?}", self.world.now));
         assert!(!orphans.iter().any(|key| rows.contains(key)), "{orphans:?}, but {rows:?}");
         self.sweeping = Some(orphans);
     }
@@ -1013,7 +976,7 @@ impl Simulation {
 
     fn note(&mut self, index: usize, what: &str) {
         let effect = &self.world.under_way[index].0;
-        self.trace.push(format!("{} {effect:.80?}: {what}", self.world.now));
+        self.trace.log(format_args!("{} {effect:.80?}: {what}", self.world.now));
     }
 
     /// The effect may fail, before or after it takes place.
@@ -1125,7 +1088,7 @@ impl Simulation {
 
     /// Ends the history without further faults: live readers get everything, and everything can be read.
     fn finish(&mut self, had_faults: bool) {
-        self.trace.push("comes to rest".to_owned());
+        self.trace.log(format_args!("comes to rest"));
         self.world.meanwhile = Meanwhile::Nothing;
         self.settle();
         self.announce();

@@ -4,26 +4,30 @@
 //! --release --test host simulation` runs more histories, and `SEED=n` replays one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fmt::Arguments;
+use std::rc::Rc;
 
 use durable_streams::object::reports::REST_MAX;
 use durable_streams::object::{Object, Ports};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::call::{Answered, Call};
 use durable_streams::protocol::offset::Offset;
-use durable_streams::protocol::subscription::SubscriptionName;
 use durable_streams::protocol::subscription::answer::{Claimed, SubscriptionAnswer};
 use durable_streams::protocol::subscription::glob::Pattern;
 use durable_streams::protocol::subscription::refusal::SubscriptionRefusal;
 use durable_streams::protocol::subscription::request::{Ack, SubscriptionRequest};
 use durable_streams::protocol::subscription::watch::Progress;
+use durable_streams::storage::registry::unreported;
 use durable_streams::storage::subscription::{load, next_links};
+use durable_streams::storage::watchers;
 use durable_streams::subscription::link::StreamLink;
 use durable_streams::subscription::{Phase, Subscription};
 use serde_json::{Value, json};
 
-use crate::simulation::play;
-use crate::support::network::{Begun, Fate, Hook, Network, TaskId, claimed_by, put_request, wake_request};
+use crate::support::histories::{History, Trace, assert_repeats, play};
+use crate::support::network::{Begun, Hook, Network, claimed_by, put_request, wake_request};
+use crate::support::objects::{Fate, TaskId};
+use crate::support::sockets::HostSockets;
 use crate::support::sql::Fault;
 
 const SEEDS_DEFAULT: u64 = 500;
@@ -38,30 +42,12 @@ const WITHIN: Millis = 400_000;
 
 #[test]
 fn simulation_of_subscriptions() {
-    play(SEEDS_DEFAULT, &run_or_panic);
+    play::<Simulation>(SEEDS_DEFAULT);
 }
 
-/// The same seed gives the same history, regardless of other tests.
 #[test]
 fn simulation_of_subscriptions_repeats_itself() {
-    for seed in [1, 2, 3] {
-        let traces = [0, 1].map(|_| {
-            let mut simulation = Simulation::new(seed);
-            simulation.run();
-            simulation.trace
-        });
-        assert!(traces[0].len() > 20);
-        assert_eq!(traces[0], traces[1]);
-    }
-}
-
-fn run_or_panic(seed: u64) {
-    let mut simulation = Simulation::new(seed);
-    if catch_unwind(AssertUnwindSafe(|| simulation.run())).is_err() {
-        let trace = &simulation.trace;
-        let last = &trace[trace.len().saturating_sub(120)..];
-        panic!("seed {seed} failed; replay it with SEED={seed}. Its last steps:\n{}", last.join("\n"));
-    }
+    assert_repeats::<Simulation>();
 }
 
 struct Simulation {
@@ -75,11 +61,22 @@ struct Simulation {
     held: Vec<(String, Claimed)>,
     /// Claims whose workers are waiting for an answer.
     claiming: BTreeMap<TaskId, String>,
-    /// Acks waiting for their answers, and the number of deliveries examined.
-    acking: BTreeMap<TaskId, (String, u64)>,
+    /// Acks with `done` and PUTs waiting for their answers, and the number of deliveries examined.
+    finishing: BTreeMap<TaskId, (String, u64)>,
+    putting: BTreeMap<TaskId, String>,
     looked_at: usize,
+    /// What was last read from storage, with the number of changes until then.
+    tails: BTreeMap<String, (u64, Option<Progress>)>,
+    read: BTreeMap<String, (u64, Option<Rc<Read>>)>,
+    checked: BTreeMap<String, u64>,
     has_faults: bool,
-    trace: Vec<String>,
+    trace: Trace,
+}
+
+/// A subscription in storage, with all its links.
+struct Read {
+    stored: Subscription,
+    links: BTreeMap<String, StreamLink>,
 }
 
 /// The test's knowledge of a subscription.
@@ -92,9 +89,18 @@ struct Seen {
     issued: u64,
     /// The holder's generation, and the earliest end of its lease.
     leased: Option<(u64, Millis)>,
+    /// The generations that their holders have ended.
+    ended: BTreeSet<u64>,
+    is_parked: bool,
+    /// A request has ended parking, or the subscription, since it was parked.
+    resumes: bool,
+    /// The tails of all streams when the creation was answered, if all of them were linked by then.
+    at_reply: Option<BTreeMap<String, Offset>>,
     acked: BTreeMap<String, Progress>,
     /// Links removed since. Their next cursors begin at the tail.
     restarts: BTreeSet<String>,
+    /// The streams that requests have added.
+    added: BTreeSet<String>,
     /// The legitimate positions of cursors: delivered snapshots, and acks that were sent.
     explained: BTreeSet<(String, Offset)>,
     /// The explicit links according to the requests, and those of uncertain state.
@@ -102,7 +108,7 @@ struct Seen {
     unknown: BTreeSet<String>,
 }
 
-impl Simulation {
+impl History for Simulation {
     fn new(seed: u64) -> Simulation {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut streams: Vec<String> = STREAMS.iter().map(|path| (*path).to_owned()).collect();
@@ -123,15 +129,15 @@ impl Simulation {
             seen: BTreeMap::new(),
             held: Vec::new(),
             claiming: BTreeMap::new(),
-            acking: BTreeMap::new(),
+            finishing: BTreeMap::new(),
+            putting: BTreeMap::new(),
             looked_at: 0,
+            tails: BTreeMap::new(),
+            read: BTreeMap::new(),
+            checked: BTreeMap::new(),
             has_faults,
-            trace: Vec::new(),
+            trace: Trace::default(),
         }
-    }
-
-    fn log(&mut self, what: String) {
-        self.trace.push(format!("{} {what}", self.network.now % 100_000_000));
     }
 
     fn run(&mut self) {
@@ -150,6 +156,17 @@ impl Simulation {
             self.check_stored();
         }
         self.end();
+    }
+
+    fn trace(&mut self) -> &mut Trace {
+        &mut self.trace
+    }
+}
+
+impl Simulation {
+    fn log(&mut self, what: Arguments<'_>) {
+        let now = self.network.now % 100_000_000;
+        self.trace.log(format_args!("{now} {what}"));
     }
 
     // The history.
@@ -178,6 +195,12 @@ impl Simulation {
         self.streams[index].clone()
     }
 
+    /// All streams.
+    fn paths(&self) -> Vec<String> {
+        let own = [WAKES.to_owned(), REGISTRY.to_owned()];
+        self.streams.iter().cloned().chain(own).collect()
+    }
+
     fn subscription(&mut self) -> String {
         let index = self.random.usize(..self.subscriptions.len());
         self.subscriptions.keys().nth(index).expect("there is one").clone()
@@ -185,14 +208,42 @@ impl Simulation {
 
     fn append(&mut self) {
         let path = self.stream();
-        let put = self.random.u8(..4) == 0;
-        let request = if put {
-            format!("PUT /v1/stream/{path} | content-type: application/json << [1]")
+        if self.random.u8(..4) == 0 {
+            let request = format!("PUT /v1/stream/{path} | content-type: application/json << [1]");
+            let status = self.network.begin(&request).status;
+            self.log(format_args!("{request} {status}"));
         } else {
-            format!("POST /v1/stream/{path} | content-type: application/json << [1]")
-        };
+            let (counts, is_cheap) = (self.cost(&path), self.is_unwatched(&path));
+            let status = self.post(&path);
+            let (rows, alarms) = self.cost(&path);
+            let expected = (counts.0 + u64::from(status < 300), counts.1);
+            assert!(
+                !is_cheap || status >= 500 || (rows, alarms) == expected,
+                "I7: {path}: {rows} rows, {alarms} alarms, not {expected:?}"
+            );
+        }
+    }
+
+    fn post(&mut self, path: &str) -> u16 {
+        let request = format!("POST /v1/stream/{path} | content-type: application/json << [1]");
         let status = self.network.begin(&request).status;
-        self.log(format!("{request} {status}"));
+        self.log(format_args!("{request} {status}"));
+        status
+    }
+
+    /// The rows that a stream has written, and how often it has set its alarm.
+    fn cost(&mut self, path: &str) -> (u64, u64) {
+        let member = self.network.member(path);
+        (member.sql.rows_written(), member.shell.alarms_set)
+    }
+
+    /// Whether nothing but the append itself is due at a stream: no subscription watches it, and the registry knows it.
+    fn is_unwatched(&mut self, path: &str) -> bool {
+        let registries = self.network.settings.registries;
+        self.network.member(path).sql.undisturbed(|sql| {
+            let watchers = watchers::load(sql).unwrap_or_default();
+            watchers.is_empty() && sql.presence().is_some() && unreported(sql, registries, 1) == Ok(None)
+        })
     }
 
     fn change_stream(&mut self) {
@@ -203,13 +254,18 @@ impl Simulation {
             _ => format!("PUT /v1/stream/{path} | content-type: application/json"),
         };
         let status = self.network.begin(&request).status;
-        self.log(format!("{request} {status}"));
+        self.log(format_args!("{request} {status}"));
     }
 
     fn request(&mut self, name: &str, request: SubscriptionRequest) -> Begun {
-        let text = format!("{request:?}");
+        let text = if self.trace.is_on() { format!("{request:.200?}") } else { String::new() };
+        let resumes = matches!(
+            request,
+            SubscriptionRequest::Put { .. } | SubscriptionRequest::Delete | SubscriptionRequest::Resume
+        );
+        self.seen.entry(name.to_owned()).or_default().resumes |= resumes;
         let begun = self.network.begin_request(name, request);
-        self.log(format!("{name} {text:.200} -> {begun:?}"));
+        self.log(format_args!("{name} {text:.200} -> {begun:?}"));
         begun
     }
 
@@ -217,11 +273,15 @@ impl Simulation {
         let name = self.subscription();
         let body = self.subscriptions[&name].clone();
         let existed = self.exists(&name);
-        let _begun = self.request(&name, put_request(&name, &body));
+        let begun = self.request(&name, put_request(&name, &body));
         let exists = self.exists(&name);
         if exists && !existed {
             let seen = self.seen.entry(name.clone()).or_default();
             seen.unknown.clear();
+            seen.at_reply = None;
+            if let Begun::Waits(id) = begun {
+                self.putting.insert(id, name.clone());
+            }
             let named = body["streams"].as_array().cloned().unwrap_or_default();
             seen.explicit = named.iter().map(|path| path.as_str().unwrap().to_owned()).collect();
         }
@@ -233,7 +293,7 @@ impl Simulation {
     }
 
     fn exists(&mut self, name: &str) -> bool {
-        self.stored(name).is_some_and(|(stored, _)| !stored.has_ended())
+        self.stored(name).is_some_and(|read| !read.stored.has_ended())
     }
 
     fn change_links(&mut self) {
@@ -246,17 +306,30 @@ impl Simulation {
             true => SubscriptionRequest::AddStreams(vec![path.clone()]),
             false => SubscriptionRequest::RemoveStream(path.clone()),
         };
+        let before = self.stored(&name).and_then(|read| read.links.get(&path).cloned());
         let begun = self.request(&name, request);
-        let seen = self.seen.entry(name).or_default();
+        let seen = self.seen.entry(name.clone()).or_default();
         match begun {
-            Begun::Failed => drop(seen.unknown.insert(path)),
+            Begun::Failed => {
+                seen.added.insert(path.clone());
+                seen.unknown.insert(path);
+            }
+            Begun::Waits(_) | Begun::Answered(_) if adds => {
+                seen.added.insert(path.clone());
+                seen.unknown.remove(&path);
+                seen.explicit.insert(path);
+            }
             Begun::Waits(_) | Begun::Answered(_) => {
                 seen.unknown.remove(&path);
-                if adds {
-                    seen.explicit.insert(path)
-                } else {
-                    seen.explicit.remove(&path)
-                };
+                seen.explicit.remove(&path);
+                let Some(before) = before.filter(|link| !link.removed) else { return };
+                let read = self.stored(&name).expect("it has a subscription");
+                let link = read.links.get(&path).filter(|link| !link.removed);
+                assert!(
+                    !matches(&read.stored, &path)
+                        || link.is_some_and(|link| link.glob && link.acked == before.acked),
+                    "I8: {name}: the pattern's link to {path} was removed or moved: {link:?}"
+                );
             }
         }
     }
@@ -285,6 +358,13 @@ impl Simulation {
                 self.hold(name, claimed);
             }
             Begun::Waits(id) => drop(self.claiming.insert(id, name.to_owned())),
+            Begun::Answered(SubscriptionAnswer::Refused(SubscriptionRefusal::AlreadyClaimed {
+                generation,
+                ..
+            })) => {
+                let seen = self.seen.entry(name.to_owned()).or_default();
+                assert!(!seen.ended.contains(&generation), "I2: {name}: {generation} was released");
+            }
             Begun::Answered(_) | Begun::Failed => {}
         }
     }
@@ -319,7 +399,7 @@ impl Simulation {
             3 | 4 => {
                 // The true tail, which the subscription may not know yet.
                 for ack in &mut request.acks {
-                    ack.offset = truth(&mut self.network, &ack.path).map(|tail| tail.offset).or(ack.offset);
+                    ack.offset = self.truth(&ack.path).map(|tail| tail.offset).or(ack.offset);
                 }
             }
             _ => {}
@@ -355,8 +435,10 @@ impl Simulation {
             let is_extended = is_accepted && !is_done && !releases;
             seen.leased = is_extended.then_some((holder, self.network.now + 1_000));
         }
-        if let Begun::Waits(id) = begun {
-            self.acking.insert(id, (name, generation));
+        match begun {
+            Begun::Answered(_) if is_accepted && (is_done || releases) => drop(seen.ended.insert(generation)),
+            Begun::Waits(id) if is_done => drop(self.finishing.insert(id, (name, generation))),
+            Begun::Answered(_) | Begun::Waits(_) | Begun::Failed => {}
         }
     }
 
@@ -368,7 +450,7 @@ impl Simulation {
             1 => Fault::CommitButStored,
             _ => Fault::Statement(self.random.u32(..6)),
         };
-        self.log(format!("FAULT {path} {fault:?}"));
+        self.log(format_args!("FAULT {path} {fault:?}"));
         self.network.member(&path).sql.arm(fault);
     }
 
@@ -380,21 +462,22 @@ impl Simulation {
             _ => self.random.u64(..4_000_000),
         };
         self.network.now += time;
-        self.log(format!("WAIT {time}"));
+        self.log(format_args!("WAIT {time}"));
     }
 
     fn crash(&mut self) {
         let index = self.random.usize(..self.network.members.len());
         let path = self.network.members.keys().nth(index).expect("there is one").clone();
         let arrives = self.random.bool();
-        self.log(format!("CRASH {path} {arrives}"));
+        self.log(format_args!("CRASH {path} {arrives}"));
         self.crash_one(&path, arrives);
     }
 
     fn crash_one(&mut self, path: &str, arrives: bool) {
         for id in self.network.crash(path, arrives) {
             self.claiming.remove(&id);
-            self.acking.remove(&id);
+            self.finishing.remove(&id);
+            self.putting.remove(&id);
         }
         // A fault planned for the lost object must not hit its successor.
         self.network.member(path).sql.disarm();
@@ -403,7 +486,8 @@ impl Simulation {
     fn deliver_late(&mut self) {
         if !self.network.late.is_empty() {
             let index = self.random.usize(..self.network.late.len());
-            self.log(format!("LATE {:?}", self.network.late[index]));
+            let sent = self.network.late[index].clone();
+            self.log(format_args!("LATE {sent:?}"));
             self.network.deliver(index);
         }
     }
@@ -411,28 +495,40 @@ impl Simulation {
     fn ring(&mut self) {
         let due = self.network.next_alarm().filter(|(at, _)| *at <= self.network.now);
         if let Some((_, path)) = due {
-            self.log(format!("RING {path}"));
+            self.log(format_args!("RING {path}"));
             self.network.ring(&path);
         }
     }
 
     fn settle(&mut self) {
-        self.log("SETTLE".to_owned());
+        self.log(format_args!("SETTLE"));
         let answers = self.network.settle();
         self.answered(answers);
     }
 
     fn answered(&mut self, answers: Vec<(TaskId, Begun)>) {
         for (id, begun) in answers {
-            self.log(format!("ANSWER {begun:?}"));
+            self.log(format_args!("ANSWER {begun:?}"));
             if let Some(name) = self.claiming.remove(&id) {
                 self.claim_ended(&name, begun);
-            } else if let Some((name, generation)) = self.acking.remove(&id)
-                && let Begun::Answered(SubscriptionAnswer::Refused(refusal)) = begun
-                && refusal != SubscriptionRefusal::NotFound
+            } else if let Begun::Answered(SubscriptionAnswer::Acked { .. }) = begun
+                && let Some((name, generation)) = self.finishing.remove(&id)
             {
-                // The ack was checked again after its streams were called.
-                let _refused = (name, generation);
+                self.seen.entry(name).or_default().ended.insert(generation);
+            } else if let Begun::Answered(SubscriptionAnswer::Created(_)) = begun
+                && let Some(name) = self.putting.remove(&id)
+            {
+                let is_linked =
+                    self.stored(&name).is_some_and(|read| read.stored.state.phase == Phase::Active);
+                let mut tails = BTreeMap::new();
+                for path in self.paths() {
+                    // The cursor of a stream that was deleted meanwhile may be anywhere.
+                    let ended =
+                        self.network.member(&path).sql.presence().map(|_| Offset::segment_start(u64::MAX));
+                    let tail = self.truth(&path).map(|tail| tail.offset).or(ended);
+                    tails.extend(tail.map(|tail| (path, tail)));
+                }
+                self.seen.entry(name).or_default().at_reply = is_linked.then_some(tails);
             }
         }
     }
@@ -461,62 +557,101 @@ impl Simulation {
             9 if self.random.u8(..4) == 0 => Hook::Gone,
             _ => Hook::Done,
         };
-        let what = self.network.next_call(index).map_or_else(
-            || {
-                let path = &self.network.tasks[index].path;
-                let hook = self.network.is_delivery(index).then_some(hook);
-                format!("STEP {path} {hook:?}")
-            },
-            |sent| format!("CALL {:?} {sent:?}", self.network.tasks[index].path),
-        );
-        self.log(format!("{what} {fate:?}"));
+        if self.trace.is_on() {
+            let task = &self.network.tasks[index];
+            let (path, sent) = (task.path.clone(), self.network.next_call(index));
+            let hook = self.network.is_delivery(index).then_some(hook);
+            self.log(format_args!("STEP {path} {sent:?} {hook:?} {fate:?}"));
+        }
         let answers = self.network.step(index, fate, Some(hook));
         self.answered(answers.into_iter().collect());
     }
 
     // The checks after every step.
 
-    fn stored(&mut self, name: &str) -> Option<(Subscription, BTreeMap<String, StreamLink>)> {
-        let sql = &self.network.members.get(name)?.sql;
-        if !sql.tables().contains(&"subscription".to_owned()) {
-            return None;
+    fn stored(&mut self, name: &str) -> Option<Rc<Read>> {
+        let changes = self.network.members.get(name)?.sql.changes();
+        if let Some((_, read)) = self.read.get(name).filter(|(at, _)| *at == changes) {
+            return read.clone();
         }
-        let fault = sql.take_fault();
-        let stored = load(sql).expect("it is readable")?;
-        let mut links: BTreeMap<String, StreamLink> =
-            next_links(sql, "", 100_000).expect("they are readable").into_iter().collect();
-        links.extend(stored.links.clone());
-        fault.into_iter().for_each(|fault| sql.arm(fault));
-        Some((stored, links))
+        let read = self.network.member(name).sql.undisturbed(|sql| {
+            let stored = if sql.tables().contains(&"subscription".to_owned()) { load(sql) } else { Ok(None) };
+            let stored = stored.expect("it is readable")?;
+            let mut links: BTreeMap<String, StreamLink> =
+                next_links(sql, "", 100_000).expect("they are readable").into_iter().collect();
+            links.extend(stored.links.clone());
+            Some(Rc::new(Read { stored, links }))
+        });
+        self.read.insert(name.to_owned(), (changes, read.clone()));
+        read
+    }
+
+    /// The true tail of a stream, if it exists.
+    fn truth(&mut self, path: &str) -> Option<Progress> {
+        let (settings, now) = (self.network.settings, self.network.now);
+        let changes = self.network.members.get(path)?.sql.changes();
+        if let Some((_, tail)) = self.tails.get(path).filter(|(at, _)| *at == changes) {
+            return *tail;
+        }
+        let tail = self.network.member(path).sql.undisturbed(|sql| {
+            let (mut object, sockets) = (Object::new(settings), HostSockets::default());
+            let ports = Ports { sql, sockets: &sockets };
+            let said = object.answer(&ports, path, &Call::Describe, &String::new, now);
+            match said.expect("it is readable").answered {
+                Answered::Described(Some(described)) => {
+                    Some(Progress { offset: described.tail?, closed: described.closed? })
+                }
+                _ => None,
+            }
+        });
+        self.tails.insert(path.to_owned(), (changes, tail));
+        tail
     }
 
     fn check_stored(&mut self) {
         let names: Vec<String> = self.subscriptions.keys().cloned().collect();
         for name in names {
-            let has_written =
-                self.network.members.get(&name).is_some_and(|member| member.sql.take_rows_written() > 0);
-            if has_written {
+            let changes = self.network.members.get(&name).map(|member| member.sql.changes());
+            if self.checked.get(&name).copied() != changes {
                 self.check_subscription(&name);
+                self.checked.extend(changes.map(|changes| (name, changes)));
             }
         }
     }
 
     fn check_subscription(&mut self, name: &str) {
-        let Some((stored, links)) = self.stored(name) else { return };
-        let seen = self.seen.entry(name.to_owned()).or_default();
+        let Some(read) = self.stored(name) else { return };
+        let mut seen = self.seen.remove(name).unwrap_or_default();
+        self.check_state(name, &read, &mut seen);
+        if !read.stored.has_ended() {
+            self.check_cursors(name, &read, &mut seen);
+        }
+        self.seen.insert(name.to_owned(), seen);
+    }
+
+    fn check_state(&mut self, name: &str, Read { stored, links }: &Read, seen: &mut Seen) {
         let state = &stored.state;
+        let is_parked = state.phase == Phase::Parked;
+        assert!(is_parked || !seen.is_parked || seen.resumes, "{name}: no request has ended parking");
+        assert!(!is_parked || state.wake.is_none(), "{name}: a wake while it is parked: {:?}", state.wake);
+        if is_parked && !seen.is_parked {
+            seen.resumes = false;
+        }
+        seen.is_parked = is_parked;
         assert!(state.incarnation >= seen.incarnation, "{name}: the incarnation went back");
         assert!(state.generation >= seen.generation, "I3: {name}: the generation went back");
         if state.incarnation > seen.incarnation {
             (seen.incarnation, seen.acked) = (state.incarnation, BTreeMap::new());
+            seen.added.clear();
         }
         if let Some(wake) = &state.wake {
             assert_eq!(wake.generation, state.generation, "{name}");
+            assert!(!seen.ended.contains(&wake.generation), "I2: {name}: its holder has ended {wake:?}");
             if wake.generation > seen.generation {
                 assert_ne!(wake.id, seen.wake_id, "I3: {name}: the id of a wake was used again");
                 assert!(!wake.streams.is_empty(), "I5: {name}: a wake of nothing");
                 for snapshot in &wake.streams {
-                    let tail = truth(&mut self.network, &snapshot.path);
+                    let tail = self.truth(&snapshot.path);
                     assert!(
                         tail.is_none_or(|tail| tail >= snapshot.tail),
                         "I5: {name} {snapshot:?} {tail:?}"
@@ -537,14 +672,9 @@ impl Simulation {
             seen.wake_id.clone_from(&wake.id);
         }
         seen.generation = state.generation;
-        if stored.has_ended() {
-            return;
-        }
-        self.check_cursors(name, &links);
     }
 
-    fn check_cursors(&mut self, name: &str, links: &BTreeMap<String, StreamLink>) {
-        let seen = self.seen.entry(name.to_owned()).or_default();
+    fn check_cursors(&mut self, name: &str, Read { stored, links }: &Read, seen: &mut Seen) {
         let is_left = |path: &&String| links.get(*path).is_none_or(|link| link.removed);
         seen.restarts.extend(seen.acked.keys().filter(is_left).cloned().collect::<Vec<_>>());
         for (path, link) in links {
@@ -554,14 +684,26 @@ impl Simulation {
             if before == Some(acked) {
                 continue;
             }
-            let life = truth(&mut self.network, path);
+            let is_explained = seen.explained.contains(&(path.clone(), acked.offset));
+            let is_of_put =
+                !link.explicit || stored.config.streams.contains(path) && !seen.added.contains(path);
+            if (before.is_none() || restarts)
+                && is_of_put
+                && let Some(tails) = &seen.at_reply
+            {
+                let tail = tails.get(path).copied().unwrap_or(Offset::segment_start(0));
+                assert!(
+                    is_explained || acked.offset.position == 0 || acked.offset <= tail,
+                    "I8: {name}: the link to {path} begins at {acked:?}, after {tail:?} when it was created"
+                );
+            }
+            let life = self.truth(path);
             assert!(
                 life.is_none_or(|tail| tail >= acked),
                 "I4: {name}: {path} was acked beyond its tail {life:?}"
             );
             let Some(before) = before else { continue };
             assert!(acked > before, "I4: {name}: the cursor of {path} went from {before:?} to {acked:?}");
-            let is_explained = seen.explained.contains(&(path.clone(), acked.offset));
             let is_birth =
                 link.glob && acked.offset.position == 0 && acked.offset.segment > before.offset.segment;
             assert!(
@@ -577,7 +719,7 @@ impl Simulation {
             let body = delivery.body.clone();
             let name = format!("__ds/subscriptions/{}", body["subscription_id"].as_str().expect("an id"));
             let claimed = claimed_by(&body);
-            self.log(format!("DELIVERED {name} {:?}", claimed.streams));
+            self.log(format_args!("DELIVERED {name} {:?}", claimed.streams));
             let seen = self.seen.entry(name.clone()).or_default();
             assert!(
                 claimed.generation >= seen.issued,
@@ -592,7 +734,7 @@ impl Simulation {
     // The end, when faults have stopped.
 
     fn end(&mut self) {
-        self.log("END".to_owned());
+        self.log(format_args!("END"));
         (self.network.hook, self.has_faults) = (Hook::Done, false);
         let paths: Vec<String> = self.network.members.keys().cloned().collect();
         for path in &paths {
@@ -604,12 +746,15 @@ impl Simulation {
         }
         let names: Vec<String> = self.subscriptions.keys().cloned().collect();
         for name in &names {
-            if self.stored(name).is_some_and(|(stored, _)| stored.state.phase == Phase::Parked) {
+            if self.stored(name).is_some_and(|read| read.stored.state.phase == Phase::Parked) {
                 let _begun = self.request(name, SubscriptionRequest::Resume);
             }
         }
-        // A failed report is retried within an hour.
-        self.let_all_be_woken(REST_MAX + WITHIN);
+        if self.random.u8(..8) == 0 {
+            self.let_endpoints_fail();
+        }
+        let rests = if self.owes_birth() { REST_MAX } else { 0 };
+        self.let_all_be_woken(rests + WITHIN);
         self.check_end("at the end");
         // Very late calls change nothing.
         while !self.network.late.is_empty() {
@@ -630,14 +775,44 @@ impl Simulation {
         self.let_all_be_woken(WITHIN);
         self.check_end("after all have crashed");
         self.check_idle();
+        let mut events = BTreeSet::new();
+        for event in self.network.messages(WAKES) {
+            let of = (event["subscription_id"].to_string(), event["generation"].as_u64());
+            assert!(events.insert(of), "a wake was written twice: {event}");
+        }
+    }
+
+    /// Whether a report of a stream's creation to the registry rests. Patterns find the stream once it has arrived.
+    fn owes_birth(&mut self) -> bool {
+        let registries = self.network.settings.registries;
+        let is_owed = |path: &String| {
+            self.network.members.get(path).is_some_and(|member| {
+                member.sql.presence().is_some_and(|stored| stored.live == 1)
+                    && unreported(&member.sql, registries, 1) != Ok(None)
+            })
+        };
+        self.streams.iter().any(is_owed)
+    }
+
+    /// Endpoints fail for some minutes. Subscriptions crash between their retries, and requests load them again.
+    fn let_endpoints_fail(&mut self) {
+        self.network.hook = Hook::Fails;
+        self.append_to_all(false);
+        for _ in 0..12 {
+            let time = self.random.u64(..70_000);
+            self.let_all_be_woken(time);
+            let name = self.subscription();
+            self.crash_one(&name, false);
+            let _begun = self.request(&name, SubscriptionRequest::Get);
+        }
+        self.network.hook = Hook::Done;
     }
 
     fn append_to_all(&mut self, crashes: bool) {
-        self.log(format!("APPEND TO ALL {crashes}"));
+        self.log(format_args!("APPEND TO ALL {crashes}"));
         let streams = self.streams.clone();
         for path in &streams {
-            let request = format!("POST /v1/stream/{path} | content-type: application/json << [1]");
-            let _status = self.network.begin(&request);
+            self.post(path);
             if crashes {
                 let arrives = self.random.bool();
                 self.crash_one(path, arrives);
@@ -655,7 +830,7 @@ impl Simulation {
             self.check_stored();
             let Some((at, path)) = self.network.next_alarm().filter(|(at, _)| *at <= until) else { break };
             self.network.now = self.network.now.max(at);
-            self.log(format!("RING {path}"));
+            self.log(format_args!("RING {path}"));
             self.network.ring(&path);
         }
         self.network.now = until;
@@ -665,9 +840,12 @@ impl Simulation {
     fn work(&mut self) {
         let names: Vec<String> = self.subscriptions.keys().cloned().collect();
         for name in names {
-            let Some((stored, _)) = self.stored(&name) else { continue };
-            let Some(wake) = stored.state.wake.filter(|wake| wake.holder.is_none()) else { continue };
-            let id = stored.name.id;
+            let Some(read) = self.stored(&name) else { continue };
+            let Read { stored, .. } = &*read;
+            let Some(wake) = stored.state.wake.as_ref().filter(|wake| wake.holder.is_none()) else {
+                continue;
+            };
+            let id = &stored.name.id;
             let is_of_wake = |event: &Value| {
                 event["subscription_id"] == id.as_str() && event["generation"] == wake.generation
             };
@@ -689,14 +867,13 @@ impl Simulation {
     fn check_end(&mut self, when: &str) {
         let names: Vec<String> = self.subscriptions.keys().cloned().collect();
         for name in names {
-            let Some((stored, links)) = self.stored(&name).filter(|(stored, _)| !stored.has_ended()) else {
-                continue;
-            };
+            let Some(read) = self.stored(&name).filter(|read| !read.stored.has_ended()) else { continue };
+            let Read { stored, links } = &*read;
             assert_eq!(stored.state.phase, Phase::Active, "{when}: {name}");
-            self.check_links(&name, &stored, &links, when);
-            for (path, link) in &links {
+            self.check_links(&name, &read, when);
+            for (path, link) in links {
                 let acked = link.acked.expect("every link has a cursor");
-                let Some(tail) = truth(&mut self.network, path) else { continue };
+                let Some(tail) = self.truth(path) else { continue };
                 // An empty stream begins after the cursor and has nothing to read.
                 let is_empty = tail.offset.position == 0 && !tail.closed;
                 assert!(
@@ -707,25 +884,11 @@ impl Simulation {
         }
     }
 
-    fn check_links(
-        &mut self,
-        name: &str,
-        stored: &Subscription,
-        links: &BTreeMap<String, StreamLink>,
-        when: &str,
-    ) {
-        let parsed = SubscriptionName::parse(name).expect("a name");
-        let pattern =
-            stored.config.whole_pattern(&parsed).map(|text| Pattern::parse(&text).expect("a pattern"));
-        let streams = self.streams.clone();
-        for path in streams.iter().map(String::as_str).chain([WAKES, REGISTRY]) {
+    fn check_links(&mut self, name: &str, Read { stored, links }: &Read, when: &str) {
+        for path in &self.paths() {
             // An empty stream is linked by its first append.
-            let is_live =
-                truth(&mut self.network, path).is_some_and(|tail| tail.offset.position > 0 || tail.closed);
-            let is_listed = path != REGISTRY && path != WAKES;
-            let is_own = path == WAKES && stored.config.channel.is_wake_stream(path);
-            let matches = (is_listed || path == WAKES && !is_own)
-                && pattern.as_ref().is_some_and(|pattern| pattern.matches(path));
+            let is_live = self.truth(path).is_some_and(|tail| tail.offset.position > 0 || tail.closed);
+            let matches = matches(stored, path);
             let seen = &self.seen[name];
             let is_explicit = seen.explicit.contains(path);
             let link = links.get(path).filter(|link| !link.removed);
@@ -751,7 +914,7 @@ impl Simulation {
         for _ in 0..self.network.members.len() * 12 {
             let Some((at, path)) = self.network.next_alarm() else { return };
             self.network.now = self.network.now.max(at);
-            self.log(format!("RING {path}"));
+            self.log(format_args!("RING {path}"));
             self.network.ring(&path);
             self.settle();
         }
@@ -784,14 +947,11 @@ fn configuration(random: &mut fastrand::Rng, streams: &[String]) -> Value {
     body
 }
 
-/// The true tail of a stream, if it exists.
-fn truth(network: &mut Network, path: &str) -> Option<Progress> {
-    let (settings, now) = (network.settings, network.now);
-    let member = network.members.get(path)?;
-    let fault = member.sql.take_fault();
-    let ports = Ports { sql: &member.sql, sockets: &member.sockets };
-    let said = Object::new(settings).answer(&ports, path, &Call::Describe, &String::new, now);
-    fault.into_iter().for_each(|fault| member.sql.arm(fault));
-    let Answered::Described(Some(described)) = said.expect("it is readable").answered else { return None };
-    Some(Progress { offset: described.tail?, closed: described.closed? })
+/// Whether the subscription's pattern links a stream.
+fn matches(stored: &Subscription, path: &str) -> bool {
+    let pattern = stored.config.whole_pattern(&stored.name);
+    let is_own = stored.config.channel.is_wake_stream(path);
+    path != REGISTRY
+        && !is_own
+        && pattern.is_some_and(|text| Pattern::parse(&text).expect("a pattern").matches(path))
 }

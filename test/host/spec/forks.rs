@@ -5,7 +5,8 @@ use durable_streams::protocol::fork::OWNERS_MAX;
 use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;
 
-use crate::support::family::{Begun, Fate};
+use crate::support::family::Begun;
+use crate::support::objects::Fate;
 use crate::support::world::START;
 use crate::support::{Family, Outcome, Request, Response};
 
@@ -567,7 +568,7 @@ fn alarm_releases_the_link_of_an_interrupted_creation() {
         }
         assert!(family.crash("b", arrives_late).contains(&id));
         assert_eq!(family.member("b").sql.links().len(), 1);
-        let at = family.member("b").alarm_at().expect("the alarm was set with the intent");
+        let at = family.member("b").shell.alarm_at.expect("the alarm was set with the intent");
         family.now = at;
         family.run(&["RING b"]);
         while !family.late.is_empty() {
@@ -615,7 +616,7 @@ fn late_answer_creates_no_unreferenced_fork() {
         let mut family = after(&[A]);
         let id = begin(&mut family, FORK);
         family.advance(id, Fate::Arrives);
-        while let Some(at) = family.member("b").alarm_at().filter(|_| family.now < START + 61_000) {
+        while let Some(at) = family.member("b").shell.alarm_at.filter(|_| family.now < START + 61_000) {
             family.now = at + 1_000;
             family.ring("b");
         }
@@ -672,7 +673,7 @@ fn failed_release_is_retried_by_the_alarm() {
             assert_eq!(family.member("b").sql.links().len(), 1, "{fate:?}");
         }
         family.crash("b", false);
-        family.now = family.member("b").alarm_at().expect("an alarm is set for the release");
+        family.now = family.member("b").shell.alarm_at.expect("an alarm is set for the release");
         family.run(&["RING b"]);
         while !family.late.is_empty() {
             family.deliver(0);

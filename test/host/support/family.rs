@@ -2,25 +2,17 @@
 //! fate of each call between objects. Everything that waits is a task, which continues when the test says so.
 //! Between two of its steps, anything may happen.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::ops::{Deref, DerefMut};
 
-use ::http::Method;
-use durable_streams::edge::route::{Route, route};
-use durable_streams::edge::target::Target;
 use durable_streams::object::effect::{Calling, Effect, Outcome as Ended};
 use durable_streams::object::fetch::{Fetch, Fetched, PendingRead};
 use durable_streams::object::links::Asking;
-use durable_streams::object::producers::ProducerLimits;
 use durable_streams::object::said::Said;
-use durable_streams::object::{Answer, Error, Object, Ports, Settings};
-use durable_streams::protocol::Millis;
+use durable_streams::object::{Answer, Error, Settings};
 use durable_streams::protocol::call::{Answered, Call};
-use durable_streams::protocol::command::{Command, Create, Read, RequestHead};
+use durable_streams::protocol::command::{Command, Create, Read};
 use durable_streams::protocol::fork::{InheritedEvents, Referenced};
 use durable_streams::protocol::offset::Offset;
-use durable_streams::protocol::registry::Registries;
 use durable_streams::protocol::reply::Reply;
 use durable_streams::storage::Failure;
 use durable_streams::storage::chunk::Chunk;
@@ -30,63 +22,34 @@ use durable_streams::stream::rotate::SegmentLimits;
 
 use super::bucket::HostBucket;
 use super::http::{Request, Response};
-use super::shell::Shell;
-use super::sockets::HostSockets;
-use super::sql::HostSql;
-use super::world::{CHUNK_MAX_BYTES, Outcome, START, millis};
+use super::objects::{Fate, Objects, Sent, Served, Task, TaskId, Work, settings};
+use super::world::{CHUNK_MAX_BYTES, Outcome, millis};
 
 /// The most alarms that ring until none is left.
 const ALARMS_MAX: usize = 1_000;
 
 /// The streams, their bucket, and their tasks.
 pub(crate) struct Family {
-    pub(crate) members: BTreeMap<String, Member>,
+    objects: Objects<Doing>,
     pub(crate) bucket: HostBucket,
-    pub(crate) now: Millis,
-    /// The tasks, oldest first.
-    pub(crate) tasks: Vec<Task>,
-    /// Calls that were held back. No task waits for their answers.
-    pub(crate) late: Vec<Sent>,
-    settings: Settings,
-    random: Rc<RefCell<fastrand::Rng>>,
-    tasks_begun: u64,
     /// Whether owners answer like a build without `Answered::InheritedEvents` and without forks at an instant.
     pub(crate) has_older_owners: bool,
 }
 
-/// One stream's object, with everything that survives the loss of its memory.
-pub(crate) struct Member {
-    pub(crate) sql: HostSql,
-    pub(crate) sockets: HostSockets,
-    pub(crate) shell: Shell,
-    object: Object,
-}
+impl Deref for Family {
+    type Target = Objects<Doing>;
 
-impl Member {
-    /// The time for which the alarm is set.
-    pub(crate) fn alarm_at(&self) -> Option<Millis> {
-        self.shell.alarm_at
+    fn deref(&self) -> &Objects<Doing> {
+        &self.objects
     }
 }
 
-/// A call to the object at a path.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Sent {
-    pub(crate) to: String,
-    pub(crate) call: Call,
+impl DerefMut for Family {
+    fn deref_mut(&mut self) -> &mut Objects<Doing> {
+        &mut self.objects
+    }
 }
 
-pub(crate) type TaskId = u64;
-
-/// Something that waits.
-pub(crate) struct Task {
-    pub(crate) id: TaskId,
-    /// The stream that the task belongs to.
-    pub(crate) path: String,
-    pub(crate) doing: Doing,
-}
-
-/// The work of a task. Its steps alternate: something happens elsewhere, and then the object continues.
 pub(crate) enum Doing {
     /// The creation of a fork.
     Create { request: Box<Create<'static>>, asking: Asking, answered: Option<Result<Answered, Failure>> },
@@ -96,18 +59,25 @@ pub(crate) enum Doing {
     Effect { effect: Effect, ended: Option<Ended> },
 }
 
-/// The fate of a call.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Fate {
-    Arrives,
-    /// The call does not arrive, and fails.
-    Lost,
-    /// The call fails for the caller, and arrives later.
-    Late,
-    /// The call arrives, but its answer does not.
-    Unanswered,
-    /// The call arrives now, and again later.
-    Twice,
+impl Work for Doing {
+    fn of_effect(effect: Effect) -> Doing {
+        Doing::Effect { effect, ended: None }
+    }
+
+    fn next_call(&self) -> Option<Sent> {
+        match self {
+            Doing::Create { asking, answered: None, .. } => Some(Sent::new(&asking.path, &asking.call)),
+            Doing::Read { pending, fetched, .. } => match pending.fetches.get(fetched.len())? {
+                Fetch::Inherit { path, ask } => Some(Sent::new(path, &Call::Inherit(ask.clone()))),
+                Fetch::Seek { path, ask } => Some(Sent::new(path, &Call::Seek(ask.clone()))),
+                Fetch::Object { .. } | Fetch::Ending { .. } => None,
+            },
+            Doing::Effect { effect: Effect::Call(Calling { to, call, .. }), ended: None } => {
+                Some(Sent::new(to, call))
+            }
+            Doing::Create { .. } | Doing::Effect { .. } => None,
+        }
+    }
 }
 
 /// The immediate result of a request.
@@ -127,40 +97,9 @@ impl Family {
         segments: Option<SegmentLimits>,
         retention: RetentionDefaults,
     ) -> Family {
-        let settings = Settings {
-            long_poll_timeout: 20_000,
-            chunk_max_bytes,
-            segments,
-            guarded: false,
-            hides_public: false,
-            has_index: false,
-            registries: Registries::Off,
-            webhooks_give_up_after: 259_200_000,
-            producers: ProducerLimits::SERVED,
-            retention,
-        };
-        Family {
-            members: BTreeMap::new(),
-            bucket: HostBucket::default(),
-            now: START,
-            tasks: Vec::new(),
-            late: Vec::new(),
-            settings,
-            random: Rc::new(RefCell::new(fastrand::Rng::with_seed(!seed))),
-            tasks_begun: 0,
-            has_older_owners: false,
-        }
-    }
-
-    /// The stream's object, which exists whether or not the stream does.
-    pub(crate) fn member(&mut self, path: &str) -> &mut Member {
-        let settings = self.settings;
-        self.members.entry(path.to_owned()).or_insert_with(|| Member {
-            sql: HostSql::in_memory(),
-            sockets: HostSockets::default(),
-            shell: Shell::default(),
-            object: Object::new(settings),
-        })
+        let settings = Settings { chunk_max_bytes, segments, retention, ..settings() };
+        let (objects, bucket) = (Objects::new(seed, settings), HostBucket::default());
+        Family { objects, bucket, has_older_owners: false }
     }
 
     /// Runs steps one after the other: requests that must succeed, `WAIT 10s`, `CRASH a`, `RING a`.
@@ -237,36 +176,9 @@ impl Family {
 
     /// Sends a request through the Worker's part, and the object's up to where it waits.
     pub(crate) fn begin(&mut self, request: &Request) -> Begun {
-        let method: Method = request.method.parse().unwrap();
-        let path = match route(&method, &Target::of(&request.url)) {
-            Route::Forward(path) | Route::LongPoll(path) | Route::Sse(path) => path.as_str().to_owned(),
-            Route::Reply(reply) => return answered(reply),
-            Route::Preflight
-            | Route::Health
-            | Route::Description
-            | Route::Ready
-            | Route::Metrics
-            | Route::Orphans
-            | Route::Subscriptions(_)
-            | Route::Listing => {
-                panic!("{request:?} does not address a stream")
-            }
-        };
-        self.member(&path);
-        let header = |name: &str| {
-            let found = request.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
-            found.map(|(_, value)| value.clone())
-        };
-        let random = Rc::clone(&self.random);
-        let random = || format!("{:032x}", random.borrow_mut().u128(..));
-        let head = RequestHead { method: &method, url: &request.url, header: &header, random: &random };
-        let command = match Command::parse(&head, &request.body) {
-            Ok(command) => command,
-            Err(refusal) => return answered(Reply::refused(&refusal)),
-        };
-        let served = self.touch(&path, |object, ports, now, path| object.serve(ports, path, &command, now));
-        match (served, command) {
-            (Ok(Answer::Fetch(pending)), Command::Read(request)) => {
+        let Served { path, answer, command } = self.serve(request);
+        match (answer, command) {
+            (Answer::Fetch(pending), Some(Command::Read(request))) => {
                 // However many owners the read calls, together they return one chunk.
                 let is_inherited = pending.fetches.iter().all(|fetch| matches!(fetch, Fetch::Inherit { .. }));
                 assert!(
@@ -274,13 +186,13 @@ impl Family {
                     "{pending:?}"
                 );
                 let (pending, fetched) = (Box::new(pending), Vec::new());
-                Begun::Waits(self.wait(&path, Doing::Read { request, pending, fetched }))
+                Begun::Waits(self.wait_for(&path, Doing::Read { request, pending, fetched }))
             }
-            (Ok(Answer::Ask(asking)), Command::Create(create)) => {
-                let request = Box::new(create.into_owned());
-                Begun::Waits(self.wait(&path, Doing::Create { request, asking, answered: None }))
+            (Answer::Ask(asking), Some(Command::Create(request))) => {
+                let request = Box::new(request);
+                Begun::Waits(self.wait_for(&path, Doing::Create { request, asking, answered: None }))
             }
-            (served, _) => Begun::Done(self.outcome(&path, served)),
+            (answer, _) => Begun::Done(self.outcome(&path, Ok(answer))),
         }
     }
 
@@ -315,55 +227,6 @@ impl Family {
         called.map(|sent| sent.to).or((!is_elsewhere).then(|| path.clone()))
     }
 
-    /// The call that the next step of a task makes, if any.
-    pub(crate) fn next_call(&self, index: usize) -> Option<Sent> {
-        match &self.tasks[index].doing {
-            Doing::Create { asking, answered: None, .. } => Some(sent_by(asking)),
-            Doing::Read { pending, fetched, .. } => match pending.fetches.get(fetched.len())? {
-                Fetch::Inherit { path, ask } => {
-                    Some(Sent { to: path.clone(), call: Call::Inherit(ask.clone()) })
-                }
-                Fetch::Seek { path, ask } => Some(Sent { to: path.clone(), call: Call::Seek(ask.clone()) }),
-                Fetch::Object { .. } | Fetch::Ending { .. } => None,
-            },
-            Doing::Effect { effect: Effect::Call(calling), ended: None } => Some(sent_by_driver(calling)),
-            Doing::Create { .. } | Doing::Effect { .. } => None,
-        }
-    }
-
-    /// Delivers a call that was held back.
-    pub(crate) fn deliver(&mut self, index: usize) {
-        let sent = self.late.remove(index);
-        let _not_awaited = self.answer(&sent);
-    }
-
-    /// Loses the object's memory and its tasks. Calls in flight arrive later if `calls_arrive`, or never.
-    /// Returns the requests that are never answered.
-    pub(crate) fn crash(&mut self, path: &str, calls_arrive: bool) -> Vec<TaskId> {
-        let mut dropped = Vec::new();
-        for index in
-            (0..self.tasks.len()).rev().filter(|index| self.tasks[*index].path == path).collect::<Vec<_>>()
-        {
-            let call = self.next_call(index);
-            self.late.extend(call.filter(|_| calls_arrive));
-            dropped.push(self.tasks.remove(index).id);
-        }
-        let (settings, now) = (self.settings, self.now);
-        let member = self.member(path);
-        member.object = Object::new(settings);
-        member.shell.lost_memory(now);
-        dropped
-    }
-
-    /// Rings the alarm, whether or not it is due.
-    pub(crate) fn ring(&mut self, path: &str) {
-        let now = self.now;
-        let member = self.member(path);
-        let ports = Ports { sql: &member.sql, sockets: &member.sockets };
-        let begun = member.shell.ring(&mut member.object, &ports, now);
-        self.begun(path, begun);
-    }
-
     /// Rings all alarms, each at its time, until none is left. No request is sent meanwhile.
     #[track_caller]
     pub(crate) fn let_alarms_ring(&mut self) {
@@ -374,40 +237,6 @@ impl Family {
             self.settle();
         }
         panic!("alarms still ring after {ALARMS_MAX}");
-    }
-
-    /// The time of the next alarm, and its stream.
-    pub(crate) fn next_alarm(&self) -> Option<(Millis, String)> {
-        let alarms =
-            self.members.iter().filter_map(|(path, member)| Some((member.shell.alarm_at?, path.clone())));
-        alarms.min()
-    }
-
-    /// Runs a step of the object, and then lets its driver continue.
-    fn touch<T>(
-        &mut self,
-        path: &str,
-        act: impl FnOnce(&mut Object, &Ports<'_, HostSockets>, Millis, &str) -> T,
-    ) -> T {
-        let now = self.now;
-        let member = self.members.get_mut(path).expect("the member was created before");
-        let ports = Ports { sql: &member.sql, sockets: &member.sockets };
-        let done = act(&mut member.object, &ports, now, path);
-        let begun = member.shell.drive(&mut member.object, &ports, now);
-        self.begun(path, begun);
-        done
-    }
-
-    fn begun(&mut self, path: &str, effects: Vec<Effect>) {
-        for effect in effects {
-            self.wait(path, Doing::Effect { effect, ended: None });
-        }
-    }
-
-    fn wait(&mut self, path: &str, doing: Doing) -> TaskId {
-        self.tasks_begun += 1;
-        self.tasks.push(Task { id: self.tasks_begun, path: path.to_owned(), doing });
-        self.tasks_begun
     }
 
     fn outcome(&self, path: &str, served: Result<Answer, Error>) -> Outcome {
@@ -423,44 +252,19 @@ impl Family {
         }
     }
 
-    // Calls.
-
     fn call(&mut self, sent: Sent, fate: Fate) -> Result<Said, Failure> {
-        let lost = Failure::new("call", "it was lost");
-        match fate {
-            Fate::Arrives => self.answer(&sent),
-            Fate::Lost => Err(lost),
-            Fate::Late => {
-                self.late.push(sent);
-                Err(lost)
-            }
-            Fate::Unanswered => self.answer(&sent).and(Err(lost)),
-            Fate::Twice => {
-                let said = self.answer(&sent);
-                self.late.push(sent);
-                said
-            }
-        }
-    }
-
-    /// Answers a call from one stream to another, both in serialized form as on the platform.
-    fn answer(&mut self, Sent { to, call }: &Sent) -> Result<Said, Failure> {
-        self.member(to);
-        let call = Call::parse(&call.to_json());
-        let said =
-            self.touch(to, |object, ports, now, path| object.answer(ports, path, &call, &String::new, now));
-        let Said { mut answered, bytes, .. } = said?;
-        if let Answered::InheritedEvents(InheritedEvents { next, .. }) = &answered
+        let mut said = self.objects.call(sent, fate)?;
+        if let Answered::InheritedEvents(InheritedEvents { next, .. }) = &said.answered
             && self.has_older_owners
         {
-            answered = Answered::Inherited(*next);
+            said.answered = Answered::Inherited(*next);
         }
-        if let Answered::Referenced(Referenced::Granted(granted)) = &mut answered
+        if let Answered::Referenced(Referenced::Granted(granted)) = &mut said.answered
             && self.has_older_owners
         {
             granted.at = None;
         }
-        Ok(Said { bytes, ..Answered::parse(&answered.to_json()).into() })
+        Ok(said)
     }
 
     // Tasks, as `src/cloudflare` performs them.
@@ -474,7 +278,8 @@ impl Family {
         fate: Fate,
     ) -> (Option<Doing>, Option<Outcome>) {
         let Some(answered) = answered else {
-            let answered = Some(self.call(sent_by(&asking), fate).map(|said| said.answered));
+            let answered =
+                Some(self.call(Sent::new(&asking.path, &asking.call), fate).map(|said| said.answered));
             return (Some(Doing::Create { request, asking, answered }), None);
         };
         let confirmed = self.touch(path, |object, ports, now, path| {
@@ -524,10 +329,10 @@ impl Family {
             }
             Fetch::Object { .. } | Fetch::Ending { .. } => Ok(self.bucket.fetch(fetch)),
             Fetch::Inherit { path, ask } => {
-                Fetched::of(self.call(Sent { to: path.clone(), call: Call::Inherit(ask.clone()) }, fate)?)
+                Fetched::of(self.call(Sent::new(path, &Call::Inherit(ask.clone())), fate)?)
             }
             Fetch::Seek { path, ask } => {
-                Fetched::of(self.call(Sent { to: path.clone(), call: Call::Seek(ask.clone()) }, fate)?)
+                Fetched::of(self.call(Sent::new(path, &Call::Seek(ask.clone())), fate)?)
             }
         }
     }
@@ -540,8 +345,8 @@ impl Family {
                 let ended = Some(self.bucket.take(&effect));
                 return Some(Doing::Effect { effect, ended });
             }
-            (Effect::Call(calling), None) => {
-                let said = self.call(sent_by_driver(calling), fate);
+            (Effect::Call(Calling { to, call, .. }), None) => {
+                let said = self.call(Sent::new(to, call), fate);
                 let ended = said.map_or_else(Ended::Failed, |said| Ended::Answered(said.answered));
                 return Some(Doing::Effect { effect, ended: Some(ended) });
             }
@@ -552,11 +357,7 @@ impl Family {
                 panic!("{effect:?} is not a task")
             }
         };
-        let now = self.now;
-        let member = self.member(path);
-        let ports = Ports { sql: &member.sql, sockets: &member.sockets };
-        let begun = member.shell.done(&mut member.object, &ports, effect, ended, now);
-        self.begun(path, begun);
+        self.end(path, effect, ended);
         None
     }
 
@@ -626,16 +427,4 @@ fn pass_on(
         }
         _ => (fetched, None),
     }
-}
-
-fn sent_by(asking: &Asking) -> Sent {
-    Sent { to: asking.path.clone(), call: asking.call.clone() }
-}
-
-fn sent_by_driver(calling: &Calling) -> Sent {
-    Sent { to: calling.to.clone(), call: calling.call.clone() }
-}
-
-fn answered(reply: Reply) -> Begun {
-    Begun::Done(Outcome::Answered(Response::of_reply(reply)))
 }

@@ -4,10 +4,12 @@
 pub(crate) mod bucket;
 pub(crate) mod event_source;
 pub(crate) mod family;
+pub(crate) mod histories;
 pub(crate) mod http;
 pub(crate) mod live;
 pub(crate) mod mirror;
 pub(crate) mod network;
+pub(crate) mod objects;
 pub(crate) mod registry;
 pub(crate) mod shell;
 pub(crate) mod sockets;

@@ -2,53 +2,37 @@
 //! endpoints. The test decides the fate of each call between objects and of each delivery. Everything that waits is a
 //! task, which continues when the test decides. Any event may occur between two steps of a task.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::rc::Rc;
+use std::ops::{Deref, DerefMut};
 
-use ::http::Method;
 use durable_streams::object::effect::{CallResult, Calling, Calls, Effect, Outcome as Ended, Post};
-use durable_streams::object::producers::ProducerLimits;
 use durable_streams::object::said::{SETTLES_MAX, Said};
 use durable_streams::object::subscription::{After, Responded};
-use durable_streams::object::{Answer, Error, Object, Ports, Settings};
+use durable_streams::object::{Answer, Settings};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::call::{Answered, Call};
-use durable_streams::protocol::command::{Command, RequestHead};
 use durable_streams::protocol::registry::Registries;
-use durable_streams::protocol::reply::Reply;
 use durable_streams::protocol::subscription::SubscriptionName;
-use durable_streams::protocol::subscription::answer::{Claimed, Shown, SubscriptionAnswer};
+use durable_streams::protocol::subscription::answer::{Claimed, Shown, SubscriptionAnswer, WokenStream};
 use durable_streams::protocol::subscription::config::SubscriptionConfig;
 use durable_streams::protocol::subscription::request::{SubscriptionRequest, WakeRequest};
 use durable_streams::protocol::subscription::webhook_url::UrlRules;
 use durable_streams::storage::Failure;
-use durable_streams::stream::retain::RetentionDefaults;
+use durable_streams::storage::subscription::load;
 use durable_streams::subscription::delivery::Delivered;
 use serde_json::Value;
 
-use super::shell::Shell;
-use super::sockets::HostSockets;
-use super::sql::HostSql;
-use super::world::{CHUNK_MAX_BYTES, START};
+use super::objects::{Fate, Objects, Sent, Task, TaskId, Work, settings};
 use super::{Request, Response};
 
 /// The URL of the control root in answers and deliveries.
 pub(crate) const BASE: &str = "https://streams.test/v1/stream/__ds";
-/// How long deliveries may fail before the subscription is parked.
-pub(crate) const GIVE_UP: Millis = 259_200_000;
 /// The most steps before the network must be idle.
 const STEPS_MAX: usize = 100_000;
 
-/// The objects, their tasks, and the deliveries that endpoints have received.
+/// The objects, and the deliveries that endpoints have received.
 pub(crate) struct Network {
-    pub(crate) members: BTreeMap<String, Member>,
-    pub(crate) now: Millis,
-    pub(crate) settings: Settings,
-    /// The tasks, the oldest first.
-    pub(crate) tasks: Vec<Task>,
-    /// Delayed calls. No task waits for their answers.
-    pub(crate) late: Vec<Sent>,
+    objects: Objects<Doing>,
     /// The next answers of endpoints. When there are none left, `hook` is the answer.
     pub(crate) hooks: VecDeque<Hook>,
     pub(crate) hook: Hook,
@@ -58,23 +42,30 @@ pub(crate) struct Network {
     pub(crate) delivered: Vec<Delivery>,
     /// All calls made so far, regardless of their fate.
     pub(crate) calls: Vec<Sent>,
-    random: Rc<RefCell<fastrand::Rng>>,
-    tasks_begun: TaskId,
+    /// The deliveries that have failed, by the names of their subscriptions.
+    backoffs: BTreeMap<String, Backoff>,
 }
 
-/// One object, with everything that survives a loss of memory.
-pub(crate) struct Member {
-    pub(crate) sql: HostSql,
-    pub(crate) sockets: HostSockets,
-    pub(crate) shell: Shell,
-    object: Object,
+/// The failed deliveries of a subscription.
+#[derive(Clone, Copy, Default, Debug)]
+struct Backoff {
+    failures: u32,
+    /// The earliest time of the next delivery.
+    until: Millis,
 }
 
-/// A call to the object at a path.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Sent {
-    pub(crate) to: String,
-    pub(crate) call: Call,
+impl Deref for Network {
+    type Target = Objects<Doing>;
+
+    fn deref(&self) -> &Objects<Doing> {
+        &self.objects
+    }
+}
+
+impl DerefMut for Network {
+    fn deref_mut(&mut self) -> &mut Objects<Doing> {
+        &mut self.objects
+    }
 }
 
 /// A delivery that an endpoint has received.
@@ -104,16 +95,6 @@ pub(crate) enum Hook {
     Unsigned,
 }
 
-pub(crate) type TaskId = u64;
-
-/// A piece of work that waits.
-pub(crate) struct Task {
-    pub(crate) id: TaskId,
-    /// The object that the task belongs to.
-    pub(crate) path: String,
-    pub(crate) doing: Doing,
-}
-
 #[expect(clippy::large_enum_variant, reason = "a test has few tasks at a time")]
 pub(crate) enum Doing {
     /// An effect that a driver started, with the results of its calls so far, and its outcome if it has ended.
@@ -122,18 +103,23 @@ pub(crate) enum Doing {
     Request { after: After, since: Millis },
 }
 
-/// The fate of a call or a delivery.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Fate {
-    Arrives,
-    /// The call does not arrive, and fails.
-    Lost,
-    /// The call fails for the caller, but arrives later.
-    Late,
-    /// The call arrives, but its answer does not.
-    Unanswered,
-    /// The call arrives now, and again later.
-    Twice,
+impl Work for Doing {
+    fn of_effect(effect: Effect) -> Doing {
+        Doing::Effect { effect, results: Vec::new(), ended: None }
+    }
+
+    fn next_call(&self) -> Option<Sent> {
+        match self {
+            Doing::Effect { effect: Effect::Call(Calling { to, call, .. }), ended: None, .. } => {
+                Some(Sent::new(to, call))
+            }
+            Doing::Effect { effect: Effect::Calls(Calls { calls, .. }), results, ended: None } => {
+                let (to, call) = calls.get(results.len())?;
+                Some(Sent::new(to, call))
+            }
+            Doing::Effect { .. } | Doing::Request { .. } => None,
+        }
+    }
 }
 
 /// The immediate result of a client's request to a subscription.
@@ -147,42 +133,16 @@ pub(crate) enum Begun {
 
 impl Network {
     pub(crate) fn new(seed: u64) -> Network {
-        let settings = Settings {
-            long_poll_timeout: 20_000,
-            chunk_max_bytes: CHUNK_MAX_BYTES,
-            segments: None,
-            guarded: false,
-            hides_public: false,
-            has_index: false,
-            registries: Registries::One,
-            producers: ProducerLimits::SERVED,
-            retention: RetentionDefaults::default(),
-            webhooks_give_up_after: GIVE_UP,
-        };
+        let settings = Settings { registries: Registries::One, ..settings() };
         Network {
-            members: BTreeMap::new(),
-            now: START,
-            settings,
-            tasks: Vec::new(),
-            late: Vec::new(),
+            objects: Objects::new(seed, settings),
             hooks: VecDeque::new(),
             hook: Hook::Done,
             is_slow: false,
             delivered: Vec::new(),
             calls: Vec::new(),
-            random: Rc::new(RefCell::new(fastrand::Rng::with_seed(!seed))),
-            tasks_begun: 0,
+            backoffs: BTreeMap::new(),
         }
-    }
-
-    pub(crate) fn member(&mut self, path: &str) -> &mut Member {
-        let settings = self.settings;
-        self.members.entry(path.to_owned()).or_insert_with(|| Member {
-            sql: HostSql::in_memory(),
-            sockets: HostSockets::default(),
-            shell: Shell::default(),
-            object: Object::new(settings),
-        })
     }
 
     // Requests to streams.
@@ -198,26 +158,9 @@ impl Network {
     /// Sends a request to a stream, and starts the resulting tasks.
     #[track_caller]
     pub(crate) fn begin(&mut self, request: &str) -> Response {
-        let request = Request::parse(request);
-        let path = request.url.split_once("/v1/stream/").expect("the URL of a stream").1;
-        let path = path.split('?').next().unwrap_or_default().to_owned();
-        self.member(&path);
-        let header = |name: &str| {
-            let found = request.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
-            found.map(|(_, value)| value.clone())
-        };
-        let random = self.random();
-        let method: Method = request.method.parse().unwrap();
-        let head = RequestHead { method: &method, url: &request.url, header: &header, random: &random };
-        let command = match Command::parse(&head, &request.body) {
-            Ok(command) => command,
-            Err(refusal) => return Response::of_reply(Reply::refused(&refusal)),
-        };
-        match self.touch(&path, |object, ports, now, path| object.serve(ports, path, &command, now)) {
-            Ok(Answer::Reply(reply)) => Response::of_reply(reply),
-            Ok(other) => panic!("{other:?}"),
-            Err(Error::Refused(refusal)) => Response::of_reply(Reply::refused(&refusal)),
-            Err(Error::Failed(_)) => Response::of_reply(Reply::failed()),
+        match self.serve(&Request::parse(request)).answer {
+            Answer::Reply(reply) => Response::of_reply(reply),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -264,6 +207,12 @@ impl Network {
     /// Sends a request to a subscription, serialized as on the platform.
     pub(crate) fn begin_request(&mut self, name: &str, request: SubscriptionRequest) -> Begun {
         self.member(name);
+        if matches!(
+            request,
+            SubscriptionRequest::Put { .. } | SubscriptionRequest::Delete | SubscriptionRequest::Resume
+        ) {
+            self.backoffs.remove(name);
+        }
         let call = Call::parse(&Call::Subscription(request).to_json());
         let random = self.random();
         let said =
@@ -361,20 +310,6 @@ impl Network {
         }
     }
 
-    /// The call that the next step of a task makes, if any.
-    pub(crate) fn next_call(&self, index: usize) -> Option<Sent> {
-        match &self.tasks[index].doing {
-            Doing::Effect { effect: Effect::Call(Calling { to, call, .. }), ended: None, .. } => {
-                Some(Sent { to: to.clone(), call: call.clone() })
-            }
-            Doing::Effect { effect: Effect::Calls(Calls { calls, .. }), results, ended: None } => {
-                let (to, call) = calls.get(results.len())?;
-                Some(Sent { to: to.clone(), call: call.clone() })
-            }
-            Doing::Effect { .. } | Doing::Request { .. } => None,
-        }
-    }
-
     /// Takes one step of a task. `fate` applies to the call or delivery of this step. `hook` is the endpoint's answer,
     /// instead of the next one in `hooks`. Returns the answer of a request that has finished.
     pub(crate) fn step(&mut self, index: usize, fate: Fate, hook: Option<Hook>) -> Option<(TaskId, Begun)> {
@@ -385,6 +320,7 @@ impl Network {
                 let call = || Failure::new("call", "it was lost");
                 let (results, ended) = match (&effect, ended) {
                     (_, Some(ended)) => {
+                        self.note_failure(&path, &effect, &ended);
                         self.end(&path, effect, ended);
                         return None;
                     }
@@ -393,19 +329,20 @@ impl Network {
                         return None;
                     }
                     (Effect::Call(Calling { to, call: sent, .. }), None) => {
-                        let said = self.call(Sent { to: to.clone(), call: sent.clone() }, fate);
+                        let said = self.call(Sent::new(to, sent), fate);
                         (results, Some(said.map_or_else(Ended::Failed, Ended::Answered)))
                     }
                     (Effect::Calls(Calls { calls, .. }), None) => {
                         let mut results = results;
                         if let Some((to, sent)) = calls.get(results.len()) {
-                            results.push(self.call(Sent { to: to.clone(), call: sent.clone() }, fate));
+                            results.push(self.call(Sent::new(to, sent), fate));
                         }
                         let ended =
                             (results.len() >= calls.len()).then(|| Ended::AllAnswered(results.clone()));
                         (results, ended)
                     }
                     (Effect::Post(post), None) => {
+                        self.check_backoff(&path);
                         let answered = self.post(post, fate, hook);
                         (results, Some(answered.map_or_else(|| Ended::Failed(call()), Ended::Delivered)))
                     }
@@ -430,46 +367,9 @@ impl Network {
         }
     }
 
-    fn end(&mut self, path: &str, effect: Effect, ended: Ended) {
-        let now = self.now;
-        let member = self.member(path);
-        let ports = Ports { sql: &member.sql, sockets: &member.sockets };
-        let begun = member.shell.done(&mut member.object, &ports, effect, ended, now);
-        self.begun(path, begun);
-    }
-
     fn call(&mut self, sent: Sent, fate: Fate) -> CallResult {
         self.calls.push(sent.clone());
-        let lost = Failure::new("call", "it was lost");
-        match fate {
-            Fate::Arrives => self.answer(&sent),
-            Fate::Lost => Err(lost),
-            Fate::Late => {
-                self.late.push(sent);
-                Err(lost)
-            }
-            Fate::Unanswered => self.answer(&sent).and(Err(lost)),
-            Fate::Twice => {
-                let said = self.answer(&sent);
-                self.late.push(sent);
-                said
-            }
-        }
-    }
-
-    /// Answers a call from one object to another, serialized as on the platform.
-    fn answer(&mut self, Sent { to, call }: &Sent) -> CallResult {
-        self.member(to);
-        let call = Call::parse(&call.to_json());
-        let random = self.random();
-        let said = self.touch(to, |object, ports, now, path| object.answer(ports, path, &call, &random, now));
-        Ok(Answered::parse(&said?.answered.to_json()))
-    }
-
-    /// Delivers a delayed call.
-    pub(crate) fn deliver(&mut self, index: usize) {
-        let sent = self.late.remove(index);
-        let _not_awaited = self.answer(&sent);
+        self.objects.call(sent, fate).map(|said| said.answered)
     }
 
     fn post(&mut self, post: &Post, fate: Fate, hook: Option<Hook>) -> Option<Delivered> {
@@ -493,54 +393,64 @@ impl Network {
         answered.filter(|_| matches!(fate, Fate::Arrives | Fate::Twice))
     }
 
+    /// Notes the outcome of a delivery, which the subscription is about to store.
+    fn note_failure(&mut self, name: &str, effect: &Effect, ended: &Ended) {
+        let Effect::Post(post) = effect else { return };
+        let retry_after = match ended {
+            Ended::Delivered(Delivered::Failed { retry_after, is_gone: false, .. }) => *retry_after,
+            Ended::Failed(_) => None,
+            _ => {
+                self.backoffs.remove(name);
+                return;
+            }
+        };
+        let now = self.now;
+        let sql = &self.member(name).sql;
+        if sql.is_armed() {
+            // The failure may not be stored.
+            self.backoffs.remove(name);
+            return;
+        }
+        let stored = load(sql).expect("it is readable").and_then(|stored| stored.state.wake);
+        if stored.is_none_or(|wake| wake.generation != post.generation) {
+            // The wake has ended meanwhile, so its outcome does not count.
+            return;
+        }
+        let backoff = self.backoffs.entry(name.to_owned()).or_default();
+        let wait = 1_000 << backoff.failures.min(16);
+        backoff.failures += 1;
+        backoff.until = now + (wait.min(60_000) * 4 / 5).max(retry_after.unwrap_or(0));
+    }
+
+    /// I9: an endpoint that fails is called ever less often, and about once a minute in the end.
+    #[track_caller]
+    fn check_backoff(&self, name: &str) {
+        let backoff = self.backoffs.get(name).copied().unwrap_or_default();
+        assert!(self.now >= backoff.until, "I9: {name} was delivered at {}, after {backoff:?}", self.now);
+    }
+
     fn receive(&mut self, post: &Post) {
         let body = serde_json::from_str(&post.body).expect("a delivery is JSON");
         self.delivered.push(Delivery { at: self.now, url: post.url.clone(), body });
     }
 
-    /// Loses the object's memory and its tasks. Calls in flight arrive later if `calls_arrive` is set, or else never.
-    /// Returns the requests that are never answered.
+    /// Crashes the object. Its calls and deliveries in flight arrive if `calls_arrive` is set, or else never. Returns
+    /// the requests that are never answered.
     pub(crate) fn crash(&mut self, path: &str, calls_arrive: bool) -> Vec<TaskId> {
-        let mut dropped = Vec::new();
-        for index in (0..self.tasks.len()).rev() {
-            if self.tasks[index].path != path {
-                continue;
+        for index in 0..self.tasks.len() {
+            let Task { path: of, doing, .. } = &self.tasks[index];
+            if let Doing::Effect { effect: Effect::Post(post), ended: None, .. } = doing
+                && calls_arrive
+                && of == path
+            {
+                let post = post.clone();
+                self.receive(&post);
             }
-            if calls_arrive {
-                let call = self.next_call(index);
-                self.late.extend(call);
-                let Task { doing, .. } = &self.tasks[index];
-                if let Doing::Effect { effect: Effect::Post(post), ended: None, .. } = doing {
-                    let post = post.clone();
-                    self.receive(&post);
-                }
-            }
-            dropped.push(self.tasks.remove(index).id);
         }
-        let (settings, now) = (self.settings, self.now);
-        let member = self.member(path);
-        member.object = Object::new(settings);
-        member.shell.lost_memory(now);
-        dropped
+        self.objects.crash(path, calls_arrive)
     }
 
     // Time.
-
-    /// Rings the alarm, even if it is not due.
-    pub(crate) fn ring(&mut self, path: &str) {
-        let now = self.now;
-        let member = self.member(path);
-        let ports = Ports { sql: &member.sql, sockets: &member.sockets };
-        let begun = member.shell.ring(&mut member.object, &ports, now);
-        self.begun(path, begun);
-    }
-
-    /// The time of the next alarm, and its object.
-    pub(crate) fn next_alarm(&self) -> Option<(Millis, String)> {
-        let alarms =
-            self.members.iter().filter_map(|(path, member)| Some((member.shell.alarm_at?, path.clone())));
-        alarms.min()
-    }
 
     /// Lets time pass. Alarms ring when due, and all tasks are finished.
     #[track_caller]
@@ -553,38 +463,6 @@ impl Network {
             self.settle();
         }
         self.now = until;
-    }
-
-    /// Runs a step of the object, and then lets its driver continue.
-    fn touch<T>(
-        &mut self,
-        path: &str,
-        act: impl FnOnce(&mut Object, &Ports<'_, HostSockets>, Millis, &str) -> T,
-    ) -> T {
-        let now = self.now;
-        let member = self.members.get_mut(path).expect("the member was created before");
-        let ports = Ports { sql: &member.sql, sockets: &member.sockets };
-        let done = act(&mut member.object, &ports, now, path);
-        let begun = member.shell.drive(&mut member.object, &ports, now);
-        self.begun(path, begun);
-        done
-    }
-
-    fn begun(&mut self, path: &str, effects: Vec<Effect>) {
-        for effect in effects {
-            self.wait_for(path, Doing::Effect { effect, results: Vec::new(), ended: None });
-        }
-    }
-
-    fn wait_for(&mut self, path: &str, doing: Doing) -> TaskId {
-        self.tasks_begun += 1;
-        self.tasks.push(Task { id: self.tasks_begun, path: path.to_owned(), doing });
-        self.tasks_begun
-    }
-
-    fn random(&self) -> impl Fn() -> String + use<> {
-        let random = Rc::clone(&self.random);
-        move || format!("{:032x}", random.borrow_mut().u128(..))
     }
 }
 
@@ -601,7 +479,8 @@ pub(crate) fn put_request(name: &str, body: &Value) -> SubscriptionRequest {
 /// A callback, an ack or a release of a claimed wake, with acks up to all its tails.
 pub(crate) fn wake_request(name: &str, claimed: &Claimed, done: bool) -> WakeRequest {
     let parsed = SubscriptionName::parse(name).expect("the name of a subscription");
-    let ack = |stream: &durable_streams::protocol::subscription::answer::WokenStream| serde_json::json!({ "stream": stream.path, "offset": stream.tail_offset });
+    let ack =
+        |stream: &WokenStream| serde_json::json!({ "stream": stream.path, "offset": stream.tail_offset });
     let acks: Vec<Value> = claimed.streams.iter().map(ack).collect();
     let body = serde_json::json!({
         "wake_id": claimed.wake_id, "generation": claimed.generation, "acks": acks, "done": done,

@@ -15,6 +15,9 @@ const ROW_MAX_BYTES: usize = 2_000_000;
 const PARAMS_MAX: usize = 100;
 const STATEMENT_MAX_BYTES: usize = 100_000;
 
+/// More prepared statements than the server has.
+const STATEMENTS_MAX: usize = 256;
+
 /// A fault that strikes once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fault {
@@ -48,11 +51,13 @@ impl HostSql {
     }
 
     pub(crate) fn on_disk(path: &Path) -> HostSql {
-        HostSql::over(Connection::open(path).unwrap())
+        let connection = Connection::open(path).unwrap();
+        connection.execute_batch("PRAGMA synchronous = OFF").unwrap();
+        HostSql::over(connection)
     }
 
     fn over(connection: Connection) -> HostSql {
-        connection.execute_batch("PRAGMA synchronous = OFF").unwrap();
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         HostSql {
             connection,
             in_transaction: Cell::new(false),
@@ -61,9 +66,19 @@ impl HostSql {
         }
     }
 
+    /// The rows written since they were last taken, as the platform would bill them.
+    pub(crate) fn rows_written(&self) -> u64 {
+        self.rows_written.get()
+    }
+
     /// The rows written since the last call, as the platform would bill them.
     pub(crate) fn take_rows_written(&self) -> u64 {
         self.rows_written.take()
+    }
+
+    /// The number of rows changed so far, even if they were rolled back. While it is the same, so is what is stored.
+    pub(crate) fn changes(&self) -> u64 {
+        self.connection.total_changes()
     }
 
     /// Arms a fault; it strikes once.
@@ -71,9 +86,17 @@ impl HostSql {
         self.fault.set(Some(fault));
     }
 
-    /// Sets the fault aside, if there is one.
-    pub(crate) fn take_fault(&self) -> Option<Fault> {
-        self.fault.take()
+    /// Reads without the armed fault, and arms it again.
+    pub(crate) fn undisturbed<T>(&self, read: impl FnOnce(&HostSql) -> T) -> T {
+        let fault = self.fault.take();
+        let result = read(self);
+        self.fault.set(fault);
+        result
+    }
+
+    /// Whether a fault is armed.
+    pub(crate) fn is_armed(&self) -> bool {
+        self.fault.get().is_some()
     }
 
     /// Disarms the fault. Returns whether it had struck.
@@ -204,8 +227,13 @@ impl HostSql {
 
     /// The first column of a query, as text.
     fn column(&self, statement: &str) -> Vec<String> {
-        let mut statement = self.connection.prepare(statement).unwrap();
+        let mut statement = self.connection.prepare_cached(statement).unwrap();
         statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    /// Begins or ends a transaction.
+    fn control(&self, statement: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(statement)?.execute([]).map(drop)
     }
 
     fn before_statement(&self, statement: &str, params: &[Param<'_>]) -> Result<(), Failure> {
@@ -234,16 +262,16 @@ impl HostSql {
         match self.fault.get() {
             Some(Fault::Commit) => {
                 self.fault.set(None);
-                self.connection.execute_batch("ROLLBACK").unwrap();
+                self.control("ROLLBACK").unwrap();
                 Err(Failure::new("commit", "injected fault"))
             }
             Some(Fault::CommitButStored) => {
                 self.fault.set(None);
-                self.connection.execute_batch("COMMIT").unwrap();
+                self.control("COMMIT").unwrap();
                 Err(Failure::new("commit", "injected fault after it was stored"))
             }
             Some(Fault::Statement(_)) | None => {
-                self.connection.execute_batch("COMMIT").map_err(|error| Failure::new("commit", error))
+                self.control("COMMIT").map_err(|error| Failure::new("commit", error))
             }
         }
     }
@@ -282,7 +310,7 @@ impl Sql for HostSql {
 
     fn transaction(&self, body: &mut dyn FnMut() -> Result<(), Failure>) -> Result<(), Failure> {
         assert!(!self.in_transaction.replace(true), "transactions do not nest");
-        self.connection.execute_batch("BEGIN").unwrap();
+        self.control("BEGIN").unwrap();
         let before = self.connection.total_changes();
         let result = match body() {
             Ok(()) => {
@@ -290,7 +318,7 @@ impl Sql for HostSql {
                 self.commit().inspect(|()| self.rows_written.set(self.rows_written.get() + rows))
             }
             Err(failure) => {
-                self.connection.execute_batch("ROLLBACK").unwrap();
+                self.control("ROLLBACK").unwrap();
                 Err(failure)
             }
         };

@@ -8,7 +8,8 @@ use durable_streams::protocol::subscription::refusal::SubscriptionRefusal;
 use durable_streams::protocol::subscription::request::{SubscriptionRequest, WakeRequest};
 use serde_json::{Value, json};
 
-use crate::support::network::{BASE, GIVE_UP, Hook, Network, claimed_by, wake_request};
+use crate::support::network::{BASE, Hook, Network, claimed_by, wake_request};
+use crate::support::objects::GIVE_UP;
 
 const S: &str = "__ds/subscriptions/s";
 const ZERO: &str = "0000000000000000_0000000000000000";

@@ -5,7 +5,8 @@ use durable_streams::protocol::subscription::answer::SubscriptionAnswer;
 use durable_streams::protocol::subscription::request::SubscriptionRequest;
 use serde_json::{Value, json};
 
-use crate::support::network::{Begun, Fate, Hook, Network, put_request, wake_request};
+use crate::support::network::{Begun, Hook, Network, put_request, wake_request};
+use crate::support::objects::Fate;
 use crate::support::sql::Fault;
 
 const S: &str = "__ds/subscriptions/s";

@@ -10,7 +10,8 @@ use durable_streams::protocol::subscription::request::{Ack, SubscriptionRequest,
 use durable_streams::protocol::subscription::webhook_url::UrlRules;
 use serde_json::{Value, json};
 
-use crate::support::network::{Begun, Doing, Fate, Hook, Network, claimed_by, wake_request};
+use crate::support::network::{Begun, Doing, Hook, Network, claimed_by, wake_request};
+use crate::support::objects::Fate;
 
 const S: &str = "__ds/subscriptions/s";
 const ZERO: &str = "0000000000000000_0000000000000000";
