@@ -49,8 +49,13 @@ impl Object {
             |rests_until: Option<Millis>| rests_until.filter(|until| *until > now).unwrap_or(now + RETRY);
         let directory_at = self.has_directory_work(subscription).then(|| later(part.directory_rests_until));
         let watches_at = self.has_watches_work(subscription).then(|| later(part.watches_rest_until));
-        let due_at =
-            subscription.due_at().map(|at| if at > now { at } else { later(part.delivery_rests_until) });
+        // The lease of a claim ends later than this alarm, so the claim needs no other.
+        let soon =
+            if subscription.is_webhook() { RETRY } else { RETRY.min(subscription.config.lease_ttl_ms) };
+        let due_at = subscription.due_at().map(|at| {
+            let rests_until = part.delivery_rests_until.filter(|until| *until > now);
+            if at > now { at } else { rests_until.unwrap_or(now + soon) }
+        });
         [directory_at, watches_at, due_at].into_iter().flatten().min()
     }
 
