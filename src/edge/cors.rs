@@ -157,7 +157,7 @@ fn is_ipv6(text: &str) -> bool {
 }
 
 /// Whether a wildcard below this name is allowed: not below `com`, nor below a part of an address.
-fn may_have_sites_below(name: &str) -> bool {
+pub(super) fn may_have_sites_below(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or_default();
     let is_address = last.starts_with(|first: char| first.is_ascii_digit());
     is_name(name) && (name.contains('.') && !is_address || name == "localhost")

@@ -2,10 +2,11 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::cors::may_have_sites_below;
 use super::host::is_authority;
 use super::settings::EdgeSettings;
 use crate::protocol::names::{PROTOCOL_SEGMENT, STREAM_PREFIX};
-use crate::protocol::subscription::webhook_url::{UrlRules, parse_hosts};
+use crate::protocol::subscription::webhook_url::{UrlRules, is_label, parse_hosts};
 
 /// The characters that a segment of a URL may contain unescaped.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -14,8 +15,19 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 pub struct WebhookSettings {
     hosts: Option<Vec<String>>,
     allows_local: bool,
-    /// The URL has no slash at its end.
-    public_url: Option<String>,
+    public_url: Option<PublicUrl>,
+}
+
+/// The URL by which clients reach the server (`PUBLIC_URL`), without a slash at its end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum PublicUrl {
+    One(String),
+    /// Each project has a host of its own, which is the project's name before `.<parent>`.
+    PerProject {
+        scheme: &'static str,
+        /// The part of the host after the project, and the path.
+        parent: String,
+    },
 }
 
 impl WebhookSettings {
@@ -28,38 +40,74 @@ impl WebhookSettings {
         };
         let hosts = settings.webhook_hosts.as_deref().filter(|text| !text.is_empty()).map(parse_hosts);
         let public_url = settings.public_url.as_deref().map(|url| url.trim_end_matches('/'));
-        let public_url = public_url.filter(|url| !url.is_empty()).map(str::to_owned);
-        if public_url.as_deref().is_some_and(|url| !is_public_url(url)) {
-            return Err("PUBLIC_URL must be a URL such as https://streams.example.com".to_owned());
-        }
+        let parse = |url| {
+            PublicUrl::parse(url).ok_or_else(|| {
+                "PUBLIC_URL must be a URL such as https://streams.example.com or https://{project}.example.com"
+                    .to_owned()
+            })
+        };
+        let public_url = public_url.filter(|url| !url.is_empty()).map(parse).transpose()?;
         Ok(WebhookSettings { hosts, allows_local, public_url })
     }
 
     /// The rules for a webhook URL in a request to `url`. A server that is only reachable from its own machine
     /// (`is_local`) allows webhooks on that machine.
     pub fn url_rules(&self, is_local: bool, url: &str) -> UrlRules {
-        let own = [Some(url), self.public_url.as_deref()];
+        let public = self.public_url.as_ref().map(PublicUrl::host);
         UrlRules {
             allows_loopback: is_local || self.allows_local,
             hosts: self.hosts.clone(),
-            own_hosts: own.into_iter().flatten().map(host_of).collect(),
+            own_hosts: std::iter::once(host_of(url)).chain(public).collect(),
         }
     }
 
-    /// The URL of the control root for a request to `url`. It begins with the server's public URL, if that is set.
+    /// The URL of the control root for a request to `url`. It begins with the server's public URL, if that is set. A
+    /// project with a host of its own is not in the path. A root that cannot be part of a host has the URL of the
+    /// request.
     pub fn base(&self, url: &str, root: Option<&str>) -> String {
-        let origin = self.public_url.as_deref().unwrap_or_else(|| origin_of(url));
+        let origin = match &self.public_url {
+            Some(PublicUrl::PerProject { scheme, parent }) => {
+                if let Some(project) = root.filter(|root| is_label(root)) {
+                    return format!("{scheme}{project}.{parent}{STREAM_PREFIX}{PROTOCOL_SEGMENT}");
+                }
+                origin_of(url)
+            }
+            Some(PublicUrl::One(public)) => public,
+            None => origin_of(url),
+        };
         let root = root.map(|root| format!("{}/", utf8_percent_encode(root, SEGMENT))).unwrap_or_default();
         format!("{origin}{STREAM_PREFIX}{root}{PROTOCOL_SEGMENT}")
     }
 }
 
-fn is_public_url(url: &str) -> bool {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"?#\\\"<>".contains(&byte);
-    rest.is_some_and(|rest| {
-        rest.bytes().all(is_plain) && is_authority(rest.split('/').next().unwrap_or_default())
-    })
+impl PublicUrl {
+    /// Parses a URL whose host may begin with `{project}.`.
+    fn parse(url: &str) -> Option<PublicUrl> {
+        let scheme = ["https://", "http://"].into_iter().find(|scheme| url.starts_with(scheme))?;
+        let rest = &url[scheme.len()..];
+        let parent = rest.strip_prefix("{project}.");
+        let plain = parent.unwrap_or(rest);
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"?#\\\"<>{}".contains(&byte);
+        let authority = plain.split('/').next().unwrap_or_default();
+        if !plain.bytes().all(is_plain) || !is_authority(authority) {
+            return None;
+        }
+        match parent {
+            Some(parent) => may_have_sites_below(&host_of(authority))
+                .then(|| PublicUrl::PerProject { scheme, parent: parent.to_owned() }),
+            None => Some(PublicUrl::One(url.to_owned())),
+        }
+    }
+
+    /// The hosts of the server, in the form of a rule for webhooks.
+    fn host(&self) -> String {
+        match self {
+            PublicUrl::One(url) => host_of(url),
+            PublicUrl::PerProject { scheme, parent } => {
+                format!("*.{}", host_of(&format!("{scheme}{parent}")))
+            }
+        }
+    }
 }
 
 fn origin_of(url: &str) -> &str {

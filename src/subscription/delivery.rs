@@ -43,6 +43,8 @@ impl Subscription {
 
     pub(super) fn begin_wake(&mut self, step: WakeStep, now: Millis) {
         self.state.generation += 1;
+        let has_event = step == WakeStep::Due && !self.is_webhook();
+        self.state.unclaimed_events += u64::from(has_event);
         self.state.wake = Some(Wake {
             id: self.wake_id(),
             generation: self.state.generation,
@@ -50,8 +52,13 @@ impl Subscription {
             streams: self.snapshot(),
             holder: None,
             lease_until: self.is_webhook().then(|| now + self.config.lease_ttl_ms),
-            unclaimed_until: None,
+            unclaimed_until: has_event.then(|| self.unclaimed_until(now)),
         });
+    }
+
+    /// The time at which the wake event is written again if no worker claims it.
+    fn unclaimed_until(&self, now: Millis) -> Millis {
+        now + retry::unclaimed(self.config.lease_ttl_ms, self.state.unclaimed_events)
     }
 
     /// The pending streams, as many as fit into one wake.
@@ -120,6 +127,7 @@ impl Subscription {
         give_up_after: Millis,
         now: Millis,
     ) -> bool {
+        let unclaimed_until = self.unclaimed_until(now);
         let Some(wake) = self.state.wake.as_mut().filter(|wake| wake.generation == generation) else {
             return false;
         };
@@ -128,13 +136,13 @@ impl Subscription {
         }
         match written {
             Ok(()) => {
-                self.state.unclaimed_events += 1;
-                let wait = retry::unclaimed(self.config.lease_ttl_ms, self.state.unclaimed_events);
                 wake.step = WakeStep::Delivered;
-                wake.unclaimed_until = Some(now + wait);
+                wake.unclaimed_until.get_or_insert(unclaimed_until);
                 self.recover(now);
             }
             Err(message) => {
+                // The event is not there to be claimed yet.
+                wake.unclaimed_until = None;
                 self.failed(message, None, now);
                 if now >= self.state.failing_since.unwrap_or(now) + give_up_after {
                     self.park(now);

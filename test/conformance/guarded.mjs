@@ -1,41 +1,73 @@
-// Adds what clients of a server with tokens send: a token on each request, and the project in each stream's path.
+// Adds what clients of a server with tokens send: a token on each request. For a project it is also a gateway, which
+// serves the project at a host of its own.
 
 import { bearer, makeToken } from "../tokens.mjs"
 
 const PREFIX = "/v1/stream/"
+const CONTROL = "__ds/"
 
 /**
- * A fetch that adds a token. With `project`, the token is signed for each request, and the stream's path is moved into
- * the project and back without the caller's knowledge.
+ * A fetch that adds a token, unless the request has that of a wake.
  * @param {typeof fetch} fetch
- * @param {{ token?: string, project?: string, key?: { kid: string, k: string } }} guard
+ * @param {{ token?: string, gateway?: Gateway }} guard
  * @returns {typeof fetch}
  */
-export function guardedFetch(fetch, { token, project, key }) {
+export function guardedFetch(fetch, { token, gateway }) {
+  if (gateway) return throughGateway(fetch, gateway)
+  return (input, init = {}) => fetch(input, { ...init, headers: withToken(headersOf(input, init), () => token) })
+}
+
+/**
+ * @typedef {object} Gateway
+ * @property {string} origin by which clients reach the project
+ * @property {string} server the origin of the server
+ * @property {string} project
+ * @property {{ kid: string, k: string }} key of the project
+ *
+ * Sends requests to the gateway's origin to the server, with the path in the project and a token for the request.
+ * @param {typeof fetch} fetch
+ * @param {Gateway} gateway
+ * @returns {typeof fetch}
+ */
+function throughGateway(fetch, { origin, server, project, key }) {
+  const outside = `${origin}${PREFIX}`
+  const inside = `${server}${PREFIX}${project}/`
   return async (input, init = {}) => {
     const request = input instanceof Request ? input : undefined
-    const headers = new Headers(init.headers ?? request?.headers)
-    const url = new URL(request?.url ?? input)
-    if (token) {
-      // A claimed or delivered wake has a token of its own.
-      if (!headers.has("authorization")) headers.set("authorization", bearer(token).authorization)
-      return fetch(input, { ...init, headers })
-    }
-    const stream = url.pathname.startsWith(PREFIX) && `${project}/${url.pathname.slice(PREFIX.length)}`
-    if (!stream) return fetch(input, init)
-    const scope = { GET: "read", HEAD: "read", POST: "write" }[init.method ?? request?.method ?? "GET"] ?? "manage"
+    const asked = new URL(request?.url ?? input).href
+    if (!asked.startsWith(outside)) return fetch(input, init)
+    const url = new URL(inside + asked.slice(outside.length))
+    const path = url.pathname.slice(PREFIX.length)
+    const headers = headersOf(input, init)
     const source = headers.get("stream-forked-from")
-    // A fork also needs the scope `read` on its source. A token names one stream or a prefix, so this one names the
-    // project.
-    const claims = source ? { scope: `${scope} read`, stream: `${project}/*` } : { scope, stream: decodeURI(stream) }
-    headers.set("authorization", bearer(makeToken(key, { sub: project, ...claims })).authorization)
     if (source) headers.set("stream-forked-from", source.replace(PREFIX, `${PREFIX}${project}/`))
-    url.pathname = PREFIX + stream
+    const scope = { GET: "read", HEAD: "read", POST: "write" }[init.method ?? request?.method ?? "GET"] ?? "manage"
+    withToken(headers, () => makeToken(key, { sub: project, ...claimsOf(path, scope, project, source !== null) }))
     const response = await fetch(request ? new Request(url, request) : url, { ...init, headers })
     const location = response.headers.get("location")
     if (!location) return response
     const seen = new Headers(response.headers)
-    seen.set("location", location.replace(`${PREFIX}${project}/`, PREFIX))
+    seen.set("location", location.replace(inside, outside))
     return new Response(response.body, { status: response.status, headers: seen })
   }
+}
+
+/** The least that a request needs. A token names one stream or a prefix. */
+function claimsOf(path, scope, project, isFork) {
+  const stream = `${project}/*`
+  // A subscription covers streams of the whole project, and adding streams to one is a POST with the scope `manage`.
+  if (path.startsWith(`${project}/${CONTROL}`)) return { scope: scope === "write" ? "write manage" : scope, stream }
+  // A fork also needs the scope `read` on its source.
+  if (isFork) return { scope: `${scope} read`, stream }
+  return { scope, stream: decodeURI(path) }
+}
+
+function headersOf(input, init) {
+  return new Headers(init.headers ?? (input instanceof Request ? input.headers : undefined))
+}
+
+/** @param {Headers} headers @param {() => string} tokenOf */
+function withToken(headers, tokenOf) {
+  if (!headers.has("authorization")) headers.set("authorization", bearer(tokenOf()).authorization)
+  return headers
 }

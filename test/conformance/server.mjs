@@ -5,15 +5,22 @@ import { startServer } from "../server.mjs"
 import { AUTH_TOKEN, secretKey } from "../tokens.mjs"
 import build from "../build.mjs"
 
-/** The server's variables for the mode in `AUTH`, and what its clients need to know. */
+/** The project of the suite, and the host at which a gateway serves it. */
+const PROJECT = "suite"
+const GATEWAY = `http://${PROJECT}.localhost`
+
+/**
+ * The server's variables for the mode in `AUTH`, and what its clients need to know.
+ * @returns {{ vars: Record<string, string>, guard?: { token?: string, gateway?: Omit<import("./guarded.mjs").Gateway, "server"> } }}
+ */
 function guardOf(mode = "open") {
   const key = secretKey()
   const guards = {
     open: { vars: {} },
     token: { vars: { AUTH_TOKEN }, guard: { token: AUTH_TOKEN } },
     project: {
-      vars: { PROJECT_KEYS: JSON.stringify({ suite: { keys: [key] } }) },
-      guard: { project: "suite", key },
+      vars: { PROJECT_KEYS: JSON.stringify({ [PROJECT]: { keys: [key] } }), PUBLIC_URL: "http://{project}.localhost" },
+      guard: { gateway: { origin: GATEWAY, project: PROJECT, key } },
     },
   }
   if (!(mode in guards)) throw new Error(`AUTH must be one of ${Object.keys(guards).join(", ")}, not ${mode}`)
@@ -35,7 +42,8 @@ export default async function setup(project) {
   // Its webhooks are on this machine.
   const own = { LONG_POLL_TIMEOUT_SECONDS: "2", ALLOW_LOCAL_WEBHOOKS: "1" }
   const server = await startServer({ vars: { ...own, ...rotating, ...vars } })
-  project.provide("baseUrl", server.url)
-  if (guard) project.provide("guard", guard)
+  const gateway = guard?.gateway && { ...guard.gateway, server: server.url }
+  project.provide("baseUrl", gateway?.origin ?? server.url)
+  if (guard) project.provide("guard", { ...guard, gateway })
   return () => server.dispose()
 }

@@ -9,8 +9,11 @@ const built = join(root, "target/counters")
 /** The deployed lifetime of an SSE response. */
 export const SSE_LIFETIME_SECONDS = Number(config.vars.SSE_LIFETIME_SECONDS)
 
-/** @param {Record<string, string>} vars values that replace those of wrangler.toml */
-export function startCountingServer(vars = {}) {
+/**
+ * @param {Record<string, string>} vars values that replace those of wrangler.toml
+ * @param {{ reachesThisMachine?: boolean }} [options]
+ */
+export function startCountingServer(vars = {}, { reachesThisMachine } = {}) {
   return startWorkerd({
     files: [join(built, "index.js"), join(built, "index_bg.wasm")],
     className: "StreamObject",
@@ -19,6 +22,7 @@ export function startCountingServer(vars = {}) {
     // isolates.
     vars: { ...config.vars, ALLOW_OPEN: "1", EDGE_CACHE: "off", ...vars },
     bucket: config.r2_buckets[0]?.binding,
+    reachesThisMachine,
   })
 }
 

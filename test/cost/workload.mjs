@@ -20,6 +20,8 @@
  * @property {number} arrivalMs time over which the readers connect, at even intervals
  * @property {number} settleMs time until the window begins: half a second more than a whole number of seconds
  * @property {number} windowMs time for which events are counted
+ * @property {{ wakesInRow: number, apart: number, alarmMs: number }} wakes how many wakes of one subscription are counted in
+ * a row; of how many subscriptions one wake each is counted, minutes apart; and the time in which alarms ring
  */
 
 const one = { streams: 1, appendsPerSecond: 1, caching: false }
@@ -67,6 +69,7 @@ export const plans = {
     arrivalMs: RECYCLE_SECONDS * 1000,
     settleMs: 5500,
     windowMs: 2 * RECYCLE_SECONDS * 1000,
+    wakes: { wakesInRow: 50, apart: 20, alarmMs: 65_000 },
   },
   tiny: {
     mode: "tiny",
@@ -82,5 +85,6 @@ export const plans = {
     arrivalMs: 2000,
     settleMs: 500,
     windowMs: 5000,
+    wakes: { wakesInRow: 5, apart: 0, alarmMs: 0 },
   },
 }

@@ -668,14 +668,57 @@ fn loopback_webhooks_are_for_the_local_machine() {
         assert!(rules.check("http://10.0.0.1/hook").is_err());
     }
     assert!(matches!(local, Access::Open { everywhere: false }));
-    for settings in [
-        EdgeSettings { allow_local_webhooks: Some("yes".to_owned()), ..settings("token") },
-        EdgeSettings { public_url: Some("streams.example.com".to_owned()), ..settings("token") },
-        EdgeSettings { public_url: Some("https://a@b".to_owned()), ..settings("token") },
-        EdgeSettings { public_url: Some("https://a?b".to_owned()), ..settings("token") },
-        EdgeSettings { public_url: Some("https://".to_owned()), ..settings("token") },
-    ] {
+    for settings in [EdgeSettings { allow_local_webhooks: Some("yes".to_owned()), ..settings("token") }] {
         assert_eq!(Access::of(&settings).mode(), "locked");
+    }
+}
+
+#[test]
+fn wrong_public_url_locks_the_server() {
+    let mode = |url: &str| {
+        Access::of(&EdgeSettings { public_url: Some(url.to_owned()), ..settings("projects") }).mode()
+    };
+    for url in [
+        "streams.example.com",
+        "ftp://streams.example.com",
+        "https://",
+        "https://a@b",
+        "https://a?b",
+        "https://a#b",
+        "https://a\\b",
+        "https://a/{b}",
+        // The project is the whole first label of the host, once.
+        "https://{project}",
+        "https://{project}.",
+        "https://{project}/a.example.com",
+        "https://{project}example.com",
+        "https://a-{project}.example.com",
+        "https://a.{project}.example.com",
+        "https://{project}.{project}.example.com",
+        "https://example.com/{project}.",
+        "https://{Project}.example.com",
+        "https://{id}.example.com",
+        "{project}.example.com",
+        // The rest of the host is a name that has hosts below it.
+        "https://{project}..example.com",
+        "https://{project}.com",
+        "https://{project}.127.0.0.1",
+        "https://{project}.[::1]",
+        "https://{project}.example.com:99999",
+        "https://{project}.a@example.com",
+        "https://{project}.example.com?a",
+    ] {
+        assert_eq!(mode(url), "locked", "{url}");
+    }
+    for url in [
+        "",
+        "https://streams.example.com",
+        "http://127.0.0.1:8787/",
+        "https://{project}.example.com",
+        "https://{project}.streams.example.com:8443/base/",
+        "http://{project}.localhost:8787",
+    ] {
+        assert_eq!(mode(url), "projects", "{url}");
     }
 }
 
@@ -697,6 +740,11 @@ fn own_hosts_and_listed_hosts() {
     assert!(!check(&with_url, "https://worker.example.com/v1/stream/a"));
     assert!(!check(&with_url, "https://streams.example.org/v1/stream/a"));
     assert!(check(&with_url, "https://hooks.example.org/"));
+    let below = settings(None, Some("https://{project}.Streams.example.org:8443/base"));
+    assert!(!check(&below, "https://worker.example.com/v1/stream/a"));
+    assert!(!check(&below, "https://a.streams.example.org/"));
+    assert!(!check(&below, "https://a.b.streams.example.org/"));
+    assert!(check(&below, "https://streams.example.org/") && check(&below, "https://astreams.example.org/"));
     let listed = settings(Some("hooks.example.org *.example.net"), None);
     assert!(check(&listed, "https://hooks.example.org/") && check(&listed, "https://a.example.net/"));
     assert!(!check(&listed, "https://other.example.org/"));
@@ -718,6 +766,23 @@ fn base_is_the_control_root_of_the_origin_or_the_public_url() {
     }
     assert_eq!(base(Some("https://x/base/"), None, url), "https://x/base/v1/stream/__ds");
     assert_eq!(base(Some(""), None, "https://x?a"), "https://x/v1/stream/__ds");
+
+    // With a host for each project, the project is not in the path.
+    let per_project = |root: Option<&str>| base(Some("https://{project}.example.org:8443/base/"), root, url);
+    for project in ["p", "my-project-2", "0", &"a".repeat(63)] {
+        assert_eq!(
+            per_project(Some(project)),
+            format!("https://{project}.example.org:8443/base/v1/stream/__ds")
+        );
+    }
+    // A root that is no label of a host has the URL of the request.
+    let long = "a".repeat(64);
+    for (root, path) in
+        [("P", "P"), ("a.b", "a.b"), ("-a", "-a"), ("a-", "a-"), ("a b", "a%20b"), (&long, &long)]
+    {
+        assert_eq!(per_project(Some(root)), format!("http://127.0.0.1:8787/v1/stream/{path}/__ds"));
+    }
+    assert_eq!(per_project(None), "http://127.0.0.1:8787/v1/stream/__ds");
 }
 
 // Replies.

@@ -18,7 +18,7 @@ pub struct UrlRules {
     pub allows_loopback: bool,
     /// The only allowed hosts; `*.example.org` allows the hosts below `example.org`. `None` allows all hosts.
     pub hosts: Option<Vec<String>>,
-    /// The server's own hosts. A webhook on one of them would call the server itself.
+    /// The server's own hosts, in the form of `hosts`. A webhook on one of them would call the server itself.
     pub own_hosts: Vec<String>,
 }
 
@@ -54,11 +54,11 @@ impl UrlRules {
         if !matches!(port, None | Some(443 | 1024..)) {
             return Err("its port must be 443, or 1024 or higher");
         }
-        if self.own_hosts.iter().any(|own| own == host) {
+        if self.own_hosts.iter().any(|own| is_listed(own, host)) {
             return Err("it is a host of this server");
         }
         match &self.hosts {
-            Some(hosts) if !hosts.iter().any(|allowed| is_allowed(allowed, host)) => {
+            Some(hosts) if !hosts.iter().any(|allowed| is_listed(allowed, host)) => {
                 Err("its host is not in WEBHOOK_HOSTS")
             }
             Some(_) | None => Ok(()),
@@ -72,11 +72,20 @@ pub fn parse_hosts(text: &str) -> Vec<String> {
     entries.map(str::to_ascii_lowercase).collect()
 }
 
-fn is_allowed(allowed: &str, host: &str) -> bool {
-    match allowed.strip_prefix("*.") {
+fn is_listed(listed: &str, host: &str) -> bool {
+    match listed.strip_prefix("*.") {
         Some(parent) => host.strip_suffix(parent).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
-        None => allowed == host,
+        None => listed == host,
     }
+}
+
+/// Whether the text is one label of a host, in the spelling that the check accepts.
+pub fn is_label(text: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len())
+        && text.bytes().all(is_inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
 }
 
 fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
@@ -104,14 +113,7 @@ fn is_loopback(host: &str) -> bool {
 
 fn check_name(host: &str) -> Result<(), &'static str> {
     let labels: Vec<&str> = host.split('.').collect();
-    let is_label = |label: &&str| {
-        let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        (1..=63).contains(&label.len())
-            && label.bytes().all(is_inner)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    if host.len() > 253 || !labels.iter().all(is_label) {
+    if host.len() > 253 || !labels.iter().all(|label| is_label(label)) {
         return Err(
             "its host must be a name of lower-case letters, digits and hyphens (xn-- for others), without a dot at its end",
         );

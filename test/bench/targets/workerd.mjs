@@ -23,6 +23,7 @@ const bucketFile = join(import.meta.dirname, "bucket.js")
  * @property {string[]} [compatibilityFlags]
  * @property {Record<string, string>} [vars]
  * @property {string} [bucket] the name of an R2 binding
+ * @property {boolean} [reachesThisMachine] whether the worker may send requests to this machine
  *
  * @param {WorkerOptions} worker
  * @returns {Promise<import("./index.mjs").Process>}
@@ -70,7 +71,7 @@ function listening(child) {
 
 /** @param {WorkerOptions} worker @param {string} folder @param {{ port: number }} [bucket] */
 function mainConfig(worker, folder, bucket) {
-  const { files, className, compatibilityDate, compatibilityFlags = [], vars = {} } = worker
+  const { files, className, compatibilityDate, compatibilityFlags = [], vars = {}, reachesThisMachine } = worker
   const objects = join(folder, "objects")
   mkdirSync(objects)
   const modules = files.map((file) => {
@@ -83,9 +84,11 @@ function mainConfig(worker, folder, bucket) {
   bindings.push(`(name = "STREAMS", durableObjectNamespace = "${className}")`)
   if (bucket) bindings.push(`(name = "${worker.bucket}", r2Bucket = "bucket")`)
   const remote = bucket ? `(name = "bucket", external = (address = "${HOST}:${bucket.port}", http = ())),` : ""
+  const internet = reachesThisMachine ? `(name = "internet", network = (allow = ["public", "private"])),` : ""
   return `const config :Workerd.Config = (
   services = [
     (name = "main", worker = .main),
+    ${internet}
     ${remote}
     (name = "objects", disk = (path = "${objects}", writable = true)),
   ],

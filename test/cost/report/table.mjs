@@ -57,7 +57,8 @@ export function footnote({ date, commit, mode, windowSeconds, arrivalSeconds }) 
   ].join(" ")
 }
 
-const row = (cells) => `| ${cells.join(" | ")} |`
+/** @param {string[]} cells */
+export const row = (cells) => `| ${cells.join(" | ")} |`
 
 function unitPrice(meter) {
   const { dollars, per } = prices[meter]

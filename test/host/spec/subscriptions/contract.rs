@@ -387,6 +387,38 @@ fn an_event_that_nobody_claims_is_written_again() {
     assert_eq!(counts, [1, 2, 3, 4]);
 }
 
+/// The subscription does not store that the event was written, and writes it again after a loss of memory.
+#[test]
+fn an_event_is_there_once_and_waits_as_long_after_memory_was_lost() {
+    let mut network = network();
+    network.subscribe(S, &pull(&["a"]));
+    network.append("a");
+    let counts = [1_000, 298_000, 300_000, 2_000, 1_198_000, 2_000].map(|time| {
+        network.wait(time);
+        network.crash(S, false);
+        let _shown = network.shown(S);
+        network.messages("w").len()
+    });
+    assert_eq!(counts, [1, 1, 1, 2, 2, 3]);
+    assert_eq!(network.claim(S).generation, 3);
+}
+
+#[test]
+fn a_claim_needs_no_other_alarm() {
+    let mut network = network();
+    network.subscribe(S, &pull(&["a"]));
+    network.wait(120_000);
+    network.append("a");
+    let alarm = network.next_alarm();
+    assert_eq!(alarm.as_ref().map(|(_, path)| path.as_str()), Some(S));
+    network.wait(1_000);
+    network.claim(S);
+    assert_eq!(network.next_alarm(), alarm);
+    // The worker sends nothing, so the wake ends with its lease.
+    network.wait(30_001);
+    assert_eq!(network.messages("w").len(), 2);
+}
+
 #[test]
 fn deliveries_are_retried_on_one_schedule() {
     let mut network = network();
