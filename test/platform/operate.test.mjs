@@ -18,6 +18,7 @@ export class Streams extends WorkerEntrypoint {
   getByName() { throw new Error("no object is there") }
 }
 export default { fetch: () => new Response() }`
+const ZERO = `${"0".repeat(16)}_${"0".repeat(16)}`
 const RANDOM = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 
 describe("the id of a request", () => {
@@ -69,6 +70,24 @@ describe("the id of a request", () => {
     const ids = (await Promise.all(waiting)).map(({ headers }) => headers.get("x-request-id"))
     for (const id of ids) expect(id).toMatch(RANDOM)
     expect(new Set(ids).size).toBe(5)
+  })
+
+  test("is new for each copy of the data centre's cache", async () => {
+    const small = await start({ vars: { CHUNK_MAX_BYTES: "1024" } })
+    try {
+      const read = small.stream()
+      await read.create()
+      for (const _ of numbers(4)) await read.append("x".repeat(1000))
+      const ask = () => read.read(ZERO)
+      await expect.poll(async () => (await ask()).header("x-cache")).toBe("HIT")
+      const copies = [await ask(), await ask()]
+      expect(copies.map(({ header }) => header("x-cache"))).toEqual(["HIT", "HIT"])
+      const ids = copies.map(({ header }) => header("x-request-id"))
+      for (const id of ids) expect(id).toMatch(RANDOM)
+      expect(new Set(ids).size).toBe(2)
+    } finally {
+      await small.dispose()
+    }
   })
 
   test("can be read by scripts of other sites", async () => {
