@@ -122,6 +122,7 @@ fn verdict_at(mode: &str, method: &str, url: &str, token: Option<&str>) -> Strin
         | Decision::Orphans(_)
         | Decision::Subscriptions(_)
         | Decision::Learn { .. }
+        | Decision::Inspect(_)
         | Decision::Look) => format!("{other:?}"),
     }
 }

@@ -67,6 +67,7 @@ fn routed(method: &str, path: &str) -> String {
         | Route::LongPoll(_)
         | Route::Sse(_)
         | Route::Listing
+        | Route::Details(_)
         | Route::Orphans) => panic!("{other:?}"),
     }
 }
@@ -272,6 +273,7 @@ fn verdict(mode: &str, request: (&str, &str), headers: &[(&str, &str)]) -> Strin
         | Decision::Listing(_)
         | Decision::Orphans(_)
         | Decision::Learn { .. }
+        | Decision::Inspect(_)
         | Decision::Look) => format!("{other:?}"),
     }
 }

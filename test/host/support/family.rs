@@ -241,7 +241,12 @@ impl Family {
         let path = match route(&method, &Target::of(&request.url)) {
             Route::Forward(path) | Route::LongPoll(path) | Route::Sse(path) => path.as_str().to_owned(),
             Route::Reply(reply) => return answered(reply),
-            Route::Preflight | Route::Health | Route::Orphans | Route::Subscriptions(_) | Route::Listing => {
+            Route::Preflight
+            | Route::Health
+            | Route::Orphans
+            | Route::Subscriptions(_)
+            | Route::Listing
+            | Route::Details(_) => {
                 panic!("{request:?} does not address a stream")
             }
         };
@@ -437,7 +442,7 @@ impl Family {
     }
 
     /// Answers a call from one stream to another, both in serialized form as on the platform.
-    fn answer(&mut self, Sent { to, call }: &Sent) -> Result<Said, Failure> {
+    pub(crate) fn answer(&mut self, Sent { to, call }: &Sent) -> Result<Said, Failure> {
         self.member(to);
         let call = Call::parse(&call.to_json());
         let said =
