@@ -12,6 +12,7 @@ pub mod description;
 pub mod gate;
 pub mod grant;
 pub mod host;
+pub mod inspecting;
 pub mod kept;
 pub mod keyring;
 pub mod listing;

@@ -2,6 +2,7 @@
 
 use http::Method;
 
+use super::inspecting::is_for_details;
 use super::subscriptions::Endpoint;
 use super::target::Target;
 use crate::protocol::command::STREAM_METHODS;
@@ -30,6 +31,8 @@ pub enum Route {
     Sse(StreamPath),
     /// To the registry, and to the streams that it lists.
     Listing,
+    /// To a stream's object, for its description.
+    Details(StreamPath),
     /// Answered with checks of the deployment.
     Ready,
     /// The metrics, for the administrator only.
@@ -51,6 +54,7 @@ impl Route {
             Route::LongPoll(_) => "long-poll",
             Route::Sse(_) => "sse",
             Route::Listing => "listing",
+            Route::Details(_) => "details",
             Route::Ready => "ready",
             Route::Metrics => "metrics",
             Route::Orphans => "orphans",
@@ -106,6 +110,7 @@ fn try_route(method: &Method, target: &Target<'_>) -> Result<Route, Refusal> {
         });
     }
     match *method {
+        Method::GET if is_for_details(method, target) => Ok(Route::Details(stream)),
         Method::GET => Ok(match target.query()?.live.as_deref() {
             Some("long-poll") => Route::LongPoll(stream),
             Some("sse") => Route::Sse(stream),

@@ -36,6 +36,7 @@ impl Object {
             }
             Call::List(query) => Answered::Listed(self.listed(ports, query)?),
             Call::Describe => Answered::Described(self.described(ports, path, now)?),
+            Call::Inspect => Answered::Inspected(self.inspected(ports, path, now)?),
             Call::Orphans { keys, deletes: false } => Answered::Orphans(self.orphans(ports, path, keys)?),
             Call::Orphans { keys, deletes: true } => Answered::Orphans(self.sweep(ports, path, keys)?),
             Call::Subscription(request) => {

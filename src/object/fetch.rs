@@ -113,6 +113,7 @@ impl Fetched {
             | Answered::Recorded
             | Answered::Listed(_)
             | Answered::Described(_)
+            | Answered::Inspected(_)
             | Answered::Orphans(_)
             | Answered::RecordedFor(_)
             | Answered::Subscription(_)

@@ -5,6 +5,7 @@ pub mod ahead;
 mod alarm;
 mod answer;
 mod answering;
+mod details;
 pub mod driver;
 pub mod effect;
 mod ends;

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::details::Inspected;
 use super::fork::{Inherit, InheritedEvents, Reference, Referenced, Release, Seek, Sought, Walk, Walked};
 use super::listing::{Described, ListQuery, ListedStreams};
 use super::metrics::RegistryCounts;
@@ -35,8 +36,10 @@ pub enum Call {
     Record(Record),
     /// To a registry: list its streams.
     List(ListQuery),
-    /// To a stream: describe yourself.
+    /// To a stream: describe yourself for a listing.
     Describe,
+    /// To a stream: describe yourself to your owner.
+    Inspect,
     /// To a stream: return the keys among these that no segment of yours has.
     Orphans {
         keys: Vec<String>,
@@ -84,6 +87,7 @@ pub enum Answered {
     Listed(ListedStreams),
     /// `None` if there is no stream.
     Described(Option<Described>),
+    Inspected(Inspected),
     Orphans(Vec<String>),
     Subscription(SubscriptionAnswer),
     Noted(Noted),

@@ -13,6 +13,7 @@ pub mod bucket_page;
 mod bytes;
 pub mod chunk;
 pub mod commit;
+pub mod details;
 pub mod forks;
 pub mod load;
 pub mod message_row;

@@ -124,6 +124,7 @@ fn verdict_at(mode: &str, method: &str, url: &str, token: Option<&str>) -> Strin
         | Decision::Metrics(_)
         | Decision::Subscriptions(_)
         | Decision::Learn { .. }
+        | Decision::Inspect(_)
         | Decision::Look) => format!("{other:?}"),
     }
 }

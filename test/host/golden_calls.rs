@@ -2,6 +2,10 @@
 //! the build before or after this one. So each text stays as it is, and unknown additions to it are ignored.
 
 use durable_streams::protocol::call::{Answered, Call};
+use durable_streams::protocol::details::{
+    Details, ForksDetails, Inspected, ProducerDetails, ProducersDetails, ReadersDetails, RetentionDetails,
+    SegmentDetails, SegmentsDetails, SourceDetails, SubscriptionsDetails,
+};
 use durable_streams::protocol::fork::{
     Goal, Inherit, Inheritance, InheritedEvents, Owner, Reference, Referenced, Release, Seek, Sought, Walk,
     Walked,
@@ -85,6 +89,7 @@ fn calls() -> Vec<(Call, String)> {
         (Call::List(query), r#"{"List":{"prefix":"a/","after":"","limit":40}}"#.to_owned()),
         (Call::Describe, r#""Describe""#.to_owned()),
         (Call::Count, r#""Count""#.to_owned()),
+        (Call::Inspect, r#""Inspect""#.to_owned()),
         (
             Call::Orphans { keys: vec!["YQ/1/0".into()], deletes: true },
             r#"{"Orphans":{"keys":["YQ/1/0"],"deletes":true}}"#.to_owned(),
@@ -161,6 +166,9 @@ fn no_refusals() -> Vec<(Answered, String)> {
             r#"{"Described":{"path":"a","contentType":"text/plain","createdAt":5,"closed":false,"tail":"0000000000000003_0000000000000042"}}"#
                 .to_owned(),
         ),
+        (Answered::Inspected(Inspected::Found(Box::new(details()))), DETAILS.to_owned()),
+        (Answered::Inspected(Inspected::NotFound), r#"{"Inspected":"NotFound"}"#.to_owned()),
+        (Answered::Inspected(Inspected::Gone), r#"{"Inspected":"Gone"}"#.to_owned()),
         (Answered::Described(None), r#"{"Described":null}"#.to_owned()),
         (
             Answered::Counted(RegistryCounts {
@@ -173,6 +181,38 @@ fn no_refusals() -> Vec<(Answered, String)> {
         (Answered::Orphans(vec!["YQ/1/0".into()]), r#"{"Orphans":["YQ/1/0"]}"#.to_owned()),
         (Answered::Unknown, r#""Unknown""#.to_owned()),
     ]
+}
+
+const DETAILS: &str = r#"{"Inspected":{"Found":{"path":"a","contentType":"text/plain","createdAt":5,"writtenAt":6,"expiresAt":null,"ttlSeconds":null,"closed":false,"public":true,"retention":{"seconds":1,"bytes":null,"segments":null},"start":"s","tail":"t","messages":4,"hotMessages":3,"hotBytes":2,"segments":{"count":1,"bytes":9,"newest":[{"number":0,"messages":1,"bytes":9,"writtenAt":6}]},"forkedFrom":{"path":"b","offset":"0000000000000003_0000000000000042"},"forks":{"count":1,"paths":["c"]},"producers":{"count":1,"newest":[{"id":"p","epoch":1,"seq":2,"at":6}]},"readers":{"sse":1,"longPoll":2},"subscriptions":{"count":1,"ids":["s"]}}}}"#;
+
+fn details() -> Details {
+    Details {
+        path: "a".into(),
+        content_type: "text/plain".into(),
+        created_at: 5,
+        written_at: Some(6),
+        public: true,
+        retention: Some(RetentionDetails { seconds: Some(1), ..RetentionDetails::default() }),
+        start: "s".into(),
+        tail: "t".into(),
+        messages: Some(4),
+        hot_messages: 3,
+        hot_bytes: 2,
+        segments: SegmentsDetails {
+            count: 1,
+            bytes: Some(9),
+            newest: vec![SegmentDetails { number: 0, messages: 1, bytes: 9, written_at: 6 }],
+        },
+        forked_from: Some(SourceDetails::of("b", Some(NEXT))),
+        forks: ForksDetails { count: Some(1), paths: vec!["c".into()] },
+        producers: ProducersDetails {
+            count: Some(1),
+            newest: vec![ProducerDetails { id: "p".into(), epoch: 1, seq: 2, at: Some(6) }],
+        },
+        readers: ReadersDetails { sse: 1, long_poll: 2 },
+        subscriptions: SubscriptionsDetails { count: 1, ids: vec!["s".into()] },
+        ..Details::default()
+    }
 }
 
 /// The JSON of each refusal of a fork.

@@ -71,6 +71,7 @@ fn routed(method: &str, path: &str) -> String {
         | Route::Listing
         | Route::Ready
         | Route::Metrics
+        | Route::Details(_)
         | Route::Orphans) => panic!("{other:?}"),
     }
 }
@@ -278,6 +279,7 @@ fn verdict(mode: &str, request: (&str, &str), headers: &[(&str, &str)]) -> Strin
         | Decision::Ready
         | Decision::Metrics(_)
         | Decision::Learn { .. }
+        | Decision::Inspect(_)
         | Decision::Look) => format!("{other:?}"),
     }
 }

@@ -165,7 +165,7 @@ fn event_of(call: &Call) -> &'static str {
         Call::Enlist(_) => "enlisted",
         Call::Record(_) => "recorded",
         Call::List(_) => "listed",
-        Call::Describe => "described",
+        Call::Describe | Call::Inspect => "described",
         Call::Orphans { deletes: false, .. } => "audited",
         Call::Orphans { deletes: true, .. } => "swept",
     }

@@ -5,6 +5,7 @@ mod collapse;
 mod edge_socket;
 mod entry;
 mod forward;
+mod inspecting;
 mod key_lookup;
 mod listing;
 mod long_poll;

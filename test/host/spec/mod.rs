@@ -7,6 +7,7 @@ mod close;
 mod cpu;
 mod create;
 mod delete;
+mod details;
 pub(crate) mod errors;
 mod events;
 mod forks;

@@ -27,6 +27,7 @@ fn named(path: &str) -> Result<String, u16> {
         | Route::LongPoll(_)
         | Route::Sse(_)
         | Route::Listing
+        | Route::Details(_)
         | Route::Orphans
         | Route::Ready
         | Route::Metrics
@@ -264,6 +265,7 @@ fn requests_are_routed_by_method_and_live_mode() {
         Route::LongPoll(_) => "long-poll".to_owned(),
         Route::Sse(_) => "sse".to_owned(),
         Route::Listing => "listing".to_owned(),
+        Route::Details(path) => format!("details {}", path.as_str()),
         Route::Orphans => "orphans".to_owned(),
         Route::Ready => "ready".to_owned(),
         Route::Metrics => "metrics".to_owned(),

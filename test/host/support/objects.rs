@@ -182,7 +182,8 @@ impl<D: Work> Objects<D> {
             | Route::Metrics
             | Route::Orphans
             | Route::Subscriptions(_)
-            | Route::Listing => {
+            | Route::Listing
+            | Route::Details(_) => {
                 panic!("{request:?} does not address a stream")
             }
         };
