@@ -1,21 +1,11 @@
-//! Descriptions of single streams: which request asks for one, and what its token may see of it.
+//! Descriptions of single streams: who may see one, and how much of it.
 
 use http::Method;
 
 use super::grant::Grant;
-use super::target::Target;
 use crate::protocol::details::Details;
-use crate::protocol::names::DETAILS_PREFIX;
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
-
-/// Whether a request asks for the description of a stream: a GET of this form of its URL without a parameter of a read.
-/// With one, that form is an alias like the others.
-pub fn is_for_details(method: &Method, target: &Target<'_>) -> bool {
-    *method == Method::GET
-        && target.path.starts_with(DETAILS_PREFIX)
-        && target.query().is_ok_and(|query| !query.reads())
-}
 
 /// A description that the token allows.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -2,11 +2,12 @@
 
 use http::Method;
 
-use super::inspecting::is_for_details;
 use super::subscriptions::Endpoint;
 use super::target::Target;
 use crate::protocol::command::STREAM_METHODS;
-use crate::protocol::names::{DESCRIPTION_PATH, LISTING_PATH, METRICS_PATH, ORPHANS_PATH, READY_PATH};
+use crate::protocol::names::{
+    DESCRIPTION_PATH, DETAILS_PREFIX, LISTING_PATH, METRICS_PATH, ORPHANS_PATH, READY_PATH,
+};
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
 use crate::protocol::reply::Reply;
@@ -97,20 +98,18 @@ fn try_route(method: &Method, target: &Target<'_>) -> Result<Route, Refusal> {
             _ => Err(Refusal::MethodNotAllowed { allow: "GET, OPTIONS" }),
         };
     }
+    if let Some(raw) = path.strip_prefix(DETAILS_PREFIX) {
+        return match *method {
+            Method::GET => unreserved(raw).map(Route::Details),
+            _ => Err(Refusal::MethodNotAllowed { allow: "GET, OPTIONS" }),
+        };
+    }
     let raw = StreamPath::in_url(path).ok_or(Refusal::UnknownRoute)?;
     if let Some(endpoint) = Endpoint::route(method, raw) {
         return endpoint.map(Route::Subscriptions);
     }
-    let stream = StreamPath::parse(raw)?;
-    if stream.is_reserved() {
-        return Err(if stream.is_protocols() {
-            SubscriptionRefusal::NotFound.into()
-        } else {
-            Refusal::InvalidPath { why: "__registry__ is the server's own, and nothing is below it" }
-        });
-    }
+    let stream = unreserved(raw)?;
     match *method {
-        Method::GET if is_for_details(method, target) => Ok(Route::Details(stream)),
         Method::GET => Ok(match target.query()?.live.as_deref() {
             Some("long-poll") => Route::LongPoll(stream),
             Some("sse") => Route::Sse(stream),
@@ -120,6 +119,19 @@ fn try_route(method: &Method, target: &Target<'_>) -> Result<Route, Refusal> {
         Method::HEAD | Method::PUT | Method::POST | Method::DELETE => Ok(Route::Forward(stream)),
         _ => Err(Refusal::MethodNotAllowed { allow: STREAM_METHODS }),
     }
+}
+
+/// The path of a stream in a URL, unless it belongs to a registry or a subscription.
+fn unreserved(raw: &str) -> Result<StreamPath, Refusal> {
+    let stream = StreamPath::parse(raw)?;
+    if !stream.is_reserved() {
+        return Ok(stream);
+    }
+    Err(if stream.is_protocols() {
+        SubscriptionRefusal::NotFound.into()
+    } else {
+        Refusal::InvalidPath { why: "__registry__ is the server's own, and nothing is below it" }
+    })
 }
 
 fn only_read(method: &Method) -> Result<(), Refusal> {

@@ -2,7 +2,7 @@
 
 use crate::protocol::command::Query;
 use crate::protocol::listing::ListQuery;
-use crate::protocol::names::{LISTING_PATH, STREAM_PREFIX, query};
+use crate::protocol::names::{DETAILS_PREFIX, LISTING_PATH, STREAM_PREFIX, query};
 use crate::protocol::offset::{Offset, ReadFrom};
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
@@ -62,7 +62,7 @@ impl<'u> Target<'u> {
             let prefix = ListQuery::parse(self.url).ok()?.prefix;
             return prefix.split_once('/').map(|(project, _)| project.to_owned());
         }
-        let path = StreamPath::in_url(self.path)?;
+        let path = self.path.strip_prefix(DETAILS_PREFIX).or_else(|| StreamPath::in_url(self.path))?;
         let parsed = StreamPath::parse(path)
             .or_else(|_| StreamPath::parse(path.split('/').next().unwrap_or_default()));
         parsed.ok().map(|path| path.project().to_owned())

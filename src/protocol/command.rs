@@ -324,11 +324,6 @@ impl Query {
         }
     }
 
-    /// Whether any of these is a parameter of a read.
-    pub fn reads(&self) -> bool {
-        *self != Query::default()
-    }
-
     /// Whether the read begins where `at` or `last` says.
     pub fn seeks(&self) -> bool {
         self.at.is_some() || self.last.is_some()

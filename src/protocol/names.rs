@@ -175,11 +175,11 @@ pub const TOKEN_COOKIE: &str = "stream-token";
 pub const TRUE: &str = "true";
 
 /// The prefixes of a stream's URL, in each of its forms. Objects receive the first form only.
-pub const STREAM_PREFIXES: [&str; 3] = [STREAM_PREFIX, DETAILS_PREFIX, "/streams/"];
+pub const STREAM_PREFIXES: [&str; 3] = [STREAM_PREFIX, "/v1/streams/", "/streams/"];
 /// The first form, `/v1/stream/<path>`.
 pub const STREAM_PREFIX: &str = "/v1/stream/";
-/// The form of a stream's URL with which a GET without parameters asks for the description of the stream.
-pub const DETAILS_PREFIX: &str = "/v1/streams/";
+/// The prefix of the URL at which a stream describes itself.
+pub const DETAILS_PREFIX: &str = "/v1/details/";
 /// The administrator's list of orphans.
 pub const ORPHANS_PATH: &str = "/v1/admin/orphans";
 /// The checks of the deployment, for load balancers.

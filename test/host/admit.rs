@@ -84,7 +84,7 @@ const REQUESTS: [(&str, &str, &str, bool); 54] = [
     ("open", "GET http://x/health", "200", true),
     ("open", "GET http://x/v1/streams", "listing", true),
     ("open", "GET http://x/v1/streams?limit=x", "400", true),
-    ("open", "GET http://x/v1/streams/a", "details", true),
+    ("open", "GET http://x/v1/details/a", "details", true),
     ("open", "GET http://x/v1/streams/a?offset=-1", "as it came", true),
     ("open", "GET http://x/nowhere", "404", true),
     ("local", "POST http://localhost/v1/stream/a", "as it came", false),
@@ -107,10 +107,10 @@ const REQUESTS: [(&str, &str, &str, bool); 54] = [
     ("token", "GET http://x/v1/streams | {bearer}", "listing", true),
     ("token", "GET http://x/v1/streams?token={token}", "401", true),
     // Without a valid token, no object is called: not even as a stranger, and not for a token in another place.
-    ("token", "GET http://x/v1/streams/a | {bearer}", "details", true),
-    ("token", "GET http://x/v1/streams/a", "401", true),
-    ("token", "GET http://x/v1/streams/a | authorization: Bearer guess", "401", true),
-    ("token", "GET http://x/v1/streams/a | cookie: stream-token={token}", "401", true),
+    ("token", "GET http://x/v1/details/a | {bearer}", "details", true),
+    ("token", "GET http://x/v1/details/a", "401", true),
+    ("token", "GET http://x/v1/details/a | authorization: Bearer guess", "401", true),
+    ("token", "GET http://x/v1/details/a | cookie: stream-token={token}", "401", true),
     ("token", "POST http://x/v1/admin/orphans | {bearer}", "orphans", true),
     ("token", "POST http://x/v1/admin/orphans", "401", true),
     ("token", "GET http://x/metrics | {bearer}", "metrics", true),
@@ -123,7 +123,7 @@ const REQUESTS: [(&str, &str, &str, bool); 54] = [
     ("projects", "GET http://x/metrics?project=a/b | {bearer}", "400", true),
     // The CORS configuration of the project is needed, except for requests that pass unchanged.
     ("projects", "POST http://x/v1/stream/a/b", "401", true),
-    ("projects", "GET http://x/v1/streams/a/b", "401", true),
+    ("projects", "GET http://x/v1/details/a/b", "401", true),
     ("projects", "POST http://x/v1/stream/a/b | origin: https://app.example", "learn", false),
     ("projects", "OPTIONS http://x/v1/stream/a/b | origin: https://app.example", "learn", false),
     ("projects", "OPTIONS http://x/v1/stream/a/b | host: a b | origin: https://app.example", "204", false),
@@ -203,8 +203,8 @@ fn read_without_token_goes_on_as_a_strangers() {
         ("GET http://x/v1/stream/a?offset=now&live=sse", "as a stranger's"),
         ("POST http://x/v1/stream/a", "401"),
         // A description is for a stream's owner only.
-        ("GET http://x/v1/streams/a", "401"),
-        ("GET http://x/v1/streams/a | authorization: Bearer guess", "401"),
+        ("GET http://x/v1/details/a", "401"),
+        ("GET http://x/v1/details/a | authorization: Bearer guess", "401"),
     ] {
         assert_eq!(word(&admit(&rules, &Keyring::new(false), request).decision), expected, "{request}");
     }

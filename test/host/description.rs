@@ -10,21 +10,25 @@ use serde_json::{Value, json};
 use durable_streams::edge::admin::Admin;
 use durable_streams::edge::description::DESCRIPTION;
 use durable_streams::edge::grant::Scope;
+use durable_streams::edge::metrics::METRICS_PROJECTS_MAX;
 use durable_streams::edge::route::{Route, route};
 use durable_streams::edge::settings::EdgeSettings;
 use durable_streams::edge::subscriptions::{Action, Endpoint};
 use durable_streams::edge::target::Target;
 use durable_streams::protocol::SAFE_INTEGER_MAX;
 use durable_streams::protocol::cache_policy::{Audience, CachePolicy};
+use durable_streams::protocol::command::LAST_MAX;
 use durable_streams::protocol::content_type::{CONTENT_TYPE_MAX_BYTES, ContentType};
+use durable_streams::protocol::details::Details;
 use durable_streams::protocol::lifetime::{Lifetime, TTL_SECONDS_MAX};
 use durable_streams::protocol::listing::{Described, LIMIT_DEFAULT, LIMIT_MAX, Page};
-use durable_streams::protocol::names::{STREAM_PREFIXES, TOKEN_COOKIE};
+use durable_streams::protocol::names::{STREAM_PREFIXES, TOKEN_COOKIE, header};
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::orphans::{KEY_MAX_BYTES, OrphansPage, Stored};
 use durable_streams::protocol::path::PATH_MAX_BYTES;
 use durable_streams::protocol::producer::Producer;
 use durable_streams::protocol::read_head::ReadHead;
+use durable_streams::protocol::readiness::ReadyCheck;
 use durable_streams::protocol::refusal::Refusal;
 use durable_streams::protocol::reply::Reply;
 use durable_streams::protocol::retention::Retention;
@@ -94,17 +98,29 @@ fn url_of(path: &str) -> String {
 fn routed(method: &str, url: &str) -> Route {
     let method: Method = method.to_uppercase().parse().unwrap();
     let found = route(&method, &Target::of(url));
-    if found == Route::Orphans {
-        // The URL does not exist without the administrator's token, so its methods are checked later.
-        let token = "0123456789abcdef";
-        let settings = EdgeSettings { admin_token: Some(token.to_owned()), ..EdgeSettings::default() };
-        let bearer = format!("Bearer {token}");
-        return match Admin::of(&settings).orphans(&method, url, Some(&bearer)) {
-            Ok(_) => found,
-            Err(refusal) => Route::Reply(Reply::refused(&refusal)),
-        };
+    // The URLs of the administrator do not exist without a token, so their methods are checked later.
+    let token = "0123456789abcdef";
+    let settings = EdgeSettings { admin_token: Some(token.to_owned()), ..EdgeSettings::default() };
+    let (admin, bearer) = (Admin::of(&settings), format!("Bearer {token}"));
+    let checked = match &found {
+        Route::Orphans => admin.orphans(&method, url, Some(&bearer)).map(|_| ()),
+        Route::Metrics => admin.metrics(&method, Some(&bearer)),
+        Route::Preflight
+        | Route::Reply(_)
+        | Route::Health
+        | Route::Ready
+        | Route::Description
+        | Route::Forward(_)
+        | Route::LongPoll(_)
+        | Route::Sse(_)
+        | Route::Listing
+        | Route::Details(_)
+        | Route::Subscriptions(_) => Ok(()),
+    };
+    match checked {
+        Ok(()) => found,
+        Err(refusal) => Route::Reply(Reply::refused(&refusal)),
     }
-    found
 }
 
 /// A number for each kind of route. A kind that is missing here does not compile; `KINDS` is their number.
@@ -118,6 +134,9 @@ fn kind_of(route: &Route) -> Option<usize> {
         // Forms of a read.
         Route::LongPoll(_) | Route::Sse(_) => 3,
         Route::Listing => 4,
+        Route::Details(_) => 19,
+        Route::Ready => 20,
+        Route::Metrics => 21,
         Route::Orphans => 5,
         Route::Subscriptions(Endpoint::List { .. }) => 6,
         Route::Subscriptions(Endpoint::Keys { .. }) => 7,
@@ -137,7 +156,7 @@ fn kind_of(route: &Route) -> Option<usize> {
     })
 }
 
-const KINDS: usize = 19;
+const KINDS: usize = 22;
 
 #[test]
 fn description_has_every_route_and_method() {
@@ -347,7 +366,9 @@ fn assert_described(description: &Value, id: &str, reply: &Reply) {
     for (name, _) in reply.headers.iter().filter(|(name, _)| own(name)) {
         assert!(described.contains_key(*name), "{id}, {}: {name} is described", reply.status);
     }
-    for (name, _) in described.iter().filter(|(_, is_required)| **is_required) {
+    // The shell adds the id of the request to each reply.
+    let is_own = |name: &str| name != header::X_REQUEST_ID;
+    for (name, _) in described.iter().filter(|(name, is_required)| **is_required && is_own(name)) {
         assert!(reply.header(name).is_some(), "{id}, {}: {name} is required", reply.status);
     }
 }
@@ -395,6 +416,10 @@ fn description_has_the_headers_of_every_reply() {
         ("readStream", Reply::events(Audience::Holders, TAIL, true, true, Vec::new())),
         ("createStreamPreflight", Reply::preflight(None)),
         ("readHealth", Reply::health("open")),
+        ("readReadiness", Reply::readiness(&[])),
+        ("readReadiness", Reply::readiness(&[("streams", ReadyCheck::Fails)])),
+        ("readMetrics", Reply::metrics(String::new())),
+        ("readDetails", Reply::page(&Details::default())),
         ("readDescription", Reply::description(DESCRIPTION)),
         ("readWebhookKeys", Reply::keys(&[])),
         ("listStreams", Reply::page(&Page::default())),
@@ -477,6 +502,8 @@ fn description_has_the_members_of_every_body() {
         ("StoredSegment", json!(stored)),
         ("KeySet", keys.clone()),
         ("Key", keys["keys"][0].clone()),
+        ("Details", json!(Details::default())),
+        ("Readiness", of_reply(&Reply::readiness(&[]))),
         ("Health", of_reply(&Reply::health("open"))),
         ("Error", error),
     ];
@@ -496,6 +523,8 @@ fn description_has_the_limits_of_the_code() {
         ("/parameters/id/schema/maxLength", ID_MAX_BYTES as u64),
         ("/parameters/limit/schema/maximum", LIMIT_MAX),
         ("/parameters/limit/schema/default", LIMIT_DEFAULT),
+        ("/parameters/last/schema/maximum", LAST_MAX),
+        ("/parameters/project/schema/maxItems", METRICS_PROJECTS_MAX as u64),
         ("/parameters/orphansCursor/schema/maxLength", KEY_MAX_BYTES as u64),
         ("/parameters/Stream-TTL/schema/maximum", TTL_SECONDS_MAX),
         ("/schemas/SafeInteger/maximum", SAFE_INTEGER_MAX),
@@ -527,8 +556,8 @@ fn description_has_the_scope_of_every_operation() {
         let needed = match routed(method, &url_of(path)) {
             Route::Forward(_) => Some(Scope::needed_for(&method.to_uppercase().parse().unwrap())),
             Route::Subscriptions(endpoint) => endpoint.scope(),
-            Route::Listing => Some(Scope::Manage),
-            Route::Health | Route::Description | Route::Orphans => None,
+            Route::Listing | Route::Details(_) => Some(Scope::Manage),
+            Route::Health | Route::Ready | Route::Metrics | Route::Description | Route::Orphans => None,
             other @ (Route::Preflight | Route::Reply(_) | Route::LongPoll(_) | Route::Sse(_)) => {
                 panic!("{other:?}")
             }

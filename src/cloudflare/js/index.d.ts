@@ -10,7 +10,7 @@ export class Edge {
   collapseKey(url: string): string | undefined
   decisiveHeader(): string | undefined
   hasEdgeCache(): boolean
-  inFirstForm(method: string, url: string): string | undefined
+  inFirstForm(url: string): string | undefined
   isAuthority(host: string): boolean
   measure(method: string, url: string, status: number, millis: number, bytesIn: number, bytesOut: number): void
   measuredShare(): number

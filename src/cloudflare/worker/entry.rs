@@ -29,7 +29,6 @@ use crate::edge::admin::Admin;
 use crate::edge::admit::{Admission, CountsAgainst, Decision, Head, Known, Rules};
 use crate::edge::collapse::collapse_key;
 use crate::edge::cors::Cors;
-use crate::edge::inspecting::is_for_details;
 use crate::edge::keyring::Keyring;
 use crate::edge::route::route;
 use crate::edge::strangers::Strangers;
@@ -133,10 +132,10 @@ impl Edge {
         forward.is_as_it_came().then(|| forward.path.into())
     }
 
-    /// The canonical form of the URL, if the request goes to its stream and names it in another form.
+    /// The canonical form of the URL, if the request names its stream in another form.
     #[wasm_bindgen(js_name = inFirstForm)]
-    pub fn in_first_form(&self, method: &str, url: &str) -> Option<String> {
-        if is_for_details(&parse(method), &Target::of(url)) { None } else { in_first_form(url) }
+    pub fn in_first_form(&self, url: &str) -> Option<String> {
+        in_first_form(url)
     }
 
     /// The key under which clients share the response to a GET that is passed on. `None` if they may not.

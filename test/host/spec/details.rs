@@ -1,4 +1,4 @@
-//! Extension: the description of a stream (`GET /v1/streams/<path>`).
+//! Extension: the description of a stream (`GET /v1/details/<path>`).
 
 use ::http::Method;
 use durable_streams::edge::grant::{Grant, Scope, Streams};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::rotation::{post, world_after};
 use super::{CLOSE, HELLO, JSON, TEXT};
-use crate::support::family::Sent;
+use crate::support::objects::Sent;
 use crate::support::world::START;
 use crate::support::{Family, LongPoll, SseClient, World};
 
@@ -190,39 +190,27 @@ fn the_deployments_retention_is_shown() {
     assert_eq!(details(&mut world)["retention"], json!({ "seconds": null, "bytes": null, "segments": 7 }));
 }
 
-/// Only a GET without parameters of a read asks for a description.
 #[test]
-fn other_requests_at_the_same_url_are_those_of_the_stream() {
-    let is_details = |method: Method, url: &str| {
-        matches!(route(&method, &Target::of(&format!("https://streams.test{url}"))), Route::Details(_))
+fn only_a_get_of_a_stream_is_routed_to_its_description() {
+    let routed = |method: Method, url: &str| match route(
+        &method,
+        &Target::of(&format!("https://streams.test{url}")),
+    ) {
+        Route::Details(path) => Ok(path.as_str().to_owned()),
+        other => Err(other),
     };
-    assert!(is_details(Method::GET, "/v1/streams/a/b"));
-    assert!(is_details(Method::GET, "/v1/streams/a%2Fb?x=1"));
-    for query in [
-        "offset=-1",
-        "live=sse",
-        "at=x",
-        "last=1",
-        "cursor=1",
-        "rk=",
-        "token=t",
-        "lastEventId=",
-        "offset=-1&offset=-1",
-    ] {
-        assert!(!is_details(Method::GET, &format!("/v1/streams/a?{query}")), "{query}");
+    for url in ["/v1/details/a/b", "/v1/details/a%2Fb", "/v1/details/a/b?offset=-1"] {
+        assert_eq!(routed(Method::GET, url), Ok("a/b".to_owned()), "{url}");
     }
-    for method in [Method::HEAD, Method::PUT, Method::POST, Method::DELETE, Method::OPTIONS] {
-        assert!(!is_details(method.clone(), "/v1/streams/a"), "{method}");
+    assert_eq!(routed(Method::GET, "/v1/details/a/__registry__"), Ok("a/__registry__".to_owned()));
+    for method in [Method::HEAD, Method::PUT, Method::POST, Method::DELETE] {
+        let Err(Route::Reply(reply)) = routed(method.clone(), "/v1/details/a") else { panic!("{method}") };
+        assert_eq!((reply.status.as_u16(), reply.header("allow")), (405, Some("GET, OPTIONS")), "{method}");
     }
-    for url in [
-        "/v1/stream/a",
-        "/streams/a",
-        "/v1/streams",
-        "/v1/streams/",
-        "/v1/streams//a",
-        "/v1/streams/a/__ds/subscriptions",
-    ] {
-        assert!(!is_details(Method::GET, url), "{url}");
+    for url in
+        ["/v1/streams/a", "/v1/details", "/v1/details/", "/v1/details//a", "/v1/details/a/__ds/subscriptions"]
+    {
+        assert!(routed(Method::GET, url).is_err(), "{url}");
     }
 }
 

@@ -164,6 +164,8 @@ fn every_url_form_names_the_same_project() {
         let project = Target::of(&format!("https://streams.test{prefix}a%2Fb?x")).project_named();
         assert_eq!(project.as_deref(), Some("a"), "{prefix}");
     }
+    let described = Target::of("https://streams.test/v1/details/a/b").project_named();
+    assert_eq!(described.as_deref(), Some("a"));
     let listed = Target::of("https://streams.test/v1/streams?prefix=a/b").project_named();
     assert_eq!(listed.as_deref(), Some("a"));
     assert_eq!(Target::of("https://streams.test/v1/streams/").project_named(), None);

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 
 use super::rotation::{post, world_after};
 use super::{BYTES, CLOSE, JSON, TEXT};
-use crate::support::family::{Begun, Fate, Sent};
+use crate::support::family::Begun;
+use crate::support::objects::{Fate, Sent};
 use crate::support::world::START;
 use crate::support::{Family, LongPoll, Outcome, Request, SseClient, World, check};
 

@@ -10,7 +10,8 @@ use durable_streams::protocol::subscription::request::SubscriptionRequest;
 use durable_streams::protocol::subscription::webhook_url::UrlRules;
 use serde_json::{Value, json};
 
-use crate::support::network::{Begun, Fate, Hook, Network, Sent, put_request};
+use crate::support::network::{Begun, Hook, Network, put_request};
+use crate::support::objects::{Fate, Sent};
 
 const S: &str = "__ds/subscriptions/s";
 
