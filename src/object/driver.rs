@@ -85,8 +85,10 @@ impl Object {
             }
         }
         self.end_ringing(ports.sql, now);
+        // While the alarm rings, the platform repeats it if the object dies.
+        let rings = self.lanes.rings_since.is_some();
         let wants_alarm = self.reports.wants_alarm(self.state.life(), self.settings.registries)
-            | self.watchers.wants_alarm(self.progress())
+            | (!rings && self.watchers.wants_alarm(self.progress()))
             | self.alarm.take_wanted_soon();
         if wants_alarm {
             self.arm(now);

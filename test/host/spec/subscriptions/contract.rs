@@ -403,6 +403,21 @@ fn an_event_is_there_once_and_waits_as_long_after_memory_was_lost() {
     assert_eq!(network.claim(S).generation, 3);
 }
 
+/// An object loses its memory between its alarms. An alarm that notifies again must not set the next one each time.
+#[test]
+fn alarms_end_after_a_wake_although_memory_was_lost() {
+    let mut network = network();
+    network.subscribe(S, &hook(&["a"]));
+    network.append("a");
+    network.wait(1_000);
+    for _ in 0..5 {
+        network.crash("a", false);
+        network.crash(S, false);
+        network.wait(61_000);
+    }
+    assert_eq!(network.next_alarm(), None);
+}
+
 #[test]
 fn a_claim_needs_no_other_alarm() {
     let mut network = network();
