@@ -37,9 +37,11 @@ async fn counts(
 ) -> Result<Vec<Result<RegistryCounts, Failure>>, Failure> {
     let namespace = Reflect::get(env, &STREAMS.into()).map_err(|error| unreached(&error))?;
     let answers = calls::call_all(&namespace, asked).await?;
-    let counts = |answer: Result<Answered, Failure>| match answer? {
-        Answered::Counted(counts) => Ok(counts),
-        _ => Err(Failure::new("count streams", "the registry's answer is not a count")),
+    let counts = |answer: Result<Answered, Failure>| {
+        let Answered::Counted(counts) = answer? else {
+            return Err(Failure::new("count streams", "the registry's answer is not a count"));
+        };
+        Ok(counts)
     };
     Ok(answers.into_iter().map(counts).collect())
 }

@@ -326,11 +326,6 @@ fn every_reply_has_its_status_and_headers() {
         (Reply::health("open"), "200 | content-type: application/json"),
         (Reply::failed(), "500 | error: internal"),
         (Reply::unavailable(), "503 | error: unavailable | retry-after"),
-        (Reply::readiness(&[("streams", ReadyCheck::Answers)]), "200 | content-type: application/json"),
-        (
-            Reply::metrics("x 1\n".to_owned()),
-            "200 | content-type: text/plain; version=0.0.4; charset=utf-8 << x 1\n",
-        ),
     ];
     for (reply, expected) in table {
         Response::of_reply(reply).assert_is(expected);
