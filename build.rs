@@ -95,22 +95,22 @@ impl Composer {
 
     fn path_item(&mut self, item: Value) -> Value {
         let Value::Object(mut item) = item else { panic!("a path is an object") };
-        let mut first = String::new();
+        let mut id = String::new();
         for (method, operation) in &mut item {
             match method.as_str() {
                 "parameters" => *operation = references("parameters", operation),
                 "get" | "head" | "put" | "post" | "patch" | "delete" => {
-                    first = operation["operationId"].as_str().unwrap_or_default().to_owned();
-                    self.operation(method, operation);
+                    id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+                    self.operation(method, &id, operation);
                 }
                 name => assert!(name.starts_with("x-"), "{name} is no part of a path"),
             }
         }
-        item.insert("options".to_owned(), preflight(&first));
+        item.insert("options".to_owned(), preflight(&id));
         Value::Object(item)
     }
 
-    fn operation(&mut self, method: &str, operation: &mut Value) {
+    fn operation(&mut self, method: &str, id: &str, operation: &mut Value) {
         let operation = operation.as_object_mut().expect("an operation is an object");
         if let Some(parameters) = operation.get_mut("parameters") {
             *parameters = references("parameters", parameters);
@@ -128,7 +128,8 @@ impl Composer {
             *response = self.response(response.take());
         }
         for (status, codes) in self.by_status(&errors) {
-            responses.insert(status.to_string(), self.error(status, &codes, method == "head"));
+            responses
+                .insert(status.to_string(), self.error(&format!("{id}.{status}"), &codes, method == "head"));
         }
     }
 
@@ -174,8 +175,8 @@ impl Composer {
         known["status"].as_u64().expect("an error has a status")
     }
 
-    /// A reference to the response with these errors.
-    fn error(&mut self, status: u64, codes: &[String], is_head: bool) -> Value {
+    /// A reference to the response with these errors, which has the name of the first operation that has it.
+    fn error(&mut self, name: &str, codes: &[String], is_head: bool) -> Value {
         let (mut causes, mut headers, mut texts, mut objects) =
             (String::new(), Vec::new(), Vec::new(), Vec::new());
         for code in codes {
@@ -210,8 +211,7 @@ impl Composer {
             response["content"] = Value::Object(content);
         }
         let text = self.response(response).to_string();
-        let next = format!("Error{status}.{}", self.errors.len() + 1);
-        reference("responses", self.errors.entry(text).or_insert(next))
+        reference("responses", self.errors.entry(text).or_insert(name.to_owned()))
     }
 
     /// The responses to all requests that no path describes.
@@ -219,7 +219,10 @@ impl Composer {
         let mut other = Map::new();
         for code in ["unknown_route", "method_not_allowed"] {
             let status = self.status_of(code);
-            other.insert(status.to_string(), self.error(status, &[code.to_owned()], false));
+            other.insert(
+                status.to_string(),
+                self.error(&format!("{code}.{status}"), &[code.to_owned()], false),
+            );
         }
         Value::Object(other)
     }
@@ -275,9 +278,9 @@ fn taken(object: &mut Value) -> Map<String, Value> {
     object.as_object_mut().map(std::mem::take).expect("it is an object")
 }
 
-fn preflight(first: &str) -> Value {
+fn preflight(id: &str) -> Value {
     json!({
-        "operationId": format!("{first}Preflight"),
+        "operationId": format!("{id}Preflight"),
         "tags": ["Preflight"],
         "summary": "Preflight",
         "parameters": [reference("parameters", "Origin"), reference("parameters", "Access-Control-Request-Headers")],
