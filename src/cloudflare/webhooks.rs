@@ -40,6 +40,7 @@ pub(super) async fn deliver(namespace: &JsValue, post: &Post) -> Result<Delivere
         is_done: response.get(1).is_truthy(),
         text: &response.get(2).as_string().unwrap_or_default(),
         wait: response.get(3).as_f64().map(|millis| millis as Millis),
+        is_unsent: response.get(4).is_truthy(),
     }))
 }
 

@@ -1,6 +1,6 @@
 //! Limits the cost of clients without a token where streams can be public. Only an object knows whether its
 //! stream is public, so each invented name loads an object. Each address may cause only so many such reads per
-//! minute.
+//! minute. Requests with invented wake tokens count too: only the subscription's object has their key.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -41,24 +41,48 @@ impl Default for Strangers {
 impl Strangers {
     /// Records a read before it goes to an object. Refuses it if the address has no misses left.
     pub fn ask(&mut self, address: &str, path: &str, now: Millis) -> Result<(), Refusal> {
-        if self.found.find(path, now).is_some_and(|(_, age)| age < MISSES_PERIOD) {
+        if self.is_found(path, now) {
             return Ok(());
         }
-        let age = self.addresses.find(address, now).map(|(_, age)| age).filter(|age| *age < MISSES_PERIOD);
-        if age.is_none() {
-            self.addresses.keep(address, Counted::default(), now);
-        }
+        let left = self.begin(address, now);
         let Some(counted) = self.addresses.find_mut(address) else { return Ok(()) };
         let stream = hash(path);
         if counted.asking.contains(&stream) {
             return Ok(());
         }
         if counted.misses + counted.asking.len() >= MISSES_MAX {
-            let left = MISSES_PERIOD - age.unwrap_or_default();
             return Err(Refusal::TooManyRequests { after_seconds: left.div_ceil(1000) });
         }
         counted.asking.push(stream);
         Ok(())
+    }
+
+    /// Refuses a request with a wake token if its address has no misses left. Requests in flight do not count: many
+    /// workers may share an address, and a subscription answers an invalid token at once.
+    pub fn check(&mut self, address: &str, subscription: &str, now: Millis) -> Result<(), Refusal> {
+        if self.is_found(subscription, now) {
+            return Ok(());
+        }
+        let left = self.begin(address, now);
+        match self.addresses.find_mut(address) {
+            Some(counted) if counted.misses >= MISSES_MAX => {
+                Err(Refusal::TooManyRequests { after_seconds: left.div_ceil(1000) })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn is_found(&mut self, path: &str, now: Millis) -> bool {
+        self.found.find(path, now).is_some_and(|(_, age)| age < MISSES_PERIOD)
+    }
+
+    /// Begins the period of an address, unless it has one. Returns the time left.
+    fn begin(&mut self, address: &str, now: Millis) -> Millis {
+        let age = self.addresses.find(address, now).map(|(_, age)| age).filter(|age| *age < MISSES_PERIOD);
+        if age.is_none() {
+            self.addresses.keep(address, Counted::default(), now);
+        }
+        MISSES_PERIOD - age.unwrap_or_default()
     }
 
     pub fn count(&self) -> usize {

@@ -13,6 +13,7 @@ use crate::protocol::subscription::answer::Shown;
 use crate::protocol::subscription::config::{Patch, SubscriptionConfig, WakeChannel};
 use crate::protocol::subscription::refusal::SubscriptionRefusal;
 use crate::protocol::subscription::request::{SubscriptionRequest, WakeRequest};
+use crate::protocol::subscription::wake_token::WakeClaims;
 use crate::protocol::subscription::webhook_url::UrlRules;
 use crate::protocol::subscription::{ID_MAX_BYTES, SubscriptionName, names_under};
 
@@ -254,7 +255,13 @@ impl ControlRequest {
         body: &[u8],
         context: &Context<'_>,
     ) -> Result<SubscriptionRequest, Refusal> {
-        let wake = || WakeRequest::parse(name, context.token, body);
+        let wake = || {
+            // Most invented tokens need no object.
+            if !WakeClaims::may_be_of(&name.object(), context.token.unwrap_or_default()) {
+                return Err(SubscriptionRefusal::TokenInvalid);
+            }
+            WakeRequest::parse(name, context.token, body)
+        };
         let request = match action {
             Action::Put => {
                 let config = SubscriptionConfig::parse(name, body, context.rules)?;
@@ -287,6 +294,7 @@ impl ControlRequest {
             SubscriptionRequest::AddStreams(paths) => self.grant.covers(None, paths.iter().cloned()),
             SubscriptionRequest::RemoveStream(path) => self.grant.covers(None, std::iter::once(path.clone())),
             SubscriptionRequest::Get
+            | SubscriptionRequest::Summarize
             | SubscriptionRequest::Delete
             | SubscriptionRequest::Claim { .. }
             | SubscriptionRequest::Callback(_)
@@ -299,6 +307,11 @@ impl ControlRequest {
 }
 
 impl Action {
+    /// Whether it counts against the limit of creations: it may create objects, or rows in the objects of streams.
+    pub fn is_creation(&self) -> bool {
+        matches!(self, Action::Put | Action::AddStreams)
+    }
+
     /// Whether the body of a request matters.
     pub fn has_body(&self) -> bool {
         !matches!(self, Action::Get | Action::Delete | Action::RemoveStream(_) | Action::Resume)

@@ -174,6 +174,11 @@ impl Object {
 
     fn turn<S: Sockets>(&mut self, ports: &Ports<'_, S>, now: Millis) {
         self.lanes.awaits_turn = false;
+        if self.alarm.is_lost() {
+            // It is set again once in each turn, so that a failure does not repeat itself at once.
+            self.watchers.lost_alarm();
+            self.reports.lost_alarm();
+        }
         if let Err(failure) = self.announce(ports, now) {
             self.lanes.log(LogEvent::Failed(failure));
         }
@@ -258,7 +263,7 @@ impl Object {
             Lane::Links => self.links.rest_until(until),
             Lane::Watchers => self.watchers.rest_until(until),
             Lane::Directory => self.rest_directory_until(until),
-            Lane::Watches => self.rest_watches_until(until),
+            Lane::Watches => self.rest_watches_until(until, now),
             Lane::Delivery => self.rest_delivery_until(until),
         }
         self.rearm(sql, now);

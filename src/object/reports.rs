@@ -114,6 +114,11 @@ impl Reports {
         self.has_alarm
     }
 
+    /// The alarm could not be set, so a creation that is owed needs it again.
+    pub(super) fn lost_alarm(&mut self) {
+        self.has_alarm = false;
+    }
+
     /// The stream was loaded, and its creation may be unreported. If it has messages, either their arrival has set an
     /// alarm, or the stream is older than its registry and no subscription waits for them.
     pub(super) fn loaded(&mut self, life: Option<&Life>, is_birth_owed: bool) {

@@ -57,6 +57,7 @@ impl Watching {
 
 /// The beginning of the stream's own messages, and its end or the beginning of the next stream at its URL.
 pub(super) struct Extent {
+    pub(super) created_at: Option<Millis>,
     pub(super) beginning: Offset,
     pub(super) end: Progress,
 }
@@ -120,6 +121,11 @@ impl Watchers {
         is_due && !std::mem::replace(&mut self.has_alarm, is_due)
     }
 
+    /// The alarm could not be set, so notifications that are due need it again.
+    pub(super) fn lost_alarm(&mut self) {
+        self.has_alarm = false;
+    }
+
     pub(super) fn rest_until(&mut self, at: Millis) {
         self.rests_until = Some(at);
         self.watching.iter_mut().for_each(|watching| watching.has_failed = false);
@@ -135,7 +141,7 @@ impl Watchers {
         &mut self,
         path: &str,
         tail: Option<Progress>,
-        Extent { beginning, end }: Extent,
+        Extent { created_at, beginning, end }: Extent,
     ) -> Option<Effect> {
         let due = self.watching.iter_mut().filter(|watching| watching.is_due(tail) && !watching.has_failed);
         let notify = |watching: &mut Watching| {
@@ -152,6 +158,7 @@ impl Watchers {
                 },
                 tail: tail.unwrap_or(end),
                 has_ended: tail.is_none() && watching.stored.glob,
+                created_at,
             };
             (watcher.subscription.clone(), Call::Notify(notify))
         };

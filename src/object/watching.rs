@@ -30,7 +30,8 @@ impl Object {
     pub(super) fn extent(&self) -> Extent {
         let none = Progress { offset: Offset::segment_start(0), closed: false };
         let beginning = self.state.live().map_or(none.offset, beginning_of);
-        Extent { beginning, end: self.state.life().map_or(none, end_of) }
+        let created_at = self.state.live().map(|stream| stream.created_at);
+        Extent { created_at, beginning, end: self.state.life().map_or(none, end_of) }
     }
 
     /// Begins to notify a subscription of everything after its cursor.
@@ -58,11 +59,14 @@ impl Object {
             (Some(known), _) if known.watcher.incarnation > *incarnation => {
                 return Ok(WatchAnswer::From { acked: tail, tail });
             }
+            (known, WatchFrom::Since(since)) => {
+                let start = self.written_since(ports.sql, *since)?.map_or(tail, |start| start.min(tail));
+                let known = known.as_ref().filter(|known| known.watcher.incarnation == *incarnation);
+                // A link that the registry has found begins with the stream, which may be older.
+                known.map_or(start, |known| start.max(known.start))
+            }
             (Some(known), _) if known.watcher.incarnation == *incarnation => known.start,
             (_, WatchFrom::Tail) => tail,
-            (_, WatchFrom::Since(since)) => {
-                self.written_since(ports.sql, *since)?.map_or(tail, |start| start.min(tail))
-            }
             (_, WatchFrom::Acked(acked)) => *acked,
         };
         let watcher = Watcher { subscription: subscription.clone(), incarnation: *incarnation };

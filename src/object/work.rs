@@ -172,7 +172,7 @@ impl Object {
             About::Enlist { incarnation, adds } => {
                 (Lane::Directory, self.enlisted(sql, *incarnation, *adds, outcome, now))
             }
-            About::Events { through } => (Lane::Directory, self.events_recorded(sql, *through, outcome)),
+            About::Events { through } => (Lane::Directory, self.events_recorded(sql, *through, outcome, now)),
             About::Page { incarnation } => (Lane::Watches, self.page_listed(sql, *incarnation, outcome, now)),
             About::Watches => (
                 Lane::Watches,

@@ -394,6 +394,7 @@ fn status_of_subscription(refusal: &SubscriptionRefusal) -> StatusCode {
         | SubscriptionRefusal::InvalidOffset { .. }
         | SubscriptionRefusal::TooManyWatchers { .. }
         | SubscriptionRefusal::TooManyPatterns
+        | SubscriptionRefusal::StreamsTooLong
         | SubscriptionRefusal::TooManyStreams => StatusCode::CONFLICT,
     }
 }

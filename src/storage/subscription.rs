@@ -23,6 +23,7 @@ const DROP_LINK: &str = "DELETE FROM subscription_links WHERE path = ?";
 const NEXT_LINKS: &str = "SELECT path, link FROM subscription_links WHERE path > ? ORDER BY path LIMIT +?";
 const OWING_LINKS: &str =
     "SELECT path, link FROM subscription_links WHERE owes = 1 AND path > ? ORDER BY path LIMIT +?";
+const EXPLICIT_LINKS: &str = "SELECT path FROM subscription_links WHERE link LIKE '{\"explicit\":true%'";
 const COUNT_LINKS: &str = "SELECT COUNT(*) FROM subscription_links";
 
 /// A set of changes to store together.
@@ -105,6 +106,17 @@ pub fn owing_links(sql: &dyn Sql, after: &str, limit: usize) -> Result<Vec<(Stri
         return Ok(Vec::new());
     }
     links(sql, OWING_LINKS, &[Param::Text(after), Param::Integer(limit as u64)])
+}
+
+/// Visits the paths of all explicit links in rows of their own.
+pub fn each_explicit_link(sql: &dyn Sql, visit: &mut dyn FnMut(&str)) -> Result<(), Failure> {
+    if !has_links(sql)? {
+        return Ok(());
+    }
+    sql.query(EXPLICIT_LINKS, &[], &mut |row| {
+        visit(&Columns::new("subscription_links", row).text()?);
+        Ok(())
+    })
 }
 
 /// The number of links in rows of their own.

@@ -12,6 +12,8 @@ pub enum Delivered {
     Done,
     /// 2xx: the handler continues and calls back later.
     Accepted,
+    /// The server could not send the delivery, for example because the registry gave no signing key.
+    Unsent { message: String },
     Failed {
         message: String,
         /// The wait that the endpoint requests.
@@ -94,6 +96,10 @@ impl Subscription {
             Delivered::Accepted => {
                 wake.step = WakeStep::Delivered;
                 self.recover(now);
+            }
+            Delivered::Unsent { message } => {
+                self.state.not_before = Some(now + retry::UNSENT_WAIT);
+                self.state.last_error = Some(StoredError { at: now, message: message.clone() });
             }
             Delivered::Failed { message, retry_after, is_gone } => {
                 self.failed(message, *retry_after, now);

@@ -2,12 +2,12 @@
 //! before it changes anything.
 
 use super::Subscription;
-use super::token::{TOKEN_VALID, WakeClaims};
 use super::wake::WakeStep;
 use crate::protocol::Millis;
 use crate::protocol::subscription::answer::Claimed;
 use crate::protocol::subscription::refusal::SubscriptionRefusal;
 use crate::protocol::subscription::request::{Ack, WakeRequest};
+use crate::protocol::subscription::wake_token::{TOKEN_VALID, WakeClaims};
 use crate::protocol::subscription::watch::Progress;
 
 /// The outcome of a claim.
@@ -96,14 +96,20 @@ impl Subscription {
         claims.sign(&self.state.token_key)
     }
 
-    /// Checks that a request is from the current holder (PROTOCOL.md 7.3).
-    pub fn fence(&self, request: &WakeRequest, now: Millis) -> Result<(), SubscriptionRefusal> {
+    /// Checks the token of a request: whether this subscription has made it.
+    pub fn verify(&self, request: &WakeRequest, now: Millis) -> Result<WakeClaims, SubscriptionRefusal> {
         let claims = WakeClaims::verify(&self.state.token_key, &request.token);
         let claims = claims.filter(|claims| claims.subscription == self.name.object());
         let claims = claims.ok_or(SubscriptionRefusal::TokenInvalid)?;
         if now >= claims.expires_at {
             return Err(SubscriptionRefusal::TokenExpired);
         }
+        Ok(claims)
+    }
+
+    /// Checks that a request is from the current holder (PROTOCOL.md 7.3).
+    pub fn fence(&self, request: &WakeRequest, now: Millis) -> Result<(), SubscriptionRefusal> {
+        let claims = self.verify(request, now)?;
         let wake = self.state.wake.as_ref().filter(|wake| {
             claims.incarnation == self.state.incarnation
                 && claims.generation == wake.generation

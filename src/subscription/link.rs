@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::Millis;
 use crate::protocol::subscription::watch::Progress;
 
 /// A link. A link of both kinds is shown as explicit.
@@ -20,17 +21,15 @@ pub struct StreamLink {
     /// The link was removed, but its stream has not been called yet.
     #[serde(default)]
     pub removed: bool,
+    /// The time of the first of the calls to the stream that have failed in a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<Millis>,
 }
 
 impl StreamLink {
     /// An explicit link whose stream has not been called yet.
     pub fn explicit() -> StreamLink {
         StreamLink { explicit: true, ..StreamLink::default() }
-    }
-
-    /// A link made by a pattern, beginning at `start`.
-    pub fn glob(start: Progress) -> StreamLink {
-        StreamLink { glob: true, acked: Some(start), ..StreamLink::default() }
     }
 
     /// Whether the stream has anything after the cursor.

@@ -13,7 +13,7 @@ pub mod response;
 pub mod retry;
 pub mod show;
 mod state;
-pub mod token;
+mod token;
 pub mod wake;
 
 pub use state::{Phase, Predecessor, State, StoredError, Subscription};

@@ -3,8 +3,8 @@
 
 use serde_json::json;
 
-use super::Subscription;
 use super::event::{SubscriptionEvent, Transition, UNREPORTED_MAX};
+use super::{Phase, Subscription};
 use crate::protocol::Millis;
 use crate::protocol::registry::{Operation, RegistryEvent};
 
@@ -16,6 +16,18 @@ impl Subscription {
         if self.state.unreported.len() > UNREPORTED_MAX {
             self.state.unreported.remove(0);
         }
+    }
+
+    /// Notes that a registry has stored the pattern, or has dropped it. A registry that gets the pattern later than the
+    /// creation learns of the subscription, and is asked for its streams.
+    pub fn enlisted(&mut self, registry: Option<String>, now: Millis) {
+        let was_listed = !matches!(self.state.phase, Phase::Linking { is_listed: false, .. });
+        if registry.is_some() && !self.state.enlisted && was_listed {
+            self.relist();
+            self.changed(now);
+        }
+        self.state.enlisted = registry.is_some();
+        self.state.registry = registry;
     }
 
     /// Records a change of the configuration.

@@ -14,13 +14,16 @@ pub struct WebhookResponse<'a> {
     pub text: &'a str,
     /// The wait in `Retry-After`.
     pub wait: Option<Millis>,
+    /// Whether the server could not send the delivery, so that the endpoint is not the cause.
+    pub is_unsent: bool,
 }
 
 impl Delivered {
     /// The outcome of a delivery with this response.
     pub fn of(response: &WebhookResponse<'_>) -> Delivered {
-        let WebhookResponse { status, is_done, text, wait } = *response;
+        let WebhookResponse { status, is_done, text, wait, is_unsent } = *response;
         match status {
+            _ if is_unsent => Delivered::Unsent { message: text.to_owned() },
             200..=299 if is_done => Delivered::Done,
             200..=299 => Delivered::Accepted,
             _ => Delivered::Failed {

@@ -6,6 +6,8 @@ use crate::protocol::Millis;
 const WAIT_MIN: Millis = 1_000;
 /// The longest wait between two deliveries to a webhook, before jitter.
 const WAIT_MAX: Millis = 60_000;
+/// The wait after a delivery that the server could not send.
+pub(super) const UNSENT_WAIT: Millis = 10_000;
 /// The longest wait between two wake events that no worker claims.
 const UNCLAIMED_MAX: Millis = 3_600_000;
 /// The shortest wait for a claim of a wake event, as a time and in leases.

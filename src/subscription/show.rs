@@ -9,10 +9,12 @@ use crate::protocol::subscription::config::WakeChannel;
 
 /// The most links in the description of a subscription.
 pub const SHOWN_LINKS_MAX: usize = 1_000;
+/// The most links of a subscription in the list.
+pub const LISTED_LINKS_MAX: usize = 10;
 
 impl Subscription {
-    /// The description, with these links, which are the first of all.
-    pub fn shown(&self, links: &[(String, StreamLink)], has_more_streams: bool) -> Shown {
+    /// The description, with these links, and at most `max` pending streams.
+    pub fn shown(&self, links: &[(String, StreamLink)], max: usize) -> Shown {
         let state = &self.state;
         let (kind, webhook, wake_stream) = match &self.config.channel {
             WakeChannel::Webhook { url } => {
@@ -37,13 +39,14 @@ impl Subscription {
             phase: self.phase_name().to_owned(),
             generation: state.generation,
             holder: state.wake.as_ref().and_then(|wake| wake.holder.clone()),
-            pending: pending.take(SHOWN_LINKS_MAX).map(|(path, _)| self.relative(path)).collect(),
+            pending: pending.take(max).map(|(path, _)| self.relative(path)).collect(),
             last_error: state
                 .last_error
                 .as_ref()
                 .map(|error| LastError { at: rfc3339(error.at), message: error.message.clone() }),
             next_attempt_at: state.not_before.map(rfc3339),
-            has_more_streams,
+            has_more_streams: false,
+            stream_count: links.len(),
         }
     }
 

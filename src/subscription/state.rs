@@ -58,6 +58,9 @@ pub struct State {
     /// Whether the registry has its pattern.
     #[serde(default)]
     pub enlisted: bool,
+    /// The registry that has its pattern. `None` if the pattern was stored by a build that did not know which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<String>,
     /// Whether links in rows of their own may have streams to call.
     #[serde(default)]
     pub spilled: bool,
@@ -73,6 +76,9 @@ pub struct State {
     /// The number of events so far, across all incarnations.
     #[serde(default)]
     pub events: u64,
+    /// The time of its deletion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Millis>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -131,11 +137,13 @@ impl Subscription {
             last_error: None,
             token_key,
             enlisted: false,
+            registry: None,
             spilled: false,
             spilled_pending: false,
             was_linking: false,
             unreported: Vec::new(),
             events: before.events,
+            ended_at: None,
         };
         let mut subscription = Subscription { name, config: Rc::new(config), state, links };
         subscription.report(Transition::Created, now);
@@ -171,7 +179,21 @@ impl Subscription {
         self.state.phase = Phase::Ended;
         self.state.wake = None;
         self.state.not_before = None;
+        self.state.ended_at = Some(now);
+        // The registry may have the pattern although its answer was lost.
+        self.state.enlisted |= self.config.pattern.is_some();
         self.report(Transition::Deleted, now);
+    }
+
+    /// Reads the registry's list again, because another registry now finds the streams of the pattern.
+    pub fn relist(&mut self) {
+        match &mut self.state.phase {
+            phase @ (Phase::Linking { .. } | Phase::Active) => {
+                *phase = Phase::Linking { after: String::new(), is_listed: false };
+            }
+            Phase::Parked => self.state.was_linking = true,
+            Phase::Ended => {}
+        }
     }
 
     /// Whether linking is complete. All later changes of a stream are appends.

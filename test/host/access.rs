@@ -1268,6 +1268,27 @@ fn misses_of_an_address_are_limited() {
     assert_eq!(strangers.count(), ADDRESSES_KEPT_MAX);
 }
 
+/// Requests with wake tokens that may load an object although their token is invalid.
+#[test]
+fn invalid_wake_tokens_of_an_address_are_limited() {
+    let mut strangers = Strangers::default();
+    let name = |at: usize| format!("__ds/subscriptions/{at}");
+    // Many workers may share an address, so requests in flight do not count.
+    for at in 0..2 * MISSES_MAX {
+        assert_eq!(strangers.check("a", &name(at), NOW), Ok(()));
+    }
+    strangers.answered("a", &name(0), false, NOW);
+    for at in 1..=MISSES_MAX {
+        assert_eq!(strangers.check("a", &name(at), NOW), Ok(()));
+        strangers.answered("a", &name(at), true, NOW);
+    }
+    let refused = Err(Refusal::TooManyRequests { after_seconds: 60 });
+    assert_eq!(strangers.check("a", "__ds/subscriptions/x", NOW), refused);
+    assert_eq!(strangers.check("a", &name(0), NOW), Ok(()), "it has accepted a token");
+    assert_eq!(strangers.check("b", "__ds/subscriptions/x", NOW), Ok(()), "another address");
+    assert_eq!(strangers.check("a", "__ds/subscriptions/x", NOW + MISSES_PERIOD), Ok(()));
+}
+
 #[test]
 fn refused_read_does_not_extend_the_ttl() {
     let mut world = guarded(&["PUT | content-type: text/plain | stream-ttl: 10 << secret"]);

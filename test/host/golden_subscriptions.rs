@@ -10,6 +10,7 @@ use durable_streams::protocol::subscription::config::{Patch, SubscriptionConfig,
 use durable_streams::protocol::subscription::keys::{PublicKey, SigningKey};
 use durable_streams::protocol::subscription::refusal::SubscriptionRefusal;
 use durable_streams::protocol::subscription::request::{Ack, SubscriptionRequest, WakeRequest};
+use durable_streams::protocol::subscription::wake_token::WakeClaims;
 use durable_streams::protocol::subscription::watch::{
     Enlist, Enlisted, Noted, Notify, Progress, Unwatch, WakeAppend, WakeAppended, Watch, WatchAnswer,
     WatchFrom, Watcher,
@@ -17,7 +18,6 @@ use durable_streams::protocol::subscription::watch::{
 use durable_streams::storage::schema;
 use durable_streams::subscription::event::{SubscriptionEvent, Transition};
 use durable_streams::subscription::link::StreamLink;
-use durable_streams::subscription::token::WakeClaims;
 use durable_streams::subscription::wake::{Snapshot, Wake, WakeStep};
 use durable_streams::subscription::{Phase, State, StoredError};
 use serde::de::DeserializeOwned;
@@ -62,11 +62,20 @@ pub(crate) fn calls() -> Vec<(Call, String)> {
         format!(r#"{{"Watch":{{"subscription":"{NAME}","incarnation":2,"glob":true,"from":{from}}}}}"#)
     };
     let watcher = || Watcher { subscription: NAME.into(), incarnation: 2 };
-    let notify = Notify { incarnation: 2, path: "p/a".into(), start: START, tail: END, has_ended: true };
+    let notify = Notify {
+        incarnation: 2,
+        path: "p/a".into(),
+        start: START,
+        tail: END,
+        has_ended: true,
+        created_at: None,
+    };
+    let live = Notify { has_ended: false, created_at: Some(8), ..notify.clone() };
     let append = WakeAppend { producer: NAME.into(), generation: 7, message: "{}".into() };
     vec![
         of_client(put, &format!(r#"{{"Put":{{"config":{CONFIG},"base":"b"}}}}"#)),
         of_client(SubscriptionRequest::Get, r#""Get""#),
+        of_client(SubscriptionRequest::Summarize, r#""Summarize""#),
         of_client(SubscriptionRequest::Delete, r#""Delete""#),
         of_client(SubscriptionRequest::AddStreams(vec!["p/a".into()]), r#"{"AddStreams":["p/a"]}"#),
         of_client(SubscriptionRequest::RemoveStream("p/a".into()), r#"{"RemoveStream":"p/a"}"#),
@@ -83,6 +92,12 @@ pub(crate) fn calls() -> Vec<(Call, String)> {
             Call::Notify(notify),
             format!(
                 r#"{{"Notify":{{"incarnation":2,"path":"p/a","start":{FROM},"tail":{TO},"has_ended":true}}}}"#
+            ),
+        ),
+        (
+            Call::Notify(live),
+            format!(
+                r#"{{"Notify":{{"incarnation":2,"path":"p/a","start":{FROM},"tail":{TO},"has_ended":false,"created_at":8}}}}"#
             ),
         ),
         (Call::Watch(watch(WatchFrom::Tail)), watch_text(r#""Tail""#)),
@@ -136,8 +151,9 @@ fn shown() -> (Shown, &'static str) {
         last_error: Some(LastError { at: "t".into(), message: "m".into() }),
         next_attempt_at: Some("n".into()),
         has_more_streams: true,
+        stream_count: 7,
     };
-    let text = r#"{"id":"s","subscription_id":"s","type":"webhook","pattern":null,"streams":[{"path":"a","link_type":"glob","acked_offset":"0_1"}],"webhook":{"url":"https://x/","signing":{"alg":"ed25519","kid":"k","jwks_url":"j"}},"wake_stream":null,"lease_ttl_ms":5,"created_at":"c","status":"failed","description":"d","phase":"active","generation":7,"holder":"w","pending":["a"],"last_error":{"at":"t","message":"m"},"next_attempt_at":"n","has_more_streams":true}"#;
+    let text = r#"{"id":"s","subscription_id":"s","type":"webhook","pattern":null,"streams":[{"path":"a","link_type":"glob","acked_offset":"0_1"}],"webhook":{"url":"https://x/","signing":{"alg":"ed25519","kid":"k","jwks_url":"j"}},"wake_stream":null,"lease_ttl_ms":5,"created_at":"c","status":"failed","description":"d","phase":"active","generation":7,"holder":"w","pending":["a"],"last_error":{"at":"t","message":"m"},"next_attempt_at":"n","has_more_streams":true,"stream_count":7}"#;
     (shown, text)
 }
 
@@ -204,7 +220,7 @@ pub(crate) fn answers() -> Vec<(Answered, String)> {
 }
 
 /// The JSON of each refusal.
-fn refusals() -> [(SubscriptionRefusal, &'static str); 14] {
+fn refusals() -> [(SubscriptionRefusal, &'static str); 15] {
     let why = || "y".to_owned();
     [
         (SubscriptionRefusal::InvalidRequest { why: why() }, r#"{"InvalidRequest":{"why":"y"}}"#),
@@ -223,6 +239,7 @@ fn refusals() -> [(SubscriptionRefusal, &'static str); 14] {
         (SubscriptionRefusal::TooManyWatchers { path: "a".into() }, r#"{"TooManyWatchers":{"path":"a"}}"#),
         (SubscriptionRefusal::TooManyPatterns, r#""TooManyPatterns""#),
         (SubscriptionRefusal::TooManyStreams, r#""TooManyStreams""#),
+        (SubscriptionRefusal::StreamsTooLong, r#""StreamsTooLong""#),
         (SubscriptionRefusal::NoRegistry, r#""NoRegistry""#),
     ]
 }
@@ -242,6 +259,7 @@ fn refusals_keep_their_codes() {
         "ALREADY_CLAIMED",
         "NO_PENDING_WORK",
         "INVALID_OFFSET",
+        "LIMIT_EXCEEDED",
         "LIMIT_EXCEEDED",
         "LIMIT_EXCEEDED",
         "LIMIT_EXCEEDED",
@@ -294,13 +312,15 @@ fn state() -> State {
         was_linking: false,
         unreported: vec![SubscriptionEvent { number: 3, transition: Transition::Failed, at: 6 }],
         events: 3,
+        registry: Some("r".into()),
+        ended_at: Some(9),
     }
 }
 
 #[test]
 fn stored_states() {
     let text = format!(
-        r#"{{"incarnation":2,"created_at":5,"phase":"Active","base":"b","generation":7,"wake":{{"id":"w","generation":7,"step":"Due","streams":[{{"path":"p/a","tail":{TO}}}],"holder":null,"lease_until":9,"unclaimed_until":null}},"not_before":8,"failures":1,"failing_since":6,"idle_wakes":3,"unclaimed_events":4,"last_error":{{"at":6,"message":"m"}},"token_key":"k","enlisted":true,"spilled":false,"spilled_pending":false,"was_linking":false,"unreported":[{{"number":3,"transition":"failed","at":6}}],"events":3}}"#
+        r#"{{"incarnation":2,"created_at":5,"phase":"Active","base":"b","generation":7,"wake":{{"id":"w","generation":7,"step":"Due","streams":[{{"path":"p/a","tail":{TO}}}],"holder":null,"lease_until":9,"unclaimed_until":null}},"not_before":8,"failures":1,"failing_since":6,"idle_wakes":3,"unclaimed_events":4,"last_error":{{"at":6,"message":"m"}},"token_key":"k","enlisted":true,"registry":"r","spilled":false,"spilled_pending":false,"was_linking":false,"unreported":[{{"number":3,"transition":"failed","at":6}}],"events":3,"ended_at":9}}"#
     );
     assert_stored(&state(), &text);
     let oldest = r#"{"incarnation":2,"created_at":5,"phase":"Active","base":"b","generation":7,"wake":null,"token_key":"k"}"#;
@@ -335,11 +355,14 @@ fn stored_links() {
         tail: Some(END),
         settled: false,
         removed: true,
+        failing_since: None,
     };
     let text = format!(
         r#"{{"explicit":true,"glob":false,"acked":{FROM},"tail":{TO},"settled":false,"removed":true}}"#
     );
     assert_stored(&link, &text);
+    let failing = StreamLink { failing_since: Some(9), ..link };
+    assert_stored(&failing, &format!(r#"{},"failing_since":9}}"#, text.trim_end_matches('}')));
     let oldest = r#"{"explicit":true,"glob":false,"acked":null,"tail":null,"settled":false}"#;
     assert_eq!(serde_json::from_str::<StreamLink>(oldest).unwrap(), StreamLink::explicit());
 }

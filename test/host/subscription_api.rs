@@ -29,6 +29,7 @@ use durable_streams::protocol::subscription::glob::Pattern;
 use durable_streams::protocol::subscription::keys::PublicKey;
 use durable_streams::protocol::subscription::refusal::SubscriptionRefusal;
 use durable_streams::protocol::subscription::request::SubscriptionRequest;
+use durable_streams::protocol::subscription::wake_token::WakeClaims;
 use durable_streams::protocol::subscription::webhook_url::UrlRules;
 use hmac::{Hmac, Mac as _};
 use serde_json::{Value, json};
@@ -462,6 +463,40 @@ fn without_registries_the_keys_are_those_of_the_server() {
     assert_eq!(control.registry, "__registry__");
 }
 
+/// The Worker has no key, but most invented tokens are no token of the subscription at all.
+#[test]
+fn a_token_that_cannot_be_a_wake_token_calls_no_object() {
+    let object = "p/__ds/subscriptions/s";
+    let claims = |subscription: &str| WakeClaims {
+        subscription: subscription.into(),
+        incarnation: 1,
+        generation: 1,
+        expires_at: 5,
+    };
+    let made = claims(object).sign("any key");
+    let (_, signature) = made.split_once('.').unwrap();
+    assert!(WakeClaims::may_be_of(object, &made));
+    let others = [
+        String::new(),
+        "a.b".to_owned(),
+        format!("e30.{signature}"),
+        made.trim_end_matches(char::is_alphanumeric).to_owned(),
+        claims("p/__ds/subscriptions/t").sign("any key"),
+        format!("{made}{}", "a".repeat(5000)),
+    ];
+    let of = |token: &str| {
+        let control = control("*", Action::Ack);
+        let Endpoint::Subscription { name, action } = &control.endpoint else { panic!("no subscription") };
+        let context = Context { rules: &UrlRules::default(), base: "b", token: Some(token) };
+        control.request(name, action, br#"{"wake_id":"w","generation":1}"#, &context)
+    };
+    assert!(of(&made).is_ok());
+    for token in others {
+        assert!(!WakeClaims::may_be_of(object, &token), "{token:.80}");
+        assert_eq!(of(&token), Err(SubscriptionRefusal::TokenInvalid.into()));
+    }
+}
+
 // The streams that a token with a `stream` claim covers.
 
 fn control(claim: &str, action: Action) -> ControlRequest {
@@ -682,7 +717,7 @@ fn base_is_the_control_root_of_the_origin_or_the_public_url() {
 
 // Replies.
 
-fn refusals() -> [(SubscriptionRefusal, &'static str); 14] {
+fn refusals() -> [(SubscriptionRefusal, &'static str); 15] {
     let why = String::new;
     [
         (SubscriptionRefusal::InvalidRequest { why: why() }, "400 | error: INVALID_REQUEST"),
@@ -702,6 +737,7 @@ fn refusals() -> [(SubscriptionRefusal, &'static str); 14] {
         (SubscriptionRefusal::TooManyWatchers { path: why() }, "409 | error: LIMIT_EXCEEDED"),
         (SubscriptionRefusal::TooManyPatterns, "409 | error: LIMIT_EXCEEDED"),
         (SubscriptionRefusal::TooManyStreams, "409 | error: LIMIT_EXCEEDED"),
+        (SubscriptionRefusal::StreamsTooLong, "409 | error: LIMIT_EXCEEDED"),
     ]
 }
 

@@ -4,7 +4,7 @@ use durable_streams::subscription::delivery::Delivered;
 use durable_streams::subscription::response::WebhookResponse;
 
 fn outcome(status: u16, is_done: bool) -> Delivered {
-    Delivered::of(&WebhookResponse { status, is_done, text: "why", wait: Some(7000) })
+    Delivered::of(&WebhookResponse { status, is_done, text: "why", wait: Some(7000), is_unsent: false })
 }
 
 fn failed(message: &str, retry_after: Option<u64>, is_gone: bool) -> Delivered {
@@ -37,6 +37,13 @@ fn webhook_responses_that_fail_say_why_and_when_to_retry() {
     for (status, expected) in cases {
         assert_eq!(outcome(status, false), expected);
     }
-    let silent = WebhookResponse { status: 500, is_done: false, text: "", wait: None };
+    let silent = WebhookResponse { status: 500, is_done: false, text: "", wait: None, is_unsent: false };
     assert_eq!(Delivered::of(&silent), failed("status 500", None, false));
+}
+
+/// The endpoint is not the cause if the server could not send the delivery.
+#[test]
+fn webhook_responses_tell_a_delivery_that_was_not_sent() {
+    let unsent = WebhookResponse { status: 0, is_done: false, text: "no key", wait: None, is_unsent: true };
+    assert_eq!(Delivered::of(&unsent), Delivered::Unsent { message: "no key".into() });
 }

@@ -73,7 +73,7 @@ test("without a signing key, nothing is sent", async () => {
   const never = () => assert.fail("sent")
   for (const [registry, why] of [["broken", "it says [token]"], ["other", "the registry returned no key"]]) {
     const message = `not sent, because the signing key cannot be read: ${why}`
-    assert.deepEqual(await delivered(namespace, registry, HOUR_MS, never), [0, false, message, undefined])
+    assert.deepEqual(await delivered(namespace, registry, HOUR_MS, never), [0, false, message, undefined, true])
   }
 })
 

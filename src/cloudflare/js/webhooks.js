@@ -19,8 +19,8 @@ const encoder = new TextEncoder()
 
 /**
  * @typedef {{ kid: string, key: CryptoKey }} Signer
- * @typedef {[status: number, isDone: boolean, text: string, waitMs: number | undefined]} Answer what `Delivered::of` needs of a
- *   response; the status 0 and the reason if there is none
+ * @typedef {[status: number, isDone: boolean, text: string, waitMs: number | undefined, isUnsent?: boolean]} Answer what
+ *   `Delivered::of` needs of a response; the status 0 and the reason if there is none
  */
 
 /** @type {Map<string, Signer & { until: number }>} by the paths of registries, the oldest first */
@@ -42,7 +42,8 @@ export async function deliver(namespace, registry, keyValidMs, url, body, millis
   try {
     signer = await signerOf(namespace, registry, keyValidMs)
   } catch (error) {
-    return failed(`not sent, because the signing key cannot be read: ${/** @type {Error} */ (error).message}`, token)
+    const why = `not sent, because the signing key cannot be read: ${/** @type {Error} */ (error).message}`
+    return [0, false, printable(why, token), undefined, true]
   }
   const headers = { "content-type": "application/json", "user-agent": USER_AGENT, "webhook-signature": await sign(signer, body) }
   const late = new Error(`timed out after ${millis / 1000} s`)

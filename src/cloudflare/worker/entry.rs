@@ -194,9 +194,11 @@ impl EdgeState {
             Ok(Decision::Listing(listing)) => listing::answer(&self.env, &listing).await,
             Ok(Decision::Orphans(query)) => orphans::answer(&self.env, &query).await,
             Ok(Decision::Subscriptions(control)) => {
-                let EdgeState { env, rules, webhooks, webhook_keys: keys, .. } = self;
-                let url = target.url;
-                Controlling { control: &control, url, request, env, rules, webhooks, keys }.answer().await
+                let EdgeState { env, rules, webhooks, webhook_keys: keys, strangers, .. } = self;
+                let (control, caller, url) = (&*control, &caller, target.url);
+                let controlling =
+                    Controlling { control, url, request, caller, strangers, env, rules, webhooks, keys };
+                controlling.answer().await
             }
             Ok(Decision::Forward(forward)) => {
                 let (env, config) = (&self.env, &self.config);

@@ -7,6 +7,7 @@ use wasm_bindgen::JsValue;
 use web_sys::Request;
 use worker::Env;
 
+use super::caller::Caller;
 use super::rate_limit;
 use crate::cloudflare::calls::{self, unreached};
 use crate::cloudflare::config::STREAMS;
@@ -14,6 +15,7 @@ use crate::cloudflare::{clock, receiving, telemetry};
 use crate::edge::admit::Rules;
 use crate::edge::auth::bearer;
 use crate::edge::kept::Kept;
+use crate::edge::strangers::Strangers;
 use crate::edge::subscriptions::{Action, Context, ControlRequest, Endpoint};
 use crate::edge::webhooks::WebhookSettings;
 use crate::protocol::Millis;
@@ -26,6 +28,7 @@ use crate::protocol::subscription::SubscriptionName;
 use crate::protocol::subscription::answer::{Shown, Signing, SubscriptionAnswer, SubscriptionPage};
 use crate::protocol::subscription::config::REQUEST_MAX_BYTES;
 use crate::protocol::subscription::keys::PublicKey;
+use crate::protocol::subscription::refusal::SubscriptionRefusal;
 use crate::protocol::subscription::request::SubscriptionRequest;
 use crate::storage::Failure;
 
@@ -48,6 +51,8 @@ pub(super) struct Controlling<'c> {
     pub(super) control: &'c ControlRequest,
     pub(super) url: &'c str,
     pub(super) request: &'c Request,
+    pub(super) caller: &'c Caller<'c>,
+    pub(super) strangers: &'c RefCell<Strangers>,
     pub(super) env: &'c Env,
     pub(super) rules: &'c Rules,
     pub(super) webhooks: &'c WebhookSettings,
@@ -99,7 +104,7 @@ impl Controlling<'_> {
 
     async fn subscription(&self, name: &SubscriptionName, action: &Action) -> Result<Reply, Unanswered> {
         let tenant = name.root.as_deref().unwrap_or(PROTOCOL_SEGMENT);
-        if self.rules.is_limited && *action == Action::Put {
+        if self.rules.is_limited && action.is_creation() {
             rate_limit::count_creation(self.env, tenant).await?;
         }
         let body = if action.has_body() {
@@ -121,7 +126,10 @@ impl Controlling<'_> {
         {
             return Err(self.control.uncovered().into());
         }
-        let mut answer = self.ask(&object, request).await?;
+        let mut answer = match request.wake() {
+            Some(_) => self.ask_holder(&object, request).await?,
+            None => self.ask(&object, request).await?,
+        };
         if let SubscriptionAnswer::Created(shown)
         | SubscriptionAnswer::Confirmed(shown)
         | SubscriptionAnswer::Shown(shown) = &mut answer
@@ -129,6 +137,23 @@ impl Controlling<'_> {
             self.sign([&mut **shown]).await?;
         }
         Ok(Reply::of_subscription(&answer))
+    }
+
+    /// Passes on the request of a wake's holder. An address that sends too many invalid tokens is refused.
+    async fn ask_holder(
+        &self,
+        object: &str,
+        request: SubscriptionRequest,
+    ) -> Result<SubscriptionAnswer, Unanswered> {
+        if !self.rules.access.is_guarded() {
+            return Ok(self.ask(object, request).await?);
+        }
+        let network = self.caller.network();
+        self.strangers.borrow_mut().check(&network, object, clock::now())?;
+        let answer = self.ask(object, request).await?;
+        let is_miss = answer == SubscriptionAnswer::Refused(SubscriptionRefusal::TokenInvalid);
+        self.strangers.borrow_mut().answered(&network, object, is_miss, clock::now());
+        Ok(answer)
     }
 
     async fn ask(&self, object: &str, request: SubscriptionRequest) -> Result<SubscriptionAnswer, Failure> {
@@ -146,14 +171,29 @@ impl Controlling<'_> {
         let Answered::Listed(ListedStreams { paths, next }) = listed else {
             return Err(unexpected("list subscriptions").into());
         };
-        let get = |object| (object, Call::Subscription(SubscriptionRequest::Get));
-        let asked: Vec<_> = paths.into_iter().map(get).collect();
+        let summarize = |object| (object, Call::Subscription(SubscriptionRequest::Summarize));
+        let asked: Vec<_> = paths.into_iter().map(summarize).collect();
         let answers = calls::call_all(&namespace, &asked).await?;
-        let shown = asked.iter().zip(answers).filter_map(|((object, _), answer)| shown(object, answer));
-        let mut subscriptions: Vec<Shown> = shown.filter(|shown| self.control.covers_shown(shown)).collect();
+        let mut subscriptions = Vec::new();
+        for ((object, _), answer) in asked.iter().zip(answers) {
+            let Some(shown) = shown(object, answer) else { continue };
+            if self.covers_listed(object, &shown).await {
+                subscriptions.push(shown);
+            }
+        }
         self.sign(&mut subscriptions).await?;
         let next = next.and_then(|next| SubscriptionName::parse(&next)).map(|name| name.id);
         Ok(Reply::page(&SubscriptionPage { subscriptions, next }))
+    }
+
+    /// Whether the token covers a subscription in the list. If not all its links are there, a token that is limited to some
+    /// streams needs the others. Only one such description is in memory at a time.
+    async fn covers_listed(&self, object: &str, listed: &Shown) -> bool {
+        if !self.control.grant.is_narrowed() || !listed.has_more_streams {
+            return self.control.covers_shown(listed);
+        }
+        let answer = self.ask(object, SubscriptionRequest::Get).await;
+        matches!(answer, Ok(SubscriptionAnswer::Shown(whole)) if self.control.covers_shown(&whole))
     }
 
     /// Adds the description of the signing key to webhook subscriptions.

@@ -9,6 +9,7 @@ use crate::storage::commit::Change;
 use crate::storage::subscription::{SubscriptionChange, find_link, owing_links};
 use crate::storage::{Failure, Sql};
 use crate::subscription::Subscription;
+use crate::subscription::link::StreamLink;
 use crate::subscription::wake::WAKE_STREAMS_MAX;
 
 impl Object {
@@ -48,6 +49,10 @@ impl Object {
     ) -> Result<(), Failure> {
         if !is_stored {
             let spilled = subscription.spill(LINKS_IN_ROW_MAX);
+            let is_new = |(path, link): &(String, StreamLink)| {
+                link.owes_watch() && !self.subscription.resting.contains_key(path)
+            };
+            self.subscription.has_new_rows |= spilled.iter().any(is_new);
             let change =
                 SubscriptionChange { subscription: &subscription, is_new: false, spilled: &spilled, dropped };
             self.commit(sql, &Change::Subscription(change))?;

@@ -108,7 +108,7 @@ impl Object {
             subscription.delivered(post.generation, &delivered, give_up, now)
         })?;
         Ok(match delivered {
-            Delivered::Failed { message, .. } => {
+            Delivered::Failed { message, .. } | Delivered::Unsent { message } => {
                 self.delivery_failed("deliver webhook", post.generation, &message)
             }
             Delivered::Done | Delivered::Accepted => LogEvent::Woken { generation: post.generation },

@@ -9,26 +9,42 @@ use crate::protocol::subscription::SubscriptionName;
 use crate::protocol::subscription::refusal::SubscriptionRefusal;
 use crate::protocol::subscription::watch::{Enlist, Enlisted, Watcher};
 use crate::storage::{Failure, Sql};
+use crate::subscription::Subscription;
 
 impl Object {
     pub(in crate::object) fn next_in_directory(&mut self) -> Option<Effect> {
         let subscription = self.subscription.get()?;
-        let to = registry_of(self.settings.registries, &subscription.name);
         let watcher =
             Watcher { subscription: subscription.name.object(), incarnation: subscription.state.incarnation };
-        let pattern =
-            subscription.config.whole_pattern(&subscription.name).filter(|_| !subscription.has_ended());
-        if pattern.is_some() != subscription.state.enlisted {
-            let about = About::Enlist { incarnation: watcher.incarnation, adds: pattern.is_some() };
+        if let Some(PatternChange { registry: to, adds }) = self.next_enlist(subscription) {
+            let pattern = subscription.config.whole_pattern(&subscription.name).filter(|_| adds);
+            let about = About::Enlist { incarnation: watcher.incarnation, adds };
             let call = Call::Enlist(Enlist { watcher, pattern });
             return Some(Effect::Call(Calling { to, call, about }));
         }
         if self.settings.registries == Registries::Off {
             return None;
         }
+        let to = registry_of(self.settings.registries, &subscription.name);
         let (events, through) = subscription.unreported()?;
         let call = Call::Record(Record { path: watcher.subscription, events });
         Some(Effect::Call(Calling { to, call, about: About::Events { through } }))
+    }
+
+    /// The next change of the pattern in a registry. Another registry that has the pattern drops it first.
+    pub(super) fn next_enlist(&self, subscription: &Subscription) -> Option<PatternChange> {
+        let (registries, state) = (self.settings.registries, &subscription.state);
+        let here = registry_of(registries, &subscription.name);
+        let is_wanted = subscription.config.pattern.is_some() && !subscription.has_ended();
+        let (registry, adds) = match (is_wanted, state.enlisted, &state.registry) {
+            (false, false, _) => return None,
+            (false, true, known) => (known.clone().unwrap_or(here), false),
+            (true, _, _) if registries == Registries::Off => return None,
+            (true, true, Some(known)) if *known == here => return None,
+            (true, true, Some(known)) => (known.clone(), false),
+            (true, _, _) => (here, true),
+        };
+        Some(PatternChange { registry, adds })
     }
 
     pub(in crate::object) fn enlisted(
@@ -47,7 +63,11 @@ impl Object {
         };
         match enlisted {
             Enlisted::Done => {
-                self.change(sql, now, |subscription| subscription.state.enlisted = adds)?;
+                let registries = self.settings.registries;
+                self.change(sql, now, |subscription| {
+                    let registry = adds.then(|| registry_of(registries, &subscription.name));
+                    subscription.enlisted(registry, now);
+                })?;
             }
             Enlisted::TooMany => {
                 self.cannot_be_created(sql, SubscriptionRefusal::TooManyPatterns, now)?;
@@ -73,14 +93,18 @@ impl Object {
         sql: &dyn Sql,
         through: u64,
         outcome: &Outcome,
+        now: Millis,
     ) -> Result<LogEvent, Failure> {
         let answer = outcome.answer("report subscription")?;
         if *answer != Answered::Recorded {
             return Err(mismatch("report subscription"));
         }
         self.load(sql)?;
-        // The next change stores this. Recording an event twice is harmless, and a row costs money.
-        if let Some(subscription) = self.subscription.stored_mut() {
+        // Recording an event twice is harmless, and a row costs money. So the next change stores this, if one follows.
+        let is_idle = |found: &Subscription| found.is_linked() && found.state.wake.is_none();
+        if self.subscription.get().is_some_and(is_idle) {
+            self.change(sql, now, |subscription| subscription.reported(through))?;
+        } else if let Some(subscription) = self.subscription.stored_mut() {
             subscription.reported(through);
         }
         Ok(LogEvent::Reported)
@@ -101,8 +125,15 @@ impl Object {
     pub(in crate::object) fn end_subscription(&mut self, sql: &dyn Sql, now: Millis) -> Result<(), Failure> {
         self.change(sql, now, |subscription| subscription.end(now))?;
         self.subscription.called_through.clear();
+        self.subscription.resting.clear();
         Ok(())
     }
+}
+
+/// A change of the pattern in this registry.
+pub(super) struct PatternChange {
+    registry: String,
+    adds: bool,
 }
 
 /// The registry of a subscription, even if streams report to none.

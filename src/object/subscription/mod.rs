@@ -16,4 +16,6 @@ mod watches;
 
 pub use after::{After, Responded};
 pub(super) use part::SubscriptionPart;
-pub use part::{CALLED_AT_ONCE_MAX, DELIVERY_MAX, LINKS_IN_ROW_MAX, LOOKED_AT_MAX, PAGE_STREAMS_MAX};
+pub use part::{
+    CALLED_AT_ONCE_MAX, DELIVERY_MAX, LINKS_IN_ROW_MAX, LOOKED_AT_MAX, PAGE_STREAMS_MAX, RESTING_MAX,
+};

@@ -1,5 +1,7 @@
 //! The subscription's part of an object's memory.
 
+use std::collections::BTreeMap;
+
 use crate::protocol::Millis;
 use crate::protocol::subscription::refusal::SubscriptionRefusal;
 use crate::storage::subscription::load;
@@ -14,6 +16,8 @@ pub const LOOKED_AT_MAX: usize = 32;
 pub const CALLED_AT_ONCE_MAX: usize = 32;
 /// How many streams of the registry's list are linked before the next page is requested.
 pub const PAGE_STREAMS_MAX: u64 = 64;
+/// The most streams that rest after failed calls while the others are called. Beyond that, all rest.
+pub const RESTING_MAX: usize = 1_000;
 /// The longest time for a delivery, in milliseconds. A shorter lease shortens it.
 pub const DELIVERY_MAX: Millis = 30_000;
 
@@ -32,18 +36,25 @@ pub(in crate::object) struct SubscriptionPart {
     pub(super) stored: StoredSubscription,
     pub(super) directory_rests_until: Option<Millis>,
     pub(super) watches_rest_until: Option<Millis>,
+    /// The streams whose last call failed, and when each may be called again.
+    pub(super) resting: BTreeMap<String, Millis>,
     pub(super) delivery_rests_until: Option<Millis>,
     /// The last stream called in this run, by its path. Later paths come next.
     pub(super) called_through: String,
     /// The last link read from storage, and whether any link came into memory since the first one.
     pub(super) recalled_through: String,
     pub(super) has_recalled: bool,
+    /// Whether links that may need calls have moved to storage since the first one was read.
+    pub(super) has_new_rows: bool,
     /// Whether a call of this run has failed.
     pub(super) has_failed: bool,
     /// The start of the registry's next page, while the streams of a page are being linked.
     pub(super) page: Option<Option<String>>,
     /// The reason why the new subscription cannot be created, or a stream cannot be added.
     pub(super) refused: Option<SubscriptionRefusal>,
+    /// Whether a PUT waits for its streams to be linked, and whether a request that added streams does.
+    pub(super) is_creating: bool,
+    pub(super) is_adding: bool,
     /// After the end of a subscription: the last link in storage whose stream was called. Links in memory come first.
     pub(super) cleared_through: String,
     /// Whether all links of an ended subscription were dropped.
@@ -56,6 +67,7 @@ impl SubscriptionPart {
         SubscriptionPart {
             directory_rests_until: self.directory_rests_until,
             watches_rest_until: self.watches_rest_until,
+            resting: self.resting.clone(),
             delivery_rests_until: self.delivery_rests_until,
             ..SubscriptionPart::default()
         }
@@ -70,6 +82,16 @@ impl SubscriptionPart {
     /// The object has no table for a subscription.
     pub(in crate::object) fn is_none(&mut self) {
         self.stored = StoredSubscription::None;
+    }
+
+    /// Whether a stream is not called yet, because its last call failed.
+    pub(super) fn rests(&self, path: &str, now: Millis) -> bool {
+        self.resting.get(path).is_some_and(|until| *until > now)
+    }
+
+    /// The end of the first of these rests.
+    pub(super) fn next_rest_ends_at(&self) -> Option<Millis> {
+        self.resting.values().min().copied()
     }
 
     pub(super) fn get(&self) -> Option<&Subscription> {

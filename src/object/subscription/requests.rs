@@ -18,10 +18,11 @@ use crate::protocol::subscription::config::{
 use crate::protocol::subscription::refusal::SubscriptionRefusal;
 use crate::protocol::subscription::request::{SubscriptionRequest, WakeRequest};
 use crate::storage::commit::Change;
-use crate::storage::subscription::{SubscriptionChange, count_links, next_links};
+use crate::storage::subscription::{SubscriptionChange, each_explicit_link, next_links};
 use crate::storage::{Failure, Sql};
 use crate::subscription::lease::{Acking, Claiming, NotAcked};
 use crate::subscription::link::StreamLink;
+use crate::subscription::show::{LISTED_LINKS_MAX, SHOWN_LINKS_MAX};
 use crate::subscription::{Predecessor, Subscription};
 
 impl Object {
@@ -50,8 +51,13 @@ impl Object {
                 }
                 Ok(SubscriptionAnswer::Done.into())
             }
-            _ if !is_there => Ok(SubscriptionRefusal::NotFound.into()),
-            SubscriptionRequest::Get => Ok(SubscriptionAnswer::Shown(self.shown(sql)?).into()),
+            _ if !is_there => Ok(self.absent(request, now).into()),
+            SubscriptionRequest::Get => {
+                Ok(SubscriptionAnswer::Shown(self.shown(sql, SHOWN_LINKS_MAX)?).into())
+            }
+            SubscriptionRequest::Summarize => {
+                Ok(SubscriptionAnswer::Shown(self.shown(sql, LISTED_LINKS_MAX)?).into())
+            }
             SubscriptionRequest::AddStreams(paths) => self.add_streams(sql, paths, now),
             SubscriptionRequest::RemoveStream(path) => self.remove_stream(sql, path, now),
             SubscriptionRequest::Claim { holder } => self.claim(sql, holder, true, now),
@@ -61,8 +67,20 @@ impl Object {
             SubscriptionRequest::Patch(patch) => self.patch(sql, patch, now),
             SubscriptionRequest::Resume => {
                 self.change(sql, now, |subscription| subscription.resume(now))?;
-                Ok(SubscriptionAnswer::Shown(self.shown(sql)?).into())
+                Ok(SubscriptionAnswer::Shown(self.shown(sql, SHOWN_LINKS_MAX)?).into())
             }
+        }
+    }
+
+    /// The refusal of a request to a subscription that does not exist. Without a valid wake token, it is the refusal at one
+    /// that exists.
+    fn absent(&self, request: &SubscriptionRequest, now: Millis) -> SubscriptionRefusal {
+        let Some(wake) = request.wake() else { return SubscriptionRefusal::NotFound };
+        let verified = self.subscription.get().map(|ended| ended.verify(wake, now));
+        match verified {
+            Some(Ok(_)) => SubscriptionRefusal::NotFound,
+            Some(Err(refusal)) => refusal,
+            None => SubscriptionRefusal::TokenInvalid,
         }
     }
 
@@ -76,6 +94,11 @@ impl Object {
         let sql = ports.sql;
         self.load(sql)?;
         let is_there = self.subscription.get().is_some_and(|found| !found.has_ended());
+        match &after {
+            After::Created => self.subscription.is_creating = false,
+            After::StreamsAdded => self.subscription.is_adding = false,
+            After::Claim { .. } | After::Ack(_) | After::NextWake => {}
+        }
         // If the subscription exists, the refusal concerns a stream that was added to it.
         let may_be_refused = after == After::StreamsAdded || after == After::Created && !is_there;
         if may_be_refused && let Some(refusal) = self.subscription.refused.take() {
@@ -83,7 +106,7 @@ impl Object {
         }
         match after {
             _ if !is_there => Ok(SubscriptionRefusal::NotFound.into()),
-            After::Created => Ok(SubscriptionAnswer::Created(self.shown(sql)?).into()),
+            After::Created => Ok(SubscriptionAnswer::Created(self.shown(sql, SHOWN_LINKS_MAX)?).into()),
             After::StreamsAdded => Ok(SubscriptionAnswer::Done.into()),
             After::Claim { holder } => self.claim(sql, &holder, false, now),
             After::Ack(request) => {
@@ -126,6 +149,7 @@ impl Object {
         self.commit(sql, &Change::Subscription(change))?;
         self.subscription = SubscriptionPart {
             stored: StoredSubscription::Some(Box::new(subscription)),
+            is_creating: true,
             ..self.subscription.forgotten()
         };
         self.arm(now);
@@ -149,7 +173,7 @@ impl Object {
                 base.clone_into(&mut subscription.state.base);
             }
         })?;
-        Ok(SubscriptionAnswer::Confirmed(self.shown(sql)?).into())
+        Ok(SubscriptionAnswer::Confirmed(self.shown(sql, SHOWN_LINKS_MAX)?).into())
     }
 
     fn add_streams(&mut self, sql: &dyn Sql, paths: &[String], now: Millis) -> Result<Responded, Failure> {
@@ -157,12 +181,11 @@ impl Object {
         if paths.iter().any(|path| channel.is_some_and(|channel| channel.is_wake_stream(path))) {
             return Ok(SubscriptionRefusal::invalid(OWN_WAKE_STREAM).into());
         }
-        self.subscription.refused = None;
+        (self.subscription.refused, self.subscription.is_adding) = (None, true);
         for path in paths {
             self.recall_link(sql, path)?;
         }
-        let in_memory = self.subscription.get().map_or(0, |found| found.links.len());
-        if in_memory + count_links(sql)? as usize + paths.len() > STREAMS_MAX + LINKS_IN_ROW_MAX {
+        if self.explicit_with(sql, paths)? > STREAMS_MAX {
             return Ok(SubscriptionRefusal::TooManyStreams.into());
         }
         self.change(sql, now, |subscription| {
@@ -174,6 +197,19 @@ impl Object {
             }
         })?;
         Ok(Responded::Settle(After::StreamsAdded))
+    }
+
+    /// How many explicit streams the subscription has with these.
+    fn explicit_with(&self, sql: &dyn Sql, paths: &[String]) -> Result<usize, Failure> {
+        let Some(subscription) = self.subscription.get() else { return Ok(paths.len()) };
+        let links = &subscription.links;
+        let in_memory = links
+            .iter()
+            .filter(|(path, link)| link.explicit && !link.removed && paths.binary_search(path).is_err());
+        let mut count = in_memory.count() + paths.len();
+        // A link in memory is newer than its row.
+        each_explicit_link(sql, &mut |path| count += usize::from(!links.contains_key(path)))?;
+        Ok(count)
     }
 
     fn remove_stream(&mut self, sql: &dyn Sql, path: &str, now: Millis) -> Result<Responded, Failure> {
@@ -231,6 +267,10 @@ impl Object {
         may_look: bool,
         now: Millis,
     ) -> Result<Responded, Failure> {
+        // Without a valid token, a request must not reveal the type of the subscription.
+        if let Some(Err(refusal)) = self.subscription.get().map(|found| found.verify(request, now)) {
+            return Ok(refusal.into());
+        }
         if self.subscription.get().is_some_and(|found| found.is_webhook() != is_callback) {
             let why = if is_callback {
                 "only webhooks have callbacks: use ack"
@@ -273,6 +313,9 @@ impl Object {
         request: &WakeRequest,
         now: Millis,
     ) -> Result<Responded, Failure> {
+        if let Some(Err(refusal)) = self.subscription.get().map(|found| found.verify(request, now)) {
+            return Ok(refusal.into());
+        }
         if self.subscription.get().is_some_and(Subscription::is_webhook) {
             return Ok(
                 SubscriptionRefusal::invalid("only a subscription of type pull-wake has release").into()
@@ -304,6 +347,6 @@ impl Object {
                 subscription.changed(now);
             }
         })?;
-        Ok(SubscriptionAnswer::Shown(self.shown(sql)?).into())
+        Ok(SubscriptionAnswer::Shown(self.shown(sql, SHOWN_LINKS_MAX)?).into())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::watches::CLOCKS_DIFFER_MAX;
 use crate::object::live::Sockets;
 use crate::object::ports::Ports;
 use crate::object::state::Object;
@@ -9,25 +10,32 @@ use crate::protocol::Millis;
 use crate::protocol::subscription::answer::Shown;
 use crate::protocol::subscription::glob::Pattern;
 use crate::protocol::subscription::watch::{Noted, Notify};
-use crate::storage::subscription::next_links;
+use crate::storage::subscription::{count_links, find_link, next_links};
 use crate::storage::{Failure, Sql};
 use crate::subscription::link::StreamLink;
-use crate::subscription::show::SHOWN_LINKS_MAX;
 use crate::subscription::{Phase, Subscription};
 
 impl Object {
-    /// The description of the subscription, with its first links.
-    pub(super) fn shown(&mut self, sql: &dyn Sql) -> Result<Box<Shown>, Failure> {
+    /// The description of the subscription, with at most `max` of its links, which are the first.
+    pub(super) fn shown(&mut self, sql: &dyn Sql, max: usize) -> Result<Box<Shown>, Failure> {
         let Some(subscription) = self.subscription.get() else { return Ok(Box::default()) };
         // A link in memory is newer than its row.
-        let mut links: BTreeMap<String, StreamLink> =
-            next_links(sql, "", SHOWN_LINKS_MAX + 1)?.into_iter().collect();
+        let mut links: BTreeMap<String, StreamLink> = next_links(sql, "", max + 1)?.into_iter().collect();
+        let mut count = count_links(sql)? as usize;
+        for (path, link) in &subscription.links {
+            let is_in_row = count > 0 && (links.contains_key(path) || find_link(sql, path)?.is_some());
+            count = count + usize::from(!link.removed) - usize::from(is_in_row);
+        }
         links.extend(subscription.links.clone());
         let links = links.into_iter().filter(|(_, link)| !link.removed);
         let mut links: Vec<(String, StreamLink)> = links.collect();
-        let has_more = links.len() > SHOWN_LINKS_MAX;
-        links.truncate(SHOWN_LINKS_MAX);
-        Ok(Box::new(subscription.shown(&links, has_more)))
+        let has_more = links.len() > max;
+        links.truncate(max);
+        Ok(Box::new(Shown {
+            has_more_streams: has_more,
+            stream_count: count,
+            ..subscription.shown(&links, max)
+        }))
     }
 
     /// Handles a stream's notification.
@@ -48,6 +56,7 @@ impl Object {
         if !is_linked && (notify.has_ended || !subscription.finds(&notify.path)) {
             return Ok(Noted::Gone);
         }
+        self.subscription.resting.remove(&notify.path);
         let noted = self.change(sql, now, |subscription| subscription.noted(notify))?;
         Ok(noted.unwrap_or(Noted::Gone))
     }
@@ -63,7 +72,9 @@ impl Subscription {
 
     /// Applies a notification of a stream that is linked, or that the pattern has found.
     fn noted(&mut self, notify: &Notify) -> Noted {
-        let link = self.links.entry(notify.path.clone()).or_insert_with(|| StreamLink::glob(notify.start));
+        let is_older = notify.created_at.is_some_and(|at| at + CLOCKS_DIFFER_MAX < self.state.created_at);
+        let by_pattern = || StreamLink { glob: true, ..StreamLink::default() };
+        let link = self.links.entry(notify.path.clone()).or_insert_with(by_pattern);
         if notify.has_ended && link.acked.is_some_and(|acked| acked >= notify.tail) {
             // The notification is late: the link is to the next stream at this URL.
             return Noted::Taken;
@@ -76,10 +87,15 @@ impl Subscription {
             }
             return Noted::Taken;
         }
+        link.reaches(notify.tail);
+        if link.acked.is_none() && is_older {
+            // The messages may be older than the subscription. The stream is called for the start of the others.
+            return Noted::Taken;
+        }
         if link.acked.is_none() {
             link.acked = Some(notify.start);
+            link.reaches(notify.tail);
         }
-        link.reaches(notify.tail);
         match link.acked {
             Some(acked) if acked >= notify.tail => Noted::Acked(acked),
             Some(_) | None => Noted::Taken,

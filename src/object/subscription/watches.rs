@@ -5,7 +5,8 @@ use std::collections::btree_map::Entry;
 use std::ops::Bound;
 
 use super::directory::registry_of;
-use super::part::{CALLED_AT_ONCE_MAX, LINKS_IN_ROW_MAX, PAGE_STREAMS_MAX, StoredSubscription};
+use super::due::again_at;
+use super::part::{CALLED_AT_ONCE_MAX, LINKS_IN_ROW_MAX, PAGE_STREAMS_MAX, RESTING_MAX, StoredSubscription};
 use crate::object::effect::{About, CallResult, Calling, Calls, Effect, LogEvent, Outcome, mismatch};
 use crate::object::state::Object;
 use crate::protocol::Millis;
@@ -19,10 +20,12 @@ use crate::storage::commit::Change;
 use crate::storage::subscription::{SubscriptionChange, count_links, next_links, owing_links};
 use crate::storage::{Failure, Sql};
 use crate::subscription::link::StreamLink;
-use crate::subscription::{Phase, Subscription};
+use crate::subscription::{Phase, StoredError, Subscription};
 
 /// Linking that takes longer counts as late. The cursor then begins before everything written since the PUT.
 const LINKED_LATE_AFTER: Millis = 5_000;
+/// How much the clocks of two objects may differ.
+pub(super) const CLOCKS_DIFFER_MAX: Millis = 5_000;
 
 impl Object {
     pub(in crate::object) fn next_watches(
@@ -30,17 +33,24 @@ impl Object {
         sql: &dyn Sql,
         now: Millis,
     ) -> Result<Option<Effect>, Failure> {
+        self.subscription.resting.retain(|_, until| *until > now);
         loop {
             let calls = self.next_calls(now);
             if !calls.is_empty() {
                 return Ok(Some(Effect::Calls(Calls { calls, about: About::Watches })));
             }
-            if self.recall_more(sql)? {
+            if self.recall_more(sql, now)? {
                 continue;
             }
             self.subscription.called_through.clear();
             if std::mem::take(&mut self.subscription.has_failed) {
-                return Err(Failure::new("watch streams", "some did not answer"));
+                let failure = Failure::new("watch streams", "some did not answer");
+                if self.subscription.get().is_none_or(Subscription::has_ended) {
+                    return Err(failure);
+                }
+                // Those streams rest, and the others go on.
+                self.lanes.log(LogEvent::Failed(failure));
+                self.arm(now);
             }
             let Some(subscription) = self.subscription.get() else { return Ok(None) };
             if subscription.has_ended() {
@@ -85,14 +95,14 @@ impl Object {
         }
         let after = Bound::Excluded(part.called_through.clone());
         let rest = subscription.links.range((after, Bound::Unbounded));
-        let owing = rest.filter(|(_, link)| has_ended || link.owes_watch());
+        let owing = rest.filter(|(path, link)| has_ended || link.owes_watch() && !part.rests(path, now));
         let call = |(path, link): (&String, &StreamLink)| (path.clone(), call_for(subscription, link, now));
         owing.take(CALLED_AT_ONCE_MAX).map(call).collect()
     }
 
     /// Loads more links that may need calls; returns whether it found any. Pending links stay in storage until a wake
     /// takes them.
-    fn recall_more(&mut self, sql: &dyn Sql) -> Result<bool, Failure> {
+    fn recall_more(&mut self, sql: &dyn Sql, now: Millis) -> Result<bool, Failure> {
         let part = &mut self.subscription;
         let StoredSubscription::Some(subscription) = &mut part.stored else { return Ok(false) };
         if subscription.has_ended() {
@@ -110,6 +120,9 @@ impl Object {
         if !subscription.state.spilled {
             return Ok(false);
         }
+        if part.recalled_through.is_empty() {
+            part.has_new_rows = false;
+        }
         let links = owing_links(sql, &part.recalled_through, LINKS_IN_ROW_MAX)?;
         let Some((last, _)) = links.last() else {
             // If links came into memory, others may have moved to storage meanwhile.
@@ -119,9 +132,12 @@ impl Object {
         };
         part.recalled_through.clone_from(last);
         for (path, link) in links.into_iter().filter(|(_, link)| link.owes_watch()) {
+            let rests = part.resting.get(&path).is_some_and(|until| *until > now);
             if let Entry::Vacant(vacant) = subscription.links.entry(path) {
-                vacant.insert(link);
                 part.has_recalled = true;
+                if !rests {
+                    vacant.insert(link);
+                }
             }
         }
         Ok(true)
@@ -177,13 +193,14 @@ impl Object {
         Ok(LogEvent::Linked)
     }
 
-    /// Goes to the next page once all streams of this one are linked.
+    /// Goes to the next page once all streams of this one are linked, or rest after a failed call. The links of those
+    /// are stored with the start of the next page.
     fn end_page(&mut self, sql: &dyn Sql, now: Millis) -> Result<(), Failure> {
-        let is_linked = self
-            .subscription
-            .get()
-            .is_some_and(|found| found.links.values().all(|link| link.acked.is_some()));
-        let Some(next) = self.subscription.page.clone().filter(|_| is_linked) else { return Ok(()) };
+        let part = &self.subscription;
+        let is_done =
+            |(path, link): (&String, &StreamLink)| link.acked.is_some() || part.resting.contains_key(path);
+        let is_called = part.get().is_some_and(|found| found.links.iter().all(is_done));
+        let Some(next) = part.page.clone().filter(|_| is_called) else { return Ok(()) };
         self.subscription.page = None;
         self.change(sql, now, |subscription| {
             if let Phase::Linking { after, is_listed } = &mut subscription.state.phase {
@@ -210,60 +227,106 @@ impl Object {
             Some((last, _)) => self.subscription.called_through.clone_from(last),
             None => {}
         }
-        let is_new = self.subscription.get().is_some_and(|found| !found.is_linked());
-        let (mut has_failed, mut refused) = (false, None);
-        let answered = |subscription: &mut Subscription| {
-            for ((path, call), result) in calls.iter().zip(results) {
-                match result {
-                    Ok(Answered::Watched(WatchAnswer::TooMany))
-                        if is_watch_of(subscription.state.incarnation, call) =>
-                    {
-                        // If the stream has accepted this link before, retry after the lane's backoff.
-                        has_failed |= subscription.links.get(path).is_some_and(|link| link.acked.is_some());
-                        refused = too_many(subscription, path).or(refused.take())
-                    }
-                    Ok(Answered::Watched(WatchAnswer::From { acked, tail })) => {
-                        if let Some(link) = subscription
-                            .links
-                            .get_mut(path)
-                            .filter(|_| is_watch_of(subscription.state.incarnation, call))
-                        {
-                            link.acked = link.acked.or(Some(*acked));
-                            link.reaches(*tail);
-                            // An answer about an older cursor does not settle the current one.
-                            let is_current = link.acked == Some(*acked);
-                            // The stream has a cursor other than the one sent, so calling it again at once would change
-                            // nothing.
-                            has_failed |= !is_current && !is_answer_to(call, *acked);
-                            link.settled = is_current && !link.is_pending() && !link.removed;
-                        }
-                    }
-                    Ok(Answered::Unwatched) => {
-                        subscription.links.retain(|found, link| found != path || !link.removed);
-                    }
-                    Ok(_) | Err(_) => has_failed = true,
-                }
-            }
-        };
         if has_ended {
-            has_failed = results.iter().any(|result| *result != Ok(Answered::Unwatched));
-        } else {
-            self.change(sql, now, answered)?;
+            self.subscription.has_failed |= results.iter().any(|result| *result != Ok(Answered::Unwatched));
+            return Ok(LogEvent::Linked);
         }
-        self.subscription.has_failed |= has_failed;
-        if let Some(path) = refused {
-            let is_of_put = self.subscription.get().is_some_and(|found| {
-                found.config.streams.binary_search(&found.name.whole_path(&path)).is_ok()
-            });
-            let refusal = SubscriptionRefusal::TooManyWatchers { path };
-            if is_new && is_of_put {
-                self.cannot_be_created(sql, refusal, now)?;
-            } else {
-                self.subscription.refused = Some(refusal);
+        let applied = self.change(sql, now, |subscription| {
+            let mut applied = Applied::default();
+            for ((path, call), result) in calls.iter().zip(results) {
+                applied.answer(subscription, path, call, result, now);
             }
+            applied
+        })?;
+        let Applied { resting, refused } = applied.unwrap_or_default();
+        self.subscription.has_failed |= !resting.is_empty();
+        self.subscription.resting.extend(resting);
+        if self.subscription.resting.len() > RESTING_MAX {
+            return Err(Failure::new("watch streams", "too many did not answer"));
+        }
+        if let Some(path) = refused {
+            self.refuse_link(sql, path, now)?;
         }
         self.end_page(sql, now)?;
         Ok(LogEvent::Linked)
+    }
+
+    /// A stream has no room for the watcher of an explicit link. The waiting request fails. If none waits, the
+    /// subscription shows the error.
+    fn refuse_link(&mut self, sql: &dyn Sql, path: String, now: Millis) -> Result<(), Failure> {
+        let part = &self.subscription;
+        let is_of_put = part
+            .get()
+            .is_some_and(|found| found.config.streams.binary_search(&found.name.whole_path(&path)).is_ok());
+        let refusal = SubscriptionRefusal::TooManyWatchers { path };
+        if part.is_creating && is_of_put {
+            return self.cannot_be_created(sql, refusal, now);
+        }
+        if !part.is_adding {
+            let error = StoredError { at: now, message: refusal.message() };
+            self.change(sql, now, |subscription| subscription.state.last_error = Some(error))?;
+        }
+        self.subscription.refused = Some(refusal);
+        Ok(())
+    }
+}
+
+/// The effects of answers to watches that are not part of the subscription.
+#[derive(Default)]
+struct Applied {
+    /// The streams whose calls failed, and when each may be called again.
+    resting: BTreeMap<String, Millis>,
+    /// An explicit stream that was refused.
+    refused: Option<String>,
+}
+
+impl Applied {
+    /// Applies the answer to one call.
+    fn answer(
+        &mut self,
+        subscription: &mut Subscription,
+        path: &str,
+        call: &Call,
+        result: &CallResult,
+        now: Millis,
+    ) {
+        let is_watch = is_watch_of(subscription.state.incarnation, call);
+        let link = subscription.links.get_mut(path);
+        let has_failed = match result {
+            // If the stream has accepted this link before, retry later.
+            Ok(Answered::Watched(WatchAnswer::TooMany)) if is_watch => match link {
+                Some(link) if link.acked.is_some() => true,
+                Some(_) | None => {
+                    self.refused = too_many(subscription, path).or(self.refused.take());
+                    false
+                }
+            },
+            Ok(Answered::Watched(WatchAnswer::From { acked, tail })) => match link.filter(|_| is_watch) {
+                None => false,
+                Some(link) => {
+                    link.acked = link.acked.or(Some(*acked));
+                    link.reaches(*tail);
+                    // An answer about an older cursor does not settle the current one.
+                    let is_current = link.acked == Some(*acked);
+                    link.settled = is_current && !link.is_pending() && !link.removed;
+                    // The stream has a cursor other than the one sent, so calling it again at once would change
+                    // nothing.
+                    !is_current && !is_answer_to(call, *acked)
+                }
+            },
+            Ok(Answered::Unwatched) => {
+                subscription.links.retain(|found, link| found != path || !link.removed);
+                false
+            }
+            Ok(_) | Err(_) => true,
+        };
+        let link = subscription.links.get_mut(path);
+        if has_failed {
+            let since = link.map_or(now, |link| *link.failing_since.get_or_insert(now));
+            self.resting.insert(path.to_owned(), again_at(since, now));
+        } else if let Some(link) = link {
+            link.failing_since = None;
+        }
     }
 }
 
@@ -280,7 +343,10 @@ fn call_for(subscription: &Subscription, link: &StreamLink, now: Millis) -> Call
     let is_late = is_of_put && now > created_at + LINKED_LATE_AFTER;
     let from = match link.acked {
         Some(acked) => WatchFrom::Acked(acked),
-        None if is_late => WatchFrom::Since(created_at),
+        // A stream that has notified first may have a link from its beginning.
+        None if is_late || link.tail.is_some() => {
+            WatchFrom::Since(created_at.saturating_sub(CLOCKS_DIFFER_MAX))
+        }
         None => WatchFrom::Tail,
     };
     Call::Watch(Watch { subscription: name, incarnation, glob: !link.explicit, from })

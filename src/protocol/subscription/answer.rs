@@ -51,6 +51,9 @@ pub struct Shown {
     /// Whether there are more links than this description contains.
     #[serde(default)]
     pub has_more_streams: bool,
+    /// The number of links.
+    #[serde(default)]
+    pub stream_count: usize,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

@@ -14,6 +14,9 @@ use crate::protocol::path::StreamPath;
 pub const REQUEST_MAX_BYTES: usize = 1 << 20;
 /// The most explicit streams of one subscription.
 pub const STREAMS_MAX: usize = 10_000;
+/// The most bytes of their paths together, as JSON, in a PUT. The configuration is one row of at most 2 MB, together with
+/// the wake in flight.
+pub const STREAMS_MAX_BYTES: usize = 512 << 10;
 /// The longest description, in bytes.
 pub const DESCRIPTION_MAX_BYTES: usize = 1024;
 /// The shortest lease, the longest, and the default (PROTOCOL.md 6.2).
@@ -78,6 +81,10 @@ impl SubscriptionConfig {
                 .map_err(|why| SubscriptionRefusal::invalid(format!("pattern: {why}")))?;
         }
         let streams = streams(name, &body)?.unwrap_or_default();
+        let bytes: usize = streams.iter().map(|path| Value::from(path.as_str()).to_string().len()).sum();
+        if bytes > STREAMS_MAX_BYTES {
+            return Err(SubscriptionRefusal::StreamsTooLong);
+        }
         if pattern.is_none() && streams.is_empty() {
             return Err(SubscriptionRefusal::invalid("it needs a pattern, or streams"));
         }

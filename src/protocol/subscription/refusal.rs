@@ -41,6 +41,8 @@ pub enum SubscriptionRefusal {
     TooManyPatterns,
     /// The subscription has the maximum number of explicit streams.
     TooManyStreams,
+    /// The paths of the explicit streams have too many bytes together.
+    StreamsTooLong,
     /// A pattern needs a registry, and the server has none.
     NoRegistry,
 }
@@ -65,7 +67,8 @@ impl SubscriptionRefusal {
             SubscriptionRefusal::InvalidOffset { .. } => "INVALID_OFFSET",
             SubscriptionRefusal::TooManyWatchers { .. }
             | SubscriptionRefusal::TooManyPatterns
-            | SubscriptionRefusal::TooManyStreams => "LIMIT_EXCEEDED",
+            | SubscriptionRefusal::TooManyStreams
+            | SubscriptionRefusal::StreamsTooLong => "LIMIT_EXCEEDED",
         }
     }
 
@@ -106,6 +109,11 @@ impl SubscriptionRefusal {
             }
             SubscriptionRefusal::TooManyStreams => {
                 "A subscription has 10,000 explicit streams at most: use a pattern.".to_owned()
+            }
+            SubscriptionRefusal::StreamsTooLong => {
+                "The paths in streams have more than 524,288 bytes together: add some of them with \
+                 POST .../streams, or use a pattern."
+                    .to_owned()
             }
             SubscriptionRefusal::NoRegistry => {
                 "The server has no registry (REGISTRY_STREAM is off), so it cannot \

@@ -21,6 +21,8 @@ pub enum SubscriptionRequest {
         base: String,
     },
     Get,
+    /// A description for the list, with few links.
+    Summarize,
     Delete,
     /// The whole paths of the streams.
     AddStreams(Vec<String>),
@@ -102,6 +104,24 @@ fn acks(name: &SubscriptionName, body: &Map<String, Value>) -> Result<Vec<Ack>, 
 }
 
 impl SubscriptionRequest {
+    /// The wake request of a worker, which its wake token alone authenticates.
+    pub fn wake(&self) -> Option<&WakeRequest> {
+        match self {
+            SubscriptionRequest::Callback(wake)
+            | SubscriptionRequest::Ack(wake)
+            | SubscriptionRequest::Release(wake) => Some(wake),
+            SubscriptionRequest::Put { .. }
+            | SubscriptionRequest::Get
+            | SubscriptionRequest::Summarize
+            | SubscriptionRequest::Delete
+            | SubscriptionRequest::AddStreams(_)
+            | SubscriptionRequest::RemoveStream(_)
+            | SubscriptionRequest::Claim { .. }
+            | SubscriptionRequest::Patch(_)
+            | SubscriptionRequest::Resume => None,
+        }
+    }
+
     /// Parses the body of `POST .../claim`.
     pub fn claim(body: &[u8]) -> Result<SubscriptionRequest, SubscriptionRefusal> {
         let holder =

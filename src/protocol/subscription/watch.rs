@@ -76,6 +76,9 @@ pub struct Notify {
     /// at this URL; a cursor there belongs to that stream.
     #[serde(default)]
     pub has_ended: bool,
+    /// The creation of the stream. If the stream is older than the subscription, messages after `start` may be too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Millis>,
 }
 
 /// The answer to [`Notify`].

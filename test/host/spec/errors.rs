@@ -193,7 +193,7 @@ fn every_fork_refusal_has_its_status_and_code() {
 
 /// Every refusal of the subscription API (PROTOCOL.md 6 and 7). A variant that is missing here fails to compile in
 /// [`is_listed_for_subscriptions`].
-fn subscription_refusals() -> [(SubscriptionRefusal, &'static str); 14] {
+fn subscription_refusals() -> [(SubscriptionRefusal, &'static str); 15] {
     let (why, path, current_holder) = ("x".to_owned(), "a/b".to_owned(), "worker-1".to_owned());
     [
         (SubscriptionRefusal::InvalidRequest { why: why.clone() }, "400 | error: INVALID_REQUEST"),
@@ -213,6 +213,7 @@ fn subscription_refusals() -> [(SubscriptionRefusal, &'static str); 14] {
         (SubscriptionRefusal::TooManyPatterns, "409 | error: LIMIT_EXCEEDED"),
         (SubscriptionRefusal::TooManyStreams, "409 | error: LIMIT_EXCEEDED"),
         (SubscriptionRefusal::NoRegistry, "400 | error: INVALID_REQUEST"),
+        (SubscriptionRefusal::StreamsTooLong, "409 | error: LIMIT_EXCEEDED"),
     ]
 }
 
@@ -232,6 +233,7 @@ fn is_listed_for_subscriptions(refusal: &SubscriptionRefusal) -> usize {
         SubscriptionRefusal::TooManyPatterns => 11,
         SubscriptionRefusal::TooManyStreams => 12,
         SubscriptionRefusal::NoRegistry => 13,
+        SubscriptionRefusal::StreamsTooLong => 14,
     }
 }
 

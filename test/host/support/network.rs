@@ -91,6 +91,8 @@ pub(crate) enum Hook {
     Gone,
     /// The endpoint never answers.
     Silent,
+    /// The server cannot sign the delivery.
+    Unsigned,
 }
 
 #[expect(clippy::large_enum_variant, reason = "a test has few tasks at a time")]
@@ -386,6 +388,7 @@ impl Network {
             Hook::FailsFor(wait) => Some(failed(Some(wait), false)),
             Hook::Gone => Some(failed(None, true)),
             Hook::Silent => None,
+            Hook::Unsigned => Some(Delivered::Unsent { message: "no key".to_owned() }),
         };
         answered.filter(|_| matches!(fate, Fate::Arrives | Fate::Twice))
     }

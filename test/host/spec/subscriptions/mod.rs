@@ -5,6 +5,7 @@ mod contract;
 mod faults;
 mod found;
 mod keys;
+mod limits;
 mod patterns;
 mod tokens;
 mod webhook_urls;

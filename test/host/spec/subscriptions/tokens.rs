@@ -8,12 +8,12 @@ use durable_streams::protocol::subscription::answer::Claimed;
 use durable_streams::protocol::subscription::config::{SubscriptionConfig, WakeChannel};
 use durable_streams::protocol::subscription::refusal::SubscriptionRefusal;
 use durable_streams::protocol::subscription::request::{Ack, WakeRequest};
+use durable_streams::protocol::subscription::wake_token::{TOKEN_VALID, WAKE_TOKEN_MAX_BYTES, WakeClaims};
 use durable_streams::protocol::subscription::watch::Progress;
 use durable_streams::subscription::delivery::Delivered;
 use durable_streams::subscription::lease::{Acking, Claiming, NotAcked};
 use durable_streams::subscription::link::StreamLink;
 use durable_streams::subscription::retry::{after_failures, after_idle_wakes, unclaimed};
-use durable_streams::subscription::token::{TOKEN_VALID, WAKE_TOKEN_MAX_BYTES, WakeClaims};
 use durable_streams::subscription::{Predecessor, Subscription};
 
 const NOW: Millis = 1_000_000;
