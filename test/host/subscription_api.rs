@@ -670,9 +670,8 @@ fn loopback_webhooks_are_for_the_local_machine() {
         assert!(rules.check("http://10.0.0.1/hook").is_err());
     }
     assert!(matches!(local, Access::Open { everywhere: false }));
-    for settings in [EdgeSettings { allow_local_webhooks: Some("yes".to_owned()), ..settings("token") }] {
-        assert_eq!(Access::of(&settings).mode(), "locked");
-    }
+    let wrong = EdgeSettings { allow_local_webhooks: Some("yes".to_owned()), ..settings("token") };
+    assert_eq!(Access::of(&wrong).mode(), "locked");
 }
 
 #[test]
