@@ -100,6 +100,37 @@ describe.skipIf(isLeftOut)("messages", () => {
     await page.getByText("offset_beyond_tail").waitFor()
   })
 
+  test("begin a number of messages before the end, or at a time", async () => {
+    await console.create("m/seek", ["one", "two", "three"])
+    const page = await console.open("m/seek")
+    await option(page, "three").waitFor()
+    const asked = []
+    // What a server answers that finds these places.
+    await page.route(/[?&](last|at)=/u, async (route) => {
+      const url = new URL(route.request().url())
+      asked.push(url.search)
+      const offset = `0000000000000000_000000000000000${url.searchParams.has("at") ? 2 : 1}`
+      const live = url.searchParams.get("live")
+      const response = await route.fetch({ url: `${url.origin}${url.pathname}?offset=${offset}` })
+      const headers = { ...response.headers(), "stream-start-offset": offset }
+      if (live !== "sse") return route.fulfill({ status: 200, headers, body: await response.text() })
+      const next = '{"streamNextOffset":"0000000000000000_0000000000000003","upToDate":true}'
+      const body = `event: data\ndata: ${await response.text()}\n\nevent: control\ndata: ${next}\n\n`
+      return route.fulfill({ status: 200, headers: { ...headers, "content-type": "text/event-stream" }, body })
+    })
+    await jumpTo(page, "n before the end", "2")
+    await page.getByText("2 loaded").waitFor()
+    expect(await previews(page)).toEqual(['"three"', '"two"'])
+    expect(await page.locator(".row .place").allTextContents()).toEqual(["2", "1"])
+    // It follows from there.
+    await console.append("m/seek", ["four"])
+    await option(page, "four").waitFor()
+    await jumpTo(page, "Time", "2026-12-01T09:30:00Z")
+    await page.getByText("2 loaded").waitFor()
+    expect(await previews(page)).toEqual(['"four"', '"three"'])
+    expect(asked).toEqual(["?last=2&live=sse", "?at=2026-12-01T09%3A30%3A00Z"])
+  })
+
   test("are filtered while they arrive", async () => {
     await console.create("m/filter", [{ user: { name: "Ada" }, n: [1] }, { user: { name: "Bob" }, n: [2] }, "Ada"])
     const page = await console.open("m/filter")
