@@ -12,7 +12,7 @@ import { StreamView, changes } from "./stream_view"
 import { Streams } from "./streams_view"
 import { trouble } from "./streams"
 import { TokenDialog } from "./token_dialog"
-import { claims, mayDo, mode, needsToken, token } from "./token"
+import { claims, mayCreate, mode, needsToken, token } from "./token"
 
 export function App() {
   useKeys()
@@ -55,7 +55,7 @@ function Bar() {
       </h1>
       {mode.value && <span class="chip">{mode.value === "projects" && root !== "" ? root : mode.value}</span>}
       <span class="space" />
-      {mayDo("manage", root) && (
+      {mayCreate() && (
         <button type="button" onClick={() => (opened.value = { name: "create" })}>
           New stream
         </button>

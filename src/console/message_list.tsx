@@ -139,8 +139,8 @@ function Row({ message, at, count, kind, onOpen }: RowProps) {
       <span class="place" title={`${message.base}, then ${message.skip}`}>
         {placeOf(message)}
       </span>
-      <span class="clock">{message.receivedAt === undefined ? "" : formatClock(message.receivedAt)}</span>
       <span class="preview">{preview(message, kind)}</span>
+      <span class="clock">{message.receivedAt === undefined ? "" : formatClock(message.receivedAt)}</span>
       <span class="size">{formatBytes(sizeOf(message.content))}</span>
     </div>
   )

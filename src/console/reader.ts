@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals"
 import { Refused, send, streamUrl, wordsOf } from "./api"
-import { kindOf, piecesOf, piecesOfEvent, sizeOf, type Kind, type Message, type Piece } from "./content"
+import { kindOf, piecesOf, piecesOfEvent, sizeOf, textOf, type Kind, type Message, type Piece } from "./content"
 import { filterOf, type Filter } from "./filter"
 import { RateMeter } from "./rates"
 import { eventsOf, type Control } from "./sse"
@@ -221,6 +221,11 @@ export class Reader {
     if (abort.signal.aborted) return
     this.trouble.value = wordsOf(error)
     this.phase.value = "failed"
+    // The data at this place is gone, or another stream is at the URL: the next attempt begins near the end.
+    if (error instanceof Refused && error.status === 410) {
+      this.start = { from: "last", count: FIRST_MESSAGES }
+      this.#next = undefined
+    }
   }
 
   /** Shows arrived messages in the next frame, so that each frame renders at most once. */
@@ -271,8 +276,7 @@ export class Reader {
   }
 
   #matches(message: Message) {
-    const text = typeof message.content === "string" ? message.content : new TextDecoder().decode(message.content)
-    return this.#filter?.(text) ?? true
+    return this.#filter?.(textOf(message)) ?? true
   }
 
   #show() {

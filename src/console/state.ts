@@ -47,7 +47,8 @@ export async function describe(path: string, signal?: AbortSignal): Promise<Desc
     if (!response.headers.has("stream-next-offset")) return await response.json()
     await response.body?.cancel()
   } catch (error) {
-    if (!(error instanceof Refused) || error.status !== 403) throw error
+    // A public stream is described to nobody without a token, but everyone may read it.
+    if (!(error instanceof Refused) || ![401, 403].includes(error.status)) throw error
   }
   const head = await send("HEAD", streamUrl(path), { signal, path }).catch(() => undefined)
   // A refused HEAD has no words.

@@ -75,5 +75,13 @@ export function mayDo(scope: Scope, path: string) {
   return known.scopes.includes(scope) && covers(known, path)
 }
 
+/** Whether the token may allow to create a stream somewhere. */
+export function mayCreate() {
+  const known = claims.value
+  if (mode.value !== "projects" || known === undefined) return true
+  const hasPlace = known.stream === undefined || known.stream.endsWith("/*")
+  return hasPlace && known.scopes.includes("manage")
+}
+
 /** Whether the server alone writes a stream. */
 export const isReserved = (path: string) => path.split("/").includes("__registry__")
