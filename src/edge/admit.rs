@@ -9,6 +9,7 @@ use super::auth::{Credential, Source, Weighed, weigh};
 use super::collapse::Reader;
 use super::grant::{Grant, Scope};
 use super::host;
+use super::inspecting::Inspecting;
 use super::keyring::{Check, Keyring};
 use super::listing::Listing;
 use super::route::{Route, route};
@@ -83,6 +84,8 @@ pub enum Decision {
     /// Answer without calling an object.
     Reply(Reply),
     Listing(Listing),
+    /// Answer with what a stream says about itself.
+    Inspect(Box<Inspecting>),
     Orphans(OrphansQuery),
     Console(ConsoleFile),
     /// Answer with what a subscription or its registry says.
@@ -213,6 +216,10 @@ impl Deciding<'_> {
             Route::Console(_) => Err(Refusal::UnknownRoute.into()),
             Route::Reply(answer) => Ok(Decision::Reply(answer)),
             Route::Listing => self.listing(),
+            Route::Details(path) => {
+                let inspecting = self.granted(|grant| Inspecting::of(grant, path))?;
+                Ok(Decision::Inspect(Box::new(inspecting)))
+            }
             Route::Subscriptions(endpoint) => self.subscriptions(endpoint),
             Route::Orphans => {
                 // Count by address, because the token may be a guess.
@@ -230,12 +237,8 @@ impl Deciding<'_> {
 
     /// A listing, for tokens that may list.
     fn listing(&mut self) -> Result<Decision, Undecided> {
-        let authorization =
-            if self.rules.access.is_open() { None } else { self.header(header::AUTHORIZATION)? };
-        let credential = Credential::in_authorization(authorization.as_deref());
-        let granted = self.weigh(&credential)?;
-        self.count_by(&granted, &credential);
-        let listing = Listing::of(&granted?, self.head.target.url)?;
+        let target = self.head.target;
+        let listing = self.granted(|grant| Ok(Listing::of(&grant, target.url)))??;
         if !self.rules.lists {
             let what = "a registry, because REGISTRY_STREAM is off";
             return Err(Refusal::NotImplemented { what }.into());
@@ -243,19 +246,21 @@ impl Deciding<'_> {
         Ok(Decision::Listing(listing))
     }
 
+    /// The result of a check of the grant of a token in `Authorization`. The request counts against the token if it passes.
+    fn granted<T>(&mut self, check: impl FnOnce(Grant) -> Result<T, Refusal>) -> Result<T, Undecided> {
+        let authorization =
+            if self.rules.access.is_open() { None } else { self.header(header::AUTHORIZATION)? };
+        let credential = Credential::in_authorization(authorization.as_deref());
+        let granted = self.weigh(&credential)?.and_then(check);
+        self.count_by(granted.is_ok(), &credential);
+        Ok(granted?)
+    }
+
     /// A request about subscriptions, for tokens whose scope covers it. Bodies are compared with the token later.
     fn subscriptions(&mut self, endpoint: Endpoint) -> Result<Decision, Undecided> {
         let root = endpoint.root();
         let grant = match endpoint.scope() {
-            Some(needed) => {
-                let authorization =
-                    if self.rules.access.is_open() { None } else { self.header(header::AUTHORIZATION)? };
-                let credential = Credential::in_authorization(authorization.as_deref());
-                let granted = self.weigh(&credential)?;
-                let granted = granted.and_then(|grant| grant.allow_root(root, needed).map(|()| grant));
-                self.count_by(&granted, &credential);
-                granted?
-            }
+            Some(needed) => self.granted(|grant| grant.allow_root(root, needed).map(|()| grant))?,
             None => {
                 // Count by address, because a wake token may be a guess.
                 self.count(CountsAgainst::Address);
@@ -292,7 +297,7 @@ impl Deciding<'_> {
         let credential = self.credential()?;
         let granted = self.weigh(&credential)?;
         let granted = granted.and_then(|grant| grant.allow(method, &path).map(|()| grant));
-        self.count_by(&granted, &credential);
+        self.count_by(granted.is_ok(), &credential);
         let source = credential.source;
         let grant = match granted {
             Ok(grant) => grant,
@@ -363,8 +368,8 @@ impl Deciding<'_> {
 
     /// Counts a request by its token if that allows the request, and otherwise by its address. An open server
     /// ignores tokens.
-    fn count_by(&mut self, granted: &Result<Grant, Refusal>, credential: &Credential) {
-        let token = credential.token.as_ref().filter(|_| granted.is_ok() && !self.rules.access.is_open());
+    fn count_by(&mut self, is_granted: bool, credential: &Credential) {
+        let token = credential.token.as_ref().filter(|_| is_granted && !self.rules.access.is_open());
         self.count(token.map_or(CountsAgainst::Address, |token| CountsAgainst::Token(token.clone())));
     }
 

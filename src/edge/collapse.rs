@@ -19,12 +19,12 @@ pub enum Reader {
 }
 
 /// The key of a GET's answer: a URL with its parameters in a fixed order. `None` if the answer cannot be
-/// shared: reads from the start or from `now`, which mean different offsets at different times, and server-sent
-/// events.
+/// shared: reads that begin at the start, at `now`, `at` or `last`, which mean different offsets at different times,
+/// and server-sent events.
 pub fn collapse_key(reader: Reader, target: &Target<'_>) -> Option<String> {
     let Query { offset, live, cursor, reader_key, .. } = target.query().ok()?;
     matches!(target.read_from(), Some(ReadFrom::At(_))).then_some(())?;
-    if !matches!(live.as_deref(), None | Some("long-poll")) {
+    if !matches!(live.as_deref(), None | Some("long-poll")) || target.query().ok()?.seeks() {
         return None;
     }
     match (reader, reader_key) {

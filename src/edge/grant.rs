@@ -92,12 +92,17 @@ impl Grant {
     /// Refuses a request that the grant does not cover. `path` is the path that will be served.
     pub fn allow(&self, method: &Method, path: &StreamPath) -> Result<(), Refusal> {
         let needed = Scope::needed_for(method);
-        let is_its_project = self.project.as_deref().is_none_or(|project| project == path.project());
-        if is_its_project && self.scopes.contains(&needed) && self.streams.include(path.as_str()) {
+        if self.scopes.contains(&needed) && self.covers_path(path.as_str()) {
             Ok(())
         } else {
             Err(Refusal::Forbidden { needs: needed.name() })
         }
+    }
+
+    /// Whether it covers a stream of its project.
+    pub fn covers_path(&self, path: &str) -> bool {
+        let is_its_project = |project: &String| path.split('/').next() == Some(project);
+        self.project.as_ref().is_none_or(is_its_project) && self.streams.include(path)
     }
 
     /// Refuses a request to the subscriptions of a root that the grant does not cover. Only a root that is a project is in

@@ -11,6 +11,7 @@ pub mod cpu;
 pub mod gate;
 pub mod grant;
 pub mod host;
+pub mod inspecting;
 pub mod kept;
 pub mod keyring;
 pub mod listing;

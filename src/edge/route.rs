@@ -2,6 +2,7 @@
 
 use http::Method;
 
+use super::inspecting::is_for_details;
 use super::subscriptions::Endpoint;
 use super::target::Target;
 use crate::protocol::command::STREAM_METHODS;
@@ -29,6 +30,8 @@ pub enum Route {
     Sse(StreamPath),
     /// To the registry, and to the streams that it lists.
     Listing,
+    /// To a stream's object, for its description.
+    Details(StreamPath),
     /// The administrator's list of orphans in the bucket.
     Orphans,
     /// To a file of the console.
@@ -84,6 +87,7 @@ fn try_route(method: &Method, target: &Target<'_>) -> Result<Route, Refusal> {
         });
     }
     match *method {
+        Method::GET if is_for_details(method, target) => Ok(Route::Details(stream)),
         Method::GET => Ok(match target.query()?.live.as_deref() {
             Some("long-poll") => Route::LongPoll(stream),
             Some("sse") => Route::Sse(stream),

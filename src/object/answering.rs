@@ -27,6 +27,7 @@ impl Object {
                 Answered::Released
             }
             Call::Walk(walk) => self.walk(ports, walk)?,
+            Call::Seek(seek) => Answered::Sought(self.seek(ports, seek)?),
             Call::Inherit(inherit) => return self.inherited(ports, inherit),
             Call::Record(record) => {
                 self.record(ports, path, record, random, now)?;
@@ -35,6 +36,7 @@ impl Object {
             }
             Call::List(query) => Answered::Listed(self.listed(ports, query)?),
             Call::Describe => Answered::Described(self.described(ports, path, now)?),
+            Call::Inspect => Answered::Inspected(self.inspected(ports, path, now)?),
             Call::Orphans { keys, deletes: false } => Answered::Orphans(self.orphans(ports, path, keys)?),
             Call::Orphans { keys, deletes: true } => Answered::Orphans(self.sweep(ports, path, keys)?),
             Call::Subscription(request) => {

@@ -12,7 +12,7 @@ use crate::protocol::Millis;
 use crate::protocol::call::Answered;
 use crate::protocol::command::ReadMode;
 use crate::protocol::content_type::Format;
-use crate::protocol::fork::{Inherit, InheritedEvents};
+use crate::protocol::fork::{Inherit, InheritedEvents, Seek, Sought};
 use crate::protocol::names::header;
 use crate::protocol::offset::Offset;
 use crate::protocol::reply::Reply;
@@ -23,6 +23,7 @@ use crate::storage::segment_file::{ENDING_BYTES, parse_ending};
 use crate::storage::segments::Shape;
 use crate::storage::{Failure, Sql};
 use crate::stream::Stream;
+use crate::stream::seek::Search;
 
 /// A read that needs bytes from elsewhere.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,6 +39,8 @@ pub struct PendingRead {
     pub(super) bound: Bound,
     /// The shapes of segments that were fetched for this read.
     pub(super) learnt: Shapes,
+    /// Set while the beginning of the read is not known.
+    pub(super) search: Option<Search>,
 }
 
 /// About how many bytes a read returns. Concurrent reads may have other bounds.
@@ -68,6 +71,8 @@ pub enum Fetch {
     Ending { key: String },
     /// A range of another stream's hot log.
     Inherit { path: String, ask: Inherit },
+    /// A place in another stream's messages.
+    Seek { path: String, ask: Seek },
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,6 +91,8 @@ pub enum Fetched {
     Rotated(u64),
     /// The fetch failed. The read fails only if the stream still needs the bytes.
     Failed(Failure),
+    /// The owner's answer to a search.
+    Sought(Sought),
     /// The owner has no memory to send the range.
     Busy,
 }
@@ -99,12 +106,14 @@ impl Fetched {
                 Ok(Fetched::Chunk(Chunk { body: bytes, next, marks: begins }))
             }
             Answered::Rotated(hot_from) => Ok(Fetched::Rotated(hot_from)),
+            Answered::Sought(sought) => Ok(Fetched::Sought(sought)),
             Answered::Referenced(_)
             | Answered::Released
             | Answered::Walked(_)
             | Answered::Recorded
             | Answered::Listed(_)
             | Answered::Described(_)
+            | Answered::Inspected(_)
             | Answered::Orphans(_)
             | Answered::RecordedFor(_)
             | Answered::Subscription(_)
@@ -160,7 +169,7 @@ impl PendingRead {
             Fetch::Object { range, .. } => range.end - range.start,
             Fetch::Ending { .. } => ENDING_BYTES,
             // Each may return a whole chunk, but together they return one.
-            Fetch::Inherit { .. } => 0,
+            Fetch::Inherit { .. } | Fetch::Seek { .. } => 0,
         };
         let inherits = self.fetches.iter().any(|fetch| matches!(fetch, Fetch::Inherit { .. }));
         let inherited = if inherits { self.bound.max_bytes as u64 } else { 0 };

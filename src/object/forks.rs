@@ -8,6 +8,7 @@ use super::links::Asking;
 use super::live::Sockets;
 use super::ports::Ports;
 use super::said::Said;
+use super::seek::own_since;
 use super::state::Object;
 use crate::protocol::Millis;
 use crate::protocol::call::{Answered, Call};
@@ -58,6 +59,7 @@ impl Object {
             link: link.id.clone(),
             fork: path.to_owned(),
             offset: asked.offset,
+            at: asked.at,
             sub_offset: asked.sub_offset,
             content_type: content_type.map(str::to_owned),
             valid_until,
@@ -98,6 +100,10 @@ impl Object {
         // The source or the network may be down for now, so the client may retry.
         let Ok(answered) = answered else { return Err(Refusal::SourceUnavailable.into()) };
         let way = match (way, answered) {
+            // A source of an older build ignores the time. Cloudflare updates it soon.
+            (None, Answered::Referenced(Referenced::Granted(granted))) if granted.at != asked.at => {
+                return Err(Refusal::SourceUnavailable.into());
+            }
             (None, Answered::Referenced(Referenced::Granted(granted))) => Way::of(granted, asked.sub_offset),
             (None, Answered::Referenced(Referenced::Refused(refusal))) => {
                 self.links.keep_refused(&link);
@@ -107,6 +113,10 @@ impl Object {
                 way.walked(walked);
                 way
             }
+            (Some(mut way), Answered::Sought(sought)) => {
+                way.sought(sought);
+                way
+            }
             (Some(_), Answered::Referenced(Referenced::Refused(refusal))) => {
                 return Err(Refusal::Fork(refusal).into());
             }
@@ -114,10 +124,10 @@ impl Object {
                 return Err(Failure::new("create fork", "the answer does not match the call").into());
             }
         };
+        let mut way = way;
         let granted = match way.step().map_err(Refusal::Fork)? {
             Step::There(granted) => granted,
-            Step::Ask(path, walk) => {
-                let call = Call::Walk(walk);
+            Step::Ask(path, call) => {
                 return Ok(Answer::Ask(Asking { path, call, link, way: Some(way) }));
             }
         };
@@ -175,8 +185,15 @@ impl Object {
             let expected = stream.content_type.as_str().to_owned();
             return Err(Refusal::Fork(ForkRefusal::ContentType { expected }).into());
         }
-        let anchor = asked.offset.unwrap_or(stream.tail);
-        let until = Ends { sql: ports.sql, stream }.leave(anchor, asked.sub_offset)?;
+        let found = match asked.at {
+            Some(since) => own_since(ports.sql, stream, since)?,
+            None => Some(asked.offset.unwrap_or(stream.tail)),
+        };
+        let anchor = found.unwrap_or(stream.tail);
+        let until = match found {
+            Some(anchor) => Ends { sql: ports.sql, stream }.leave(anchor, asked.sub_offset)?,
+            None => None,
+        };
         let owners = owners_until(stream.owners(path), stream.start(), until.unwrap_or(stream.tail));
         if owners.len() > OWNERS_MAX {
             return Err(Refusal::Fork(ForkRefusal::TooDeep).into());
@@ -186,6 +203,7 @@ impl Object {
             lifetime: stream.lifetime,
             start: stream.start(),
             anchor,
+            at: asked.at,
             until,
             owners,
         };
@@ -263,7 +281,11 @@ impl Object {
         ends.walk(ask.from, ask.until, ask.count).map(Answered::Walked)
     }
 
-    fn owned<S: Sockets>(&mut self, ports: &Ports<'_, S>, incarnation: u64) -> Result<&Stream, Failure> {
+    pub(super) fn owned<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        incarnation: u64,
+    ) -> Result<&Stream, Failure> {
         let stream = self.load(ports.sql)?.stored().filter(|stream| stream.incarnation == incarnation);
         let gone =
             || Failure::new("read inherited part", format_args!("incarnation {incarnation} has ended"));

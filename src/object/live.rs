@@ -232,11 +232,12 @@ impl<S: Sockets> Announcement<'_, S> {
     fn waiter_reply(&self, audience: Audience, cursor: u64, place: Place) -> Reply {
         let seen = Seen { stream: self.stream, audience, now: self.now, kept_until: None };
         if self.chunk.next == self.start {
-            return seen.nothing_more(place);
+            return seen.nothing_more(place).with_start(place, self.start);
         }
         let head = seen.head(self.start, &self.chunk);
         let cache = policy(place, head.cache);
         Reply::read(ReadHead { cursor: Some(cursor), cache, ..head }, self.chunk.body.clone())
+            .with_start(place, self.start)
     }
 
     fn event_frame(&self, cursor: u64) -> Vec<u8> {

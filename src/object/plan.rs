@@ -76,6 +76,7 @@ pub(super) fn plan(
         tail: place.stream.tail,
         bound,
         learnt,
+        search: None,
     })
 }
 

@@ -6,6 +6,7 @@ use super::live::{FRAME_MAX_BYTES, LIVE_READERS_MAX, Park, Sockets};
 use super::plan;
 use super::ports::{Ports, Settings};
 use super::response_head::{Seen, policy};
+use super::seek::{Beginning, beginning, sought};
 use super::shapes::Shapes;
 use super::state::Object;
 use crate::protocol::bridge::{Attachment, BridgeKind, Channel, Place};
@@ -22,7 +23,6 @@ use crate::storage::chunk::Chunk;
 use crate::storage::commit::Change;
 use crate::storage::{Failure, Sql, messages};
 use crate::stream::Stream;
-use crate::stream::read::begin;
 use crate::stream::reader_key;
 use crate::stream::retain::window;
 
@@ -40,9 +40,25 @@ impl Object {
             // Existing readers are notified first, so that a new one begins at the same offset.
             self.announce(ports, now)?;
         }
-        let settings = self.settings;
-        let start = begin(self.stream(ports, now)?, request.from)?;
+        let max_bytes = self.settings.chunk_max_bytes;
+        let bound = Bound::of_chunk(max_bytes, request.mode);
+        let beginning = beginning(ports.sql, self.stream(ports, now)?, path, request, bound)?;
         self.touch(ports.sql, now)?;
+        match beginning {
+            Beginning::At(start) => self.read_from(ports, path, request, start, now),
+            Beginning::Asks(pending) => Ok(Answer::Fetch(*pending)),
+        }
+    }
+
+    fn read_from<S: Sockets>(
+        &mut self,
+        ports: &Ports<'_, S>,
+        path: &str,
+        request: &Read,
+        start: Offset,
+        now: Millis,
+    ) -> Result<Answer, Error> {
+        let settings = self.settings;
         let stream = self.state.live().ok_or(Refusal::NotFound)?;
         let max_bytes = settings.chunk_max_bytes;
         let is_elsewhere = start < stream.own_start() || start.segment < stream.hot_from;
@@ -105,12 +121,18 @@ impl Object {
         let settings = self.settings;
         let stream = self.stream(ports, now)?;
         let (is_same_life, earliest) = (stream.incarnation == pending.incarnation, stream.start());
-        if is_same_life && pending.start < earliest && request.from == ReadFrom::Start {
-            // A read from the start has no fixed offset, so it begins at the new start.
+        if is_same_life && pending.start < earliest && !matches!(request.from, ReadFrom::At(_)) {
+            // Only an offset is fixed: all other reads begin at another place by now.
             return self.read(ports, &pending.path, request, now);
         }
         if !is_same_life || pending.start < earliest {
             return Err(Refusal::OffsetGone { earliest }.into());
+        }
+        if let Some(search) = &pending.search {
+            return match sought(stream, pending, search, fetched)? {
+                Beginning::At(start) => self.read_from(ports, &pending.path, request, start, now),
+                Beginning::Asks(pending) => Ok(Answer::Fetch(*pending)),
+            };
         }
         let chunk = match self.take_apart(ports, pending, fetched)? {
             Ok(chunk) => chunk,
@@ -220,8 +242,9 @@ impl Reading<'_> {
         self.request.reader_key.is_some() && self.audience() == Audience::Holders
     }
 
-    /// Adds a reader key if the reader needs one.
-    fn renewed(&self, reply: Reply) -> Reply {
+    /// Adds where the response begins if the URL does not say it, and a reader key if the reader needs one.
+    fn complete(&self, reply: Reply) -> Reply {
+        let reply = reply.with_start(self.place(), self.start);
         if !self.renews() {
             return reply;
         }
@@ -230,7 +253,7 @@ impl Reading<'_> {
 
     fn answer(&self, chunk: Chunk) -> Answer {
         match self.request.mode {
-            ReadMode::CatchUp => Answer::Reply(self.renewed(self.catch_up(chunk))),
+            ReadMode::CatchUp => Answer::Reply(self.complete(self.catch_up(chunk))),
             ReadMode::LongPoll => self.long_poll(chunk),
             ReadMode::Sse => self.events(chunk),
         }
@@ -261,18 +284,18 @@ impl Reading<'_> {
             let head = self.seen().head(self.start, &chunk);
             let cache = policy(self.place(), head.cache);
             let head = ReadHead { cursor: Some(cursor), cache, ..head };
-            return Answer::Reply(self.renewed(self.unless_known(head, chunk.body)));
+            return Answer::Reply(self.complete(self.unless_known(head, chunk.body)));
         }
         if self.stream.closure.is_closed() {
             let seen = Seen { kept_until: None, ..self.seen() };
-            return Answer::Reply(self.renewed(seen.nothing_more(self.place())));
+            return Answer::Reply(self.complete(seen.nothing_more(self.place())));
         }
         // The Worker sends it when the wait times out, and all readers that wait until then must get the same
         // response.
         let cursor = self.stream.cursor(self.now + self.settings.long_poll_timeout, self.request.cursor);
         let nothing_new =
             Reply::nothing_new(self.audience(), self.stream.tail, CachePolicy::Never, Some(cursor));
-        Answer::Park(self.park(BridgeKind::LongPoll, self.renewed(nothing_new), None))
+        Answer::Park(self.park(BridgeKind::LongPoll, self.complete(nothing_new), None))
     }
 
     /// PROTOCOL.md 5.8. A chunk that does not reach the tail is a response of its own. The Worker passes it
@@ -286,7 +309,10 @@ impl Reading<'_> {
         frame.extend_from_slice(RETRY);
         let control = Control { next: chunk.next, cursor, up_to_date, closed };
         Events::of(format, &chunk.body, &chunk.marks).write(&mut frame, control);
-        let head = |body| Reply::events(self.audience(), chunk.next, format == Format::Binary, closed, body);
+        let head = |body| {
+            Reply::events(self.audience(), chunk.next, format == Format::Binary, closed, body)
+                .with_start(self.place(), self.start)
+        };
         // Only a response of its own is read at the client's speed, so large data is sent as one.
         if !up_to_date || closed || frame.len() > FRAME_MAX_BYTES {
             frame.drain(..bridge::FRAME_HEAD_BYTES);

@@ -12,8 +12,9 @@ use crate::protocol::subscription::watch::{
     Noted, Progress, Unwatch, WATCHERS_MAX, Watch, WatchAnswer, WatchFrom, Watcher,
 };
 use crate::storage::commit::Change;
+use crate::storage::seek::first_since;
 use crate::storage::watchers::StoredWatcher;
-use crate::storage::{Failure, Sql, messages};
+use crate::storage::{Failure, Sql};
 use crate::stream::{Life, Stream};
 
 impl Object {
@@ -172,15 +173,8 @@ impl Object {
     /// The start of everything written since this time, as precisely as segments tell; `None` if nothing was.
     fn written_since(&self, sql: &dyn Sql, since: Millis) -> Result<Option<Progress>, Failure> {
         let Some(stream) = self.state.live() else { return Ok(None) };
-        if stream.written_at < since {
-            return Ok(None);
-        }
-        let offset = if stream.created_at >= since {
-            beginning_of(stream)
-        } else {
-            messages::first_since(sql, stream, since)?.unwrap_or(stream.tail)
-        };
-        Ok(Some(Progress { offset, closed: false }))
+        let found = first_since(sql, stream, stream.first_segment, since)?;
+        Ok(found.map(|offset| Progress { offset, closed: false }))
     }
 }
 

@@ -10,6 +10,7 @@ use std::str;
 
 use serde::{Deserialize, Serialize};
 
+use super::names::header;
 use super::offset::{Offset, ReadFrom};
 use super::reply::Reply;
 
@@ -70,7 +71,7 @@ pub struct Attachment {
 pub enum Place {
     /// `-1`, or no offset.
     Start,
-    /// `now`.
+    /// `now`, and what moves as it does: `at` and `last`.
     Now,
     Offset,
 }
@@ -79,8 +80,19 @@ impl Place {
     pub fn of(from: ReadFrom) -> Place {
         match from {
             ReadFrom::Start => Place::Start,
-            ReadFrom::Now => Place::Now,
+            // All three are other offsets for other requests with the same URL.
+            ReadFrom::Now | ReadFrom::Since(_) | ReadFrom::Last(_) => Place::Now,
             ReadFrom::At(_) => Place::Offset,
+        }
+    }
+}
+
+impl Reply {
+    /// Adds the offset at which the response begins, unless the URL says it.
+    pub fn with_start(self, place: Place, start: Offset) -> Reply {
+        match place {
+            Place::Offset => self,
+            Place::Start | Place::Now => self.with(header::STREAM_START_OFFSET, start.to_string()),
         }
     }
 }

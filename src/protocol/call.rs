@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fork::{Inherit, InheritedEvents, Reference, Referenced, Release, Walk, Walked};
+use super::details::Inspected;
+use super::fork::{Inherit, InheritedEvents, Reference, Referenced, Release, Seek, Sought, Walk, Walked};
 use super::listing::{Described, ListQuery, ListedStreams};
 use super::offset::Offset;
 use super::registry::Record;
@@ -26,14 +27,18 @@ pub enum Call {
     Release(Release),
     /// To an owner: resolve a sub-offset.
     Walk(Walk),
+    /// To an owner: find a time, or count back from the end.
+    Seek(Seek),
     /// To an owner: return bytes that are not in the bucket yet. The response carries them as its body.
     Inherit(Inherit),
     /// To a registry: record the creations and deletions of a stream.
     Record(Record),
     /// To a registry: list its streams.
     List(ListQuery),
-    /// To a stream: describe yourself.
+    /// To a stream: describe yourself for a listing.
     Describe,
+    /// To a stream: describe yourself to your owner.
+    Inspect,
     /// To a stream: return the keys among these that no segment of yours has.
     Orphans {
         keys: Vec<String>,
@@ -66,6 +71,7 @@ pub enum Answered {
     Referenced(Referenced),
     Released,
     Walked(Walked),
+    Sought(Sought),
     /// The response carries bytes; the offset says where to continue.
     Inherited(Offset),
     /// Like `Inherited`, for bytes that become events, which only the owner can divide.
@@ -78,6 +84,7 @@ pub enum Answered {
     Listed(ListedStreams),
     /// `None` if there is no stream.
     Described(Option<Described>),
+    Inspected(Inspected),
     Orphans(Vec<String>),
     Subscription(SubscriptionAnswer),
     Noted(Noted),

@@ -7,7 +7,7 @@ use http::Method;
 use super::content_type::{self, ContentType};
 use super::cursor;
 use super::fork::ForkRequest;
-use super::lifetime::Lifetime;
+use super::lifetime::{Lifetime, parse_since, whole_number};
 use super::names::{TRUE, header, query};
 use super::offset::{Offset, ReadFrom};
 use super::producer::Producer;
@@ -19,6 +19,8 @@ use super::retention::Retention;
 pub const STREAM_METHODS: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
 /// The longest `Stream-Seq`, in bytes: each stored append has a copy of it.
 pub const STREAM_SEQ_MAX_BYTES: usize = 1024;
+/// The largest `last`: how many messages before the tail a read may begin.
+pub const LAST_MAX: u64 = 10_000;
 
 /// A request to one stream.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -199,7 +201,9 @@ fn parse_expected(text: &str) -> Result<Offset, Refusal> {
 }
 
 fn parse_read(head: &RequestHead<'_>) -> Result<Read, Refusal> {
-    let Query { offset, live, cursor, reader_key, last_event_id, .. } = Query::parse(head.url)?;
+    let found = Query::parse(head.url)?;
+    let named = found.named_start()?;
+    let Query { offset, live, cursor, reader_key, last_event_id, .. } = found;
     let mode = match live.as_deref() {
         None => ReadMode::CatchUp,
         Some("long-poll") => ReadMode::LongPoll,
@@ -209,10 +213,13 @@ fn parse_read(head: &RequestHead<'_>) -> Result<Read, Refusal> {
         }
     };
     let malformed = "it must be -1, now, or an offset that a response gave";
-    let mut from = match offset.as_deref() {
-        None if mode == ReadMode::CatchUp => ReadFrom::Start,
-        None => return Err(Refusal::InvalidQuery { name: query::OFFSET, why: "live reads must have it" }),
-        Some(text) => {
+    let mut from = match (offset.as_deref(), named) {
+        (None, Some(named)) => named,
+        (None, None) if mode == ReadMode::CatchUp => ReadFrom::Start,
+        (None, None) => {
+            return Err(Refusal::InvalidQuery { name: query::OFFSET, why: "live reads must have it" });
+        }
+        (Some(text), _) => {
             ReadFrom::parse(text).ok_or(Refusal::InvalidQuery { name: query::OFFSET, why: malformed })?
         }
     };
@@ -268,6 +275,8 @@ fn check_encoding(head: &RequestHead<'_>, body: &[u8]) -> Result<(), Refusal> {
     }
 }
 
+const ONE_START: &str = "send only one of offset, at and last";
+
 /// The query parameters that the server knows; it ignores all others.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Query {
@@ -283,9 +292,48 @@ pub struct Query {
     pub reader_key: Option<String>,
     /// `lastEventId`.
     pub last_event_id: Option<String>,
+    /// `at`.
+    pub at: Option<String>,
+    /// `last`.
+    pub last: Option<String>,
 }
 
 impl Query {
+    /// The start that `at` or `last` names. Refuses two of `offset`, `at` and `last`.
+    fn named_start(&self) -> Result<Option<ReadFrom>, Refusal> {
+        let Query { offset, at, last, .. } = self;
+        let refused = |name, why| Err(Refusal::InvalidQuery { name, why });
+        match (at, last) {
+            (None, None) => Ok(None),
+            (Some(_), _) if offset.is_some() || last.is_some() => refused(query::AT, ONE_START),
+            (_, Some(_)) if offset.is_some() => refused(query::LAST, ONE_START),
+            (Some(at), _) => match parse_since(at) {
+                Some(since) => Ok(Some(ReadFrom::Since(since))),
+                None => refused(
+                    query::AT,
+                    "it must be an RFC 3339 time such as 2030-01-31T12:00:00Z, with %2B for +",
+                ),
+            },
+            (None, Some(last)) => match whole_number(last, LAST_MAX) {
+                Some(count) if count > 0 => Ok(Some(ReadFrom::Last(count))),
+                _ => refused(
+                    query::LAST,
+                    "it must be a whole number from 1 to 10000, digits only, without leading zeros",
+                ),
+            },
+        }
+    }
+
+    /// Whether any of these is a parameter of a read.
+    pub fn reads(&self) -> bool {
+        *self != Query::default()
+    }
+
+    /// Whether the read begins where `at` or `last` says.
+    pub fn seeks(&self) -> bool {
+        self.at.is_some() || self.last.is_some()
+    }
+
     /// Parses a URL's query; refuses a repeated parameter.
     pub fn parse(url: &str) -> Result<Query, Refusal> {
         let mut found = Query::default();
@@ -297,6 +345,8 @@ impl Query {
                 query::TOKEN => (&mut found.token, query::TOKEN),
                 query::READER_KEY => (&mut found.reader_key, query::READER_KEY),
                 query::LAST_EVENT_ID => (&mut found.last_event_id, query::LAST_EVENT_ID),
+                query::AT => (&mut found.at, query::AT),
+                query::LAST => (&mut found.last, query::LAST),
                 _ => continue,
             };
             if slot.replace(value.into_owned()).is_some() {

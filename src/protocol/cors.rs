@@ -5,7 +5,7 @@ use super::content_type::is_token;
 use super::names::header;
 
 /// The response headers that scripts of other sites may read. One constant, because every public read sends it.
-pub const EXPOSED: &str = "stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, stream-public, stream-ttl, \
+pub const EXPOSED: &str = "stream-next-offset, stream-start-offset, stream-cursor, stream-up-to-date, stream-closed, stream-public, stream-ttl, \
      stream-expires-at, stream-retention, stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq, \
      producer-received-seq, stream-reader-key, x-cache, etag, location, retry-after, allow, accept-encoding, \
      www-authenticate";
@@ -20,7 +20,7 @@ pub(super) const PREFLIGHT: [(&str, &str); 3] = [
 
 /// The request headers that every preflight allows: the protocol's, and those that tracing and HTTP libraries
 /// add. `*` would exclude `Authorization`, and is a literal name in requests with credentials.
-pub const ALLOWED: [&str; 25] = [
+pub const ALLOWED: [&str; 26] = [
     header::AUTHORIZATION,
     header::CONTENT_TYPE,
     header::IF_NONE_MATCH,
@@ -36,6 +36,7 @@ pub const ALLOWED: [&str; 25] = [
     header::STREAM_FORKED_FROM,
     header::STREAM_FORK_OFFSET,
     header::STREAM_FORK_SUB_OFFSET,
+    header::STREAM_FORK_AT,
     header::PRODUCER_ID,
     header::PRODUCER_EPOCH,
     header::PRODUCER_SEQ,

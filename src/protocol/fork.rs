@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Millis;
 use super::fork_refusal::ForkRefusal;
-use super::lifetime::{Lifetime, whole_number};
+use super::lifetime::{Lifetime, parse_since, whole_number};
 use super::names::header;
 use super::offset::Offset;
 use super::path::StreamPath;
@@ -30,6 +30,8 @@ pub struct ForkRequest {
     pub source: StreamPath,
     /// `Stream-Fork-Offset`; the tail if absent.
     pub offset: Option<Offset>,
+    /// `Stream-Fork-At`, instead of an offset: the fork begins before the first message written then or later.
+    pub at: Option<Millis>,
     /// `Stream-Fork-Sub-Offset`: messages (JSON) or bytes after `offset`.
     pub sub_offset: u64,
     /// The link's unique name; no two links ever share one.
@@ -37,20 +39,30 @@ pub struct ForkRequest {
 }
 
 impl ForkRequest {
-    /// Parses the three fork headers; `None` if the PUT requests no fork. Refuses malformed or orphaned
+    /// Parses the fork headers; `None` if the PUT requests no fork. Refuses malformed or orphaned
     /// headers.
     pub fn parse(head: &RequestHead<'_>) -> Result<Option<ForkRequest>, Refusal> {
         let source = (head.header)(header::STREAM_FORKED_FROM);
         let offset = head.text(header::STREAM_FORK_OFFSET)?;
         let sub_offset = head.text(header::STREAM_FORK_SUB_OFFSET)?;
+        let at = head.text(header::STREAM_FORK_AT)?;
+        let refused = |name, why| Err(Refusal::InvalidHeader { name, why });
         let Some(source) = source else {
             let needs = "it needs Stream-Forked-From";
-            return match (offset, sub_offset) {
-                (None, None) => Ok(None),
-                (Some(_), _) => Err(Refusal::InvalidHeader { name: "Stream-Fork-Offset", why: needs }),
-                (None, Some(_)) => Err(Refusal::InvalidHeader { name: "Stream-Fork-Sub-Offset", why: needs }),
+            return match (offset, sub_offset, at) {
+                (None, None, None) => Ok(None),
+                (Some(_), _, _) => refused("Stream-Fork-Offset", needs),
+                (None, Some(_), _) => refused("Stream-Fork-Sub-Offset", needs),
+                (None, None, Some(_)) => refused("Stream-Fork-At", needs),
             };
         };
+        if at.is_some() && (offset.is_some() || sub_offset.is_some()) {
+            return refused(
+                "Stream-Fork-At",
+                "send it instead of Stream-Fork-Offset and Stream-Fork-Sub-Offset",
+            );
+        }
+        let at = at.map(|text| parse_since(&text).ok_or(NOT_A_TIME)).transpose()?;
         let malformed = "it must be an offset that a response of the source gave";
         let offset = offset
             .map(|text| {
@@ -64,9 +76,14 @@ impl ForkRequest {
                 why: "it must be a whole number up to 16777216, digits only, without leading zeros",
             })
         })?;
-        Ok(Some(ForkRequest { source: source_path(&source)?, offset, sub_offset, link: (head.random)() }))
+        Ok(Some(ForkRequest { source: source_path(&source)?, offset, at, sub_offset, link: (head.random)() }))
     }
 }
+
+const NOT_A_TIME: Refusal = Refusal::InvalidHeader {
+    name: "Stream-Fork-At",
+    why: "it must be an RFC 3339 time such as 2030-01-31T12:00:00Z",
+};
 
 /// Parses `Stream-Forked-From`: the path of a stream's URL.
 pub fn source_path(text: &str) -> Result<StreamPath, Refusal> {
@@ -88,6 +105,9 @@ pub struct Reference {
     pub fork: String,
     /// Where the fork begins in the source; the tail if absent.
     pub offset: Option<Offset>,
+    /// The time before whose first message the fork begins, instead of the offset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Millis>,
     /// Messages (JSON) or bytes after `offset`.
     pub sub_offset: u64,
     pub content_type: Option<String>,
@@ -122,8 +142,11 @@ pub struct Inheritance {
     pub start: Offset,
     /// The offset that the PUT named.
     pub anchor: Offset,
+    /// The time that the PUT named. A source of an older build does not repeat it, and grants its tail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Millis>,
     /// Where the fork begins, if the source knows it. In data that the source has itself inherited, only the
-    /// owners can resolve a sub-offset.
+    /// owners can resolve a sub-offset or a time.
     pub until: Option<Offset>,
     /// The owners of the bytes up to `until`, or else up to the source's tail, in order and without empty
     /// parts.
@@ -182,5 +205,31 @@ pub struct Walk {
 pub struct Walked {
     pub at: Offset,
     /// The rest of the count at the end of the owner's part.
+    pub left: u64,
+}
+
+/// What a [`Seek`] looks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Goal {
+    /// The first message written at this time or later.
+    Since(Millis),
+    /// So many messages (JSON) or appends before the end.
+    Last(u64),
+}
+
+/// Asks an owner for a place in a part of its data. The offsets are the owner's.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Seek {
+    pub incarnation: u64,
+    pub from: Offset,
+    pub until: Offset,
+    pub goal: Goal,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Sought {
+    /// The place; `None` if no message of the part is as late.
+    pub at: Option<Offset>,
+    /// The messages or appends that are missing at the start of the part.
     pub left: u64,
 }

@@ -86,3 +86,13 @@ fn instant(text: &str) -> Result<Millis, Refusal> {
     // `Millis` cannot represent a time before 1970.
     Millis::try_from(time.timestamp_millis()).ok().filter(|_| !is_before_year_zero).ok_or(PAST)
 }
+
+/// The first millisecond at or after an RFC 3339 time, to search for messages; `None` if it is malformed. No message is
+/// older than 1970.
+pub(super) fn parse_since(text: &str) -> Option<Millis> {
+    let time = DateTime::parse_from_rfc3339(text).ok()?;
+    let is_after_millisecond = time.timestamp_subsec_nanos() % NANOS_PER_MILLI > 0;
+    Some(Millis::try_from(time.timestamp_millis() + i64::from(is_after_millisecond)).unwrap_or_default())
+}
+
+const NANOS_PER_MILLI: u32 = 1_000_000;

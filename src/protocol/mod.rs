@@ -9,6 +9,7 @@ pub mod console;
 pub mod content_type;
 pub mod cors;
 pub mod cursor;
+pub mod details;
 pub mod etag;
 pub mod fork;
 pub mod fork_refusal;

@@ -90,6 +90,10 @@ pub mod header {
     /// The Worker's mark on requests that may read public streams only. It only removes access, so a client
     /// that sends it gains nothing.
     pub const STREAM_STRANGER: &str = "stream-stranger";
+    /// The offset at which a response begins, if its URL does not name it (an extension).
+    pub const STREAM_START_OFFSET: &str = "stream-start-offset";
+    /// The instant at which a fork leaves its source (an extension).
+    pub const STREAM_FORK_AT: &str = "stream-fork-at";
     /// The source of a fork (PROTOCOL.md 4.2).
     pub const STREAM_FORKED_FROM: &str = "stream-forked-from";
     /// The offset at which a fork leaves its source (PROTOCOL.md 4.2).
@@ -125,6 +129,7 @@ pub mod header {
             STREAM_FORKED_FROM => "Stream-Forked-From",
             STREAM_FORK_OFFSET => "Stream-Fork-Offset",
             STREAM_FORK_SUB_OFFSET => "Stream-Fork-Sub-Offset",
+            STREAM_FORK_AT => "Stream-Fork-At",
             LAST_EVENT_ID => "Last-Event-ID",
             _ => name,
         }
@@ -143,6 +148,10 @@ pub mod query {
     pub const TOKEN: &str = "token";
     /// The stream's reader key, which lets caches store reads of a private stream.
     pub const READER_KEY: &str = "rk";
+    /// The instant from which to read (an extension).
+    pub const AT: &str = "at";
+    /// How many messages before the tail to begin (an extension).
+    pub const LAST: &str = "last";
     /// The last `id:` that the client saw, for clients that cannot send the header.
     pub const LAST_EVENT_ID: &str = "lastEventId";
     /// Whether to delete orphans.
@@ -162,9 +171,11 @@ pub const TOKEN_COOKIE: &str = "stream-token";
 pub const TRUE: &str = "true";
 
 /// The prefixes of a stream's URL, in each of its forms. Objects receive the first form only.
-pub const STREAM_PREFIXES: [&str; 3] = [STREAM_PREFIX, "/v1/streams/", "/streams/"];
+pub const STREAM_PREFIXES: [&str; 3] = [STREAM_PREFIX, DETAILS_PREFIX, "/streams/"];
 /// The first form, `/v1/stream/<path>`.
 pub const STREAM_PREFIX: &str = "/v1/stream/";
+/// The form of a stream's URL with which a GET without parameters asks for the description of the stream.
+pub const DETAILS_PREFIX: &str = "/v1/streams/";
 /// The administrator's list of orphans.
 pub const ORPHANS_PATH: &str = "/v1/admin/orphans";
 /// The listing of streams.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Millis;
+
 const DIGITS: usize = 16;
 
 /// A point in a stream. Segment numbers are unique over all incarnations of a URL: they are not reused when a
@@ -66,6 +68,10 @@ pub enum ReadFrom {
     Now,
     /// An offset from an earlier response.
     At(Offset),
+    /// `at`: the first message written at this time or later.
+    Since(Millis),
+    /// `last`: so many messages before the tail.
+    Last(u64),
 }
 
 impl ReadFrom {

@@ -7,13 +7,12 @@ use super::array::Array;
 use super::chunk::{Chunk, join};
 use super::message_row::{MessageRow, PART_BITS, ROW_MAX_BYTES};
 use super::run::Run;
-use super::{Columns, Failure, Param, Sql, only_row, segments};
+use super::{Columns, Failure, Param, Sql, only_row};
 use crate::protocol::Millis;
 use crate::protocol::content_type::Format;
 use crate::protocol::json;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
-use crate::stream::Stream;
 use crate::stream::content::Content;
 use crate::stream::fill::Fill;
 use crate::stream::producer::ProducerState;
@@ -43,25 +42,6 @@ pub struct Last {
     pub written_at: Millis,
     pub stream_seq: Option<String>,
     pub fill: Fill,
-}
-
-/// The offset before the first message that was written at `since` or later: exact in the hot log, and the start of its
-/// segment in the bucket. `None` if there is no such message.
-pub fn first_since(sql: &dyn Sql, stream: &Stream, since: Millis) -> Result<Option<Offset>, Failure> {
-    if stream.hot_from > stream.first_segment
-        && let Some(segment) = segments::first_since(sql, stream.first_segment, since)?
-    {
-        return Ok(Some(stream.segment_start(segment)));
-    }
-    for segment in stream.hot_from..=stream.tail.segment {
-        let statement =
-            format!("SELECT key FROM messages_{segment} WHERE written_at >= ? ORDER BY key LIMIT 1");
-        if let Some(row) = only_row(sql, &statement, &[Param::Integer(since)])? {
-            let position = Columns::new("messages", row).integer()? >> PART_BITS;
-            return Ok(Some(Offset { segment, position }));
-        }
-    }
-    Ok(None)
 }
 
 /// Reads the last row of a segment, which describes the tail.

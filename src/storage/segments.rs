@@ -15,6 +15,7 @@ const LAST: &str = "SELECT read_seq, incarnation, end_position, bytes_through, w
     messages_before + message_count FROM segments ORDER BY read_seq DESC LIMIT 1";
 const FIND: &str = "SELECT end_position, blocks, written_at FROM segments WHERE read_seq = ?";
 const END: &str = "SELECT end_position FROM segments WHERE read_seq = ?";
+const COUNT: &str = "SELECT message_count FROM segments WHERE read_seq = ?";
 const FIRST_SINCE: &str =
     "SELECT read_seq FROM segments WHERE read_seq >= ? AND written_at >= ? ORDER BY read_seq LIMIT 1";
 const FIRST_KEPT: &str = "SELECT read_seq, written_at FROM segments WHERE read_seq >= ? AND written_at >= ? \
@@ -160,6 +161,12 @@ pub fn shape(sql: &dyn Sql, segment: u64) -> Result<Shape, Failure> {
 /// The position after a segment's last message. Fails if the segment has no row.
 pub fn end_position(sql: &dyn Sql, segment: u64) -> Result<u64, Failure> {
     let row = only_row(sql, END, &[Param::Integer(segment)])?.ok_or_else(|| missing(segment))?;
+    Columns::new("segments", row).integer()
+}
+
+/// How many messages a segment has (`schema.rs`). Fails if the segment has no row.
+pub fn message_count(sql: &dyn Sql, segment: u64) -> Result<u64, Failure> {
+    let row = only_row(sql, COUNT, &[Param::Integer(segment)])?.ok_or_else(|| missing(segment))?;
     Columns::new("segments", row).integer()
 }
 

@@ -135,7 +135,9 @@ fn exists<'a>(life: &Life, request: &Create<'_>) -> Result<Creating<'a>, Refusal
         (Some(_), None) | (None, Some(_)) => false,
     };
     if !is_same_fork {
-        return differs("source (Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset)");
+        return differs(
+            "source (Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset, Stream-Fork-At)",
+        );
     }
     // A PUT of a fork may omit the type, which the fork inherits.
     let unnamed = request.fork.is_none().then(ContentType::unnamed);

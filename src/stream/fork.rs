@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::fork::{ForkRequest, Inheritance, Owner, Walk, Walked};
+use super::seek::{Search, SearchStep};
+use crate::protocol::Millis;
+use crate::protocol::call::Call;
+use crate::protocol::fork::{ForkRequest, Inheritance, Owner, Sought, Walk, Walked};
 use crate::protocol::fork_refusal::ForkRefusal;
 use crate::protocol::offset::Offset;
 
@@ -16,6 +19,9 @@ pub struct Fork {
     pub anchor: Offset,
     /// Messages (JSON) or bytes after the anchor.
     pub sub_offset: u64,
+    /// The time that the PUT named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Millis>,
     /// Whether the PUT set the lifetime; otherwise it is the source's.
     pub own_lifetime: bool,
     /// The start of its inherited part.
@@ -47,6 +53,7 @@ impl Fork {
             source: request.source.as_str().to_owned(),
             anchor: granted.anchor,
             sub_offset: request.sub_offset,
+            at: request.at,
             own_lifetime,
             start: granted.start.shifted(shift),
             own_start: until.shifted(shift),
@@ -59,6 +66,7 @@ impl Fork {
         self.source == request.source.as_str()
             && self.sub_offset == request.sub_offset
             && request.offset.is_none_or(|offset| offset == self.anchor)
+            && request.at.is_none_or(|at| Some(at) == self.at)
     }
 
     /// Records that an owner's segments before `hot_from` are in the bucket.
@@ -95,6 +103,8 @@ pub struct Way {
     at: Offset,
     left: u64,
     asked: u64,
+    /// Set if the PUT named a time that only the owners can find.
+    search: Option<Search>,
 }
 
 /// The next step of the walk.
@@ -102,16 +112,26 @@ pub struct Way {
 pub enum Step {
     There(Box<Inheritance>),
     /// Ask an owner: the path of its stream, and the call.
-    Ask(String, Walk),
+    Ask(String, Call),
 }
 
 impl Way {
     /// Starts the walk at the offset that the PUT named.
     pub fn of(granted: Box<Inheritance>, sub_offset: u64) -> Way {
-        Way { at: granted.anchor, granted, left: sub_offset, asked: sub_offset }
+        let since = granted.at.filter(|_| granted.until.is_none());
+        let search = since.map(|since| Search::since(since, granted.start, granted.owners.clone()));
+        Way { at: granted.anchor, granted, left: sub_offset, asked: sub_offset, search }
     }
 
-    pub fn step(&self) -> Result<Step, ForkRefusal> {
+    pub fn step(&mut self) -> Result<Step, ForkRefusal> {
+        match self.search.as_mut().map(Search::step) {
+            Some(SearchStep::Ask(path, seek)) => return Ok(Step::Ask(path, Call::Seek(seek))),
+            Some(SearchStep::There(found)) => {
+                self.granted.anchor = found;
+                self.granted.until = Some(found);
+            }
+            None => {}
+        }
         let granted = &self.granted;
         if let Some(until) = granted.until {
             let owners = owners_until(granted.owners.clone(), granted.start, until);
@@ -125,7 +145,14 @@ impl Way {
             until: owner.until.shifted_back(owner.shift),
             count: self.left,
         };
-        Ok(Step::Ask(owner.path.clone(), walk))
+        Ok(Step::Ask(owner.path.clone(), Call::Walk(walk)))
+    }
+
+    /// Continues the search from an owner's answer.
+    pub fn sought(&mut self, sought: Sought) {
+        if let Some(search) = &mut self.search {
+            search.answered(sought);
+        }
     }
 
     /// Continues the walk from an owner's answer.

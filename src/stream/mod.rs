@@ -14,6 +14,7 @@ pub mod read;
 pub mod reader_key;
 pub mod retain;
 pub mod rotate;
+pub mod seek;
 
 use crate::protocol::content_type::ContentType;
 use crate::protocol::fork::Owner;

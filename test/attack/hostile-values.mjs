@@ -66,6 +66,7 @@ const SPECIAL = {
   "stream-closed": ["true", "false", "yes"],
   "stream-cursor": NUMBERS,
   "stream-expires-at": DATES,
+  "stream-fork-at": DATES,
   "stream-fork-offset": OFFSETS,
   "stream-fork-sub-offset": NUMBERS,
   "stream-forked-from": [
@@ -95,7 +96,7 @@ export const headerValue = (random, name) =>
 
 /** A hostile value for a query parameter, percent-encoded or not. */
 export function parameterValue(random, name) {
-  const special = { offset: OFFSETS, live: ["long-poll", "sse", "SSE", "long-poll,sse", "websocket", "true"] }[name] ?? NUMBERS
+  const special = { offset: OFFSETS, at: DATES, live: ["long-poll", "sse", "SSE", "long-poll,sse", "websocket", "true"] }[name] ?? NUMBERS
   const value = random.pick(random.chance(0.7) ? special : TEXTS)
   return random.chance(0.5) ? escape(value) : value.replace(/[\r\n ]/gu, "+")
 }

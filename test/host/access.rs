@@ -123,6 +123,7 @@ fn verdict_at(mode: &str, method: &str, url: &str, token: Option<&str>) -> Strin
         | Decision::Console(_)
         | Decision::Subscriptions(_)
         | Decision::Learn { .. }
+        | Decision::Inspect(_)
         | Decision::Look) => format!("{other:?}"),
     }
 }

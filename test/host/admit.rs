@@ -60,6 +60,7 @@ fn word(decision: &Decision) -> String {
         },
         Decision::Reply(reply) => reply.status.as_u16().to_string(),
         Decision::Listing(_) => "listing".to_owned(),
+        Decision::Inspect(_) => "details".to_owned(),
         Decision::Orphans(_) => "orphans".to_owned(),
         Decision::Console(_) => "console".to_owned(),
         Decision::Subscriptions(_) => "subscriptions".to_owned(),
@@ -69,7 +70,7 @@ fn word(decision: &Decision) -> String {
 }
 
 /// Mode, request, decision, and whether the fast path reaches the same decision.
-const REQUESTS: [(&str, &str, &str, bool); 45] = [
+const REQUESTS: [(&str, &str, &str, bool); 52] = [
     ("open", "POST http://x/v1/stream/a", "as it came", true),
     ("open", "GET http://x/v1/stream/a?offset=%30", "as it came", true),
     ("open", "GET http://x/v1/stream/a | cookie: stream-token=t", "as it came", true),
@@ -82,6 +83,8 @@ const REQUESTS: [(&str, &str, &str, bool); 45] = [
     ("open", "GET http://x/health", "200", true),
     ("open", "GET http://x/v1/streams", "listing", true),
     ("open", "GET http://x/v1/streams?limit=x", "400", true),
+    ("open", "GET http://x/v1/streams/a", "details", true),
+    ("open", "GET http://x/v1/streams/a?offset=-1", "as it came", true),
     ("open", "GET http://x/nowhere", "404", true),
     ("open", "GET http://x/console", "console", true),
     ("open", "POST http://x/console", "405", true),
@@ -106,12 +109,18 @@ const REQUESTS: [(&str, &str, &str, bool); 45] = [
     ("token", "GET http://x/v1/stream/a?offset=now&live=sse&token={token}", "Sse, token in Query", true),
     ("token", "GET http://x/v1/streams | {bearer}", "listing", true),
     ("token", "GET http://x/v1/streams?token={token}", "401", true),
+    // Without a valid token, no object is called: not even as a stranger, and not for a token in another place.
+    ("token", "GET http://x/v1/streams/a | {bearer}", "details", true),
+    ("token", "GET http://x/v1/streams/a", "401", true),
+    ("token", "GET http://x/v1/streams/a | authorization: Bearer guess", "401", true),
+    ("token", "GET http://x/v1/streams/a | cookie: stream-token={token}", "401", true),
     ("token", "POST http://x/v1/admin/orphans | {bearer}", "orphans", true),
     ("token", "POST http://x/v1/admin/orphans", "401", true),
     ("token", "HEAD http://x/console/app-1.js", "console", true),
     ("projects", "GET http://x/console/", "console", true),
     // The CORS configuration of the project is needed, except for requests that pass unchanged.
     ("projects", "POST http://x/v1/stream/a/b", "401", true),
+    ("projects", "GET http://x/v1/streams/a/b", "401", true),
     ("projects", "POST http://x/v1/stream/a/b | origin: https://app.example", "learn", false),
     ("projects", "OPTIONS http://x/v1/stream/a/b | origin: https://app.example", "learn", false),
     ("projects", "OPTIONS http://x/v1/stream/a/b | host: a b | origin: https://app.example", "204", false),
@@ -188,6 +197,9 @@ fn read_without_token_goes_on_as_a_strangers() {
         ("HEAD http://x/v1/stream/a | authorization: Bearer guess", "as a stranger's"),
         ("GET http://x/v1/stream/a?offset=now&live=sse", "as a stranger's"),
         ("POST http://x/v1/stream/a", "401"),
+        // A description is for a stream's owner only.
+        ("GET http://x/v1/streams/a", "401"),
+        ("GET http://x/v1/streams/a | authorization: Bearer guess", "401"),
     ] {
         assert_eq!(word(&admit(&rules, &Keyring::new(false), request).decision), expected, "{request}");
     }

@@ -477,6 +477,7 @@ fn stored_fork() {
         "DELETE /v1/stream/b",
         "PUT /v1/stream/b | stream-forked-from: /v1/stream/a | stream-fork-offset: @0_3 | stream-fork-sub-offset: 1 << !",
         "PUT /v1/stream/c | stream-forked-from: /v1/stream/b | stream-ttl: 9",
+        "PUT /v1/stream/d | stream-forked-from: /v1/stream/a | stream-fork-at: 1970-01-01T00:00:00.006Z",
     ]);
     let stored = |family: &mut Family, path: &str| -> String {
         let link = family.member(path).sql.links()[0].0.clone();
@@ -499,6 +500,14 @@ fn stored_fork() {
             at(1, 0),
             at(1, 4),
             owner("a", 1, 1, at(1, 4), 0)
+        )
+    );
+    assert_eq!(
+        stored(&mut family, "d"),
+        format!(
+            "{{\"edge\":\"EDGE\",\"source\":\"a\",\"anchor\":{0},\"sub_offset\":0,\"at\":6,\"own_lifetime\":false,\
+             \"start\":{0},\"own_start\":{0},\"owners\":[]}}",
+            at(0, 0)
         )
     );
     assert_eq!(

@@ -2,8 +2,13 @@
 //! the build before or after this one. So each text stays as it is, and unknown additions to it are ignored.
 
 use durable_streams::protocol::call::{Answered, Call};
+use durable_streams::protocol::details::{
+    Details, ForksDetails, Inspected, ProducerDetails, ProducersDetails, ReadersDetails, RetentionDetails,
+    SegmentDetails, SegmentsDetails, SourceDetails, SubscriptionsDetails,
+};
 use durable_streams::protocol::fork::{
-    Inherit, Inheritance, InheritedEvents, Owner, Reference, Referenced, Release, Walk, Walked,
+    Goal, Inherit, Inheritance, InheritedEvents, Owner, Reference, Referenced, Release, Seek, Sought, Walk,
+    Walked,
 };
 use durable_streams::protocol::fork_refusal::ForkRefusal;
 use durable_streams::protocol::lifetime::Lifetime;
@@ -25,6 +30,7 @@ fn calls() -> Vec<(Call, String)> {
         link: link(),
         fork: "b".into(),
         offset: Some(START),
+        at: None,
         sub_offset: 2,
         content_type: None,
         valid_until: 7,
@@ -32,6 +38,8 @@ fn calls() -> Vec<(Call, String)> {
     let inherit =
         Inherit { incarnation: 1, from: START, until: NEXT, max_bytes: 9, any_size: true, events: false };
     let events = Inherit { events: true, ..inherit.clone() };
+    let by_time = Reference { offset: None, at: Some(6), ..reference.clone() };
+    let seek = |goal| Seek { incarnation: 1, from: START, until: NEXT, goal };
     let walk = Walk { incarnation: 1, from: START, until: NEXT, count: 4 };
     let event = RegistryEvent { incarnation: 2, seq: 1, message: "{\"a\":1}".into() };
     let query = ListQuery { prefix: "a/".into(), after: String::new(), limit: 40, subscriptions: false };
@@ -41,6 +49,19 @@ fn calls() -> Vec<(Call, String)> {
             format!(
                 r#"{{"Refer":{{"edge":"e","fork":"b","offset":{AT},"sub_offset":2,"content_type":null,"valid_until":7}}}}"#
             ),
+        ),
+        (
+            Call::Refer(by_time),
+            r#"{"Refer":{"edge":"e","fork":"b","offset":null,"at":6,"sub_offset":2,"content_type":null,"valid_until":7}}"#
+                .to_owned(),
+        ),
+        (
+            Call::Seek(seek(Goal::Since(6))),
+            format!(r#"{{"Seek":{{"incarnation":1,"from":{AT},"until":{TO},"goal":{{"Since":6}}}}}}"#),
+        ),
+        (
+            Call::Seek(seek(Goal::Last(4))),
+            format!(r#"{{"Seek":{{"incarnation":1,"from":{AT},"until":{TO},"goal":{{"Last":4}}}}}}"#),
         ),
         (
             Call::Release(Release { link: link(), valid_until: 7 }),
@@ -66,6 +87,7 @@ fn calls() -> Vec<(Call, String)> {
         ),
         (Call::List(query), r#"{"List":{"prefix":"a/","after":"","limit":40}}"#.to_owned()),
         (Call::Describe, r#""Describe""#.to_owned()),
+        (Call::Inspect, r#""Inspect""#.to_owned()),
         (
             Call::Orphans { keys: vec!["YQ/1/0".into()], deletes: true },
             r#"{"Orphans":{"keys":["YQ/1/0"],"deletes":true}}"#.to_owned(),
@@ -93,6 +115,7 @@ fn no_refusals() -> Vec<(Answered, String)> {
         lifetime: Lifetime::Ttl { seconds: 60 },
         start: START,
         anchor: NEXT,
+        at: None,
         until: None,
         owners: vec![owner],
     };
@@ -106,7 +129,19 @@ fn no_refusals() -> Vec<(Answered, String)> {
     let begins = vec![Mark { at: 1, offset: START }];
     let listed =
         |next: Option<&str>| ListedStreams { paths: vec!["a".into()], next: next.map(str::to_owned) };
+    let granted_by_time = Inheritance { at: Some(6), owners: Vec::new(), ..granted.clone() };
     vec![
+        (
+            Answered::Referenced(Referenced::Granted(Box::new(granted_by_time))),
+            format!(
+                r#"{{"Referenced":{{"Granted":{{"content_type":"text/plain","lifetime":{{"Ttl":{{"seconds":60}}}},"start":{AT},"anchor":{TO},"at":6,"until":null,"owners":[]}}}}}}"#
+            ),
+        ),
+        (
+            Answered::Sought(Sought { at: Some(NEXT), left: 1 }),
+            format!(r#"{{"Sought":{{"at":{TO},"left":1}}}}"#),
+        ),
+        (Answered::Sought(Sought { at: None, left: 0 }), r#"{"Sought":{"at":null,"left":0}}"#.to_owned()),
         (
             Answered::Referenced(Referenced::Granted(Box::new(granted))),
             format!(
@@ -129,10 +164,45 @@ fn no_refusals() -> Vec<(Answered, String)> {
             r#"{"Described":{"path":"a","contentType":"text/plain","createdAt":5,"closed":false,"tail":"0000000000000003_0000000000000042"}}"#
                 .to_owned(),
         ),
+        (Answered::Inspected(Inspected::Found(Box::new(details()))), DETAILS.to_owned()),
+        (Answered::Inspected(Inspected::NotFound), r#"{"Inspected":"NotFound"}"#.to_owned()),
+        (Answered::Inspected(Inspected::Gone), r#"{"Inspected":"Gone"}"#.to_owned()),
         (Answered::Described(None), r#"{"Described":null}"#.to_owned()),
         (Answered::Orphans(vec!["YQ/1/0".into()]), r#"{"Orphans":["YQ/1/0"]}"#.to_owned()),
         (Answered::Unknown, r#""Unknown""#.to_owned()),
     ]
+}
+
+const DETAILS: &str = r#"{"Inspected":{"Found":{"path":"a","contentType":"text/plain","createdAt":5,"writtenAt":6,"expiresAt":null,"ttlSeconds":null,"closed":false,"public":true,"retention":{"seconds":1,"bytes":null,"segments":null},"start":"s","tail":"t","messages":4,"hotMessages":3,"hotBytes":2,"segments":{"count":1,"bytes":9,"newest":[{"number":0,"messages":1,"bytes":9,"writtenAt":6}]},"forkedFrom":{"path":"b","offset":"0000000000000003_0000000000000042"},"forks":{"count":1,"paths":["c"]},"producers":{"count":1,"newest":[{"id":"p","epoch":1,"seq":2,"at":6}]},"readers":{"sse":1,"longPoll":2},"subscriptions":{"count":1,"ids":["s"]}}}}"#;
+
+fn details() -> Details {
+    Details {
+        path: "a".into(),
+        content_type: "text/plain".into(),
+        created_at: 5,
+        written_at: Some(6),
+        public: true,
+        retention: Some(RetentionDetails { seconds: Some(1), ..RetentionDetails::default() }),
+        start: "s".into(),
+        tail: "t".into(),
+        messages: Some(4),
+        hot_messages: 3,
+        hot_bytes: 2,
+        segments: SegmentsDetails {
+            count: 1,
+            bytes: Some(9),
+            newest: vec![SegmentDetails { number: 0, messages: 1, bytes: 9, written_at: 6 }],
+        },
+        forked_from: Some(SourceDetails::of("b", Some(NEXT))),
+        forks: ForksDetails { count: Some(1), paths: vec!["c".into()] },
+        producers: ProducersDetails {
+            count: Some(1),
+            newest: vec![ProducerDetails { id: "p".into(), epoch: 1, seq: 2, at: Some(6) }],
+        },
+        readers: ReadersDetails { sse: 1, long_poll: 2 },
+        subscriptions: SubscriptionsDetails { count: 1, ids: vec!["s".into()] },
+        ..Details::default()
+    }
 }
 
 /// The JSON of each refusal of a fork.

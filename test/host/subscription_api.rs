@@ -68,6 +68,7 @@ fn routed(method: &str, path: &str) -> String {
         | Route::Sse(_)
         | Route::Listing
         | Route::Console(_)
+        | Route::Details(_)
         | Route::Orphans) => panic!("{other:?}"),
     }
 }
@@ -274,6 +275,7 @@ fn verdict(mode: &str, request: (&str, &str), headers: &[(&str, &str)]) -> Strin
         | Decision::Orphans(_)
         | Decision::Console(_)
         | Decision::Learn { .. }
+        | Decision::Inspect(_)
         | Decision::Look) => format!("{other:?}"),
     }
 }

@@ -44,9 +44,9 @@ export class SseReader {
   #parsed = 0
 
   /** Connects, and resolves when the response's head has arrived. */
-  static async open(stream, { offset = "-1", query = "", headers = {} } = {}) {
+  static async open(stream, { offset = "-1", from = `offset=${offset}`, query = "", headers = {} } = {}) {
     const reader = new SseReader()
-    const url = `${stream.url}?offset=${offset}&live=sse${query}`
+    const url = `${stream.url}?${from}&live=sse${query}`
     const init = { headers: { accept: "text/event-stream", ...headers }, signal: reader.#abort.signal }
     reader.response = await within(SOON_MS, `SSE at ${stream.path}`, fetch(url, init))
     /** How the response ended: `undefined`, or the error that ended it. */

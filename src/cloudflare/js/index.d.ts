@@ -10,7 +10,7 @@ export class Edge {
   collapseKey(url: string): string | undefined
   decisiveHeader(): string | undefined
   hasEdgeCache(): boolean
-  inFirstForm(url: string): string | undefined
+  inFirstForm(method: string, url: string): string | undefined
   isAuthority(host: string): boolean
   originLines(method: string, url: string, origin: string): string
   passedOnTo(method: string, url: string, decisive?: string): string | undefined

@@ -115,7 +115,7 @@ function hasHost({ headers }) {
 function respond(request, env, context) {
   const { method, url } = request
   // Most URLs are canonical and need no call into the module. With an invalid `Host`, `new Request` would throw.
-  const first = url.includes("/streams/") && hasHost(request) ? edge.inFirstForm(url) : undefined
+  const first = url.includes("/streams/") && hasHost(request) ? edge.inFirstForm(method, url) : undefined
   if (first === undefined) return respondTo(request, env, context)
   const responded = respondTo(new Request(first, request), env, context)
   return method === "PUT" ? responded.then((response) => withLocation(response, url)) : responded

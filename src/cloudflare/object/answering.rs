@@ -152,6 +152,7 @@ fn event_of(call: &Call) -> &'static str {
         Call::Refer(_)
         | Call::Release(_)
         | Call::Walk(_)
+        | Call::Seek(_)
         | Call::Inherit(_)
         | Call::SigningKey
         | Call::PublicKeys
@@ -163,7 +164,7 @@ fn event_of(call: &Call) -> &'static str {
         Call::Enlist(_) => "enlisted",
         Call::Record(_) => "recorded",
         Call::List(_) => "listed",
-        Call::Describe => "described",
+        Call::Describe | Call::Inspect => "described",
         Call::Orphans { deletes: false, .. } => "audited",
         Call::Orphans { deletes: true, .. } => "swept",
     }

@@ -11,10 +11,11 @@ use web_sys::Response;
 
 use super::host::ObjectHost;
 use super::requester::Requester;
-use crate::cloudflare::{clock, telemetry};
+use crate::cloudflare::{calls, clock, telemetry};
 use crate::object::fetch::{Fetch, Fetched, PendingRead};
 use crate::object::{Answer, Error, Ports};
 use crate::protocol::Millis;
+use crate::protocol::call::Call;
 use crate::protocol::command::{Command, Read};
 use crate::protocol::refusal::{Refusal, TOO_MUCH_IS_HELD};
 use crate::storage::Failure;
@@ -110,6 +111,10 @@ impl ObjectHost {
                 .map(|(bytes, object_bytes)| Fetched::Ending(bytes, object_bytes)),
             Fetch::Inherit { path, ask } => {
                 return self.inherit(path, ask).await;
+            }
+            Fetch::Seek { path, ask } => {
+                let call = Call::Seek(ask.clone());
+                return Fetched::of(calls::call(&self.namespace, path, &call).await?.into());
             }
         };
         Ok(found.unwrap_or(Fetched::Missing))

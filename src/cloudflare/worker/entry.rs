@@ -13,6 +13,7 @@ use super::caller::{Caller, is_host};
 use super::collapse;
 use super::console;
 use super::forward::Sending;
+use super::inspecting;
 use super::key_lookup::Lookups;
 use super::listing;
 use super::orphans;
@@ -27,6 +28,7 @@ use crate::edge::admin::Admin;
 use crate::edge::admit::{Admission, CountsAgainst, Decision, Head, Known, Rules};
 use crate::edge::collapse::collapse_key;
 use crate::edge::cors::Cors;
+use crate::edge::inspecting::is_for_details;
 use crate::edge::keyring::Keyring;
 use crate::edge::strangers::Strangers;
 use crate::edge::target::{Target, in_first_form};
@@ -122,10 +124,10 @@ impl Edge {
         forward.is_as_it_came().then(|| forward.path.into())
     }
 
-    /// The canonical form of the URL, if the request names its stream in another form.
+    /// The canonical form of the URL, if the request goes to its stream and names it in another form.
     #[wasm_bindgen(js_name = inFirstForm)]
-    pub fn in_first_form(&self, url: &str) -> Option<String> {
-        in_first_form(url)
+    pub fn in_first_form(&self, method: &str, url: &str) -> Option<String> {
+        if is_for_details(&parse(method), &Target::of(url)) { None } else { in_first_form(url) }
     }
 
     /// The key under which clients share the response to a GET that is passed on. `None` if they may not.
@@ -194,6 +196,7 @@ impl EdgeState {
             Err(refusal) => Reply::refused(&refusal),
             Ok(Decision::Reply(answer)) => answer,
             Ok(Decision::Listing(listing)) => listing::answer(&self.env, &listing).await,
+            Ok(Decision::Inspect(inspecting)) => inspecting::answer(&self.env, &inspecting).await,
             Ok(Decision::Orphans(query)) => orphans::answer(&self.env, &query).await,
             Ok(Decision::Console(file)) => match console::answer(&self.env, &file).await? {
                 Some(found) => return Ok(found),

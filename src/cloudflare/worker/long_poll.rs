@@ -15,6 +15,7 @@ use crate::protocol::Millis;
 use crate::protocol::bridge;
 use crate::protocol::cache_policy::{Audience, CachePolicy};
 use crate::protocol::names::header;
+use crate::protocol::offset::Offset;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
 
@@ -55,15 +56,19 @@ pub(super) async fn answer(
                 Waited::TimedOut => poll.timed_out(),
             },
             PollStep::Answer { uncached: false } => return Ok(found),
-            PollStep::Answer { uncached: true } => return uncached(&found),
+            PollStep::Answer { uncached: true } => return uncached(&found, poll.waits_at()),
             PollStep::NothingNew => return nothing_new(&found),
         }
     }
 }
 
-fn uncached(found: &Response) -> Result<Response, Failure> {
+/// The answer to a request that named another start than the client's URL.
+fn uncached(found: &Response, start: Offset) -> Result<Response, Failure> {
     let headers = Headers::new_with_headers(&found.headers()).map_err(not_made)?;
     headers.set(header::CACHE_CONTROL, &CachePolicy::Never.header(Audience::Everyone)).map_err(not_made)?;
+    if found.ok() {
+        headers.set(header::STREAM_START_OFFSET, &start.to_string()).map_err(not_made)?;
+    }
     let init = ResponseInit::new();
     init.set_status(found.status());
     init.set_headers(&headers);

@@ -6,6 +6,7 @@ mod console;
 mod edge_socket;
 mod entry;
 mod forward;
+mod inspecting;
 mod key_lookup;
 mod listing;
 mod long_poll;

@@ -375,6 +375,11 @@ fn only_equal_cacheable_reads_share_a_collapse_key() {
         (Anyone, format!("offset={at}&live=x"), None),
         (Anyone, "offset=x".to_owned(), None),
         (Anyone, format!("offset={at}&offset={at}"), None),
+        (Anyone, "at=2030-01-01T00:00:00Z".to_owned(), None),
+        (Anyone, "last=1".to_owned(), None),
+        (Anyone, "live=long-poll&last=1".to_owned(), None),
+        (Anyone, format!("offset={at}&last=1"), None),
+        (Anyone, format!("offset={at}&at="), None),
     ];
     for (reader, query, expected) in table {
         let url = format!("https://a.example/v1/stream/p/q?{query}");

@@ -9,7 +9,7 @@ const NOT_PLAIN: [&str; 9] =
     ["\u{fffd}", "a\u{fffd}b", "\u{e9}", "\u{c4}", "\u{1f600}", "a\tb", "\u{1}", "\u{7f}", "\u{a0}"];
 
 /// Every header whose value is stored, compared or looked up, with the rest of its request.
-const PLAIN: [(&str, &str); 16] = [
+const PLAIN: [(&str, &str); 17] = [
     ("Producer-Id", "POST | content-type: text/plain | producer-epoch: 0 | producer-seq: 0 << x"),
     ("Producer-Epoch", "POST | content-type: text/plain | producer-id: p | producer-seq: 0 << x"),
     ("Producer-Seq", "POST | content-type: text/plain | producer-id: p | producer-epoch: 0 << x"),
@@ -26,6 +26,7 @@ const PLAIN: [(&str, &str); 16] = [
     ("Stream-Forked-From", "PUT /v1/stream/new"),
     ("Stream-Fork-Offset", "PUT /v1/stream/new | stream-forked-from: /v1/stream/a"),
     ("Stream-Fork-Sub-Offset", "PUT /v1/stream/new | stream-forked-from: /v1/stream/a"),
+    ("Stream-Fork-At", "PUT /v1/stream/new | stream-forked-from: /v1/stream/a"),
 ];
 
 #[test]

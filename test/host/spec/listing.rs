@@ -40,10 +40,12 @@ fn listing_is_a_get_of_v1_streams() {
         (Method::GET, "/", "400"),
         (Method::GET, "/?prefix=a", "400"),
         (Method::GET, "//", "400"),
-        (Method::GET, "/a", "forward"),
+        (Method::GET, "/a", "details a"),
+        (Method::GET, "/a?offset=-1", "forward"),
     ] {
         let found = match route(&method, &Target::of(&format!("{URL}{path}"))) {
             Route::Listing => "listing".to_owned(),
+            Route::Details(path) => format!("details {}", path.as_str()),
             Route::Preflight => "preflight".to_owned(),
             Route::Reply(reply) => reply.status.as_u16().to_string(),
             Route::Forward(_) => "forward".to_owned(),

@@ -7,6 +7,7 @@ mod close;
 mod cpu;
 mod create;
 mod delete;
+mod details;
 pub(crate) mod errors;
 mod events;
 mod forks;
@@ -29,6 +30,7 @@ mod registry;
 mod retention;
 mod rotation;
 mod rotation_faults;
+mod seek;
 mod sse;
 mod subscriptions;
 

@@ -26,6 +26,7 @@ fn named(path: &str) -> Result<String, u16> {
         | Route::LongPoll(_)
         | Route::Sse(_)
         | Route::Listing
+        | Route::Details(_)
         | Route::Orphans
         | Route::Console(_)
         | Route::Subscriptions(_) => {
@@ -260,6 +261,7 @@ fn requests_are_routed_by_method_and_live_mode() {
         Route::LongPoll(_) => "long-poll".to_owned(),
         Route::Sse(_) => "sse".to_owned(),
         Route::Listing => "listing".to_owned(),
+        Route::Details(path) => format!("details {}", path.as_str()),
         Route::Orphans => "orphans".to_owned(),
         Route::Console(_) => "console".to_owned(),
         Route::Subscriptions(_) => "subscriptions".to_owned(),

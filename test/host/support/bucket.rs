@@ -77,7 +77,9 @@ impl HostBucket {
                 let from = object.len().saturating_sub(ENDING_BYTES as usize);
                 Fetched::Ending(object[from..].to_vec(), object.len() as u64)
             }
-            Fetch::Inherit { path, .. } => panic!("the hot log of {path} is not in the bucket"),
+            Fetch::Inherit { path, .. } | Fetch::Seek { path, .. } => {
+                panic!("the hot log of {path} is not in the bucket")
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ use durable_streams::object::{Answer, Error, Object, Ports, Settings};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::call::{Answered, Call};
 use durable_streams::protocol::command::{Command, Create, Read, RequestHead};
-use durable_streams::protocol::fork::InheritedEvents;
+use durable_streams::protocol::fork::{InheritedEvents, Referenced};
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::registry::Registries;
 use durable_streams::protocol::reply::Reply;
@@ -50,7 +50,7 @@ pub(crate) struct Family {
     settings: Settings,
     random: Rc<RefCell<fastrand::Rng>>,
     tasks_begun: u64,
-    /// Whether owners answer like a build without `Answered::InheritedEvents`.
+    /// Whether owners answer like a build without `Answered::InheritedEvents` and without forks at an instant.
     pub(crate) has_older_owners: bool,
 }
 
@@ -246,7 +246,8 @@ impl Family {
             | Route::Orphans
             | Route::Console(_)
             | Route::Subscriptions(_)
-            | Route::Listing => {
+            | Route::Listing
+            | Route::Details(_) => {
                 panic!("{request:?} does not address a stream")
             }
         };
@@ -321,6 +322,7 @@ impl Family {
                 Fetch::Inherit { path, ask } => {
                     Some(Sent { to: path.clone(), call: Call::Inherit(ask.clone()) })
                 }
+                Fetch::Seek { path, ask } => Some(Sent { to: path.clone(), call: Call::Seek(ask.clone()) }),
                 Fetch::Object { .. } | Fetch::Ending { .. } => None,
             },
             Doing::Effect { effect: Effect::Call(calling), ended: None } => Some(sent_by_driver(calling)),
@@ -441,7 +443,7 @@ impl Family {
     }
 
     /// Answers a call from one stream to another, both in serialized form as on the platform.
-    fn answer(&mut self, Sent { to, call }: &Sent) -> Result<Said, Failure> {
+    pub(crate) fn answer(&mut self, Sent { to, call }: &Sent) -> Result<Said, Failure> {
         self.member(to);
         let call = Call::parse(&call.to_json());
         let said =
@@ -451,6 +453,11 @@ impl Family {
             && self.has_older_owners
         {
             answered = Answered::Inherited(*next);
+        }
+        if let Answered::Referenced(Referenced::Granted(granted)) = &mut answered
+            && self.has_older_owners
+        {
+            granted.at = None;
         }
         Ok(Said { bytes, ..Answered::parse(&answered.to_json()).into() })
     }
@@ -517,6 +524,9 @@ impl Family {
             Fetch::Object { .. } | Fetch::Ending { .. } => Ok(self.bucket.fetch(fetch)),
             Fetch::Inherit { path, ask } => {
                 Fetched::of(self.call(Sent { to: path.clone(), call: Call::Inherit(ask.clone()) }, fate)?)
+            }
+            Fetch::Seek { path, ask } => {
+                Fetched::of(self.call(Sent { to: path.clone(), call: Call::Seek(ask.clone()) }, fate)?)
             }
         }
     }

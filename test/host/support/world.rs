@@ -16,6 +16,7 @@ use durable_streams::object::{Answer, Error, Object, Ports, Settings};
 use durable_streams::protocol::Millis;
 use durable_streams::protocol::call::{Answered, Call};
 use durable_streams::protocol::command::{Command, RequestHead};
+use durable_streams::protocol::details::Inspected;
 use durable_streams::protocol::names::header::STREAM_STRANGER;
 use durable_streams::protocol::refusal::Refusal;
 use durable_streams::protocol::registry::Registries;
@@ -425,6 +426,17 @@ impl World {
         described.map(|described| serde_json::to_string(&described).unwrap())
     }
 
+    /// What the stream says about itself to its owner.
+    pub(crate) fn inspected(&mut self) -> Inspected {
+        let ports = Ports { sql: &self.sql, sockets: &self.sockets };
+        let said = self.object.answer(&ports, STREAM_PATH, &Call::Inspect, &String::new, self.now);
+        let answered = Answered::parse(&said.unwrap().answered.to_json());
+        self.drive();
+        self.settle();
+        let Answered::Inspected(inspected) = answered else { panic!("{answered:?}") };
+        inspected
+    }
+
     /// Asserts that the segment index has a row for each segment in the bucket, and no other row.
     #[track_caller]
     pub(crate) fn assert_mirror_is_true(&self) {
@@ -502,7 +514,7 @@ impl World {
                 Outcome::Answered(Response::of_reply(Reply::preflight(asked.map(|(_, value)| value.clone()))))
             }
             Route::Reply(reply) => Outcome::Answered(Response::of_reply(reply)),
-            Route::Listing | Route::Subscriptions(_) | Route::Console(_) => {
+            Route::Listing | Route::Details(_) | Route::Subscriptions(_) | Route::Console(_) => {
                 panic!("it needs more than one stream's object, which is all that this world has")
             }
             Route::Orphans => {
