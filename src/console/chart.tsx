@@ -37,16 +37,19 @@ export function Chart({ rates }: { rates: RateMeter }) {
   const box = useRef<HTMLDivElement>(null)
   const text = useRef<HTMLParagraphElement>(null)
   useEffect(() => {
-    const plot = new uPlot(optionsOf(box.current!.clientWidth), rates.series(), box.current!)
+    const [frame, now] = [box.current, text.current]
+    // The page may have changed before the effect runs.
+    if (!frame || !now) return undefined
+    const plot = new uPlot(optionsOf(frame.clientWidth), rates.series(), frame)
     const refresh = () => {
       const series = rates.series()
       plot.setData(series)
-      text.current!.textContent = `${formatNumber(series[1].at(-1)!)} messages/s, ${formatBytes(series[2].at(-1)!)}/s`
+      now.textContent = `${formatNumber(series[1].at(-1)!)} messages/s, ${formatBytes(series[2].at(-1)!)}/s`
     }
     refresh()
     const timer = setInterval(refresh, REFRESH_MS)
     const resized = new ResizeObserver(([entry]) => plot.setSize({ width: entry!.contentRect.width, height: HEIGHT_PX }))
-    resized.observe(box.current!)
+    resized.observe(frame)
     const scheme = matchMedia("(prefers-color-scheme: dark)")
     const redraw = () => plot.redraw()
     scheme.addEventListener("change", redraw)

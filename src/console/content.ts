@@ -117,8 +117,8 @@ export const bytesOf = ({ content }: { content: string | Uint8Array<ArrayBuffer>
 
 /** The place of a message in its stream, short: the number of its segment only if there is one. */
 export function placeOf({ base, skip }: { base: string; skip: number }) {
-  const [sequence, position] = base.split("_")
-  if (position === undefined) return skip === 0 ? "start" : `+${skip}`
+  const [sequence = "", position] = base.split("_")
+  if (position === undefined) return `${base}+${skip}`
   const place = `${BigInt(position) + BigInt(skip)}`
-  return BigInt(sequence!) === 0n ? place : `${BigInt(sequence!)}_${place}`
+  return BigInt(sequence) === 0n ? place : `${BigInt(sequence)}_${place}`
 }

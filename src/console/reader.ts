@@ -140,11 +140,6 @@ export class Reader {
         }
         if (isConnected) delay = RETRY_MIN_MS / 2
       } catch (error) {
-        // A server without `last` refuses it: begin at the start.
-        if (error instanceof Refused && error.status === 400 && this.start.from === "last" && !this.#next) {
-          this.start = { from: "start" }
-          continue
-        }
         const isFinal = error instanceof Refused && error.status >= 400 && error.status < 500 && error.status !== 429
         if (abort.signal.aborted || isFinal) return this.#failed(error, abort)
         this.trouble.value = wordsOf(error)
@@ -163,15 +158,19 @@ export class Reader {
     const isBase64 = response.headers.get("stream-sse-data-encoding") === "base64"
     let base = this.#next?.offset ?? baseOf(response, this.start)
     let isConnected = false
+    // The `control` event after it says where to go on: without that, a new connection would repeat the messages.
+    let pieces: Piece[] = []
     for await (const { name, data } of eventsOf(response.body!)) {
       if (aborted.aborted) return isConnected
       isConnected = true
       if (name === "data") {
-        this.#arrived(piecesOfEvent(data, this.#kind, isBase64, base))
+        pieces = piecesOfEvent(data, this.#kind, isBase64, base)
       } else if (name === "control") {
         const control: Control = JSON.parse(data)
         base = control.streamNextOffset
         this.#next = { offset: base, skip: 0 }
+        if (pieces.length > 0) this.#arrived(pieces)
+        pieces = []
         this.#caughtUp(control)
       }
     }
@@ -286,9 +285,9 @@ export class Reader {
   }
 }
 
-/** The offset at which a read begins. */
+/** The offset at which a read begins. The header has it unless the request says it. */
 function baseOf(response: Response, start: Start) {
-  return response.headers.get("stream-start-offset") ?? (start.from === "offset" ? start.offset : "-1")
+  return response.headers.get("stream-start-offset") ?? (start.from === "offset" ? start.offset : "")
 }
 
 function pause(millis: number, aborted: AbortSignal) {

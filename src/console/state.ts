@@ -2,34 +2,44 @@
 
 import { Refused, describeUrl, json, send, streamUrl } from "./api"
 
-export interface Description {
-  path: string
-  contentType: string
-  createdAt: number | null
+/** Retention drops a segment as soon as one of these allows it. */
+export interface Retention {
+  seconds: number | null
+  bytes: number | null
+  segments: number | null
+}
+
+/** What a stream's owner sees. A number is null if it would cost too much to find. */
+export interface Details {
+  createdAt: number
   writtenAt: number | null
+  start: string
+  messages: number | null
+  hotMessages: number
+  hotBytes: number
+  segments: { count: number; bytes: number | null; newest: Segment[] }
+  forkedFrom: { path: string | null; offset: string | null } | null
+  forks: { count: number | null; paths: string[] }
+  producers: { count: number | null; newest: Producer[] }
+  readers: { sse: number; longPoll: number }
+}
+
+/** What every reader sees. */
+export interface Description extends Partial<Details> {
+  contentType: string
   expiresAt: number | null
   ttlSeconds: number | null
   closed: boolean
   public: boolean
-  retention: Record<string, unknown> | string | null
-  start: string | null
+  retention: Retention | string | null
   tail: string
-  messages: number | null
-  hotMessages: number | null
-  hotBytes: number | null
-  segments: { count: number; bytes: number | null; newest: Segment[] } | null
-  forkedFrom: { path: string; offset: string } | null
-  forks: { count: number; paths: string[] } | null
-  producers: { count: number; newest: Producer[] } | null
-  readers: { sse: number; longPoll: number } | null
-  subscriptions: { count: number; ids: string[] } | null
 }
 
 export interface Segment {
   number: number
-  messages: number | null
-  bytes: number | null
-  writtenAt: number | null
+  messages: number
+  bytes: number
+  writtenAt: number
 }
 
 export interface Producer {
@@ -42,30 +52,20 @@ export interface Producer {
 /** Describes a stream. */
 export async function describe(path: string, signal?: AbortSignal): Promise<Description> {
   try {
-    const response = await send("GET", describeUrl(path), { signal, path })
-    // An earlier server reads the stream at this URL.
-    if (!response.headers.has("stream-next-offset")) return await response.json()
-    await response.body?.cancel()
+    return await json(describeUrl(path), { signal, path })
   } catch (error) {
     // A public stream is described to nobody without a token, but everyone may read it.
     if (!(error instanceof Refused) || ![401, 403].includes(error.status)) throw error
   }
   const head = await send("HEAD", streamUrl(path), { signal, path }).catch(() => undefined)
   // A refused HEAD has no words.
-  return headOf(path, head ?? (await send("GET", `${streamUrl(path)}?offset=now`, { signal, path })))
+  return headOf(head ?? (await send("GET", `${streamUrl(path)}?offset=now`, { signal, path })))
 }
 
-const UNKNOWN = {
-  ...{ createdAt: null, writtenAt: null, start: null, messages: null, hotMessages: null, hotBytes: null },
-  ...{ segments: null, forkedFrom: null, forks: null, producers: null, readers: null, subscriptions: null },
-}
-
-function headOf(path: string, { headers }: Response): Description {
+function headOf({ headers }: Response): Description {
   const ttl = headers.get("stream-ttl")
   const expires = headers.get("stream-expires-at")
   return {
-    ...UNKNOWN,
-    path,
     contentType: headers.get("content-type") ?? "application/octet-stream",
     expiresAt: expires === null ? null : Date.parse(expires),
     ttlSeconds: ttl === null ? null : Number(ttl),

@@ -41,7 +41,8 @@ export function StateView({ reader, description, onRefresh }: StateProps) {
 }
 
 /** What cannot be known without extra cost has no row. */
-const ifKnown = <T,>(value: T | null, format: (value: T) => ComponentChildren) => (value === null ? null : format(value))
+const ifKnown = <T,>(value: T | null | undefined, format: (value: T) => ComponentChildren) =>
+  value === null || value === undefined ? null : format(value)
 
 function Facts({ description: d }: { description: Description }) {
   const rows: [string, ComponentChildren][] = [
@@ -55,9 +56,9 @@ function Facts({ description: d }: { description: Description }) {
     ["Expiry", ifKnown(d.expiresAt, formatTime) ?? (d.ttlSeconds === null ? "never" : null)],
     ["Closed", d.closed ? "yes" : "no"],
     ["Public", d.public ? "yes" : "no"],
-    ["Retention", ifKnown(d.retention, (value) => (typeof value === "string" ? value : JSON.stringify(value))) ?? "none"],
-    ["Forked from", ifKnown(d.forkedFrom, ({ path, offset }) => [<StreamLink key="source" path={path} />, <code key="at">{offset}</code>])],
-    ["Forks", ifKnown(d.forks, ({ count, paths }) => [`${count} `, ...paths.slice(0, ROWS_SHOWN).map((path) => <StreamLink key={path} path={path} />)])],
+    ["Retention", retentionOf(d.retention)],
+    ["Forked from", ifKnown(d.forkedFrom, ({ path, offset }) => [path ? <StreamLink key="source" path={path} /> : "a stream ", <code key="at">{offset}</code>])],
+    ["Forks", ifKnown(d.forks, ({ count, paths }) => [`${count ?? "many"} `, ...paths.slice(0, ROWS_SHOWN).map((path) => <StreamLink key={path} path={path} />)])],
     ["Hot log", ifKnown(d.hotMessages, (count) => `${formatNumber(count)} messages, ${formatBytes(d.hotBytes ?? 0)}`)],
     ["Live readers", ifKnown(d.readers, ({ sse, longPoll }) => `${sse} by SSE, ${longPoll} by long-poll`)],
   ]
@@ -73,9 +74,16 @@ function Facts({ description: d }: { description: Description }) {
             </div>
           ))}
       </dl>
-      {d.start === null && <p class="note">The server shows the rest to tokens with the scope manage.</p>}
+      {d.start === undefined && <p class="note">The server shows the rest to tokens with the scope manage.</p>}
     </>
   )
+}
+
+function retentionOf(retention: Description["retention"]) {
+  if (retention === null || typeof retention === "string") return retention ?? "none"
+  const { seconds, bytes, segments } = retention
+  const parts = [ifKnown(seconds, formatDuration), ifKnown(bytes, formatBytes), ifKnown(segments, (count) => `${count} segments`)]
+  return parts.filter((part) => part !== null).join(" or ")
 }
 
 const StreamLink = ({ path }: { path: string }) => (
@@ -119,21 +127,21 @@ function Table({ caption, heads, rows }: TableProps) {
 }
 
 function Segments({ description: { segments } }: { description: Description }) {
-  if (segments === null || segments.count === 0) return null
-  const rows = segments.newest.slice(0, ROWS_SHOWN).map(({ number, messages, bytes, writtenAt }) => [
-    number,
-    ifKnown(messages, formatNumber),
-    ifKnown(bytes, formatBytes),
-    ifKnown(writtenAt, formatTime),
-  ])
+  if (segments === undefined || segments.count === 0) return null
+  const rows = segments.newest
+    .slice(0, ROWS_SHOWN)
+    .map(({ number, messages, bytes, writtenAt }) => [number, formatNumber(messages), formatBytes(bytes), formatTime(writtenAt)])
   const size = segments.bytes === null ? "" : `, ${formatBytes(segments.bytes)}`
   return <Table caption={`Segments: ${formatNumber(segments.count)}${size}`} heads={["Number", "Messages", "Size", "Last message"]} rows={rows} />
 }
 
 function Producers({ description: { producers } }: { description: Description }) {
-  if (producers === null || producers.count === 0) return null
-  const rows = producers.newest.slice(0, ROWS_SHOWN).map(({ id, epoch, seq, at }) => [<code key="id">{id}</code>, epoch, seq, ifKnown(at, formatTime)])
-  return <Table caption={`Producers: ${formatNumber(producers.count)}`} heads={["Id", "Epoch", "Seq", "Last append"]} rows={rows} />
+  if (producers === undefined || producers.newest.length === 0) return null
+  const rows = producers.newest
+    .slice(0, ROWS_SHOWN)
+    .map(({ id, epoch, seq, at }) => [<code key="id">{id}</code>, epoch, seq, ifKnown(at, formatTime) ?? "earlier"])
+  const count = producers.count === null ? "many" : formatNumber(producers.count)
+  return <Table caption={`Producers: ${count}`} heads={["Id", "Epoch", "Seq", "Last append"]} rows={rows} />
 }
 
 function Subscriptions({ path }: { path: string }) {

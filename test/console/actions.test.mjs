@@ -111,11 +111,6 @@ describe.skipIf(isLeftOut)("a user", () => {
   test("forks a stream at a message", async () => {
     await console.create("act/source", ["a", "b", "c"])
     const page = await console.open("act/source")
-    await row(page, '"c"').waitFor()
-    await page.getByRole("combobox", { name: "Begin at" }).selectOption({ label: "Offset" })
-    await page.getByRole("textbox", { name: "Offset" }).fill("0000000000000000_0000000000000000")
-    await page.keyboard.press("Enter")
-    await page.getByText("Paused").waitFor()
     await row(page, '"b"').click()
     await page.getByRole("button", { name: "Fork here" }).click()
     await page.getByRole("dialog").getByRole("button", { name: "Fork", exact: true }).click()

@@ -16,20 +16,19 @@ const send = (method, path, body) =>
   fetch(`${server.url}/v1/stream/${path}`, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) })
 
 const message = (at) => ({
-  type: "message.delta",
-  id: "msg_7Q",
   text: `${WORDS[at % WORDS.length]} `,
+  type: "delta",
   user: { name: "Ada", plan: "pro" },
   usage: { input: 412, output: at },
 })
 
 for (const path of [...PATHS, ...MORE]) await send("PUT", path, [])
 await send("POST", "my-project/chat/42", Array.from({ length: 40 }, (_, at) => message(at)))
-for (const colorScheme of ["light", "dark"]) {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 680 }, colorScheme })
+for (const [at, colorScheme] of ["light", "dark"].entries()) {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 600 }, colorScheme })
   await page.goto(`${server.url}/console#/stream/my-project/chat/42`)
   await page.getByText("Live", { exact: true }).last().waitFor()
-  await send("POST", "my-project/chat/42", [message(40), message(41)])
+  await send("POST", "my-project/chat/42", [message(40 + 2 * at), message(41 + 2 * at)])
   await page.getByText(/^\d+ loaded/u).waitFor()
   await page.locator(".row").nth(1).click()
   await page.getByRole("region", { name: "Content" }).getByText("Ada").waitFor()

@@ -52,15 +52,16 @@ export function useConsole(options = {}) {
      * @param {{ width: number, height: number }} [page.viewport]
      * @param {"light" | "dark"} [page.colorScheme]
      * @param {string} [page.token]
+     * @param {string} [page.at] the origin of another server
      */
-    async open(path, { viewport = DESKTOP, colorScheme = "light", token } = {}) {
+    async open(path, { viewport = DESKTOP, colorScheme = "light", token, at = server.url } = {}) {
       const context = await browser.newContext({ viewport, colorScheme, acceptDownloads: true })
       await context.grantPermissions(["clipboard-read", "clipboard-write"])
       const page = await context.newPage()
       page.setDefaultTimeout(10_000)
       const problems = watch(page)
       if (token !== undefined) await page.addInitScript((value) => sessionStorage.setItem("durable-streams-token", value), token)
-      await page.goto(`${server.url}/console${path === undefined ? "" : `#/stream/${path}`}`)
+      await page.goto(`${at}/console${path === undefined ? "" : `#/stream/${path}`}`)
       return Object.assign(page, { problems, clipboard: () => page.evaluate(() => navigator.clipboard.readText()) })
     },
   }
