@@ -1,10 +1,11 @@
-// Builds the Worker for release into build/index.js and build/index_bg.wasm. With `--counters` it builds one that counts billed
-// events, for `pnpm cost`, into target/counters, which is never deployed.
+// Builds the Worker for release into build/index.js and build/index_bg.wasm, and the console into build/console. With
+// `--counters` it builds a Worker that counts billed events, for `pnpm cost`, into target/counters, which is never deployed.
 
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { build } from "esbuild"
+import { CONSOLE_FOLDER, buildConsole } from "./console.mjs"
 import { ensureToolchain, ensureWasmBindgen, root, run } from "./setup.mjs"
 
 const TARGET = "wasm32-unknown-unknown"
@@ -57,6 +58,7 @@ mkdirSync(out, { recursive: true })
 renameSync(wasm, join(out, "index_bg.wasm"))
 renameSync(join(scratch, "bundle.js"), join(out, "index.js"))
 rmSync(scratch, { recursive: true })
+if (!counters) await buildConsole(CONSOLE_FOLDER)
 
 /** Checks that `index.d.ts` in the sources, against which worker.js is type-checked, matches the generated module. */
 function checkDeclared() {

@@ -6,6 +6,7 @@ import { createServer } from "node:net"
 import { constants } from "node:os"
 import { join } from "node:path"
 import { setTimeout as wait } from "node:timers/promises"
+import { CONSOLE_FOLDER, buildConsole } from "./console.mjs"
 import { migrate } from "./migrate.mjs"
 import { INSTALL_PACKAGES, endWith, ensureToolchain, ensureWasmBindgen, root } from "./setup.mjs"
 
@@ -21,6 +22,8 @@ const PORT_IN_USE = `Port ${port} of ${HOST} is in use. Stop the program that li
 await expectPort()
 ensureToolchain()
 ensureWasmBindgen()
+// Wrangler looks for the folder before it builds.
+await buildConsole(CONSOLE_FOLDER)
 migrate("--local")
 console.log("Building the Worker, then serving it (the first build takes about a minute) ...")
 
@@ -85,7 +88,7 @@ async function expectPort() {
   await closed
 }
 
-/** Prints the access mode as soon as the Worker answers. */
+/** Prints the access mode, and the console's URL, as soon as the Worker answers. */
 async function sayMode() {
   let health
   while (health === undefined) {
@@ -95,4 +98,7 @@ async function sayMode() {
   }
   const { mode, error } = health
   console.log(error ? error.message : `Mode: ${mode}${mode === "open" ? " (requests from this machine may do everything)" : ""}`)
+  const page = `http://${HOST}:${port}/console`
+  const { ok } = await fetch(page).catch(() => ({ ok: false }))
+  if (ok) console.log(`Console: ${page}`)
 }

@@ -18,6 +18,7 @@ use super::route::{Route, route};
 use super::subscriptions::{ControlRequest, Endpoint};
 use super::target::Target;
 use crate::protocol::Millis;
+use crate::protocol::console::ConsoleFile;
 use crate::protocol::fork::source_path;
 use crate::protocol::names::header;
 use crate::protocol::orphans::OrphansQuery;
@@ -37,6 +38,8 @@ pub struct Rules {
     pub hides_public: bool,
     /// Whether registries, and therefore listings, are on.
     pub lists: bool,
+    /// Whether there is a console.
+    pub has_console: bool,
 }
 
 /// The head of a request.
@@ -89,6 +92,7 @@ pub enum Decision {
     /// Answer with checks of the bindings.
     Ready,
     Metrics(MetricsRequest),
+    Console(ConsoleFile),
     /// Answer with what a subscription or its registry says.
     Subscriptions(Box<ControlRequest>),
     /// Carry out this check first, perhaps for this token, then decide again.
@@ -214,6 +218,8 @@ impl Deciding<'_> {
             Route::Preflight => Ok(Decision::Reply(Reply::preflight(self.header(header::REQUEST_HEADERS)?))),
             Route::Health => Ok(Decision::Reply(Reply::health(self.rules.access.mode()))),
             Route::Description => Ok(Decision::Reply(Reply::description(DESCRIPTION))),
+            Route::Console(file) if self.rules.has_console => Ok(Decision::Console(file)),
+            Route::Console(_) => Err(Refusal::UnknownRoute.into()),
             Route::Reply(answer) => Ok(Decision::Reply(answer)),
             Route::Listing => self.listing(),
             Route::Details(path) => {

@@ -5,6 +5,7 @@ use http::Method;
 use super::subscriptions::Endpoint;
 use super::target::Target;
 use crate::protocol::command::STREAM_METHODS;
+use crate::protocol::console::ConsoleFile;
 use crate::protocol::names::{
     DESCRIPTION_PATH, DETAILS_PREFIX, LISTING_PATH, METRICS_PATH, ORPHANS_PATH, READY_PATH,
 };
@@ -40,6 +41,8 @@ pub enum Route {
     Metrics,
     /// The administrator's list of orphans in the bucket.
     Orphans,
+    /// To a file of the console.
+    Console(ConsoleFile),
     /// To a subscription, or to the registry that lists it.
     Subscriptions(Endpoint),
 }
@@ -56,6 +59,7 @@ impl Route {
             Route::Sse(_) => "sse",
             Route::Listing => "listing",
             Route::Details(_) => "details",
+            Route::Console(_) => "console",
             Route::Ready => "ready",
             Route::Metrics => "metrics",
             Route::Orphans => "orphans",
@@ -85,6 +89,13 @@ fn try_route(method: &Method, target: &Target<'_>) -> Result<Route, Refusal> {
     }
     if path == DESCRIPTION_PATH {
         return only_read(method).map(|()| Route::Description);
+    }
+    if ConsoleFile::owns(path) {
+        let file = ConsoleFile::at(path).ok_or(Refusal::UnknownRoute)?;
+        return match *method {
+            Method::GET | Method::HEAD => Ok(Route::Console(file)),
+            _ => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD, OPTIONS" }),
+        };
     }
     if path == ORPHANS_PATH {
         return Ok(Route::Orphans);

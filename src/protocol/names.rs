@@ -190,6 +190,8 @@ pub const METRICS_PATH: &str = "/metrics";
 pub const LISTING_PATH: &str = "/v1/streams";
 /// The description of the HTTP API.
 pub const DESCRIPTION_PATH: &str = "/openapi.json";
+/// The console for developers, and the prefix of its files.
+pub const CONSOLE_PATH: &str = "/console";
 /// The first segment of the protocol's own paths (PROTOCOL.md 6), and the second one within a project.
 pub const PROTOCOL_SEGMENT: &str = "__ds";
 /// What the control API of subscriptions has below [`PROTOCOL_SEGMENT`] (PROTOCOL.md 6 and 7).

@@ -23,11 +23,12 @@ const TOKEN = "the-token-of-the-documents"
 
 /**
  * What a page needs besides an open server: variables of the server, and of the shell.
- * @type {Record<string, { vars?: Record<string, string>, env?: Record<string, string> }>}
+ * @type {Record<string, { vars?: Record<string, string>, env?: Record<string, string>, hasConsole?: boolean }>}
  */
 const SETTINGS = {
   "docs/access.md": PROJECTS,
   "docs/caching.md": { vars: { AUTH_TOKEN: TOKEN }, env: { TOKEN } },
+  "docs/console.md": { hasConsole: true },
   "docs/subscriptions.md": { vars: { ALLOW_LOCAL_WEBHOOKS: "1" } },
 }
 
@@ -51,10 +52,10 @@ async function pythonEnv(name, steps) {
 
 describe.concurrent("the code blocks of", () => {
   test.for(pages())("%s", async (name) => {
-    const { vars, env } = SETTINGS[name] ?? {}
+    const { vars, env, hasConsole } = SETTINGS[name] ?? {}
     const text = read(name)
     const { steps } = stepsOf(text)
-    const server = steps.length > 0 ? await startServer({ vars: { ...SOON, ...vars }, onLog: printError }) : undefined
+    const server = steps.length > 0 ? await startServer({ hasConsole, vars: { ...SOON, ...vars }, onLog: printError }) : undefined
     try {
       const python = await pythonEnv(name, steps)
       const url = server?.url ?? "http://127.0.0.1:1"

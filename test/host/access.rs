@@ -94,7 +94,7 @@ fn decide(rules: &Rules, keyring: &Keyring, request: (&str, &str), headers: &[(&
 
 fn rules(settings: &EdgeSettings) -> Rules {
     let (access, admin) = (Access::of(settings), Admin::of(settings));
-    Rules { access, admin, is_limited: false, hides_public: true, lists: true }
+    Rules { access, admin, is_limited: false, hides_public: true, lists: true, has_console: true }
 }
 
 /// `yes` if the request goes to its stream, or the status of the answer.
@@ -122,6 +122,7 @@ fn verdict_at(mode: &str, method: &str, url: &str, token: Option<&str>) -> Strin
         | Decision::Orphans(_)
         | Decision::Ready
         | Decision::Metrics(_)
+        | Decision::Console(_)
         | Decision::Subscriptions(_)
         | Decision::Learn { .. }
         | Decision::Inspect(_)

@@ -115,6 +115,7 @@ fn routed(method: &str, url: &str) -> Route {
         | Route::Sse(_)
         | Route::Listing
         | Route::Details(_)
+        | Route::Console(_)
         | Route::Subscriptions(_) => Ok(()),
     };
     match checked {
@@ -126,7 +127,8 @@ fn routed(method: &str, url: &str) -> Route {
 /// A number for each kind of route. A kind that is missing here does not compile; `KINDS` is their number.
 fn kind_of(route: &Route) -> Option<usize> {
     Some(match route {
-        Route::Reply(_) => return None,
+        // A page for people, and no part of the API.
+        Route::Reply(_) | Route::Console(_) => return None,
         Route::Preflight => 0,
         Route::Health => 1,
         Route::Description => 2,
@@ -204,7 +206,7 @@ fn names() -> String {
 fn description_has_every_reserved_path() {
     let (description, names) = (description(), names());
     let paths: Vec<&String> = description["paths"].as_object().unwrap().keys().collect();
-    let fixed = strings_of(&names).into_iter().filter(|(name, _)| name.ends_with("_PATH"));
+    let fixed = strings_of(&names).into_iter().filter(|(name, _)| name.ends_with("_PATH") && *name != "CONSOLE_PATH");
     let missing = fixed.filter(|(_, path)| !paths.iter().any(|known| known == path));
     assert_none(&missing.map(|(_, path)| path.to_owned()).collect::<Vec<_>>(), "every path is described");
     for (_, segment) in constants(&names, "control") {
@@ -558,7 +560,11 @@ fn description_has_the_scope_of_every_operation() {
             Route::Subscriptions(endpoint) => endpoint.scope(),
             Route::Listing | Route::Details(_) => Some(Scope::Manage),
             Route::Health | Route::Ready | Route::Metrics | Route::Description | Route::Orphans => None,
-            other @ (Route::Preflight | Route::Reply(_) | Route::LongPoll(_) | Route::Sse(_)) => {
+            other @ (Route::Preflight
+            | Route::Reply(_)
+            | Route::Console(_)
+            | Route::LongPoll(_)
+            | Route::Sse(_)) => {
                 panic!("{other:?}")
             }
         };

@@ -71,6 +71,7 @@ fn routed(method: &str, path: &str) -> String {
         | Route::Listing
         | Route::Ready
         | Route::Metrics
+        | Route::Console(_)
         | Route::Details(_)
         | Route::Orphans) => panic!("{other:?}"),
     }
@@ -244,7 +245,7 @@ fn settings(mode: &str) -> EdgeSettings {
 fn rules(mode: &str) -> Rules {
     let settings = settings(mode);
     let (access, admin) = (Access::of(&settings), Admin::of(&settings));
-    Rules { access, admin, is_limited: true, hides_public: false, lists: true }
+    Rules { access, admin, is_limited: true, hides_public: false, lists: true, has_console: true }
 }
 
 /// A project's token with these scopes and an optional `stream` claim.
@@ -278,6 +279,7 @@ fn verdict(mode: &str, request: (&str, &str), headers: &[(&str, &str)]) -> Strin
         | Decision::Orphans(_)
         | Decision::Ready
         | Decision::Metrics(_)
+        | Decision::Console(_)
         | Decision::Learn { .. }
         | Decision::Inspect(_)
         | Decision::Look) => format!("{other:?}"),

@@ -11,6 +11,7 @@ use worker::{Context, Env};
 
 use super::caller::{Caller, is_host};
 use super::collapse;
+use super::console;
 use super::forward::Sending;
 use super::inspecting;
 use super::key_lookup::Lookups;
@@ -80,6 +81,7 @@ impl Edge {
             admin: Admin::of(&settings),
             is_limited: rate_limit::are_bound(&env),
             hides_public: config.settings.hides_public,
+            has_console: config.has_console,
             lists: config.settings.registries != Registries::Off,
         };
         let inner = EdgeState {
@@ -250,6 +252,10 @@ impl EdgeState {
             Ok(Decision::Metrics(asked)) => {
                 metrics::answer(&self.env, &asked, self.rules.access.mode(), id).await
             }
+            Ok(Decision::Console(file)) => match console::answer(&self.env, &file).await? {
+                Some(found) => return Ok(found),
+                None => Reply::refused(&Refusal::UnknownRoute),
+            },
             Ok(Decision::Subscriptions(control)) => {
                 let EdgeState { env, rules, webhooks, webhook_keys: keys, strangers, .. } = self;
                 let (control, caller, url) = (&*control, &caller, target.url);

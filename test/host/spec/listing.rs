@@ -56,6 +56,7 @@ fn listing_is_a_get_of_v1_streams() {
             | Route::Details(_)
             | Route::Ready
             | Route::Metrics
+            | Route::Console(_)
             | Route::Subscriptions(_)) => {
                 panic!("{other:?}")
             }

@@ -31,6 +31,7 @@ fn named(path: &str) -> Result<String, u16> {
         | Route::Orphans
         | Route::Ready
         | Route::Metrics
+        | Route::Console(_)
         | Route::Subscriptions(_) => {
             panic!("{path} does not name a stream")
         }
@@ -271,6 +272,7 @@ fn requests_are_routed_by_method_and_live_mode() {
         Route::Orphans => "orphans".to_owned(),
         Route::Ready => "ready".to_owned(),
         Route::Metrics => "metrics".to_owned(),
+        Route::Console(_) => "console".to_owned(),
         Route::Subscriptions(_) => "subscriptions".to_owned(),
     };
     let table = [

@@ -181,6 +181,7 @@ impl<D: Work> Objects<D> {
             | Route::Ready
             | Route::Metrics
             | Route::Orphans
+            | Route::Console(_)
             | Route::Subscriptions(_)
             | Route::Listing
             | Route::Details(_) => {

@@ -516,8 +516,12 @@ impl World {
                 Outcome::Answered(Response::of_reply(Reply::preflight(asked.map(|(_, value)| value.clone()))))
             }
             Route::Reply(reply) => Outcome::Answered(Response::of_reply(reply)),
-            Route::Listing | Route::Details(_) | Route::Ready | Route::Subscriptions(_) => {
-                panic!("it calls other objects than a stream's, but this world has one")
+            Route::Listing
+            | Route::Details(_)
+            | Route::Ready
+            | Route::Subscriptions(_)
+            | Route::Console(_) => {
+                panic!("it needs more than one stream's object, which is all that this world has")
             }
             Route::Metrics => {
                 let refused = Admin::of(&EdgeSettings::default()).metrics(&method, None);

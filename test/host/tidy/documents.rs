@@ -184,10 +184,14 @@ fn tidy_documents_are_short() {
 #[test]
 fn tidy_names_in_documents_exist() {
     let sources = sources();
-    let scripts: Vec<String> = fs::read_dir(root().join("src/cloudflare/js"))
-        .unwrap()
+    let scripts: Vec<String> = ["src/cloudflare/js", "src/console"]
+        .iter()
+        .flat_map(|folder| fs::read_dir(root().join(folder)).unwrap())
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "js"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| ["js", "ts", "tsx"].iter().any(|known| extension == *known))
+        })
         .map(|path| fs::read_to_string(path).unwrap())
         .collect();
     let texts = sources.iter().map(|file| &file.text).chain(&scripts);

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 
 use super::{assert_none, is_status_code, root, words};
 
 const FOLDER: &str = "src/cloudflare/js";
+const CONSOLE: &str = "src/console";
 
 /// Files that only decide: they neither wait nor send.
 const DECISIONS: [&str; 2] = ["collapse_decisions.js", "group_commit_decisions.js"];
@@ -52,9 +54,18 @@ impl Script {
     }
 }
 
+/// The scripts of the Worker and its objects.
 fn scripts() -> Vec<Script> {
-    let paths = fs::read_dir(root().join(FOLDER)).unwrap().map(|entry| entry.unwrap().path());
-    let paths = paths.filter(|path| path.extension().is_some_and(|extension| extension == "js"));
+    scripts_in(FOLDER)
+}
+
+fn scripts_in(folder: &str) -> Vec<Script> {
+    let paths = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+    let is_script = |path: &Path| {
+        path.extension().is_some_and(|extension| ["js", "ts", "tsx"].iter().any(|known| extension == *known))
+            && !path.to_str().unwrap().ends_with(".d.ts")
+    };
+    let paths = paths.filter(|path| is_script(path));
     let mut scripts: Vec<Script> = paths
         .map(|path| Script {
             name: path.file_name().unwrap().to_str().unwrap().to_owned(),
@@ -110,7 +121,7 @@ fn tidy_js_comments_and_strings_are_not_code() {
 fn tidy_js_files_are_short_and_begin_with_their_purpose() {
     const LINES_MAX: usize = 400;
     let mut found = Vec::new();
-    for Script { name, text } in scripts() {
+    for Script { name, text } in scripts().into_iter().chain(scripts_in(CONSOLE)) {
         let (lines, first) = (text.lines().count(), text.lines().next().unwrap_or_default());
         if lines > LINES_MAX {
             found.push(format!("{name} has {lines} lines"));

@@ -1,0 +1,134 @@
+// The state of a stream: its description, or what HEAD says where the server or the token has no description.
+
+import { Refused, describeUrl, json, send, streamUrl } from "./api"
+
+/** Retention drops a segment as soon as one of these allows it. */
+export interface Retention {
+  seconds: number | null
+  bytes: number | null
+  segments: number | null
+}
+
+/** What a stream's owner sees. A number is null if it would cost too much to find. */
+export interface Details {
+  createdAt: number
+  writtenAt: number | null
+  start: string
+  messages: number | null
+  hotMessages: number
+  hotBytes: number
+  segments: { count: number; bytes: number | null; newest: Segment[] }
+  forkedFrom: { path: string | null; offset: string | null } | null
+  forks: { count: number | null; paths: string[] }
+  producers: { count: number | null; newest: Producer[] }
+  readers: { sse: number; longPoll: number }
+}
+
+/** What every reader sees. */
+export interface Description extends Partial<Details> {
+  contentType: string
+  expiresAt: number | null
+  ttlSeconds: number | null
+  closed: boolean
+  public: boolean
+  retention: Retention | string | null
+  tail: string
+}
+
+export interface Segment {
+  number: number
+  messages: number
+  bytes: number
+  writtenAt: number
+}
+
+export interface Producer {
+  id: string
+  epoch: number
+  seq: number
+  at: number | null
+}
+
+/** Describes a stream. */
+export async function describe(path: string, signal?: AbortSignal): Promise<Description> {
+  try {
+    return await json(describeUrl(path), { signal, path })
+  } catch (error) {
+    // A public stream is described to nobody without a token, but everyone may read it.
+    if (!(error instanceof Refused) || ![401, 403].includes(error.status)) throw error
+  }
+  const head = await send("HEAD", streamUrl(path), { signal, path }).catch(() => undefined)
+  // A refused HEAD has no words.
+  return headOf(head ?? (await send("GET", `${streamUrl(path)}?offset=now`, { signal, path })))
+}
+
+function headOf({ headers }: Response): Description {
+  const ttl = headers.get("stream-ttl")
+  const expires = headers.get("stream-expires-at")
+  return {
+    contentType: headers.get("content-type") ?? "application/octet-stream",
+    expiresAt: expires === null ? null : Date.parse(expires),
+    ttlSeconds: ttl === null ? null : Number(ttl),
+    closed: headers.has("stream-closed"),
+    public: headers.has("stream-public"),
+    retention: headers.get("stream-retention"),
+    tail: headers.get("stream-next-offset") ?? "",
+  }
+}
+
+/** A subscription, as `GET .../__ds/subscriptions/<id>` shows it. */
+export interface Subscription {
+  id: string
+  type: string
+  pattern: string | null
+  status: string
+  phase: string
+  streams: { path: string; acked_offset: string }[]
+  pending: string[]
+  holder: string | null
+  webhook?: { url: string } | null
+  wake_stream?: string | null
+  last_error: { at: string; message: string } | null
+  next_attempt_at: string | null
+}
+
+/** How many subscriptions of a stream the console shows. */
+export const SUBSCRIPTIONS_SHOWN = 20
+
+const controlUrl = (root: string, id: string) =>
+  `/v1/stream/${root === "" ? "" : `${encodeURIComponent(root)}/`}__ds/subscriptions${id === "" ? "" : `/${encodeURIComponent(id)}`}`
+
+/** The roots that a stream's subscriptions may have: its project, and without projects also all streams. */
+const rootsOf = (path: string, hasProjects: boolean) => [path.split("/")[0]!, ...(hasProjects ? [] : [""])]
+
+export interface Linked {
+  root: string
+  subscription: Subscription
+}
+
+/** The subscriptions that are linked to a stream. */
+export async function subscriptionsOf(path: string, hasProjects: boolean, signal?: AbortSignal): Promise<Linked[]> {
+  const found = await Promise.all(rootsOf(path, hasProjects).map((root) => ofRoot(root, path, signal)))
+  return found.flat().slice(0, SUBSCRIPTIONS_SHOWN)
+}
+
+async function ofRoot(root: string, path: string, signal?: AbortSignal): Promise<Linked[]> {
+  const relative = root === "" ? path : path.slice(root.length + 1)
+  const found: Linked[] = []
+  let after = ""
+  do {
+    const page: Page = await json(`${controlUrl(root, "")}?limit=40${after}`, { signal, path })
+    const linked = page.subscriptions.filter(({ streams }) => streams?.some((link) => link.path === relative))
+    found.push(...linked.map((subscription) => ({ root, subscription })))
+    after = page.next === null ? "" : `&after=${encodeURIComponent(page.next)}`
+  } while (after !== "" && found.length < SUBSCRIPTIONS_SHOWN)
+  return found
+}
+
+interface Page {
+  subscriptions: Subscription[]
+  next: string | null
+}
+
+/** Ends the parking of a subscription. */
+export const resume = ({ root, subscription }: Linked) => send("POST", `${controlUrl(root, subscription.id)}/resume`)
