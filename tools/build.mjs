@@ -1,11 +1,14 @@
-// Builds the Worker for release into build/index.js and build/index_bg.wasm. With `--counters` it builds one that counts billed
-// events, for `pnpm cost`, into target/counters, which is never deployed.
+// Builds the Worker for release into build/: index.js to deploy, library.js to import, and index_bg.wasm for both. With
+// `--counters` it builds one that counts billed events, for `pnpm cost`, into target/counters, which is never deployed. The
+// same sources give the same bytes, wherever the checkout is.
 
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { homedir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { build } from "esbuild"
-import { ensureToolchain, ensureWasmBindgen, root, run } from "./setup.mjs"
+import { root } from "./project.mjs"
+import { ensureToolchain, ensureWasmBindgen, run } from "./setup.mjs"
 
 const TARGET = "wasm32-unknown-unknown"
 const { counters } = parseArgs({ options: { counters: { type: "boolean", default: false } } }).values
@@ -18,7 +21,9 @@ ensureToolchain()
 const wasmBindgen = ensureWasmBindgen()
 
 const features = counters ? ["--features", "counters"] : []
-run("cargo", ["build", "--release", "--locked", "--lib", "--target", TARGET, ...features])
+run("cargo", ["build", "--release", "--locked", "--lib", "--target", TARGET, ...features], {
+  env: { CARGO_ENCODED_RUSTFLAGS: withoutPathsOfThisMachine().join("\u001f") },
+})
 
 const compiled = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), TARGET, "release/durable_streams.wasm")
 mkdirSync(scratch, { recursive: true })
@@ -29,9 +34,10 @@ run(wasmBindgen, [
   "--experimental-reset-state-function",
 ])
 
-const wasm = join(scratch, "index_bg.wasm")
+const wasm = join(scratch, "out", "index_bg.wasm")
+mkdirSync(join(scratch, "out"))
 run(bin("wasm-opt"), [
-  ...[wasm, "-o", wasm, "-O3", "--debuginfo", "--one-caller-inline-max-function-size=500"],
+  ...[join(scratch, "index_bg.wasm"), "-o", wasm, "-O3", "--debuginfo", "--one-caller-inline-max-function-size=500"],
   // Only the features that rustc and wasm-bindgen use: with all features, binaryen's output is not readable for workerd.
   ...["mutable-globals", "sign-ext", "nontrapping-float-to-int", "bulk-memory", "multivalue", "reference-types"].map(
     (feature) => `--enable-${feature}`,
@@ -43,20 +49,31 @@ checkDeclared()
 // In workerd, a plain import yields the module itself.
 const glue = join(scratch, "index.js")
 writeFileSync(glue, readFileSync(glue, "utf8").replace("import source ", "import "))
-const { metafile } = await build({
-  entryPoints: [join(root, "src/cloudflare/js/worker.js")],
-  outfile: join(scratch, "bundle.js"),
-  ...{ bundle: true, format: "esm", minify: true, metafile: true, logLevel: "warning" },
-  external: ["./index_bg.wasm", "cloudflare:*"],
-  define: { COUNTERS: `${counters}` },
-  plugins: [{ name: "one of each", setup: resolveOnce }],
-})
-assertOneOfEach(Object.keys(metafile.inputs))
+await bundle("worker.js", "index.js")
+await bundle("library.js", "library.js")
 
 mkdirSync(out, { recursive: true })
-renameSync(wasm, join(out, "index_bg.wasm"))
-renameSync(join(scratch, "bundle.js"), join(out, "index.js"))
+for (const made of ["index_bg.wasm", "index.js", "library.js"]) renameSync(join(scratch, "out", made), join(out, made))
 rmSync(scratch, { recursive: true })
+
+/** Bundles an entry point of src/cloudflare/js. */
+async function bundle(entry, outfile) {
+  const { metafile } = await build({
+    entryPoints: [join(root, "src/cloudflare/js", entry)],
+    outfile: join(scratch, "out", outfile),
+    ...{ bundle: true, format: "esm", minify: true, metafile: true, logLevel: "warning" },
+    external: ["./index_bg.wasm", "cloudflare:*"],
+    define: { COUNTERS: `${counters}` },
+    plugins: [{ name: "one of each", setup: resolveOnce }],
+  })
+  assertOwn(Object.keys(metafile.inputs))
+}
+
+/** Flags of rustc that replace the folders of this machine in the messages of panics. */
+function withoutPathsOfThisMachine() {
+  const cargo = process.env.CARGO_HOME ?? join(homedir(), ".cargo")
+  return [`--remap-path-prefix=${root}=.`, `--remap-path-prefix=${join(cargo, "registry/src")}=crates`]
+}
 
 /** Checks that `index.d.ts` in the sources, against which worker.js is type-checked, matches the generated module. */
 function checkDeclared() {
@@ -79,9 +96,15 @@ function resolveOnce({ onResolve }) {
   onResolve({ filter: /^\.\/index\.js$/ }, () => ({ path: glue }))
 }
 
-/** Fails if a file is bundled twice: it would have two states, such as two budgets. @param {string[]} inputs the bundled paths */
-function assertOneOfEach(inputs) {
+/**
+ * Fails if a file is bundled twice: it would have two states, such as two budgets. Fails too if an npm package is bundled: its
+ * licence would have to be in the package.
+ * @param {string[]} inputs the bundled paths
+ */
+function assertOwn(inputs) {
   const files = inputs.map((path) => path.match(/src\/cloudflare\/js\/.+/)?.[0]).filter((file) => file !== undefined)
   const twice = files.filter((file, at) => files.indexOf(file) !== at)
   if (twice.length > 0) throw new Error(`these files were bundled twice, so their state would exist twice: ${twice.join(", ")}`)
+  const foreign = inputs.filter((path) => path.includes("node_modules/"))
+  if (foreign.length > 0) throw new Error(`add the licences of these files to tools/licenses.mjs: ${foreign.join(", ")}`)
 }

@@ -3,23 +3,15 @@
 import { spawnSync } from "node:child_process"
 import { readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
-
-/** The checkout. */
-export const root = join(import.meta.dirname, "..")
+import { checkout, endWith, root } from "./project.mjs"
 
 /** The folder of wasm-bindgen, in the checkout so that nothing is installed globally. */
 const tools = join(root, ".tools")
 const scratch = join(tools, "target")
 
-/** Exits with a sentence that says what to do. @returns {never} */
-export function endWith(sentence, status = 1) {
-  console.error(sentence)
-  process.exit(status)
-}
-
 /** The advice for a missing command. */
 const INSTALL_RUST = "Install Rust with rustup (https://rustup.rs), open a new terminal, and run this again."
-export const INSTALL_PACKAGES = "Install the packages: npx -y pnpm@10 install"
+const INSTALL_PACKAGES = `Install the packages: ${checkout.packages}`
 
 /**
  * Runs a command in the checkout and shows its output. Exits with the command's status if it fails.

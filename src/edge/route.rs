@@ -34,6 +34,17 @@ pub enum Route {
     Subscriptions(Endpoint),
 }
 
+impl Route {
+    /// Whether a request needs a token of the access mode. The others need none, a wake token, or the administrator's.
+    pub fn needs_token(&self) -> bool {
+        match self {
+            Route::Forward(_) | Route::LongPoll(_) | Route::Sse(_) | Route::Listing => true,
+            Route::Subscriptions(endpoint) => endpoint.scope().is_some(),
+            Route::Preflight | Route::Reply(_) | Route::Health | Route::Orphans => false,
+        }
+    }
+}
+
 pub fn route(method: &Method, target: &Target<'_>) -> Route {
     match try_route(method, target) {
         Ok(route) => route,

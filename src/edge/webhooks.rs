@@ -16,6 +16,8 @@ pub struct WebhookSettings {
     allows_local: bool,
     /// The URL has no slash at its end.
     public_url: Option<String>,
+    /// The path of streams in the URLs that webhooks call back, if it is not the server's own.
+    mount: Option<String>,
 }
 
 impl WebhookSettings {
@@ -32,7 +34,7 @@ impl WebhookSettings {
         if public_url.as_deref().is_some_and(|url| !is_public_url(url)) {
             return Err("PUBLIC_URL must be a URL such as https://streams.example.com".to_owned());
         }
-        Ok(WebhookSettings { hosts, allows_local, public_url })
+        Ok(WebhookSettings { hosts, allows_local, public_url, mount: settings.mount.clone() })
     }
 
     /// The rules for a webhook URL in a request to `url`. A server that is only reachable from its own machine
@@ -50,7 +52,8 @@ impl WebhookSettings {
     pub fn base(&self, url: &str, root: Option<&str>) -> String {
         let origin = self.public_url.as_deref().unwrap_or_else(|| origin_of(url));
         let root = root.map(|root| format!("{}/", utf8_percent_encode(root, SEGMENT))).unwrap_or_default();
-        format!("{origin}{STREAM_PREFIX}{root}{PROTOCOL_SEGMENT}")
+        let prefix = self.mount.as_deref().unwrap_or(STREAM_PREFIX);
+        format!("{origin}{prefix}{root}{PROTOCOL_SEGMENT}")
     }
 }
 
