@@ -3,12 +3,11 @@
 // same sources give the same bytes, wherever the checkout is.
 
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
-import { homedir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { build } from "esbuild"
 import { root } from "./project.mjs"
-import { ensureToolchain, ensureWasmBindgen, run } from "./setup.mjs"
+import { RUST_FLAGS, ensureToolchain, ensureWasmBindgen, run } from "./setup.mjs"
 
 const TARGET = "wasm32-unknown-unknown"
 const { counters } = parseArgs({ options: { counters: { type: "boolean", default: false } } }).values
@@ -21,9 +20,7 @@ ensureToolchain()
 const wasmBindgen = ensureWasmBindgen()
 
 const features = counters ? ["--features", "counters"] : []
-run("cargo", ["build", "--release", "--locked", "--lib", "--target", TARGET, ...features], {
-  env: { CARGO_ENCODED_RUSTFLAGS: withoutPathsOfThisMachine().join("\u001f") },
-})
+run("cargo", ["build", "--release", "--locked", "--lib", "--target", TARGET, ...features], { env: RUST_FLAGS })
 
 const compiled = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), TARGET, "release/durable_streams.wasm")
 mkdirSync(scratch, { recursive: true })
@@ -67,12 +64,6 @@ async function bundle(entry, outfile) {
     plugins: [{ name: "one of each", setup: resolveOnce }],
   })
   assertOwn(Object.keys(metafile.inputs))
-}
-
-/** Flags of rustc that replace the folders of this machine in the messages of panics. */
-function withoutPathsOfThisMachine() {
-  const cargo = process.env.CARGO_HOME ?? join(homedir(), ".cargo")
-  return [`--remap-path-prefix=${root}=.`, `--remap-path-prefix=${join(cargo, "registry/src")}=crates`]
 }
 
 /** Checks that `index.d.ts` in the sources, against which worker.js is type-checked, matches the generated module. */

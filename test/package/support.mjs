@@ -27,9 +27,12 @@ export async function install(folder, ...others) {
   for (const name of others) await symlink(join(root, "node_modules", name), join(folder, "node_modules", name))
 }
 
-/** Runs a program to its end. It must end by itself, or by `onSaid`. @returns {Promise<{ code: number | null, said: string, errors: string }>} */
+/** A program that does not end is stopped before the test gives up, so that it stops what it has started. */
+const PATIENCE_MS = 150_000
+
+/** Runs a program to its end. @returns {Promise<{ code: number | null, said: string, errors: string }>} */
 export async function run(command, args, { cwd, env, onSaid = (_child, _said) => {} }) {
-  const child = spawn(command, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] })
+  const child = spawn(command, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"], timeout: PATIENCE_MS })
   let [said, errors] = ["", ""]
   child.stdout.on("data", (bytes) => {
     said += bytes
