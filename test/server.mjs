@@ -15,17 +15,18 @@ import { config, root } from "./deployed.mjs"
  * @param {object} [options.ratelimits] rate limits by their bindings
  * @param {(request: Request) => Response | Promise<Response>} [options.outboundService] answers the Worker's own requests
  * @param {string} [options.persistTo] a folder for the storage of objects and buckets (default: in memory)
+ * @param {boolean} [options.hasConsole] whether to serve the console (default: no, because each request then takes a detour)
  * @param {string} [options.build] the folder of another build to run
  * @param {(line: LogLine) => void} [options.onLog] receives each line of the log (default: prints warnings and errors)
  * @returns {Promise<{ url: string, mf: Miniflare, dispose: () => Promise<void> }>}
  */
 export async function startServer(options = {}) {
-  const { vars = {}, registry = false, mirrors = false, ratelimits, outboundService, persistTo, build } = options
+  const { vars = {}, registry = false, mirrors = false, ratelimits, outboundService, persistTo, hasConsole = false, build } = options
   const { onLog = printTrouble } = options
   const { workerOptions, main: own } = workerOptionsOf(config)
   const main = build ? join(build, "index.js") : own
   // Miniflare does not know wrangler's rules for modules; the build is just these two files.
-  const { modulesRules: _, d1Databases, ...bindingsAndDate } = workerOptions
+  const { modulesRules: _, d1Databases, assets, ...bindingsAndDate } = workerOptions
   const mf = new Miniflare(
     convertV4MiniflareOptions({
       ...bindingsAndDate,
@@ -41,6 +42,7 @@ export async function startServer(options = {}) {
       kvNamespaces: registry ? { [registry === true ? "PROJECTS" : registry]: "projects" } : undefined,
       ratelimits,
       outboundService,
+      assets: hasConsole ? assets : undefined,
       host: "127.0.0.1",
       port: 0,
       // Otherwise Miniflare fetches a `Request.cf` from the internet.

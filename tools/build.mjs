@@ -1,11 +1,12 @@
-// Builds the Worker for release into build/: index.js to deploy, library.js to import, and index_bg.wasm for both. With
-// `--counters` it builds one that counts billed events, for `pnpm cost`, into target/counters, which is never deployed. The
-// same sources give the same bytes, wherever the checkout is.
+// Builds the Worker for release into build/: index.js to deploy, library.js to import, index_bg.wasm for both, and the console.
+// With `--counters` it builds a Worker that counts billed events, for `pnpm cost`, into target/counters, which is never deployed.
+// The same sources give the same bytes, wherever the checkout is.
 
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { build } from "esbuild"
+import { CONSOLE_FOLDER, buildConsole } from "./console.mjs"
 import { root } from "./project.mjs"
 import { RUST_FLAGS, ensureToolchain, ensureWasmBindgen, run } from "./setup.mjs"
 
@@ -46,14 +47,23 @@ checkDeclared()
 // In workerd, a plain import yields the module itself.
 const glue = join(scratch, "index.js")
 writeFileSync(glue, readFileSync(glue, "utf8").replace("import source ", "import "))
-await bundle("worker.js", "index.js")
-await bundle("library.js", "library.js")
+const bundled = [...(await bundle("worker.js", "index.js")), ...(await bundle("library.js", "library.js"))]
 
 mkdirSync(out, { recursive: true })
 for (const made of ["index_bg.wasm", "index.js", "library.js"]) renameSync(join(scratch, "out", made), join(out, made))
 rmSync(scratch, { recursive: true })
+if (!counters) {
+  bundled.push(...(await buildConsole(CONSOLE_FOLDER)))
+  writeFileSync(join(out, "bundled.json"), `${JSON.stringify(packagesOf(bundled), undefined, 2)}\n`)
+}
 
-/** Bundles an entry point of src/cloudflare/js. */
+/** The folders of the npm packages in the bundles, for tools/licenses.mjs. @param {string[]} inputs the bundled paths */
+function packagesOf(inputs) {
+  const folders = inputs.map((path) => /.*node_modules\/(?:@[^/]+\/)?[^/]+/u.exec(path)?.[0]).filter((folder) => folder !== undefined)
+  return [...new Set(folders)].toSorted()
+}
+
+/** Bundles an entry point of src/cloudflare/js. @returns {Promise<string[]>} the bundled paths */
 async function bundle(entry, outfile) {
   const { metafile } = await build({
     entryPoints: [join(root, "src/cloudflare/js", entry)],
@@ -63,7 +73,8 @@ async function bundle(entry, outfile) {
     define: { COUNTERS: `${counters}` },
     plugins: [{ name: "one of each", setup: resolveOnce }],
   })
-  assertOwn(Object.keys(metafile.inputs))
+  assertOneOfEach(Object.keys(metafile.inputs))
+  return Object.keys(metafile.inputs)
 }
 
 /** Checks that `index.d.ts` in the sources, against which worker.js is type-checked, matches the generated module. */
@@ -87,15 +98,9 @@ function resolveOnce({ onResolve }) {
   onResolve({ filter: /^\.\/index\.js$/ }, () => ({ path: glue }))
 }
 
-/**
- * Fails if a file is bundled twice: it would have two states, such as two budgets. Fails too if an npm package is bundled: its
- * licence would have to be in the package.
- * @param {string[]} inputs the bundled paths
- */
-function assertOwn(inputs) {
+/** Fails if a file is bundled twice: it would have two states, such as two budgets. @param {string[]} inputs the bundled paths */
+function assertOneOfEach(inputs) {
   const files = inputs.map((path) => path.match(/src\/cloudflare\/js\/.+/)?.[0]).filter((file) => file !== undefined)
   const twice = files.filter((file, at) => files.indexOf(file) !== at)
   if (twice.length > 0) throw new Error(`these files were bundled twice, so their state would exist twice: ${twice.join(", ")}`)
-  const foreign = inputs.filter((path) => path.includes("node_modules/"))
-  if (foreign.length > 0) throw new Error(`add the licences of these files to tools/licenses.mjs: ${foreign.join(", ")}`)
 }

@@ -26,7 +26,7 @@ function read(file) {
   return readFileSync(join(root, file), "utf8")
 }
 
-/** What the Worker contains: the crates that are linked into the module, and Rust's standard library. */
+/** What the package contains: the crates that are linked into the module, Rust's standard library, and bundled npm packages. */
 function contents() {
   const args = ["metadata", "--format-version", "1", "--locked", "--filter-platform", TARGET]
   const { packages, resolve } = JSON.parse(execFileSync("cargo", args, { cwd: root, maxBuffer: 1 << 28, encoding: "utf8" }))
@@ -52,8 +52,16 @@ function contents() {
     }
   }
   found.delete(resolve.root)
-  const parts = [...found].map(partOf).concat(std)
-  return { own: partOf(resolve.root), parts: parts.toSorted((one, other) => (one.purl < other.purl ? -1 : 1)) }
+  const parts = [...[...found].map(partOf), std, ...JSON.parse(read("build/bundled.json")).map(bundled)]
+  const own = [...partOf(resolve.root).needs, ...parts.map(({ purl }) => purl).filter((purl) => purl.startsWith("pkg:npm/"))]
+  return { own, parts: parts.toSorted((one, other) => (one.purl < other.purl ? -1 : 1)) }
+}
+
+/** An npm package that esbuild has bundled. @param {string} folder @returns {Part} */
+function bundled(folder) {
+  const part = JSON.parse(read(join(folder, "package.json")))
+  const purl = `pkg:npm/${part.name.replace("@", "%40")}@${part.version}`
+  return { name: part.name, version: part.version, license: part.license, purl, needs: [], folder: join(root, folder) }
 }
 
 /** The checksums of Cargo.lock, by name and version. */
@@ -88,7 +96,7 @@ function licences() {
   }
   const list = parts.map((part) => `  ${part.name} ${part.version}: ${part.license}`)
   const sections = [...texts].map(([text, names]) => `${"-".repeat(80)}\n${names.join(", ")}\n\n${text}\n`)
-  return `The Worker of ${name} ${version} (${license}) contains these parts:\n\n${list.join("\n")}\n\n${sections.join("\n")}`
+  return `${name} ${version} (${license}) contains these parts:\n\n${list.join("\n")}\n\n${sections.join("\n")}`
 }
 
 /** @param {Part} part */
@@ -113,6 +121,6 @@ function billOfMaterials() {
       component: { type: "application", "bom-ref": ref, name, version, description, licenses: [{ license: { id: license } }], purl: ref },
     },
     components: parts.map(component),
-    dependencies: [{ ref, dependsOn: own.needs }, ...parts.map(({ purl, needs }) => ({ ref: purl, dependsOn: needs }))],
+    dependencies: [{ ref, dependsOn: own }, ...parts.map(({ purl, needs }) => ({ ref: purl, dependsOn: needs }))],
   }
 }

@@ -13,6 +13,7 @@ const BINDINGS = {
   AUTH_TOKEN: "The secret that clients send as `Authorization: Bearer <token>`. It may do everything. Use 16 characters or more, such as the output of `openssl rand -hex 32`.",
   STREAMS: "One Durable Object per stream, with its recent messages.",
   SEGMENTS: "The R2 bucket for older messages.",
+  ASSETS: "The files of the console at `/console`.",
   ADMIN_DB: "The D1 database with an index of the bucket, for the operator.",
   LONG_POLL_TIMEOUT_SECONDS: "How long a long-poll waits for new data, in seconds.",
   SSE_LIFETIME_SECONDS: "When a response by server-sent events ends and its client reconnects, in seconds. Use `300` on Workers Free.",

@@ -15,7 +15,7 @@ export function wranglerToml({ main, migrations, files }) {
   // The package is built.
   text = replaced(text, /^\[build\]\n(?:[^[\n].*\n)*\n/mu, "")
   text = replaced(text, /^(database_name = .*)$/mu, `$1\nmigrations_dir = ${JSON.stringify(migrations)}`)
-  return text.replace(/^(directory = ")(build\/)/mu, (_, start, folder) => `${start}${files === "." ? "" : `${files}/`}${folder}`)
+  return replaced(text, /^directory = .*$/mu, `directory = ${JSON.stringify(`${files}/build/console`)}`)
 }
 
 /** @param {string} text @param {RegExp} found @param {string} by */

@@ -22,6 +22,8 @@ pub(super) const STREAMS: &str = "STREAMS";
 pub(super) const SEGMENTS: &str = "SEGMENTS";
 /// The D1 database of the segment index, which is optional.
 pub(super) const ADMIN_DB: &str = "ADMIN_DB";
+/// The static assets: the console's files.
+pub(super) const ASSETS: &str = "ASSETS";
 /// The rate limit of requests: per valid token, and per client network for requests without one.
 pub(super) const REQUEST_LIMIT: &str = "REQUEST_LIMIT";
 /// The rate limit of PUT requests, per project.
@@ -71,6 +73,8 @@ pub(super) struct Config {
     pub(super) settings: Settings,
     /// Whether clients share reads within a data centre.
     pub(super) edge_cache: bool,
+    /// Whether there is a console.
+    pub(super) has_console: bool,
     /// Whether debug lines are logged.
     pub(super) debug: bool,
 }
@@ -115,6 +119,8 @@ impl Config {
                     * 1000,
             },
             edge_cache: text("EDGE_CACHE").is_none_or(|cache| cache != "off"),
+            has_console: binding(env, ASSETS).is_some()
+                && text("CONSOLE").is_none_or(|console| console != "off"),
             debug: text("LOG_LEVEL").is_some_and(|level| level == "debug"),
         }
     }

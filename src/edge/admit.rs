@@ -15,6 +15,7 @@ use super::route::{Route, route};
 use super::subscriptions::{ControlRequest, Endpoint};
 use super::target::Target;
 use crate::protocol::Millis;
+use crate::protocol::console::ConsoleFile;
 use crate::protocol::fork::source_path;
 use crate::protocol::names::header;
 use crate::protocol::orphans::OrphansQuery;
@@ -34,6 +35,8 @@ pub struct Rules {
     pub hides_public: bool,
     /// Whether registries, and therefore listings, are on.
     pub lists: bool,
+    /// Whether there is a console.
+    pub has_console: bool,
 }
 
 /// The head of a request.
@@ -81,6 +84,7 @@ pub enum Decision {
     Reply(Reply),
     Listing(Listing),
     Orphans(OrphansQuery),
+    Console(ConsoleFile),
     /// Answer with what a subscription or its registry says.
     Subscriptions(Box<ControlRequest>),
     /// Carry out this check first, perhaps for this token, then decide again.
@@ -205,6 +209,8 @@ impl Deciding<'_> {
         match route(self.head.method, self.head.target) {
             Route::Preflight => Ok(Decision::Reply(Reply::preflight(self.header(header::REQUEST_HEADERS)?))),
             Route::Health => Ok(Decision::Reply(Reply::health(self.rules.access.mode()))),
+            Route::Console(file) if self.rules.has_console => Ok(Decision::Console(file)),
+            Route::Console(_) => Err(Refusal::UnknownRoute.into()),
             Route::Reply(answer) => Ok(Decision::Reply(answer)),
             Route::Listing => self.listing(),
             Route::Subscriptions(endpoint) => self.subscriptions(endpoint),

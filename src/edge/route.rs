@@ -5,6 +5,7 @@ use http::Method;
 use super::subscriptions::Endpoint;
 use super::target::Target;
 use crate::protocol::command::STREAM_METHODS;
+use crate::protocol::console::ConsoleFile;
 use crate::protocol::names::{LISTING_PATH, ORPHANS_PATH};
 use crate::protocol::path::StreamPath;
 use crate::protocol::refusal::Refusal;
@@ -30,6 +31,8 @@ pub enum Route {
     Listing,
     /// The administrator's list of orphans in the bucket.
     Orphans,
+    /// To a file of the console.
+    Console(ConsoleFile),
     /// To a subscription, or to the registry that lists it.
     Subscriptions(Endpoint),
 }
@@ -40,7 +43,7 @@ impl Route {
         match self {
             Route::Forward(_) | Route::LongPoll(_) | Route::Sse(_) | Route::Listing => true,
             Route::Subscriptions(endpoint) => endpoint.scope().is_some(),
-            Route::Preflight | Route::Reply(_) | Route::Health | Route::Orphans => false,
+            Route::Preflight | Route::Reply(_) | Route::Health | Route::Orphans | Route::Console(_) => false,
         }
     }
 }
@@ -60,6 +63,13 @@ fn try_route(method: &Method, target: &Target<'_>) -> Result<Route, Refusal> {
     if path == "/health" {
         return match *method {
             Method::GET | Method::HEAD => Ok(Route::Health),
+            _ => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD, OPTIONS" }),
+        };
+    }
+    if ConsoleFile::owns(path) {
+        let file = ConsoleFile::at(path).ok_or(Refusal::UnknownRoute)?;
+        return match *method {
+            Method::GET | Method::HEAD => Ok(Route::Console(file)),
             _ => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD, OPTIONS" }),
         };
     }

@@ -5,6 +5,7 @@ mod browser;
 pub mod cache_policy;
 pub mod call;
 pub mod command;
+pub mod console;
 pub mod content_type;
 pub mod cors;
 pub mod cursor;

@@ -169,6 +169,8 @@ pub const STREAM_PREFIX: &str = "/v1/stream/";
 pub const ORPHANS_PATH: &str = "/v1/admin/orphans";
 /// The listing of streams.
 pub const LISTING_PATH: &str = "/v1/streams";
+/// The console for developers, and the prefix of its files.
+pub const CONSOLE_PATH: &str = "/console";
 /// The first segment of the protocol's own paths (PROTOCOL.md 6), and the second one within a project.
 pub const PROTOCOL_SEGMENT: &str = "__ds";
 /// What the control API of subscriptions has below [`PROTOCOL_SEGMENT`] (PROTOCOL.md 6 and 7).

@@ -81,7 +81,7 @@ impl Reply {
         }
     }
 
-    fn made(status: StatusCode, cache_control: String) -> Reply {
+    pub(super) fn made(status: StatusCode, cache_control: String) -> Reply {
         let mut headers = Vec::with_capacity(16);
         headers.extend(COMMON.map(|(name, value)| (name, value.to_owned())));
         headers.push((header::CACHE_CONTROL, cache_control));

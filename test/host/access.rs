@@ -94,7 +94,7 @@ fn decide(rules: &Rules, keyring: &Keyring, request: (&str, &str), headers: &[(&
 
 fn rules(settings: &EdgeSettings) -> Rules {
     let (access, admin) = (Access::of(settings), Admin::of(settings));
-    Rules { access, admin, is_limited: false, hides_public: true, lists: true }
+    Rules { access, admin, is_limited: false, hides_public: true, lists: true, has_console: true }
 }
 
 /// `yes` if the request goes to its stream, or the status of the answer.
@@ -120,6 +120,7 @@ fn verdict_at(mode: &str, method: &str, url: &str, token: Option<&str>) -> Strin
         Decision::Reply(reply) => reply.status.as_u16().to_string(),
         other @ (Decision::Listing(_)
         | Decision::Orphans(_)
+        | Decision::Console(_)
         | Decision::Subscriptions(_)
         | Decision::Learn { .. }
         | Decision::Look) => format!("{other:?}"),

@@ -30,7 +30,7 @@ fn rules(mode: &str) -> Rules {
         _ => EdgeSettings { allow_open: some("perhaps"), ..none },
     };
     let (access, admin) = (Access::of(&settings), Admin::of(&settings));
-    Rules { access, admin, is_limited: false, hides_public: true, lists: true }
+    Rules { access, admin, is_limited: false, hides_public: true, lists: true, has_console: true }
 }
 
 /// Admits a request, written as `GET <url> | name: value | ...`, with its full head.
@@ -61,6 +61,7 @@ fn word(decision: &Decision) -> String {
         Decision::Reply(reply) => reply.status.as_u16().to_string(),
         Decision::Listing(_) => "listing".to_owned(),
         Decision::Orphans(_) => "orphans".to_owned(),
+        Decision::Console(_) => "console".to_owned(),
         Decision::Subscriptions(_) => "subscriptions".to_owned(),
         Decision::Learn { .. } => "learn".to_owned(),
         Decision::Look => "look".to_owned(),
@@ -68,7 +69,7 @@ fn word(decision: &Decision) -> String {
 }
 
 /// Mode, request, decision, and whether the fast path reaches the same decision.
-const REQUESTS: [(&str, &str, &str, bool); 39] = [
+const REQUESTS: [(&str, &str, &str, bool); 45] = [
     ("open", "POST http://x/v1/stream/a", "as it came", true),
     ("open", "GET http://x/v1/stream/a?offset=%30", "as it came", true),
     ("open", "GET http://x/v1/stream/a | cookie: stream-token=t", "as it came", true),
@@ -82,12 +83,16 @@ const REQUESTS: [(&str, &str, &str, bool); 39] = [
     ("open", "GET http://x/v1/streams", "listing", true),
     ("open", "GET http://x/v1/streams?limit=x", "400", true),
     ("open", "GET http://x/nowhere", "404", true),
+    ("open", "GET http://x/console", "console", true),
+    ("open", "POST http://x/console", "405", true),
+    ("open", "GET http://x/console/../x.js", "404", true),
     ("local", "POST http://localhost/v1/stream/a", "as it came", false),
     ("local", "POST http://localhost/v1/stream/a | peer: 192.0.2.1:1", "503", false),
     ("local", "POST http://localhost/v1/stream/a | cf-ray: 1", "503", false),
     ("local", "POST http://x/v1/stream/a", "503", false),
     ("locked", "POST http://x/v1/stream/a", "503", true),
     ("locked", "GET http://x/health", "503", true),
+    ("locked", "GET http://x/console", "503", true),
     ("locked", "OPTIONS http://x/health", "204", false),
     ("token", "POST http://x/v1/stream/a | {bearer}", "as it came", true),
     ("token", "PUT http://x/v1/stream/a | {bearer} | stream-forked-from: /v1/stream/b", "as it came", true),
@@ -103,6 +108,8 @@ const REQUESTS: [(&str, &str, &str, bool); 39] = [
     ("token", "GET http://x/v1/streams?token={token}", "401", true),
     ("token", "POST http://x/v1/admin/orphans | {bearer}", "orphans", true),
     ("token", "POST http://x/v1/admin/orphans", "401", true),
+    ("token", "HEAD http://x/console/app-1.js", "console", true),
+    ("projects", "GET http://x/console/", "console", true),
     // The CORS configuration of the project is needed, except for requests that pass unchanged.
     ("projects", "POST http://x/v1/stream/a/b", "401", true),
     ("projects", "POST http://x/v1/stream/a/b | origin: https://app.example", "learn", false),

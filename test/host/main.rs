@@ -5,6 +5,8 @@ mod access;
 #[cfg(test)]
 mod admit;
 #[cfg(test)]
+mod console;
+#[cfg(test)]
 mod family_model;
 #[cfg(test)]
 mod fork_simulation;

@@ -67,6 +67,7 @@ fn routed(method: &str, path: &str) -> String {
         | Route::LongPoll(_)
         | Route::Sse(_)
         | Route::Listing
+        | Route::Console(_)
         | Route::Orphans) => panic!("{other:?}"),
     }
 }
@@ -239,7 +240,7 @@ fn settings(mode: &str) -> EdgeSettings {
 fn rules(mode: &str) -> Rules {
     let settings = settings(mode);
     let (access, admin) = (Access::of(&settings), Admin::of(&settings));
-    Rules { access, admin, is_limited: true, hides_public: false, lists: true }
+    Rules { access, admin, is_limited: true, hides_public: false, lists: true, has_console: true }
 }
 
 /// A project's token with these scopes and an optional `stream` claim.
@@ -271,6 +272,7 @@ fn verdict(mode: &str, request: (&str, &str), headers: &[(&str, &str)]) -> Strin
         other @ (Decision::Forward(_)
         | Decision::Listing(_)
         | Decision::Orphans(_)
+        | Decision::Console(_)
         | Decision::Learn { .. }
         | Decision::Look) => format!("{other:?}"),
     }

@@ -15,24 +15,31 @@ async function freePort() {
   return `${port}`
 }
 
-/** Runs `dev` in a folder, creates a stream as its output says, and stops it. Returns what the stream contains. */
+/** Runs `dev` in a folder, creates a stream as its output says, and stops it. Returns what the stream contains, without and with a token. */
 async function tryDev(folder, env = {}) {
   const PORT = await freePort()
   let tried
   const onSaid = (child, said) => {
     if (!said.includes("curl -N") || tried) return
-    tried = tryStream(`http://127.0.0.1:${PORT}/v1/stream/my-project/first`).finally(() => child.kill("SIGINT"))
+    const url = `http://127.0.0.1:${PORT}/v1/stream/my-project/first`
+    const token = { authorization: "Bearer a-token-for-development" }
+    tried = Promise.all([tryStream(url), readStream(url, token)]).finally(() => child.kill("SIGINT"))
   }
   const ended = await command(folder, ["dev"], { env: { PORT, ...env }, onSaid })
   expect(ended.said).toContain(`Serving http://127.0.0.1:${PORT}.`)
-  return { ...ended, read: await tried }
+  const [read, known] = await tried
+  return { ...ended, read, known }
 }
 
 async function tryStream(url) {
   const headers = { "content-type": "application/json" }
   await fetch(url, { method: "PUT", headers })
   await fetch(url, { method: "POST", headers, body: '{"text":"Hello"}' })
-  const response = await fetch(`${url}?offset=-1`)
+  return readStream(url)
+}
+
+async function readStream(url, headers = {}) {
+  const response = await fetch(`${url}?offset=-1`, { headers })
   return { status: response.status, text: await response.text() }
 }
 
@@ -42,10 +49,10 @@ test("dev serves in an empty folder, and keeps what is stored", async () => {
   const first = await tryDev(folder)
   expect(first.read).toEqual({ status: 200, text: '[{"text":"Hello"}]' })
   expect(first.said).toContain("Mode: open (requests from this machine may do everything)")
-  expect((await tryDev(folder)).read.text).toBe('[{"text":"Hello"},{"text":"Hello"}]')
   await writeFile(join(folder, ".dev.vars"), "AUTH_TOKEN=a-token-for-development")
   const guarded = await tryDev(folder)
   expect([guarded.read.status, guarded.said]).toEqual([401, expect.stringContaining("Mode: token")])
+  expect(guarded.known.text).toBe('[{"text":"Hello"}]')
   const left = (await readdir(folder)).filter((name) => !["node_modules", "package.json", "package-lock.json", ".config", ".cache", ".local"].includes(name))
   expect(left.toSorted()).toEqual([".dev.vars", ".wrangler"])
 })

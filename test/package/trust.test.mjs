@@ -2,12 +2,12 @@
 
 import { execFileSync } from "node:child_process"
 import { createHash } from "node:crypto"
-import { cpSync, readFileSync, readdirSync } from "node:fs"
+import { cpSync, readFileSync, readdirSync, symlinkSync } from "node:fs"
 import { join } from "node:path"
 import { Spec, Validation } from "@cyclonedx/cyclonedx-library"
 import { expect, inject, onTestFinished, test } from "vitest"
 import { startServer } from "../server.mjs"
-import { pack } from "./pack.mjs"
+import { digests, pack } from "./pack.mjs"
 import { newFolder, root, run, userEnv } from "./support.mjs"
 
 const text = (path) => readFileSync(join(root, path), "utf8")
@@ -15,17 +15,19 @@ const json = (path) => JSON.parse(text(path))
 const digest = (path) => createHash("sha256").update(readFileSync(path)).digest("hex")
 const node = (...args) => execFileSync(process.execPath, args, { cwd: root, stdio: ["ignore", "ignore", "pipe"], encoding: "utf8" })
 
-/** The digests of all files of a folder, by their paths. */
-function digests(folder) {
-  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
-  return Object.fromEntries(files.map((entry) => join(entry.parentPath, entry.name)).toSorted().map((path) => [path.slice(folder.length), digest(path)]))
-}
-
 test("the tarball has what a user needs, and nothing of the sources", () => {
   const files = execFileSync("tar", ["tzf", inject("tarball")], { encoding: "utf8" }).trim().split("\n").map((file) => file.replace("package/", ""))
   const needed = ["build/index.js", "build/index_bg.wasm", "build/library.js", "build/THIRD_PARTY_LICENSES", "build/sbom.cdx.json", "package/index.d.ts", "wrangler.toml", "LICENSE", "README.md", "CHANGELOG.md", "tools/cli.mjs"]
   expect(files).toEqual(expect.arrayContaining(needed))
   expect(files.filter((file) => /^(src|test|target|Cargo)|tools\/(build|setup|dev)\.mjs/u.test(file))).toEqual([])
+})
+
+/** In CI, `pnpm build` has run before. */
+test.skipIf(inject("before") === undefined)("the same sources give the same build", () => {
+  const now = digests(join(root, "build"))
+  const built = Object.entries(inject("before")).filter(([file]) => /^(index|library|bundled|console)/u.test(file))
+  expect(built.length).toBeGreaterThan(5)
+  for (const [file, digest] of built) expect([file, now[file]]).toEqual([file, digest])
 })
 
 test("the same build gives the same package, release, licences and bill of materials", async () => {
@@ -45,16 +47,19 @@ test("no path of the machine that built it is in the Worker", () => {
   }
 })
 
-test("the licences and the bill of materials name every crate that is linked", () => {
+test("the licences and the bill of materials name every crate that is linked, and what the console bundles", () => {
   const tree = ["tree", "--locked", "--target", "wasm32-unknown-unknown", "--edges", "normal,no-proc-macro", "--prefix", "none", "--format", "{p}"]
   const lines = execFileSync("cargo", tree, { cwd: root, encoding: "utf8" }).trim().split("\n").map((line) => line.split(" "))
   const linked = new Set(lines.filter(([name]) => name !== "durable-streams-cloudflare").map(([name, version]) => `${name} ${version.slice(1)}`))
   const { components, dependencies } = json("build/sbom.cdx.json")
   const listed = components.filter(({ purl }) => purl.startsWith("pkg:cargo/")).map(({ name, version }) => `${name} ${version}`)
   expect(listed.toSorted()).toEqual([...linked].toSorted())
+  const npm = components.filter(({ purl }) => purl.startsWith("pkg:npm/")).map(({ name }) => name)
+  expect(npm).toContain("preact")
   const refs = new Set(components.map((component) => component["bom-ref"]))
   for (const { dependsOn } of dependencies) for (const ref of dependsOn) expect(refs).toContain(ref)
   const licences = text("build/THIRD_PARTY_LICENSES")
+  expect(licences).toMatch(/^ {2}preact .*: MIT$/mu)
   for (const name of linked) expect(licences).toContain(`  ${name}: `)
 })
 
@@ -67,7 +72,8 @@ test("the bill of materials is valid CycloneDX", async () => {
 
 test("a licence that is not allowed fails", async () => {
   const folder = await newFolder()
-  for (const path of ["tools", "package.json", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "wrangler.toml", "src/lib.rs", "test/host/main.rs"]) cpSync(join(root, path), join(folder, path), { recursive: true })
+  for (const path of ["tools", "package.json", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "wrangler.toml", "src/lib.rs", "test/host/main.rs", "build/bundled.json"]) cpSync(join(root, path), join(folder, path), { recursive: true })
+  symlinkSync(join(root, "node_modules"), join(folder, "node_modules"))
   const deny = text("deny.toml").replace('"Unicode-3.0"', '"Zlib"')
   const { code, errors } = await run(process.execPath, ["-e", `require("fs").writeFileSync("deny.toml", ${JSON.stringify(deny)}); import("./tools/licenses.mjs")`], { cwd: folder, env: process.env })
   expect([code, errors]).toEqual([1, expect.stringMatching(/deny\.toml does not allow these licences:\n[^]*icu_provider .*: Unicode-3\.0/u)])
@@ -91,7 +97,7 @@ test("the release deploys without Rust and without a build", async () => {
   expect(config).not.toContain("[build]")
   const bound = [...config.matchAll(/^(?:name|binding) = "([A-Z_]+)"|^([A-Z_]+) = /gmu)].map(([, binding, variable]) => binding ?? variable)
   expect(Object.keys(cloudflare.bindings).toSorted()).toEqual([...bound, "AUTH_TOKEN"].toSorted())
-  expect(readFileSync(join(folder, ".dev.vars.example"), "utf8")).toMatch(/^AUTH_TOKEN=/mu)
+  expect(readFileSync(join(folder, ".dev.vars.example"), "utf8")).toMatch(/^AUTH_TOKEN=$/mu)
 })
 
 // `test/host/tidy` compares package.json with Cargo.toml and the changelog.

@@ -6,7 +6,7 @@ import PlainReporter from "../reporter.mjs"
 export default defineConfig({
   test: {
     include: ["test/package/*.test.mjs"],
-    globalSetup: ["test/build.mjs", "test/package/pack.mjs"],
+    globalSetup: ["test/package/pack.mjs"],
     reporters: ["default", new PlainReporter()],
     maxWorkers: 2,
     retry: 0,

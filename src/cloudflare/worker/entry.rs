@@ -11,6 +11,7 @@ use worker::{Context, Env};
 
 use super::caller::{Caller, is_host};
 use super::collapse;
+use super::console;
 use super::forward::Sending;
 use super::key_lookup::Lookups;
 use super::listing;
@@ -75,6 +76,7 @@ impl Edge {
             admin: Admin::of(&settings),
             is_limited: rate_limit::are_bound(&env),
             hides_public: config.settings.hides_public,
+            has_console: config.has_console,
             lists: config.settings.registries != Registries::Off,
         };
         let inner = EdgeState {
@@ -208,6 +210,10 @@ impl EdgeState {
             Ok(Decision::Reply(answer)) => answer,
             Ok(Decision::Listing(listing)) => listing::answer(&self.env, &listing).await,
             Ok(Decision::Orphans(query)) => orphans::answer(&self.env, &query).await,
+            Ok(Decision::Console(file)) => match console::answer(&self.env, &file).await? {
+                Some(found) => return Ok(found),
+                None => Reply::refused(&Refusal::UnknownRoute),
+            },
             Ok(Decision::Subscriptions(control)) => {
                 let EdgeState { env, rules, webhooks, webhook_keys: keys, .. } = self;
                 let url = target.url;

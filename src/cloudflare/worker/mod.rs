@@ -2,6 +2,7 @@
 
 mod caller;
 mod collapse;
+mod console;
 mod edge_socket;
 mod entry;
 mod forward;

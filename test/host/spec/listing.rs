@@ -51,6 +51,7 @@ fn listing_is_a_get_of_v1_streams() {
             | Route::LongPoll(_)
             | Route::Sse(_)
             | Route::Orphans
+            | Route::Console(_)
             | Route::Subscriptions(_)) => {
                 panic!("{other:?}")
             }

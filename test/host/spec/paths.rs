@@ -27,6 +27,7 @@ fn named(path: &str) -> Result<String, u16> {
         | Route::Sse(_)
         | Route::Listing
         | Route::Orphans
+        | Route::Console(_)
         | Route::Subscriptions(_) => {
             panic!("{path} does not name a stream")
         }
@@ -310,6 +311,7 @@ fn requests_are_routed_by_method_and_live_mode() {
         Route::Sse(_) => "sse".to_owned(),
         Route::Listing => "listing".to_owned(),
         Route::Orphans => "orphans".to_owned(),
+        Route::Console(_) => "console".to_owned(),
         Route::Subscriptions(_) => "subscriptions".to_owned(),
     };
     let table = [

@@ -241,7 +241,12 @@ impl Family {
         let path = match route(&method, &Target::of(&request.url)) {
             Route::Forward(path) | Route::LongPoll(path) | Route::Sse(path) => path.as_str().to_owned(),
             Route::Reply(reply) => return answered(reply),
-            Route::Preflight | Route::Health | Route::Orphans | Route::Subscriptions(_) | Route::Listing => {
+            Route::Preflight
+            | Route::Health
+            | Route::Orphans
+            | Route::Console(_)
+            | Route::Subscriptions(_)
+            | Route::Listing => {
                 panic!("{request:?} does not address a stream")
             }
         };

@@ -502,8 +502,8 @@ impl World {
                 Outcome::Answered(Response::of_reply(Reply::preflight(asked.map(|(_, value)| value.clone()))))
             }
             Route::Reply(reply) => Outcome::Answered(Response::of_reply(reply)),
-            Route::Listing | Route::Subscriptions(_) => {
-                panic!("it calls other objects than a stream's, but this world has one")
+            Route::Listing | Route::Subscriptions(_) | Route::Console(_) => {
+                panic!("it needs more than one stream's object, which is all that this world has")
             }
             Route::Orphans => {
                 let refused = Admin::of(&EdgeSettings::default()).orphans(&method, &request.url, None);

@@ -1,0 +1,3 @@
+// Declares the imports that the bundler resolves.
+
+declare module "*.css"

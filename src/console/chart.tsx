@@ -1,0 +1,70 @@
+// The live chart: messages and bytes per second.
+
+import { useEffect, useRef } from "preact/hooks"
+import uPlot from "uplot"
+import "uplot/dist/uPlot.min.css"
+import { formatBytes, formatNumber } from "./format"
+import type { RateMeter } from "./rates"
+
+const HEIGHT_PX = 150
+const REFRESH_MS = 1_000
+
+const colour = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim()
+
+function optionsOf(width: number): uPlot.Options {
+  const axis = { stroke: () => colour("--muted"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { show: false } }
+  const font = "11px system-ui, sans-serif"
+  return {
+    width,
+    height: HEIGHT_PX,
+    legend: { show: false },
+    cursor: { show: false },
+    scales: { messages: { range: (_, __, most) => [0, Math.max(most, 1)] }, bytes: { range: (_, __, most) => [0, Math.max(most, 1)] } },
+    series: [
+      {},
+      { label: "messages/s", scale: "messages", stroke: () => colour("--accent"), width: 1.5, points: { show: false } },
+      { label: "bytes/s", scale: "bytes", stroke: () => colour("--second"), width: 1.5, points: { show: false }, dash: [4, 3] },
+    ],
+    axes: [
+      { ...axis, font, space: 80 },
+      { ...axis, font, scale: "messages", size: 44 },
+      { ...axis, font, scale: "bytes", side: 1, size: 58, grid: { show: false }, values: (_, values) => values.map(formatBytes) },
+    ],
+  }
+}
+
+export function Chart({ rates }: { rates: RateMeter }) {
+  const box = useRef<HTMLDivElement>(null)
+  const text = useRef<HTMLParagraphElement>(null)
+  useEffect(() => {
+    const plot = new uPlot(optionsOf(box.current!.clientWidth), rates.series(), box.current!)
+    const refresh = () => {
+      const series = rates.series()
+      plot.setData(series)
+      text.current!.textContent = `${formatNumber(series[1].at(-1)!)} messages/s, ${formatBytes(series[2].at(-1)!)}/s`
+    }
+    refresh()
+    const timer = setInterval(refresh, REFRESH_MS)
+    const resized = new ResizeObserver(([entry]) => plot.setSize({ width: entry!.contentRect.width, height: HEIGHT_PX }))
+    resized.observe(box.current!)
+    const scheme = matchMedia("(prefers-color-scheme: dark)")
+    const redraw = () => plot.redraw()
+    scheme.addEventListener("change", redraw)
+    return () => {
+      clearInterval(timer)
+      resized.disconnect()
+      scheme.removeEventListener("change", redraw)
+      plot.destroy()
+    }
+  }, [rates])
+  return (
+    <figure class="chart" aria-label="Arriving messages and bytes per second">
+      <figcaption>
+        <span class="legend messages-line">messages/s</span>
+        <span class="legend bytes-line">bytes/s</span>
+        <p ref={text} class="now" />
+      </figcaption>
+      <div ref={box} aria-hidden="true" />
+    </figure>
+  )
+}

@@ -1,0 +1,31 @@
+// Counts the messages and bytes that arrive per second, for the last two minutes.
+
+import { sizeOf } from "./content"
+
+/** How many seconds the chart shows. */
+export const SECONDS_SHOWN = 120
+
+export class RateMeter {
+  readonly #messages = new Map<number, number>()
+  readonly #bytes = new Map<number, number>()
+
+  count(pieces: { content: string | Uint8Array }[]) {
+    const second = Math.floor(Date.now() / 1000)
+    const bytes = pieces.reduce((sum, { content }) => sum + sizeOf(content), 0)
+    this.#messages.set(second, (this.#messages.get(second) ?? 0) + pieces.length)
+    this.#bytes.set(second, (this.#bytes.get(second) ?? 0) + bytes)
+    for (const old of this.#messages.keys()) {
+      if (old >= second - SECONDS_SHOWN) break
+      this.#messages.delete(old)
+      this.#bytes.delete(old)
+    }
+  }
+
+  /** Seconds, messages per second and bytes per second, each up to the last whole second. */
+  series(): [number[], number[], number[]] {
+    const now = Math.floor(Date.now() / 1000)
+    const seconds = Array.from({ length: SECONDS_SHOWN }, (_, at) => now - SECONDS_SHOWN + at)
+    const of = (counts: Map<number, number>) => seconds.map((second) => counts.get(second) ?? 0)
+    return [seconds, of(this.#messages), of(this.#bytes)]
+  }
+}
