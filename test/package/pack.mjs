@@ -59,5 +59,5 @@ export default function setup({ provide }) {
   provide("folder", folder)
   provide("tarball", tarball)
   provide("installed", installed)
-  return () => rmSync(folder, { recursive: true })
+  return () => rmSync(folder, { recursive: true, maxRetries: 10 })
 }

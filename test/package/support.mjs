@@ -28,7 +28,7 @@ export async function install(folder, ...others) {
 }
 
 /** A program that does not end is stopped before the test gives up, so that it stops what it has started. */
-const PATIENCE_MS = 150_000
+const PATIENCE_MS = 120_000
 
 /** Runs a program to its end. @returns {Promise<{ code: number | null, said: string, errors: string }>} */
 export async function run(command, args, { cwd, env, onSaid = (_child, _said) => {} }) {

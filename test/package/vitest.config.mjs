@@ -11,7 +11,7 @@ export default defineConfig({
     maxWorkers: 2,
     retry: 0,
     // Wrangler starts often, and slowly on a busy machine.
-    testTimeout: 180_000,
-    hookTimeout: 180_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
   },
 })
