@@ -15,16 +15,22 @@ const BINDINGS = {
   SEGMENTS: "The R2 bucket for older messages.",
   ASSETS: "The files of the console at `/console`.",
   ADMIN_DB: "The D1 database with an index of the bucket, for the operator.",
+  METRICS: "The Analytics Engine data set for the server's counts.",
   LONG_POLL_TIMEOUT_SECONDS: "How long a long-poll waits for new data, in seconds.",
   SSE_LIFETIME_SECONDS: "When a response by server-sent events ends and its client reconnects, in seconds. Use `300` on Workers Free.",
   CPU_LIMIT_MS: "The CPU time that your plan allows a request, in milliseconds. Use `10` on Workers Free.",
 }
 
+const config = wranglerToml({ main: "build/index.js", migrations: "migrations", files: "." })
+/** Secrets are not in the configuration. */
+const isUsed = (binding) => binding === "AUTH_TOKEN" || new RegExp(`^(?:(?:name|binding) = "${binding}"|${binding} = )`, "mu").test(config)
+const described = Object.entries(BINDINGS).filter(([binding]) => isUsed(binding))
+
 const manifest = {
   ...{ name: "durable-streams", version, private: true, description, license },
   scripts: { dev: "wrangler dev", deploy: "wrangler deploy && wrangler d1 migrations apply ADMIN_DB --remote" },
   devDependencies: peerDependencies,
-  cloudflare: { bindings: Object.fromEntries(Object.entries(BINDINGS).map(([binding, text]) => [binding, { description: text }])) },
+  cloudflare: { bindings: Object.fromEntries(described.map(([binding, text]) => [binding, { description: text }])) },
 }
 
 const readme = `# Durable Streams on Cloudflare
@@ -56,7 +62,7 @@ for (const path of [...built, "migrations", "docs", "LICENSE", "CHANGELOG.md"]) 
   if (existsSync(join(root, path))) cpSync(join(root, path), join(out, path), { recursive: true })
 }
 const write = (file, text) => writeFileSync(join(out, file), text)
-write("wrangler.toml", wranglerToml({ main: "build/index.js", migrations: "migrations", files: "." }))
+write("wrangler.toml", config)
 write("package.json", `${JSON.stringify(manifest, undefined, 2)}\n`)
 write("README.md", readme)
 write(".dev.vars.example", readFileSync(join(root, "package/dev.vars.example"), "utf8"))
