@@ -1,12 +1,14 @@
-// Builds the Worker for release into build/index.js and build/index_bg.wasm, and the console into build/console. With
-// `--counters` it builds a Worker that counts billed events, for `pnpm cost`, into target/counters, which is never deployed.
+// Builds the Worker for release into build/: index.js to deploy, library.js to import, index_bg.wasm for both, and the console.
+// With `--counters` it builds a Worker that counts billed events, for `pnpm cost`, into target/counters, which is never deployed.
+// The same sources give the same bytes, wherever the checkout is.
 
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { build } from "esbuild"
 import { CONSOLE_FOLDER, buildConsole } from "./console.mjs"
-import { ensureToolchain, ensureWasmBindgen, root, run } from "./setup.mjs"
+import { root } from "./project.mjs"
+import { RUST_FLAGS, ensureToolchain, ensureWasmBindgen, run } from "./setup.mjs"
 
 const TARGET = "wasm32-unknown-unknown"
 const { counters } = parseArgs({ options: { counters: { type: "boolean", default: false } } }).values
@@ -19,7 +21,7 @@ ensureToolchain()
 const wasmBindgen = ensureWasmBindgen()
 
 const features = counters ? ["--features", "counters"] : []
-run("cargo", ["build", "--release", "--locked", "--lib", "--target", TARGET, ...features])
+run("cargo", ["build", "--release", "--locked", "--lib", "--target", TARGET, ...features], { env: RUST_FLAGS })
 
 const compiled = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), TARGET, "release/durable_streams.wasm")
 mkdirSync(scratch, { recursive: true })
@@ -30,9 +32,10 @@ run(wasmBindgen, [
   "--experimental-reset-state-function",
 ])
 
-const wasm = join(scratch, "index_bg.wasm")
+const wasm = join(scratch, "out", "index_bg.wasm")
+mkdirSync(join(scratch, "out"))
 run(bin("wasm-opt"), [
-  ...[wasm, "-o", wasm, "-O3", "--debuginfo", "--one-caller-inline-max-function-size=500"],
+  ...[join(scratch, "index_bg.wasm"), "-o", wasm, "-O3", "--debuginfo", "--one-caller-inline-max-function-size=500"],
   // Only the features that rustc and wasm-bindgen use: with all features, binaryen's output is not readable for workerd.
   ...["mutable-globals", "sign-ext", "nontrapping-float-to-int", "bulk-memory", "multivalue", "reference-types"].map(
     (feature) => `--enable-${feature}`,
@@ -44,21 +47,35 @@ checkDeclared()
 // In workerd, a plain import yields the module itself.
 const glue = join(scratch, "index.js")
 writeFileSync(glue, readFileSync(glue, "utf8").replace("import source ", "import "))
-const { metafile } = await build({
-  entryPoints: [join(root, "src/cloudflare/js/worker.js")],
-  outfile: join(scratch, "bundle.js"),
-  ...{ bundle: true, format: "esm", minify: true, metafile: true, logLevel: "warning" },
-  external: ["./index_bg.wasm", "cloudflare:*"],
-  define: { COUNTERS: `${counters}` },
-  plugins: [{ name: "one of each", setup: resolveOnce }],
-})
-assertOneOfEach(Object.keys(metafile.inputs))
+const bundled = [...(await bundle("worker.js", "index.js")), ...(await bundle("library.js", "library.js"))]
 
 mkdirSync(out, { recursive: true })
-renameSync(wasm, join(out, "index_bg.wasm"))
-renameSync(join(scratch, "bundle.js"), join(out, "index.js"))
+for (const made of ["index_bg.wasm", "index.js", "library.js"]) renameSync(join(scratch, "out", made), join(out, made))
 rmSync(scratch, { recursive: true })
-if (!counters) await buildConsole(CONSOLE_FOLDER)
+if (!counters) {
+  bundled.push(...(await buildConsole(CONSOLE_FOLDER)))
+  writeFileSync(join(out, "bundled.json"), `${JSON.stringify(packagesOf(bundled), undefined, 2)}\n`)
+}
+
+/** The folders of the npm packages in the bundles, for tools/licenses.mjs. @param {string[]} inputs the bundled paths */
+function packagesOf(inputs) {
+  const folders = inputs.map((path) => /.*node_modules\/(?:@[^/]+\/)?[^/]+/u.exec(path)?.[0]).filter((folder) => folder !== undefined)
+  return [...new Set(folders)].toSorted()
+}
+
+/** Bundles an entry point of src/cloudflare/js. @returns {Promise<string[]>} the bundled paths */
+async function bundle(entry, outfile) {
+  const { metafile } = await build({
+    entryPoints: [join(root, "src/cloudflare/js", entry)],
+    outfile: join(scratch, "out", outfile),
+    ...{ bundle: true, format: "esm", minify: true, metafile: true, logLevel: "warning" },
+    external: ["./index_bg.wasm", "cloudflare:*"],
+    define: { COUNTERS: `${counters}` },
+    plugins: [{ name: "one of each", setup: resolveOnce }],
+  })
+  assertOneOfEach(Object.keys(metafile.inputs))
+  return Object.keys(metafile.inputs)
+}
 
 /** Checks that `index.d.ts` in the sources, against which worker.js is type-checked, matches the generated module. */
 function checkDeclared() {

@@ -3,7 +3,7 @@
 import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { basename, join } from "node:path"
 import { build } from "esbuild"
-import { root } from "./setup.mjs"
+import { root } from "./project.mjs"
 
 /** The folder of the assets that wrangler.toml names. */
 export const CONSOLE_FOLDER = join(root, "build/console")
@@ -13,6 +13,7 @@ const source = join(root, "src/console")
 /**
  * Builds the files. Their names contain a hash of their content, so concurrent builds write the same files.
  * @param {string} out the folder, whose other files are removed
+ * @returns {Promise<string[]>} the bundled paths
  */
 export async function buildConsole(out) {
   const scratch = join(root, "target", `console-${process.pid}`)
@@ -38,6 +39,7 @@ export async function buildConsole(out) {
     if (![...names, "index.html"].includes(name)) rmSync(join(out, name), { recursive: true })
   }
   rmSync(scratch, { recursive: true })
+  return Object.keys(metafile.inputs)
 }
 
 // Run as a script: builds only the console, which takes a fraction of a second.

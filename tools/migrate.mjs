@@ -1,25 +1,20 @@
-// Creates or updates the tables of the segment index, if wrangler.toml binds its database.
+// Creates or updates the tables of the segment index, if the project binds its database.
 
-import { spawnSync } from "node:child_process"
 import { readFileSync } from "node:fs"
-import { join } from "node:path"
-import { root } from "./setup.mjs"
+import { dataArgs, wrangler } from "./project.mjs"
 
-const BINDING = "ADMIN_DB"
+/** The line that binds the database, in TOML or JSON. */
+const BINDING = /^[^#/\n]*\bbinding"?\s*[=:]\s*"ADMIN_DB"/mu
 
 /**
  * Applies the migrations. Without the tables, the Worker logs failures and keeps serving.
+ * @param {import("./project.mjs").Project} project
  * @param {"--local" | "--remote"} where
- * @returns {boolean} false if it failed; wrangler has then printed why
+ * @param {string[]} [args] more arguments for wrangler
+ * @returns {{ ok: boolean, said: string }} what wrangler said, which explains a failure
  */
-export function migrate(where) {
-  const config = readFileSync(join(root, "wrangler.toml"), "utf8")
-  if (!config.includes(`\nbinding = "${BINDING}"`)) return true
-  const wrangler = join(root, "node_modules", ".bin", "wrangler")
-  const { status } = spawnSync(wrangler, ["d1", "migrations", "apply", BINDING, where], {
-    cwd: root,
-    // No stdin: with a terminal, wrangler would ask for confirmation.
-    stdio: ["ignore", where === "--local" ? "ignore" : "inherit", "inherit"],
-  })
-  return status === 0
+export function migrate(project, where, args = []) {
+  if (!BINDING.test(readFileSync(project.config, "utf8"))) return { ok: true, said: "" }
+  const data = where === "--local" ? dataArgs(project) : []
+  return wrangler(project, ["d1", "migrations", "apply", "ADMIN_DB", where, ...data, ...args])
 }

@@ -2,24 +2,25 @@
 
 import { spawnSync } from "node:child_process"
 import { readFileSync, rmSync } from "node:fs"
+import { homedir } from "node:os"
 import { join } from "node:path"
-
-/** The checkout. */
-export const root = join(import.meta.dirname, "..")
+import { checkout, endWith, root } from "./project.mjs"
 
 /** The folder of wasm-bindgen, in the checkout so that nothing is installed globally. */
 const tools = join(root, ".tools")
 const scratch = join(tools, "target")
 
-/** Exits with a sentence that says what to do. @returns {never} */
-export function endWith(sentence, status = 1) {
-  console.error(sentence)
-  process.exit(status)
+/** The folder of cargo, with the sources of the crates. */
+const cargo = process.env.CARGO_HOME ?? join(homedir(), ".cargo")
+
+/** An environment in which rustc replaces the folders of this machine in the messages of panics. */
+export const RUST_FLAGS = {
+  CARGO_ENCODED_RUSTFLAGS: [`--remap-path-prefix=${root}=.`, `--remap-path-prefix=${join(cargo, "registry/src")}=crates`].join("\u001f"),
 }
 
 /** The advice for a missing command. */
 const INSTALL_RUST = "Install Rust with rustup (https://rustup.rs), open a new terminal, and run this again."
-export const INSTALL_PACKAGES = "Install the packages: npx -y pnpm@10 install"
+const INSTALL_PACKAGES = `Install the packages: ${checkout.packages}`
 
 /**
  * Runs a command in the checkout and shows its output. Exits with the command's status if it fails.

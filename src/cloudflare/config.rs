@@ -1,5 +1,6 @@
 //! Reads the configuration, and names all variables, secrets and bindings (docs/configuration.md). No other Rust file reads
-//! one by name, and JavaScript reads only the binding `STREAMS` (`js/worker.js`).
+//! one by name. JavaScript reads the binding `STREAMS` (`js/worker.js`), and whether a library's application has configured
+//! access (`js/application.js`).
 
 use js_sys::Reflect;
 use wasm_bindgen::JsValue;
@@ -208,6 +209,7 @@ pub(super) fn settings(env: &Env) -> EdgeSettings {
         webhook_hosts: text("WEBHOOK_HOSTS"),
         allow_local_webhooks: text("ALLOW_LOCAL_WEBHOOKS"),
         public_url: text("PUBLIC_URL"),
+        mount: None,
     }
 }
 

@@ -67,6 +67,24 @@ impl Route {
             Route::Subscriptions(_) => "subscriptions",
         }
     }
+
+    /// Whether a request needs a token of the access mode. The others need none, a wake token, or the administrator's.
+    pub fn needs_token(&self) -> bool {
+        match self {
+            Route::Forward(_) | Route::LongPoll(_) | Route::Sse(_) | Route::Listing | Route::Details(_) => {
+                true
+            }
+            Route::Subscriptions(endpoint) => endpoint.scope().is_some(),
+            Route::Preflight
+            | Route::Reply(_)
+            | Route::Health
+            | Route::Ready
+            | Route::Metrics
+            | Route::Description
+            | Route::Orphans
+            | Route::Console(_) => false,
+        }
+    }
 }
 
 pub fn route(method: &Method, target: &Target<'_>) -> Route {

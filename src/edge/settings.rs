@@ -23,4 +23,6 @@ pub struct EdgeSettings {
     pub allow_local_webhooks: Option<String>,
     /// `PUBLIC_URL`.
     pub public_url: Option<String>,
+    /// The path, from slash to slash, below which an application serves streams.
+    pub mount: Option<String>,
 }

@@ -123,6 +123,13 @@ pub fn in_first_form(url: &str) -> Option<String> {
     Some(format!("{origin}{STREAM_PREFIX}{}", StreamPath::in_url(target)?))
 }
 
+/// The URL in the first form, if its path begins with `mount`: the path, from slash to slash, below which an application
+/// serves streams.
+pub fn unmounted(url: &str, mount: &str) -> Option<String> {
+    let (origin, target) = split_at_path(url);
+    target.strip_prefix(mount).map(|path| format!("{origin}{STREAM_PREFIX}{path}"))
+}
+
 fn path_of(url: &str) -> &str {
     let (_, target) = split_at_path(url);
     target.split(['?', '#']).next().filter(|path| !path.is_empty()).unwrap_or("/")

@@ -16,6 +16,8 @@ pub struct WebhookSettings {
     hosts: Option<Vec<String>>,
     allows_local: bool,
     public_url: Option<PublicUrl>,
+    /// The path of streams in the URLs that webhooks call back, if it is not the server's own.
+    mount: Option<String>,
 }
 
 /// The URL by which clients reach the server (`PUBLIC_URL`), without a slash at its end.
@@ -47,7 +49,7 @@ impl WebhookSettings {
             })
         };
         let public_url = public_url.filter(|url| !url.is_empty()).map(parse).transpose()?;
-        Ok(WebhookSettings { hosts, allows_local, public_url })
+        Ok(WebhookSettings { hosts, allows_local, public_url, mount: settings.mount.clone() })
     }
 
     /// The rules for a webhook URL in a request to `url`. A server that is only reachable from its own machine
@@ -65,10 +67,11 @@ impl WebhookSettings {
     /// project with a host of its own is not in the path. A root that cannot be part of a host has the URL of the
     /// request.
     pub fn base(&self, url: &str, root: Option<&str>) -> String {
+        let prefix = self.mount.as_deref().unwrap_or(STREAM_PREFIX);
         let origin = match &self.public_url {
             Some(PublicUrl::PerProject { scheme, parent }) => {
                 if let Some(project) = root.filter(|root| is_label(root)) {
-                    return format!("{scheme}{project}.{parent}{STREAM_PREFIX}{PROTOCOL_SEGMENT}");
+                    return format!("{scheme}{project}.{parent}{prefix}{PROTOCOL_SEGMENT}");
                 }
                 origin_of(url)
             }
@@ -76,7 +79,7 @@ impl WebhookSettings {
             None => origin_of(url),
         };
         let root = root.map(|root| format!("{}/", utf8_percent_encode(root, SEGMENT))).unwrap_or_default();
-        format!("{origin}{STREAM_PREFIX}{root}{PROTOCOL_SEGMENT}")
+        format!("{origin}{prefix}{root}{PROTOCOL_SEGMENT}")
     }
 }
 

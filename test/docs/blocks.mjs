@@ -13,8 +13,8 @@ const RUN = ["sh", "js", "js browser", "html", "python"]
 /** Languages that show the output of the block above them. */
 const SHOWN = ["http", "json", "text"]
 
-/** Languages that are not run. */
-const INERT = ["console", "toml", "nginx", "sql", "jsonc", "yaml", "ini", "rust", "diff", "mermaid"]
+/** Languages that are not run here. `test/package` runs each `js worker` block. */
+const INERT = ["js worker", "console", "toml", "nginx", "sql", "jsonc", "yaml", "ini", "rust", "diff", "mermaid"]
 
 /**
  * @typedef {object} Block

@@ -206,7 +206,8 @@ fn names() -> String {
 fn description_has_every_reserved_path() {
     let (description, names) = (description(), names());
     let paths: Vec<&String> = description["paths"].as_object().unwrap().keys().collect();
-    let fixed = strings_of(&names).into_iter().filter(|(name, _)| name.ends_with("_PATH") && *name != "CONSOLE_PATH");
+    let fixed =
+        strings_of(&names).into_iter().filter(|(name, _)| name.ends_with("_PATH") && *name != "CONSOLE_PATH");
     let missing = fixed.filter(|(_, path)| !paths.iter().any(|known| known == path));
     assert_none(&missing.map(|(_, path)| path.to_owned()).collect::<Vec<_>>(), "every path is described");
     for (_, segment) in constants(&names, "control") {

@@ -786,6 +786,10 @@ fn base_is_the_control_root_of_the_origin_or_the_public_url() {
         assert_eq!(per_project(Some(root)), format!("http://127.0.0.1:8787/v1/stream/{path}/__ds"));
     }
     assert_eq!(per_project(None), "http://127.0.0.1:8787/v1/stream/__ds");
+
+    let settings = EdgeSettings { mount: Some("/api/s/".to_owned()), ..EdgeSettings::default() };
+    let mounted = WebhookSettings::of(&settings).unwrap();
+    assert_eq!(mounted.base(url, Some("p")), "http://127.0.0.1:8787/api/s/p/__ds");
 }
 
 // Replies.

@@ -3,7 +3,7 @@
 
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { chmod, cp, mkdir, readFile, writeFile } from "node:fs/promises"
+import { cp, mkdir, readFile, symlink, writeFile } from "node:fs/promises"
 import { createServer } from "node:net"
 import { delimiter, join } from "node:path"
 import { expect, onTestFinished, test } from "vitest"
@@ -24,7 +24,7 @@ const ACTS = {
   servesSlowly: { waits: true, answers: ["<h1>503</h1>", '{"mode":"token"}'] },
 }
 
-const FAKE_WRANGLER = `#!${process.execPath}
+const FAKE_WRANGLER = `
 const { appendFileSync, readFileSync } = require("node:fs")
 appendFileSync("starts", process.argv.slice(2).join(" ") + "\\n")
 const acts = JSON.parse(process.env.ACTS)
@@ -59,9 +59,14 @@ async function checkout({ rustup = "echo wasm32-unknown-unknown" } = {}) {
   await cp(join(root, "tools"), join(folder, "tools"), { recursive: true })
   await cp(join(root, "Cargo.lock"), join(folder, "Cargo.lock"))
   await writeFile(join(folder, "wrangler.toml"), "")
-  await mkdir(join(folder, "node_modules/.bin"), { recursive: true })
-  await writeFile(join(folder, "node_modules/.bin/wrangler"), FAKE_WRANGLER)
-  await chmod(join(folder, "node_modules/.bin/wrangler"), 0o755)
+  // The console is built before wrangler starts.
+  await symlink(join(root, "src"), join(folder, "src"))
+  await mkdir(join(folder, "node_modules"))
+  await symlink(join(root, "node_modules/esbuild"), join(folder, "node_modules/esbuild"))
+  const wrangler = join(folder, "node_modules/wrangler")
+  await mkdir(wrangler, { recursive: true })
+  await writeFile(join(wrangler, "package.json"), '{ "version": "0.0.0", "bin": { "wrangler": "fake.cjs" } }')
+  await writeFile(join(wrangler, "fake.cjs"), FAKE_WRANGLER)
   return folder
 }
 

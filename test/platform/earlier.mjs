@@ -6,6 +6,7 @@
 import { execFileSync } from "node:child_process"
 import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync } from "node:fs"
 import { join } from "node:path"
+import { RUST_FLAGS } from "../../tools/setup.mjs"
 import { root } from "../deployed.mjs"
 
 /** The last commit before calls between objects had types. */
@@ -21,7 +22,8 @@ export default function setup() {
   try {
     execFileSync("tar", ["-x"], { cwd: sources, input: archive() })
     for (const shared of ["node_modules", ".tools"]) symlinkSync(join(root, shared), join(sources, shared))
-    const env = { ...process.env, CARGO_TARGET_DIR: process.env.CARGO_TARGET_DIR ?? join(root, "target") }
+    // With other flags, cargo would compile the dependencies again.
+    const env = { ...process.env, ...RUST_FLAGS, CARGO_TARGET_DIR: process.env.CARGO_TARGET_DIR ?? join(root, "target") }
     execFileSync("node", [join(sources, "tools/build.mjs")], { cwd: sources, env, stdio: "inherit" })
     renameSync(join(sources, "build"), earlierBuild)
   } finally {

@@ -3,12 +3,13 @@
 
 /** The Rust side of the Worker, which receives every request first. */
 export class Edge {
-  constructor(env: unknown)
+  constructor(env: unknown, mount?: string)
   free(): void
   answer(request: Request, context: ExecutionContext, id: string): Promise<Response>
   choosesOrigins(): boolean
   collapseKey(url: string): string | undefined
   decisiveHeader(): string | undefined
+  guardedUrl(method: string, url: string): string | undefined
   hasEdgeCache(): boolean
   inFirstForm(url: string): string | undefined
   isAuthority(host: string): boolean

@@ -19,6 +19,11 @@ declare global {
 
   interface Env {
     STREAMS: Streams
+    // Access, which Rust reads.
+    AUTH_TOKEN?: unknown
+    PROJECT_KEYS?: unknown
+    PROJECTS?: unknown
+    REGISTRY?: unknown
   }
 
   /** The namespace of objects, one for each stream. */

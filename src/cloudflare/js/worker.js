@@ -13,6 +13,7 @@ import { SmallBodies, receiveLarge } from "./receiving.js"
 import { addressOf, tenantOf } from "./sending.js"
 import { earlier } from "./calls.js"
 import { append } from "./group_commit.js"
+import { authorize, authorized, envOf, mount } from "./application.js"
 
 /** Set by the worker crate when Rust panics. */
 const state = globalThis.__worker_init_state
@@ -76,7 +77,7 @@ const paths = new Map()
 
 /** @param {Env} env */
 function configure(env) {
-  edge = new wasm.Edge(env)
+  edge = new wasm.Edge(envOf(env), mount)
   edgeMemory = memoryNumber
   decisiveHeader = edge.decisiveHeader()
   choosesOrigins = edge.choosesOrigins()
@@ -126,10 +127,20 @@ function hasHost({ headers }) {
 function respond(request, env, context) {
   const { method, url } = request
   // Most URLs are canonical and need no call into the module. With an invalid `Host`, `new Request` would throw.
-  const first = url.includes("/streams/") && hasHost(request) ? edge.inFirstForm(url) : undefined
+  const isOther = url.includes("/streams/") || (mount !== undefined && url.includes(mount))
+  const first = isOther && hasHost(request) ? edge.inFirstForm(url) : undefined
   if (first === undefined) return respondTo(request, env, context)
-  const responded = respondTo(new Request(first, request), env, context)
+  const responded = respondTo(withFirstForm(first, request), env, context)
   return method === "PUT" ? responded.then((response) => withLocation(response, url)) : responded
+}
+
+/** @param {string} url @param {Request} request */
+function withFirstForm(url, request) {
+  const passed = new Request(url, request)
+  const source = mount === undefined ? null : passed.headers.get("stream-forked-from")
+  const first = source === null ? undefined : edge.inFirstForm(source)
+  if (first !== undefined) passed.headers.set("stream-forked-from", first)
+  return passed
 }
 
 /** @param {Response} response @param {string} url */
@@ -167,7 +178,8 @@ function answered(path, request, env, context) {
 async function withOrigin(request, env, origin, responded) {
   const response = await responded
   if (edgeMemory !== memoryNumber) configure(env)
-  return withHeaders(response, edge.originLines(request.method, request.url, origin))
+  const url = mount === undefined ? request.url : (edge.inFirstForm(request.url) ?? request.url)
+  return withHeaders(response, edge.originLines(request.method, url, origin))
 }
 
 /**
@@ -193,22 +205,40 @@ const rethrow = (error) => {
   throw markTrap(error)
 }
 
+/**
+ * Not `async`, which would add two promises to every request that is passed on.
+ * @param {Request} request @param {Env} env @param {ExecutionContext} context
+ */
+function serve(request, env, context) {
+  revive()
+  try {
+    if (edgeMemory !== memoryNumber) configure(env)
+    const responded = respond(request, env, context)
+    if (measuredShare > 0 && Math.random() < measuredShare) measure(request, responded, context)
+    const origin = choosesOrigins ? request.headers.get("origin") : null
+    return (origin === null ? responded : withOrigin(request, env, origin, responded)).catch(rethrow)
+  } catch (error) {
+    throw markTrap(error)
+  }
+}
+
+/**
+ * Serves a request if the application allows it.
+ * @param {NonNullable<typeof authorize>} decide @param {Request} request @param {Env} env @param {ExecutionContext} context
+ */
+async function serveAuthorized(decide, request, env, context) {
+  revive()
+  if (edgeMemory !== memoryNumber) configure(env)
+  const url = hasHost(request) ? edge.guardedUrl(request.method, request.url) : undefined
+  const passed = url === undefined ? request : await authorized(decide, url, request, env, context)
+  return passed instanceof Response ? passed : serve(passed, env, context)
+}
+
 export default {
-  /**
-   * Not `async`, which would add two promises to every request that is passed on.
-   * @param {Request} request @param {Env} env @param {ExecutionContext} context
-   */
+  /** @param {Request} request @param {Env} env @param {ExecutionContext} context */
   fetch(request, env, context) {
-    revive()
-    try {
-      if (edgeMemory !== memoryNumber) configure(env)
-      const responded = respond(request, env, context)
-      if (measuredShare > 0 && Math.random() < measuredShare) measure(request, responded, context)
-      const origin = choosesOrigins ? request.headers.get("origin") : null
-      return (origin === null ? responded : withOrigin(request, env, origin, responded)).catch(rethrow)
-    } catch (error) {
-      throw markTrap(error)
-    }
+    if (authorize !== undefined) return serveAuthorized(authorize, request, env, context)
+    return serve(request, env, context)
   },
 }
 
@@ -226,7 +256,7 @@ export class StreamObject extends DurableObject {
   #alive() {
     revive()
     if (this.#object === undefined || this.#memory !== memoryNumber) {
-      this.#object = new wasm.StreamObject(this.ctx, this.env)
+      this.#object = new wasm.StreamObject(this.ctx, envOf(this.env))
       if (this.#memory !== undefined) this.#object.lostMemory()
       this.#memory = memoryNumber
     }

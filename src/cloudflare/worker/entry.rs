@@ -32,8 +32,9 @@ use crate::edge::collapse::collapse_key;
 use crate::edge::cors::Cors;
 use crate::edge::keyring::Keyring;
 use crate::edge::route::route;
+use crate::edge::settings::EdgeSettings;
 use crate::edge::strangers::Strangers;
-use crate::edge::target::{Target, in_first_form};
+use crate::edge::target::{Target, in_first_form, unmounted};
 use crate::edge::webhooks::WebhookSettings;
 use crate::protocol::names::header;
 use crate::protocol::refusal::Refusal;
@@ -53,6 +54,7 @@ pub struct Edge {
 
 struct EdgeState {
     env: Env,
+    mount: Option<String>,
     config: Config,
     rules: Rules,
     cors: Cors,
@@ -67,12 +69,13 @@ struct EdgeState {
 
 #[wasm_bindgen]
 impl Edge {
+    /// `mount` is the path, from slash to slash, below which an application serves streams.
     #[wasm_bindgen(constructor)]
-    pub fn new(env: Env) -> Edge {
+    pub fn new(env: Env, mount: Option<String>) -> Edge {
         for (old, new) in config::renamed(&env) {
             telemetry::renamed(old, new);
         }
-        let settings = settings(&env);
+        let settings = EdgeSettings { mount: mount.clone(), ..settings(&env) };
         receiving::configure(&env);
         collapse::configure();
         let config = Config::of(&env);
@@ -85,6 +88,7 @@ impl Edge {
             lists: config.settings.registries != Registries::Off,
         };
         let inner = EdgeState {
+            mount,
             config,
             rules,
             cors: Cors::of(&settings).unwrap_or_default(),
@@ -137,7 +141,17 @@ impl Edge {
     /// The canonical form of the URL, if the request names its stream in another form.
     #[wasm_bindgen(js_name = inFirstForm)]
     pub fn in_first_form(&self, url: &str) -> Option<String> {
-        in_first_form(url)
+        let mount = self.inner.mount.as_deref();
+        mount.and_then(|mount| unmounted(url, mount)).or_else(|| in_first_form(url))
+    }
+
+    /// The URL without its token, if the request needs a token of the access mode.
+    #[wasm_bindgen(js_name = guardedUrl)]
+    pub fn guarded_url(&self, method: &str, url: &str) -> Option<String> {
+        let first = self.in_first_form(url);
+        let target = Target::of(first.as_deref().unwrap_or(url));
+        let needs_token = route(&parse(method), &target).needs_token();
+        needs_token.then(|| Target::of(url).url_without_token())
     }
 
     /// The key under which clients share the response to a GET that is passed on. `None` if they may not.

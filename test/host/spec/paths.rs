@@ -2,7 +2,7 @@
 
 use ::http::Method;
 use durable_streams::edge::route::{Route, route};
-use durable_streams::edge::target::{LiveUrl, Target, in_first_form, stream_path};
+use durable_streams::edge::target::{LiveUrl, Target, in_first_form, stream_path, unmounted};
 use durable_streams::protocol::SAFE_INTEGER_MAX;
 use durable_streams::protocol::names::STREAM_PREFIXES;
 use durable_streams::protocol::offset::Offset;
@@ -155,6 +155,61 @@ fn url_forms_are_rewritten_to_the_first() {
         ("https://a.example", None),
     ] {
         assert_eq!(in_first_form(url).as_deref(), first, "{url}");
+    }
+}
+
+/// An application may serve streams below a path of its own.
+#[test]
+fn mounted_url_in_first_form() {
+    for (url, first) in [
+        ("https://a.example/api/s/b", Some("https://a.example/v1/stream/b")),
+        ("https://a.example/api/s/p/%2Fb?offset=-1", Some("https://a.example/v1/stream/p/%2Fb?offset=-1")),
+        // `Stream-Forked-From` is the path of a URL.
+        ("/api/s/b", Some("/v1/stream/b")),
+        // Without a stream, the server refuses the first form.
+        ("https://a.example/api/s/", Some("https://a.example/v1/stream/")),
+        ("https://a.example/api/s", None),
+        ("https://a.example/api/sb", None),
+        ("https://a.example/x/api/s/b", None),
+        ("https://a.example/x?/api/s/b", None),
+        ("https://a.example/v1/stream/b", None),
+    ] {
+        assert_eq!(unmounted(url, "/api/s/").as_deref(), first, "{url}");
+    }
+    assert_eq!(unmounted("https://a.example/b", "/").as_deref(), Some("https://a.example/v1/stream/b"));
+}
+
+/// Where an application decides about access, it decides about these requests. The others have tokens of their own.
+#[test]
+fn requests_that_need_a_token_of_the_access_mode() {
+    for (request, needs_token) in [
+        ("GET /v1/stream/p/a", true),
+        ("GET /streams/p/a?offset=-1&live=sse", true),
+        ("GET /v1/stream/p/a?offset=-1&live=long-poll", true),
+        ("PUT /v1/stream/p/a", true),
+        ("DELETE /v1/stream/p/a", true),
+        ("GET /v1/streams", true),
+        ("GET /v1/details/p/a", true),
+        ("GET /v1/stream/p/__ds/subscriptions", true),
+        ("PUT /v1/stream/p/__ds/subscriptions/s", true),
+        ("POST /v1/stream/p/__ds/subscriptions/s/claim", true),
+        ("POST /v1/stream/p/__ds/subscriptions/s/callback", false),
+        ("POST /v1/stream/p/__ds/subscriptions/s/ack", false),
+        ("POST /v1/stream/p/__ds/subscriptions/s/release", false),
+        ("GET /v1/stream/p/__ds/jwks.json", false),
+        ("OPTIONS /v1/stream/p/a", false),
+        ("GET /health", false),
+        ("GET /ready", false),
+        ("GET /metrics", false),
+        ("GET /openapi.json", false),
+        ("GET /console", false),
+        ("GET /v1/admin/orphans", false),
+        ("GET /other", false),
+    ] {
+        let (method, path) = request.split_once(' ').unwrap();
+        let url = format!("https://streams.test{path}");
+        let route = route(&method.parse().unwrap(), &Target::of(&url));
+        assert_eq!(route.needs_token(), needs_token, "{request}");
     }
 }
 

@@ -311,7 +311,7 @@ fn scripts_in(document: &str) -> BTreeSet<String> {
     });
     let all = called.chain(quoted).chain(lines).chain(listed);
     // What pnpm has of its own is no script.
-    let own = ["exec", "install", "add"];
+    let own = ["exec", "install", "add", "pack"];
     all.map(|rest| rest.trim_start_matches("pnpm ").trim_start_matches("run "))
         .map(|rest| {
             rest.split(|c: char| c.is_whitespace() || matches!(c, '`' | '|')).next().unwrap_or_default()

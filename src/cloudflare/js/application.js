@@ -1,0 +1,67 @@
+// What an application decides that uses this server as a library (docs/library.md): the path of the streams, and access. A
+// deployed server leaves everything here unset.
+
+/** @typedef {boolean | string | Response | null | undefined} Decision */
+/** @typedef {(request: Request, env: Env, context: ExecutionContext) => Decision | Promise<Decision>} Authorize */
+
+/** Segments of characters that a URL leaves unescaped. */
+const PATH = /^(\/[\w.~-]+)*\/?$/
+
+/** @type {string | undefined} the path of the streams, from slash to slash */
+export let mount
+/** @type {Authorize | undefined} */
+export let authorize
+/** @type {string | undefined} the token with which the server recognises what the application has allowed */
+let permission
+let isSetUp = false
+
+/** @param {{ basePath?: string, authorize?: Authorize }} options */
+export function setUp(options) {
+  const { basePath } = options
+  if (isSetUp) throw new Error("createStreams: call it once, because everything in a Worker shares its options")
+  if (basePath !== undefined && !(typeof basePath === "string" && PATH.test(basePath))) {
+    throw new TypeError(`createStreams: basePath must be a path such as "/streams", not ${JSON.stringify(basePath)}`)
+  }
+  if (options.authorize !== undefined && typeof options.authorize !== "function") {
+    throw new TypeError("createStreams: authorize must be a function of a request")
+  }
+  isSetUp = true
+  mount = basePath === undefined || basePath.endsWith("/") ? basePath : `${basePath}/`
+  authorize = options.authorize
+}
+
+/**
+ * The environment of the server. If the application decides about access, the server requires a token that no client has:
+ * responses are then private, and a request that bypasses the application is refused.
+ * @param {Env} env
+ */
+export function envOf(env) {
+  if (authorize === undefined || env.PROJECT_KEYS || env.PROJECTS || env.REGISTRY) return env
+  permission ??= typeof env.AUTH_TOKEN === "string" ? env.AUTH_TOKEN : `${crypto.randomUUID()}${crypto.randomUUID()}`
+  return { ...env, AUTH_TOKEN: env.AUTH_TOKEN ?? permission }
+}
+
+/**
+ * Has the application decide about a request, and if that creates a fork, about reading its source. Returns the request with
+ * the token that the decision gives it and without the client's own, or the application's response.
+ * @param {Authorize} decide @param {string} url the request's URL without a token
+ * @param {Request} request @param {Env} env @param {ExecutionContext} context
+ */
+export async function authorized(decide, url, request, env, context) {
+  const decided = await decide(request, env, context)
+  if (decided instanceof Response) return decided
+  const source = decided === true && request.method === "PUT" ? request.headers.get("stream-forked-from") : null
+  const decision = source === null ? decided : await decide(reading(source, request), env, context)
+  if (decision instanceof Response) return decision
+  const passed = new Request(url, request)
+  passed.headers.delete("cookie")
+  passed.headers.delete("authorization")
+  const token = decision === true ? permission : decision
+  if (typeof token === "string") passed.headers.set("authorization", `Bearer ${token}`)
+  return passed
+}
+
+/** A read of a fork's source by the client that creates the fork. @param {string} source @param {Request} request */
+function reading(source, { url, headers }) {
+  return new Request(URL.canParse(source, url) ? new URL(source, url) : url, { headers })
+}

@@ -1,0 +1,108 @@
+// The other commands of the packed package, without Rust: `init`, `dev`, and what they say if something is wrong.
+
+import { once } from "node:events"
+import { mkdir, readFile, readdir, writeFile } from "node:fs/promises"
+import { createServer } from "node:net"
+import { join } from "node:path"
+import { expect, test } from "vitest"
+import { bundle, command, install, newFolder, root, run, userEnv } from "./support.mjs"
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const { port } = server.address()
+  server.close()
+  return `${port}`
+}
+
+/** Runs `dev` in a folder, creates a stream as its output says, and stops it. Returns what the stream contains, without and with a token. */
+async function tryDev(folder, env = {}) {
+  const PORT = await freePort()
+  let tried
+  const onSaid = (child, said) => {
+    if (!said.includes("curl -N") || tried) return
+    const url = `http://127.0.0.1:${PORT}/v1/stream/my-project/first`
+    const token = { authorization: "Bearer a-token-for-development" }
+    tried = Promise.all([tryStream(url), readStream(url, token)]).finally(() => child.kill("SIGINT"))
+  }
+  const ended = await command(folder, ["dev"], { env: { PORT, ...env }, onSaid })
+  expect(ended.said).toContain(`Serving http://127.0.0.1:${PORT}.`)
+  const [read, known] = await tried
+  return { ...ended, read, known }
+}
+
+async function tryStream(url) {
+  const headers = { "content-type": "application/json" }
+  await fetch(url, { method: "PUT", headers })
+  await fetch(url, { method: "POST", headers, body: '{"text":"Hello"}' })
+  return readStream(url)
+}
+
+async function readStream(url, headers = {}) {
+  const response = await fetch(`${url}?offset=-1`, { headers })
+  return { status: response.status, text: await response.text() }
+}
+
+test("dev serves in an empty folder, and keeps what is stored", async () => {
+  const folder = await newFolder()
+  await install(folder, "wrangler")
+  const first = await tryDev(folder)
+  expect(first.read).toEqual({ status: 200, text: '[{"text":"Hello"}]' })
+  expect(first.said).toContain("Mode: open (requests from this machine may do everything)")
+  await writeFile(join(folder, ".dev.vars"), "AUTH_TOKEN=a-token-for-development")
+  const guarded = await tryDev(folder)
+  expect([guarded.read.status, guarded.said]).toEqual([401, expect.stringContaining("Mode: token")])
+  expect(guarded.known.text).toBe('[{"text":"Hello"}]')
+  const left = (await readdir(folder)).filter((name) => !["node_modules", "package.json", "package-lock.json", ".config", ".cache", ".local"].includes(name))
+  expect(left.toSorted()).toEqual([".dev.vars", ".wrangler"])
+})
+
+test("init writes a project that wrangler bundles and dev serves, and never overwrites one", async () => {
+  const folder = await newFolder()
+  await install(folder, "wrangler")
+  const { code, said } = await command(folder, ["init", "my/project"])
+  expect([code, said]).toEqual([0, expect.stringContaining("cd my/project")])
+  const project = join(folder, "my/project")
+  expect((await readdir(project)).toSorted()).toEqual([".dev.vars.example", ".gitignore", "package.json", "src", "wrangler.toml"])
+  const config = await readFile(join(project, "wrangler.toml"), "utf8")
+  expect(config).not.toMatch(/^\[build\]/mu)
+  expect(JSON.parse(await readFile(join(project, "package.json"), "utf8")).dependencies).toEqual({ "durable-streams-cloudflare": "^0.1.0" })
+
+  const again = await command(folder, ["init", "my/project"])
+  expect([again.code, again.errors]).toEqual([1, expect.stringContaining("wrangler.toml, src/index.js, package.json, .dev.vars.example, .gitignore in")])
+  await mkdir(join(folder, "half/src"), { recursive: true })
+  await writeFile(join(folder, "half/src/index.js"), "mine")
+  expect((await command(folder, ["init", "half"])).code).toBe(1)
+  expect(await readdir(join(folder, "half"))).toEqual(["src"])
+
+  await install(project, "wrangler")
+  const rehearsed = await command(project, ["deploy", "--dry-run"])
+  expect([rehearsed.code, rehearsed.said]).toEqual([0, expect.stringMatching(/\[2\/6\] R2: create the bucket durable-streams-segments,[^]*env\.STREAMS/u)])
+  expect((await readdir(await bundle(project))).filter((name) => name.endsWith(".wasm"))).toHaveLength(1)
+  expect((await tryDev(project)).read.status).toBe(200)
+})
+
+test("says what is wrong", async () => {
+  const folder = await newFolder()
+  await install(folder)
+  const without = await command(folder, ["deploy", "--dry-run"])
+  expect([without.code, without.errors]).toEqual([1, "Wrangler is not installed. Install it: npm install --save-dev wrangler\n"])
+  const unknown = await command(folder, ["start"])
+  expect([unknown.code, unknown.errors]).toEqual([1, expect.stringMatching(/^There is no command "start"\.[^]*deploy --dry-run/u)])
+  const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"))
+  expect((await command(folder, ["--version"])).said).toBe(`${version}\n`)
+  expect((await command(folder, ["dev", "--help"])).said).toContain("PORT=9000")
+
+  const port = createServer().listen(0, "127.0.0.1")
+  await once(port, "listening")
+  const taken = await command(folder, ["dev"], { env: { PORT: `${port.address().port}` } })
+  port.close()
+  expect(taken.errors.trim()).toMatch(/is in use\. Stop the program that listens on it, or choose another port: PORT=9000 npx durable-streams-cloudflare dev$/u)
+
+  // An old Node, as far as the command can see.
+  const old = join(folder, "old.mjs")
+  await writeFile(old, 'Object.defineProperty(process.versions, "node", { value: "20.11.1" })')
+  const bin = join(folder, "node_modules/.bin/durable-streams-cloudflare")
+  const { code, errors } = await run(process.execPath, ["--import", old, bin, "dev"], { cwd: folder, env: userEnv(folder) })
+  expect([code, errors]).toEqual([1, expect.stringContaining("This needs Node 22.12 or newer, and this Node is v")])
+})
