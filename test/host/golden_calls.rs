@@ -38,30 +38,15 @@ fn calls() -> Vec<(Call, String)> {
     let inherit =
         Inherit { incarnation: 1, from: START, until: NEXT, max_bytes: 9, any_size: true, events: false };
     let events = Inherit { events: true, ..inherit.clone() };
-    let by_time = Reference { offset: None, at: Some(6), ..reference.clone() };
-    let seek = |goal| Seek { incarnation: 1, from: START, until: NEXT, goal };
     let walk = Walk { incarnation: 1, from: START, until: NEXT, count: 4 };
     let event = RegistryEvent { incarnation: 2, seq: 1, message: "{\"a\":1}".into() };
     let query = ListQuery { prefix: "a/".into(), after: String::new(), limit: 40, subscriptions: false };
     vec![
         (
-            Call::Refer(reference),
+            Call::Refer(reference.clone()),
             format!(
                 r#"{{"Refer":{{"edge":"e","fork":"b","offset":{AT},"sub_offset":2,"content_type":null,"valid_until":7}}}}"#
             ),
-        ),
-        (
-            Call::Refer(by_time),
-            r#"{"Refer":{"edge":"e","fork":"b","offset":null,"at":6,"sub_offset":2,"content_type":null,"valid_until":7}}"#
-                .to_owned(),
-        ),
-        (
-            Call::Seek(seek(Goal::Since(6))),
-            format!(r#"{{"Seek":{{"incarnation":1,"from":{AT},"until":{TO},"goal":{{"Since":6}}}}}}"#),
-        ),
-        (
-            Call::Seek(seek(Goal::Last(4))),
-            format!(r#"{{"Seek":{{"incarnation":1,"from":{AT},"until":{TO},"goal":{{"Last":4}}}}}}"#),
         ),
         (
             Call::Release(Release { link: link(), valid_until: 7 }),
@@ -94,8 +79,30 @@ fn calls() -> Vec<(Call, String)> {
         ),
     ]
     .into_iter()
+    .chain(calls_by_time(reference))
     .chain(crate::golden_subscriptions::calls())
     .collect()
+}
+
+/// The calls of reads and forks that begin at a time or a number of messages before the end.
+fn calls_by_time(reference: Reference) -> Vec<(Call, String)> {
+    let by_time = Reference { offset: None, at: Some(6), ..reference };
+    let seek = |goal| Seek { incarnation: 1, from: START, until: NEXT, goal };
+    vec![
+        (
+            Call::Refer(by_time),
+            r#"{"Refer":{"edge":"e","fork":"b","offset":null,"at":6,"sub_offset":2,"content_type":null,"valid_until":7}}"#
+                .to_owned(),
+        ),
+        (
+            Call::Seek(seek(Goal::Since(6))),
+            format!(r#"{{"Seek":{{"incarnation":1,"from":{AT},"until":{TO},"goal":{{"Since":6}}}}}}"#),
+        ),
+        (
+            Call::Seek(seek(Goal::Last(4))),
+            format!(r#"{{"Seek":{{"incarnation":1,"from":{AT},"until":{TO},"goal":{{"Last":4}}}}}}"#),
+        ),
+    ]
 }
 
 /// The JSON of each answer.
@@ -129,21 +136,9 @@ fn no_refusals() -> Vec<(Answered, String)> {
     let begins = vec![Mark { at: 1, offset: START }];
     let listed =
         |next: Option<&str>| ListedStreams { paths: vec!["a".into()], next: next.map(str::to_owned) };
-    let granted_by_time = Inheritance { at: Some(6), owners: Vec::new(), ..granted.clone() };
     vec![
         (
-            Answered::Referenced(Referenced::Granted(Box::new(granted_by_time))),
-            format!(
-                r#"{{"Referenced":{{"Granted":{{"content_type":"text/plain","lifetime":{{"Ttl":{{"seconds":60}}}},"start":{AT},"anchor":{TO},"at":6,"until":null,"owners":[]}}}}}}"#
-            ),
-        ),
-        (
-            Answered::Sought(Sought { at: Some(NEXT), left: 1 }),
-            format!(r#"{{"Sought":{{"at":{TO},"left":1}}}}"#),
-        ),
-        (Answered::Sought(Sought { at: None, left: 0 }), r#"{"Sought":{"at":null,"left":0}}"#.to_owned()),
-        (
-            Answered::Referenced(Referenced::Granted(Box::new(granted))),
+            Answered::Referenced(Referenced::Granted(Box::new(granted.clone()))),
             format!(
                 r#"{{"Referenced":{{"Granted":{{"content_type":"text/plain","lifetime":{{"Ttl":{{"seconds":60}}}},"start":{AT},"anchor":{TO},"until":null,"owners":[{{"path":"a","incarnation":1,"shift":2,"until":{TO},"hot_from":3}}]}}}}}}"#
             ),
@@ -164,12 +159,33 @@ fn no_refusals() -> Vec<(Answered, String)> {
             r#"{"Described":{"path":"a","contentType":"text/plain","createdAt":5,"closed":false,"tail":"0000000000000003_0000000000000042"}}"#
                 .to_owned(),
         ),
-        (Answered::Inspected(Inspected::Found(Box::new(details()))), DETAILS.to_owned()),
-        (Answered::Inspected(Inspected::NotFound), r#"{"Inspected":"NotFound"}"#.to_owned()),
-        (Answered::Inspected(Inspected::Gone), r#"{"Inspected":"Gone"}"#.to_owned()),
         (Answered::Described(None), r#"{"Described":null}"#.to_owned()),
         (Answered::Orphans(vec!["YQ/1/0".into()]), r#"{"Orphans":["YQ/1/0"]}"#.to_owned()),
         (Answered::Unknown, r#""Unknown""#.to_owned()),
+    ]
+    .into_iter()
+    .chain(found(granted))
+    .collect()
+}
+
+/// The answers about times and numbers of messages, and descriptions.
+fn found(granted: Inheritance) -> Vec<(Answered, String)> {
+    let granted_by_time = Inheritance { at: Some(6), owners: Vec::new(), ..granted };
+    vec![
+        (
+            Answered::Referenced(Referenced::Granted(Box::new(granted_by_time))),
+            format!(
+                r#"{{"Referenced":{{"Granted":{{"content_type":"text/plain","lifetime":{{"Ttl":{{"seconds":60}}}},"start":{AT},"anchor":{TO},"at":6,"until":null,"owners":[]}}}}}}"#
+            ),
+        ),
+        (
+            Answered::Sought(Sought { at: Some(NEXT), left: 1 }),
+            format!(r#"{{"Sought":{{"at":{TO},"left":1}}}}"#),
+        ),
+        (Answered::Sought(Sought { at: None, left: 0 }), r#"{"Sought":{"at":null,"left":0}}"#.to_owned()),
+        (Answered::Inspected(Inspected::Found(Box::new(details()))), DETAILS.to_owned()),
+        (Answered::Inspected(Inspected::NotFound), r#"{"Inspected":"NotFound"}"#.to_owned()),
+        (Answered::Inspected(Inspected::Gone), r#"{"Inspected":"Gone"}"#.to_owned()),
     ]
 }
 

@@ -27,8 +27,8 @@ pub(super) async fn answer(env: &Env, inspecting: &Inspecting) -> Reply {
 
 async fn inspected(env: &Env, path: &str) -> Result<Inspected, Failure> {
     let namespace = js_sys::Reflect::get(env, &STREAMS.into()).map_err(|error| unreached(&error))?;
-    match calls::call(&namespace, path, &Call::Inspect).await? {
-        Answered::Inspected(inspected) => Ok(inspected),
-        _ => Err(Failure::new("describe stream", "the stream's answer is not a description")),
-    }
+    let Answered::Inspected(inspected) = calls::call(&namespace, path, &Call::Inspect).await? else {
+        return Err(Failure::new("describe stream", "the stream's answer is not a description"));
+    };
+    Ok(inspected)
 }

@@ -29,10 +29,9 @@ fn details(world: &mut World) -> Value {
 
 #[track_caller]
 fn of(family: &mut Family, path: &str) -> Inspected {
-    match family.answer(&Sent { to: path.to_owned(), call: Call::Inspect }).unwrap().answered {
-        Answered::Inspected(inspected) => inspected,
-        other => panic!("{other:?}"),
-    }
+    let said = family.answer(&Sent { to: path.to_owned(), call: Call::Inspect }).unwrap();
+    let Answered::Inspected(inspected) = said.answered else { panic!("{said:?}") };
+    inspected
 }
 
 #[test]
