@@ -9,6 +9,7 @@ pub mod collapse;
 pub mod cors;
 pub mod cpu;
 pub mod description;
+pub mod forward;
 pub mod gate;
 pub mod grant;
 pub mod host;
