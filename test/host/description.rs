@@ -486,7 +486,6 @@ fn description_has_the_members_of_every_body() {
     let page = SubscriptionPage { subscriptions: Vec::new(), next: None };
     let shown = Shown { webhook: Some(webhook.clone()), ..Shown::default() };
     let acked = of_reply(&Reply::of_subscription(&SubscriptionAnswer::Acked { next_wake: true }));
-    let error = of_reply(&Reply::refused(&Refusal::NotFound));
     let bodies = [
         ("ListedStream", json!(Described::default())),
         ("StreamPage", json!(Page::default())),
@@ -508,7 +507,7 @@ fn description_has_the_members_of_every_body() {
         ("Details", json!(Details::default())),
         ("Readiness", of_reply(&Reply::readiness(&[]))),
         ("Health", of_reply(&Reply::health("open"))),
-        ("Error", error),
+        ("Error", of_reply(&Reply::refused(&Refusal::NotFound))),
     ];
     for (schema, body) in &bodies {
         assert_members(&description, schema, body);

@@ -45,8 +45,8 @@ fn of_client(request: SubscriptionRequest, text: &str) -> (Call, String) {
     (Call::Subscription(request), format!(r#"{{"Subscription":{text}}}"#))
 }
 
-/// The JSON of each call.
-pub(crate) fn calls() -> Vec<(Call, String)> {
+/// The JSON of the calls of clients.
+fn calls_of_clients() -> Vec<(Call, String)> {
     let wake = WakeRequest {
         token: "t".into(),
         wake_id: "w".into(),
@@ -57,21 +57,6 @@ pub(crate) fn calls() -> Vec<(Call, String)> {
     let wake_text = r#"{"token":"t","wake_id":"w","generation":7,"acks":[{"path":"p/a","offset":{"read_seq":3,"position":42}},{"path":"p/b","offset":null}],"done":true}"#;
     let patch = Patch { url: Some("u".into()), lease_ttl_ms: None, description: Some(Some("d".into())) };
     let put = SubscriptionRequest::Put { config: config(), base: "b".into() };
-    let watch = |from| Watch { subscription: NAME.into(), incarnation: 2, glob: true, from };
-    let watch_text = |from: &str| {
-        format!(r#"{{"Watch":{{"subscription":"{NAME}","incarnation":2,"glob":true,"from":{from}}}}}"#)
-    };
-    let watcher = || Watcher { subscription: NAME.into(), incarnation: 2 };
-    let notify = Notify {
-        incarnation: 2,
-        path: "p/a".into(),
-        start: START,
-        tail: END,
-        has_ended: true,
-        created_at: None,
-    };
-    let live = Notify { has_ended: false, created_at: Some(8), ..notify.clone() };
-    let append = WakeAppend { producer: NAME.into(), generation: 7, message: "{}".into() };
     vec![
         of_client(put, &format!(r#"{{"Put":{{"config":{CONFIG},"base":"b"}}}}"#)),
         of_client(SubscriptionRequest::Get, r#""Get""#),
@@ -88,6 +73,37 @@ pub(crate) fn calls() -> Vec<(Call, String)> {
             r#"{"Patch":{"url":"u","lease_ttl_ms":null,"description":"d"}}"#,
         ),
         of_client(SubscriptionRequest::Resume, r#""Resume""#),
+    ]
+}
+
+/// The JSON of the calls between objects.
+fn calls_of_objects() -> Vec<(Call, String)> {
+    let watch = |from| Watch { subscription: NAME.into(), incarnation: 2, glob: true, from };
+    let watch_text = |from: &str| {
+        format!(r#"{{"Watch":{{"subscription":"{NAME}","incarnation":2,"glob":true,"from":{from}}}}}"#)
+    };
+    let enlist = |pattern: Option<&str>| {
+        Call::Enlist(Enlist {
+            watcher: Watcher { subscription: NAME.into(), incarnation: 2 },
+            pattern: pattern.map(str::to_owned),
+        })
+    };
+    let enlist_text = |pattern: &str| {
+        format!(
+            r#"{{"Enlist":{{"watcher":{{"subscription":"{NAME}","incarnation":2}},"pattern":{pattern}}}}}"#
+        )
+    };
+    let notify = Notify {
+        incarnation: 2,
+        path: "p/a".into(),
+        start: START,
+        tail: END,
+        has_ended: true,
+        created_at: None,
+    };
+    let live = Notify { has_ended: false, created_at: Some(8), ..notify.clone() };
+    let append = WakeAppend { producer: NAME.into(), generation: 7, message: "{}".into() };
+    vec![
         (
             Call::Notify(notify),
             format!(
@@ -111,21 +127,16 @@ pub(crate) fn calls() -> Vec<(Call, String)> {
             Call::Wake(append),
             format!(r#"{{"Wake":{{"producer":"{NAME}","generation":7,"message":"{{}}"}}}}"#),
         ),
-        (
-            Call::Enlist(Enlist { watcher: watcher(), pattern: Some("p/a/*".into()) }),
-            format!(
-                r#"{{"Enlist":{{"watcher":{{"subscription":"{NAME}","incarnation":2}},"pattern":"p/a/*"}}}}"#
-            ),
-        ),
-        (
-            Call::Enlist(Enlist { watcher: watcher(), pattern: None }),
-            format!(
-                r#"{{"Enlist":{{"watcher":{{"subscription":"{NAME}","incarnation":2}},"pattern":null}}}}"#
-            ),
-        ),
+        (enlist(Some("p/a/*")), enlist_text(r#""p/a/*""#)),
+        (enlist(None), enlist_text("null")),
         (Call::SigningKey, r#""SigningKey""#.to_owned()),
         (Call::PublicKeys, r#""PublicKeys""#.to_owned()),
     ]
+}
+
+/// The JSON of each call.
+pub(crate) fn calls() -> Vec<(Call, String)> {
+    calls_of_clients().into_iter().chain(calls_of_objects()).collect()
 }
 
 fn shown() -> (Shown, &'static str) {

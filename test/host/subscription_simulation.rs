@@ -597,12 +597,10 @@ impl Simulation {
             let (mut object, sockets) = (Object::new(settings), HostSockets::default());
             let ports = Ports { sql, sockets: &sockets };
             let said = object.answer(&ports, path, &Call::Describe, &String::new, now);
-            match said.expect("it is readable").answered {
-                Answered::Described(Some(described)) => {
-                    Some(Progress { offset: described.tail?, closed: described.closed? })
-                }
-                _ => None,
-            }
+            let Answered::Described(Some(described)) = said.expect("it is readable").answered else {
+                return None;
+            };
+            Some(Progress { offset: described.tail?, closed: described.closed? })
         });
         self.tails.insert(path.to_owned(), (changes, tail));
         tail

@@ -158,10 +158,9 @@ impl Network {
     /// Sends a request to a stream, and starts the resulting tasks.
     #[track_caller]
     pub(crate) fn begin(&mut self, request: &str) -> Response {
-        match self.serve(&Request::parse(request)).answer {
-            Answer::Reply(reply) => Response::of_reply(reply),
-            other => panic!("{other:?}"),
-        }
+        let answer = self.serve(&Request::parse(request)).answer;
+        let Answer::Reply(reply) = answer else { panic!("{answer:?}") };
+        Response::of_reply(reply)
     }
 
     /// Creates streams of JSON messages.
@@ -399,7 +398,7 @@ impl Network {
         let retry_after = match ended {
             Ended::Delivered(Delivered::Failed { retry_after, is_gone: false, .. }) => *retry_after,
             Ended::Failed(_) => None,
-            _ => {
+            Ended::Done | Ended::Answered(_) | Ended::AllAnswered(_) | Ended::Delivered(_) => {
                 self.backoffs.remove(name);
                 return;
             }

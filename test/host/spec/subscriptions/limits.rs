@@ -153,9 +153,10 @@ fn links_by_a_pattern_do_not_count_as_explicit() {
 #[test]
 fn the_list_shows_few_links_and_their_number() {
     let mut network = with_many_links("glob");
-    let of = |network: &mut Network, request| match network.request(S, request) {
-        SubscriptionAnswer::Shown(shown) => *shown,
-        other => panic!("{other:?}"),
+    let of = |network: &mut Network, request| {
+        let answer = network.request(S, request);
+        let SubscriptionAnswer::Shown(shown) = answer else { panic!("{answer:?}") };
+        *shown
     };
     let counts = |Shown { streams, has_more_streams, stream_count, .. }: Shown| {
         (streams.len(), has_more_streams, stream_count)
