@@ -45,7 +45,7 @@ impl Object {
         self.end_expired(ports, now)?;
         let life = self.load(ports.sql)?;
         let tail = end_of(life);
-        let Watch { subscription, incarnation, glob, from } = watch;
+        let (Watch { subscription, incarnation, glob, .. }, from) = (watch, watch.begins(now));
         let found = self.watchers.position(subscription);
         let known = found.map(|at| self.watchers.watching[at].stored.clone());
         let is_full = found.is_none() && self.watchers.watching.len() >= WATCHERS_MAX;
@@ -56,7 +56,7 @@ impl Object {
             }
             return Ok(WatchAnswer::TooMany);
         }
-        let start = match (&known, from) {
+        let start = match (&known, &from) {
             (Some(known), _) if known.watcher.incarnation > *incarnation => {
                 return Ok(WatchAnswer::From { acked: tail, tail });
             }
@@ -76,7 +76,7 @@ impl Object {
             self.commit(ports.sql, &Change::Watch { watcher: &stored })?;
             self.load(ports.sql)?;
         }
-        let acked = if let WatchFrom::Acked(acked) = from { *acked } else { start };
+        let acked = if let WatchFrom::Acked(acked) = from { acked } else { start };
         let tail = self.progress().unwrap_or(acked);
         // The answer shows that something follows the cursor, but the state of the notification stays unchanged. Only a
         // notification that was taken proves that the subscription has stored it. Either the answer to this call may be

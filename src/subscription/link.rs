@@ -21,6 +21,9 @@ pub struct StreamLink {
     /// The link was removed, but its stream has not been called yet.
     #[serde(default)]
     pub removed: bool,
+    /// When a request added the link, if that was after the PUT and the stream has not answered yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_at: Option<Millis>,
     /// The time of the first of the calls to the stream that have failed in a row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<Millis>,

@@ -78,7 +78,7 @@ fn calls_of_clients() -> Vec<(Call, String)> {
 
 /// The JSON of the calls between objects.
 fn calls_of_objects() -> Vec<(Call, String)> {
-    let watch = |from| Watch { subscription: NAME.into(), incarnation: 2, glob: true, from };
+    let watch = |from| Watch { subscription: NAME.into(), incarnation: 2, glob: true, from, added_at: None };
     let watch_text = |from: &str| {
         format!(r#"{{"Watch":{{"subscription":"{NAME}","incarnation":2,"glob":true,"from":{from}}}}}"#)
     };
@@ -117,6 +117,10 @@ fn calls_of_objects() -> Vec<(Call, String)> {
             ),
         ),
         (Call::Watch(watch(WatchFrom::Tail)), watch_text(r#""Tail""#)),
+        (
+            Call::Watch(Watch { added_at: Some(8), ..watch(WatchFrom::Tail) }),
+            watch_text(r#""Tail","added_at":8"#),
+        ),
         (Call::Watch(watch(WatchFrom::Since(9))), watch_text(r#"{"Since":9}"#)),
         (Call::Watch(watch(WatchFrom::Acked(START))), watch_text(&format!(r#"{{"Acked":{FROM}}}"#))),
         (
@@ -367,11 +371,14 @@ fn stored_links() {
         settled: false,
         removed: true,
         failing_since: None,
+        added_at: None,
     };
     let text = format!(
         r#"{{"explicit":true,"glob":false,"acked":{FROM},"tail":{TO},"settled":false,"removed":true}}"#
     );
     assert_stored(&link, &text);
+    let added = StreamLink { added_at: Some(8), ..link.clone() };
+    assert_stored(&added, &format!(r#"{},"added_at":8}}"#, text.trim_end_matches('}')));
     let failing = StreamLink { failing_since: Some(9), ..link };
     assert_stored(&failing, &format!(r#"{},"failing_since":9}}"#, text.trim_end_matches('}')));
     let oldest = r#"{"explicit":true,"glob":false,"acked":null,"tail":null,"settled":false}"#;

@@ -190,9 +190,17 @@ impl Object {
         }
         self.change(sql, now, |subscription| {
             for path in paths {
-                let link = subscription.links.entry(path.clone()).or_insert_with(StreamLink::explicit);
+                let added = || StreamLink { added_at: Some(now), ..StreamLink::explicit() };
+                let link = subscription.links.entry(path.clone()).or_insert_with(added);
                 if !link.explicit || link.removed {
-                    *link = StreamLink { explicit: true, removed: false, settled: false, ..link.clone() };
+                    let added_at = if link.removed { Some(now) } else { link.added_at };
+                    *link = StreamLink {
+                        explicit: true,
+                        removed: false,
+                        settled: false,
+                        added_at,
+                        ..link.clone()
+                    };
                 }
             }
         })?;

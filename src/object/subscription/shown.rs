@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::watches::CLOCKS_DIFFER_MAX;
 use crate::object::live::Sockets;
 use crate::object::ports::Ports;
 use crate::object::state::Object;
 use crate::protocol::Millis;
 use crate::protocol::subscription::answer::Shown;
 use crate::protocol::subscription::glob::Pattern;
-use crate::protocol::subscription::watch::{Noted, Notify};
+use crate::protocol::subscription::watch::{CLOCKS_DIFFER_MAX, Noted, Notify};
 use crate::storage::subscription::{count_links, find_link, next_links};
 use crate::storage::{Failure, Sql};
 use crate::subscription::link::StreamLink;

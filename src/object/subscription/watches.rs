@@ -22,11 +22,6 @@ use crate::storage::{Failure, Sql};
 use crate::subscription::link::StreamLink;
 use crate::subscription::{Phase, StoredError, Subscription};
 
-/// Linking that takes longer counts as late. The cursor then begins before everything written since the PUT.
-const LINKED_LATE_AFTER: Millis = 5_000;
-/// How much the clocks of two objects may differ.
-pub(super) const CLOCKS_DIFFER_MAX: Millis = 5_000;
-
 impl Object {
     pub(in crate::object) fn next_watches(
         &mut self,
@@ -305,6 +300,7 @@ impl Applied {
                 None => false,
                 Some(link) => {
                     link.acked = link.acked.or(Some(*acked));
+                    link.added_at = None;
                     link.reaches(*tail);
                     // An answer about an older cursor does not settle the current one.
                     let is_current = link.acked == Some(*acked);
@@ -337,19 +333,15 @@ fn call_for(subscription: &Subscription, link: &StreamLink, now: Millis) -> Call
         let has_ended = subscription.has_ended();
         return Call::Unwatch(Unwatch { subscription: name, incarnation, has_ended });
     }
-    let created_at = subscription.state.created_at;
-    // The reply to the PUT may have been sent long ago.
-    let is_of_put = !subscription.is_linked() || link.glob && !link.explicit;
-    let is_late = is_of_put && now > created_at + LINKED_LATE_AFTER;
+    let added_at = link.added_at.unwrap_or(subscription.state.created_at);
     let from = match link.acked {
         Some(acked) => WatchFrom::Acked(acked),
         // A stream that has notified first may have a link from its beginning.
-        None if is_late || link.tail.is_some() => {
-            WatchFrom::Since(created_at.saturating_sub(CLOCKS_DIFFER_MAX))
-        }
-        None => WatchFrom::Tail,
+        None if link.tail.is_some() => WatchFrom::since(added_at),
+        None => WatchFrom::added(added_at, now),
     };
-    Call::Watch(Watch { subscription: name, incarnation, glob: !link.explicit, from })
+    let added_at = link.acked.is_none().then_some(added_at);
+    Call::Watch(Watch { subscription: name, incarnation, glob: !link.explicit, from, added_at })
 }
 
 /// Whether the answer has the cursor of the call, if the call has one.

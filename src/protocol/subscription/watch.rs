@@ -13,6 +13,11 @@ pub const WATCHERS_MAX: usize = 64;
 /// The most patterns in one registry.
 pub const PATTERNS_MAX: u64 = 1_000;
 
+/// Linking that takes longer counts as late. The cursor then begins before everything written since the link was added.
+const LINKED_LATE_AFTER: Millis = 5_000;
+/// How much the clocks of two objects may differ.
+pub const CLOCKS_DIFFER_MAX: Millis = 5_000;
+
 /// Call to a stream: notify a subscription of messages after its cursor.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Watch {
@@ -22,6 +27,19 @@ pub struct Watch {
     /// Whether only a pattern links the stream. Such a link ends with the stream.
     pub glob: bool,
     pub from: WatchFrom,
+    /// When a new link was added. The call may arrive after the reply to the request that added it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_at: Option<Millis>,
+}
+
+impl Watch {
+    /// The cursor, at the time when the call arrives.
+    pub fn begins(&self, now: Millis) -> WatchFrom {
+        match (&self.from, self.added_at) {
+            (WatchFrom::Tail, Some(added_at)) => WatchFrom::added(added_at, now),
+            (from, _) => from.clone(),
+        }
+    }
 }
 
 /// The cursor of a watch.
@@ -33,6 +51,18 @@ pub enum WatchFrom {
     Since(Millis),
     /// The subscription has processed everything up to this point.
     Acked(Progress),
+}
+
+impl WatchFrom {
+    /// The cursor of a link that was added at this time. The reply to that request may have been sent long ago.
+    pub fn added(added_at: Millis, now: Millis) -> WatchFrom {
+        if now > added_at + LINKED_LATE_AFTER { WatchFrom::since(added_at) } else { WatchFrom::Tail }
+    }
+
+    /// The cursor before everything written since this time, by the clock of another object.
+    pub fn since(at: Millis) -> WatchFrom {
+        WatchFrom::Since(at.saturating_sub(CLOCKS_DIFFER_MAX))
+    }
 }
 
 /// A point in a stream: the cursor of a link, or the tail.

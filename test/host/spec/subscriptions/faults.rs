@@ -1,5 +1,6 @@
 //! Subscriptions under faults: calls are lost, late or repeated, and objects crash. Also the cost of all this.
 
+use durable_streams::object::said::SETTLES_MAX;
 use durable_streams::protocol::call::Call;
 use durable_streams::protocol::subscription::answer::SubscriptionAnswer;
 use durable_streams::protocol::subscription::request::SubscriptionRequest;
@@ -70,6 +71,34 @@ fn a_crash_at_any_step_loses_no_wake() {
                 assert!(!is_over || steps > 3);
             }
         }
+    }
+}
+
+/// The reply is sent after ten seconds, while the call that links the stream at its tail is still on its way.
+#[test]
+fn a_link_whose_call_is_late_skips_no_message() {
+    for adds in [false, true] {
+        let mut network = Network::new(1);
+        network.create(&["a", "b"]);
+        if adds {
+            network.subscribe(S, &hook(&["b"]));
+            network.wait(120_000);
+        }
+        let add = SubscriptionRequest::AddStreams(vec!["a".into()]);
+        let request = if adds { add } else { put_request(S, &hook(&["a"])) };
+        let Begun::Waits(request) = network.begin_request(S, request) else { panic!("it settles first") };
+        let is_watch = |network: &Network, index: usize| {
+            network.next_call(index).is_some_and(|sent| sent.to == "a" && matches!(sent.call, Call::Watch(_)))
+        };
+        while !(0..network.tasks.len()).any(|index| is_watch(&network, index)) {
+            let next = (0..network.tasks.len()).find(|index| network.may_step(*index)).expect("a task");
+            network.step(next, Fate::Arrives, None);
+        }
+        network.now += SETTLES_MAX;
+        let index = network.tasks.iter().position(|task| task.id == request).expect("it waits");
+        network.step(index, Fate::Arrives, None).expect("it is answered");
+        network.append("a");
+        assert_eq!(network.delivered.len(), 1, "added: {adds}");
     }
 }
 
