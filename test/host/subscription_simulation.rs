@@ -397,7 +397,10 @@ impl Simulation {
                 request.acks.push(Ack { path: "nobody/links/this".into(), offset });
             }
             3 | 4 => {
-                // The true tail, which the subscription may not know yet.
+                // The true tail, which the subscription may not know yet. A later ack of the snapshot is then older.
+                if let Some(path) = request.acks.first().map(|ack| ack.path.clone()) {
+                    self.post(&path);
+                }
                 for ack in &mut request.acks {
                     ack.offset = self.truth(&ack.path).map(|tail| tail.offset).or(ack.offset);
                 }

@@ -1,6 +1,6 @@
 //! The subscription's part of an object's memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::protocol::Millis;
 use crate::protocol::subscription::refusal::SubscriptionRefusal;
@@ -41,6 +41,8 @@ pub(in crate::object) struct SubscriptionPart {
     pub(super) delivery_rests_until: Option<Millis>,
     /// The last stream called in this run, by its path. Later paths come next.
     pub(super) called_through: String,
+    /// The linked streams whose tail became unknown since the last call was made. An answer to that call is out of date.
+    pub(super) looked_at: BTreeSet<String>,
     /// The last link read from storage, and whether any link came into memory since the first one.
     pub(super) recalled_through: String,
     pub(super) has_recalled: bool,
@@ -62,12 +64,13 @@ pub(in crate::object) struct SubscriptionPart {
 }
 
 impl SubscriptionPart {
-    /// The state after a loss of memory. Backoffs continue.
+    /// The state after a loss of memory. Backoffs continue, and so does a call that was made before.
     pub(in crate::object) fn forgotten(&self) -> SubscriptionPart {
         SubscriptionPart {
             directory_rests_until: self.directory_rests_until,
             watches_rest_until: self.watches_rest_until,
             resting: self.resting.clone(),
+            looked_at: self.looked_at.clone(),
             delivery_rests_until: self.delivery_rests_until,
             ..SubscriptionPart::default()
         }

@@ -309,6 +309,7 @@ impl Object {
                         }
                     }
                 }
+                self.subscription.looked_at.extend(paths);
                 self.subscription.called_through.clear();
                 Ok(Responded::Settle(After::Ack(request.clone())))
             }

@@ -2,11 +2,12 @@
 
 use durable_streams::object::said::SETTLES_MAX;
 use durable_streams::protocol::call::Call;
+use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::subscription::answer::SubscriptionAnswer;
 use durable_streams::protocol::subscription::request::SubscriptionRequest;
 use serde_json::{Value, json};
 
-use crate::support::network::{Begun, Hook, Network, put_request, wake_request};
+use crate::support::network::{Begun, Hook, Network, claimed_by, put_request, wake_request};
 use crate::support::objects::Fate;
 use crate::support::sql::Fault;
 
@@ -100,6 +101,31 @@ fn a_link_whose_call_is_late_skips_no_message() {
         network.append("a");
         assert_eq!(network.delivered.len(), 1, "added: {adds}");
     }
+}
+
+/// An ack beyond the known tail makes the subscription call the stream. An answer that was on its way is too old for that.
+#[test]
+fn an_answer_from_before_an_ack_settles_nothing() {
+    let mut network = subscribed();
+    network.hooks.push_back(Hook::Accepts);
+    network.append("a");
+    let claimed = claimed_by(&network.delivered[0].body);
+    let ack = |position| {
+        let mut request = wake_request(S, &claimed, false);
+        request.acks[0].offset = Some(Offset { segment: 0, position });
+        SubscriptionRequest::Callback(request)
+    };
+    network.begin_request(S, ack(1));
+    step_call(&mut network, |call| matches!(call, Call::Watch(_)), Fate::Arrives);
+    for _ in 0..2 {
+        network.begin(APPEND);
+        while let Some(index) = network.tasks.iter().position(|task| task.path == "a") {
+            network.step(index, Fate::Arrives, None);
+        }
+    }
+    let Begun::Waits(waiting) = network.begin_request(S, ack(3)) else { panic!("it calls the stream first") };
+    assert_eq!(network.finish(waiting), SubscriptionAnswer::Acked { next_wake: false });
+    assert_eq!(network.shown(S).streams[0].acked_offset, "0000000000000000_0000000000000003");
 }
 
 #[test]
