@@ -63,20 +63,22 @@ test(`a pattern over ${MANY} streams`, { timeout: TIMEOUT_MS }, async () => {
   const name = unique("found")
   const url = receiver.at(name, DONE)
   const paths = numbers(MANY).map((n) => `${name}/${n}`)
-  await timed("streams created", paths, (path) => server.stream(path).create(JSON_TYPE))
+  // workerd holds three files for each object that was called in the last ten seconds, and linking calls all of these at once.
+  const older = paths.slice(0, MANY * 0.4)
+  await timed("streams created before the pattern", older, (path) => server.stream(path).create(JSON_TYPE))
   const began = Date.now()
   const subscription = control.subscription(name)
   const { status, json } = await subscription.ask("PUT", "", { body: webhook(url, { pattern: `${name}/*` }), millis: TIMEOUT_MS })
   expect(status).toBe(201)
-  report(`pattern answered (${json.phase})`, MANY, began)
+  report(`pattern answered (${json.phase})`, older.length, began)
   await expect.poll(async () => (await subscription.shown()).phase, { timeout: TIMEOUT_MS, interval: 200 }).toBe("active")
-  report("pattern linked", MANY, began)
+  report("pattern linked", older.length, began)
+  await timed("streams created with the pattern", paths.slice(older.length), (path) => server.stream(path).create(JSON_TYPE))
   const appended = Date.now()
   await timed("appends", paths, (path) => server.stream(path).append("1", JSON_TYPE))
   const isComplete = () => streamsOf(name).size === MANY
   await receiver.find("a wake for each stream", isComplete, TIMEOUT_MS)
   report(`streams in ${receiver.deliveries.filter(({ path }) => path === name).length} wakes, since the first append`, MANY, appended)
-  await timed("streams created while the pattern is there", numbers(Math.min(MANY, 1000)), (n) => server.stream(`${name}/new-${n}`).create(JSON_TYPE))
 })
 
 test(`a stream has ${WATCHERS} watchers at most`, { timeout: TIMEOUT_MS }, async () => {

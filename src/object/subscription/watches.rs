@@ -40,13 +40,7 @@ impl Object {
             }
             self.subscription.called_through.clear();
             if std::mem::take(&mut self.subscription.has_failed) {
-                let failure = Failure::new("watch streams", "some did not answer");
-                if self.subscription.get().is_none_or(Subscription::has_ended) {
-                    return Err(failure);
-                }
-                // Those streams rest, and the others go on.
-                self.lanes.log(LogEvent::Failed(failure));
-                self.arm(now);
+                return Err(unanswered());
             }
             let Some(subscription) = self.subscription.get() else { return Ok(None) };
             if subscription.has_ended() {
@@ -240,8 +234,12 @@ impl Object {
             applied
         })?;
         let Applied { resting, refused } = applied.unwrap_or_default();
-        self.subscription.has_failed |= !resting.is_empty();
-        self.subscription.resting.extend(resting);
+        // Those streams rest, and the others go on.
+        let event = if resting.is_empty() { LogEvent::Linked } else { LogEvent::Failed(unanswered()) };
+        if !resting.is_empty() {
+            self.subscription.resting.extend(resting);
+            self.arm(now);
+        }
         if self.subscription.resting.len() > RESTING_MAX {
             return Err(Failure::new("watch streams", "too many did not answer"));
         }
@@ -249,7 +247,7 @@ impl Object {
             self.refuse_link(sql, path, now)?;
         }
         self.end_page(sql, now)?;
-        Ok(LogEvent::Linked)
+        Ok(event)
     }
 
     /// A stream has no room for the watcher of an explicit link. The waiting request fails. If none waits, the
@@ -270,6 +268,10 @@ impl Object {
         self.subscription.refused = Some(refusal);
         Ok(())
     }
+}
+
+fn unanswered() -> Failure {
+    Failure::new("watch streams", "some did not answer")
 }
 
 /// The effects of answers to watches that are not part of the subscription.
