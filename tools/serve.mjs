@@ -98,7 +98,7 @@ function colours() {
   return process.stderr.isTTY && !process.env.NO_COLOR ? { FORCE_COLOR: "1" } : {}
 }
 
-/** Prints the access mode and what to try, as soon as the Worker answers. */
+/** Prints the access mode, the console's URL and what to try, as soon as the Worker answers. */
 async function sayMode() {
   let health
   while (health === undefined) {
@@ -109,6 +109,9 @@ async function sayMode() {
   const { mode, error } = health
   if (error) return console.log(error.message)
   console.log(`Mode: ${mode}${mode === "open" ? " (requests from this machine may do everything)" : ""}`)
+  const page = `${url}/console`
+  const hasConsole = await fetch(page, { method: "HEAD" }).then(({ ok }) => ok, () => false)
+  if (hasConsole) console.log(`Console: ${page}`)
   const token = mode === "open" ? "" : " -H 'Authorization: Bearer <token>'"
   console.log(`Serving ${url}. Try it in another terminal:
   S=${url}/v1/stream/my-project/first

@@ -49,6 +49,7 @@ test("dev serves in an empty folder, and keeps what is stored", async () => {
   const first = await tryDev(folder)
   expect(first.read).toEqual({ status: 200, text: '[{"text":"Hello"}]' })
   expect(first.said).toContain("Mode: open (requests from this machine may do everything)")
+  expect(first.said).toMatch(/^Console: http:/mu)
   await writeFile(join(folder, ".dev.vars"), "AUTH_TOKEN=a-token-for-development")
   const guarded = await tryDev(folder)
   expect([guarded.read.status, guarded.said]).toEqual([401, expect.stringContaining("Mode: token")])

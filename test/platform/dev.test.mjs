@@ -138,9 +138,10 @@ test("forwards signals, and does not restart wrangler after one", async () => {
 
 test("prints the mode once, when the worker answers", async () => {
   // Enough time for three more responses.
-  const onSaid = (child, said) => said.includes("Mode") && setTimeout(() => child.kill("SIGINT"), 1500)
+  const onSaid = (child, said) => said.includes("Serving") && setTimeout(() => child.kill("SIGINT"), 1500)
   const { said, code } = await dev(["servesSlowly"], { onSaid })
   expect(said.match(/^Mode: .*$/gmu)).toEqual(["Mode: token"])
+  expect(said).toMatch(/^Console: http:\/\/127\.0\.0\.1:\d+\/console$/mu)
   expect(code).toBe(7)
 })
 
