@@ -242,6 +242,20 @@ fn a_link_does_not_rest_after_its_subscription_was_deleted() {
     assert_eq!(network.shown(S).phase, "active");
 }
 
+/// The answer to a call that links a stream says nothing about the end of the link.
+#[test]
+fn a_deletion_while_a_stream_is_called_is_no_failure() {
+    let mut network = Network::new(1);
+    network.create(&["a"]);
+    let _begun = network.begin_request(S, put_request(S, &hook(&["a"])));
+    step_call(&mut network, |call| matches!(call, Call::Watch(_)), Fate::Arrives);
+    let _begun = network.begin_request(S, SubscriptionRequest::Delete);
+    network.wait(120_000);
+    let of_stream: Vec<&Call> =
+        network.calls.iter().filter(|sent| sent.to == "a").map(|sent| &sent.call).collect();
+    assert!(matches!(of_stream[..], [Call::Watch(_), Call::Unwatch(_)]), "{of_stream:?}");
+}
+
 /// No request follows the creation, so only the alarm can report it.
 #[test]
 fn a_stream_that_crashes_right_after_its_creation_wakes_its_subscription() {
