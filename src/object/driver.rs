@@ -21,8 +21,9 @@
 //!
 //! After a failure, a lane backs off, and the alarm is set for the end of it. The bucket and links back off
 //! for one minute; the registry and the index for as long as they are out of date, from one minute to one
-//! hour. Requests do not shorten a backoff. While the bucket fails, appends that fill a segment still
-//! succeed. Sealed segments stay readable in the hot log until they are uploaded.
+//! hour. Requests do not shorten a backoff, except that a new subscription waits for at most one minute after
+//! the ended one of its name. While the bucket fails, appends that fill a segment still succeed. Sealed
+//! segments stay readable in the hot log until they are uploaded.
 //!
 //! [`Object::arm`] sets the alarm as soon as there is work that this object might not live to do. It is set
 //! again when a lane fails, when the bucket lane runs out of work, and when the work of an alarm has ended or

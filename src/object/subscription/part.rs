@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::object::pending::RETRY;
 use crate::protocol::Millis;
 use crate::protocol::subscription::refusal::SubscriptionRefusal;
 use crate::storage::subscription::load;
@@ -73,6 +74,16 @@ impl SubscriptionPart {
             looked_at: self.looked_at.clone(),
             delivery_rests_until: self.delivery_rests_until,
             ..SubscriptionPart::default()
+        }
+    }
+
+    /// The state for the next subscription of this name. The streams of an ended one may rest for up to an hour. For the
+    /// next one that would be too long.
+    pub(super) fn succeeded(&self, now: Millis) -> SubscriptionPart {
+        SubscriptionPart {
+            watches_rest_until: self.watches_rest_until.map(|until| until.min(now + RETRY)),
+            resting: BTreeMap::new(),
+            ..self.forgotten()
         }
     }
 

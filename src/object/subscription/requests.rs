@@ -150,7 +150,7 @@ impl Object {
         self.subscription = SubscriptionPart {
             stored: StoredSubscription::Some(Box::new(subscription)),
             is_creating: true,
-            ..self.subscription.forgotten()
+            ..self.subscription.succeeded(now)
         };
         self.arm(now);
         Ok(Responded::Settle(After::Created))

@@ -212,8 +212,11 @@ impl Object {
         let has_ended = self.subscription.get().is_none_or(Subscription::has_ended);
         let ends = |(_, call): &(String, Call)| matches!(call, Call::Unwatch(unwatch) if unwatch.has_ended);
         match calls.last() {
-            // The subscription was deleted meanwhile, so all its links end now.
-            Some(last) if has_ended && !ends(last) => self.subscription.called_through.clear(),
+            // The subscription was deleted meanwhile, so all its links end now. These answers say nothing about that.
+            Some(last) if has_ended && !ends(last) => {
+                self.subscription.called_through.clear();
+                return Ok(LogEvent::Linked);
+            }
             Some((last, _)) => self.subscription.called_through.clone_from(last),
             None => {}
         }

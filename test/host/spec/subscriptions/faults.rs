@@ -205,6 +205,57 @@ fn a_late_answer_to_an_earlier_subscription_does_not_count() {
     assert_eq!(network.delivered.len(), 1);
 }
 
+/// The streams of the deleted subscription have not answered for an hour, so they rest for another.
+#[test]
+fn a_subscription_rests_for_at_most_a_minute_after_the_one_before_it() {
+    let mut network = subscribed();
+    let _begun = network.begin_request(S, SubscriptionRequest::Delete);
+    network.now += 3_600_000;
+    step_call(&mut network, |call| matches!(call, Call::Unwatch(_)), Fate::Lost);
+    network.settle();
+    network.calls.clear();
+    network.subscribe(S, &hook(&["a"]));
+    network.wait(59_000);
+    assert!(network.calls.iter().all(|sent| sent.to != "a"), "a PUT does not end the rest");
+    network.wait(1_000);
+    assert_eq!(network.shown(S).phase, "active");
+}
+
+/// The deletion was stored, but its answer is that it failed. The link rests for an hour.
+#[test]
+fn a_link_does_not_rest_after_its_subscription_was_deleted() {
+    let mut network = Network::new(1);
+    network.create(&["a"]);
+    let _begun = network.begin_request(S, put_request(S, &hook(&["a"])));
+    for _ in 0..2 {
+        step_call(&mut network, |call| matches!(call, Call::Watch(_)), Fate::Lost);
+        network.settle();
+        network.now += 3_600_000;
+        network.ring(S);
+    }
+    step_call(&mut network, |call| matches!(call, Call::Watch(_)), Fate::Lost);
+    network.settle();
+    network.member(S).sql.arm(Fault::CommitButStored);
+    assert!(matches!(network.begin_request(S, SubscriptionRequest::Delete), Begun::Failed));
+    network.subscribe(S, &hook(&["a"]));
+    network.wait(60_000);
+    assert_eq!(network.shown(S).phase, "active");
+}
+
+/// The answer to a call that links a stream says nothing about the end of the link.
+#[test]
+fn a_deletion_while_a_stream_is_called_is_no_failure() {
+    let mut network = Network::new(1);
+    network.create(&["a"]);
+    let _begun = network.begin_request(S, put_request(S, &hook(&["a"])));
+    step_call(&mut network, |call| matches!(call, Call::Watch(_)), Fate::Arrives);
+    let _begun = network.begin_request(S, SubscriptionRequest::Delete);
+    network.wait(120_000);
+    let of_stream: Vec<&Call> =
+        network.calls.iter().filter(|sent| sent.to == "a").map(|sent| &sent.call).collect();
+    assert!(matches!(of_stream[..], [Call::Watch(_), Call::Unwatch(_)]), "{of_stream:?}");
+}
+
 /// No request follows the creation, so only the alarm can report it.
 #[test]
 fn a_stream_that_crashes_right_after_its_creation_wakes_its_subscription() {
