@@ -18,8 +18,13 @@ use crate::storage::{Failure, Sql};
 use crate::stream::{Life, Stream};
 
 impl Object {
-    /// The tail of a live stream; `None` if there is none. For an open stream without messages, it is offset zero.
+    /// The tail of a live stream; `None` if it has ended. For an open stream without messages, it is offset zero, and also
+    /// for one that has never existed: a link to it has not ended.
     pub(super) fn progress(&self) -> Option<Progress> {
+        let life = self.state.life()?;
+        if *life == Life::Unborn {
+            return Some(end_of(life));
+        }
         let stream = self.state.live()?;
         let closed = stream.closure.is_closed();
         // An empty stream has nothing pending, even if a cursor is left from an earlier incarnation.

@@ -128,6 +128,23 @@ fn an_answer_from_before_an_ack_settles_nothing() {
     assert_eq!(network.shown(S).streams[0].acked_offset, "0000000000000000_0000000000000003");
 }
 
+/// The registry learns of the pattern after the stream was created, and lists a link that exists already.
+#[test]
+fn a_pattern_keeps_its_link_to_a_stream_that_never_was() {
+    let mut network = Network::new(1);
+    let mut body = hook(&["e/a"]);
+    body["pattern"] = json!("e/*");
+    let _begun = network.begin_request(S, put_request(S, &body));
+    step_call(&mut network, |call| matches!(call, Call::Enlist(_)), Fate::Lost);
+    network.settle();
+    network.request(S, SubscriptionRequest::RemoveStream("e/a".into()));
+    network.wait(0);
+    network.create(&["e/a"]);
+    let tail = network.append("e/a");
+    network.wait(130_000);
+    assert_eq!((network.shown(S).streams[0].acked_offset.clone(), network.delivered.len()), (tail, 1));
+}
+
 #[test]
 fn calls_of_every_fate_lose_no_wake() {
     for fate in [Fate::Lost, Fate::Late, Fate::Unanswered, Fate::Twice] {
