@@ -777,7 +777,9 @@ impl Simulation {
         self.check_end("after all have crashed");
         self.check_idle();
         let mut events = BTreeSet::new();
-        for event in self.network.messages(WAKES) {
+        // A holder that links the wake stream has also posted to it.
+        let is_posted = |message: &Value| *message == json!(1);
+        for event in self.network.messages(WAKES).into_iter().filter(|message| !is_posted(message)) {
             let of = (event["subscription_id"].to_string(), event["generation"].as_u64());
             assert!(events.insert(of), "a wake was written twice: {event}");
         }
