@@ -644,6 +644,8 @@ impl Simulation {
         if state.incarnation > seen.incarnation {
             (seen.incarnation, seen.acked) = (state.incarnation, BTreeMap::new());
             seen.added.clear();
+            // The end of the last subscription has ended its wake.
+            seen.leased = None;
         }
         if let Some(wake) = &state.wake {
             assert_eq!(wake.generation, state.generation, "{name}");
