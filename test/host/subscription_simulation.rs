@@ -756,7 +756,7 @@ impl Simulation {
         if self.random.u8(..8) == 0 {
             self.let_endpoints_fail();
         }
-        let rests = if self.owes_birth() { REST_MAX } else { 0 };
+        let rests = if self.owes_birth() { REST_MAX } else { self.links_rest_for() };
         self.let_all_be_woken(rests + WITHIN);
         self.check_end("at the end");
         // Very late calls change nothing.
@@ -797,6 +797,16 @@ impl Simulation {
             })
         };
         self.streams.iter().any(is_owed)
+    }
+
+    /// The longest time for which a stream rests that has not answered. Its link follows once it is called again.
+    fn links_rest_for(&mut self) -> Millis {
+        let now = self.network.now;
+        let names: Vec<String> = self.subscriptions.keys().cloned().collect();
+        let read: Vec<Rc<Read>> = names.iter().filter_map(|name| self.stored(name)).collect();
+        let links = read.iter().filter(|read| !read.stored.has_ended()).flat_map(|read| read.links.values());
+        let rests = links.filter_map(|link| link.failing_since).map(|since| now - since);
+        rests.max().map_or(0, |rests| rests.min(REST_MAX))
     }
 
     /// Endpoints fail for some minutes. Subscriptions crash between their retries, and requests load them again.
