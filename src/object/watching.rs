@@ -50,9 +50,15 @@ impl Object {
         self.end_expired(ports, now)?;
         let life = self.load(ports.sql)?;
         let tail = end_of(life);
-        let (Watch { subscription, incarnation, glob, .. }, from) = (watch, watch.begins(now));
+        let Watch { subscription, incarnation, glob, .. } = watch;
         let found = self.watchers.position(subscription);
         let known = found.map(|at| self.watchers.watching[at].stored.clone());
+        let is_known = known.as_ref().is_some_and(|known| known.watcher.incarnation == *incarnation);
+        let from = match (watch.begins(now), watch.added_at) {
+            // The watcher may be of an earlier link, which was removed and added again.
+            (WatchFrom::Tail, Some(added_at)) if is_known => WatchFrom::since(added_at),
+            (from, _) => from,
+        };
         let is_full = found.is_none() && self.watchers.watching.len() >= WATCHERS_MAX;
         if is_full {
             if self.state.live().is_some() {

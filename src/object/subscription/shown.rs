@@ -87,8 +87,9 @@ impl Subscription {
             return Noted::Taken;
         }
         link.reaches(notify.tail);
-        if link.acked.is_none() && is_older {
-            // The messages may be older than the subscription. The stream is called for the start of the others.
+        if link.acked.is_none() && (is_older || link.added_at.is_some()) {
+            // The messages may be older than the subscription, or than a link that was removed and added again. The stream
+            // is called for the start of the others.
             return Noted::Taken;
         }
         if link.acked.is_none() {

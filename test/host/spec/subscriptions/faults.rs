@@ -145,6 +145,35 @@ fn a_pattern_keeps_its_link_to_a_stream_that_never_was() {
     assert_eq!((network.shown(S).streams[0].acked_offset.clone(), network.delivered.len()), (tail, 1));
 }
 
+/// The stream still has the watcher of a link that was removed, when the link is added again.
+#[test]
+fn a_link_that_is_added_again_repeats_nothing_old() {
+    let step_all_of = |network: &mut Network, path: &str| {
+        let next = |network: &Network| {
+            let may_step = |index: &usize| network.tasks[*index].path == path && network.may_step(*index);
+            (0..network.tasks.len()).find(may_step)
+        };
+        while let Some(index) = next(network) {
+            network.step(index, Fate::Arrives, None);
+        }
+    };
+    for order in [[S, "a"], ["a", S]] {
+        let mut network = subscribed();
+        network.append("a");
+        network.wait(600_000);
+        network.begin_request(S, SubscriptionRequest::RemoveStream("a".into()));
+        step_all_of(&mut network, S);
+        network.begin_request(S, SubscriptionRequest::AddStreams(vec!["a".into()]));
+        for path in order {
+            step_all_of(&mut network, path);
+        }
+        network.wait(0);
+        assert_eq!(network.delivered.len(), 1, "an old message, {order:?}");
+        network.append("a");
+        assert_eq!(network.delivered.len(), 2, "the next message, {order:?}");
+    }
+}
+
 #[test]
 fn calls_of_every_fate_lose_no_wake() {
     for fate in [Fate::Lost, Fate::Late, Fate::Unanswered, Fate::Twice] {
