@@ -67,6 +67,8 @@ struct Simulation {
     looked_at: usize,
     /// What was last read from storage, with the number of changes until then.
     tails: BTreeMap<String, (u64, Option<Progress>)>,
+    /// The objects whose storage has failed. An alarm may be left to be set.
+    faulted: BTreeSet<String>,
     /// The tails of each stream so far, and when a request has moved it there.
     written: BTreeMap<String, Vec<(Millis, Offset)>>,
     read: BTreeMap<String, (u64, Option<Rc<Read>>)>,
@@ -135,6 +137,7 @@ impl History for Simulation {
             putting: BTreeMap::new(),
             looked_at: 0,
             tails: BTreeMap::new(),
+            faulted: BTreeSet::new(),
             written: BTreeMap::new(),
             read: BTreeMap::new(),
             checked: BTreeMap::new(),
@@ -249,13 +252,15 @@ impl Simulation {
         (member.sql.rows_written(), member.shell.alarms_set)
     }
 
-    /// Whether nothing but the append itself is due at a stream: no subscription watches it, and the registry knows it.
+    /// Whether nothing but the append itself is due at a stream: no subscription watches it, the registry knows it, and
+    /// its storage has never failed.
     fn is_unwatched(&mut self, path: &str) -> bool {
         let registries = self.network.settings.registries;
-        self.network.member(path).sql.undisturbed(|sql| {
-            let watchers = watchers::load(sql).unwrap_or_default();
-            watchers.is_empty() && sql.presence().is_some() && unreported(sql, registries, 1) == Ok(None)
-        })
+        !self.faulted.contains(path)
+            && self.network.member(path).sql.undisturbed(|sql| {
+                let watchers = watchers::load(sql).unwrap_or_default();
+                watchers.is_empty() && sql.presence().is_some() && unreported(sql, registries, 1) == Ok(None)
+            })
     }
 
     fn change_stream(&mut self) {
@@ -470,6 +475,7 @@ impl Simulation {
         };
         self.log(format_args!("FAULT {path} {fault:?}"));
         self.network.member(&path).sql.arm(fault);
+        self.faulted.insert(path);
     }
 
     fn pass_time(&mut self) {
