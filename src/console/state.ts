@@ -54,7 +54,7 @@ export async function describe(path: string, signal?: AbortSignal): Promise<Desc
   try {
     return await json(describeUrl(path), { signal, path })
   } catch (error) {
-    // A public stream is described to nobody without a token, but everyone may read it.
+    // Without a token the server does not describe a public stream, but everyone may read it.
     if (!(error instanceof Refused) || ![401, 403].includes(error.status)) throw error
   }
   const head = await send("HEAD", streamUrl(path), { signal, path }).catch(() => undefined)

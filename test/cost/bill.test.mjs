@@ -3,28 +3,12 @@
 import { describe, expect, test } from "vitest"
 import { MONTH_SECONDS, atLifetime, bill, items, lineThrough, lines, month } from "./bill.mjs"
 import { isBeyond } from "./limits.mjs"
+import { NO_COUNTS } from "./no-counts.mjs"
 import { prices } from "./prices.mjs"
 import { dollars } from "./report/table.mjs"
 
 /** The counts of a month: these, and zero for all others. */
-const counts = (some) => ({
-  worker_requests: 0,
-  cpu_ms: 0,
-  object_requests: 0,
-  alarms_rung: 0,
-  alarms_set: 0,
-  rows_read: 0,
-  rows_written: 0,
-  socket_closes_received: 0,
-  bucket_class_a: 0,
-  bucket_class_b: 0,
-  kv_reads: 0,
-  mirror_rows_written: 0,
-  object_busy_ms: 0,
-  object_idle_ms: 0,
-  proxy_answers: 0,
-  ...some,
-})
+const counts = (some) => ({ ...NO_COUNTS, ...some })
 
 const totalOf = (some) => bill(counts(some)).total
 

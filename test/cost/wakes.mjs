@@ -100,7 +100,7 @@ export async function countWakes(kind, plan) {
 }
 
 /**
- * Counts appends that wake nobody: to a stream that no subscription watches, and while a wake is in flight.
+ * Counts appends that cause no wake: no subscription watches the stream, or a wake is in flight.
  * @param {import("./workload.mjs").Plan} plan
  * @returns {Promise<CountedEvents[]>}
  */

@@ -2,26 +2,11 @@
 
 import { expect, test } from "vitest"
 import { MONTH_SECONDS } from "./bill.mjs"
+import { NO_COUNTS } from "./no-counts.mjs"
 import { wakesTable } from "./report/wakes.mjs"
 import { billOfMillion, expectCounts } from "./wakes.mjs"
 
-const NOTHING = {
-  worker_requests: 0,
-  cpu_ms: 0,
-  object_requests: 0,
-  alarms_rung: 0,
-  alarms_set: 0,
-  rows_read: 0,
-  rows_written: 0,
-  socket_closes_received: 0,
-  bucket_class_a: 0,
-  bucket_class_b: 0,
-  kv_reads: 0,
-  mirror_rows_written: 0,
-  object_busy_ms: 0,
-  object_idle_ms: MONTH_SECONDS * 1000,
-  proxy_answers: 0,
-}
+const NOTHING = { ...NO_COUNTS, object_idle_ms: MONTH_SECONDS * 1000 }
 
 test("a million events cost what the counts of a few say", () => {
   // Of each: 1 Worker request, 3 object requests and 2 alarms that ring, 3 rows and 2 alarms set, 5 ms of CPU, 10 ms at

@@ -65,7 +65,7 @@ struct Simulation {
     finishing: BTreeMap<TaskId, (String, u64)>,
     putting: BTreeMap<TaskId, String>,
     looked_at: usize,
-    /// What was last read from storage, with the number of changes until then.
+    /// The last read of each stream from storage, and the number of changes to that storage before it.
     tails: BTreeMap<String, (u64, Option<Progress>)>,
     /// The objects whose storage has failed. An alarm may be left to be set.
     faulted: BTreeSet<String>,
