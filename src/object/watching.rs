@@ -179,7 +179,13 @@ impl Object {
                 Ok(Answered::Noted(Noted::Taken)) => watching.notified = Notified::Taken,
                 Ok(Answered::Noted(Noted::Acked(acked))) => watching.notified = Notified::Armed(*acked),
                 Ok(Answered::Noted(Noted::Gone)) => gone.push(subscription.clone()),
-                Ok(_) | Err(_) => watching.has_failed = true,
+                Ok(_) | Err(_) => {
+                    watching.has_failed = true;
+                    if notify.has_ended {
+                        // The call may still arrive, and end a link that the next stream at this URL needs.
+                        watching.notified = Notified::Due;
+                    }
+                }
             }
         }
         if gone.is_empty() { Ok(()) } else { self.drop_watchers(sql, &gone) }

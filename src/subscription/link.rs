@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::Millis;
+use crate::protocol::offset::Offset;
 use crate::protocol::subscription::watch::Progress;
 
 /// A link. A link of both kinds is shown as explicit.
@@ -33,6 +34,13 @@ impl StreamLink {
     /// An explicit link whose stream has not been called yet.
     pub fn explicit() -> StreamLink {
         StreamLink { explicit: true, ..StreamLink::default() }
+    }
+
+    /// An explicit link to a stream that the pattern matches, but that the registry has not reported yet. It begins where
+    /// the pattern's link would begin: before everything written since the subscription was created.
+    pub fn found_before_its_report() -> StreamLink {
+        let tail = Some(Progress { offset: Offset::segment_start(0), closed: false });
+        StreamLink { glob: true, tail, ..StreamLink::explicit() }
     }
 
     /// Whether the stream has anything after the cursor.

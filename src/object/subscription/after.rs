@@ -16,6 +16,7 @@ pub enum Responded {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum After {
     Created,
+    Confirmed,
     StreamsAdded,
     Claim { holder: String },
     Ack(WakeRequest),

@@ -97,16 +97,18 @@ impl Object {
         match &after {
             After::Created => self.subscription.is_creating = false,
             After::StreamsAdded => self.subscription.is_adding = false,
-            After::Claim { .. } | After::Ack(_) | After::NextWake => {}
+            After::Confirmed | After::Claim { .. } | After::Ack(_) | After::NextWake => {}
         }
         // If the subscription exists, the refusal concerns a stream that was added to it.
-        let may_be_refused = after == After::StreamsAdded || after == After::Created && !is_there;
-        if may_be_refused && let Some(refusal) = self.subscription.refused.take() {
-            return Ok(refusal.into());
+        let is_put = matches!(after, After::Created | After::Confirmed);
+        let may_be_refused = after == After::StreamsAdded || is_put && !is_there;
+        if may_be_refused && let Some(refusal) = &self.subscription.refused {
+            return Ok(refusal.clone().into());
         }
         match after {
             _ if !is_there => Ok(SubscriptionRefusal::NotFound.into()),
             After::Created => Ok(SubscriptionAnswer::Created(self.shown(sql, SHOWN_LINKS_MAX)?).into()),
+            After::Confirmed => Ok(SubscriptionAnswer::Confirmed(self.shown(sql, SHOWN_LINKS_MAX)?).into()),
             After::StreamsAdded => Ok(SubscriptionAnswer::Done.into()),
             After::Claim { holder } => self.claim(sql, &holder, false, now),
             After::Ack(request) => {
@@ -173,6 +175,10 @@ impl Object {
                 base.clone_into(&mut subscription.state.base);
             }
         })?;
+        if self.subscription.get().is_some_and(|found| !found.is_linked()) {
+            // The first PUT may have got no answer. This one promises the same: later messages cause a wake.
+            return Ok(Responded::Settle(After::Confirmed));
+        }
         Ok(SubscriptionAnswer::Confirmed(self.shown(sql, SHOWN_LINKS_MAX)?).into())
     }
 
@@ -190,7 +196,11 @@ impl Object {
         }
         self.change(sql, now, |subscription| {
             for path in paths {
-                let added = || StreamLink { added_at: Some(now), ..StreamLink::explicit() };
+                let is_found = subscription.is_linked() && subscription.finds(path);
+                let added = || match is_found {
+                    true => StreamLink::found_before_its_report(),
+                    false => StreamLink { added_at: Some(now), ..StreamLink::explicit() },
+                };
                 let link = subscription.links.entry(path.clone()).or_insert_with(added);
                 if !link.explicit || link.removed {
                     let added_at = if link.removed { Some(now) } else { link.added_at };

@@ -74,7 +74,7 @@ impl Subscription {
         let is_older = notify.created_at.is_some_and(|at| at + CLOCKS_DIFFER_MAX < self.state.created_at);
         let by_pattern = || StreamLink { glob: true, ..StreamLink::default() };
         let link = self.links.entry(notify.path.clone()).or_insert_with(by_pattern);
-        if notify.has_ended && link.acked.is_some_and(|acked| acked >= notify.tail) {
+        if notify.has_ended && link.acked.max(link.tail).is_some_and(|known| known >= notify.tail) {
             // The notification is late: the link is to the next stream at this URL.
             return Noted::Taken;
         }

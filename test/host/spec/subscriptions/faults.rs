@@ -375,6 +375,63 @@ fn a_late_end_does_not_remove_the_link_of_the_next_stream() {
     assert_eq!(network.delivered[0].body["streams"][0]["acked_offset"], processed);
 }
 
+/// The stream's end is reported late, while the wake of its messages is in flight.
+#[test]
+fn a_late_end_does_not_hide_the_next_stream() {
+    for is_told_of_the_next in [false, true] {
+        let mut network = Network::new(1);
+        network.create(&["e/a"]);
+        let body = json!({ "type": "webhook", "pattern": "e/*", "webhook": { "url": "https://example.com/" } });
+        network.subscribe(S, &body);
+        network.is_slow = true;
+        network.append("e/a");
+        network.begin("DELETE /v1/stream/e/a");
+        let is_end = |call: &Call| matches!(call, Call::Notify(notify) if notify.has_ended);
+        step_call(&mut network, is_end, Fate::Late);
+        network.create(&["e/a"]);
+        let tail = network.append("e/a");
+        if is_told_of_the_next {
+            network.wait(70_000);
+        }
+        network.deliver(0);
+        network.is_slow = false;
+        network.wait(400_000);
+        assert_eq!(network.shown(S).streams[0].acked_offset, tail, "told of the next: {is_told_of_the_next}");
+    }
+}
+
+/// A stream that the pattern matches is also added by hand, before the registry has reported it.
+#[test]
+fn a_link_that_is_added_before_the_report_begins_with_the_stream() {
+    for is_removed in [false, true] {
+        let mut network = Network::new(1);
+        let body = json!({ "type": "webhook", "pattern": "e/*", "webhook": { "url": "https://example.com/" } });
+        network.subscribe(S, &body);
+        network.begin("PUT /v1/stream/e/a | content-type: application/json");
+        step_call(&mut network, |call| matches!(call, Call::Record(_)), Fate::Lost);
+        network.append("e/a");
+        let _begun = network.begin_request(S, SubscriptionRequest::AddStreams(vec!["e/a".into()]));
+        if is_removed {
+            let _begun = network.begin_request(S, SubscriptionRequest::RemoveStream("e/a".into()));
+        }
+        network.wait(130_000);
+        assert_eq!(network.delivered.len(), 1, "removed again: {is_removed}");
+    }
+}
+
+/// The client repeats a PUT that has not been answered yet.
+#[test]
+fn a_repeated_put_is_answered_once_all_streams_are_linked() {
+    let mut network = Network::new(1);
+    network.create(&["a"]);
+    let _first = network.begin_request(S, put_request(S, &hook(&["a"])));
+    let Begun::Waits(second) = network.begin_request(S, put_request(S, &hook(&["a"]))) else {
+        panic!("it settles first")
+    };
+    let SubscriptionAnswer::Confirmed(shown) = network.finish(second) else { panic!("it exists") };
+    assert_eq!(shown.phase, "active");
+}
+
 /// The stream answers only after the reply to the PUT. Any append after the reply must cause a wake.
 #[test]
 fn a_stream_that_is_linked_after_the_reply_loses_no_message() {
