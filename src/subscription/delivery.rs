@@ -181,7 +181,7 @@ impl Subscription {
     fn ack_all(&mut self, streams: &[Snapshot]) {
         for Snapshot { path, tail } in streams {
             if let Some(link) = self.links.get_mut(path) {
-                link.ack(*tail);
+                let _moves = link.ack(*tail);
             }
         }
     }

@@ -125,10 +125,10 @@ impl Subscription {
     pub fn ack(&mut self, request: &WakeRequest, may_look: bool, now: Millis) -> Result<Acking, NotAcked> {
         self.fence(request, now)?;
         let acks = self.valid(&request.acks, may_look)?;
-        let makes_progress = !acks.is_empty();
+        let mut makes_progress = false;
         for (path, acked) in acks {
             if let Some(link) = self.links.get_mut(&path) {
-                link.ack(acked);
+                makes_progress |= link.ack(acked);
             }
         }
         if makes_progress {

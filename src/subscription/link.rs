@@ -61,13 +61,14 @@ impl StreamLink {
         }
     }
 
-    /// Moves the cursor forward; it never moves back.
-    pub fn ack(&mut self, acked: Progress) {
-        if self.acked.is_some_and(|cursor| acked > cursor) {
-            self.acked = Some(acked);
+    /// Moves the cursor forward; it never moves back. Returns whether it has moved.
+    pub fn ack(&mut self, acked: Progress) -> bool {
+        let moves = self.acked.is_some_and(|cursor| acked > cursor);
+        if moves {
+            // The stream has to be told, and may have grown meanwhile.
+            (self.acked, self.settled) = (Some(acked), false);
         }
-        // The stream may have grown meanwhile.
-        self.settled = false;
+        moves
     }
 
     /// The kind of link as clients see it.

@@ -150,10 +150,16 @@ class World {
     this.control = new Control(this.origin)
   }
 
+  /** A new stream that the registry knows, so that its report is not counted later. */
   async stream() {
     const stream = new Stream(this.origin, unique())
     await stream.create(JSON_TYPE)
-    return stream
+    const listing = `${this.origin}/v1/streams?prefix=${stream.path}`
+    for (const until = performance.now() + SOON_MS; performance.now() < until; await sleep(LOOK_MS)) {
+      const { streams } = await (await fetch(listing)).json()
+      if (streams.length > 0) return stream
+    }
+    throw new Error("the registry does not list the stream")
   }
 
   /** Waits until nothing happens. Returns the counts. */

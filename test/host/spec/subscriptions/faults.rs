@@ -4,7 +4,7 @@ use durable_streams::object::said::SETTLES_MAX;
 use durable_streams::protocol::call::Call;
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::subscription::answer::SubscriptionAnswer;
-use durable_streams::protocol::subscription::request::SubscriptionRequest;
+use durable_streams::protocol::subscription::request::{SubscriptionRequest, WakeRequest};
 use serde_json::{Value, json};
 
 use crate::support::network::{Begun, Hook, Network, claimed_by, put_request, wake_request};
@@ -126,6 +126,27 @@ fn an_answer_from_before_an_ack_settles_nothing() {
     let Begun::Waits(waiting) = network.begin_request(S, ack(3)) else { panic!("it calls the stream first") };
     assert_eq!(network.finish(waiting), SubscriptionAnswer::Acked { next_wake: false });
     assert_eq!(network.shown(S).streams[0].acked_offset, "0000000000000000_0000000000000003");
+}
+
+/// A worker acknowledges only what it had before, and ends the wake.
+#[test]
+fn an_ack_of_the_cursor_is_no_progress() {
+    let mut network = subscribed();
+    network.hooks.extend([Hook::Accepts, Hook::Accepts]);
+    network.append("a");
+    for wakes in [1, 2] {
+        assert_eq!(network.delivered.len(), wakes);
+        let claimed = claimed_by(&network.delivered[wakes - 1].body);
+        let mut request = wake_request(S, &claimed, false);
+        request.acks[0].offset = Some(Offset { segment: 0, position: 0 });
+        network.calls.clear();
+        let answer = network.request(S, SubscriptionRequest::Callback(request.clone()));
+        assert_eq!((answer, &network.calls[..]), (SubscriptionAnswer::Acked { next_wake: false }, &[][..]));
+        network.request(S, SubscriptionRequest::Callback(WakeRequest { done: true, ..request }));
+    }
+    assert_eq!(network.delivered.len(), 2, "the next wake waits");
+    network.wait(1_000);
+    assert_eq!(network.delivered.len(), 3);
 }
 
 /// The registry learns of the pattern after the stream was created, and lists a link that exists already.
