@@ -99,10 +99,10 @@ impl Reports {
         owed_at.or(self.pending.rests_until(now))
     }
 
-    /// Whether the creation of a stream that has messages is unreported. A subscription may wait for these messages,
-    /// and perhaps no further request arrives.
+    /// Whether the creation of a stream that has news is unreported. A subscription may wait for it, and perhaps no
+    /// further request arrives.
     fn owes_birth(&self, life: Option<&Life>, registries: Registries) -> bool {
-        self.is_birth_owed && self.has_any(life, registries) && has_messages(life)
+        self.is_birth_owed && self.has_any(life, registries) && has_news(life)
     }
 
     /// Whether an alarm must be set for a creation that has just become reportable.
@@ -119,11 +119,11 @@ impl Reports {
         self.has_alarm = false;
     }
 
-    /// The stream was loaded, and its creation may be unreported. If it has messages, either their arrival has set an
-    /// alarm, or the stream is older than its registry and no subscription waits for them.
+    /// The stream was loaded, and its creation may be unreported. If it has news, either its arrival has set an alarm, or
+    /// the stream is older than its registry and no subscription waits for it.
     pub(super) fn loaded(&mut self, life: Option<&Life>, is_birth_owed: bool) {
         self.is_birth_owed = is_birth_owed;
-        self.has_alarm |= is_birth_owed && has_messages(life);
+        self.has_alarm |= is_birth_owed && has_news(life);
     }
 
     /// A new incarnation has begun.
@@ -153,6 +153,8 @@ impl Reports {
     }
 }
 
-fn has_messages(life: Option<&Life>) -> bool {
-    matches!(life, Some(Life::Live(stream)) if stream.tail > stream.segment_start(stream.first_segment))
+/// Whether the stream has anything for a subscription: messages, or its closure.
+fn has_news(life: Option<&Life>) -> bool {
+    let Some(Life::Live(stream)) = life else { return false };
+    stream.tail > stream.segment_start(stream.first_segment) || stream.closure.is_closed()
 }

@@ -72,12 +72,14 @@ impl Object {
                 return Ok(WatchAnswer::From { acked: tail, tail });
             }
             (known, WatchFrom::Since(since)) => {
-                let start = self.written_since(ports.sql, *since)?.map_or(tail, |start| start.min(tail));
-                let known = known.as_ref().filter(|known| known.watcher.incarnation == *incarnation);
+                let known = known.as_ref().filter(|_| is_known).map(|known| known.start);
+                // If nothing was written since, the stream may still have been closed since.
+                let at_tail = known.filter(|known| known.offset == tail.offset).unwrap_or(tail);
+                let start = self.written_since(ports.sql, *since)?.map_or(at_tail, |start| start.min(tail));
                 // A link that the registry has found begins with the stream, which may be older.
-                known.map_or(start, |known| start.max(known.start))
+                known.map_or(start, |known| start.max(known))
             }
-            (Some(known), _) if known.watcher.incarnation == *incarnation => known.start,
+            (Some(known), _) if is_known => known.start,
             (_, WatchFrom::Tail) => tail,
             (_, WatchFrom::Acked(acked)) => *acked,
         };

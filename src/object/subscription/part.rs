@@ -42,7 +42,8 @@ pub(in crate::object) struct SubscriptionPart {
     pub(super) delivery_rests_until: Option<Millis>,
     /// The last stream called in this run, by its path. Later paths come next.
     pub(super) called_through: String,
-    /// The linked streams whose tail became unknown since the last call was made. An answer to that call is out of date.
+    /// The streams whose links have changed, or whose tails became unknown, since the last call was made. An answer to that
+    /// call is out of date.
     pub(super) looked_at: BTreeSet<String>,
     /// The last link read from storage, and whether any link came into memory since the first one.
     pub(super) recalled_through: String,

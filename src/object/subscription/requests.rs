@@ -214,7 +214,14 @@ impl Object {
                 }
             }
         })?;
+        self.changed_links(paths);
         Ok(Responded::Settle(After::StreamsAdded))
+    }
+
+    /// These links have changed, so answers to calls that are under way do not settle them.
+    fn changed_links(&mut self, paths: &[String]) {
+        self.subscription.looked_at.extend(paths.iter().cloned());
+        self.subscription.called_through.clear();
     }
 
     /// How many explicit streams the subscription has with these.
@@ -242,6 +249,7 @@ impl Object {
                 link.settled = false;
             }
         })?;
+        self.changed_links(&[path.to_owned()]);
         Ok(SubscriptionAnswer::Done.into())
     }
 
@@ -319,8 +327,7 @@ impl Object {
                         }
                     }
                 }
-                self.subscription.looked_at.extend(paths);
-                self.subscription.called_through.clear();
+                self.changed_links(&paths);
                 Ok(Responded::Settle(After::Ack(request.clone())))
             }
         }

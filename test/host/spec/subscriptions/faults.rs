@@ -323,15 +323,55 @@ fn a_deletion_while_a_stream_is_called_is_no_failure() {
     assert!(matches!(of_stream[..], [Call::Watch(_), Call::Unwatch(_)]), "{of_stream:?}");
 }
 
-/// No request follows the creation, so only the alarm can report it.
+/// No request follows, so only the alarm can report the creation.
 #[test]
 fn a_stream_that_crashes_right_after_its_creation_wakes_its_subscription() {
+    for requests in [
+        &["PUT /v1/stream/e/a | content-type: application/json << [1]"][..],
+        &["PUT /v1/stream/e/a | content-type: application/json", "POST /v1/stream/e/a | stream-closed: true"],
+    ] {
+        let mut network = Network::new(1);
+        let body = json!({ "type": "webhook", "pattern": "e/*", "webhook": { "url": "https://example.com/" } });
+        network.subscribe(S, &body);
+        for request in requests {
+            network.begin(request);
+        }
+        network.crash("e/a", false);
+        network.wait(120_000);
+        assert_eq!(network.delivered.len(), 1, "{requests:?}");
+    }
+}
+
+/// The call that links a stream arrives a second time, after the stream was closed.
+#[test]
+fn a_repeated_link_does_not_hide_a_closure() {
     let mut network = Network::new(1);
-    let body = json!({ "type": "webhook", "pattern": "e/*", "webhook": { "url": "https://example.com/" } });
-    network.subscribe(S, &body);
-    network.begin("PUT /v1/stream/e/a | content-type: application/json << [1]");
-    network.crash("e/a", false);
+    network.create(&["a"]);
+    let _begun = network.begin_request(S, put_request(S, &hook(&["a"])));
+    step_call(&mut network, |call| matches!(call, Call::Watch(_)), Fate::Twice);
+    network.begin("POST /v1/stream/a | stream-closed: true");
+    network.deliver(0);
     network.wait(120_000);
+    assert_eq!(network.delivered.len(), 1);
+}
+
+/// A link is removed and added again while the first call to its stream is under way. The stream has dropped it meanwhile.
+#[test]
+fn an_answer_from_before_a_link_was_added_again_settles_nothing() {
+    let mut network = Network::new(1);
+    network.create(&["a"]);
+    let _begun = network.begin_request(S, put_request(S, &hook(&["a"])));
+    step_call(&mut network, |call| matches!(call, Call::Watch(_)), Fate::Arrives);
+    network.begin_request(S, SubscriptionRequest::RemoveStream("a".into()));
+    network.begin(APPEND);
+    while let Some(index) = network.tasks.iter().position(|task| task.path == "a") {
+        network.step(index, Fate::Arrives, None);
+    }
+    network.begin_request(S, SubscriptionRequest::AddStreams(vec!["a".into()]));
+    network.settle();
+    network.wait(120_000);
+    network.delivered.clear();
+    network.append("a");
     assert_eq!(network.delivered.len(), 1);
 }
 
