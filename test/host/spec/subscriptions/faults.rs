@@ -347,6 +347,7 @@ fn a_stream_that_crashes_right_after_its_creation_wakes_its_subscription() {
 fn a_repeated_link_does_not_hide_a_closure() {
     let mut network = Network::new(1);
     network.create(&["a"]);
+    network.wait(600_000);
     let _begun = network.begin_request(S, put_request(S, &hook(&["a"])));
     step_call(&mut network, |call| matches!(call, Call::Watch(_)), Fate::Twice);
     network.begin("POST /v1/stream/a | stream-closed: true");
