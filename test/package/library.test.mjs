@@ -115,6 +115,17 @@ describe("an application that decides about access", () => {
     }
   })
 
+  // In `Stream-Forked-From`, ? and # are characters of the stream's path.
+  test("sees the whole path of a fork's source", async () => {
+    const code = blocks.guarded.replace(/return user[^]*?\n/u, "return ['/streams/public', '/streams/mine'].includes(new URL(request.url).pathname)\n")
+    const url = await serve(await application(code))
+    for (const path of ["public", "mine"]) await expectStream(`${url}/streams/${path}`)
+    for (const source of ["/streams/public?secret", "/streams/public#secret", "/streams/public%3Fsecret"]) {
+      const forked = await fetch(`${url}/streams/mine`, { method: "PUT", headers: { ...JSON_TYPE, "stream-forked-from": source } })
+      expect([source, forked.status]).toEqual([source, 401])
+    }
+  })
+
   test("does not decide about callbacks, whose URLs are below its path and have tokens of their own", async () => {
     const code = blocks.guarded.replaceAll("/streams", "/api/s")
     const url = await serve(await application(code), { bindings: { ALLOW_LOCAL_WEBHOOKS: "1" } })
