@@ -46,6 +46,20 @@ describe("a Worker with the library", () => {
     expect(await (await fetch(`${url}/streams/my-project/fork?offset=-1`)).json()).toEqual([{ n: 1 }, { n: 2 }])
   })
 
+  test("measures requests below its own path as those of the server", async () => {
+    const code = blocks.mounted.replaceAll("/streams", "/api/s").replace("export default {", `const points = []
+      const METRICS = { writeDataPoint: ({ blobs }) => points.push(blobs.slice(0, 4).join(" ")) }
+      export default {`)
+    const measured = code
+      .replace("streams.fetch(request, env, context)", "streams.fetch(request, { ...env, METRICS }, context)")
+      .replace(`"My application"`, "JSON.stringify(points)")
+    const url = await serve(await application(measured), { bindings: { ...OPEN.bindings, METRICS_SAMPLE: "1" } })
+    await expectStream(`${url}/api/s/my-project/measured`)
+    const points = async () => (await (await fetch(`${url}/points`)).json()).filter((point) => point.startsWith("request"))
+    const all = ["stream PUT 201", "stream POST 204", "stream GET 200", "sse GET 200", "stream POST 204"]
+    await expect.poll(points).toEqual(all.map((point) => `request ${point}`))
+  })
+
   test("is the server itself, without options", async () => {
     const url = await serve(await application(blocks.plain), { bindings: { AUTH_TOKEN: TOKEN } })
     const stream = `${url}/v1/stream/my-project/a`
