@@ -42,24 +42,34 @@ async function dev(project, args) {
 }
 
 /** Writes a project. Nothing is written if one of its files exists. @param {string[]} args */
-function init([folder = "."]) {
-  if (folder.startsWith("-")) endWith(`init takes a folder, not ${folder}: npx ${name} init my-streams`)
+function init(args) {
+  const [folder = "."] = args
+  if (args.length > 1 || folder === "" || folder.startsWith("-")) {
+    endWith(`init takes one folder, not ${JSON.stringify(args.join(" "))}: npx ${name} init my-streams`)
+  }
   const files = filesOfProject()
   const existing = Object.keys(files).filter((file) => existsSync(join(folder, file)))
   if (existing.length > 0) {
     endWith(`${existing.join(", ")} in ${resolve(folder)} would be overwritten. Choose another folder: npx ${name} init my-streams`)
   }
-  for (const [file, text] of Object.entries(files)) {
-    mkdirSync(dirname(join(folder, file)), { recursive: true })
-    writeFileSync(join(folder, file), text)
-    console.log(`  ${file}`)
+  try {
+    for (const [file, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(folder, file)), { recursive: true })
+      writeFileSync(join(folder, file), text)
+      console.log(`  ${file}`)
+    }
+  } catch (error) {
+    endWith(`The project cannot be written into ${resolve(folder)} (${error.message}). Choose another folder: npx ${name} init my-streams`)
   }
   const isHere = resolve(folder) === process.cwd()
   console.log(`The project is written. Next steps:
-  ${isHere ? "" : `cd ${folder}\n  `}npm install
+  ${isHere ? "" : `cd ${quoted(folder)}\n  `}npm install
   npx ${name} dev
   npx ${name} deploy`)
 }
+
+/** A word for a shell. @param {string} word */
+const quoted = (word) => (/^[\w./-]+$/u.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
 
 /** The files of a new project, by their paths in it. */
 function filesOfProject() {

@@ -19,13 +19,16 @@ const STEPS = 6
 
 /**
  * @param {Project} project
- * @param {string[]} args `--dry-run`, `--env <name>`; all others are passed to `wrangler deploy`
+ * @param {string[]} args `--dry-run`, `--env <name>`, `--name <name>`; all others are passed to `wrangler deploy`
  */
 export async function deploy(project, args) {
-  const { env, isDry, others } = split(args)
-  const config = await configOf(project, env)
+  const { env, name, isDry, others } = split(args)
+  const configured = await configOf(project, env)
+  const config = { ...configured, name: name ?? configured.name }
   const envArgs = env === undefined ? [] : ["--env", env]
-  const run = { project, config, envArgs }
+  // The deployment has the name among the other arguments.
+  const secretArgs = [...envArgs, ...(name === undefined ? [] : ["--name", name])]
+  const run = { project, config, envArgs, secretArgs }
   if (project.isWritten) console.log("This folder has no wrangler.toml: this is the server as it is (`init` writes a project to change).")
   if (isDry) return rehearse(run, others)
   expectLogin(run)
@@ -37,14 +40,28 @@ export async function deploy(project, args) {
   summarise(run, url, token)
 }
 
+const OPTIONS = /** @type {const} */ ({
+  "dry-run": { type: "boolean" },
+  env: { type: "string", short: "e" },
+  name: { type: "string" },
+  config: { type: "string", short: "c" },
+})
+
 /** @param {string[]} args */
 function split(args) {
-  const options = /** @type {const} */ ({ "dry-run": { type: "boolean" }, env: { type: "string", short: "e" } })
-  const { values, tokens } = parseArgs({ args, options, strict: false, tokens: true })
-  const own = tokens.filter((token) => token.kind === "option" && token.name in options)
+  const { values, tokens } = parseArgs({ args, options: OPTIONS, strict: false, tokens: true })
+  if (values.config !== undefined) endWith("deploy has no --config: it uses the configuration of this folder. Run it in another folder.")
+  // Without a name, wrangler would use the top level of the configuration.
+  const named = (option, what) => {
+    const value = values[option]
+    if (value === undefined || (typeof value === "string" && /^[^-]/u.test(value))) return value
+    return endWith(`--${option} needs the name of ${what}, such as --${option} staging`)
+  }
+  const env = named("env", "an environment")
+  const name = named("name", "a Worker")
+  const own = tokens.filter((token) => token.kind === "option" && ["dry-run", "env"].includes(token.name))
   const isOwn = (index) => own.some((token) => token.index === index || (token.value !== undefined && !token.inlineValue && token.index + 1 === index))
-  const env = typeof values.env === "string" ? values.env : undefined
-  return { env, isDry: values["dry-run"] === true, others: args.filter((_, index) => !isOwn(index)) }
+  return { env, name, isDry: values["dry-run"] === true, others: args.filter((_, index) => !isOwn(index)) }
 }
 
 const step = (number, what) => console.log(`[${number}/${STEPS}] ${what}`)
@@ -176,17 +193,17 @@ function applyMigrations({ project, envArgs }) {
 }
 
 /** Creates an access token if nothing configures access. @returns {string | undefined} the new token */
-function ensureAccess({ project, config, envArgs }) {
+function ensureAccess({ project, config, secretArgs }) {
   step(6, "Access ...")
   const configured = configuredAccess(config)
   if (configured) return detail(`${configured} is configured.`)
-  const { stdout, said } = wrangler(project, ["secret", "list", "--format", "json", ...envArgs])
+  const { stdout, said } = wrangler(project, ["secret", "list", "--format", "json", ...secretArgs])
   const secrets = parsed(stdout)
   if (!Array.isArray(secrets)) endWith(`The secrets were not listed.\n${said.trim()}`)
   const existing = ACCESS.find((name) => secrets.some((secret) => secret.name === name))
   if (existing) return detail(`The secret ${existing} exists.`)
   const token = randomBytes(32).toString("base64url")
-  const put = wrangler(project, ["secret", "put", "AUTH_TOKEN", ...envArgs], { input: token })
+  const put = wrangler(project, ["secret", "put", "AUTH_TOKEN", ...secretArgs], { input: token })
   if (!put.ok) endWith(`The secret AUTH_TOKEN was not stored.\n${put.said.trim()}`)
   detail("The secret AUTH_TOKEN is created.")
   return token

@@ -4,7 +4,10 @@
 use js_sys::{Array, Promise};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
+use worker::Env;
 
+use super::config::settings;
+use crate::edge::access::delivery_rules;
 use crate::object::effect::Post;
 use crate::protocol::Millis;
 use crate::protocol::subscription::keys::{SIGNING_KEY_VALID, SigningKey};
@@ -28,8 +31,16 @@ extern "C" {
     fn make_key_parts() -> Promise;
 }
 
-/// Signs a delivery and sends it.
-pub(super) async fn deliver(namespace: &JsValue, post: &Post) -> Result<Delivered, Failure> {
+/// Signs a delivery and sends it, if the rules for URLs still allow its URL.
+pub(super) async fn deliver(env: &Env, namespace: &JsValue, post: &Post) -> Result<Delivered, Failure> {
+    match delivery_rules(&settings(env), &post.base) {
+        Err(why) => return Ok(Delivered::Unsent { message: format!("not sent, because {why}") }),
+        Ok(rules) => {
+            if let Err(why) = rules.check(&post.url) {
+                return Ok(Delivered::not_allowed(why));
+            }
+        }
+    }
     let Post { url, body, registry, time_max, .. } = post;
     let key_valid = SIGNING_KEY_VALID as f64;
     let sent = deliver_text(namespace, registry, key_valid, url, body, *time_max as f64);

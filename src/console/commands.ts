@@ -1,6 +1,7 @@
 // The view of a stream as a command for curl, and as code for the client library. Neither contains the token.
 
 import { streamUrl } from "./api"
+import type { Message } from "./content"
 import { queryOf, type Reader } from "./reader"
 import { mode } from "./token"
 
@@ -9,12 +10,14 @@ const urlOf = (path: string) => `${location.origin}${streamUrl(path)}`
 /** Quotes a text for a shell. */
 const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
 
+const withToken = (url: string) => `${quoted(url)}${mode.value === "open" ? "" : ' -H "Authorization: Bearer $TOKEN"'}`
+
 export function curlOf({ path, start, phase }: Reader) {
   const live = ["following", "waiting", "reading"].includes(phase.value)
-  const url = `${urlOf(path)}?${queryOf(start)}${live ? "&live=sse" : ""}`
-  const token = mode.value === "open" ? "" : ' -H "Authorization: Bearer $TOKEN"'
-  return `curl ${live ? "-N " : ""}${quoted(url)}${token}`
+  return `curl ${live ? "-N " : ""}${withToken(`${urlOf(path)}?${queryOf(start)}${live ? "&live=sse" : ""}`)}`
 }
+
+export const curlOfMessage = (path: string, { base }: Message) => `curl ${withToken(`${urlOf(path)}?offset=${base}`)}`
 
 /** Code that reads on from the first message of the view. */
 export function clientCodeOf({ path, kept, kind, start }: Reader) {

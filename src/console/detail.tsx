@@ -1,7 +1,7 @@
 // One message: formatted, raw, as text and as bytes.
 
 import { useState } from "preact/hooks"
-import { streamUrl } from "./api"
+import { curlOfMessage } from "./commands"
 import { bytesOf, placeOf, sizeOf, textOf, type Kind, type Message } from "./content"
 import { copy, opened } from "./dialogs"
 import { formatBytes, formatClock } from "./format"
@@ -88,9 +88,6 @@ function sizeText({ content, receivedAt }: Message) {
   const size = formatBytes(typeof content === "string" ? new TextEncoder().encode(content).length : sizeOf(content))
   return receivedAt === undefined ? size : `${size}, received ${formatClock(receivedAt)}`
 }
-
-const curlOfMessage = (path: string, { base }: Message) =>
-  `curl "${location.origin}${streamUrl(path)}?offset=${base}" -H "Authorization: Bearer $TOKEN"`
 
 function Content({ message, form }: { message: Message; form: Form }) {
   if (form === "json") return <JsonTree text={textOf(message)} />

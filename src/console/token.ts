@@ -48,7 +48,8 @@ export function claimsOf(text: string): Claims | undefined {
     if (typeof claims.sub !== "string" || typeof claims.exp !== "number") return undefined
     const scope = claims.scope ?? claims.scp ?? ""
     const scopes = Array.isArray(scope) ? scope.map(String) : `${scope}`.split(" ").filter(Boolean)
-    const stream = typeof claims.stream === "string" ? claims.stream : undefined
+    // The claim `*` means all streams of the project, as does none.
+    const stream = typeof claims.stream === "string" && claims.stream !== "*" ? claims.stream : undefined
     return { project: claims.sub, scopes, stream, expiresAt: claims.exp }
   } catch {
     return undefined

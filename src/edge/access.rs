@@ -13,6 +13,7 @@ use super::project::{Project, parse_all};
 use super::settings::EdgeSettings;
 use super::webhooks::WebhookSettings;
 use crate::protocol::refusal::Refusal;
+use crate::protocol::subscription::webhook_url::UrlRules;
 
 /// The shortest `AUTH_TOKEN` or `ADMIN_TOKEN`, in characters: a shorter one could be guessed.
 const TOKEN_MIN_CHARS: usize = 16;
@@ -141,6 +142,16 @@ impl Access {
             Access::Open { .. } | Access::Token(_) | Access::Projects(_) => Ok(()),
         }
     }
+}
+
+/// The rules for the URL of a webhook at its delivery: the operator may have changed them since the URL was set. `base` is
+/// the URL of the control root. A locked server has no rules, and the error says why.
+pub fn delivery_rules(settings: &EdgeSettings, base: &str) -> Result<UrlRules, String> {
+    let access = Access::of(settings);
+    if let Access::Locked { why, .. } = &access {
+        return Err(format!("the configuration has a mistake: {why}"));
+    }
+    Ok(WebhookSettings::of(settings)?.url_rules(access.is_local(), base))
 }
 
 /// Whether the text is a `b64token` (RFC 6750, 2.1).

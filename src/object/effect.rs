@@ -87,6 +87,8 @@ pub type CallResult = Result<Answered, Failure>;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Post {
     pub url: String,
+    /// The URL of the control root that the creating client used, which names a host of this server.
+    pub base: String,
     pub body: String,
     pub generation: u64,
     /// The registry whose key signs it.

@@ -23,6 +23,14 @@ pub enum Delivered {
     },
 }
 
+impl Delivered {
+    /// The outcome if the rules for URLs no longer allow this one.
+    pub fn not_allowed(why: &str) -> Delivered {
+        let message = format!("not sent, because the URL is no longer allowed: {why}");
+        Delivered::Failed { message, retry_after: None, is_gone: false }
+    }
+}
+
 /// The longest `Retry-After` that the server honours.
 pub const RETRY_AFTER_MAX: Millis = 3_600_000;
 

@@ -177,6 +177,13 @@ describe.skipIf(isLeftOut)("a signed token", () => {
     expect(page.problems).toEqual([])
   })
 
+  test("with the claim * is offered what it allows in its whole project", async () => {
+    await console.create("shop/one", ["a"], all())
+    const page = await console.open("shop/one", { token: token("read write manage", { stream: "*" }) })
+    await row(page, '"a"').waitFor()
+    expect(await offered(page)).toEqual(["New stream", "Fork", "Close", "Delete", "Append"])
+  })
+
   test("for one stream is offered nothing at others", async () => {
     await console.create("shop/one", ["a"], all())
     await console.create("shop/two", ["b"], all())

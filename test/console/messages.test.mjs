@@ -229,6 +229,15 @@ describe.skipIf(isLeftOut)("a view", () => {
     expect(messages).toEqual(["two"])
   })
 
+
+  test("copies a message's command so that no shell changes its URL", async () => {
+    await console.create("view/a!!'b", ["a"])
+    const page = await console.open("view/a!!'b")
+    await option(page, "a").click()
+    await page.getByRole("region", { name: "Message", exact: true }).getByRole("button", { name: "Copy curl" }).click()
+    await page.getByText("Command copied.").waitFor()
+    expect(await page.clipboard()).toBe(`curl '${console.url}/v1/stream/view/a!!'\\''b?offset=0000000000000000_0000000000000000'`)
+  })
   test("is downloaded as NDJSON or as bytes, whole or in part", async () => {
     await console.create("view/save", [{ n: 1 }, { n: 2 }, { n: 3 }])
     const page = await console.open("view/save")

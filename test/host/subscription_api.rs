@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use ::http::Method;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use durable_streams::edge::access::Access;
+use durable_streams::edge::access::{Access, delivery_rules};
 use durable_streams::edge::admin::Admin;
 use durable_streams::edge::admit::{Admission, CountsAgainst, Decision, Head, Known, Rules};
 use durable_streams::edge::grant::{Grant, Scope, Streams};
@@ -753,6 +753,35 @@ fn own_hosts_and_listed_hosts() {
     assert!(!check(&listed, "https://other.example.org/"));
     assert!(check(&settings(Some(""), None), "https://other.example.org/"));
     assert!(!check(&settings(Some(" "), None), "https://other.example.org/"));
+}
+
+/// The rules at a delivery are those of now, and not those of the request that set the URL.
+#[test]
+fn rules_at_a_delivery_are_those_of_the_deployment() {
+    let base = "https://worker.example.com/v1/stream/a/__ds";
+    let check = |settings: &EdgeSettings, url: &str| {
+        delivery_rules(settings, base).map(|rules| rules.check(url).is_ok())
+    };
+    let (listed, own) = ("https://hooks.example.org/", "https://worker.example.com/");
+    for mode in ["token", "open"] {
+        assert_eq!(check(&settings(mode), listed), Ok(true), "{mode}");
+        assert_eq!(check(&settings(mode), own), Ok(false), "{mode}");
+        for (hosts, allowed) in [("hooks.example.org", true), ("example.org", false), (" ", false)] {
+            let narrowed = EdgeSettings { webhook_hosts: Some(hosts.to_owned()), ..settings(mode) };
+            assert_eq!(check(&narrowed, listed), Ok(allowed), "{mode} {hosts}");
+        }
+    }
+    let local = |allows: Option<&str>| EdgeSettings {
+        allow_local_webhooks: allows.map(str::to_owned),
+        ..settings("token")
+    };
+    assert_eq!(check(&local(Some("1")), "http://localhost:9/"), Ok(true));
+    assert_eq!(check(&local(None), "http://localhost:9/"), Ok(false));
+    let mistaken = check(&local(Some("yes")), listed);
+    assert_eq!(
+        mistaken,
+        Err("the configuration has a mistake: ALLOW_LOCAL_WEBHOOKS must be 1, or not set".into())
+    );
 }
 
 #[test]

@@ -76,6 +76,14 @@ test("init writes a project that wrangler bundles and dev serves, and never over
   expect((await command(folder, ["init", "half"])).code).toBe(1)
   expect(await readdir(join(folder, "half"))).toEqual(["src"])
 
+  for (const wrong of [["a", "b"], ["a", "--force"], ["--force"], [""]]) {
+    const { code, errors } = await command(folder, ["init", ...wrong])
+    expect([wrong, code, errors]).toEqual([wrong, 1, expect.stringContaining("init takes one folder")])
+  }
+  const inFile = await command(folder, ["init", "package.json/a"])
+  expect([inFile.code, inFile.errors]).toEqual([1, expect.stringMatching(/^The project cannot be written into .*package\.json\/a \(ENOTDIR[^\n]*\n$/u)])
+  expect((await command(folder, ["init", "it's mine"])).said).toContain("cd 'it'\\''s mine'\n")
+
   await install(project, "wrangler")
   const rehearsed = await command(project, ["deploy", "--dry-run"])
   expect([rehearsed.code, rehearsed.said]).toEqual([0, expect.stringMatching(/\[2\/6\] R2: create the bucket durable-streams-segments,[^]*env\.STREAMS/u)])

@@ -132,6 +132,30 @@ describe("deploy", () => {
     ])
   })
 
+  test("has the secret stored for the Worker that the arguments name", async () => {
+    const { deploy } = await project()
+    for (const name of [["--name", "mine"], ["--name=mine"]]) {
+      const { calls, said } = await deploy(...name)
+      expect(said).toContain("Deploying the Worker mine ...")
+      expect(calls).toContain(`deploy ${name.join(" ")}${CONFIG}`)
+      expect(calls).toContain(`secret list --format json --name mine${CONFIG}`)
+    }
+    expect((await (await project()).deploy("--name", "mine")).calls).toContain(`secret put AUTH_TOKEN --name mine${CONFIG} < secret`)
+  })
+
+  test.each([
+    [["--env"], "--env needs the name of an environment"],
+    [["--env", ""], "--env needs the name of an environment"],
+    [["--env="], "--env needs the name of an environment"],
+    [["-e", "--dry-run"], "--env needs the name of an environment"],
+    [["--name", "--dry-run"], "--name needs the name of a Worker"],
+    [["--config", "other.toml"], "deploy has no --config"],
+    [["-c=other.toml"], "deploy has no --config"],
+  ])("calls nothing with %j", async (args, said) => {
+    const { code, errors, calls } = await (await project()).deploy(...args)
+    expect([code, errors, calls]).toEqual([1, expect.stringContaining(said), []])
+  })
+
   test("says what to do if it cannot go on, and goes on afterwards", async () => {
     const { folder, deploy } = await project({ loggedIn: false })
     const become = (account) => writeFile(join(folder, "account.json"), JSON.stringify({ ...ACCOUNT, ...account }))

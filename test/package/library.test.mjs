@@ -46,6 +46,20 @@ describe("a Worker with the library", () => {
     expect(await (await fetch(`${url}/streams/my-project/fork?offset=-1`)).json()).toEqual([{ n: 1 }, { n: 2 }])
   })
 
+  test("measures requests below its own path as those of the server", async () => {
+    const code = blocks.mounted.replaceAll("/streams", "/api/s").replace("export default {", `const points = []
+      const METRICS = { writeDataPoint: ({ blobs }) => points.push(blobs.slice(0, 4).join(" ")) }
+      export default {`)
+    const measured = code
+      .replace("streams.fetch(request, env, context)", "streams.fetch(request, { ...env, METRICS }, context)")
+      .replace(`"My application"`, "JSON.stringify(points)")
+    const url = await serve(await application(measured), { bindings: { ...OPEN.bindings, METRICS_SAMPLE: "1" } })
+    await expectStream(`${url}/api/s/my-project/measured`)
+    const points = async () => (await (await fetch(`${url}/points`)).json()).filter((point) => point.startsWith("request"))
+    const all = ["stream PUT 201", "stream POST 204", "stream GET 200", "sse GET 200", "stream POST 204"]
+    await expect.poll(points).toEqual(all.map((point) => `request ${point}`))
+  })
+
   test("is the server itself, without options", async () => {
     const url = await serve(await application(blocks.plain), { bindings: { AUTH_TOKEN: TOKEN } })
     const stream = `${url}/v1/stream/my-project/a`
@@ -112,6 +126,17 @@ describe("an application that decides about access", () => {
     }
     for (const source of ["/streams/bob/../alice/a", "/streams/alice/..%2Fbob/b", "/streams/alice/../bob/b"]) {
       expect([source, [400, 401].includes((await fork(source)).status)]).toEqual([source, true])
+    }
+  })
+
+  // In `Stream-Forked-From`, ? and # are characters of the stream's path.
+  test("sees the whole path of a fork's source", async () => {
+    const code = blocks.guarded.replace(/return user[^]*?\n/u, "return ['/streams/public', '/streams/mine'].includes(new URL(request.url).pathname)\n")
+    const url = await serve(await application(code))
+    for (const path of ["public", "mine"]) await expectStream(`${url}/streams/${path}`)
+    for (const source of ["/streams/public?secret", "/streams/public#secret", "/streams/public%3Fsecret"]) {
+      const forked = await fetch(`${url}/streams/mine`, { method: "PUT", headers: { ...JSON_TYPE, "stream-forked-from": source } })
+      expect([source, forked.status]).toEqual([source, 401])
     }
   })
 

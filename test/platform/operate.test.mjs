@@ -18,6 +18,8 @@ export class Streams extends WorkerEntrypoint {
   getByName() { throw new Error("no object is there") }
 }
 export default { fetch: () => new Response() }`
+/** A world with objects that fail after a while. */
+const SLOW_OBJECTS = NO_OBJECTS.replace("getByName() {", "async getByName() { await new Promise((resolve) => setTimeout(resolve, 500));")
 const ZERO = `${"0".repeat(16)}_${"0".repeat(16)}`
 const RANDOM = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 
@@ -189,6 +191,17 @@ describe("readiness", () => {
         const [status, { error }] = await ready(server)
         expect([status, error.code, error.checks]).toEqual([503, "not_ready", { streams: "failed", segments: "not bound", projects: "not bound" }])
       }
+      expect(await server.log.until({ level: "error", operation: "check object" })).toHaveLength(1)
+    } finally {
+      await server.kill()
+    }
+  })
+
+  test("is checked once for all requests that arrive before the first result", async () => {
+    const server = await startWorkerd(await scratch(), {}, undefined, SLOW_OBJECTS)
+    try {
+      const statuses = await Promise.all(numbers(20).map(async () => (await ready(server))[0]))
+      expect(statuses).toEqual(numbers(20).map(() => 503))
       expect(await server.log.until({ level: "error", operation: "check object" })).toHaveLength(1)
     } finally {
       await server.kill()

@@ -10,12 +10,14 @@ import { JSON_TYPE, SOON_MS, Watch, numbers, scratch, startWorkerd, unique } fro
 const FRONT = join(import.meta.dirname, "calling.js")
 const BASE = "https://example.test/v1/stream/__ds"
 const KIB = 1024
+const LOCAL = { ALLOW_LOCAL_WEBHOOKS: "1" }
 
 let server, receiver, folder
+const started = (vars = LOCAL) => startWorkerd(folder, vars, undefined, undefined, FRONT)
 beforeAll(async () => {
   receiver = await Receiver.open()
   folder = await scratch()
-  server = await startWorkerd(folder, {}, undefined, undefined, FRONT)
+  server = await started()
 })
 afterAll(async () => {
   await server?.kill()
@@ -287,9 +289,9 @@ describe("the signing keys", () => {
 })
 
 describe("after a SIGKILL", () => {
-  const killed = async () => {
+  const killed = async (vars) => {
     await server.kill()
-    server = await startWorkerd(folder, {}, undefined, undefined, FRONT)
+    server = await started(vars)
   }
 
   test("during a delivery, the delivery is repeated with the same key", async () => {
@@ -319,4 +321,21 @@ describe("after a SIGKILL", () => {
     await server.stream(stream.path).append("2", JSON_TYPE)
     expect(await subscription.ask({ Claim: { holder: "b" } })).toMatchObject({ Claimed: { generation: 2 } })
   })
+
+  test("with other rules for URLs, a webhook that they do not allow is not called", async () => {
+    const { path, stream, subscription } = await watched({})
+    const elsewhere = await Subscription.created(webhook("https://hooks.example.com/"), { streams: [stream.path] })
+    await killed({ WEBHOOK_HOSTS: "example.com *.example.org" })
+    await server.stream(stream.path).append("1", JSON_TYPE)
+    const why = async (failing) => (await failing.until(({ last_error }) => last_error)).last_error.message
+    expect(await why(subscription)).toMatch(/^not sent, because the URL is no longer allowed: it must begin with https/)
+    expect(await why(elsewhere)).toBe("not sent, because the URL is no longer allowed: its host is not in WEBHOOK_HOSTS")
+    expect(await subscription.shown()).toMatchObject({ status: "failed", pending: [stream.path] })
+    await elsewhere.ask("Delete")
+    await killed({ ...LOCAL, PUBLIC_URL: "wrong" })
+    await subscription.until(({ last_error }) => last_error.message.startsWith("not sent, because the configuration has a mistake"), 30_000)
+    expect(receiver.deliveries.filter((delivery) => delivery.path === path)).toEqual([])
+    await killed(LOCAL)
+    await receiver.until(path, 1, 30_000)
+  }, 60_000)
 })

@@ -61,7 +61,11 @@ export async function authorized(decide, url, request, env, context) {
   return passed
 }
 
-/** A read of a fork's source by the client that creates the fork. @param {string} source @param {Request} request */
+/**
+ * A read of a fork's source by the client that creates the fork. The header has a path, in which ? and # are characters.
+ * @param {string} source @param {Request} request
+ */
 function reading(source, { url, headers }) {
-  return new Request(URL.canParse(source, url) ? new URL(source, url) : url, { headers })
+  const path = source.replaceAll("?", "%3F").replaceAll("#", "%23")
+  return new Request(URL.canParse(path, url) ? new URL(path, url) : url, { headers })
 }

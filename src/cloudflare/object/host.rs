@@ -42,6 +42,7 @@ pub(super) struct ObjectHost {
     may_be_read_live: Cell<bool>,
     pub(super) bucket: Option<SegmentBucket>,
     pub(super) segment_index: IndexDatabase,
+    pub(super) env: Env,
     /// The namespace of all streams, for calls to other objects.
     pub(super) namespace: JsValue,
     /// The wakers of futures that wait for the object's background work: the alarm, and answers that depend on that work.
@@ -79,6 +80,7 @@ impl ObjectHost {
             may_be_read_live: Cell::new(true),
             bucket,
             segment_index,
+            env: env.clone(),
             namespace,
             waiters: RefCell::default(),
             analytics,

@@ -162,7 +162,7 @@ impl ObjectHost {
                 answered.map_or_else(Outcome::Failed, Outcome::AllAnswered)
             }
             Effect::Post(post) => {
-                let delivered = webhooks::deliver(&self.namespace, post).await;
+                let delivered = webhooks::deliver(&self.env, &self.namespace, post).await;
                 delivered.map_or_else(Outcome::Failed, Outcome::Delivered)
             }
             Effect::SetAlarm(_) | Effect::Log(_) => Outcome::Done,

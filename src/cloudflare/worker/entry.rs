@@ -182,7 +182,8 @@ impl Edge {
     pub fn measure(&self, method: &str, url: &str, status: u16, millis: f64, bytes_in: f64, bytes_out: f64) {
         let EdgeState { analytics, rules, measured_share, .. } = &*self.inner;
         let Some(analytics) = analytics else { return };
-        let target = Target::of(url);
+        let first = self.in_first_form(url);
+        let target = Target::of(first.as_deref().unwrap_or(url));
         let has_project = matches!(rules.access, Access::Projects(_)) && !Reply::is_refusal(status);
         let project = if has_project { target.project_named() } else { None };
         let served = Served {

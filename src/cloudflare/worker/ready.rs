@@ -1,7 +1,7 @@
 //! Answers `GET /ready`: calls an object, and reads from the bucket and from KV. An isolate keeps the result for a while, so
 //! that requests of strangers cost nothing.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 
 use futures_util::join;
@@ -11,8 +11,9 @@ use worker::Env;
 
 use super::key_lookup;
 use crate::cloudflare::calls::{self, unreached};
+use crate::cloudflare::clock::{self, Timer};
 use crate::cloudflare::config::STREAMS;
-use crate::cloudflare::{bucket, clock, telemetry};
+use crate::cloudflare::{bucket, telemetry};
 use crate::protocol::Millis;
 use crate::protocol::call::Call;
 use crate::protocol::readiness::ReadyCheck;
@@ -25,23 +26,43 @@ const READY_KEPT: Millis = 10_000;
 /// How long a binding may take to answer, in milliseconds.
 const CHECK_MAX: Millis = 5_000;
 
-/// The last result of this isolate, and when its check began. While a check is in progress, other requests get the
-/// result before it.
+/// How long a first check may take, in milliseconds. Another request then makes it, because the client of the one that
+/// began it may have left.
+const FIRST_MAX: Millis = CHECK_MAX + 1_000;
+/// How often a request that waits for the first check looks for its result, in milliseconds.
+const LOOK_EVERY: Millis = 100;
+
+/// The results of this isolate. While a check is in progress, other requests get the result before it, or wait for the
+/// first one.
 #[derive(Default)]
-pub(super) struct Readiness(RefCell<Option<(Millis, Reply)>>);
+pub(super) struct Readiness {
+    /// The last result, and when its check began.
+    last: RefCell<Option<(Millis, Reply)>>,
+    first_began: Cell<Option<Millis>>,
+}
 
 impl Readiness {
     /// The last result, or that of a check now.
     pub(super) async fn reply(&self, env: &Env, request: &str) -> Reply {
-        let now = clock::now();
-        if let Some((since, reply)) = &mut *self.0.borrow_mut() {
+        let mut now = clock::now();
+        while self.last.borrow().is_none() {
+            if self.first_began.get().is_none_or(|began| now.saturating_sub(began) > FIRST_MAX) {
+                self.first_began.set(Some(now));
+                break;
+            }
+            if Timer::new(LOOK_EVERY).over().await.is_err() {
+                break;
+            }
+            now = clock::now();
+        }
+        if let Some((since, reply)) = &mut *self.last.borrow_mut() {
             if now.saturating_sub(*since) < READY_KEPT {
                 return reply.clone();
             }
             *since = now;
         }
         let reply = Reply::readiness(&checks(env, request).await);
-        *self.0.borrow_mut() = Some((now, reply.clone()));
+        *self.last.borrow_mut() = Some((now, reply.clone()));
         reply
     }
 }

@@ -58,6 +58,7 @@ impl Object {
                     serde_json::to_string(&body).map_err(|error| Failure::new("deliver webhook", error))?;
                 Ok(Some(Effect::Post(Post {
                     url: url.clone(),
+                    base: subscription.state.base.clone(),
                     body,
                     generation,
                     registry: registry_of(registries, name),

@@ -48,6 +48,10 @@ impl Object {
         self.recall_link(sql, &notify.path)?;
         let Some(subscription) = self.subscription.get() else { return Ok(Noted::Gone) };
         if subscription.has_ended() || subscription.state.incarnation != notify.incarnation {
+            if subscription.was_found_after_its_end(notify) {
+                // The registry's lane removes the pattern again.
+                self.change(sql, now, |subscription| subscription.state.enlisted = true)?;
+            }
             return Ok(Noted::Gone);
         }
         let known = subscription.links.get(&notify.path);
@@ -67,6 +71,16 @@ impl Subscription {
         let pattern = self.config.whole_pattern(&self.name);
         let pattern = pattern.and_then(|pattern| Pattern::parse(&pattern).ok());
         !self.config.channel.is_wake_stream(path) && pattern.is_some_and(|pattern| pattern.matches(path))
+    }
+
+    /// Whether a stream that is younger than the end of a pattern was found by it. Then the call that gave the registry the
+    /// pattern arrived after the one that removed it. Without a removal, each matching stream would call for ever.
+    fn was_found_after_its_end(&self, notify: &Notify) -> bool {
+        let is_unwanted = self.has_ended() || self.config.pattern.is_none();
+        let ended_at = self.state.ended_at.unwrap_or(self.state.created_at);
+        is_unwanted
+            && !self.state.enlisted
+            && notify.created_at.is_some_and(|created_at| created_at > ended_at)
     }
 
     /// Applies a notification of a stream that is linked, or that the pattern has found.

@@ -66,9 +66,10 @@ impl UrlRules {
     }
 }
 
-/// Parses `WEBHOOK_HOSTS`: hosts separated by spaces or commas.
+/// Parses `WEBHOOK_HOSTS`: hosts separated by white space or commas.
 pub fn parse_hosts(text: &str) -> Vec<String> {
-    let entries = text.split([' ', ',']).filter(|entry| !entry.is_empty());
+    let is_between = |between: char| between == ',' || between.is_whitespace();
+    let entries = text.split(is_between).filter(|entry| !entry.is_empty());
     entries.map(str::to_ascii_lowercase).collect()
 }
 

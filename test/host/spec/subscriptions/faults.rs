@@ -272,6 +272,38 @@ fn a_late_answer_to_an_earlier_subscription_does_not_count() {
     assert_eq!(network.delivered.len(), 1);
 }
 
+/// The call that adds the pattern arrives after the one that removed it. The first message of a stream that the pattern
+/// then finds reveals it.
+#[test]
+fn a_pattern_that_arrives_after_its_removal_is_removed_again() {
+    let body = json!({ "type": "webhook", "pattern": "e/*", "webhook": { "url": "https://example.com/" } });
+    for next in [None, Some(hook(&["a"])), Some(body.clone())] {
+        let mut network = Network::new(1);
+        let _begun = network.begin_request(S, put_request(S, &body));
+        step_call(&mut network, |call| matches!(call, Call::Enlist(_)), Fate::Late);
+        network.settle();
+        network.request(S, SubscriptionRequest::Delete);
+        network.wait(120_000);
+        if let Some(next) = &next {
+            network.subscribe(S, next);
+        }
+        network.deliver(0);
+        network.settle();
+        network.now += 60_000;
+        network.create(&["e/a"]);
+        network.append("e/a");
+        network.wait(120_000);
+        network.calls.clear();
+        network.create(&["e/b"]);
+        network.append("e/b");
+        network.wait(120_000);
+        let notices = network.calls.iter().filter(|sent| matches!(sent.call, Call::Notify(_))).count();
+        let is_wanted = next.as_ref() == Some(&body);
+        assert_eq!(notices, usize::from(is_wanted), "{next:?}: {:?}", network.calls);
+        assert_eq!(network.delivered.len(), if is_wanted { 2 } else { 0 }, "{next:?}");
+    }
+}
+
 /// The streams of the deleted subscription have not answered for an hour, so they rest for another.
 #[test]
 fn a_subscription_rests_for_at_most_a_minute_after_the_one_before_it() {

@@ -172,7 +172,7 @@ fn own_hosts_are_refused() {
 
 #[test]
 fn webhook_hosts_are_the_only_hosts_where_they_are_set() {
-    let hosts = parse_hosts(" hooks.Example.com,*.example.org  ");
+    let hosts = parse_hosts("\n hooks.Example.com,\t*.example.org\r\n  ");
     assert_eq!(hosts, ["hooks.example.com", "*.example.org"]);
     let rules = UrlRules { hosts: Some(hosts), ..UrlRules::default() };
     for host in ["hooks.example.com", "a.example.org", "a.b.example.org"] {
