@@ -119,6 +119,7 @@ impl Config {
                 webhooks_give_up_after: number("WEBHOOK_GIVE_UP_SECONDS", WEBHOOK_GIVE_UP_SECONDS)
                     .min(TTL_SECONDS_MAX)
                     * 1000,
+                measures: binding(env, "ADMIN_TOKEN").is_some(),
             },
             edge_cache: text("EDGE_CACHE").is_none_or(|cache| cache != "off"),
             has_console: binding(env, ASSETS).is_some()

@@ -268,6 +268,8 @@ impl Object {
             Lane::Directory => self.rest_directory_until(until),
             Lane::Watches => self.rest_watches_until(until, now),
             Lane::Delivery => self.rest_delivery_until(until),
+            // The next change of the subscription sends the next summary.
+            Lane::Summary => return,
         }
         self.rearm(sql, now);
     }

@@ -40,7 +40,11 @@ impl ToReport {
                 events.push(RegistryEvent { incarnation: life.incarnation, seq: operation.seq(), message });
             }
         }
-        ToReport { registry, record: Record { path, events }, report: Report { through, since } }
+        ToReport {
+            registry,
+            record: Record { path, events, summary: None },
+            report: Report { through, since },
+        }
     }
 }
 

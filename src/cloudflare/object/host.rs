@@ -11,12 +11,12 @@ use worker::worker_sys::DurableObjectState;
 use worker::{Env, State};
 
 use super::requester::{RequestHeaders, Requester};
-use super::segment_index::IndexDatabase;
 use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
 use crate::cloudflare::bucket::{self, SegmentBucket};
 use crate::cloudflare::clock;
 use crate::cloudflare::config::{Config, STREAMS};
+use crate::cloudflare::index_database::IndexDatabase;
 use crate::cloudflare::interned::Interned;
 use crate::cloudflare::{budget, receiving, reply, telemetry};
 use crate::edge::target::stream_path;

@@ -115,6 +115,7 @@ impl World {
             has_index: false,
             registries: Registries::Off,
             webhooks_give_up_after: 259_200_000,
+            measures: false,
             producers: ProducerLimits::SERVED,
             retention: RetentionDefaults::default(),
         };
