@@ -68,13 +68,36 @@ pub(super) struct Reports {
     is_birth_owed: bool,
     /// Whether the alarm is set for this report.
     has_alarm: bool,
+    /// Why the last report failed.
+    error: Option<String>,
 }
 
 impl Reports {
     pub(super) fn forgotten(&self) -> Reports {
         let mut pending = self.pending;
         pending.renew();
-        Reports { pending, ..Reports::default() }
+        Reports { pending, error: self.error.clone(), ..Reports::default() }
+    }
+
+    pub(super) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// The result of a report.
+    pub(super) fn has_ended(&mut self, error: Option<String>) {
+        self.error = error;
+    }
+
+    /// The time of the oldest creation or end that was not reported.
+    pub(super) fn behind_since(
+        &self,
+        sql: &dyn Sql,
+        registries: Registries,
+    ) -> Result<Option<Millis>, Failure> {
+        if self.pending == Pending::Nothing {
+            return Ok(None);
+        }
+        Ok(unreported(sql, registries, 1)?.map(|unreported| unreported.since))
     }
 
     pub(super) fn may_begin(&self, life: Option<&Life>, registries: Registries, now: Millis) -> bool {

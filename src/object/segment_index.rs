@@ -53,13 +53,32 @@ pub(super) enum IndexWork {
 #[derive(Debug, Default)]
 pub(super) struct SegmentIndex {
     pending: Pending,
+    /// Why the last delivery failed.
+    error: Option<String>,
 }
 
 impl SegmentIndex {
     pub(super) fn forgotten(&self) -> SegmentIndex {
         let mut pending = self.pending;
         pending.renew();
-        SegmentIndex { pending }
+        SegmentIndex { pending, error: self.error.clone() }
+    }
+
+    pub(super) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// The result of a delivery.
+    pub(super) fn has_ended(&mut self, failure: Option<&Failure>) {
+        self.error = failure.map(|failure| failure.cause.clone());
+    }
+
+    /// The time of the oldest change that was not delivered.
+    pub(super) fn behind_since(&self, sql: &dyn Sql) -> Result<Option<Millis>, Failure> {
+        if self.pending == Pending::Nothing || !schema::has_table(sql, schema::OUTBOX)? {
+            return Ok(None);
+        }
+        outbox::oldest(sql)
     }
 
     pub(super) fn may_begin(&self, life: Option<&Life>, now: Millis) -> bool {

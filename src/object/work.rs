@@ -138,12 +138,19 @@ impl Object {
                 registries: self.settings.registries,
                 watchers: &watchers,
             };
+            self.reports.has_ended(None);
             let done = self.commit(sql, &change).map(|()| LogEvent::Reported);
             if done.is_ok() {
                 self.watched_from_birth(watchers);
             }
             return self.go_on(Lane::Registry, done, now + RETRY, sql, now);
         }
+        self.reports.has_ended(Some(match outcome {
+            Outcome::Failed(failure) => failure.cause.clone(),
+            Outcome::Done | Outcome::Answered(_) | Outcome::AllAnswered(_) | Outcome::Delivered(_) => {
+                "the registry gave no answer that is known".to_owned()
+            }
+        }));
         let failure = report.failure(&format!("{outcome:?}"));
         self.fail_lane(Lane::Registry, failure, report.again_at(now), sql, now);
     }

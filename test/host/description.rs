@@ -19,7 +19,7 @@ use durable_streams::protocol::SAFE_INTEGER_MAX;
 use durable_streams::protocol::cache_policy::{Audience, CachePolicy};
 use durable_streams::protocol::command::LAST_MAX;
 use durable_streams::protocol::content_type::{CONTENT_TYPE_MAX_BYTES, ContentType};
-use durable_streams::protocol::details::Details;
+use durable_streams::protocol::details::{Details, LagDetails};
 use durable_streams::protocol::lifetime::{Lifetime, TTL_SECONDS_MAX};
 use durable_streams::protocol::listing::{Described, LIMIT_DEFAULT, LIMIT_MAX, Page};
 use durable_streams::protocol::names::{STREAM_PREFIXES, TOKEN_COOKIE, header};
@@ -486,6 +486,8 @@ fn description_has_the_members_of_every_body() {
     let page = SubscriptionPage { subscriptions: Vec::new(), next: None };
     let shown = Shown { webhook: Some(webhook.clone()), ..Shown::default() };
     let acked = of_reply(&Reply::of_subscription(&SubscriptionAnswer::Acked { next_wake: true }));
+    let lag = || Some(LagDetails::default());
+    let details = Details { registry: lag(), segment_index: lag(), ..Details::default() };
     let bodies = [
         ("ListedStream", json!(Described::default())),
         ("StreamPage", json!(Page::default())),
@@ -504,7 +506,8 @@ fn description_has_the_members_of_every_body() {
         ("StoredSegment", json!(stored)),
         ("KeySet", keys.clone()),
         ("Key", keys["keys"][0].clone()),
-        ("Details", json!(Details::default())),
+        ("Details", json!(details)),
+        ("Lag", json!(LagDetails::default())),
         ("Readiness", of_reply(&Reply::readiness(&[]))),
         ("Health", of_reply(&Reply::health("open"))),
         ("Error", of_reply(&Reply::refused(&Refusal::NotFound))),

@@ -17,7 +17,7 @@ use durable_streams::protocol::subscription::summary::WakeTotals;
 use durable_streams::storage::registry::{COUNTED_ROWS_MAX, counted};
 use durable_streams::storage::schema;
 use durable_streams::telemetry::exposition::{Scrape, Scraped, ScrapedIndex};
-use durable_streams::telemetry::points::{INDEX_MAX_BYTES, ObjectTotals, POINT_MIN, Served};
+use durable_streams::telemetry::points::{INDEX_MAX_BYTES, ObjectGauges, ObjectTotals, POINT_MIN, Served};
 
 use crate::support::registry::HostRegistry;
 use crate::support::sql::HostSql;
@@ -275,21 +275,23 @@ fn object_sends_a_point_at_once_and_then_one_a_minute() {
     let mut totals = ObjectTotals::default();
     totals.served(Some(5));
     assert!(totals.is_due(1_000));
-    let point = totals.take("a/b", 2, 3, 1_000);
+    let gauges = ObjectGauges { readers: 2, rows_written: 3, registry_lag: 1_500, index_lag: 250 };
+    let point = totals.take("a/b", gauges, 1_000);
     assert_eq!((&*point.index, &point.blobs[..]), ("a", &["object".to_owned(), "a/b".to_owned()][..]));
-    assert_eq!(point.doubles, [1.0, 1.0, 5.0, 2.0, 3.0]);
+    assert_eq!(point.doubles, [1.0, 1.0, 5.0, 2.0, 3.0, 1.5, 0.25]);
     for bytes in [Some(7), None, Some(1)] {
         totals.served(bytes);
         assert!(!totals.is_due(1_000 + POINT_MIN - 1));
     }
     assert!(totals.is_due(1_000 + POINT_MIN));
-    assert_eq!(totals.take("a/b", 0, 2, 1_000 + POINT_MIN).doubles, [3.0, 2.0, 8.0, 0.0, 2.0]);
+    let point = totals.take("a/b", ObjectGauges::default(), 1_000 + POINT_MIN);
+    assert_eq!(point.doubles, [3.0, 2.0, 8.0, 0.0, 0.0, 0.0, 0.0]);
 }
 
 #[test]
 fn index_of_a_point_is_short_enough() {
     let path = "\u{e9}".repeat(INDEX_MAX_BYTES);
-    let point = ObjectTotals::default().take(&format!("x{path}"), 0, 0, 0);
+    let point = ObjectTotals::default().take(&format!("x{path}"), ObjectGauges::default(), 0);
     assert_eq!(point.index.len(), INDEX_MAX_BYTES - 1, "a whole character");
 }
 
