@@ -46,9 +46,13 @@ impl Object {
     fn lag(&self, behind_since: Option<Millis>, error: Option<&str>) -> LagDetails {
         let Settings { registries, guarded, .. } = self.settings;
         let is_operators = registries == Registries::One || !guarded;
-        let shown =
-            |cause: &str| cause.lines().next().unwrap_or_default().chars().take(ERROR_CHARS_MAX).collect();
-        let error = error.filter(|_| is_operators && behind_since.is_some()).map(shown);
+        let error = error.filter(|_| is_operators && behind_since.is_some()).map(shortened);
         LagDetails { behind_since, error }
     }
+}
+
+/// The first line of a cause, without the name of its type in JavaScript.
+fn shortened(cause: &str) -> String {
+    let line = cause.lines().next().unwrap_or_default();
+    line.trim_start_matches("JsValue(").chars().take(ERROR_CHARS_MAX).collect()
 }

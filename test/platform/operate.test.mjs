@@ -368,7 +368,7 @@ describe("metrics", () => {
       await server.log.until({ level: "error", operation: "mirror segments", stream: stream.path })
       const { segmentIndex } = await details(stream)
       expect(Math.abs(Date.now() - segmentIndex.behindSince)).toBeLessThan(LONG_MS)
-      expect(segmentIndex.error).toContain("no such table: segments_admin")
+      expect(segmentIndex.error).toMatch(/^Error: D1_ERROR: no such table: segments_admin/u)
     } finally {
       await server.dispose()
     }
