@@ -7,9 +7,6 @@ use crate::protocol::details::LagDetails;
 use crate::protocol::registry::Registries;
 use crate::storage::{Failure, Sql};
 
-/// The most characters of a cause in a description.
-const ERROR_CHARS_MAX: usize = 200;
-
 /// How long the registry and the index have been behind, in milliseconds; 0 if they are not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Lags {
@@ -46,13 +43,7 @@ impl Object {
     fn lag(&self, behind_since: Option<Millis>, error: Option<&str>) -> LagDetails {
         let Settings { registries, guarded, .. } = self.settings;
         let is_operators = registries == Registries::One || !guarded;
-        let error = error.filter(|_| is_operators && behind_since.is_some()).map(shortened);
+        let error = error.filter(|_| is_operators && behind_since.is_some()).map(str::to_owned);
         LagDetails { behind_since, error }
     }
-}
-
-/// The first line of a cause, without the name of its type in JavaScript.
-fn shortened(cause: &str) -> String {
-    let line = cause.lines().next().unwrap_or_default();
-    line.trim_start_matches("JsValue(").chars().take(ERROR_CHARS_MAX).collect()
 }

@@ -1,7 +1,7 @@
 //! Reports a stream's incarnations to its registry. No request waits for a report, and reports may fail
 //! indefinitely.
 
-use super::pending::Pending;
+use super::pending::{Pending, shortened};
 use crate::protocol::registry::{Record, Registries, RegistryEvent, event};
 use crate::protocol::{Millis, lifetime};
 use crate::storage::registry::{ReportMark, Unreported, unreported};
@@ -84,8 +84,8 @@ impl Reports {
     }
 
     /// The result of a report.
-    pub(super) fn has_ended(&mut self, error: Option<String>) {
-        self.error = error;
+    pub(super) fn has_ended(&mut self, error: Option<&str>) {
+        self.error = error.map(shortened);
     }
 
     /// The time of the oldest creation or end that was not reported.

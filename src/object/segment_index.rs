@@ -1,7 +1,7 @@
 //! Keeps the segment index up to date: a table outside the objects that lists the segments of all streams.
 //! Each change reaches it through the outbox. No request waits for it, and it may fail indefinitely.
 
-use super::pending::Pending;
+use super::pending::{Pending, shortened};
 use crate::protocol::{Millis, lifetime};
 use crate::storage::segments_admin::{Statement, statements};
 use crate::storage::{Failure, Sql, outbox, schema, stream_row};
@@ -70,7 +70,7 @@ impl SegmentIndex {
 
     /// The result of a delivery.
     pub(super) fn has_ended(&mut self, failure: Option<&Failure>) {
-        self.error = failure.map(|failure| failure.cause.clone());
+        self.error = failure.map(|failure| shortened(&failure.cause));
     }
 
     /// The time of the oldest change that was not delivered.

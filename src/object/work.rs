@@ -146,9 +146,9 @@ impl Object {
             return self.go_on(Lane::Registry, done, now + RETRY, sql, now);
         }
         self.reports.has_ended(Some(match outcome {
-            Outcome::Failed(failure) => failure.cause.clone(),
+            Outcome::Failed(failure) => &failure.cause,
             Outcome::Done | Outcome::Answered(_) | Outcome::AllAnswered(_) | Outcome::Delivered(_) => {
-                "the registry gave no answer that is known".to_owned()
+                "the registry gave no answer that is known"
             }
         }));
         let failure = report.failure(&format!("{outcome:?}"));

@@ -75,21 +75,6 @@ fn calls() -> Vec<(Call, String)> {
             r#"{"Record":{"path":"a/b","events":[{"incarnation":2,"seq":1,"message":"{\"a\":1}"}]}}"#
                 .to_owned(),
         ),
-        (
-            Call::Record(Record {
-                path: "a/b".into(),
-                events: Vec::new(),
-                summary: Some(SubscriptionSummary {
-                    number: 4,
-                    kind: "webhook".into(),
-                    status: "failed".into(),
-                    totals: TOTALS,
-                }),
-            }),
-            format!(
-                r#"{{"Record":{{"path":"a/b","events":[],"summary":{{"number":4,"kind":"webhook","status":"failed","totals":{TOTALS_TEXT}}}}}}}"#
-            ),
-        ),
         (Call::List(query), r#"{"List":{"prefix":"a/","after":"","limit":40}}"#.to_owned()),
         (Call::Describe, r#""Describe""#.to_owned()),
         (Call::Count, r#""Count""#.to_owned()),
@@ -101,8 +86,28 @@ fn calls() -> Vec<(Call, String)> {
     ]
     .into_iter()
     .chain(calls_by_time(reference))
+    .chain([summary()])
     .chain(crate::golden_subscriptions::calls())
     .collect()
+}
+
+/// The call with the summary of a subscription.
+fn summary() -> (Call, String) {
+    (
+        Call::Record(Record {
+            path: "a/b".into(),
+            events: Vec::new(),
+            summary: Some(SubscriptionSummary {
+                number: 4,
+                kind: "webhook".into(),
+                status: "failed".into(),
+                totals: TOTALS,
+            }),
+        }),
+        format!(
+            r#"{{"Record":{{"path":"a/b","events":[],"summary":{{"number":4,"kind":"webhook","status":"failed","totals":{TOTALS_TEXT}}}}}}}"#
+        ),
+    )
 }
 
 /// The calls of reads and forks that begin at a time or a number of messages before the end.
@@ -181,6 +186,18 @@ fn no_refusals() -> Vec<(Answered, String)> {
                 .to_owned(),
         ),
         (Answered::Described(None), r#"{"Described":null}"#.to_owned()),
+        (Answered::Orphans(vec!["YQ/1/0".into()]), r#"{"Orphans":["YQ/1/0"]}"#.to_owned()),
+        (Answered::Unknown, r#""Unknown""#.to_owned()),
+    ]
+    .into_iter()
+    .chain(found(granted))
+    .chain(counted())
+    .collect()
+}
+
+/// The answers of a registry about its streams and subscriptions.
+fn counted() -> [(Answered, String); 2] {
+    [
         (
             Answered::Counted(RegistryCounts {
                 counted: Some(StreamCounts { streams: 1, created: 3, deleted: 2, subscriptions: 4 }),
@@ -206,12 +223,7 @@ fn no_refusals() -> Vec<(Answered, String)> {
                 r#"{{"Counted":{{"counted":null,"written_at":null,"summaries":[{{"kind":"webhook","status":"failed","subscriptions":2,"totals":{TOTALS_TEXT}}}],"lag":9}}}}"#
             ),
         ),
-        (Answered::Orphans(vec!["YQ/1/0".into()]), r#"{"Orphans":["YQ/1/0"]}"#.to_owned()),
-        (Answered::Unknown, r#""Unknown""#.to_owned()),
     ]
-    .into_iter()
-    .chain(found(granted))
-    .collect()
 }
 
 /// The answers about times and numbers of messages, and descriptions.

@@ -140,29 +140,7 @@ fn request_for_metrics_names_registries_within_the_bound() {
 
 // The text.
 
-#[test]
-fn exposition_has_each_metric_once_with_its_type() {
-    let counted = Some(StreamCounts { streams: 3, created: 9, deleted: 6, subscriptions: 6 });
-    let of_type = |kind: &str, status: &str, subscriptions, wakes| SummaryCounts {
-        kind: kind.to_owned(),
-        status: status.to_owned(),
-        subscriptions,
-        totals: WakeTotals { wakes, succeeded: 2, failed: 1, unsent: 0 },
-    };
-    let summaries = vec![
-        of_type("webhook", "active", 2, 3),
-        of_type("webhook", "failed", 1, 4),
-        of_type("webhook", "", 5, 5),
-        of_type("pull-wake", "active", 1, 6),
-        of_type("of a later build", "later", 1, 7),
-    ];
-    let known = RegistryCounts { counted, written_at: Some(1_893_456_000_500), lag: Some(1_500), summaries };
-    let large = RegistryCounts::default();
-    let of = |project: &str, counts| Scraped { project: Some(project.to_owned()), counts };
-    let index = Some(ScrapedIndex { is_up: true, bytes: Some(4096) });
-    let registries = vec![of("a", Some(known)), of("b\"\\", Some(large)), of("c", None)];
-    let text = Scrape { version: "1.2.3", mode: "projects", registries, left_out: 1, index }.to_text();
-    let expected = r#"# HELP ds_build_info The version and the access mode; always 1.
+const EXPOSITION: &str = r#"# HELP ds_build_info The version and the access mode; always 1.
 # TYPE ds_build_info gauge
 ds_build_info{version="1.2.3",mode="projects"} 1
 # HELP ds_registries_left_out The projects of PROJECT_KEYS that were not asked.
@@ -217,7 +195,34 @@ ds_deliveries_total{project="a",type="pull-wake",result="ok"} 2
 ds_deliveries_total{project="a",type="pull-wake",result="failed"} 1
 ds_deliveries_total{project="a",type="pull-wake",result="unsent"} 0
 "#;
-    assert_eq!(text, expected.replace("b\"\\\"", "b\\\"\\\\\""));
+
+fn summaries() -> Vec<SummaryCounts> {
+    let of_type = |kind: &str, status: &str, subscriptions, wakes| SummaryCounts {
+        kind: kind.to_owned(),
+        status: status.to_owned(),
+        subscriptions,
+        totals: WakeTotals { wakes, succeeded: 2, failed: 1, unsent: 0 },
+    };
+    vec![
+        of_type("webhook", "active", 2, 3),
+        of_type("webhook", "failed", 1, 4),
+        of_type("webhook", "", 5, 5),
+        of_type("pull-wake", "active", 1, 6),
+        of_type("of a later build", "later", 1, 7),
+    ]
+}
+
+#[test]
+fn exposition_has_each_metric_once_with_its_type() {
+    let counted = Some(StreamCounts { streams: 3, created: 9, deleted: 6, subscriptions: 6 });
+    let summaries = summaries();
+    let known = RegistryCounts { counted, written_at: Some(1_893_456_000_500), lag: Some(1_500), summaries };
+    let large = RegistryCounts::default();
+    let of = |project: &str, counts| Scraped { project: Some(project.to_owned()), counts };
+    let index = Some(ScrapedIndex { is_up: true, bytes: Some(4096) });
+    let registries = vec![of("a", Some(known)), of("b\"\\", Some(large)), of("c", None)];
+    let text = Scrape { version: "1.2.3", mode: "projects", registries, left_out: 1, index }.to_text();
+    assert_eq!(text, EXPOSITION.replace("b\"\\\"", "b\\\"\\\\\""));
     let reply = Reply::metrics(text);
     assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     Response::of_reply(reply).assert_is("200 | cache-control: no-store");

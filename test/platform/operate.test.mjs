@@ -355,6 +355,11 @@ describe("metrics", () => {
       await makeTables(server)
       expect(await isUp()).toBe(1)
       expect(valuesOf(await scrape(server), "ds_index_size_bytes")[""]).toBeGreaterThan(0)
+      // What a scrape runs.
+      for (const write of ["UPDATE segments_admin SET object_bytes = object_bytes", "DELETE FROM segments_admin_forgotten"]) {
+        const { meta } = await (await indexOf(server)).prepare(`${write} WHERE path = ''`).run()
+        expect([write, meta.rows_written, meta.rows_read]).toEqual([write, 0, 0])
+      }
       const stream = server.stream()
       await stream.create(JSON_TYPE)
       for (const n of numbers(3)) await stream.append(`${n}`, JSON_TYPE)

@@ -23,10 +23,9 @@ fn pull_wake() -> Value {
 }
 
 fn counts(network: &mut Network) -> RegistryCounts {
-    match network.answer(&Sent::new(REGISTRY, &Call::Count)).unwrap().answered {
-        Answered::Counted(counts) => counts,
-        other => panic!("{other:?}"),
-    }
+    let answered = network.answer(&Sent::new(REGISTRY, &Call::Count)).unwrap().answered;
+    let Answered::Counted(counts) = answered else { panic!("{answered:?}") };
+    counts
 }
 
 /// The summaries in short form: type, status, number of subscriptions, and their totals.
@@ -42,9 +41,9 @@ fn summaries(network: &mut Network) -> Vec<String> {
 
 /// How many summaries were sent with events, and how many without.
 fn sent(network: &Network) -> (usize, usize) {
-    let summary = |sent: &Sent| match &sent.call {
-        Call::Record(record) if record.summary.is_some() => Some(record.events.is_empty()),
-        _ => None,
+    let summary = |sent: &Sent| {
+        let Call::Record(record) = &sent.call else { return None };
+        record.summary.as_ref().map(|_| record.events.is_empty())
     };
     let without: Vec<bool> = network.calls.iter().filter_map(summary).collect();
     (without.iter().filter(|is| !**is).count(), without.iter().filter(|is| **is).count())
