@@ -6,6 +6,7 @@ use js_sys::Reflect;
 use wasm_bindgen::JsValue;
 use worker::Env;
 
+use crate::edge::access::Secret;
 use crate::edge::cpu::CPU_LIMIT_MS;
 use crate::edge::settings::EdgeSettings;
 use crate::object::Settings;
@@ -119,6 +120,7 @@ impl Config {
                 webhooks_give_up_after: number("WEBHOOK_GIVE_UP_SECONDS", WEBHOOK_GIVE_UP_SECONDS)
                     .min(TTL_SECONDS_MAX)
                     * 1000,
+                measures: has_metrics(env),
             },
             edge_cache: text("EDGE_CACHE").is_none_or(|cache| cache != "off"),
             has_console: binding(env, ASSETS).is_some()
@@ -126,6 +128,12 @@ impl Config {
             debug: text("LOG_LEVEL").is_some_and(|level| level == "debug"),
         }
     }
+}
+
+/// Whether there is `GET /metrics`: only with a valid token of the administrator.
+fn has_metrics(env: &Env) -> bool {
+    let token = binding(env, "ADMIN_TOKEN").and_then(|value| value.as_string());
+    token.is_some_and(|token| Secret::of(&token).is_some())
 }
 
 /// The share of requests that the Worker measures: 0 without the binding [`METRICS`].

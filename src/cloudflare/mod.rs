@@ -5,6 +5,7 @@ mod budget;
 mod calls;
 mod clock;
 mod config;
+mod index_database;
 mod interned;
 mod object;
 #[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]

@@ -22,6 +22,14 @@ export interface Details {
   forks: { count: number | null; paths: string[] }
   producers: { count: number | null; newest: Producer[] }
   readers: { sse: number; longPoll: number }
+  registry: Lag
+  segmentIndex: Lag
+}
+
+/** How far the registry or the segment index is behind the stream. A deployment may have neither. */
+export interface Lag {
+  behindSince: number | null
+  error: string | null
 }
 
 /** What every reader sees. */

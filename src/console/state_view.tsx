@@ -9,7 +9,7 @@ import { Trouble, announce } from "./dialogs"
 import { formatBytes, formatDuration, formatNumber, formatTime } from "./format"
 import { linkTo } from "./location"
 import type { Reader } from "./reader"
-import { resume, subscriptionsOf, type Description, type Linked } from "./state"
+import { resume, subscriptionsOf, type Description, type Lag, type Linked } from "./state"
 import { mayDo, mode } from "./token"
 
 /** How many rows of each table are shown. */
@@ -60,6 +60,8 @@ function Facts({ description: d }: { description: Description }) {
     ["Forked from", ifKnown(d.forkedFrom, ({ path, offset }) => [path ? <StreamLink key="source" path={path} /> : "a stream ", <code key="at">{offset}</code>])],
     ["Forks", ifKnown(d.forks, ({ count, paths }) => [`${count ?? "many"} `, ...paths.slice(0, ROWS_SHOWN).map((path) => <StreamLink key={path} path={path} />)])],
     ["Hot log", ifKnown(d.hotMessages, (count) => `${formatNumber(count)} messages, ${formatBytes(d.hotBytes ?? 0)}`)],
+    ["Registry", ifKnown(d.registry, wordsOfLag)],
+    ["Segment index", ifKnown(d.segmentIndex, wordsOfLag)],
     ["Live readers", ifKnown(d.readers, ({ sse, longPoll }) => `${sse} by SSE, ${longPoll} by long-poll`)],
   ]
   return (
@@ -77,6 +79,11 @@ function Facts({ description: d }: { description: Description }) {
       {d.start === undefined && <p class="note">The server shows the rest to tokens with the scope manage.</p>}
     </>
   )
+}
+
+function wordsOfLag({ behindSince, error }: Lag) {
+  if (behindSince === null) return "up to date"
+  return `behind since ${formatTime(behindSince)}${error === null ? "" : `: ${error}`}`
 }
 
 function retentionOf(retention: Description["retention"]) {

@@ -55,7 +55,7 @@ impl Object {
             Call::Enlist(enlist) => Answered::Enlisted(self.enlist(ports.sql, enlist)?),
             Call::SigningKey => Answered::SigningKey(self.signing_key(ports.sql, now)?),
             Call::PublicKeys => Answered::PublicKeys(self.public_keys(ports.sql, now)?),
-            Call::Count => Answered::Counted(self.counted(ports.sql)?),
+            Call::Count => Answered::Counted(self.counted(ports.sql, now)?),
             Call::Unknown => Answered::Unknown,
         };
         Ok(answered.into())

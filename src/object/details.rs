@@ -38,6 +38,7 @@ impl Object {
             Err(Error::Refused(_)) => return Ok(Inspected::NotFound),
             Err(Error::Failed(failure)) => return Err(failure),
         }
+        let (registry, segment_index) = (self.registry_lag(ports.sql)?, self.index_lag(ports.sql)?);
         let Some(stream) = self.state.live() else { return Ok(Inspected::NotFound) };
         let (hot_messages, hot_bytes) = hot(ports.sql, stream)?;
         let trimmed = if stream.first_segment < stream.hot_from {
@@ -74,6 +75,8 @@ impl Object {
             )?,
             readers: readers(ports.sockets, stream.incarnation),
             subscriptions: self.subscriptions(),
+            registry,
+            segment_index,
         })))
     }
 

@@ -130,10 +130,12 @@ impl Object {
             }
             Effect::Index(delivery) => match outcome.result() {
                 Ok(()) => {
+                    self.index.has_ended(None);
                     let done = self.commit(sql, &Change::Deliver { through_id: delivery.through_id });
                     self.go_on(Lane::Index, done.map(|()| LogEvent::Indexed), now + RETRY, sql, now);
                 }
                 Err(failure) => {
+                    self.index.has_ended(Some(&failure));
                     let failure = delivery.failure(&failure.cause);
                     self.fail_lane(Lane::Index, failure, delivery.again_at(now), sql, now);
                 }
@@ -268,6 +270,8 @@ impl Object {
             Lane::Directory => self.rest_directory_until(until),
             Lane::Watches => self.rest_watches_until(until, now),
             Lane::Delivery => self.rest_delivery_until(until),
+            // The next change of the subscription sends the next summary.
+            Lane::Summary => return,
         }
         self.rearm(sql, now);
     }

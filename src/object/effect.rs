@@ -63,6 +63,8 @@ pub enum About {
     Enlist { incarnation: u64, adds: bool },
     /// Report events of a subscription to the registry, up to this number.
     Events { through: u64 },
+    /// Send the summary of a subscription to the registry.
+    Summary,
     /// List streams that a new subscription may link.
     Page { incarnation: u64 },
     /// Append the wake event of a generation to the wake stream.

@@ -21,9 +21,11 @@ pub(super) enum Lane {
     Watches,
     /// Of a subscription: its wake.
     Delivery,
+    /// Of a subscription: its summary for the registry. No request waits for this lane.
+    Summary,
 }
 
-pub(super) const LANES: [Lane; 8] = [
+pub(super) const LANES: [Lane; 9] = [
     Lane::Registry,
     Lane::Bucket,
     Lane::Index,
@@ -32,6 +34,7 @@ pub(super) const LANES: [Lane; 8] = [
     Lane::Directory,
     Lane::Watches,
     Lane::Delivery,
+    Lane::Summary,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

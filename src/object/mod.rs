@@ -12,6 +12,7 @@ mod ends;
 mod enlisting;
 pub mod fetch;
 pub mod forks;
+pub mod lag;
 mod lanes;
 pub mod links;
 pub mod live;

@@ -10,6 +10,15 @@ pub const RETRY: Millis = 60_000;
 /// takes them, the work never ends. The platform ends an alarm, and its object, after 15 minutes.
 pub const RINGS_MAX: Millis = 300_000;
 
+/// The most characters of a cause in memory.
+pub const CAUSE_CHARS_MAX: usize = 200;
+
+/// The first line of a cause, without the name of its type in JavaScript.
+pub(super) fn shortened(cause: &str) -> String {
+    let line = cause.lines().next().unwrap_or_default();
+    line.trim_start_matches("JsValue(").chars().take(CAUSE_CHARS_MAX).collect()
+}
+
 /// The state of one part. It is `Maybe` at first and after memory is lost: only storage knows then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum Pending {

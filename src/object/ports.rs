@@ -36,4 +36,6 @@ pub struct Settings {
     pub retention: RetentionDefaults,
     /// How long deliveries of a subscription may fail before it is parked, in milliseconds.
     pub webhooks_give_up_after: Millis,
+    /// Whether subscriptions send summaries to their registry, for `GET /metrics`.
+    pub measures: bool,
 }

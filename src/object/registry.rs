@@ -15,10 +15,12 @@ use crate::protocol::metrics::RegistryCounts;
 use crate::protocol::producer::{self, Producer};
 use crate::protocol::refusal::Refusal;
 use crate::protocol::registry::{Record, RegistryEvent};
+use crate::protocol::subscription::summary::SubscriptionSummary;
 use crate::protocol::subscription::watch::{WakeAppend, WakeAppended};
 use crate::protocol::{Millis, SAFE_INTEGER_MAX};
-use crate::storage::registry::{counted, listed};
-use crate::storage::{Failure, Sql};
+use crate::storage::commit::Change;
+use crate::storage::registry::{counted, lag, listed};
+use crate::storage::{Failure, Sql, summaries};
 
 /// The content type of a registry's stream.
 const EVENT_TYPE: &str = "application/json";
@@ -52,7 +54,25 @@ impl Object {
                 Err(Error::Failed(failure)) => return Err(failure),
             }
         }
-        Ok(())
+        match &record.summary {
+            Some(summary) => self.summarize(ports.sql, &record.path, summary),
+            None => Ok(()),
+        }
+    }
+
+    /// Stores the summary of a subscription, unless it has nothing new.
+    fn summarize(
+        &mut self,
+        sql: &dyn Sql,
+        subscription: &str,
+        summary: &SubscriptionSummary,
+    ) -> Result<(), Failure> {
+        let known = summaries::load(sql, subscription, &summary.kind)?;
+        let merged = known.as_ref().map_or_else(|| summary.clone(), |known| summary.merged(known));
+        if known.is_some_and(|known| known == merged) {
+            return Ok(());
+        }
+        self.commit(sql, &Change::Summarize { subscription, summary: &merged })
     }
 
     /// A wake stream's part: appends the event of a generation, once.
@@ -83,10 +103,14 @@ impl Object {
     }
 
     /// Counts the registry's streams and subscriptions.
-    pub(super) fn counted(&mut self, sql: &dyn Sql) -> Result<RegistryCounts, Failure> {
+    pub(super) fn counted(&mut self, sql: &dyn Sql, now: Millis) -> Result<RegistryCounts, Failure> {
         self.load(sql)?;
-        let written_at = self.state.live().map(|stream| stream.written_at);
-        Ok(RegistryCounts { counted: counted(sql)?, written_at })
+        let stream = self.state.live();
+        let written_at = stream.map(|stream| stream.written_at);
+        let lag = stream.map(|stream| lag(sql, stream, now)).transpose()?.flatten();
+        let counted = counted(sql)?;
+        let summaries = if counted.is_some() { summaries::counted(sql)? } else { Vec::new() };
+        Ok(RegistryCounts { counted, written_at, summaries, lag })
     }
 
     /// Describes the stream for a listing, if it exists. This is not a read, so it does not renew the TTL.

@@ -1,7 +1,7 @@
 //! Reports a stream's incarnations to its registry. No request waits for a report, and reports may fail
 //! indefinitely.
 
-use super::pending::Pending;
+use super::pending::{Pending, shortened};
 use crate::protocol::registry::{Record, Registries, RegistryEvent, event};
 use crate::protocol::{Millis, lifetime};
 use crate::storage::registry::{ReportMark, Unreported, unreported};
@@ -40,7 +40,11 @@ impl ToReport {
                 events.push(RegistryEvent { incarnation: life.incarnation, seq: operation.seq(), message });
             }
         }
-        ToReport { registry, record: Record { path, events }, report: Report { through, since } }
+        ToReport {
+            registry,
+            record: Record { path, events, summary: None },
+            report: Report { through, since },
+        }
     }
 }
 
@@ -64,13 +68,36 @@ pub(super) struct Reports {
     is_birth_owed: bool,
     /// Whether the alarm is set for this report.
     has_alarm: bool,
+    /// Why the last report failed.
+    error: Option<String>,
 }
 
 impl Reports {
     pub(super) fn forgotten(&self) -> Reports {
         let mut pending = self.pending;
         pending.renew();
-        Reports { pending, ..Reports::default() }
+        Reports { pending, error: self.error.clone(), ..Reports::default() }
+    }
+
+    pub(super) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// The result of a report.
+    pub(super) fn has_ended(&mut self, error: Option<&str>) {
+        self.error = error.map(shortened);
+    }
+
+    /// The time of the oldest creation or end that was not reported.
+    pub(super) fn behind_since(
+        &self,
+        sql: &dyn Sql,
+        registries: Registries,
+    ) -> Result<Option<Millis>, Failure> {
+        if self.pending == Pending::Nothing {
+            return Ok(None);
+        }
+        Ok(unreported(sql, registries, 1)?.map(|unreported| unreported.since))
     }
 
     pub(super) fn may_begin(&self, life: Option<&Life>, registries: Registries, now: Millis) -> bool {

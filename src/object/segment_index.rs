@@ -1,7 +1,7 @@
 //! Keeps the segment index up to date: a table outside the objects that lists the segments of all streams.
 //! Each change reaches it through the outbox. No request waits for it, and it may fail indefinitely.
 
-use super::pending::Pending;
+use super::pending::{Pending, shortened};
 use crate::protocol::{Millis, lifetime};
 use crate::storage::segments_admin::{Statement, statements};
 use crate::storage::{Failure, Sql, outbox, schema, stream_row};
@@ -53,13 +53,32 @@ pub(super) enum IndexWork {
 #[derive(Debug, Default)]
 pub(super) struct SegmentIndex {
     pending: Pending,
+    /// Why the last delivery failed.
+    error: Option<String>,
 }
 
 impl SegmentIndex {
     pub(super) fn forgotten(&self) -> SegmentIndex {
         let mut pending = self.pending;
         pending.renew();
-        SegmentIndex { pending }
+        SegmentIndex { pending, error: self.error.clone() }
+    }
+
+    pub(super) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// The result of a delivery.
+    pub(super) fn has_ended(&mut self, failure: Option<&Failure>) {
+        self.error = failure.map(|failure| shortened(&failure.cause));
+    }
+
+    /// The time of the oldest change that was not delivered.
+    pub(super) fn behind_since(&self, sql: &dyn Sql) -> Result<Option<Millis>, Failure> {
+        if self.pending == Pending::Nothing || !schema::has_table(sql, schema::OUTBOX)? {
+            return Ok(None);
+        }
+        outbox::oldest(sql)
     }
 
     pub(super) fn may_begin(&self, life: Option<&Life>, now: Millis) -> bool {

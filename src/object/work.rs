@@ -29,6 +29,7 @@ impl Object {
             Lane::Directory => self.directory_may_begin(now),
             Lane::Watches => self.watches_may_begin(now),
             Lane::Delivery => self.delivery_may_begin(now),
+            Lane::Summary => self.summary_may_begin(),
         }
     }
 
@@ -59,6 +60,7 @@ impl Object {
             (Lane::Directory, _) => self.next_in_directory(),
             (Lane::Watches, _) => self.next_watches(sql, now)?,
             (Lane::Delivery, _) => self.next_delivery_of_wake(sql, now)?,
+            (Lane::Summary, _) => self.next_summary(),
         };
         Ok(effect.map_or(NextInLane::Nothing, |effect| NextInLane::Effect(Box::new(effect))))
     }
@@ -136,12 +138,19 @@ impl Object {
                 registries: self.settings.registries,
                 watchers: &watchers,
             };
+            self.reports.has_ended(None);
             let done = self.commit(sql, &change).map(|()| LogEvent::Reported);
             if done.is_ok() {
                 self.watched_from_birth(watchers);
             }
             return self.go_on(Lane::Registry, done, now + RETRY, sql, now);
         }
+        self.reports.has_ended(Some(match outcome {
+            Outcome::Failed(failure) => &failure.cause,
+            Outcome::Done | Outcome::Answered(_) | Outcome::AllAnswered(_) | Outcome::Delivered(_) => {
+                "the registry gave no answer that is known"
+            }
+        }));
         let failure = report.failure(&format!("{outcome:?}"));
         self.fail_lane(Lane::Registry, failure, report.again_at(now), sql, now);
     }
@@ -171,6 +180,10 @@ impl Object {
         let (lane, done) = match about {
             About::Enlist { incarnation, adds } => {
                 (Lane::Directory, self.enlisted(sql, *incarnation, *adds, outcome, now))
+            }
+            About::Summary => {
+                let recorded = outcome.answer("report subscription").map(|_| LogEvent::Reported);
+                (Lane::Summary, recorded)
             }
             About::Events { through } => (Lane::Directory, self.events_recorded(sql, *through, outcome, now)),
             About::Page { incarnation } => (Lane::Watches, self.page_listed(sql, *incarnation, outcome, now)),

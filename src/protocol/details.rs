@@ -45,6 +45,22 @@ pub struct Details {
     pub producers: ProducersDetails,
     pub readers: ReadersDetails,
     pub subscriptions: SubscriptionsDetails,
+    /// What the registry does not know yet; `None` if the stream reports to none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub registry: Option<LagDetails>,
+    /// What the segment index does not know yet; `None` if there is no index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub segment_index: Option<LagDetails>,
+}
+
+/// How far something is behind the stream.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LagDetails {
+    /// The time of the oldest change that it does not know; `None` if it knows all.
+    pub behind_since: Option<Millis>,
+    /// Why the last attempt to send that change failed, if it is known and the owner is also the operator.
+    pub error: Option<String>,
 }
 
 /// When segments are dropped; the first of these that permits it drops one.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Millis;
 use super::names::REGISTRY_SEGMENT;
 use super::path::StreamPath;
+use super::subscription::summary::SubscriptionSummary;
 
 /// The registries of a deployment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,7 +56,8 @@ impl Operation {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// The operation in the event.
+    pub fn name(self) -> &'static str {
         match self {
             Operation::Insert => "insert",
             Operation::Delete => "delete",
@@ -63,12 +65,16 @@ impl Operation {
     }
 }
 
-/// A stream's report to its registry: its creations and ends, as events in order.
+/// A report to a registry. That of a stream has its creations and ends, as events in order; that of a subscription has its
+/// transitions.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Record {
     /// The path of the stream, which is the producer of its events.
     pub path: String,
     pub events: Vec<RegistryEvent>,
+    /// If there are metrics, the state of a subscription.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<SubscriptionSummary>,
 }
 
 /// An event, in the form of a producer's append.

@@ -8,11 +8,12 @@ use super::segments::{self, SegmentRow};
 use super::subscription::{self, SubscriptionChange};
 use super::watchers::{self, StoredWatcher};
 use super::webhook_keys::{self, StoredKey};
-use super::{Failure, Sql, forks, outbox, patterns, producers, registry, schema, stream_row};
+use super::{Failure, Sql, forks, outbox, patterns, producers, registry, schema, stream_row, summaries};
 use crate::protocol::Millis;
 use crate::protocol::offset::Offset;
 use crate::protocol::producer::Producer;
 use crate::protocol::registry::Registries;
+use crate::protocol::subscription::summary::SubscriptionSummary;
 use crate::protocol::subscription::watch::Watcher;
 use crate::stream::content::Content;
 use crate::stream::fork::Fork;
@@ -132,6 +133,11 @@ pub enum Change<'a> {
         watcher: &'a Watcher,
         pattern: Option<&'a str>,
     },
+    /// A registry stores the summary of a subscription.
+    Summarize {
+        subscription: &'a str,
+        summary: &'a SubscriptionSummary,
+    },
     /// A registry stores a key that signs webhooks, and deletes those that are published no longer.
     AddKey {
         key: &'a StoredKey,
@@ -202,6 +208,7 @@ pub fn commit(sql: &dyn Sql, change: &Change<'_>) -> Result<(), Failure> {
         Change::Unwatch { subscriptions, is_last } => watchers::drop(sql, subscriptions, *is_last),
         Change::AddKey { key, dropped } => webhook_keys::add(sql, key, dropped),
         Change::Enlist { watcher, pattern } => patterns::put(sql, watcher, *pattern),
+        Change::Summarize { subscription, summary } => summaries::put(sql, subscription, summary),
         Change::Subscription(change) => subscription::put(sql, change),
         Change::Rekey { reader_key } => stream_row::rekey(sql, reader_key),
         Change::Touch { lease_until } => stream_row::lease(sql, *lease_until),

@@ -31,6 +31,7 @@ pub mod segments;
 pub mod segments_admin;
 pub mod stream_row;
 pub mod subscription;
+pub mod summaries;
 pub mod watchers;
 pub mod webhook_keys;
 

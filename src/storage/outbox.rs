@@ -2,10 +2,11 @@
 //! the change it describes and deleted after delivery. So each change is delivered at least once, in order,
 //! and only if it was committed.
 
-use super::{Columns, Failure, Param, Sql, schema, segments, stream_row};
+use super::{Columns, Failure, Param, Sql, only_row, schema, segments, stream_row};
 use crate::protocol::Millis;
 
 const NEXT: &str = "SELECT id, noted_at, kind, notice FROM outbox ORDER BY id LIMIT +?";
+const OLDEST: &str = "SELECT noted_at FROM outbox ORDER BY id LIMIT 1";
 const DELETE: &str = "DELETE FROM outbox WHERE id <= ?";
 /// Only segments of the current incarnation: those of earlier ones are about to be deleted.
 const ROTATED: &str = "INSERT INTO outbox (noted_at, kind, notice) SELECT ?, 'rotated', \
@@ -70,6 +71,12 @@ pub fn next(sql: &dyn Sql, count_max: u64) -> Result<Vec<Notice>, Failure> {
         Ok(())
     })?;
     Ok(notices)
+}
+
+/// The time of the oldest notice.
+pub fn oldest(sql: &dyn Sql) -> Result<Option<Millis>, Failure> {
+    let row = only_row(sql, OLDEST, &[])?;
+    row.map(|row| Columns::new("outbox", row).integer()).transpose()
 }
 
 /// Adds a notice, or drops the outbox if there is no segment index.

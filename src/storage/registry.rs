@@ -9,6 +9,7 @@ use crate::protocol::metrics::StreamCounts;
 use crate::protocol::path::StreamPath;
 use crate::protocol::registry::{Operation, Registries};
 use crate::protocol::subscription::SubscriptionName;
+use crate::stream::Stream;
 
 /// The most rows that one page of a listing examines, including those of deleted streams.
 pub const LISTED_ROWS_MAX: u64 = 1000;
@@ -29,6 +30,10 @@ const LISTED: &str = "SELECT id, seq FROM producers WHERE id >= ? AND id < ? ORD
 
 /// The most rows that a count reads. A scrape each minute then costs at most $4.32 a month (docs/cost.md).
 pub const COUNTED_ROWS_MAX: u64 = 100_000;
+
+/// The newest events whose delay is measured, and how long ago they may have been recorded.
+const LAG_EVENTS: u64 = 100;
+const LAG_WINDOW: Millis = 3_600_000;
 
 /// How much of a stream's history the registry has recorded.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -231,6 +236,37 @@ pub fn counted(sql: &dyn Sql) -> Result<Option<StreamCounts>, Failure> {
     }
     let (streams, created, subscriptions) = (columns.integer()?, columns.integer()?, columns.integer()?);
     Ok(Some(StreamCounts { streams, created, deleted: created.saturating_sub(streams), subscriptions }))
+}
+
+/// The longest delay between an event and its record, in milliseconds: among the newest [`LAG_EVENTS`] events, those recorded
+/// in the last [`LAG_WINDOW`]. Deletions do not count, because their event has only the time of the creation. `None` if
+/// there are none.
+pub fn lag(sql: &dyn Sql, registry: &Stream, now: Millis) -> Result<Option<Millis>, Failure> {
+    let (mut longest, mut left) = (None, LAG_EVENTS);
+    for segment in (registry.hot_from..=registry.tail.segment).rev() {
+        let statement = format!("SELECT written_at, body FROM messages_{segment} ORDER BY key DESC LIMIT +?");
+        sql.query(&statement, &[Param::Integer(left)], &mut |row| {
+            left = left.saturating_sub(1);
+            let mut columns = Columns::new("messages", row);
+            let (written_at, body) = (columns.integer()?, columns.blob()?);
+            if written_at + LAG_WINDOW >= now {
+                longest = longest.max(happened_at(&body).map(|at| written_at.saturating_sub(at)));
+            }
+            Ok(())
+        })?;
+        if left == 0 {
+            break;
+        }
+    }
+    Ok(longest)
+}
+
+/// When the event happened: its own time, or that of the creation.
+fn happened_at(message: &[u8]) -> Option<Millis> {
+    let message: serde_json::Value = serde_json::from_slice(message).ok()?;
+    let value = &message["value"];
+    let is_creation = message["headers"]["operation"] == Operation::Insert.name();
+    value["at"].as_u64().or_else(|| value["createdAt"].as_u64().filter(|_| is_creation))
 }
 
 /// The smallest text after all texts with this prefix; `None` if there is none.

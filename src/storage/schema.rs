@@ -55,6 +55,7 @@ pub const UNREPORTED: &str = "unreported";
 pub const PATTERNS: &str = "patterns";
 pub const SUBSCRIPTION: &str = "subscription";
 pub const SUBSCRIPTION_LINKS: &str = "subscription_links";
+pub const SUMMARIES: &str = "subscription_summaries";
 pub const WATCHERS: &str = "watchers";
 pub const WEBHOOK_KEYS: &str = "webhook_keys";
 
@@ -201,6 +202,20 @@ pub const CREATE_PATTERNS: &str = "CREATE TABLE IF NOT EXISTS patterns (
     subscription TEXT PRIMARY KEY,
     incarnation INTEGER NOT NULL,
     pattern TEXT NOT NULL
+) WITHOUT ROWID";
+
+/// The newest summary of each subscription and type, in the object of a registry. `number` is that of the subscription's last
+/// event. The totals are those of all incarnations.
+pub const CREATE_SUMMARIES: &str = "CREATE TABLE IF NOT EXISTS subscription_summaries (
+    subscription TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    wakes INTEGER NOT NULL,
+    succeeded INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    unsent INTEGER NOT NULL,
+    PRIMARY KEY (subscription, kind)
 ) WITHOUT ROWID";
 
 /// The keys that sign the webhooks of a registry's subscriptions: `x` is public, `d` private, both in base64url.

@@ -14,6 +14,12 @@ const FORGET: &str = "INSERT INTO segments_admin_forgotten (path, through_read_s
 const DELETE: &str = "DELETE FROM segments_admin WHERE path = ?1 AND read_seq <= \
     (SELECT max(value ->> 'through_read_seq') FROM json_each(?2))";
 
+/// Statements that write no row, and fail if the index cannot be written. No stream has an empty path.
+pub const PROBES: [&str; 2] = [
+    "UPDATE segments_admin SET object_bytes = object_bytes WHERE path = ''",
+    "DELETE FROM segments_admin_forgotten WHERE path = ''",
+];
+
 /// A statement for the segment index. Its two parameters are the stream's path and `notices`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Statement {

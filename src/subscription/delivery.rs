@@ -51,6 +51,7 @@ impl Subscription {
 
     pub(super) fn begin_wake(&mut self, step: WakeStep, now: Millis) {
         self.state.generation += 1;
+        self.state.totals.wakes += 1;
         let has_event = step == WakeStep::Due && !self.is_webhook();
         self.state.unclaimed_events += u64::from(has_event);
         self.state.wake = Some(Wake {
@@ -89,7 +90,7 @@ impl Subscription {
         self.is_awake() && is_due && self.state.not_before.is_none_or(|at| now >= at)
     }
 
-    /// Applies the outcome of a webhook call. If the wake has ended, nothing changes and the result is false.
+    /// Applies the outcome of a webhook call. If the wake has ended, only the totals change and the result is false.
     pub fn delivered(
         &mut self,
         generation: u64,
@@ -97,6 +98,12 @@ impl Subscription {
         give_up_after: Millis,
         now: Millis,
     ) -> bool {
+        let totals = &mut self.state.totals;
+        match outcome {
+            Delivered::Done | Delivered::Accepted => totals.succeeded += 1,
+            Delivered::Unsent { .. } => totals.unsent += 1,
+            Delivered::Failed { .. } => totals.failed += 1,
+        }
         let Some(wake) = self.state.wake.as_mut().filter(|wake| wake.generation == generation) else {
             return false;
         };
@@ -136,6 +143,10 @@ impl Subscription {
         now: Millis,
     ) -> bool {
         let unclaimed_until = self.unclaimed_until(now);
+        match written {
+            Ok(()) => self.state.totals.succeeded += 1,
+            Err(_) => self.state.totals.failed += 1,
+        }
         let Some(wake) = self.state.wake.as_mut().filter(|wake| wake.generation == generation) else {
             return false;
         };

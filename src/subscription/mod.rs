@@ -13,6 +13,8 @@ pub mod response;
 pub mod retry;
 pub mod show;
 mod state;
+pub mod summarized;
+mod summary;
 mod token;
 pub mod wake;
 

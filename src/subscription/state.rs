@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{SubscriptionEvent, Transition};
 use super::link::StreamLink;
+use super::summarized::Summarized;
 use super::wake::{Wake, WakeStep};
 use crate::protocol::Millis;
 use crate::protocol::subscription::SubscriptionName;
 use crate::protocol::subscription::config::{SubscriptionConfig, WakeChannel};
+use crate::protocol::subscription::summary::WakeTotals;
 
 /// A subscription and its links in memory: those of the wake in flight, and the most recent others.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,6 +81,15 @@ pub struct State {
     /// The time of its deletion.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Millis>,
+    /// The totals of its type, across all incarnations.
+    #[serde(default, skip_serializing_if = "WakeTotals::are_none")]
+    pub totals: WakeTotals,
+    /// The totals of earlier incarnations of the other type.
+    #[serde(default, skip_serializing_if = "WakeTotals::are_none")]
+    pub other_totals: WakeTotals,
+    /// The last summary that was sent without an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summarized: Option<Summarized>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -109,6 +120,8 @@ pub struct Predecessor {
     pub incarnation: u64,
     pub generation: u64,
     pub events: u64,
+    pub totals_of_webhooks: WakeTotals,
+    pub totals_of_pull_wakes: WakeTotals,
 }
 
 impl Subscription {
@@ -121,6 +134,10 @@ impl Subscription {
         before: Predecessor,
         now: Millis,
     ) -> Subscription {
+        let (totals, other_totals) = match config.channel {
+            WakeChannel::Webhook { .. } => (before.totals_of_webhooks, before.totals_of_pull_wakes),
+            WakeChannel::PullWake { .. } => (before.totals_of_pull_wakes, before.totals_of_webhooks),
+        };
         let links = config.streams.iter().map(|path| (path.clone(), StreamLink::explicit())).collect();
         let state = State {
             incarnation: before.incarnation + 1,
@@ -144,6 +161,9 @@ impl Subscription {
             unreported: Vec::new(),
             events: before.events,
             ended_at: None,
+            totals,
+            other_totals,
+            summarized: (!totals.are_none()).then(|| Summarized::before(now, totals.sum())),
         };
         let mut subscription = Subscription { name, config: Rc::new(config), state, links };
         subscription.report(Transition::Created, now);
@@ -152,8 +172,10 @@ impl Subscription {
 
     /// The counters that the next subscription of this name takes over.
     pub fn as_predecessor(&self) -> Predecessor {
-        let State { incarnation, generation, events, .. } = self.state;
-        Predecessor { incarnation, generation, events }
+        let State { incarnation, generation, events, totals, other_totals, .. } = self.state;
+        let (totals_of_webhooks, totals_of_pull_wakes) =
+            if self.is_webhook() { (totals, other_totals) } else { (other_totals, totals) };
+        Predecessor { incarnation, generation, events, totals_of_webhooks, totals_of_pull_wakes }
     }
 
     pub fn has_ended(&self) -> bool {
@@ -232,26 +254,33 @@ impl Subscription {
 }
 
 impl Subscription {
-    /// Whether storage that contains `before` also contains this. A link that only became settled is not stored, and
-    /// neither is that the event of a wake was written.
+    /// Whether storage that contains `before` also contains this. A link that only became settled is not stored. Neither
+    /// are totals alone, nor that the event of a wake was written.
     pub fn is_stored_as(&self, before: &Subscription) -> bool {
         let is_same = |(one, other): ((&String, &StreamLink), (&String, &StreamLink))| {
             one.0 == other.0 && StreamLink { settled: other.1.settled, ..one.1.clone() } == *other.1
         };
-        (self.state == before.state || self.has_only_written_event(before))
+        (self.state == before.state || self.has_only_minor_news(before))
             && self.config == before.config
             && self.links.len() == before.links.len()
             && self.links.iter().zip(&before.links).all(is_same)
     }
 
-    /// Whether the only news is that the wake's event is in its stream. After a loss of memory it is written again, which
-    /// the wake stream recognises as a duplicate. A stored change would cost a row for each wake.
-    fn has_only_written_event(&self, before: &Subscription) -> bool {
-        let (Some(wake), Some(due)) = (&self.state.wake, &before.state.wake) else { return false };
-        let is_news = !self.is_webhook() && due.step == WakeStep::Due && wake.step == WakeStep::Delivered;
-        is_news
-            && State { wake: Some(Wake { step: due.step, ..wake.clone() }), ..self.state.clone() }
-                == before.state
+    /// Whether all news may be lost, because storing it would cost a row for each wake. The next change stores the totals. If
+    /// the wake's event is in its stream, that is not stored either: after a loss of memory the event is written again,
+    /// which the wake stream recognises as a duplicate.
+    fn has_only_minor_news(&self, before: &Subscription) -> bool {
+        if self.state.totals.wakes != before.state.totals.wakes {
+            return false;
+        }
+        let mut state = State { totals: before.state.totals, ..self.state.clone() };
+        if let (Some(wake), Some(due)) = (&mut state.wake, &before.state.wake)
+            && !self.is_webhook()
+            && (due.step, wake.step) == (WakeStep::Due, WakeStep::Delivered)
+        {
+            wake.step = due.step;
+        }
+        state == before.state
     }
 
     /// If there are more than `max` links, removes all but those of the wake in flight from memory and returns them.

@@ -52,6 +52,18 @@ impl Served<'_> {
     }
 }
 
+/// What an object measures when it sends a point.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ObjectGauges {
+    /// Live readers that are connected.
+    pub readers: usize,
+    /// Rows written since the last point.
+    pub rows_written: u64,
+    /// How long the registry and the segment index have been behind, in milliseconds.
+    pub registry_lag: Millis,
+    pub index_lag: Millis,
+}
+
 /// The totals of one object since its last point. They are in memory only.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct ObjectTotals {
@@ -76,14 +88,19 @@ impl ObjectTotals {
     }
 
     /// The point of these totals, which begin again.
-    pub fn take(&mut self, path: &str, readers: usize, rows_written: u64, now: Millis) -> Point {
+    pub fn take(&mut self, path: &str, gauges: ObjectGauges, now: Millis) -> Point {
         let ObjectTotals { requests, appends, bytes, .. } = *self;
+        let ObjectGauges { readers, rows_written, registry_lag, index_lag } = gauges;
         *self = ObjectTotals { sent_at: Some(now), ..ObjectTotals::default() };
         let project = path.split('/').next().unwrap_or_default();
         Point {
             index: index(project),
             blobs: vec!["object".to_owned(), path.to_owned()],
-            doubles: [requests, appends, bytes, readers as u64, rows_written].map(|n| n as f64).to_vec(),
+            doubles: [requests, appends, bytes, readers as u64, rows_written]
+                .map(|count| count as f64)
+                .into_iter()
+                .chain([registry_lag, index_lag].map(|millis| millis as f64 / 1000.0))
+                .collect(),
         }
     }
 }

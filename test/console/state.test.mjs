@@ -51,6 +51,23 @@ describe.skipIf(isLeftOut)("the state", () => {
     expect(page.problems).toEqual([])
   })
 
+  test("shows since when the registry and the segment index are behind", async () => {
+    // The index has no tables.
+    const server = await startServer({ hasConsole: true, mirrors: true, vars: { SEGMENT_MAX_APPENDS: "1", SEGMENT_MIN_BYTES: "1" } })
+    try {
+      const init = { headers: { "content-type": "text/plain" }, body: "x" }
+      for (const method of ["PUT", "POST"]) await fetch(`${server.url}/v1/stream/state/behind`, { method, ...init })
+      const page = await console.open("state/behind", { at: server.url })
+      await openState(page)
+      const refresh = state(page).getByRole("button", { name: "Refresh", exact: true })
+      const index = async () => (await refresh.click(), fact(page, "Segment index").textContent())
+      await expect.poll(index, { timeout: 10_000 }).toMatch(/^behind since .+: Error: D1_ERROR: no such table/u)
+      expect(await fact(page, "Registry").textContent()).toBe("up to date")
+    } finally {
+      await server.dispose()
+    }
+  })
+
   test("shows what HEAD says to others", async () => {
     const key = (scope) => makeToken(guard, { sub: "shop", scope })
     const server = await startServer({ hasConsole: true, vars: { PROJECT_KEYS: JSON.stringify({ shop: { keys: [guard] } }) } })

@@ -22,6 +22,7 @@ const SOON_MS = 20_000
  * @property {boolean} callsBack whether the webhook calls back instead of answering `done`
  * @property {object} [answer] the webhook's answer, if it is another one
  * @property {number} [leaseMs] the lease, if it is not the default
+ * @property {Record<string, string>} [vars] more variables of the server. Such wakes are counted in a row only.
  * @property {Expected} expected of a wake, without alarms
  *
  * @typedef {{ workerRequests: number, objectRequests?: number, rows: number }} Expected
@@ -38,6 +39,16 @@ export const kinds = [
     callsBack: false,
     heartbeats: 0,
     // The append; then the notification and the new cursor.
+    expected: { workerRequests: 1, objectRequests: 3, rows: 3 },
+  },
+  {
+    name: "webhook-measured",
+    title: "webhook that answers `done`, with metrics on",
+    type: "webhook",
+    callsBack: false,
+    heartbeats: 0,
+    // The first wake has sent a summary, and these follow it within five minutes.
+    vars: { ADMIN_TOKEN: "an-administrator-of-32-characters" },
     expected: { workerRequests: 1, objectRequests: 3, rows: 3 },
   },
   {
@@ -86,7 +97,7 @@ export async function countWakes(kind, plan) {
     const row = await world.counted(plan, () => inTurn(wakesInRow, () => one.wake()))
     const counted = [{ name: `${kind.name}-row`, title: kind.title, events: wakesInRow, counts: row }]
     expectCounts(kind.title, row, wakesInRow, kind.expected)
-    if (apart === 0) return counted
+    if (apart === 0 || kind.vars) return counted
     const all = await Promise.all(numbers(apart).map(() => Subscribed.created(world, kind)))
     await world.alarmsHaveRung(plan)
     const counts = await world.counted(plan, async () => {
@@ -96,7 +107,7 @@ export async function countWakes(kind, plan) {
     // Objects that were loaded again also call each other, because they have forgotten what they know of each other.
     expectCounts(kind.title, counts, apart, { ...kind.expected, objectRequests: undefined })
     return [...counted, { name: `${kind.name}-apart`, title: `${kind.title}, minutes apart`, events: apart, counts }]
-  })
+  }, kind.vars)
 }
 
 /**
@@ -130,9 +141,9 @@ async function inTurn(count, action) {
   for (const n of numbers(count)) await action(n)
 }
 
-/** A counting server with a receiver of webhooks. @param {(world: World) => Promise<CountedEvents[]>} count */
-async function withServer(count) {
-  const server = await startCountingServer({ ALLOW_LOCAL_WEBHOOKS: "1" }, { reachesThisMachine: true })
+/** A counting server with a receiver of webhooks. @param {(world: World) => Promise<CountedEvents[]>} count @param {object} [vars] */
+async function withServer(count, vars = {}) {
+  const server = await startCountingServer({ ALLOW_LOCAL_WEBHOOKS: "1", ...vars }, { reachesThisMachine: true })
   const receiver = await Receiver.open()
   try {
     return await count(new World(server, receiver))

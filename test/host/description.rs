@@ -19,7 +19,7 @@ use durable_streams::protocol::SAFE_INTEGER_MAX;
 use durable_streams::protocol::cache_policy::{Audience, CachePolicy};
 use durable_streams::protocol::command::LAST_MAX;
 use durable_streams::protocol::content_type::{CONTENT_TYPE_MAX_BYTES, ContentType};
-use durable_streams::protocol::details::Details;
+use durable_streams::protocol::details::{Details, LagDetails};
 use durable_streams::protocol::lifetime::{Lifetime, TTL_SECONDS_MAX};
 use durable_streams::protocol::listing::{Described, LIMIT_DEFAULT, LIMIT_MAX, Page};
 use durable_streams::protocol::names::{STREAM_PREFIXES, TOKEN_COOKIE, header};
@@ -450,6 +450,13 @@ fn assert_members(description: &Value, schema: &str, value: &Value) {
     }
 }
 
+/// The description of a stream with all members, and its parts.
+fn details() -> [(&'static str, Value); 2] {
+    let lag = || Some(LagDetails::default());
+    let details = Details { registry: lag(), segment_index: lag(), ..Details::default() };
+    [("Details", json!(details)), ("Lag", json!(lag()))]
+}
+
 #[test]
 fn description_has_the_members_of_every_body() {
     let description = description();
@@ -504,12 +511,11 @@ fn description_has_the_members_of_every_body() {
         ("StoredSegment", json!(stored)),
         ("KeySet", keys.clone()),
         ("Key", keys["keys"][0].clone()),
-        ("Details", json!(Details::default())),
         ("Readiness", of_reply(&Reply::readiness(&[]))),
         ("Health", of_reply(&Reply::health("open"))),
         ("Error", of_reply(&Reply::refused(&Refusal::NotFound))),
     ];
-    for (schema, body) in &bodies {
+    for (schema, body) in bodies.iter().chain(&details()) {
         assert_members(&description, schema, body);
     }
 }

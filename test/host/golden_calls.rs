@@ -13,16 +13,20 @@ use durable_streams::protocol::fork::{
 use durable_streams::protocol::fork_refusal::ForkRefusal;
 use durable_streams::protocol::lifetime::Lifetime;
 use durable_streams::protocol::listing::{Described, ListQuery, ListedStreams};
-use durable_streams::protocol::metrics::{RegistryCounts, StreamCounts};
+use durable_streams::protocol::metrics::{RegistryCounts, StreamCounts, SummaryCounts};
 use durable_streams::protocol::offset::Offset;
 use durable_streams::protocol::registry::{Record, RegistryEvent};
 use durable_streams::protocol::sse::Mark;
+use durable_streams::protocol::subscription::summary::{SubscriptionSummary, WakeTotals};
 use serde_json::{Value, json};
 
 const START: Offset = Offset { segment: 3, position: 5 };
 const NEXT: Offset = Offset { segment: 3, position: 42 };
 const AT: &str = r#"{"read_seq":3,"position":5}"#;
 const TO: &str = r#"{"read_seq":3,"position":42}"#;
+
+const TOTALS: WakeTotals = WakeTotals { wakes: 7, succeeded: 5, failed: 3, unsent: 1 };
+const TOTALS_TEXT: &str = r#"{"wakes":7,"succeeded":5,"failed":3,"unsent":1}"#;
 
 /// The JSON of each call.
 fn calls() -> Vec<(Call, String)> {
@@ -67,7 +71,7 @@ fn calls() -> Vec<(Call, String)> {
         ),
         (Call::Walk(walk), format!(r#"{{"Walk":{{"incarnation":1,"from":{AT},"until":{TO},"count":4}}}}"#)),
         (
-            Call::Record(Record { path: "a/b".into(), events: vec![event] }),
+            Call::Record(Record { path: "a/b".into(), events: vec![event], summary: None }),
             r#"{"Record":{"path":"a/b","events":[{"incarnation":2,"seq":1,"message":"{\"a\":1}"}]}}"#
                 .to_owned(),
         ),
@@ -82,8 +86,28 @@ fn calls() -> Vec<(Call, String)> {
     ]
     .into_iter()
     .chain(calls_by_time(reference))
+    .chain([summary()])
     .chain(crate::golden_subscriptions::calls())
     .collect()
+}
+
+/// The call with the summary of a subscription.
+fn summary() -> (Call, String) {
+    (
+        Call::Record(Record {
+            path: "a/b".into(),
+            events: Vec::new(),
+            summary: Some(SubscriptionSummary {
+                number: 4,
+                kind: "webhook".into(),
+                status: "failed".into(),
+                totals: TOTALS,
+            }),
+        }),
+        format!(
+            r#"{{"Record":{{"path":"a/b","events":[],"summary":{{"number":4,"kind":"webhook","status":"failed","totals":{TOTALS_TEXT}}}}}}}"#
+        ),
+    )
 }
 
 /// The calls of reads and forks that begin at a time or a number of messages before the end.
@@ -162,20 +186,44 @@ fn no_refusals() -> Vec<(Answered, String)> {
                 .to_owned(),
         ),
         (Answered::Described(None), r#"{"Described":null}"#.to_owned()),
-        (
-            Answered::Counted(RegistryCounts {
-                counted: Some(StreamCounts { streams: 1, created: 3, deleted: 2, subscriptions: 4 }),
-                written_at: Some(7),
-            }),
-            r#"{"Counted":{"counted":{"streams":1,"created":3,"deleted":2,"subscriptions":4},"written_at":7}}"#
-                .to_owned(),
-        ),
         (Answered::Orphans(vec!["YQ/1/0".into()]), r#"{"Orphans":["YQ/1/0"]}"#.to_owned()),
         (Answered::Unknown, r#""Unknown""#.to_owned()),
     ]
     .into_iter()
     .chain(found(granted))
+    .chain(counted())
     .collect()
+}
+
+/// The answers of a registry about its streams and subscriptions.
+fn counted() -> [(Answered, String); 2] {
+    [
+        (
+            Answered::Counted(RegistryCounts {
+                counted: Some(StreamCounts { streams: 1, created: 3, deleted: 2, subscriptions: 4 }),
+                written_at: Some(7),
+                ..RegistryCounts::default()
+            }),
+            r#"{"Counted":{"counted":{"streams":1,"created":3,"deleted":2,"subscriptions":4},"written_at":7}}"#
+                .to_owned(),
+        ),
+        (
+            Answered::Counted(RegistryCounts {
+                counted: None,
+                written_at: None,
+                summaries: vec![SummaryCounts {
+                    kind: "webhook".into(),
+                    status: "failed".into(),
+                    subscriptions: 2,
+                    totals: TOTALS,
+                }],
+                lag: Some(9),
+            }),
+            format!(
+                r#"{{"Counted":{{"counted":null,"written_at":null,"summaries":[{{"kind":"webhook","status":"failed","subscriptions":2,"totals":{TOTALS_TEXT}}}],"lag":9}}}}"#
+            ),
+        ),
+    ]
 }
 
 /// The answers about times and numbers of messages, and descriptions.

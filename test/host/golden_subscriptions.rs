@@ -10,6 +10,7 @@ use durable_streams::protocol::subscription::config::{Patch, SubscriptionConfig,
 use durable_streams::protocol::subscription::keys::{PublicKey, SigningKey};
 use durable_streams::protocol::subscription::refusal::SubscriptionRefusal;
 use durable_streams::protocol::subscription::request::{Ack, SubscriptionRequest, WakeRequest};
+use durable_streams::protocol::subscription::summary::WakeTotals;
 use durable_streams::protocol::subscription::wake_token::WakeClaims;
 use durable_streams::protocol::subscription::watch::{
     Enlist, Enlisted, Noted, Notify, Progress, Unwatch, WakeAppend, WakeAppended, Watch, WatchAnswer,
@@ -18,6 +19,7 @@ use durable_streams::protocol::subscription::watch::{
 use durable_streams::storage::schema;
 use durable_streams::subscription::event::{SubscriptionEvent, Transition};
 use durable_streams::subscription::link::StreamLink;
+use durable_streams::subscription::summarized::Summarized;
 use durable_streams::subscription::wake::{Snapshot, Wake, WakeStep};
 use durable_streams::subscription::{Phase, State, StoredError};
 use serde::de::DeserializeOwned;
@@ -328,6 +330,9 @@ fn state() -> State {
         unreported: vec![SubscriptionEvent { number: 3, transition: Transition::Failed, at: 6 }],
         events: 3,
         registry: Some("r".into()),
+        totals: WakeTotals::default(),
+        other_totals: WakeTotals::default(),
+        summarized: None,
         ended_at: Some(9),
     }
 }
@@ -338,6 +343,14 @@ fn stored_states() {
         r#"{{"incarnation":2,"created_at":5,"phase":"Active","base":"b","generation":7,"wake":{{"id":"w","generation":7,"step":"Due","streams":[{{"path":"p/a","tail":{TO}}}],"holder":null,"lease_until":9,"unclaimed_until":null}},"not_before":8,"failures":1,"failing_since":6,"idle_wakes":3,"unclaimed_events":4,"last_error":{{"at":6,"message":"m"}},"token_key":"k","enlisted":true,"registry":"r","spilled":false,"spilled_pending":false,"was_linking":false,"unreported":[{{"number":3,"transition":"failed","at":6}}],"events":3,"ended_at":9}}"#
     );
     assert_stored(&state(), &text);
+    let measured = State {
+        totals: WakeTotals { wakes: 4, succeeded: 3, failed: 2, unsent: 1 },
+        other_totals: WakeTotals { wakes: 1, ..WakeTotals::default() },
+        summarized: Some(Summarized { at: 8, sum: 10 }),
+        ..state()
+    };
+    let totals = r#""totals":{"wakes":4,"succeeded":3,"failed":2,"unsent":1},"other_totals":{"wakes":1,"succeeded":0,"failed":0,"unsent":0},"summarized":{"at":8,"sum":10}"#;
+    assert_stored(&measured, &format!("{},{totals}}}", text.strip_suffix('}').unwrap()));
     let oldest = r#"{"incarnation":2,"created_at":5,"phase":"Active","base":"b","generation":7,"wake":null,"token_key":"k"}"#;
     let read: State = serde_json::from_str(oldest).unwrap();
     assert_eq!((read.not_before, read.failures, read.enlisted, read.events), (None, 0, false, 0));
@@ -421,6 +434,10 @@ fn schema_of_subscriptions() {
         (
             schema::CREATE_PATTERNS,
             "patterns ( subscription TEXT PRIMARY KEY, incarnation INTEGER NOT NULL, pattern TEXT NOT NULL ) WITHOUT ROWID",
+        ),
+        (
+            schema::CREATE_SUMMARIES,
+            "subscription_summaries ( subscription TEXT NOT NULL, kind TEXT NOT NULL, number INTEGER NOT NULL, status TEXT NOT NULL, wakes INTEGER NOT NULL, succeeded INTEGER NOT NULL, failed INTEGER NOT NULL, unsent INTEGER NOT NULL, PRIMARY KEY (subscription, kind) ) WITHOUT ROWID",
         ),
         (
             schema::CREATE_WEBHOOK_KEYS,

@@ -6,17 +6,18 @@ use durable_streams::edge::access::Access;
 use durable_streams::edge::metrics::{METRICS_PROJECTS_MAX, MetricsRequest};
 use durable_streams::edge::settings::EdgeSettings;
 use durable_streams::protocol::call::{Answered, Call};
-use durable_streams::protocol::metrics::{RegistryCounts, StreamCounts};
+use durable_streams::protocol::metrics::{RegistryCounts, StreamCounts, SummaryCounts};
 use durable_streams::protocol::readiness::ReadyCheck;
 use durable_streams::protocol::refusal::{Refusal, TOO_MUCH_IS_HELD};
 use durable_streams::protocol::registry::{Record, RegistryEvent};
 use durable_streams::protocol::reply::Reply;
 use durable_streams::protocol::request_id::{ID_MAX_BYTES, request_id};
 use durable_streams::protocol::subscription::SubscriptionName;
+use durable_streams::protocol::subscription::summary::WakeTotals;
 use durable_streams::storage::registry::{COUNTED_ROWS_MAX, counted};
 use durable_streams::storage::schema;
-use durable_streams::telemetry::exposition::{Scrape, Scraped};
-use durable_streams::telemetry::points::{INDEX_MAX_BYTES, ObjectTotals, POINT_MIN, Served};
+use durable_streams::telemetry::exposition::{Scrape, Scraped, ScrapedIndex};
+use durable_streams::telemetry::points::{INDEX_MAX_BYTES, ObjectGauges, ObjectTotals, POINT_MIN, Served};
 
 use crate::support::registry::HostRegistry;
 use crate::support::sql::HostSql;
@@ -37,7 +38,7 @@ fn record(registry: &mut HostRegistry, path: &str, events: &[(u64, u64)]) {
         seq: *seq,
         message: "{}".to_owned(),
     };
-    let record = Record { path: path.to_owned(), events: events.iter().map(event).collect() };
+    let record = Record { path: path.to_owned(), events: events.iter().map(event).collect(), summary: None };
     let answered = registry.answer("__registry__", &Call::Record(record).to_json(), 5);
     assert_eq!(answered, Ok(Answered::Recorded));
 }
@@ -48,10 +49,11 @@ fn record(registry: &mut HostRegistry, path: &str, events: &[(u64, u64)]) {
 fn registry_counts_streams_and_subscriptions() {
     let mut registry = HostRegistry::new(World::new().settings());
     let count = |registry: &mut HostRegistry| match registry.answer("__registry__", "\"Count\"", 5) {
+        // The messages have no times.
         Ok(Answered::Counted(counts)) => counts,
         other => panic!("{other:?}"),
     };
-    let none = RegistryCounts { counted: Some(StreamCounts::default()), written_at: None };
+    let none = RegistryCounts { counted: Some(StreamCounts::default()), ..RegistryCounts::default() };
     assert_eq!(count(&mut registry), none, "a registry that does not exist has no streams");
     record(&mut registry, "a", &[(1, 0)]);
     record(&mut registry, "b", &[(1, 0), (1, 1), (2, 0)]);
@@ -60,7 +62,7 @@ fn registry_counts_streams_and_subscriptions() {
     record(&mut registry, "a/__ds/subscriptions/y", &[(1, 0)]);
     record(&mut registry, "__ds/subscriptions/z", &[(1, 0), (2, 0), (2, 1)]);
     let expected = StreamCounts { streams: 2, created: 4, deleted: 2, subscriptions: 2 };
-    let counts = RegistryCounts { counted: Some(expected), written_at: Some(5) };
+    let counts = RegistryCounts { counted: Some(expected), written_at: Some(5), ..RegistryCounts::default() };
     assert_eq!(count(&mut registry), counts);
     registry.restart();
     assert_eq!(count(&mut registry), counts);
@@ -138,20 +140,18 @@ fn request_for_metrics_names_registries_within_the_bound() {
 
 // The text.
 
-#[test]
-fn exposition_has_each_metric_once_with_its_type() {
-    let counted = Some(StreamCounts { streams: 3, created: 9, deleted: 6, subscriptions: 2 });
-    let known = RegistryCounts { counted, written_at: Some(1_893_456_000_500) };
-    let large = RegistryCounts { counted: None, written_at: None };
-    let of = |project: &str, counts| Scraped { project: Some(project.to_owned()), counts };
-    let registries = vec![of("a", Some(known)), of("b\"\\", Some(large)), of("c", None)];
-    let text = Scrape { version: "1.2.3", mode: "projects", registries, left_out: 1 }.to_text();
-    let expected = r#"# HELP ds_build_info The version and the access mode; always 1.
+const EXPOSITION: &str = r#"# HELP ds_build_info The version and the access mode; always 1.
 # TYPE ds_build_info gauge
 ds_build_info{version="1.2.3",mode="projects"} 1
 # HELP ds_registries_left_out The projects of PROJECT_KEYS that were not asked.
 # TYPE ds_registries_left_out gauge
 ds_registries_left_out 1
+# HELP ds_index_up Whether the segment index could be written.
+# TYPE ds_index_up gauge
+ds_index_up 1
+# HELP ds_index_size_bytes The size of the segment index's database.
+# TYPE ds_index_size_bytes gauge
+ds_index_size_bytes 4096
 # HELP ds_registry_up Whether the registry answered.
 # TYPE ds_registry_up gauge
 ds_registry_up{project="a"} 1
@@ -164,6 +164,9 @@ ds_registry_counted{project="b\"\\"} 0
 # HELP ds_registry_last_event_timestamp_seconds The time of the registry's newest event.
 # TYPE ds_registry_last_event_timestamp_seconds gauge
 ds_registry_last_event_timestamp_seconds{project="a"} 1893456000.5
+# HELP ds_registry_lag_seconds The longest delay of the registry's newest events. It has none without an event in the last hour.
+# TYPE ds_registry_lag_seconds gauge
+ds_registry_lag_seconds{project="a"} 1.5
 # HELP ds_streams The streams that exist.
 # TYPE ds_streams gauge
 ds_streams{project="a"} 3
@@ -173,11 +176,53 @@ ds_streams_created_total{project="a"} 9
 # HELP ds_streams_deleted_total The streams that were deleted or have expired.
 # TYPE ds_streams_deleted_total counter
 ds_streams_deleted_total{project="a"} 6
-# HELP ds_subscriptions The subscriptions that exist.
+# HELP ds_subscriptions The subscriptions that exist, by their last reported status.
 # TYPE ds_subscriptions gauge
-ds_subscriptions{project="a"} 2
+ds_subscriptions{project="a",status="active"} 3
+ds_subscriptions{project="a",status="failed"} 1
+ds_subscriptions{project="a",status="parked"} 0
+ds_subscriptions{project="a",status="unknown"} 2
+# HELP ds_wakes_total The wakes of subscriptions.
+# TYPE ds_wakes_total counter
+ds_wakes_total{project="a",type="webhook"} 12
+ds_wakes_total{project="a",type="pull-wake"} 6
+# HELP ds_deliveries_total The attempts to deliver wakes.
+# TYPE ds_deliveries_total counter
+ds_deliveries_total{project="a",type="webhook",result="ok"} 6
+ds_deliveries_total{project="a",type="webhook",result="failed"} 3
+ds_deliveries_total{project="a",type="webhook",result="unsent"} 0
+ds_deliveries_total{project="a",type="pull-wake",result="ok"} 2
+ds_deliveries_total{project="a",type="pull-wake",result="failed"} 1
+ds_deliveries_total{project="a",type="pull-wake",result="unsent"} 0
 "#;
-    assert_eq!(text, expected.replace("b\"\\\"", "b\\\"\\\\\""));
+
+fn summaries() -> Vec<SummaryCounts> {
+    let of_type = |kind: &str, status: &str, subscriptions, wakes| SummaryCounts {
+        kind: kind.to_owned(),
+        status: status.to_owned(),
+        subscriptions,
+        totals: WakeTotals { wakes, succeeded: 2, failed: 1, unsent: 0 },
+    };
+    vec![
+        of_type("webhook", "active", 2, 3),
+        of_type("webhook", "failed", 1, 4),
+        of_type("webhook", "", 5, 5),
+        of_type("pull-wake", "active", 1, 6),
+        of_type("of a later build", "later", 1, 7),
+    ]
+}
+
+#[test]
+fn exposition_has_each_metric_once_with_its_type() {
+    let counted = Some(StreamCounts { streams: 3, created: 9, deleted: 6, subscriptions: 6 });
+    let summaries = summaries();
+    let known = RegistryCounts { counted, written_at: Some(1_893_456_000_500), lag: Some(1_500), summaries };
+    let large = RegistryCounts::default();
+    let of = |project: &str, counts| Scraped { project: Some(project.to_owned()), counts };
+    let index = Some(ScrapedIndex { is_up: true, bytes: Some(4096) });
+    let registries = vec![of("a", Some(known)), of("b\"\\", Some(large)), of("c", None)];
+    let text = Scrape { version: "1.2.3", mode: "projects", registries, left_out: 1, index }.to_text();
+    assert_eq!(text, EXPOSITION.replace("b\"\\\"", "b\\\"\\\\\""));
     let reply = Reply::metrics(text);
     assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     Response::of_reply(reply).assert_is("200 | cache-control: no-store");
@@ -187,7 +232,7 @@ ds_subscriptions{project="a"} 2
 fn registry_of_all_streams_has_no_label() {
     let counts = Some(RegistryCounts::default());
     let registries = vec![Scraped { project: None, counts }];
-    let text = Scrape { version: "1", mode: "open", registries, left_out: 0 }.to_text();
+    let text = Scrape { version: "1", mode: "open", registries, left_out: 0, index: None }.to_text();
     assert!(text.contains("\nds_registry_up 1\n"), "{text}");
 }
 
@@ -235,21 +280,23 @@ fn object_sends_a_point_at_once_and_then_one_a_minute() {
     let mut totals = ObjectTotals::default();
     totals.served(Some(5));
     assert!(totals.is_due(1_000));
-    let point = totals.take("a/b", 2, 3, 1_000);
+    let gauges = ObjectGauges { readers: 2, rows_written: 3, registry_lag: 1_500, index_lag: 250 };
+    let point = totals.take("a/b", gauges, 1_000);
     assert_eq!((&*point.index, &point.blobs[..]), ("a", &["object".to_owned(), "a/b".to_owned()][..]));
-    assert_eq!(point.doubles, [1.0, 1.0, 5.0, 2.0, 3.0]);
+    assert_eq!(point.doubles, [1.0, 1.0, 5.0, 2.0, 3.0, 1.5, 0.25]);
     for bytes in [Some(7), None, Some(1)] {
         totals.served(bytes);
         assert!(!totals.is_due(1_000 + POINT_MIN - 1));
     }
     assert!(totals.is_due(1_000 + POINT_MIN));
-    assert_eq!(totals.take("a/b", 0, 2, 1_000 + POINT_MIN).doubles, [3.0, 2.0, 8.0, 0.0, 2.0]);
+    let point = totals.take("a/b", ObjectGauges::default(), 1_000 + POINT_MIN);
+    assert_eq!(point.doubles, [3.0, 2.0, 8.0, 0.0, 0.0, 0.0, 0.0]);
 }
 
 #[test]
 fn index_of_a_point_is_short_enough() {
     let path = "\u{e9}".repeat(INDEX_MAX_BYTES);
-    let point = ObjectTotals::default().take(&format!("x{path}"), 0, 0, 0);
+    let point = ObjectTotals::default().take(&format!("x{path}"), ObjectGauges::default(), 0);
     assert_eq!(point.index.len(), INDEX_MAX_BYTES - 1, "a whole character");
 }
 

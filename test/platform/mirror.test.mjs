@@ -1,28 +1,17 @@
 // The segment index in D1: wrangler creates it, objects write it, and nothing fails without it.
 
 import { execFile } from "node:child_process"
-import { cp, readFile } from "node:fs/promises"
+import { cp } from "node:fs/promises"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest"
-import { alarmsIn, keyOf, keysOf, messagesOf, rotated, startKnown } from "./segments.mjs"
+import { MIGRATION, alarmsIn, indexOf, keyOf, keysOf, makeTables, messagesOf, rotated, startKnown } from "./segments.mjs"
 import { CLOSED, JSON_TYPE, LONG_MS, documentExamples, numbers, root, scratch, start, unique } from "./support.mjs"
 
-const MIGRATION = "migrations/0001_segments_admin.sql"
 // The registry's own segments would be mirrored, too.
 const OPTIONS = {
   mirrors: true,
   vars: { REGISTRY_STREAM: "off", SEGMENT_MAX_APPENDS: "3", SEGMENT_MIN_BYTES: "1" },
-}
-
-const indexOf = (server) => server.mf.getD1Database("ADMIN_DB", "durable-streams")
-
-/** Creates the index's tables with the migration. */
-async function makeTables(server) {
-  const sql = (await readFile(join(root, MIGRATION), "utf8")).replaceAll(/--.*$/gmu, "")
-  const index = await indexOf(server)
-  const statements = sql.split(";").filter((statement) => statement.trim() !== "")
-  await index.batch(statements.map((statement) => index.prepare(statement)))
 }
 
 /** The rows of a stream, in order. */

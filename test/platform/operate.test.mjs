@@ -3,8 +3,10 @@
 import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { Control, webhook } from "./control.mjs"
 import { isPrometheusInstalled, problemsOf, startPrometheus } from "./prometheus.mjs"
-import { bucketOf, keyOf, rotated } from "./segments.mjs"
+import { Receiver } from "./receiver.mjs"
+import { bucketOf, indexOf, keyOf, makeTables, rotated } from "./segments.mjs"
 import { JSON_TYPE, LONG_MS, START, TEXT, numbers, root, scratch, start, startWorkerd, unique } from "./support.mjs"
 
 const ADMIN_TOKEN = "an-administrator-of-32-characters"
@@ -286,12 +288,114 @@ describe("metrics", () => {
     `ds_streams ${streams}`,
     `ds_streams_created_total ${created}`,
     `ds_streams_deleted_total ${deleted}`,
-    `ds_subscriptions ${subscriptions}`,
+    `ds_subscriptions{status="active"} ${subscriptions}`,
   ]
+  /** The value of each line that begins with a name. */
+  const valuesOf = (found, name) => {
+    const chosen = lines(found).filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `))
+    return Object.fromEntries(chosen.map((line) => [line.slice(name.length, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ")))]))
+  }
+  const ofWebhooks = (found, result) => valuesOf(found, "ds_deliveries_total")[`{type="webhook",result="${result}"}`]
+
+  test("show a delivery that succeeds, one that fails, and a parked subscription", async () => {
+    const receiver = await Receiver.open()
+    const server = await start({ vars: { ADMIN_TOKEN, ALLOW_LOCAL_WEBHOOKS: "1" } })
+    try {
+      const until = async (status, results) => {
+        const found = await scrape(server)
+        const known = Object.fromEntries(Object.keys(results).map((result) => [result, ofWebhooks(found, result)]))
+        expect([known, valuesOf(found, "ds_subscriptions")[`{status="${status}"}`]]).toEqual([results, 1])
+      }
+      const stream = server.stream()
+      await stream.create(JSON_TYPE)
+      const url = receiver.at("hook", { body: `{"done":true}` }, { status: 500 }, { status: 410 }, { body: `{"done":true}` })
+      const subscription = new Control(server.url).subscription()
+      await subscription.put(webhook(url, { streams: [stream.path] }))
+      await expect.poll(() => until("active", { ok: 0, failed: 0 }).catch((error) => error)).toBe(undefined)
+      await stream.append("1", JSON_TYPE)
+      await expect.poll(() => until("active", { ok: 1, failed: 0 }).catch((error) => error)).toBe(undefined)
+      // A summary without an event: a row in the registry.
+      const summary = server.log.matching({ event: "recorded", stream: "__registry__" }).at(-1)
+      expect(summary.rows_written).toBe(1)
+      await stream.append("2", JSON_TYPE)
+      await expect.poll(() => until("failed", { ok: 1, failed: 1 }).catch((error) => error)).toBe(undefined)
+      await receiver.until("hook", 3)
+      await expect.poll(() => until("parked", { ok: 1, failed: 2 }).catch((error) => error)).toBe(undefined)
+      await subscription.ask("POST", "/resume", { status: 200 })
+      await receiver.until("hook", 4)
+      await expect.poll(() => until("active", { failed: 2 }).catch((error) => error)).toBe(undefined)
+      await subscription.ask("DELETE", "", { status: 204 })
+      await expect.poll(async () => valuesOf(await scrape(server), "ds_subscriptions")).toEqual({
+        '{status="active"}': 0, '{status="failed"}': 0, '{status="parked"}': 0, '{status="unknown"}': 0,
+      })
+      const found = await scrape(server)
+      expect([ofWebhooks(found, "ok"), ofWebhooks(found, "failed"), ofWebhooks(found, "unsent")]).toEqual([2, 2, 0])
+      expect(valuesOf(found, "ds_wakes_total")).toEqual({ '{type="webhook"}': 3, '{type="pull-wake"}': 0 })
+      expect(valuesOf(found, "ds_registry_lag_seconds")[""]).toBeLessThan(LONG_MS / 1000)
+    } finally {
+      receiver.close()
+      await server.dispose()
+    }
+  })
+
+  test("cost no row while they are off", async () => {
+    const receiver = await Receiver.open()
+    const server = await start({ vars: { ALLOW_LOCAL_WEBHOOKS: "1" } })
+    try {
+      const stream = server.stream()
+      await stream.create(JSON_TYPE)
+      const url = receiver.at("hook", { body: `{"done":true}` })
+      const subscription = new Control(server.url).subscription()
+      await subscription.put(webhook(url, { streams: [stream.path] }))
+      await stream.append("1", JSON_TYPE)
+      await server.log.until({ event: "watched", stream: stream.path }, 2)
+      // Of the stream and of the subscription's creation.
+      const recorded = server.log.matching({ event: "recorded", stream: "__registry__" })
+      expect(recorded.map(({ rows_written }) => rows_written)).toEqual([expect.any(Number), 2])
+    } finally {
+      receiver.close()
+      await server.dispose()
+    }
+  })
+
+  test("show an index that cannot be written, as does the description of its streams", async () => {
+    const server = await start({ mirrors: true, vars: { ADMIN_TOKEN, SEGMENT_MAX_APPENDS: "2", SEGMENT_MIN_BYTES: "1" } })
+    try {
+      const isUp = async () => valuesOf(await scrape(server), "ds_index_up")[""]
+      const details = async (stream) => (await fetch(`${server.url}/v1/details/${stream.path}`)).json()
+      expect(await isUp(), "without tables").toBe(0)
+      await server.log.until({ level: "error", operation: "check index" })
+      await makeTables(server)
+      expect(await isUp()).toBe(1)
+      expect(valuesOf(await scrape(server), "ds_index_size_bytes")[""]).toBeGreaterThan(0)
+      // What a scrape runs.
+      for (const write of ["UPDATE segments_admin SET object_bytes = object_bytes", "DELETE FROM segments_admin_forgotten"]) {
+        const { meta } = await (await indexOf(server)).prepare(`${write} WHERE path = ''`).run()
+        expect([write, meta.rows_written, meta.rows_read]).toEqual([write, 0, 0])
+      }
+      const stream = server.stream()
+      await stream.create(JSON_TYPE)
+      for (const n of numbers(3)) await stream.append(`${n}`, JSON_TYPE)
+      await server.log.until({ event: "mirrored", stream: stream.path })
+      const upToDate = { behindSince: null, error: null }
+      expect(await details(stream)).toMatchObject({ registry: upToDate, segmentIndex: upToDate })
+      const index = await indexOf(server)
+      await index.prepare("DROP TABLE segments_admin").run()
+      expect(await isUp(), "without a table").toBe(0)
+      for (const n of numbers(2)) await stream.append(`${n}`, JSON_TYPE)
+      await server.log.until({ level: "error", operation: "mirror segments", stream: stream.path })
+      const { segmentIndex } = await details(stream)
+      expect(Math.abs(Date.now() - segmentIndex.behindSince)).toBeLessThan(LONG_MS)
+      expect(segmentIndex.error).toMatch(/^Error: D1_ERROR: no such table: segments_admin/u)
+    } finally {
+      await server.dispose()
+    }
+  })
 
   test("are what the dashboard shows", async () => {
-    const server = await start({ vars: { ADMIN_TOKEN } })
+    const server = await start({ mirrors: true, vars: { ADMIN_TOKEN } })
     try {
+      await makeTables(server)
       await server.stream().create()
       await server.log.until({ event: "recorded" })
       const { text } = await scrape(server)
@@ -361,6 +465,9 @@ describe("data points", () => {
       const ofObject = points.filter(wanted[4])
       expect(ofObject.map(({ indexes, doubles }) => [indexes, doubles.slice(0, 4)])).toEqual([[[stream.path], [1, 0, 0, 0]]])
       expect(ofObject[0].doubles[4]).toBeGreaterThan(0)
+      // The registry and the segment index are not behind for long, and there is no index.
+      expect(ofObject[0].doubles[5]).toBeLessThan(LONG_MS / 1000)
+      expect(ofObject[0].doubles.slice(6)).toEqual([0])
       expect(JSON.stringify(points)).not.toContain("token")
     } finally {
       await server.kill()

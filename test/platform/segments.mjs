@@ -4,10 +4,23 @@
 import { readFile, readdir } from "node:fs/promises"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { JSON_TYPE, numbers, start, unique } from "./support.mjs"
+import { JSON_TYPE, numbers, root, start, unique } from "./support.mjs"
 
 /** The bucket to which the server's worker writes. */
 export const bucketOf = (server) => server.mf.getR2Bucket("SEGMENTS", "durable-streams")
+
+/** The database of the segment index. */
+export const indexOf = (server) => server.mf.getD1Database("ADMIN_DB", "durable-streams")
+
+export const MIGRATION = "migrations/0001_segments_admin.sql"
+
+/** Creates the index's tables with the migration. */
+export async function makeTables(server) {
+  const sql = (await readFile(join(root, MIGRATION), "utf8")).replaceAll(/--.*$/gmu, "")
+  const index = await indexOf(server)
+  const statements = sql.split(";").filter((statement) => statement.trim() !== "")
+  await index.batch(statements.map((statement) => index.prepare(statement)))
+}
 
 const sixteen = (number) => `${number}`.padStart(16, "0")
 export const offset = (readSeq, position) => `${sixteen(readSeq)}_${sixteen(position)}`

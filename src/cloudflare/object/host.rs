@@ -11,15 +11,16 @@ use worker::worker_sys::DurableObjectState;
 use worker::{Env, State};
 
 use super::requester::{RequestHeaders, Requester};
-use super::segment_index::IndexDatabase;
 use super::sockets::ObjectSockets;
 use super::sql::ObjectSql;
 use crate::cloudflare::bucket::{self, SegmentBucket};
 use crate::cloudflare::clock;
 use crate::cloudflare::config::{Config, STREAMS};
+use crate::cloudflare::index_database::IndexDatabase;
 use crate::cloudflare::interned::Interned;
 use crate::cloudflare::{budget, receiving, reply, telemetry};
 use crate::edge::target::stream_path;
+use crate::object::lag::Lags;
 use crate::object::live::Park;
 use crate::object::{Answer, Error, Object, Ports};
 use crate::protocol::command::Command;
@@ -28,7 +29,7 @@ use crate::protocol::registry::Registries;
 use crate::protocol::reply::Reply;
 use crate::protocol::request_id::request_id;
 use crate::storage::Failure;
-use crate::telemetry::points::ObjectTotals;
+use crate::telemetry::points::{ObjectGauges, ObjectTotals};
 
 pub(super) struct ObjectHost {
     pub(super) state: State,
@@ -181,7 +182,11 @@ impl ObjectHost {
         totals.served(appended);
         if totals.is_due(now) {
             let readers = if self.may_be_read_live.get() { self.state.get_websockets().len() } else { 0 };
-            analytics.write(&totals.take(path, readers, self.sql.take_rows_written(), now));
+            // A failure was logged by the request, or will be by the next one.
+            let Lags { registry, index } = self.object.borrow().lags(&self.sql, now).unwrap_or_default();
+            let rows_written = self.sql.take_rows_written();
+            let gauges = ObjectGauges { readers, rows_written, registry_lag: registry, index_lag: index };
+            analytics.write(&totals.take(path, gauges, now));
         }
     }
 

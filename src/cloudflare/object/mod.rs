@@ -9,7 +9,6 @@ mod group_commit;
 mod host;
 mod inherit;
 mod requester;
-mod segment_index;
 mod shell;
 mod sockets;
 mod sql;

@@ -1,22 +1,25 @@
-//! Answers the administrator's request for metrics: each registry counts its own streams.
+//! Answers the administrator's request for metrics: each registry counts its own streams, and the segment index is checked.
 
+use futures_util::join;
 use js_sys::Reflect;
 use worker::Env;
 
 use crate::cloudflare::calls::{self, unreached};
 use crate::cloudflare::config::STREAMS;
+use crate::cloudflare::index_database::IndexDatabase;
 use crate::cloudflare::telemetry;
 use crate::edge::metrics::MetricsRequest;
 use crate::protocol::call::{Answered, Call};
 use crate::protocol::metrics::RegistryCounts;
 use crate::protocol::reply::Reply;
 use crate::storage::Failure;
-use crate::telemetry::exposition::{Scrape, Scraped};
+use crate::telemetry::exposition::{Scrape, Scraped, ScrapedIndex};
 
 /// Answers an allowed request. A registry that does not answer has `ds_registry_up 0`.
 pub(super) async fn answer(env: &Env, asked: &MetricsRequest, mode: &str, request: &str) -> Reply {
     let calls: Vec<_> = asked.registries().map(|registry| (registry, Call::Count)).collect();
-    let answers = match counts(env, &calls).await {
+    let (answers, index) = join!(counts(env, &calls), index(env, request));
+    let answers = match answers {
         Ok(answers) => answers,
         Err(failure) => calls.iter().map(|_| Err(failure.clone())).collect(),
     };
@@ -28,7 +31,15 @@ pub(super) async fn answer(env: &Env, asked: &MetricsRequest, mode: &str, reques
         registries.push(Scraped { project: project.clone(), counts: answer.ok() });
     }
     let version = env!("CARGO_PKG_VERSION");
-    Reply::metrics(Scrape { version, mode, registries, left_out: asked.left_out }.to_text())
+    Reply::metrics(Scrape { version, mode, registries, left_out: asked.left_out, index }.to_text())
+}
+
+/// Checks the segment index, and logs why it cannot be written.
+async fn index(env: &Env, request: &str) -> Option<ScrapedIndex> {
+    let bytes = IndexDatabase::of(env).probe().await?.inspect_err(|failure| {
+        telemetry::failure("", Some(request), failure);
+    });
+    Some(ScrapedIndex { is_up: bytes.is_ok(), bytes: bytes.ok().flatten() })
 }
 
 async fn counts(

@@ -5,6 +5,7 @@ use std::collections::btree_map::Entry;
 use super::part::{LINKS_IN_ROW_MAX, StoredSubscription};
 use crate::object::state::Object;
 use crate::protocol::Millis;
+use crate::protocol::registry::Registries;
 use crate::storage::commit::Change;
 use crate::storage::subscription::{SubscriptionChange, find_link, owing_links};
 use crate::storage::{Failure, Sql};
@@ -33,10 +34,14 @@ impl Object {
         }
         changed.start_wake(now);
         let is_stored = dropped.is_empty() && changed.is_stored_as(before);
+        let sends_summaries = self.settings.measures && self.settings.registries != Registries::Off;
+        // Only with a change that is stored, so that metrics cost no row here.
+        let summarizes = sends_summaries && !is_stored && changed.summarizes(now);
         self.put_subscription(sql, changed, &dropped, is_stored)?;
         if !is_stored {
             self.arm(now);
         }
+        self.subscription.owes_summary |= summarizes;
         Ok(Some(changes))
     }
 

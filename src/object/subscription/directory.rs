@@ -27,8 +27,23 @@ impl Object {
         }
         let to = registry_of(self.settings.registries, &subscription.name);
         let (events, through) = subscription.unreported()?;
-        let call = Call::Record(Record { path: watcher.subscription, events });
+        let summary = self.settings.measures.then(|| subscription.summary());
+        let call = Call::Record(Record { path: watcher.subscription, events, summary });
         Some(Effect::Call(Calling { to, call, about: About::Events { through } }))
+    }
+
+    /// Sends a summary without an event, if one is due. It is not repeated if it fails: the next one has all of it.
+    pub(in crate::object) fn next_summary(&mut self) -> Option<Effect> {
+        self.subscription.owes_summary = false;
+        let subscription = self.subscription.get()?;
+        let to = registry_of(self.settings.registries, &subscription.name);
+        let (path, summary) = (subscription.name.object(), Some(subscription.summary()));
+        let call = Call::Record(Record { path, events: Vec::new(), summary });
+        Some(Effect::Call(Calling { to, call, about: About::Summary }))
+    }
+
+    pub(in crate::object) fn summary_may_begin(&self) -> bool {
+        self.subscription.owes_summary
     }
 
     /// The next change of the pattern in a registry. Another registry that has the pattern drops it first.

@@ -2,7 +2,8 @@
 //! state machine is in `src/subscription/`; the driver's lanes do all work that waits.
 //!
 //! A change is made on a copy and stored; then the copy replaces the original. So memory never has anything that
-//! storage lacks, with one exception: that a link is settled. After a loss of memory, the stream is called again.
+//! storage lacks, with three exceptions. That a link is settled: after a loss of memory, the stream is called again. That a
+//! wake's event was written: it is written again. Totals of deliveries: up to one is not counted.
 
 mod after;
 mod change;

@@ -59,6 +59,8 @@ pub(in crate::object) struct SubscriptionPart {
     /// Whether a PUT waits for its streams to be linked, and whether a request that added streams does.
     pub(super) is_creating: bool,
     pub(super) is_adding: bool,
+    /// Whether a summary without an event must be sent.
+    pub(super) owes_summary: bool,
     /// After the end of a subscription: the last link in storage whose stream was called. Links in memory come first.
     pub(super) cleared_through: String,
     /// Whether all links of an ended subscription were dropped.

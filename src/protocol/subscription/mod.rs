@@ -7,6 +7,7 @@ pub mod glob;
 pub mod keys;
 pub mod refusal;
 pub mod request;
+pub mod summary;
 pub mod wake_token;
 pub mod watch;
 pub mod webhook_url;

@@ -5,16 +5,20 @@ use durable_streams::edge::grant::{Grant, Scope, Streams};
 use durable_streams::edge::inspecting::Inspecting;
 use durable_streams::edge::route::{Route, route};
 use durable_streams::edge::target::Target;
+use durable_streams::object::lag::Lags;
 use durable_streams::protocol::call::{Answered, Call};
 use durable_streams::protocol::details::{DETAILS_MAX, Details, Inspected};
 use durable_streams::protocol::path::StreamPath;
+use durable_streams::protocol::registry::Registries;
 use durable_streams::stream::retain::RetentionDefaults;
 use durable_streams::stream::rotate::SegmentLimits;
 use serde_json::{Value, json};
 
 use super::rotation::{post, world_after};
 use super::{CLOSE, HELLO, JSON, TEXT};
+use crate::support::mirror::MirrorFault;
 use crate::support::objects::Sent;
+use crate::support::registry::RegistryFault;
 use crate::support::world::START;
 use crate::support::{Family, LongPoll, SseClient, World};
 
@@ -223,4 +227,50 @@ fn a_description_needs_the_scope_manage_for_that_stream() {
     assert!(!inspecting("q", Scope::Manage, Streams::All));
     assert!(!inspecting("p", Scope::Manage, Streams::Only("p/ab".into())));
     assert!(!inspecting("p", Scope::Manage, Streams::Under("p/b/".into())));
+}
+
+// What others do not know yet.
+
+#[test]
+fn lag_of_the_registry_is_shown_with_its_cause() {
+    for (registries, guarded, error) in [
+        (Registries::One, false, json!("injected fault")),
+        (Registries::One, true, json!("injected fault")),
+        (Registries::PerProject, true, Value::Null),
+    ] {
+        let mut world = World::new();
+        world.limit_registries(registries);
+        if guarded {
+            world.guard();
+        }
+        world.registry.arm(RegistryFault::Fails);
+        world.run(&[TEXT, "WAIT 5s"]);
+        assert_eq!(details(&mut world)["registry"], json!({ "behindSince": START, "error": error }));
+        assert_eq!(world.lags(), Lags { registry: 5_000, index: 0 });
+        world.run(&["WAIT 60s", "RING"]);
+        assert_eq!(details(&mut world)["registry"], json!({ "behindSince": null, "error": null }));
+        assert_eq!(world.lags(), Lags::default());
+        assert_eq!(details(&mut world).get("segmentIndex"), None, "there is no index");
+    }
+}
+
+#[test]
+fn lag_of_the_segment_index_is_shown_with_its_cause() {
+    let mut world = World::new();
+    world.limit_registries(Registries::Off);
+    world.limit_segments(Some(SegmentLimits { appends_max: 1, bytes_max: 1 << 20, closed_bytes_min: 1 }));
+    world.limit_mirror(true);
+    world.mirror.arm(MirrorFault::Fails);
+    world.run(&[TEXT, HELLO, "WAIT 7s"]);
+    let found = details(&mut world);
+    assert_eq!(found["segmentIndex"], json!({ "behindSince": START, "error": "injected fault" }));
+    assert_eq!(found.get("registry"), None, "there is no registry");
+    assert_eq!(world.lags(), Lags { registry: 0, index: 7_000 });
+    // After a loss of memory, the cause is not known, and the index is tried again.
+    world.mirror.arm(MirrorFault::Fails);
+    world.restart();
+    assert_eq!(details(&mut world)["segmentIndex"], json!({ "behindSince": START, "error": null }));
+    world.run(&["WAIT 70s", "RING"]);
+    assert_eq!(details(&mut world)["segmentIndex"], json!({ "behindSince": null, "error": null }));
+    assert_eq!(world.lags(), Lags::default());
 }

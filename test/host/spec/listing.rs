@@ -171,7 +171,7 @@ fn registry(streams: &[(&str, bool)]) -> World {
     for (path, is_there) in streams {
         let event = |seq| RegistryEvent { incarnation: 3, seq, message: "{}".to_owned() };
         let events = if *is_there { vec![event(0)] } else { vec![event(0), event(1)] };
-        let record = Call::Record(Record { path: (*path).to_owned(), events });
+        let record = Call::Record(Record { path: (*path).to_owned(), events, summary: None });
         assert_eq!(world.record(&record.to_json()), Ok(Answered::Recorded));
     }
     world

@@ -155,6 +155,7 @@ fn failure_names_the_segment() {
         has_index: false,
         registries: Registries::Off,
         webhooks_give_up_after: 259_200_000,
+        measures: false,
         producers: ProducerLimits::SERVED,
         retention: RetentionDefaults::default(),
     });

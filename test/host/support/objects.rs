@@ -110,6 +110,7 @@ pub(crate) fn settings() -> Settings {
         producers: ProducerLimits::SERVED,
         retention: RetentionDefaults::default(),
         webhooks_give_up_after: GIVE_UP,
+        measures: true,
     }
 }
 

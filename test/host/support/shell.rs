@@ -81,8 +81,8 @@ impl Shell {
         let of_lane =
             self.under_way.iter().position(|other| *other == lane).expect("the effect is in flight");
         self.under_way.remove(of_lane);
-        // The state of a subscription says when a delivery is repeated, not its lane.
-        let has_failed = matches!(outcome, Outcome::Failed(_)) && lane != "delivery";
+        // The state of a subscription says when a delivery is repeated, not its lane. A summary is not repeated.
+        let has_failed = matches!(outcome, Outcome::Failed(_)) && lane != "delivery" && lane != "summary";
         if has_failed {
             self.rests.insert(what(&effect), now + RETRY);
         }
@@ -171,6 +171,7 @@ fn lane(effect: &Effect) -> &'static str {
             About::Page { .. } | About::Watches => "watches",
             About::WakeEvent { .. } => "delivery",
             About::Watchers => "watchers",
+            About::Summary => "summary",
         },
         Effect::Post(_) => "delivery",
     }

@@ -11,6 +11,7 @@ use durable_streams::edge::settings::EdgeSettings;
 use durable_streams::edge::target::{Target, stream_path};
 use durable_streams::object::effect::{Calling, Effect, Outcome as Ended};
 use durable_streams::object::fetch::Fetched;
+use durable_streams::object::lag::Lags;
 use durable_streams::object::producers::ProducerLimits;
 use durable_streams::object::segment_index::Delivery;
 use durable_streams::object::{Answer, Error, Object, Ports, Settings};
@@ -115,6 +116,7 @@ impl World {
             has_index: false,
             registries: Registries::Off,
             webhooks_give_up_after: 259_200_000,
+            measures: false,
             producers: ProducerLimits::SERVED,
             retention: RetentionDefaults::default(),
         };
@@ -425,6 +427,11 @@ impl World {
         self.settle();
         let Answered::Described(described) = answered else { panic!("{answered:?}") };
         described.map(|described| serde_json::to_string(&described).unwrap())
+    }
+
+    /// How far the registry and the segment index are behind.
+    pub(crate) fn lags(&self) -> Lags {
+        self.object.lags(&self.sql, self.now).unwrap()
     }
 
     /// What the stream says about itself to its owner.

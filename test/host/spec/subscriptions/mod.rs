@@ -6,6 +6,7 @@ mod faults;
 mod found;
 mod keys;
 mod limits;
+mod metrics;
 mod patterns;
 mod tokens;
 mod webhook_urls;
