@@ -24,6 +24,7 @@ const STEPS = 6
 export async function deploy(project, args) {
   const { env, name, isDry, others } = split(args)
   const configured = await configOf(project, env)
+  expectServer(project, configured)
   const config = { ...configured, name: name ?? configured.name }
   const envArgs = env === undefined ? [] : ["--env", env]
   // The deployment has the name among the other arguments.
@@ -92,6 +93,12 @@ function rehearse({ project, config, envArgs }, others) {
 }
 
 const listed = (names, what, none) => (names.length === 0 ? none : `${what} ${names.join(", ")}, unless it exists`)
+
+/** Another Worker's configuration may be in this folder. @param {Project} project */
+function expectServer(project, { durable_objects: objects }) {
+  if (objects.bindings.some(({ name }) => name === "STREAMS")) return
+  endWith(`${project.config} has no binding STREAMS, so it is not for this server, and nothing was deployed. Use another folder, or add the bindings of docs/library.md.`)
+}
 
 function expectLogin({ project, config }) {
   step(1, "Checking the login ...")

@@ -52,6 +52,7 @@ const CONFIGURED = {
   kv_namespaces: [],
   r2_buckets: [{ binding: "SEGMENTS", bucket_name: "durable-streams-segments" }],
   d1_databases: [{ binding: "ADMIN_DB", database_name: "durable_streams_admin" }],
+  durable_objects: { bindings: [{ name: "STREAMS", class_name: "StreamObject" }] },
 }
 
 /** A folder with the installed package, the fake, and what the fake reads as the configuration. */
@@ -154,6 +155,15 @@ describe("deploy", () => {
   ])("calls nothing with %j", async (args, said) => {
     const { code, errors, calls } = await (await project()).deploy(...args)
     expect([code, errors, calls]).toEqual([1, expect.stringContaining(said), []])
+  })
+
+  test("leaves another Worker alone whose configuration is in the folder", async () => {
+    const { folder, deploy } = await project({}, { name: "shop", durable_objects: { bindings: [{ name: "CARTS", class_name: "Cart" }] } })
+    await writeFile(join(folder, "wrangler.toml"), 'name = "shop"\n')
+    for (const args of [[], ["--dry-run"]]) {
+      const { code, errors, calls } = await deploy(...args)
+      expect([code, errors, calls]).toEqual([1, expect.stringContaining("wrangler.toml has no binding STREAMS"), []])
+    }
   })
 
   test("says what to do if it cannot go on, and goes on afterwards", async () => {
