@@ -88,12 +88,13 @@ impl Subscription {
         let is_older = notify.created_at.is_some_and(|at| at + CLOCKS_DIFFER_MAX < self.state.created_at);
         let by_pattern = || StreamLink { glob: true, ..StreamLink::default() };
         let link = self.links.entry(notify.path.clone()).or_insert_with(by_pattern);
-        if notify.has_ended && link.acked.max(link.tail).is_some_and(|known| known >= notify.tail) {
+        if notify.has_ended && link.acked.max(link.tail).is_some_and(|known| known > notify.tail) {
             // The notification is late: the link is to the next stream at this URL.
             return Noted::Taken;
         }
         if notify.has_ended {
-            link.glob = false;
+            // The stream drops its watcher, so an explicit link calls it again.
+            (link.glob, link.settled) = (false, false);
             if !link.explicit {
                 self.links.remove(&notify.path);
                 return Noted::Gone;

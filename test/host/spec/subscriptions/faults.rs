@@ -494,6 +494,27 @@ fn a_late_end_does_not_hide_the_next_stream() {
     }
 }
 
+/// A stream has ended before its link is made a pattern's. The registry does not know the pattern yet when the next stream
+/// begins.
+#[test]
+fn a_link_to_an_ended_stream_does_not_hide_the_next_one() {
+    let mut network = Network::new(1);
+    network.create(&["e/a"]);
+    network.append("e/a");
+    let mut body = hook(&["e/a"]);
+    body["pattern"] = json!("e/*");
+    network.wait(600_000);
+    let _begun = network.begin_request(S, put_request(S, &body));
+    network.begin("DELETE /v1/stream/e/a");
+    step_call(&mut network, |call| matches!(call, Call::Enlist(_)), Fate::Lost);
+    network.settle();
+    network.request(S, SubscriptionRequest::RemoveStream("e/a".into()));
+    network.create(&["e/a"]);
+    network.append("e/a");
+    network.wait(400_000);
+    assert_eq!(network.delivered.len(), 1);
+}
+
 /// A stream that the pattern matches is also added by hand, before the registry has reported it.
 #[test]
 fn a_link_that_is_added_before_the_report_begins_with_the_stream() {
