@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest"
 import { isLeftOut } from "../chromium.mjs"
 import { AUTH_TOKEN, bearer, makeToken, secretKey } from "../tokens.mjs"
-import { rows, useConsole } from "./support.mjs"
+import { PHONE, rows, useConsole } from "./support.mjs"
 
 const row = (page, text) => rows(page).filter({ hasText: text })
 const appendForm = (page) => page.getByRole("form", { name: "Append" })
@@ -232,6 +232,16 @@ describe.skipIf(isLeftOut)("the token of a server", () => {
     await page.getByText("Command copied.").waitFor()
     expect(await page.clipboard()).toContain('-H "Authorization: Bearer $TOKEN"')
     expect(urls.filter((url) => url.includes(AUTH_TOKEN))).toEqual([])
+  })
+
+  test("is set on a phone, too", async () => {
+    const page = await console.open(undefined, { viewport: PHONE })
+    await page.getByRole("dialog", { name: "Token" }).waitFor()
+    await page.keyboard.press("Escape")
+    for (const name of ["New stream", "Set token", "Help"]) {
+      const right = await page.getByRole("button", { name }).evaluate((button) => button.getBoundingClientRect().right)
+      expect(right, name).toBeLessThanOrEqual(PHONE.width)
+    }
   })
 
   test("is asked for at the first refusal, and tried before it is set", async () => {
