@@ -8,17 +8,21 @@ import { CloseDialog, CreateDialog, DeleteDialog, ForkDialog } from "./forms"
 import { HelpDialog } from "./help"
 import { useKeys } from "./keys"
 import { openPath } from "./location"
-import { StreamView, changes } from "./stream_view"
+import { StreamView, changes, missing } from "./stream_view"
 import { Streams } from "./streams_view"
 import { trouble } from "./streams"
 import { TokenDialog } from "./token_dialog"
-import { claims, mayCreate, mode, needsToken, token } from "./token"
+import { claims, isForgotten, mayCreate, mode, needsToken, token } from "./token"
 
 export function App() {
   useKeys()
   useEffect(() => {
     readMode().catch((error) => (trouble.value = wordsOf(error)))
   }, [])
+  useEffect(() => {
+    // The user has asked to be without a token.
+    if (needsToken.value && !isForgotten.value && opened.value === undefined) opened.value = { name: "token" }
+  }, [needsToken.value])
   useEffect(() => {
     document.title = openPath.value === undefined ? "Durable Streams" : `${openPath.value} – Durable Streams`
     if (openPath.value !== undefined) document.getElementById("main")?.focus()
@@ -56,7 +60,7 @@ function Bar() {
       {mode.value && <span class="chip">{mode.value === "projects" && root !== "" ? root : mode.value}</span>}
       <span class="space" />
       {mayCreate() && (
-        <button type="button" onClick={() => (opened.value = { name: "create" })}>
+        <button type="button" onClick={() => (opened.value = { name: "create", path: missing.value })}>
           New stream
         </button>
       )}
@@ -94,7 +98,7 @@ function OpenedDialog() {
     case "help":
       return <HelpDialog />
     case "create":
-      return <CreateDialog />
+      return <CreateDialog path={dialog.path} onDone={() => (changes.value += 1)} />
     case "fork":
       return <ForkDialog {...dialog} />
     case "close":

@@ -4,7 +4,8 @@ import { useSignal } from "@preact/signals"
 import { useState } from "preact/hooks"
 import { send, streamUrl, wordsOf } from "./api"
 import type { Kind } from "./content"
-import { Trouble, announce } from "./dialogs"
+import { Trouble, announce, dismiss } from "./dialogs"
+import { previewOf } from "./format"
 
 interface AppendProps {
   path: string
@@ -44,9 +45,21 @@ const MODES: Record<Kind, [Mode, string][]> = {
 export function bodiesOf(text: string, kind: Kind, mode: Mode): BodyInit[] {
   if (mode === "hex") return [bytesOfHex(text)]
   if (mode === "one") return [text]
-  const lines = text.split("\n").filter((line) => line.trim() !== "")
+  const lines = text.split("\n")
+  const isFilled = (line: string) => line.trim() !== ""
+  if (kind !== "json") return lines.filter(isFilled)
+  for (const [at, line] of lines.entries()) if (isFilled(line)) checkJson(line, at + 1)
   // In a JSON stream, one array is one append. A line that is an array is one message.
-  return kind === "json" ? [`[${lines.join(",")}]`] : lines
+  return [`[${lines.filter(isFilled).join(",")}]`]
+}
+
+/** The server would name a place in the array of all lines. */
+function checkJson(line: string, number: number) {
+  try {
+    JSON.parse(line)
+  } catch {
+    throw new Error(`Line ${number} is not a JSON value: ${previewOf(line.trim(), 80)}`)
+  }
 }
 
 function bytesOfHex(text: string) {
@@ -65,6 +78,7 @@ export function AppendForm({ path, contentType, kind }: AppendProps) {
     const form = event.currentTarget as HTMLFormElement
     isBusy.value = true
     trouble.value = undefined
+    dismiss()
     try {
       const headers = { "Content-Type": contentType, ...headersOf(form) }
       const bodies = bodiesOf(text, kind, mode)
@@ -75,6 +89,10 @@ export function AppendForm({ path, contentType, kind }: AppendProps) {
       trouble.value = wordsOf(error)
     }
     isBusy.value = false
+  }
+  const onInput = (event: { currentTarget: HTMLTextAreaElement }) => {
+    setText(event.currentTarget.value)
+    if (event.currentTarget.value.trim() === "") trouble.value = undefined
   }
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return
@@ -90,7 +108,7 @@ export function AppendForm({ path, contentType, kind }: AppendProps) {
         placeholder={kind === "json" ? '{"token": "Hello"}' : kind === "bytes" ? "68 69" : "Hello"}
         value={text}
         spellcheck={false}
-        onInput={(event) => setText(event.currentTarget.value)}
+        onInput={onInput}
         onKeyDown={onKeyDown}
       />
       <div class="bar">

@@ -3,7 +3,7 @@
 import { useEffect, useRef } from "preact/hooks"
 import uPlot from "uplot"
 import "uplot/dist/uPlot.min.css"
-import { formatBytes, formatNumber } from "./format"
+import { formatBytes, formatClock, formatCount } from "./format"
 import type { RateMeter } from "./rates"
 
 const HEIGHT_PX = 150
@@ -26,7 +26,7 @@ function optionsOf(width: number): uPlot.Options {
       { label: "bytes/s", scale: "bytes", stroke: () => colour("--second"), width: 1.5, points: { show: false }, dash: [4, 3] },
     ],
     axes: [
-      { ...axis, font, space: 80 },
+      { ...axis, font, space: 80, values: (_, seconds) => seconds.map((second) => formatClock(second * 1000).slice(0, 8)) },
       { ...axis, font, scale: "messages", size: 44 },
       { ...axis, font, scale: "bytes", side: 1, size: 58, grid: { show: false }, values: (_, values) => values.map(formatBytes) },
     ],
@@ -44,7 +44,7 @@ export function Chart({ rates }: { rates: RateMeter }) {
     const refresh = () => {
       const series = rates.series()
       plot.setData(series)
-      now.textContent = `${formatNumber(series[1].at(-1)!)} messages/s, ${formatBytes(series[2].at(-1)!)}/s`
+      now.textContent = `${formatCount(series[1].at(-1)!, "message")}/s, ${formatBytes(series[2].at(-1)!)}/s`
     }
     refresh()
     const timer = setInterval(refresh, REFRESH_MS)
@@ -65,6 +65,7 @@ export function Chart({ rates }: { rates: RateMeter }) {
       <figcaption>
         <span class="legend messages-line">messages/s</span>
         <span class="legend bytes-line">bytes/s</span>
+        <span>time in UTC</span>
         <p ref={text} class="now" />
       </figcaption>
       <div ref={box} aria-hidden="true" />

@@ -2,7 +2,7 @@
 
 import { streamUrl } from "./api"
 import type { Message } from "./content"
-import { queryOf, type Reader } from "./reader"
+import type { Reader } from "./reader"
 import { mode } from "./token"
 
 const urlOf = (path: string) => `${location.origin}${streamUrl(path)}`
@@ -12,20 +12,18 @@ const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
 
 const withToken = (url: string) => `${quoted(url)}${mode.value === "open" ? "" : ' -H "Authorization: Bearer $TOKEN"'}`
 
-export function curlOf({ path, start, phase }: Reader) {
-  const live = ["following", "waiting", "reading"].includes(phase.value)
-  return `curl ${live ? "-N " : ""}${withToken(`${urlOf(path)}?${queryOf(start)}${live ? "&live=sse" : ""}`)}`
+export function curlOf({ path, from, isLive }: Reader) {
+  return `curl ${isLive ? "-N " : ""}${withToken(`${urlOf(path)}?offset=${encodeURIComponent(from)}${isLive ? "&live=sse" : ""}`)}`
 }
 
 export const curlOfMessage = (path: string, { base }: Message) => `curl ${withToken(`${urlOf(path)}?offset=${base}`)}`
 
-/** Code that reads on from the first message of the view. */
-export function clientCodeOf({ path, kept, kind, start }: Reader) {
-  const first = start.from === "offset" ? start.offset : kept[0]?.base
+/** Code that reads the same. */
+export function clientCodeOf({ path, from, isLive, kind }: Reader) {
   const options = [
     `  url: ${JSON.stringify(urlOf(path))},`,
-    `  offset: ${JSON.stringify(first ?? "-1")},`,
-    '  live: "sse",',
+    `  offset: ${JSON.stringify(from)},`,
+    `  live: ${isLive ? '"sse"' : "false"},`,
     ...(mode.value === "open" ? [] : ["  headers: { Authorization: `Bearer ${process.env.TOKEN}` },"]),
   ]
   const messages = { json: "jsonStream", text: "textStream", bytes: "bodyStream" }[kind]

@@ -14,6 +14,8 @@ export interface Message {
   /** When it arrived, in milliseconds since 1970, for messages that were followed live. */
   receivedAt?: number
   content: string | Uint8Array<ArrayBuffer>
+  /** The size of the content in bytes, as UTF-8. */
+  size: number
 }
 
 /** A message whose number in its view is not known yet. */
@@ -68,13 +70,13 @@ function endOfString(text: string, start: number) {
 export async function piecesOf(response: Response, kind: Kind, base: string, skip: number): Promise<Piece[]> {
   if (kind === "json") {
     const elements = elementsOf(await response.text())
-    return elements.slice(skip).map((content, at) => ({ base, skip: skip + at, length: 1, content }))
+    return elements.slice(skip).map((content, at) => ({ base, skip: skip + at, length: 1, content, size: sizeOf(content) }))
   }
   const bytes = new Uint8Array(await response.arrayBuffer())
   const pieces: Piece[] = []
   for (let at = skip; at < bytes.length; ) {
     const end = endOfPiece(bytes, at, kind)
-    pieces.push({ base, skip: at, length: end - at, content: bytes.slice(at, end) })
+    pieces.push({ base, skip: at, length: end - at, content: bytes.slice(at, end), size: end - at })
     at = end
   }
   return pieces
@@ -96,17 +98,18 @@ function endOfPiece(bytes: Uint8Array, at: number, kind: Kind) {
 export function piecesOfEvent(data: string, kind: Kind, isBase64: boolean, base: string): Piece[] {
   const receivedAt = Date.now()
   if (kind === "json") {
-    return elementsOf(data).map((content, skip) => ({ base, skip, length: 1, receivedAt, content }))
+    return elementsOf(data).map((content, skip) => ({ base, skip, length: 1, receivedAt, content, size: sizeOf(content) }))
   }
   const content = isBase64 ? Uint8Array.from(atob(data.replaceAll("\n", "")), (char) => char.charCodeAt(0)) : data
-  return [{ base, skip: 0, length: sizeOf(content), receivedAt, content }]
+  const size = sizeOf(content)
+  return [{ base, skip: 0, length: size, receivedAt, content, size }]
 }
-
-/** The size in bytes; of a string in memory, about. */
-export const sizeOf = (content: string | Uint8Array) => (typeof content === "string" ? content.length : content.byteLength)
 
 const decoder = new TextDecoder()
 const encoder = new TextEncoder()
+
+/** The size in bytes, of a string as UTF-8. */
+export const sizeOf = (content: string | Uint8Array) => (typeof content === "string" ? encoder.encode(content).length : content.byteLength)
 
 /** The content as text; what is not UTF-8 becomes U+FFFD. */
 export const textOf = ({ content }: { content: string | Uint8Array }) =>

@@ -1,8 +1,8 @@
 // One message: formatted, raw, as text and as bytes.
 
-import { useState } from "preact/hooks"
+import { useLayoutEffect, useRef, useState } from "preact/hooks"
 import { curlOfMessage } from "./commands"
-import { bytesOf, placeOf, sizeOf, textOf, type Kind, type Message } from "./content"
+import { bytesOf, placeOf, textOf, type Kind, type Message } from "./content"
 import { copy, opened } from "./dialogs"
 import { formatBytes, formatClock } from "./format"
 import { JsonTree } from "./json_tree"
@@ -12,7 +12,11 @@ import { mayDo } from "./token"
 export const TEXT_STEP_CHARS = 65_536
 /** The same, in bytes of the hexadecimal view. */
 const HEX_STEP_BYTES = 4_096
+/** The bytes of a row where it fits, and otherwise. */
 const HEX_ROW_BYTES = 16
+const HEX_NARROW_ROW_BYTES = 8
+/** The width at which the 73 characters of a wide row fit. */
+const HEX_WIDE_PX = 580
 
 type Form = "json" | "text" | "hex"
 
@@ -84,9 +88,9 @@ export function Detail({ message, kind, path, contentType, onClose }: DetailProp
   )
 }
 
-function sizeText({ content, receivedAt }: Message) {
-  const size = formatBytes(typeof content === "string" ? new TextEncoder().encode(content).length : sizeOf(content))
-  return receivedAt === undefined ? size : `${size}, received ${formatClock(receivedAt)}`
+function sizeText({ size, receivedAt }: Message) {
+  const text = formatBytes(size)
+  return receivedAt === undefined ? text : `${text}, received ${formatClock(receivedAt)} UTC`
 }
 
 function Content({ message, form }: { message: Message; form: Form }) {
@@ -106,11 +110,18 @@ function Text({ text }: { text: string }) {
 
 function Hex({ bytes }: { bytes: Uint8Array }) {
   const [shown, setShown] = useState(HEX_STEP_BYTES)
+  const [isWide, setIsWide] = useState(false)
+  const box = useRef<HTMLDivElement>(null)
+  useLayoutEffect(() => {
+    const resized = new ResizeObserver(([entry]) => setIsWide(entry!.contentRect.width >= HEX_WIDE_PX))
+    resized.observe(box.current!)
+    return () => resized.disconnect()
+  }, [])
   return (
-    <>
-      <pre class="hex">{hexOf(bytes.subarray(0, shown))}</pre>
+    <div ref={box}>
+      <pre class="hex">{hexOf(bytes.subarray(0, shown), isWide ? HEX_ROW_BYTES : HEX_NARROW_ROW_BYTES)}</pre>
       <More left={bytes.length - shown} onMore={() => setShown(shown + HEX_STEP_BYTES)} />
-    </>
+    </div>
   )
 }
 
@@ -124,13 +135,13 @@ function More({ left, onMore }: { left: number; onMore: () => void }) {
 }
 
 /** Bytes as lines of an offset, hexadecimal digits, and ASCII characters. */
-export function hexOf(bytes: Uint8Array) {
+export function hexOf(bytes: Uint8Array, rowBytes: number) {
   const lines: string[] = []
-  for (let at = 0; at < bytes.length; at += HEX_ROW_BYTES) {
-    const row = [...bytes.subarray(at, at + HEX_ROW_BYTES)]
+  for (let at = 0; at < bytes.length; at += rowBytes) {
+    const row = [...bytes.subarray(at, at + rowBytes)]
     const digits = row.map((byte) => byte.toString(16).padStart(2, "0")).join(" ")
     const characters = row.map((byte) => (byte > 0x1f && byte < 0x7f ? String.fromCharCode(byte) : ".")).join("")
-    lines.push(`${at.toString(16).padStart(6, "0")}  ${digits.padEnd(HEX_ROW_BYTES * 3 - 1)}  ${characters}`)
+    lines.push(`${at.toString(16).padStart(6, "0")}  ${digits.padEnd(rowBytes * 3 - 1)}  ${characters}`)
   }
   return lines.join("\n")
 }

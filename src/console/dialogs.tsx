@@ -5,7 +5,8 @@ import type { ComponentChildren } from "preact"
 import { useEffect, useId, useRef } from "preact/hooks"
 
 export type Opened =
-  | { name: "token" | "help" | "create" }
+  | { name: "token" | "help" }
+  | { name: "create"; path?: string }
   | { name: "fork"; path: string; contentType: string; base?: string; skip?: number; length?: number }
   | { name: "close" | "delete"; path: string }
   | { name: "download"; path: string; contentType: string }
@@ -23,6 +24,12 @@ export function announce(text: string) {
   timer = setTimeout(() => (announced.value = ""), 4_000)
 }
 
+/** Ends what the page shows before its time, because it is no longer the news. */
+export function dismiss() {
+  clearTimeout(timer)
+  announced.value = ""
+}
+
 export const closeDialog = () => (opened.value = undefined)
 
 /** Copies a text, or shows it where the browser does not allow that. */
@@ -35,13 +42,17 @@ export async function copy(title: string, text: string) {
   }
 }
 
-/** A modal dialog. The browser keeps the focus in it, and returns the focus to where it was. */
+/**
+ * A modal dialog. The browser keeps the focus in it, and returns the focus to where it was. It begins with the focus in the field
+ * that has `data-focus`: with `autofocus`, browsers complain that something else has the focus.
+ */
 export function Dialog({ title, children }: { title: string; children: ComponentChildren }) {
   const dialog = useRef<HTMLDialogElement>(null)
   const id = useId()
   useEffect(() => {
     const before = document.activeElement
     dialog.current?.showModal()
+    dialog.current?.querySelector<HTMLElement>("[data-focus]")?.focus()
     return () => {
       if (before instanceof HTMLElement && before.isConnected) before.focus()
     }

@@ -6,7 +6,7 @@ import { send, streamUrl, wordsOf } from "./api"
 import { elementsOf, kindOf, type Kind } from "./content"
 import { Dialog, Trouble, announce, closeDialog } from "./dialogs"
 import { formatBytes } from "./format"
-import { StartFields, startOf } from "./jump"
+import { StartFields, firstValueOf, startOf } from "./jump"
 import { queryOf, type Start } from "./reader"
 
 /** The most bytes of one download. The browser collects them before it saves the file. */
@@ -22,7 +22,7 @@ interface Range {
 
 /** Reads a range up to the tail or its end. */
 async function read({ path, kind, start, most }: Range, aborted: AbortSignal, onProgress: (bytes: number) => void) {
-  const parts: BlobPart[] = []
+  const parts: Blob[] = []
   let [bytes, count] = [0, 0]
   let query = queryOf(start)
   for (;;) {
@@ -36,8 +36,9 @@ async function read({ path, kind, start, most }: Range, aborted: AbortSignal, on
       part = new Uint8Array(await response.arrayBuffer()).subarray(0, most - count)
       count += part.length
     }
-    parts.push(part)
-    bytes += part.length
+    const blob = new Blob([part])
+    parts.push(blob)
+    bytes += blob.size
     onProgress(bytes)
     const next = response.headers.get("stream-next-offset")
     if (next === null || response.headers.has("stream-up-to-date") || count >= most) return parts
@@ -65,14 +66,16 @@ export function DownloadDialog({ path, contentType }: { path: string; contentTyp
   const progress = useSignal<number | undefined>(undefined)
   const abort = useRef(new AbortController())
   useEffect(() => () => abort.current.abort(), [])
+  const choose = (chosen: typeof from) => {
+    setFrom(chosen)
+    setValue(firstValueOf(chosen))
+  }
   const onSubmit = async (event: SubmitEvent) => {
     event.preventDefault()
-    const start = startOf(from, value)
-    if (!start) return
     trouble.value = undefined
     progress.value = 0
     try {
-      const range = { path, kind, start, most: most === "" ? Infinity : Number(most) }
+      const range = { path, kind, start: startOf(from, value), most: most === "" ? Infinity : Number(most) }
       const parts = await read(range, abort.current.signal, (bytes) => (progress.value = bytes))
       save(parts, `${path.split("/").at(-1)}.${kind === "json" ? "ndjson" : kind === "text" ? "txt" : "bin"}`)
       announce("Downloaded.")
@@ -88,7 +91,7 @@ export function DownloadDialog({ path, contentType }: { path: string; contentTyp
         <div class="fields">
           <div class="field" role="group" aria-label="From">
             <span>From</span>
-            <StartFields from={from} value={value} onFrom={setFrom} onValue={setValue} />
+            <StartFields from={from} value={value} onFrom={choose} onValue={setValue} />
           </div>
           <label>
             {kind === "json" ? "At most, in messages" : "At most, in bytes"}

@@ -4,6 +4,9 @@ const numbers = new Intl.NumberFormat("en")
 
 export const formatNumber = (value: number) => numbers.format(value)
 
+/** A number with its noun. */
+export const formatCount = (count: number, noun: string) => `${formatNumber(count)} ${noun}${count === 1 ? "" : "s"}`
+
 export function formatBytes(bytes: number) {
   if (bytes < 1000) return `${bytes} B`
   const units = ["kB", "MB", "GB", "TB"]
@@ -16,17 +19,25 @@ export function formatBytes(bytes: number) {
   return `${value.toPrecision(3)} ${units[unit]}`
 }
 
-const two = (value: number, length = 2) => `${value}`.padStart(length, "0")
+/** The time of day in UTC, with milliseconds. */
+export const formatClock = (millis: number) => new Date(millis).toISOString().slice(11, 23)
 
-/** The local time of day, with milliseconds. */
-export function formatClock(millis: number) {
-  const time = new Date(millis)
-  return `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}.${two(time.getMilliseconds(), 3)}`
+/** The date and the time of day in UTC. */
+export const formatUtc = (millis: number) => new Date(millis).toISOString().replace("T", " ").replace(/\.\d+Z$/u, " UTC")
+
+const TIME = /^(\d{4}-\d\d-\d\d)[T ]+(\d\d:\d\d(?::\d\d(?:\.\d+)?)?)\s*(UTC|Z|[+-]\d\d:\d\d)?$/iu
+
+/** Reads a time as RFC 3339, or as `formatUtc` writes it. It is in UTC unless it has an offset. */
+export function timeOf(text: string) {
+  const [, date, clock, zone = "Z"] = TIME.exec(text.trim()) ?? []
+  const millis = Date.parse(`${date}T${clock}${zone.toUpperCase() === "UTC" ? "Z" : zone}`)
+  if (Number.isNaN(millis)) throw new Error(`Write the time like ${formatUtc(Date.now())}.`)
+  return new Date(millis).toISOString()
 }
 
 /** The time in UTC, and how long ago it was or how soon it will be. */
 export function formatTime(millis: number, now = Date.now()) {
-  return `${new Date(millis).toISOString().replace("T", " ").replace(/\.\d+Z$/u, " UTC")} (${formatAge(millis, now)})`
+  return `${formatUtc(millis)} (${formatAge(millis, now)})`
 }
 
 export function formatAge(millis: number, now = Date.now()) {

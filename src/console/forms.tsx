@@ -5,6 +5,7 @@ import { useState } from "preact/hooks"
 import { headersOf } from "./append"
 import { send, streamUrl, wordsOf } from "./api"
 import { Dialog, Trouble, announce, closeDialog } from "./dialogs"
+import { formatUtc, timeOf } from "./format"
 import { openStream } from "./location"
 import { claims, mode } from "./token"
 
@@ -40,15 +41,19 @@ async function create(form: HTMLFormElement) {
   openStream(path)
 }
 
-export function CreateDialog() {
-  const { trouble, isBusy, onSubmit } = useRequest(create)
+/** Creates a stream, of the path that is open although it has no stream if there is one. */
+export function CreateDialog({ path, onDone }: { path?: string; onDone: () => void }) {
+  const { trouble, isBusy, onSubmit } = useRequest(async (form) => {
+    await create(form)
+    onDone()
+  })
   return (
     <Dialog title="Create a stream">
       <form onSubmit={onSubmit}>
         <div class="fields">
           <label class="wide">
             Path
-            <input name="path" required autofocus spellcheck={false} defaultValue={projectPrefix()} autocomplete="off" />
+            <input name="path" required data-focus spellcheck={false} defaultValue={path ?? projectPrefix()} autocomplete="off" />
           </label>
           <label>
             Content type
@@ -128,6 +133,8 @@ export function ForkDialog({ path, base, skip = 0, length = 0 }: ForkProps) {
       headers["Stream-Fork-Offset"] = base
       headers["Stream-Fork-Sub-Offset"] = `${place === "after" ? skip + length : skip}`
     }
+    const time = headers["Stream-Fork-At"]
+    if (time !== undefined) headers["Stream-Fork-At"] = timeOf(time)
     await send("PUT", streamUrl(fork), { headers, path: fork })
     announce("Forked.")
     openStream(fork)
@@ -138,7 +145,7 @@ export function ForkDialog({ path, base, skip = 0, length = 0 }: ForkProps) {
         <div class="fields">
           <label class="wide">
             Path of the fork
-            <input name="path" required autofocus spellcheck={false} defaultValue={`${path}-fork`} autocomplete="off" />
+            <input name="path" required data-focus spellcheck={false} defaultValue={`${path}-fork`} autocomplete="off" />
           </label>
           <label>
             It inherits
@@ -151,8 +158,8 @@ export function ForkDialog({ path, base, skip = 0, length = 0 }: ForkProps) {
           </label>
           {place === "time" && (
             <label>
-              Time (RFC 3339)
-              <input name="Stream-Fork-At" required placeholder="2026-12-01T09:30:00Z" autocomplete="off" />
+              Time in UTC
+              <input name="Stream-Fork-At" required defaultValue={formatUtc(Date.now())} autocomplete="off" />
             </label>
           )}
           <LifetimeFields />
@@ -207,7 +214,7 @@ export function DeleteDialog({ path }: { path: string }) {
         <label>
           Type the path of the stream
           <input
-            autofocus
+            data-focus
             spellcheck={false}
             autocomplete="off"
             value={typed}

@@ -5,11 +5,11 @@ import { Dialog } from "./dialogs"
 const KEYS = [
   ["/", "search streams"],
   ["j, k", "next and previous message, or stream in the list"],
-  ["Enter", "open the selected message"],
+  ["Enter", "go into the open message"],
   ["f", "follow, or pause"],
   ["a", "write a message"],
   ["Ctrl+Enter", "append it"],
-  ["Esc", "close the message or dialog"],
+  ["Esc", "close the message or dialog, and go back to the list"],
   ["?", "this help"],
 ] as const
 

@@ -1,6 +1,8 @@
 // Where a view of messages begins: the end, the start, an offset, a number of messages before the end, or a time.
 
 import { useState } from "preact/hooks"
+import { Trouble } from "./dialogs"
+import { formatUtc, timeOf } from "./format"
 import { FIRST_MESSAGES, type Reader, type Start } from "./reader"
 
 type From = Start["from"] | "end"
@@ -16,11 +18,14 @@ const LABELS: Record<From, string> = {
 const FIELDS: Partial<Record<From, { label: string; placeholder: string }>> = {
   last: { label: "Number of messages before the end", placeholder: "1000" },
   offset: { label: "Offset", placeholder: "0000000000000000_0000000000000042" },
-  time: { label: "Time (RFC 3339)", placeholder: "2026-12-01T09:30:00Z" },
+  time: { label: "Time in UTC", placeholder: "2026-12-01 09:30:00 UTC" },
 }
 
-/** The start that the form describes. `undefined` if a value is missing. */
-export function startOf(from: From, value: string): Start | undefined {
+/** The value that a field begins with: of a time, an hour ago. */
+export const firstValueOf = (from: From) => (from === "time" ? formatUtc(Date.now() - 3_600_000) : "")
+
+/** The start that the form describes. Throws an error that says how to write a value. */
+export function startOf(from: From, value: string): Start {
   const text = value.trim()
   switch (from) {
     case "end":
@@ -28,11 +33,13 @@ export function startOf(from: From, value: string): Start | undefined {
     case "start":
       return { from: "start" }
     case "last":
-      return /^\d+$/u.test(text) ? { from: "last", count: Number(text) } : undefined
+      if (!/^\d+$/u.test(text)) throw new Error("Write a number of messages, such as 1000.")
+      return { from: "last", count: Number(text) }
     case "offset":
-      return text === "" ? undefined : { from: "offset", offset: text }
+      if (!/^(-1|now|\d+_\d+)$/u.test(text)) throw new Error("Write an offset like 0000000000000000_0000000000000042, -1 or now.")
+      return { from: "offset", offset: text }
     case "time":
-      return text === "" ? undefined : { from: "time", at: text }
+      return { from: "time", at: timeOf(text) }
   }
 }
 
@@ -71,22 +78,28 @@ export function StartFields({ from, value, onFrom, onValue }: {
 export function JumpForm({ reader }: { reader: Reader }) {
   const [from, setFrom] = useState<From>("end")
   const [value, setValue] = useState("")
+  const [trouble, setTrouble] = useState<string | undefined>(undefined)
   const choose = (chosen: From) => {
     setFrom(chosen)
-    setValue("")
+    setValue(firstValueOf(chosen))
+    setTrouble(undefined)
     // These need no value.
-    const start = chosen === "end" || chosen === "start" ? startOf(chosen, "") : undefined
-    if (start) reader.open(start)
+    if (chosen === "end" || chosen === "start") reader.open(startOf(chosen, ""))
   }
   const onSubmit = (event: SubmitEvent) => {
     event.preventDefault()
-    const start = startOf(from, value)
-    if (start) reader.open(start)
+    setTrouble(undefined)
+    try {
+      reader.open(startOf(from, value))
+    } catch (error) {
+      setTrouble((error as Error).message)
+    }
   }
   return (
     <form class="jump" aria-label="Jump" onSubmit={onSubmit}>
       <StartFields from={from} value={value} onFrom={choose} onValue={setValue} />
       <button type="submit">Go</button>
+      <Trouble text={trouble} />
     </form>
   )
 }

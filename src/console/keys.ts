@@ -2,7 +2,7 @@
 
 import { useEffect } from "preact/hooks"
 import { opened } from "./dialogs"
-import { closeDetail, toggleFollow } from "./messages_view"
+import { closeDetail, enterDetail, toggleFollow } from "./messages_view"
 import { moveSelection, selected } from "./message_list"
 import { reader, tab } from "./stream_view"
 
@@ -13,6 +13,8 @@ export function useKeys() {
   }, [])
 }
 
+/** What Enter operates itself. */
+const isControl = (target: EventTarget | null) => target instanceof HTMLElement && target.matches("a, button, summary")
 const isField = (target: EventTarget | null) => target instanceof HTMLElement && target.matches("input, textarea, select")
 
 function onKeyDown(event: KeyboardEvent) {
@@ -22,7 +24,7 @@ function onKeyDown(event: KeyboardEvent) {
     return
   }
   const command = COMMANDS[event.key]
-  if (!command) return
+  if (!command || (event.key === "Enter" && (!selected.value || isControl(event.target)))) return
   command()
   event.preventDefault()
 }
@@ -37,6 +39,7 @@ const COMMANDS: Record<string, () => void> = {
     tab.value = "messages"
     document.getElementById("append-text")?.focus()
   },
+  Enter: enterDetail,
   Escape: () => selected.value && closeDetail(),
 }
 

@@ -2,22 +2,19 @@
 
 import { signal, useComputed, useSignal } from "@preact/signals"
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks"
-import { placeOf, sizeOf, textOf, type Kind, type Message } from "./content"
+import { placeOf, textOf, type Kind, type Message } from "./content"
 import { formatBytes, formatClock, previewOf } from "./format"
 import type { Reader } from "./reader"
 
 export const ROW_PX = 28
+/** The height of the headings, which stay at the top of the list. */
+const HEADS_PX = 24
 /** Rows that are rendered above and below the visible ones. */
 const OVERSCAN_ROWS = 8
 const PREVIEW_MAX_CHARS = 400
 
 /** The selected message, which stays open when the view drops it. */
 export const selected = signal<Message | undefined>(undefined)
-
-interface ListProps {
-  reader: Reader
-  onOpen: () => void
-}
 
 /** Selects the message that is `step` rows below the selected one. */
 export function moveSelection({ shown }: Reader, step: number) {
@@ -29,7 +26,7 @@ export function moveSelection({ shown }: Reader, step: number) {
   selected.value = shown[Math.min(Math.max(at - step, 0), shown.length - 1)]
 }
 
-export function MessageList({ reader, onOpen }: ListProps) {
+export function MessageList({ reader }: { reader: Reader }) {
   const box = useRef<HTMLDivElement>(null)
   const view = useSignal({ top: 0, height: 600 })
   const follow = useKeptPlace(reader, box)
@@ -44,9 +41,8 @@ export function MessageList({ reader, onOpen }: ListProps) {
   const onKeyDown = (event: KeyboardEvent) => {
     const steps: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -Infinity, End: Infinity }
     const step = steps[event.key]
-    if (step !== undefined) moveSelection(reader, step)
-    else if (event.key === "Enter" && selected.value) onOpen()
-    else return
+    if (step === undefined) return
+    moveSelection(reader, step)
     event.preventDefault()
   }
   const isActiveShown = active !== undefined && rows.value.some(({ message }) => message.id === active.id)
@@ -64,9 +60,17 @@ export function MessageList({ reader, onOpen }: ListProps) {
       }}
       onKeyDown={onKeyDown}
     >
+      {reader.shown.length > 0 && (
+        <div class="heads" aria-hidden="true" style={{ height: `${HEADS_PX}px` }}>
+          <span class="place">Position</span>
+          <span>Message</span>
+          <span class="clock">Received, UTC</span>
+          <span class="size">Size</span>
+        </div>
+      )}
       <div class="rows-all" role="presentation" style={{ height: `${reader.shown.length * ROW_PX}px` }}>
         {rows.value.map(({ message, at }) => (
-          <Row key={message.id} message={message} at={at} count={reader.shown.length} kind={reader.kind} onOpen={onOpen} />
+          <Row key={message.id} message={message} at={at} count={reader.shown.length} kind={reader.kind} />
         ))}
       </div>
     </div>
@@ -108,7 +112,7 @@ function useSelectionInView(reader: Reader, box: { current: HTMLDivElement | nul
     const list = box.current!
     const top = (reader.shown.length - 1 - index) * ROW_PX
     if (top < list.scrollTop) list.scrollTop = top
-    else if (top + ROW_PX > list.scrollTop + list.clientHeight) list.scrollTop = top + ROW_PX - list.clientHeight
+    else if (top + ROW_PX + HEADS_PX > list.scrollTop + list.clientHeight) list.scrollTop = top + ROW_PX + HEADS_PX - list.clientHeight
   }, [id])
 }
 
@@ -117,10 +121,9 @@ interface RowProps {
   at: number
   count: number
   kind: Kind
-  onOpen: () => void
 }
 
-function Row({ message, at, count, kind, onOpen }: RowProps) {
+function Row({ message, at, count, kind }: RowProps) {
   const isSelected = selected.value?.id === message.id
   return (
     <div
@@ -131,17 +134,14 @@ function Row({ message, at, count, kind, onOpen }: RowProps) {
       aria-posinset={at + 1}
       aria-setsize={count}
       style={{ transform: `translateY(${at * ROW_PX}px)` }}
-      onClick={() => {
-        selected.value = message
-        onOpen()
-      }}
+      onClick={() => (selected.value = message)}
     >
       <span class="place" title={`${message.base}, then ${message.skip}`}>
         {placeOf(message)}
       </span>
       <span class="preview">{preview(message, kind)}</span>
       <span class="clock">{message.receivedAt === undefined ? "" : formatClock(message.receivedAt)}</span>
-      <span class="size">{formatBytes(sizeOf(message.content))}</span>
+      <span class="size">{formatBytes(message.size)}</span>
     </div>
   )
 }

@@ -38,7 +38,8 @@ export function Messages({ reader, contentType }: MessagesProps) {
     <div class={message ? "messages has-detail" : "messages"}>
       <div class="messages-main">
         <Toolbar reader={reader} />
-        <MessageList key={path} reader={reader} onOpen={showDetail} />
+        <Nothing reader={reader} />
+        <MessageList key={path} reader={reader} />
         {mayAppend && !reader.closed.value && <AppendForm key={path} path={path} contentType={contentType} kind={reader.kind} />}
       </div>
       {message && (
@@ -48,8 +49,17 @@ export function Messages({ reader, contentType }: MessagesProps) {
   )
 }
 
-function showDetail() {
-  document.querySelector<HTMLElement>(".detail-body")?.focus({ preventScroll: false })
+/** Says why the list is empty. */
+function Nothing({ reader }: { reader: Reader }) {
+  if (reader.version.value < 0 || reader.shown.length > 0) return null
+  if (reader.kept.length > 0) return <p class="note nothing">No loaded message matches the filter.</p>
+  if (!reader.upToDate.value) return null
+  return <p class="note nothing">{isFollowing(reader) ? "No messages yet. New ones appear here." : "There are no messages after this place."}</p>
+}
+
+/** Moves the focus into the selected message, to the choice of its form. */
+export function enterDetail() {
+  document.querySelector<HTMLElement>('.detail [aria-pressed="true"]')?.focus()
 }
 
 /** Closes the message, and returns to the list. */

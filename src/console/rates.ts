@@ -1,7 +1,5 @@
 // Counts the messages and bytes that arrive per second, for the last two minutes.
 
-import { sizeOf } from "./content"
-
 /** How many seconds the chart shows. */
 export const SECONDS_SHOWN = 120
 
@@ -9,9 +7,9 @@ export class RateMeter {
   readonly #messages = new Map<number, number>()
   readonly #bytes = new Map<number, number>()
 
-  count(pieces: { content: string | Uint8Array }[]) {
+  count(pieces: { size: number }[]) {
     const second = Math.floor(Date.now() / 1000)
-    const bytes = pieces.reduce((sum, { content }) => sum + sizeOf(content), 0)
+    const bytes = pieces.reduce((sum, { size }) => sum + size, 0)
     this.#messages.set(second, (this.#messages.get(second) ?? 0) + pieces.length)
     this.#bytes.set(second, (this.#bytes.get(second) ?? 0) + bytes)
     for (const old of this.#messages.keys()) {

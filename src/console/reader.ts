@@ -2,14 +2,14 @@
 
 import { signal } from "@preact/signals"
 import { Refused, send, streamUrl, wordsOf } from "./api"
-import { kindOf, piecesOf, piecesOfEvent, sizeOf, textOf, type Kind, type Message, type Piece } from "./content"
+import { kindOf, piecesOf, piecesOfEvent, textOf, type Kind, type Message, type Piece } from "./content"
 import { filterOf, type Filter } from "./filter"
 import { RateMeter } from "./rates"
 import { eventsOf, type Control } from "./sse"
 
 /** The most messages of a view in memory. A view that follows drops its oldest ones. */
 export const KEPT_MESSAGES_MAX = 10_000
-/** The most content of a view in memory, in bytes or characters. */
+/** The most content of a view in memory, in bytes. */
 export const KEPT_BYTES_MAX = 32 << 20
 /** How many messages that have arrived may wait for the next frame. A hidden page has no frames. */
 const WAITING_MAX = 1_000
@@ -30,6 +30,13 @@ export type Start =
 interface Place {
   offset: string
   skip: number
+}
+
+/** What a view returns to if the stream cannot be read from another place. */
+interface Before {
+  start: Start
+  next: Place
+  upToDate: boolean
 }
 
 export type Phase = "idle" | "reading" | "following" | "paused" | "waiting" | "ended" | "failed"
@@ -67,6 +74,9 @@ export class Reader {
 
   #kind: Kind
   #next: Place | undefined
+  /** Whether the messages in memory come from the view before this one, which no response has replaced yet. */
+  #isOpening = false
+  #before: Before | undefined
   #waiting: Piece[] = []
   #frame = 0
   #bytes = 0
@@ -85,17 +95,41 @@ export class Reader {
     return this.#kind
   }
 
-  /** Shows the stream from another place. A view from the end follows. */
+  /**
+   * Shows the stream from another place. A view from the end follows. The messages in memory stay until the first response, and
+   * if that is a refusal, the view stays where it was.
+   */
   async open(start: Start) {
     this.#stop()
+    this.#flush()
+    if (!this.#isOpening && this.#next) this.#before = { start: this.start, next: this.#next, upToDate: this.upToDate.value }
+    this.#isOpening = true
     this.start = start
-    this.kept.length = 0
-    this.#bytes = 0
     this.#next = undefined
     this.upToDate.value = false
-    this.#show()
     if (start.from === "last") await this.follow()
     else await this.readOn()
+  }
+
+  /** The first response of a view replaces the messages of the view before. */
+  #opened() {
+    if (!this.#isOpening) return
+    this.#isOpening = false
+    this.#before = undefined
+    this.kept.length = 0
+    this.#bytes = 0
+    this.#show()
+  }
+
+  /** The offset from which a command or code reads what the view shows. */
+  get from() {
+    if (this.start.from === "start") return "-1"
+    if (this.start.from === "offset") return this.start.offset
+    return this.kept[0]?.base ?? this.#next?.offset ?? "-1"
+  }
+
+  get isLive() {
+    return ["following", "waiting", "reading"].includes(this.phase.value)
   }
 
   /** Reads one response from the next place on. */
@@ -117,6 +151,7 @@ export class Reader {
     const next = response.headers.get("stream-next-offset") ?? base
     const pieces = await piecesOf(response, this.#kind, base, place?.skip ?? 0)
     aborted.throwIfAborted()
+    this.#opened()
     // A response of many small messages is read in parts.
     const read = pieces.slice(0, KEPT_MESSAGES_MAX / 2)
     const last = read.at(-1)
@@ -155,6 +190,7 @@ export class Reader {
   async #events(aborted: AbortSignal) {
     const query = this.#next ? `offset=${this.#next.offset}` : queryOf(this.start)
     const response = await send("GET", `${streamUrl(this.path)}?${query}&live=sse`, { signal: aborted, path: this.path })
+    this.#opened()
     const isBase64 = response.headers.get("stream-sse-data-encoding") === "base64"
     let base = this.#next?.offset ?? baseOf(response, this.start)
     let isConnected = false
@@ -220,6 +256,16 @@ export class Reader {
     if (abort.signal.aborted) return
     this.trouble.value = wordsOf(error)
     this.phase.value = "failed"
+    if (this.#isOpening && this.#before) {
+      const { start, next, upToDate } = this.#before
+      this.start = start
+      this.#next = next
+      this.upToDate.value = upToDate
+      this.#isOpening = false
+      this.#before = undefined
+      this.phase.value = "paused"
+      return
+    }
     // The data at this place is gone, or another stream is at the URL: the next attempt begins near the end.
     if (error instanceof Refused && error.status === 410) {
       this.start = { from: "last", count: FIRST_MESSAGES }
@@ -249,7 +295,7 @@ export class Reader {
     const added: Message[] = []
     for (const piece of pieces) {
       this.#ids += 1
-      this.#bytes += sizeOf(piece.content)
+      this.#bytes += piece.size
       added.push({ ...piece, id: this.#ids })
     }
     for (const message of added) this.kept.push(message)
@@ -266,9 +312,9 @@ export class Reader {
   /** Drops the oldest messages beyond the bounds. The newest one always stays. */
   #trim() {
     let count = Math.max(0, this.kept.length - KEPT_MESSAGES_MAX)
-    for (let at = 0; at < count; at += 1) this.#bytes -= sizeOf(this.kept[at]!.content)
+    for (let at = 0; at < count; at += 1) this.#bytes -= this.kept[at]!.size
     while (this.#bytes > KEPT_BYTES_MAX && count < this.kept.length - 1) {
-      this.#bytes -= sizeOf(this.kept[count]!.content)
+      this.#bytes -= this.kept[count]!.size
       count += 1
     }
     this.kept.splice(0, count)

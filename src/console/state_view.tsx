@@ -6,7 +6,7 @@ import { useEffect } from "preact/hooks"
 import { wordsOf } from "./api"
 import { Chart } from "./chart"
 import { Trouble, announce } from "./dialogs"
-import { formatBytes, formatDuration, formatNumber, formatTime } from "./format"
+import { formatBytes, formatCount, formatDuration, formatNumber, formatTime } from "./format"
 import { linkTo } from "./location"
 import type { Reader } from "./reader"
 import { resume, subscriptionsOf, type Description, type Lag, type Linked } from "./state"
@@ -14,6 +14,8 @@ import { mayDo, mode } from "./token"
 
 /** How many rows of each table are shown. */
 const ROWS_SHOWN = 20
+/** How long after a retry its outcome is read. */
+const RETRY_SHOWN_MS = 1_000
 
 interface StateProps {
   reader: Reader
@@ -49,7 +51,8 @@ function Facts({ description: d }: { description: Description }) {
     ["Type", <code key="type">{d.contentType}</code>],
     ["Tail", <code key="tail">{d.tail}</code>],
     ["Start", ifKnown(d.start, (start) => <code>{start}</code>)],
-    ["Messages", ifKnown(d.messages, formatNumber)],
+    // A fork counts its own messages only, and shows those of its source too.
+    [d.forkedFrom ? "Own messages" : "Messages", ifKnown(d.messages, formatNumber)],
     ["Created", ifKnown(d.createdAt, formatTime)],
     ["Last message", ifKnown(d.writtenAt, formatTime)],
     ["TTL", ifKnown(d.ttlSeconds, formatDuration)],
@@ -59,7 +62,7 @@ function Facts({ description: d }: { description: Description }) {
     ["Retention", retentionOf(d.retention)],
     ["Forked from", ifKnown(d.forkedFrom, ({ path, offset }) => [path ? <StreamLink key="source" path={path} /> : "a stream ", <code key="at">{offset}</code>])],
     ["Forks", ifKnown(d.forks, ({ count, paths }) => [`${count ?? "many"} `, ...paths.slice(0, ROWS_SHOWN).map((path) => <StreamLink key={path} path={path} />)])],
-    ["Hot log", ifKnown(d.hotMessages, (count) => `${formatNumber(count)} messages, ${formatBytes(d.hotBytes ?? 0)}`)],
+    ["Hot log", ifKnown(d.hotMessages, (count) => `${formatCount(count, "message")}, ${formatBytes(d.hotBytes ?? 0)}`)],
     ["Registry", ifKnown(d.registry, wordsOfLag)],
     ["Segment index", ifKnown(d.segmentIndex, wordsOfLag)],
     ["Live readers", ifKnown(d.readers, ({ sse, longPoll }) => `${sse} by SSE, ${longPoll} by long-poll`)],
@@ -89,7 +92,7 @@ function wordsOfLag({ behindSince, error }: Lag) {
 function retentionOf(retention: Description["retention"]) {
   if (retention === null || typeof retention === "string") return retention ?? "none"
   const { seconds, bytes, segments } = retention
-  const parts = [ifKnown(seconds, formatDuration), ifKnown(bytes, formatBytes), ifKnown(segments, (count) => `${count} segments`)]
+  const parts = [ifKnown(seconds, formatDuration), ifKnown(bytes, formatBytes), ifKnown(segments, (count) => formatCount(count, "segment"))]
   return parts.filter((part) => part !== null).join(" or ")
 }
 
@@ -194,10 +197,12 @@ interface CardProps {
 
 function SubscriptionCard({ linked, path, trouble, onResumed }: CardProps) {
   const { id, type, phase, status, last_error: error, next_attempt_at: next, holder, pending, webhook, wake_stream: wakes } = linked.subscription
+  const isParked = phase === "parked"
   const onResume = async () => {
     try {
       await resume(linked)
-      announce("Resumed.")
+      announce(isParked ? "Resumed." : "Retrying.")
+      if (!isParked) await new Promise((resolve) => setTimeout(resolve, RETRY_SHOWN_MS))
       await onResumed()
     } catch (failed) {
       trouble.value = wordsOf(failed)
@@ -213,7 +218,7 @@ function SubscriptionCard({ linked, path, trouble, onResumed }: CardProps) {
         {webhook ? ` to ${webhook.url}` : ""}
         {wakes ? ` through ${wakes}` : ""}
         {holder ? `, held by ${holder}` : ""}
-        {pending.length > 0 ? `, ${pending.length} streams pending` : ""}
+        {pending.length > 0 ? `, ${formatCount(pending.length, "stream")} pending` : ""}
       </p>
       {error && (
         <p>
@@ -221,9 +226,9 @@ function SubscriptionCard({ linked, path, trouble, onResumed }: CardProps) {
         </p>
       )}
       {next && <p>Next attempt: {formatTime(Date.parse(next))}</p>}
-      {phase === "parked" && mayDo("manage", path) && (
+      {(isParked || status === "failed") && mayDo("manage", path) && (
         <button type="button" onClick={onResume}>
-          Resume {id}
+          {isParked ? "Resume" : "Retry now:"} {id}
         </button>
       )}
     </article>

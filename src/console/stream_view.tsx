@@ -22,6 +22,9 @@ export const reader = signal<Reader | undefined>(undefined)
 /** Grows with each change of the stream that its description must show. */
 export const changes = signal(0)
 
+/** The path that is open although it has no stream. */
+export const missing = signal<string | undefined>(undefined)
+
 const isWide = signal(matchMedia("(min-width: 1700px)").matches)
 matchMedia("(min-width: 1700px)").addEventListener("change", ({ matches }) => (isWide.value = matches))
 
@@ -36,21 +39,29 @@ function useDescription(path: string) {
       if (aborted?.aborted) return
       description.value = found
       trouble.value = undefined
+      missing.value = undefined
     } catch (error) {
       if (aborted?.aborted) return
       trouble.value = wordsOf(error)
       if (error instanceof Refused && [404, 410].includes(error.status)) description.value = undefined
+      if (error instanceof Refused && error.status === 404) missing.value = path
     }
   }
   const state = [path, token.value, changes.value]
   useEffect(() => {
     const abort = new AbortController()
+    missing.value = undefined
     load(abort.signal)
-    return () => abort.abort()
+    return () => {
+      abort.abort()
+      missing.value = undefined
+    }
   }, state)
   useEffect(() => {
     if (!isShown) return undefined
     const abort = new AbortController()
+    // What is known may be as old as the view.
+    if (description.value) load(abort.signal)
     const timer = setInterval(() => document.visibilityState === "visible" && load(abort.signal), REFRESH_MS)
     return () => {
       clearInterval(timer)
@@ -81,6 +92,13 @@ export function StreamView({ path }: { path: string }) {
     <main class="stream" id="main" tabIndex={-1}>
       <Head path={path} description={description.value} reader={current} />
       <Trouble text={trouble.value} />
+      {missing.value === path && !isReserved(path) && mayDo("manage", path) && (
+        <p class="missing">
+          <button type="button" class="primary" onClick={() => (opened.value = { name: "create", path })}>
+            Create {path}
+          </button>
+        </p>
+      )}
       {description.value && current && (
         <div class="panes">
           {(tab.value === "messages" || isWide.value) && <Messages reader={current} contentType={description.value.contentType} />}

@@ -95,6 +95,7 @@ function Foot() {
       </span>
       <span>{isLoading.value ? "Loading" : loaded}</span>
       <a href={linkTo(registry)}>Registry</a>
+      <a href="/openapi.json">API</a>
     </footer>
   )
 }

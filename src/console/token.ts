@@ -24,6 +24,8 @@ export const token = signal(sessionStorage.getItem(KEY) ?? "")
 export const mode = signal<Mode | undefined>(undefined)
 /** Whether the server refused a request because it has no valid token. */
 export const needsToken = signal(false)
+/** Whether the user has removed the token. */
+export const isForgotten = signal(false)
 /** The scopes that a 403 has denied, each with the path of a stream. */
 const denied = signal<ReadonlySet<string>>(new Set())
 
@@ -35,6 +37,7 @@ export function useToken(given: string) {
   else sessionStorage.setItem(KEY, text)
   denied.value = new Set()
   needsToken.value = false
+  isForgotten.value = text === ""
   token.value = text
 }
 

@@ -1,31 +1,44 @@
 // The token of this tab.
 
 import { useState } from "preact/hooks"
-import { Dialog, announce, closeDialog } from "./dialogs"
+import { tryToken, wordsOf } from "./api"
+import { Dialog, Trouble, announce, closeDialog } from "./dialogs"
 import { formatTime } from "./format"
-import { claims, claimsOf, token, useToken, type Claims } from "./token"
+import { claims, claimsOf, needsToken, token, useToken, type Claims } from "./token"
 
 export function TokenDialog() {
   const [text, setText] = useState(token.value)
   const known = claimsOf(text) ?? (text === token.value ? claims.value : undefined)
-  const apply = (given: string) => {
-    useToken(given)
-    announce(given === "" ? "Token forgotten." : "Token set.")
-    closeDialog()
+  const [trouble, setTrouble] = useState<string | undefined>(undefined)
+  const [isBusy, setBusy] = useState(false)
+  const apply = async (given: string) => {
+    setTrouble(undefined)
+    setBusy(true)
+    try {
+      if (given !== "") await tryToken(given)
+      useToken(given)
+      announce(given === "" ? "Token forgotten." : "Token set.")
+      closeDialog()
+    } catch (error) {
+      setTrouble(wordsOf(error))
+    }
+    setBusy(false)
   }
   return (
     <Dialog title="Token">
       <form
         onSubmit={(event) => {
           event.preventDefault()
-          apply(text)
+          apply(text.trim())
         }}
       >
+        {needsToken.value && <p>{token.value === "" ? "The server refuses requests without a token." : "The server refuses this tab's token."}</p>}
         <label>
           Token
           <input
             type="password"
-            autofocus
+            data-focus
+            required
             autocomplete="off"
             spellcheck={false}
             value={text}
@@ -34,8 +47,9 @@ export function TokenDialog() {
         </label>
         <p class="note">This tab remembers it until you close the tab, and sends it in the Authorization header only.</p>
         {known && <Allowed claims={known} />}
+        <Trouble text={trouble} />
         <footer class="bar">
-          <button type="submit" class="primary">
+          <button type="submit" class="primary" disabled={isBusy}>
             Use
           </button>
           {token.value !== "" && (

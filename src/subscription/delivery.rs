@@ -256,4 +256,10 @@ impl Subscription {
         self.report(Transition::Resumed, now);
         true
     }
+    /// While deliveries fail, makes the next attempt due now. The count of failures stays, so another failure waits longer.
+    pub fn retry_now(&mut self) {
+        if self.state.failures > 0 {
+            self.state.not_before = None;
+        }
+    }
 }

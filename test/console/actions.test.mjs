@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest"
 import { isLeftOut } from "../chromium.mjs"
 import { AUTH_TOKEN, bearer, makeToken, secretKey } from "../tokens.mjs"
-import { rows, useConsole } from "./support.mjs"
+import { PHONE, rows, useConsole } from "./support.mjs"
 
 const row = (page, text) => rows(page).filter({ hasText: text })
 const appendForm = (page) => page.getByRole("form", { name: "Append" })
@@ -44,6 +44,29 @@ describe.skipIf(isLeftOut)("a user", () => {
     await text.press("Control+Enter")
     await appendForm(page).getByRole("alert").filter({ hasText: "Expected offset conflict" }).waitFor()
     expect(await read("act/refused")).toEqual([])
+    await text.fill("")
+    await appendForm(page).getByRole("alert").waitFor({ state: "detached" })
+  })
+
+  test("sees which line is no JSON", async () => {
+    await console.create("act/lines")
+    const page = await console.open("act/lines")
+    const text = appendForm(page).getByRole("textbox", { name: "Message to append" })
+    await appendForm(page).getByRole("combobox").selectOption({ label: "one JSON value per line" })
+    await text.fill('{"n": 1}')
+    await text.press("Control+Enter")
+    await page.getByText("Appended.").waitFor()
+    await text.fill('{"n": 2}\n\n{"n": oops}\n')
+    await text.press("Control+Enter")
+    await appendForm(page).getByRole("alert").filter({ hasText: 'Line 3 is not a JSON value: {"n": oops}' }).waitFor()
+    expect(await page.getByText("Appended.").count()).toBe(0)
+    // Two values with a comma between are no value.
+    await text.fill("1, 2")
+    await text.press("Control+Enter")
+    await appendForm(page).getByRole("alert").filter({ hasText: "Line 1 is" }).waitFor()
+    await text.fill("")
+    await appendForm(page).getByRole("alert").waitFor({ state: "detached" })
+    expect(await read("act/lines")).toEqual([{ n: 1 }])
   })
 
   test("appends as a producer", async () => {
@@ -211,12 +234,28 @@ describe.skipIf(isLeftOut)("the token of a server", () => {
     expect(urls.filter((url) => url.includes(AUTH_TOKEN))).toEqual([])
   })
 
-  test("that is wrong is named by the server's words", async () => {
+  test("is set on a phone, too", async () => {
+    const page = await console.open(undefined, { viewport: PHONE })
+    await page.getByRole("dialog", { name: "Token" }).waitFor()
+    await page.keyboard.press("Escape")
+    for (const name of ["New stream", "Set token", "Help"]) {
+      const right = await page.getByRole("button", { name }).evaluate((button) => button.getBoundingClientRect().right)
+      expect(right, name).toBeLessThanOrEqual(PHONE.width)
+    }
+  })
+
+  test("is asked for at the first refusal, and tried before it is set", async () => {
     const page = await console.open("guarded", { token: "not-the-token-of-it" })
-    await page.getByText("unauthorized").first().waitFor()
-    await page.getByRole("button", { name: "Token" }).click()
-    await page.getByRole("textbox", { name: "Token" }).fill(AUTH_TOKEN)
+    const dialog = page.getByRole("dialog", { name: "Token" })
+    await dialog.getByText("The server refuses this tab's token.").waitFor()
+    await dialog.getByRole("textbox", { name: "Token" }).fill("another-wrong-token-of-it")
     await page.keyboard.press("Enter")
+    await dialog.getByRole("alert").filter({ hasText: "unauthorized" }).waitFor()
+    expect(await page.getByText("Token set.").count()).toBe(0)
+    expect(await page.evaluate(() => sessionStorage.getItem("durable-streams-token"))).toBe("not-the-token-of-it")
+    await dialog.getByRole("textbox", { name: "Token" }).fill(AUTH_TOKEN)
+    await page.keyboard.press("Enter")
+    await page.getByText("Token set.").waitFor()
     await row(page, '"a"').waitFor()
   })
 })

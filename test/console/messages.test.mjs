@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises"
 import { describe, expect, test } from "vitest"
 import { isLeftOut } from "../chromium.mjs"
-import { previews, rows, useConsole } from "./support.mjs"
+import { DESKTOP, previews, rows, useConsole } from "./support.mjs"
 
 const option = (page, text) => rows(page).filter({ hasText: text })
 const jump = (page) => page.getByRole("form", { name: "Jump" })
@@ -96,8 +96,16 @@ describe.skipIf(isLeftOut)("messages", () => {
     await page.getByText("1 loaded").waitFor()
     expect(await previews(page)).toEqual(['"three"'])
     expect(await page.locator(".row .place").textContent()).toBe("2")
+    // A refusal leaves the view as it is, which can go on.
     await jumpTo(page, "Offset", "0000000000000000_0000000000000009")
     await page.getByText("offset_beyond_tail").waitFor()
+    expect(await previews(page)).toEqual(['"three"'])
+    await jumpTo(page, "Offset", "7")
+    await page.getByText("Write an offset like").waitFor()
+    await page.getByRole("button", { name: "Follow" }).click()
+    await console.append("m/offset", ["four"])
+    await option(page, "four").waitFor()
+    expect(await previews(page)).toEqual(['"four"', '"three"'])
   })
 
   test("begin a number of messages before the end, or at a time", async () => {
@@ -118,7 +126,40 @@ describe.skipIf(isLeftOut)("messages", () => {
     await page.getByText("2 loaded").waitFor()
     expect(await previews(page)).toEqual(['"four"', '"three"'])
     await jumpTo(page, "Time", "yesterday")
-    await page.getByText("invalid_query").waitFor()
+    await page.getByText(/Write the time like \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\./u).waitFor()
+    expect(await previews(page)).toEqual(['"four"', '"three"'])
+  })
+
+  test("begin at a time that the field proposes", async () => {
+    await console.create("m/hour", ["one", "two"])
+    const page = await console.open("m/hour")
+    await option(page, "two").waitFor()
+    await jumpTo(page, "End")
+    await jumpTo(page, "Time")
+    expect(await jump(page).getByRole("textbox", { name: "Time in UTC" }).inputValue()).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$/u)
+    const requested = page.waitForRequest(/[?&]at=/u)
+    await jump(page).getByRole("button", { name: "Go" }).click()
+    const at = Date.parse(new URL((await requested).url()).searchParams.get("at"))
+    expect(Math.abs(Date.now() - 3_600_000 - at)).toBeLessThan(20_000)
+    await page.getByText("2 loaded").waitFor()
+  })
+
+  test("have their sizes in bytes", async () => {
+    await console.create("m/bytes", [{ a: "ééé" }])
+    await console.ask("PUT", "m/text", { headers: { "content-type": "text/plain" }, body: "é" })
+    const page = await console.open("m/bytes")
+    expect(await rows(page).locator(".size").textContent()).toBe("14 B")
+    await rows(page).click()
+    await page.getByRole("heading", { name: /14 B/u }).waitFor()
+    // A fork of text is at a number of bytes.
+    const other = await console.open("m/text")
+    await other.getByText("Live", { exact: true }).last().waitFor()
+    await console.ask("POST", "m/text", { headers: { "content-type": "text/plain" }, body: "öö" })
+    await option(other, "öö").click()
+    await other.getByRole("button", { name: "Fork here" }).click()
+    await other.getByRole("dialog").getByRole("button", { name: "Fork", exact: true }).click()
+    await other.getByRole("heading", { name: "m/text-fork" }).waitFor()
+    expect(await (await console.ask("GET", "m/text-fork?offset=-1")).text()).toBe("éöö")
   })
 
   test("are filtered while they arrive", async () => {
@@ -135,6 +176,8 @@ describe.skipIf(isLeftOut)("messages", () => {
     await field.fill("$.n[0] >= 2")
     await page.getByText("1 of 5 loaded").waitFor()
     expect(await previews(page)).toEqual(['{"user":{"name":"Bob"},"n":[2]}'])
+    await field.fill("nothing like it")
+    await page.getByText("No loaded message matches the filter.").waitFor()
     await field.fill("$.n[")
     await page.getByText("Write a path like").waitFor()
     expect(await field.getAttribute("aria-invalid")).toBe("true")
@@ -157,10 +200,21 @@ describe.skipIf(isLeftOut)("messages", () => {
     await rows(page, { selected: true }).filter({ hasText: "one" }).waitFor()
     expect(await list.getAttribute("aria-activedescendant")).toBe(await option(page, "one").getAttribute("id"))
     await list.press("Enter")
-    expect(await page.evaluate(() => document.activeElement?.className)).toBe("detail-body")
+    const focused = () => page.evaluate(() => document.activeElement?.textContent)
+    expect(await focused()).toBe("Formatted")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await page.getByRole("region", { name: "Content" }).getByText("000000  22 6f 6e 65 22").waitFor()
     await page.keyboard.press("Escape")
     await page.getByRole("region", { name: "Message" }).waitFor({ state: "detached" })
     expect(await page.evaluate(() => document.activeElement?.getAttribute("role"))).toBe("listbox")
+    // Also from where nothing has the focus.
+    await list.blur()
+    await page.keyboard.press("j")
+    await page.keyboard.press("Enter")
+    expect(await focused()).toBe("Formatted")
+    await page.keyboard.press("Escape")
     await page.keyboard.press("?")
     await page.getByRole("dialog", { name: "Keys" }).waitFor()
     await page.keyboard.press("Escape")
@@ -185,7 +239,12 @@ describe.skipIf(isLeftOut)("one message", () => {
     await page.getByRole("button", { name: "Raw" }).click()
     expect(await content.textContent()).toBe('{"id":12345678901234567890,"a":{"b":{"c":"deep"}}}')
     await page.getByRole("button", { name: "Hex" }).click()
-    expect(await content.textContent()).toContain("000000  7b 22 69 64 22 3a 31 32")
+    expect(await content.textContent()).toContain('000000  7b 22 69 64 22 3a 31 32  {"id":12')
+    expect(await content.evaluate((box) => box.scrollWidth - box.clientWidth)).toBe(0)
+    await page.setViewportSize({ width: 2600, height: 800 })
+    await content.getByText('000000  7b 22 69 64 22 3a 31 32 33 34 35 36 37 38 39 30  {"id":1234567890').waitFor()
+    expect(await content.evaluate((box) => box.scrollWidth - box.clientWidth)).toBe(0)
+    await page.setViewportSize(DESKTOP)
     await page.getByRole("button", { name: "Copy", exact: true }).click()
     await page.getByText("Message copied.").waitFor()
     expect(await page.clipboard()).toBe('{"id":12345678901234567890,"a":{"b":{"c":"deep"}}}')
@@ -229,6 +288,20 @@ describe.skipIf(isLeftOut)("a view", () => {
     expect(messages).toEqual(["two"])
   })
 
+  test("is copied as a command and as code that read the same", async () => {
+    await console.create("view/same", ["one", "two"])
+    const page = await console.open("view/same")
+    await option(page, "two").waitFor()
+    await page.getByText("Live", { exact: true }).last().waitFor()
+    const offset = "0000000000000000_0000000000000000"
+    await page.getByRole("button", { name: "Copy curl" }).click()
+    await page.getByText("Command copied.").waitFor()
+    expect(await page.clipboard()).toBe(`curl -N '${console.url}/v1/stream/view/same?offset=${offset}&live=sse'`)
+    await page.getByRole("button", { name: "Copy code" }).click()
+    await page.getByText("Code copied.").waitFor()
+    expect(await page.clipboard()).toContain(`offset: "${offset}",\n  live: "sse",`)
+    expect(await first(await page.clipboard(), 2)).toEqual(["one", "two"])
+  })
 
   test("copies a message's command so that no shell changes its URL", async () => {
     await console.create("view/a!!'b", ["a"])
@@ -238,6 +311,7 @@ describe.skipIf(isLeftOut)("a view", () => {
     await page.getByText("Command copied.").waitFor()
     expect(await page.clipboard()).toBe(`curl '${console.url}/v1/stream/view/a!!'\\''b?offset=0000000000000000_0000000000000000'`)
   })
+
   test("is downloaded as NDJSON or as bytes, whole or in part", async () => {
     await console.create("view/save", [{ n: 1 }, { n: 2 }, { n: 3 }])
     const page = await console.open("view/save")

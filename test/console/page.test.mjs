@@ -111,6 +111,8 @@ describe.skipIf(isLeftOut)("everyone can use", () => {
     if (await state.count()) await state.click()
     await page.locator(".chart canvas").waitFor()
     found.state = await violations(page)
+    // No action is out of sight.
+    expect(await page.getByRole("button", { name: "Delete" }).evaluate((button) => button.getBoundingClientRect().right <= innerWidth)).toBe(true)
     if (await isWiderThanItsWindow(page)) found.isWider.push("the state")
     await page.getByRole("button", { name: "New stream" }).click()
     found.dialog = await violations(page)

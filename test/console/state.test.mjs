@@ -48,7 +48,19 @@ describe.skipIf(isLeftOut)("the state", () => {
     await expect.poll(async () => (await refresh.click(), segments.count()), { timeout: 10_000 }).toBe(1)
     await fact(page, "Forks").getByRole("link").click()
     await fact(page, "Forked from").getByRole("link", { name: "state/one" }).waitFor()
+    expect(await fact(page, "Own messages").textContent()).toBe("0")
     expect(page.problems).toEqual([])
+  })
+
+  test("is as of when it is opened", async () => {
+    await console.create("state/stale", [1])
+    const page = await console.open("state/stale")
+    await page.getByText("1 loaded").waitFor()
+    await console.append("state/stale", [2, 3])
+    await page.getByText("3 loaded").waitFor()
+    await openState(page)
+    // The next refresh would come later.
+    await fact(page, "Messages").getByText("3", { exact: true }).waitFor({ timeout: 5_000 })
   })
 
   test("shows since when the registry and the segment index are behind", async () => {
@@ -111,5 +123,28 @@ describe.skipIf(isLeftOut)("the state", () => {
     await resume.click()
     await page.getByText("Resumed.").waitFor()
     await expect.poll(async () => (await refresh.click(), state(page).getByText("active", { exact: true }).count()), { timeout: 20_000 }).toBe(1)
+  })
+})
+
+describe.skipIf(isLeftOut)("a failing subscription", () => {
+  let calls = 0
+  const console = useConsole({ outboundService: () => ((calls += 1), new Response(null, { status: calls < 2 ? 503 : 204, headers: { "retry-after": "3600" } })) })
+
+  test("is retried at once", async () => {
+    await console.create("retry/job/1")
+    const webhook = { type: "webhook", streams: ["job/1"], webhook: { url: "https://hooks.example.com/job" } }
+    await console.ask("PUT", "retry/__ds/subscriptions/work", { body: JSON.stringify(webhook) })
+    await console.append("retry/job/1", ["news"])
+    await expect.poll(() => calls, { timeout: 10_000 }).toBe(1)
+    const page = await console.open("retry/job/1")
+    await openState(page)
+    await state(page).getByText("1 stream pending").waitFor()
+    await state(page).getByText(/Next attempt: .+ \(in \d+ min\)/u).waitFor()
+    await state(page).getByRole("button", { name: "Retry now: work" }).click()
+    await page.getByText("Retrying.").waitFor()
+    await expect.poll(() => calls, { timeout: 10_000 }).toBe(2)
+    await state(page).getByText("active", { exact: true }).waitFor()
+    expect(await state(page).getByRole("button", { name: /Retry/u }).count()).toBe(0)
+    expect(page.problems).toEqual([])
   })
 })

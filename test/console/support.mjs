@@ -75,7 +75,7 @@ function watch(page) {
   page.on("console", (message) => {
     // A refusal that the page shows is no error of the page.
     const isRefusal = message.text().startsWith("Failed to load resource")
-    if (message.type() === "error" && !isRefusal) problems.push(message.text())
+    if ((message.type() === "error" || /autofocus/iu.test(message.text())) && !isRefusal) problems.push(message.text())
   })
   page.on("request", (request) => {
     const url = new URL(request.url())

@@ -66,7 +66,10 @@ impl Object {
             SubscriptionRequest::Release(request) => self.release_wake(sql, request, now),
             SubscriptionRequest::Patch(patch) => self.patch(sql, patch, now),
             SubscriptionRequest::Resume => {
-                self.change(sql, now, |subscription| subscription.resume(now))?;
+                self.change(sql, now, |subscription| {
+                    subscription.resume(now);
+                    subscription.retry_now();
+                })?;
                 Ok(SubscriptionAnswer::Shown(self.shown(sql, SHOWN_LINKS_MAX)?).into())
             }
         }

@@ -542,6 +542,40 @@ fn a_dead_endpoint_is_parked_and_costs_nothing_until_it_is_resumed() {
 }
 
 #[test]
+fn resume_makes_the_next_attempt_due_now_while_deliveries_fail() {
+    let mut network = network();
+    network.hooks.extend([Hook::FailsFor(3_600_000), Hook::Fails]);
+    let config = hook(&["a"]);
+    network.subscribe(S, &config);
+    network.append("a");
+    network.wait(1_000);
+    let failed = network.shown(S);
+    assert_eq!((failed.status.as_str(), failed.phase.as_str(), failed.generation), ("failed", "active", 1));
+    assert!(failed.next_attempt_at.is_some());
+    // A PUT with the same configuration ends parking only.
+    assert!(matches!(network.put(S, &config), SubscriptionAnswer::Confirmed(_)));
+    network.wait(1_000);
+    assert_eq!(network.delivered.len(), 1);
+    // The failures go on counting: the second one waits for two seconds.
+    network.request(S, SubscriptionRequest::Resume);
+    network.wait(0);
+    assert_eq!(network.delivered.len(), 2);
+    network.wait(1_500);
+    assert_eq!(network.delivered.len(), 2);
+    network.request(S, SubscriptionRequest::Resume);
+    network.wait(0);
+    let delivered = bodies(&mut network);
+    let wakes: Vec<_> = delivered.iter().map(|body| (&body["wake_id"], &body["generation"])).collect();
+    assert!(wakes.len() == 3 && wakes.iter().all(|wake| *wake == wakes[0]), "{wakes:?}");
+    let recovered = network.shown(S);
+    assert_eq!((recovered.status.as_str(), recovered.next_attempt_at.as_deref()), ("active", None));
+    // Without failures it changes nothing.
+    network.request(S, SubscriptionRequest::Resume);
+    network.wait(60_000);
+    assert_eq!(network.delivered.len(), 0);
+}
+
+#[test]
 fn patch_changes_delivery_and_keeps_cursors() {
     let mut network = network();
     network.subscribe(S, &hook(&["a"]));
