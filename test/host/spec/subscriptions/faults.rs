@@ -363,7 +363,8 @@ fn a_stream_that_crashes_right_after_its_creation_wakes_its_subscription() {
         &["PUT /v1/stream/e/a | content-type: application/json", "POST /v1/stream/e/a | stream-closed: true"],
     ] {
         let mut network = Network::new(1);
-        let body = json!({ "type": "webhook", "pattern": "e/*", "webhook": { "url": "https://example.com/" } });
+        let body =
+            json!({ "type": "webhook", "pattern": "e/*", "webhook": { "url": "https://example.com/" } });
         network.subscribe(S, &body);
         for request in requests {
             network.begin(request);
@@ -475,7 +476,8 @@ fn a_late_end_does_not_hide_the_next_stream() {
     for is_told_of_the_next in [false, true] {
         let mut network = Network::new(1);
         network.create(&["e/a"]);
-        let body = json!({ "type": "webhook", "pattern": "e/*", "webhook": { "url": "https://example.com/" } });
+        let body =
+            json!({ "type": "webhook", "pattern": "e/*", "webhook": { "url": "https://example.com/" } });
         network.subscribe(S, &body);
         network.is_slow = true;
         network.append("e/a");
@@ -499,7 +501,8 @@ fn a_late_end_does_not_hide_the_next_stream() {
 fn a_link_that_is_added_before_the_report_begins_with_the_stream() {
     for is_removed in [false, true] {
         let mut network = Network::new(1);
-        let body = json!({ "type": "webhook", "pattern": "e/*", "webhook": { "url": "https://example.com/" } });
+        let body =
+            json!({ "type": "webhook", "pattern": "e/*", "webhook": { "url": "https://example.com/" } });
         network.subscribe(S, &body);
         network.begin("PUT /v1/stream/e/a | content-type: application/json");
         step_call(&mut network, |call| matches!(call, Call::Record(_)), Fate::Lost);
