@@ -31,7 +31,7 @@ export async function expectPort(project, args) {
   const isNext = args[at] === "--port"
   if (at >= 0) port = (isNext ? args[at + 1] : args[at].slice("--port=".length)) ?? ""
   if (!/^\d{1,5}$/u.test(port) || Number(port) < 1 || Number(port) > 65_535) {
-    endWith(`${JSON.stringify(port)} is no port; ${anotherPort(project)}`)
+    endWith(`${JSON.stringify(port)} is no port from 1 to 65535; ${anotherPort(project)}`)
   }
   await expectFree(project)
   return at < 0 ? args : args.toSpliced(at, isNext ? 2 : 1)

@@ -110,7 +110,7 @@ test("says what is wrong", async () => {
   expect((await command(folder, ["dev", "--help"])).said).toContain("--port 9000")
   for (const [args, PORT] of [[[], "abc"], [["--port=0"], ""], [["--port"], ""], [["--port", "65536"], ""], [[], "8e3"]]) {
     const { code, errors } = await command(folder, ["dev", ...args], { env: { PORT } })
-    expect([code, errors]).toEqual([1, expect.stringMatching(/^"(abc|0||65536|8e3)" is no port; choose another port: PORT=9000 npx/u)])
+    expect([code, errors]).toEqual([1, expect.stringMatching(/^"(abc|0||65536|8e3)" is no port from 1 to 65535; choose another port: PORT=9000 npx/u)])
   }
 
   const port = createServer().listen(0, "127.0.0.1")
