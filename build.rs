@@ -86,10 +86,9 @@ impl Composer {
         let mut responses: Map<String, Value> =
             self.errors.iter().map(|(text, name)| (name.clone(), parsed(text))).collect();
         responses.insert("Preflight".to_owned(), preflight);
-        let headers = self.with_optional_headers();
-        let components = self.description["components"].as_object_mut().expect("info.json has components");
-        components.insert("responses".to_owned(), Value::Object(responses));
-        components.insert("headers".to_owned(), Value::Object(headers));
+        merge(&mut self.description, taken(&mut json!({ "components": { "responses": responses } })));
+        let headers = self.used_headers();
+        merge(&mut self.description, taken(&mut json!({ "components": { "headers": headers } })));
         Value::Object(self.description)
     }
 
@@ -227,14 +226,16 @@ impl Composer {
         Value::Object(other)
     }
 
-    /// All headers, each also in a form that may be absent.
-    fn with_optional_headers(&self) -> Map<String, Value> {
+    /// The headers that a response refers to, required or in the form that may be absent.
+    fn used_headers(&self) -> Map<String, Value> {
         let mut headers = self.headers.clone();
         for (name, header) in &self.headers {
             let mut optional = header.clone();
             optional.as_object_mut().expect("a header is an object").remove("required");
             headers.insert(format!("{name}.optional"), optional);
         }
+        let text = json!(self.description).to_string();
+        headers.retain(|name, _| text.contains(&reference("headers", name).to_string()));
         headers
     }
 }
@@ -291,7 +292,7 @@ fn preflight(id: &str) -> Value {
 /// The content of a stream of any type.
 fn any_content() -> Value {
     json!({
-        "application/json": { "schema": true, "example": [{ "token": "Hello" }, { "token": " world" }] },
+        "application/json": { "schema": {}, "example": [{ "token": "Hello" }, { "token": " world" }] },
         "text/plain": { "schema": { "type": "string" }, "example": "Hello" },
         "application/octet-stream": {},
         "*/*": {},

@@ -22,7 +22,8 @@ export interface Streams<Env extends StreamsEnv = any> {
 export class StreamObject extends DurableObject {}
 
 /**
- * - `true` allows the request.
+ * - `true` allows the request, unless it concerns the streams of all projects: below `__ds` or `__registry__` as the first
+ *   segment. Only `env.AUTH_TOKEN` allows these.
  * - A string is a token, which the server checks as if the client had sent it.
  * - A response is sent to the client.
  * - Anything else: the request has no token. It may only read public streams.

@@ -1,10 +1,10 @@
 // The commands of the npm package: `dev`, `init` and `deploy`.
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
-import { dirname, join, relative, resolve } from "node:path"
+import { basename, dirname, join, relative, resolve } from "node:path"
 import { deploy } from "./deploying.mjs"
 import { migrate } from "./migrate.mjs"
-import { endWith, projectIn, root } from "./project.mjs"
+import { endWith, ensureConfig, projectIn, root } from "./project.mjs"
 import { expectPort, serve } from "./serve.mjs"
 import { wranglerToml } from "./template.mjs"
 
@@ -13,7 +13,7 @@ const { name, version } = manifest
 
 const HELP = `A Durable Streams server on Cloudflare (${version})
 
-  npx ${name} dev               serve on http://127.0.0.1:8787; PORT=9000 for another port
+  npx ${name} dev               serve on http://127.0.0.1:8787; --port 9000 for another port
   npx ${name} init [folder]     write a project to change: configuration, entry file
   npx ${name} deploy            deploy into your Cloudflare account; repeat it as often as you like
   npx ${name} deploy --dry-run  say what that would do, and check the Worker
@@ -34,11 +34,12 @@ export async function main([command, ...args]) {
 
 /** @param {import("./project.mjs").Project} project @param {string[]} args */
 async function dev(project, args) {
-  await expectPort(project)
+  const others = await expectPort(project, args)
+  ensureConfig(project)
   console.log(project.isWritten ? "Starting the server ..." : `Starting the server with ${relative(project.folder, project.config)} ...`)
   const { ok, said } = migrate(project, "--local")
   if (!ok) console.error(said)
-  await serve(project, args)
+  await serve(project, others)
 }
 
 /** Writes a project. Nothing is written if one of its files exists. @param {string[]} args */
@@ -47,7 +48,7 @@ function init(args) {
   if (args.length > 1 || folder === "" || folder.startsWith("-")) {
     endWith(`init takes one folder, not ${JSON.stringify(args.join(" "))}: npx ${name} init my-streams`)
   }
-  const files = filesOfProject()
+  const files = filesOfProject(folder)
   const existing = Object.keys(files).filter((file) => existsSync(join(folder, file)))
   if (existing.length > 0) {
     endWith(`${existing.join(", ")} in ${resolve(folder)} would be overwritten. Choose another folder: npx ${name} init my-streams`)
@@ -71,17 +72,41 @@ function init(args) {
 /** A word for a shell. @param {string} word */
 const quoted = (word) => (/^[\w./-]+$/u.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)
 
-/** The files of a new project, by their paths in it. */
-function filesOfProject() {
+/** The longest name: with `-segments` it is that of a bucket, which has at most 63 characters. */
+const NAME_MAX_CHARS = 54
+
+/** The name of a Worker in this folder, of the characters that Cloudflare allows. @param {string} folder */
+function nameFor(folder) {
+  const words = basename(resolve(folder)).normalize("NFKD").replaceAll(/\p{M}/gu, "").toLowerCase().replaceAll(/[^a-z0-9]+/gu, "-")
+  return words.replace(/^-/u, "").slice(0, NAME_MAX_CHARS).replace(/-$/u, "") || "my-streams"
+}
+
+/** Where npm finds this package: the registry, or else the file or folder that this command runs from. */
+function sourceOfPackage() {
+  if (basename(dirname(root)) !== "node_modules") return `file:${root}`
+  const folder = join(root, "../..")
+  try {
+    const { dependencies } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"))
+    const [, file] = /^file:(.*)/u.exec(dependencies[name]) ?? []
+    if (file !== undefined && existsSync(resolve(folder, file))) return `file:${resolve(folder, file)}`
+  } catch {
+    // Another package manager has installed it.
+  }
+  return `^${version}`
+}
+
+/** The files of a new project, by their paths in it. @param {string} folder */
+function filesOfProject(folder) {
   const read = (file) => readFileSync(join(root, "package", file), "utf8")
   const installed = `node_modules/${name}`
-  const config = wranglerToml({ main: "src/index.js", migrations: `${installed}/migrations`, files: installed })
+  const worker = nameFor(folder)
+  const config = wranglerToml({ main: "src/index.js", migrations: `${installed}/migrations`, files: installed }, worker)
   const project = {
-    name: "my-streams",
+    name: worker,
     private: true,
     type: "module",
     scripts: { dev: `${name} dev`, deploy: `${name} deploy` },
-    dependencies: { [name]: `^${version}` },
+    dependencies: { [name]: sourceOfPackage() },
     devDependencies: manifest.peerDependencies,
   }
   return {

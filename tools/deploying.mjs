@@ -5,9 +5,9 @@ import { randomBytes } from "node:crypto"
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { parseArgs } from "node:util"
+import { parseArgs, stripVTControlCharacters } from "node:util"
 import { migrate } from "./migrate.mjs"
-import { configOf, endWith, wrangler } from "./project.mjs"
+import { configOf, endWith, ensureConfig, wrangler } from "./project.mjs"
 
 /** Secrets, variables and bindings that configure access. */
 const ACCESS = ["AUTH_TOKEN", "PROJECT_KEYS", "ALLOW_OPEN"]
@@ -23,7 +23,9 @@ const STEPS = 6
  */
 export async function deploy(project, args) {
   const { env, name, isDry, others } = split(args)
+  ensureConfig(project)
   const configured = await configOf(project, env)
+  if (env !== undefined && !configured.definedEnvironments?.includes(env)) endWith(noEnvironment(project, env))
   expectServer(project, configured)
   const config = { ...configured, name: name ?? configured.name }
   const envArgs = env === undefined ? [] : ["--env", env]
@@ -32,6 +34,7 @@ export async function deploy(project, args) {
   const run = { project, config, envArgs, secretArgs }
   if (project.isWritten) console.log("This folder has no wrangler.toml: this is the server as it is (`init` writes a project to change).")
   if (isDry) return rehearse(run, others)
+  expectArguments(run, others)
   expectLogin(run)
   ensureBuckets(run)
   ensureDatabases(run)
@@ -47,6 +50,21 @@ const OPTIONS = /** @type {const} */ ({
   name: { type: "string" },
   config: { type: "string", short: "c" },
 })
+
+/** Wrangler would deploy the top level of the configuration under another name, with the same bucket. */
+function noEnvironment({ isWritten, command }, env) {
+  const advice = isWritten ? `Write a project with \`${command} init\`, and its section` : "Write its section"
+  return `The configuration has no environment ${JSON.stringify(env)}. ${advice}, with a bucket and a database of its own: docs/deploy.md, "Environments".`
+}
+
+/** Has wrangler check arguments that are its own, before anything is created. */
+function expectArguments({ project, envArgs }, others) {
+  if (others.length === 0) return
+  const { ok, said, status } = wrangler(project, ["deploy", "--dry-run", ...envArgs, ...others])
+  if (ok) return
+  const why = /\[ERROR\] (.*)/u.exec(stripVTControlCharacters(said))?.[1] ?? said.trim()
+  endWith(`Wrangler refuses \`deploy ${others.join(" ")}\`, so nothing was changed: ${why}`, status)
+}
 
 /** @param {string[]} args */
 function split(args) {
@@ -86,10 +104,12 @@ function rehearse({ project, config, envArgs }, others) {
   step(3, `D1: ${listed(databasesOf(config), "create the database", "no database is to be created")}`)
   step(4, `Deploy the Worker ${config.name}; wrangler checks it now:`)
   const { ok, status } = wrangler(project, ["deploy", "--dry-run", ...envArgs, ...others], { shows: true })
-  if (!ok) endWith("Wrangler refuses the Worker: see above.", status)
+  if (!ok) endWith("Wrangler refuses the Worker or an argument: see above.", status)
   step(5, "Create or update the tables of the segment index, if ADMIN_DB is bound")
   const access = configuredAccess(config)
-  step(6, access ? `Access: ${access} is configured` : "Access: create the secret AUTH_TOKEN, unless it or PROJECT_KEYS exists")
+  if (access) return step(6, `Access: ${access} is configured`)
+  step(6, `Access: create the secret AUTH_TOKEN, unless it or ${ACCESS.slice(1).join(" or ")} is a secret of the Worker`)
+  detail(`The configuration has none of ${[...ACCESS, PROJECTS[0]].join(", ")}, so a new Worker answers 503 from step 4 to step 6.`)
 }
 
 const listed = (names, what, none) => (names.length === 0 ? none : `${what} ${names.join(", ")}, unless it exists`)

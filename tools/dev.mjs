@@ -7,14 +7,14 @@ import { expectPort, serve } from "./serve.mjs"
 import { ensureToolchain, ensureWasmBindgen } from "./setup.mjs"
 
 // Checked before the build, which takes a minute.
-await expectPort(checkout)
+const args = await expectPort(checkout, process.argv.slice(2))
 ensureToolchain()
 ensureWasmBindgen()
 // Wrangler looks for the folder before it builds.
 await buildConsole(CONSOLE_FOLDER)
 warn(migrate(checkout, "--local"))
 console.log("Building the Worker, then serving it (the first build takes about a minute) ...")
-await serve(checkout, process.argv.slice(2))
+await serve(checkout, args)
 
 function warn({ ok, said }) {
   if (!ok) console.error(said)

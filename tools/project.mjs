@@ -41,12 +41,17 @@ export const checkout = {
 export function projectIn(folder) {
   const own = CONFIGS.map((name) => join(folder, name)).find(existsSync)
   const config = own ?? join(folder, ".wrangler", "durable-streams", "wrangler.toml")
-  if (!own) {
-    mkdirSync(dirname(config), { recursive: true })
-    writeFileSync(config, wranglerToml({ main: join(root, "build/index.js"), migrations: join(root, "migrations"), files: root }))
-  }
   const command = "npx durable-streams-cloudflare"
   return { folder, config, isWritten: !own, command, packages: "npm install --save-dev wrangler" }
+}
+
+/** Writes the configuration of a project that has none. A `dev` that runs there reloads if the file is written. @param {Project} project */
+export function ensureConfig({ isWritten, config }) {
+  if (!isWritten) return
+  const text = wranglerToml({ main: join(root, "build/index.js"), migrations: join(root, "migrations"), files: root })
+  if (existsSync(config) && readFileSync(config, "utf8") === text) return
+  mkdirSync(dirname(config), { recursive: true })
+  writeFileSync(config, text)
 }
 
 /** The program of the project's wrangler, or else of the one that was installed with this package. @param {Project} project */

@@ -58,7 +58,7 @@ THIRD_PARTY_LICENSES in \`build\` has the licences of what the Worker contains, 
 rmSync(out, { recursive: true, force: true })
 mkdirSync(join(out, "build"), { recursive: true })
 const built = ["index.js", "index_bg.wasm", "console", "THIRD_PARTY_LICENSES", "sbom.cdx.json"].map((file) => `build/${file}`)
-for (const path of [...built, "migrations", "docs", "LICENSE", "CHANGELOG.md"]) {
+for (const path of [...built, "migrations", "docs", "LICENSE", "ARCHITECTURE.md", "CHANGELOG.md"]) {
   if (existsSync(join(root, path))) cpSync(join(root, path), join(out, path), { recursive: true })
 }
 const write = (file, text) => writeFileSync(join(out, file), text)

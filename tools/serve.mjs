@@ -13,16 +13,32 @@ import { configArgs, dataArgs, endWith, wranglerOf } from "./project.mjs"
 const STARTS_MAX = 5
 
 const HOST = "127.0.0.1"
-const port = process.env.PORT || "8787"
-const url = `http://${HOST}:${port}`
+let port = process.env.PORT || "8787"
 
 /** @param {import("./project.mjs").Project} project */
 const anotherPort = ({ command }) => `choose another port: PORT=9000 ${command} dev`
 const portInUse = (project) =>
   `Port ${port} of ${HOST} is in use. Stop the program that listens on it, or ${anotherPort(project)}`
 
-/** Exits with advice if the port is not available. @param {import("./project.mjs").Project} project */
-export async function expectPort(project) {
+/**
+ * Reads the port from the arguments, and exits with advice if it is not available.
+ * @param {import("./project.mjs").Project} project
+ * @param {string[]} args
+ * @returns {Promise<string[]>} the other arguments
+ */
+export async function expectPort(project, args) {
+  const at = args.findIndex((arg) => arg === "--port" || arg.startsWith("--port="))
+  const isNext = args[at] === "--port"
+  if (at >= 0) port = (isNext ? args[at + 1] : args[at].slice("--port=".length)) ?? ""
+  if (!/^\d{1,5}$/u.test(port) || Number(port) < 1 || Number(port) > 65_535) {
+    endWith(`${JSON.stringify(port)} is no port from 1 to 65535; ${anotherPort(project)}`)
+  }
+  await expectFree(project)
+  return at < 0 ? args : args.toSpliced(at, isNext ? 2 : 1)
+}
+
+/** @param {import("./project.mjs").Project} project */
+async function expectFree(project) {
   const probe = createServer()
   try {
     const listening = once(probe, "listening")
@@ -100,6 +116,7 @@ function colours() {
 
 /** Prints the access mode, the console's URL and what to try, as soon as the Worker answers. */
 async function sayMode() {
+  const url = `http://${HOST}:${port}`
   let health
   while (health === undefined) {
     await wait(500, undefined, { ref: false })

@@ -8,9 +8,16 @@ const SOURCE = join(import.meta.dirname, "..", "wrangler.toml")
 /**
  * @param {{ main: string, migrations: string, files: string }} paths the entry point, the folder of the migrations, and the
  * folder of `build`, as the configuration names them
+ * @param {string} [name] the name of the Worker, if it is another one. Its bucket and database are named after it, because
+ * two Workers must not share them
  */
-export function wranglerToml({ main, migrations, files }) {
+export function wranglerToml({ main, migrations, files }, name) {
   let text = readFileSync(SOURCE, "utf8")
+  if (name !== undefined) {
+    text = replaced(text, /^name = "durable-streams"$/mu, `name = "${name}"`)
+    text = replaced(text, /^bucket_name = .*$/mu, `bucket_name = "${name}-segments"`)
+    text = replaced(text, /^database_name = .*$/mu, `database_name = "${name}-admin"`)
+  }
   text = replaced(text, /^main = .*$/mu, `main = ${JSON.stringify(main)}`)
   // The package is built.
   text = replaced(text, /^\[build\]\n(?:[^[\n].*\n)*\n/mu, "")

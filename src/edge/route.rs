@@ -85,6 +85,26 @@ impl Route {
             | Route::Console(_) => false,
         }
     }
+
+    /// Whether a request is to a path whose first segment is reserved, which concerns the streams of all projects: the
+    /// protocol's own path of the whole server, or the registry of all streams.
+    pub fn is_at_root(&self) -> bool {
+        match self {
+            Route::Forward(path) | Route::LongPoll(path) | Route::Sse(path) | Route::Details(path) => {
+                path.is_root_registry()
+            }
+            Route::Subscriptions(endpoint) => endpoint.root().is_none(),
+            Route::Preflight
+            | Route::Reply(_)
+            | Route::Health
+            | Route::Ready
+            | Route::Metrics
+            | Route::Description
+            | Route::Listing
+            | Route::Orphans
+            | Route::Console(_) => false,
+        }
+    }
 }
 
 pub fn route(method: &Method, target: &Target<'_>) -> Route {

@@ -91,6 +91,11 @@ impl StreamPath {
         RESERVED_SEGMENTS.contains(&self.project()) && !self.is_registry()
     }
 
+    /// Whether the path names the registry of all streams.
+    pub fn is_root_registry(&self) -> bool {
+        self.0 == REGISTRY_SEGMENT
+    }
+
     /// Whether the path names a registry, of all streams or of one project. Both forms are reserved in every
     /// mode, so that an application's stream never becomes a registry when the mode changes.
     pub fn is_registry(&self) -> bool {

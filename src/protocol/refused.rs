@@ -11,6 +11,14 @@ use super::subscription::refusal::SubscriptionRefusal;
 const CHALLENGE: &str = "Bearer realm=\"durable-streams\"";
 
 impl Reply {
+    /// 401: the application that decides about access (docs/library.md) did not allow the request.
+    pub fn not_allowed() -> Reply {
+        let refusal = Refusal::Unauthorized { given: false };
+        let message =
+            "The application does not allow this request: log in to it, or check its rules for this path.";
+        Reply::new(status(&refusal)).with_error(refusal.code(), message)
+    }
+
     /// The reply to a refused request.
     pub fn refused(refusal: &Refusal) -> Reply {
         let reply = with_body(refusal);

@@ -86,9 +86,18 @@ export function textMatches(written, text) {
   return new RegExp(`^${parts.join("[^]*")}$`, "u").test(text.trim())
 }
 
-/** Whether a JSON value is as it is written, where `...` in a string stands for anything, and "..." for any value. */
+/** Whether a value is a time: milliseconds since 1970, or an ISO 8601 timestamp. */
+const isMillis = (value) => Number.isInteger(value) && value > 1e12 && value < 1e13
+const isTimestamp = (value) => typeof value === "string" && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/u.test(value)
+
+/**
+ * Whether a JSON value is as it is written, where `...` in a string stands for anything, "..." for any value, and a time for
+ * any time of its form.
+ */
 function valueMatches(written, value) {
   if (written === "...") return true
+  if (isMillis(written)) return isMillis(value)
+  if (isTimestamp(written)) return isTimestamp(value)
   if (typeof written === "string") return typeof value === "string" && textMatches(written, value)
   if (typeof written !== "object" || written === null) return written === value
   if (typeof value !== "object" || value === null || Array.isArray(written) !== Array.isArray(value)) return false

@@ -16,6 +16,7 @@ const PLANTED = {
   "a wrong body": [block("sh", CREATE, `curl -i "${S}"`) + block("http", "HTTP/1.1 200 OK", "", "[1]"), "page.md:6: the body differs..."],
   "a wrong header": [block("sh", `curl -I ${S}`) + block("http", "HTTP/1.1 200 OK", "Content-Type: text/plain"), 'page.md:5: the header "Content-Type: text/plain" differs...'],
   "wrong JSON": [block("sh", `curl ${S}`) + block("json", '[{"token":"..."}]'), "page.md:5: the JSON differs..."],
+  "a time that is none": [block("sh", `echo '{"at":"1796025600001"}'`) + block("json", '{"at":1796025600000}'), "page.md:5: the JSON differs..."],
   "wrong text": [block("sh", "echo one", "echo two") + block("text", "one", "two"), "page.md:6: the text differs\nexpected:\none\ntwo\nactual:\ntwo\n"],
   "a command that fails": [block("sh", "echo one", "false", "echo two"), "page.md:3: the command failed with 1: "],
   "a pipeline that fails": [block("sh", "false |", "  cat"), "page.md:...: the command failed with 1: "],
@@ -51,6 +52,8 @@ const RIGHT = [
   block("text", "[ { n: 1 }, { n: 2 } ]"),
   block("sh", "export WORD=$(node read.mjs)", 'echo "$WORD" | tr n m'),
   block("text", "[ { m: 1 }, { m: 2 } ]"),
+  block("sh", `echo '{"at":1796025600001,"on":"2026-11-30T08:00:00Z"}'`),
+  block("json", '{"at":1796025600000,"on":"2026-12-01T09:00:00.000Z"}'),
   block("console", "npx wrangler login"),
   block("json", "[ no JSON"),
 ].join("\n")

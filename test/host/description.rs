@@ -579,6 +579,25 @@ fn description_has_the_scope_of_every_operation() {
     }
 }
 
+#[test]
+fn description_uses_each_component() {
+    let description = description();
+    let text = description.to_string();
+    // Schemas also describe events, which OpenAPI cannot refer to.
+    for kind in ["headers", "parameters", "requestBodies", "responses"] {
+        for name in description["components"][kind].as_object().unwrap().keys() {
+            assert!(
+                text.contains(&format!("\"#/components/{kind}/{name}\"")),
+                "nothing refers to {kind}/{name}"
+            );
+        }
+    }
+    // Some tools accept no schema that is a boolean.
+    for schema in ["\"schema\":true", "\"items\":true"] {
+        assert!(!text.contains(schema), "{schema}");
+    }
+}
+
 /// A client that is made from the description has one method for each operation.
 #[test]
 fn description_names_each_operation_once() {

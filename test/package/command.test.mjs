@@ -4,7 +4,7 @@ import { once } from "node:events"
 import { mkdir, readFile, readdir, writeFile } from "node:fs/promises"
 import { createServer } from "node:net"
 import { join } from "node:path"
-import { expect, test } from "vitest"
+import { expect, inject, test } from "vitest"
 import { bundle, command, install, newFolder, root, run, userEnv } from "./support.mjs"
 
 async function freePort() {
@@ -16,7 +16,7 @@ async function freePort() {
 }
 
 /** Runs `dev` in a folder, creates a stream as its output says, and stops it. Returns what the stream contains, without and with a token. */
-async function tryDev(folder, env = {}) {
+async function tryDev(folder) {
   const PORT = await freePort()
   let tried
   const onSaid = (child, said) => {
@@ -25,7 +25,7 @@ async function tryDev(folder, env = {}) {
     const token = { authorization: "Bearer a-token-for-development" }
     tried = Promise.all([tryStream(url), readStream(url, token)]).finally(() => child.kill("SIGINT"))
   }
-  const ended = await command(folder, ["dev"], { env: { PORT, ...env }, onSaid })
+  const ended = await command(folder, ["dev", "--port", PORT], { env: { PORT: "1" }, onSaid })
   expect(ended.said).toContain(`Serving http://127.0.0.1:${PORT}.`)
   const [read, known] = await tried
   return { ...ended, read, known }
@@ -67,7 +67,8 @@ test("init writes a project that wrangler bundles and dev serves, and never over
   expect((await readdir(project)).toSorted()).toEqual([".dev.vars.example", ".gitignore", "package.json", "src", "wrangler.toml"])
   const config = await readFile(join(project, "wrangler.toml"), "utf8")
   expect(config).not.toMatch(/^\[build\]/mu)
-  expect(JSON.parse(await readFile(join(project, "package.json"), "utf8")).dependencies).toEqual({ "durable-streams-cloudflare": "^0.1.0" })
+  expect(JSON.parse(await readFile(join(project, "package.json"), "utf8")).dependencies).toEqual({ "durable-streams-cloudflare": `file:${inject("tarball")}` })
+  expect(config).toMatch(/^name = "project"$[^]*^bucket_name = "project-segments"$[^]*^database_name = "project-admin"$/mu)
 
   const again = await command(folder, ["init", "my/project"])
   expect([again.code, again.errors]).toEqual([1, expect.stringContaining("wrangler.toml, src/index.js, package.json, .dev.vars.example, .gitignore in")])
@@ -83,10 +84,16 @@ test("init writes a project that wrangler bundles and dev serves, and never over
   const inFile = await command(folder, ["init", "package.json/a"])
   expect([inFile.code, inFile.errors]).toEqual([1, expect.stringMatching(/^The project cannot be written into .*package\.json\/a \(ENOTDIR[^\n]*\n$/u)])
   expect((await command(folder, ["init", "it's mine"])).said).toContain("cd 'it'\\''s mine'\n")
+  const nameIn = async (path) => JSON.parse(await readFile(join(folder, path, "package.json"), "utf8")).name
+  expect(await nameIn("it's mine")).toBe("it-s-mine")
+  for (const [path, name] of [["Café_2.", "cafe-2"], ["日本", "my-streams"], ["a".repeat(80), "a".repeat(54)]]) {
+    await command(folder, ["init", path])
+    expect(await nameIn(path)).toBe(name)
+  }
 
   await install(project, "wrangler")
   const rehearsed = await command(project, ["deploy", "--dry-run"])
-  expect([rehearsed.code, rehearsed.said]).toEqual([0, expect.stringMatching(/\[2\/6\] R2: create the bucket durable-streams-segments,[^]*env\.STREAMS/u)])
+  expect([rehearsed.code, rehearsed.said]).toEqual([0, expect.stringMatching(/\[2\/6\] R2: create the bucket project-segments,[^]*env\.STREAMS/u)])
   expect((await readdir(await bundle(project))).filter((name) => name.endsWith(".wasm"))).toHaveLength(1)
   expect((await tryDev(project)).read.status).toBe(200)
 })
@@ -100,7 +107,11 @@ test("says what is wrong", async () => {
   expect([unknown.code, unknown.errors]).toEqual([1, expect.stringMatching(/^There is no command "start"\.[^]*deploy --dry-run/u)])
   const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"))
   expect((await command(folder, ["--version"])).said).toBe(`${version}\n`)
-  expect((await command(folder, ["dev", "--help"])).said).toContain("PORT=9000")
+  expect((await command(folder, ["dev", "--help"])).said).toContain("--port 9000")
+  for (const [args, PORT] of [[[], "abc"], [["--port=0"], ""], [["--port"], ""], [["--port", "65536"], ""], [[], "8e3"]]) {
+    const { code, errors } = await command(folder, ["dev", ...args], { env: { PORT } })
+    expect([code, errors]).toEqual([1, expect.stringMatching(/^"(abc|0||65536|8e3)" is no port from 1 to 65535; choose another port: PORT=9000 npx/u)])
+  }
 
   const port = createServer().listen(0, "127.0.0.1")
   await once(port, "listening")

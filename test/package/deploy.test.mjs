@@ -1,6 +1,6 @@
 // The command `deploy` of the packed package with a fake wrangler, which records its arguments and plays an account.
 
-import { mkdir, readFile, writeFile } from "node:fs/promises"
+import { mkdir, readFile, stat, writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { describe, expect, test } from "vitest"
 import { command, install, newFolder } from "./support.mjs"
@@ -48,6 +48,7 @@ if (args[0] === "deploy" && !args.includes("--dry-run")) {
 const MAIN = 'import { readFileSync } from "node:fs"\nexport const unstable_readConfig = () => JSON.parse(readFileSync("config.json", "utf8"))'
 const CONFIGURED = {
   name: "durable-streams",
+  definedEnvironments: ["staging"],
   vars: {},
   kv_namespaces: [],
   r2_buckets: [{ binding: "SEGMENTS", bucket_name: "durable-streams-segments" }],
@@ -125,6 +126,7 @@ describe("deploy", () => {
     const { folder, deploy } = await project({}, { d1_databases: [{ binding: "ADMIN_DB", database_id: "1" }], r2_buckets: [] })
     await writeFile(join(folder, "wrangler.toml"), 'name = "mine"\n[[d1_databases]]\nbinding = "ADMIN_DB"\n')
     expect((await deploy("--keep-vars", "--env", "staging", "--tag=a")).calls).toEqual([
+      "deploy --dry-run --env staging --keep-vars --tag=a",
       "whoami --json",
       "deploy --env staging --keep-vars --tag=a",
       "d1 migrations apply ADMIN_DB --remote --env staging",
@@ -152,6 +154,7 @@ describe("deploy", () => {
     [["--name", "--dry-run"], "--name needs the name of a Worker"],
     [["--config", "other.toml"], "deploy has no --config"],
     [["-c=other.toml"], "deploy has no --config"],
+    [["--env", "stagin"], 'The configuration has no environment "stagin". Write a project with `npx durable-streams-cloudflare init`'],
   ])("calls nothing with %j", async (args, said) => {
     const { code, errors, calls } = await (await project()).deploy(...args)
     expect([code, errors, calls]).toEqual([1, expect.stringContaining(said), []])
@@ -164,6 +167,28 @@ describe("deploy", () => {
       const { code, errors, calls } = await deploy(...args)
       expect([code, errors, calls]).toEqual([1, expect.stringContaining("wrangler.toml has no binding STREAMS"), []])
     }
+  })
+
+  test("has wrangler check its own arguments before anything is created", async () => {
+    const { deploy } = await project({ fails: { "deploy --dry-run": "\u001B[31m✘ [ERROR]\u001B[0m Unknown argument: dry-runn\n" } })
+    const { code, errors, calls } = await deploy("--dry-runn")
+    expect([code, calls]).toEqual([1, [`deploy --dry-run --dry-runn${CONFIG}`]])
+    expect(errors).toBe("Wrangler refuses `deploy --dry-runn`, so nothing was changed: Unknown argument: dry-runn\n")
+  })
+
+  // A `dev` that runs in the folder reloads if its configuration is written.
+  test("writes the configuration of a folder without one once, and not if it refuses the arguments", async () => {
+    const { folder, deploy } = await project()
+    const config = join(folder, ".wrangler/durable-streams/wrangler.toml")
+    await deploy("--env")
+    await expect(stat(config)).rejects.toThrow("ENOENT")
+    await deploy()
+    const { mtimeMs } = await stat(config)
+    await deploy()
+    expect((await stat(config)).mtimeMs).toBe(mtimeMs)
+    await writeFile(config, "of another version")
+    await deploy()
+    expect(await readFile(config, "utf8")).toContain('name = "durable-streams"')
   })
 
   test("says what to do if it cannot go on, and goes on afterwards", async () => {
@@ -194,5 +219,6 @@ describe("deploy", () => {
     const { code, calls, said } = await deploy("--dry-run", "--minify")
     expect([code, calls]).toEqual([0, [`deploy --dry-run --minify${CONFIG}`]])
     for (const what of ["durable-streams-segments", "durable_streams_admin", "AUTH_TOKEN", "nothing is changed now"]) expect(said).toContain(what)
+    expect(said).toContain("none of AUTH_TOKEN, PROJECT_KEYS, ALLOW_OPEN, PROJECTS, so a new Worker answers 503 from step 4 to step 6")
   })
 })

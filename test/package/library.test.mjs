@@ -79,10 +79,15 @@ describe("a Worker with the library", () => {
   test("is called by another Worker through a service binding", async () => {
     const server = { name: "durable-streams", ...(await workerOf(await application(blocks.plain))), bindings: { AUTH_TOKEN: TOKEN } }
     const front = await application(blocks.bound, { config: `name = "front"\nmain = "src/index.js"\ncompatibility_date = "2026-10-01"` })
-    const options = { durableObjects: {}, bindings: { AUTH_TOKEN: TOKEN }, serviceBindings: { STREAMS_SERVER: "durable-streams" } }
-    await expectStream(`${await serve(front, options, [server])}/v1/stream/my-project/a`)
-    const wrong = { ...options, bindings: { AUTH_TOKEN: "another-token-of-no-one" } }
-    expect((await fetch(`${await serve(front, wrong, [server])}/v1/stream/my-project/a`)).status).toBe(401)
+    const options = { durableObjects: {}, serviceBindings: { STREAMS_SERVER: "durable-streams" } }
+    const frontWith = async (bindings) => `${await serve(front, { ...options, bindings }, [server])}/v1/stream/my-project/a`
+    const known = { "x-key": "a-key-of-a-client" }
+    const stream = await frontWith({ AUTH_TOKEN: TOKEN, CLIENT_KEY: known["x-key"] })
+    await expectStream(stream, known)
+    for (const headers of [{}, { "x-key": "" }, { "x-key": "a-guess" }]) expect((await fetch(stream, { headers })).status).toBe(401)
+    for (const headers of [{}, { "x-key": "" }, { "x-key": "undefined" }]) expect((await fetch(await frontWith({ AUTH_TOKEN: TOKEN }), { headers })).status).toBe(401)
+    const wrong = await frontWith({ AUTH_TOKEN: "another-token-of-no-one", CLIENT_KEY: known["x-key"] })
+    expect(await (await fetch(wrong, { headers: known })).json()).toMatchObject({ error: { code: "unauthorized" } })
   })
 })
 
@@ -101,7 +106,8 @@ describe("an application that decides about access", () => {
       expect(read.headers.get("access-control-allow-origin")).toBe(null)
       for (const headers of [{}, { cookie: "session=bob" }, bearer("guess"), bearer(TOKEN), { cookie: `stream-token=${TOKEN}` }]) {
         const refused = await fetch(`${url}/streams/alice/a`, { headers })
-        expect([refused.status, await refused.json()]).toMatchObject([401, { error: { code: "unauthorized" } }])
+        const message = "The application does not allow this request: log in to it, or check its rules for this path."
+        expect([refused.status, await refused.json()]).toEqual([401, { error: { code: "unauthorized", message } }])
       }
       expect((await fetch(`${url}/streams/alice/a?token=${TOKEN}`)).status).toBe(401)
       expect((await fetch(`${url}/streams/alice/a`, { method: "DELETE" })).status).toBe(401)
@@ -110,6 +116,39 @@ describe("an application that decides about access", () => {
       expect((await fetch(`${url}/streams/alice/a`, { method: "OPTIONS" })).status).toBe(204)
       expect((await fetch(`${url}/health`)).status).toBe(200)
     }
+  })
+
+  test("allows no request about all streams to a user whose name is reserved", async () => {
+    for (const bindings of [{}, { ALLOW_OPEN: "1" }, { AUTH_TOKEN: TOKEN }]) {
+      const url = await serve(guarded, { bindings })
+      const send = async (method, path, session, headers = {}, body = undefined) => {
+        const sent = { ...JSON_TYPE, cookie: `session=${session}`, ...headers }
+        return (await fetch(`${url}/streams/${path}`, { method, headers: sent, body: body && JSON.stringify(body) })).status
+      }
+      const all = { type: "pull-wake", pattern: "**", wake_stream: "alice/a" }
+      for (const name of ["__ds", "%5F%5Fds", "__d%73"]) {
+        for (const session of ["__ds", "%5F%5Fds"]) {
+          expect(await send("PUT", `${name}/subscriptions/s`, session, {}, all)).toBe(401)
+          expect(await send("GET", `${name}/subscriptions`, session)).toBe(401)
+          expect(await send("POST", `${name}/subscriptions/s/claim`, session, {}, { worker: "w" })).toBe(401)
+        }
+      }
+    }
+    const code = blocks.guarded.replace(/return user[^]*?\n/u, 'return new URL(request.url).pathname.split("/")[2] === user\n')
+    const url = await serve(await application(code))
+    for (const path of ["__registry__", "__registry__?offset=-1&live=sse"]) {
+      expect((await fetch(`${url}/streams/${path}`, { headers: { cookie: "session=__registry__" } })).status).toBe(401)
+    }
+  })
+
+  test("allows requests about all streams with the token of the server", async () => {
+    const code = blocks.guarded.replace(/return user[^]*?\n/u, "return user === 'root' ? env.AUTH_TOKEN : true\n")
+    const allowing = await application(code)
+    const get = async (bindings, session) =>
+      (await fetch(`${await serve(allowing, { bindings })}/streams/__ds/subscriptions`, { headers: { cookie: `session=${session}` } })).status
+    expect(await get({ AUTH_TOKEN: TOKEN }, "root")).toBe(200)
+    expect(await get({ AUTH_TOKEN: TOKEN }, "alice")).toBe(401)
+    expect(await get({}, "root")).toBe(401)
   })
 
   test("also decides about the source of a fork", async () => {
@@ -174,7 +213,9 @@ describe("an application that decides about access", () => {
     expect((await get("response")).headers.get("location")).toBe("https://login.example/")
     expect((await get(TOKEN)).status).toBe(404)
     expect((await get("no-token-of-the-server")).status).toBe(401)
-    expect((await get("throw")).status).toBe(500)
+    const failed = await get("throw")
+    expect([failed.status, await failed.json()]).toMatchObject([500, { error: { code: "internal" } }])
+    expect(failed.headers.get("x-request-id")).toMatch(/^[\w-]{16,}$/u)
   })
 })
 
@@ -183,7 +224,7 @@ test("refuses wrong options, and a second call", async () => {
     await application(`import { createStreams } from "durable-streams-cloudflare"
       export { StreamObject } from "durable-streams-cloudflare"
       const said = []
-      for (const options of [{ basePath: "streams" }, { basePath: "/a?b" }, { authorize: true }, {}, {}]) {
+      for (const options of [{ basePath: "streams" }, { basePath: "/a?b" }, { authorize: true }, { basepath: "/a", authorise: () => true }, null, {}, {}]) {
         try { said.push(typeof createStreams(options).fetch) } catch (error) { said.push(error.message) }
       }
       export default { fetch: () => Response.json(said) }`),
@@ -192,6 +233,8 @@ test("refuses wrong options, and a second call", async () => {
     'createStreams: basePath must be a path such as "/streams", not "streams"',
     'createStreams: basePath must be a path such as "/streams", not "/a?b"',
     "createStreams: authorize must be a function of a request",
+    "createStreams: there is no option basepath, authorise; the options are basePath and authorize",
+    "createStreams: the options must be an object",
     "function",
     "createStreams: call it once, because everything in a Worker shares its options",
   ])

@@ -2,8 +2,8 @@
 
 import { execFileSync } from "node:child_process"
 import { createHash } from "node:crypto"
-import { cpSync, readFileSync, readdirSync, symlinkSync } from "node:fs"
-import { join } from "node:path"
+import { cpSync, existsSync, readFileSync, readdirSync, symlinkSync } from "node:fs"
+import { dirname, join } from "node:path"
 import { Spec, Validation } from "@cyclonedx/cyclonedx-library"
 import { expect, inject, onTestFinished, test } from "vitest"
 import { startServer } from "../server.mjs"
@@ -20,6 +20,24 @@ test("the tarball has what a user needs, and nothing of the sources", () => {
   const needed = ["build/index.js", "build/index_bg.wasm", "build/library.js", "build/THIRD_PARTY_LICENSES", "build/sbom.cdx.json", "package/index.d.ts", "wrangler.toml", "LICENSE", "README.md", "CHANGELOG.md", "tools/cli.mjs"]
   expect(files).toEqual(expect.arrayContaining(needed))
   expect(files.filter((file) => /^(src|test|target|Cargo)|tools\/(build|setup|dev)\.mjs/u.test(file))).toEqual([])
+})
+
+/** The targets of a document's links and pictures that are files. */
+function filesLinkedIn(markdown) {
+  const found = markdown.matchAll(/\]\(([^)\s]+)\)|\b(?:href|src|srcset)="([^"]+)"|^\[[^\]]+\]: *(\S+)/gmu)
+  const targets = [...found].map((groups) => groups.slice(1).find((target) => target !== undefined).split("#")[0])
+  return targets.filter((target) => target !== "" && !/^[a-z]+:/u.test(target))
+}
+
+test.each(["tarball", "release"])("each document of the %s links to files that it has", async (where) => {
+  const folder = await newFolder()
+  if (where === "release") cpSync(join(root, "release"), folder, { recursive: true })
+  else execFileSync("tar", ["xzf", inject("tarball"), "-C", folder, "--strip-components=1"])
+  const documents = /** @type {string[]} */ (readdirSync(folder, { recursive: true })).filter((file) => file.endsWith(".md"))
+  expect(documents.length).toBeGreaterThan(20)
+  const links = documents.flatMap((document) => filesLinkedIn(readFileSync(join(folder, document), "utf8")).map((target) => ({ document, target })))
+  expect(links.length).toBeGreaterThan(300)
+  expect(links.filter(({ document, target }) => !existsSync(join(folder, dirname(document), target)))).toEqual([])
 })
 
 /** In CI, `pnpm build` has run before. */

@@ -157,7 +157,7 @@ test("says at once that the port is in use, and what to do", async () => {
 test("says what to do about an invalid port", async () => {
   const { code, errors } = await dev(["serves"], { port: "http" })
   expect(code).toBe(1)
-  expect(errors).toMatch(/^The server cannot listen on port http \(.*\): choose another port: PORT=9000/)
+  expect(errors).toMatch(/^"http" is no port from 1 to 65535; choose another port: PORT=9000/)
 })
 
 test("says what to do without Rust, and without a network to install it", async () => {

@@ -4,6 +4,9 @@
 /** @typedef {boolean | string | Response | null | undefined} Decision */
 /** @typedef {(request: Request, env: Env, context: ExecutionContext) => Decision | Promise<Decision>} Authorize */
 
+/** The names of all options. */
+const OPTIONS = ["basePath", "authorize"]
+
 /** Segments of characters that a URL leaves unescaped. */
 const PATH = /^(\/[\w.~-]+)*\/?$/
 
@@ -17,8 +20,13 @@ let isSetUp = false
 
 /** @param {{ basePath?: string, authorize?: Authorize }} options */
 export function setUp(options) {
-  const { basePath } = options
   if (isSetUp) throw new Error("createStreams: call it once, because everything in a Worker shares its options")
+  if (typeof options !== "object" || options === null) throw new TypeError("createStreams: the options must be an object")
+  const unknown = Object.keys(options).filter((name) => !OPTIONS.includes(name))
+  if (unknown.length > 0) {
+    throw new TypeError(`createStreams: there is no option ${unknown.join(", ")}; the options are ${OPTIONS.join(" and ")}`)
+  }
+  const { basePath } = options
   if (basePath !== undefined && !(typeof basePath === "string" && PATH.test(basePath))) {
     throw new TypeError(`createStreams: basePath must be a path such as "/streams", not ${JSON.stringify(basePath)}`)
   }
@@ -44,19 +52,25 @@ export function envOf(env) {
 /**
  * Has the application decide about a request, and if that creates a fork, about reading its source. Returns the request with
  * the token that the decision gives it and without the client's own, or the application's response.
+ *
+ * `true` gives no token to a request that concerns the streams of all projects. An application that compares the first segment
+ * of a path with the name of a user would otherwise allow such requests to a user whose name is reserved.
  * @param {Authorize} decide @param {string} url the request's URL without a token
+ * @param {(request: Request, env: Env) => boolean} isAtRoot whether a request concerns the streams of all projects
  * @param {Request} request @param {Env} env @param {ExecutionContext} context
  */
-export async function authorized(decide, url, request, env, context) {
+export async function authorized(decide, url, isAtRoot, request, env, context) {
   const decided = await decide(request, env, context)
   if (decided instanceof Response) return decided
   const source = decided === true && request.method === "PUT" ? request.headers.get("stream-forked-from") : null
-  const decision = source === null ? decided : await decide(reading(source, request), env, context)
+  const read = source === null ? undefined : reading(source, request)
+  const decision = read === undefined ? decided : await decide(read, env, context)
   if (decision instanceof Response) return decision
   const passed = new Request(url, request)
   passed.headers.delete("cookie")
   passed.headers.delete("authorization")
-  const token = decision === true ? permission : decision
+  const isAllowed = decision === true && ![request, read].some((one) => one !== undefined && isAtRoot(one, env))
+  const token = isAllowed ? permission : decision
   if (typeof token === "string") passed.headers.set("authorization", `Bearer ${token}`)
   return passed
 }

@@ -51,3 +51,6 @@ export function __wbg_reset_state(): void
 export function appendHeaders(): string[]
 export function bodyMaxBytes(): number
 export function bodySmallMaxBytes(): number
+export function isAtRoot(method: string, url: string): boolean
+export function notAllowed(response: Response): Uint8Array | undefined
+export function undecided(url: string, id: string, cause: string): Response

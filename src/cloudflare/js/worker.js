@@ -86,6 +86,12 @@ function configure(env) {
   paths.clear()
 }
 
+/** Prepares calls into the module: a request that ran meanwhile may have left its memory inconsistent. @param {Env} env */
+function refresh(env) {
+  revive()
+  if (edgeMemory !== memoryNumber) configure(env)
+}
+
 /**
  * The path of the stream, if the request can be passed on to its object unchanged.
  * @param {string} method @param {string} url @param {Request} request
@@ -178,7 +184,7 @@ function answered(path, request, env, context) {
 async function withOrigin(request, env, origin, responded) {
   const response = await responded
   if (edgeMemory !== memoryNumber) configure(env)
-  const url = mount === undefined ? request.url : (edge.inFirstForm(request.url) ?? request.url)
+  const url = mount === undefined ? request.url : inFirstForm(request.url)
   return withHeaders(response, edge.originLines(request.method, url, origin))
 }
 
@@ -210,9 +216,8 @@ const rethrow = (error) => {
  * @param {Request} request @param {Env} env @param {ExecutionContext} context
  */
 function serve(request, env, context) {
-  revive()
   try {
-    if (edgeMemory !== memoryNumber) configure(env)
+    refresh(env)
     const responded = respond(request, env, context)
     if (measuredShare > 0 && Math.random() < measuredShare) measure(request, responded, context)
     const origin = choosesOrigins ? request.headers.get("origin") : null
@@ -222,16 +227,42 @@ function serve(request, env, context) {
   }
 }
 
+/** The URL in the first form. @param {string} url */
+const inFirstForm = (url) => edge.inFirstForm(url) ?? url
+
+/** Whether a request concerns the streams of all projects. @param {Request} request @param {Env} env */
+function isAtRoot({ method, url }, env) {
+  refresh(env)
+  return wasm.isAtRoot(method, inFirstForm(url))
+}
+
 /**
  * Serves a request if the application allows it.
  * @param {NonNullable<typeof authorize>} decide @param {Request} request @param {Env} env @param {ExecutionContext} context
  */
 async function serveAuthorized(decide, request, env, context) {
-  revive()
-  if (edgeMemory !== memoryNumber) configure(env)
+  refresh(env)
   const url = hasHost(request) ? edge.guardedUrl(request.method, request.url) : undefined
-  const passed = url === undefined ? request : await authorized(decide, url, request, env, context)
-  return passed instanceof Response ? passed : serve(passed, env, context)
+  if (url === undefined) return serve(request, env, context)
+  const deciding = authorized(decide, url, isAtRoot, request, env, context)
+  const passed = await deciding.catch((error) => undecided(request, env, error))
+  if (passed instanceof Response) return passed
+  const response = await serve(passed, env, context)
+  if (passed.headers.has("authorization")) return response
+  refresh(env)
+  const body = wasm.notAllowed(response)
+  return body === undefined ? response : new Response(request.method === "HEAD" ? null : body, response)
+}
+
+/**
+ * The response to a request about which the application failed to decide.
+ * @param {Request} request @param {Env} env @param {unknown} error
+ */
+function undecided(request, env, error) {
+  refresh(env)
+  const response = wasm.undecided(inFirstForm(request.url), idOf(request), `${error}`)
+  const origin = choosesOrigins ? request.headers.get("origin") : null
+  return origin === null ? response : withOrigin(request, env, origin, Promise.resolve(response))
 }
 
 export default {

@@ -1,5 +1,7 @@
 //! The Worker: it receives every request first, and sends every response.
 
+#[expect(unreachable_pub, reason = "wasm-bindgen exports what is `pub`")]
+mod application;
 mod caller;
 mod collapse;
 mod console;

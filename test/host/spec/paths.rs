@@ -213,6 +213,34 @@ fn requests_that_need_a_token_of_the_access_mode() {
     }
 }
 
+/// Where an application decides about access, its `true` does not allow these. A user may have the name of the first segment.
+#[test]
+fn requests_that_concern_the_streams_of_all_projects() {
+    for (request, is_at_root) in [
+        ("GET /v1/stream/__ds/subscriptions", true),
+        ("PUT /v1/stream/__ds/subscriptions/s", true),
+        ("PUT /v1/stream/%5F_ds/subscriptions/s", true),
+        ("PATCH /streams/__ds/subscriptions/s", true),
+        ("POST /v1/stream/__ds/subscriptions/s/claim", true),
+        ("GET /v1/stream/__registry__", true),
+        ("GET /v1/stream/__registry_%5F?offset=-1&live=sse", true),
+        ("GET /v1/stream/__registry__?offset=-1&live=long-poll", true),
+        ("HEAD /v1/stream/__registry__", true),
+        ("GET /v1/details/__registry__", true),
+        ("PUT /v1/stream/p/__ds/subscriptions/s", false),
+        ("GET /v1/stream/p/__registry__", false),
+        ("GET /v1/stream/p/a", false),
+        ("GET /v1/stream/__dsa/a", false),
+        ("GET /v1/streams", false),
+        ("OPTIONS /v1/stream/__ds/subscriptions/s", false),
+    ] {
+        let (method, path) = request.split_once(' ').unwrap();
+        let url = format!("https://streams.test{path}");
+        let route = route(&method.parse().unwrap(), &Target::of(&url));
+        assert_eq!(route.is_at_root(), is_at_root, "{request}");
+    }
+}
+
 /// CORS depends on the project, and every form of a URL names the same one.
 #[test]
 fn every_url_form_names_the_same_project() {
