@@ -162,8 +162,8 @@ export class Stream {
     return this.ask("PUT", { headers, body, status: 201 })
   }
 
-  append(body, headers = BYTES) {
-    return this.ask("POST", { headers, body, status: [200, 204] })
+  append(body, headers = BYTES, millis = SOON_MS) {
+    return this.ask("POST", { headers, body, status: [200, 204], millis })
   }
 
   read(offset = START, query = "") {

@@ -16,6 +16,8 @@ const CHUNK_BYTES = 4 * MIB
 const ENGINE_BYTES = 250 * MIB
 /** Clients that do not read. */
 const READERS = 200
+/** What waits for clients that read nothing waits longer than this: READER_STALL_SECONDS is 60. A busy machine does not. */
+const STALL_MS = 30_000
 /** More than any test needs. */
 const MANY = 20
 
@@ -419,8 +421,8 @@ test("a message for many SSE clients that read nothing delays no other project's
   const reader = await SseReader.open(stream, { headers: from("198.51.100.1") })
   for (const n of numbers(3)) {
     await stream.append(JSON.stringify("x".repeat(900_000)), { ...JSON_TYPE, ...from("198.51.100.2") })
-    await other.append("x", BYTES)
-    await other.append(new Uint8Array(MIB), BYTES)
+    await other.append("x", BYTES, STALL_MS)
+    await other.append(new Uint8Array(MIB), BYTES, STALL_MS)
     await reader.untilMessages(n + 1)
   }
   for (const { socket } of slow) socket.destroy()
