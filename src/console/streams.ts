@@ -48,6 +48,8 @@ let following = new AbortController()
 let loading = new AbortController()
 /** The streams that ended while a page was loading, which may still have them. */
 let endedMeanwhile = new Set<string>()
+/** The streams that appeared beyond the loaded pages while a page was loading, which may not have them. */
+let addedMeanwhile: Stream[] = []
 /** Whether the list is made of the registry's events alone, because the token may read but not list. */
 let isOfEvents = false
 
@@ -92,13 +94,15 @@ export async function loadMore() {
   const { signal: aborted } = loading
   isLoading.value = true
   endedMeanwhile = new Set()
+  addedMeanwhile = []
   try {
     const after = next.value === null ? "" : `&after=${encodeURIComponent(next.value)}`
     const page = await pageOf(after, aborted)
     if (aborted.aborted) return
     next.value = page.next
     if (after === "") streams.value = streams.value.filter(({ path }) => page.next === null || path <= page.next)
-    merge(page.streams.filter(({ path }) => !endedMeanwhile.has(path)))
+    const added = addedMeanwhile.filter(({ path }) => page.next === null || path <= page.next)
+    merge([...added, ...page.streams].filter(({ path }) => !endedMeanwhile.has(path)))
   } catch (error) {
     if (aborted.aborted) return
     if (error instanceof Refused && error.status === 403 && isLive.value) await listEvents(aborted)
@@ -165,6 +169,7 @@ function applyAll(events: Event[]) {
   if (removed.size > 0) streams.value = streams.value.filter(({ path }) => !removed.has(path))
   // A stream beyond the loaded pages comes with its page.
   const limit = next.value
+  if (isLoading.value) addedMeanwhile.push(...added)
   const last = limit === null || isOfEvents ? undefined : limit
   merge(added.filter(({ path }) => last === undefined || path <= last))
 }
