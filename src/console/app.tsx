@@ -7,10 +7,11 @@ import { DownloadDialog } from "./download"
 import { CloseDialog, CreateDialog, DeleteDialog, ForkDialog } from "./forms"
 import { HelpDialog } from "./help"
 import { useKeys } from "./keys"
-import { openPath } from "./location"
+import { openPath, openSubscriptions } from "./location"
 import { StreamView, changes, missing } from "./stream_view"
 import { Streams } from "./streams_view"
 import { trouble } from "./streams"
+import { SubscriptionsView } from "./subscriptions_view"
 import { TokenDialog } from "./token_dialog"
 import { claims, isForgotten, mayCreate, mode, needsToken, token } from "./token"
 
@@ -24,18 +25,21 @@ export function App() {
     if (needsToken.value && !isForgotten.value && opened.value === undefined) opened.value = { name: "token" }
   }, [needsToken.value])
   useEffect(() => {
-    document.title = openPath.value === undefined ? "Durable Streams" : `${openPath.value} – Durable Streams`
-    if (openPath.value !== undefined) document.getElementById("main")?.focus()
-  }, [openPath.value])
+    const title = openPath.value ?? (openSubscriptions.value && "Subscriptions")
+    document.title = title === undefined ? "Durable Streams" : `${title} – Durable Streams`
+    if (title !== undefined) document.getElementById("main")?.focus()
+  }, [openPath.value, openSubscriptions.value])
   const path = openPath.value
   return (
-    <div class={path === undefined ? "app" : "app has-stream"}>
+    <div class={path === undefined && !openSubscriptions.value ? "app" : "app has-stream"}>
       <a class="skip" href="#main" onClick={skip}>
         Skip to the stream
       </a>
       <Bar />
       <Streams />
-      {path === undefined ? <Welcome /> : <StreamView key={path} path={path} />}
+      {openSubscriptions.value && <SubscriptionsView {...openSubscriptions.value} />}
+      {path !== undefined && <StreamView key={path} path={path} />}
+      {path === undefined && !openSubscriptions.value && <Welcome />}
       <OpenedDialog />
       <p class="announced" role="status">
         {announced.value}

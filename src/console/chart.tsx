@@ -44,7 +44,7 @@ export function Chart({ rates }: { rates: RateMeter }) {
     const refresh = () => {
       const series = rates.series()
       plot.setData(series)
-      now.textContent = `${formatCount(series[1].at(-1)!, "message")}/s, ${formatBytes(series[2].at(-1)!)}/s`
+      now.textContent = `${formatCount(series[1].at(-1) ?? 0, "message")}/s, ${formatBytes(series[2].at(-1) ?? 0)}/s`
     }
     refresh()
     const timer = setInterval(refresh, REFRESH_MS)

@@ -6,7 +6,8 @@ import { bytesOf, placeOf, textOf, type Kind, type Message } from "./content"
 import { copy, opened } from "./dialogs"
 import { formatBytes, formatClock } from "./format"
 import { JsonTree } from "./json_tree"
-import { mayDo } from "./token"
+import { linkTo } from "./location"
+import { isReserved, mayDo } from "./token"
 
 /** How much of a message is rendered at once, in characters. */
 export const TEXT_STEP_CHARS = 65_536
@@ -75,6 +76,7 @@ export function Detail({ message, kind, path, contentType, onClose }: DetailProp
         <button type="button" onClick={() => copy("Command", curlOfMessage(path, message))}>
           Copy curl
         </button>
+        {isReserved(path) && <EventLink text={textOf(message)} />}
         {mayDo("manage", path) && (
           <button type="button" onClick={() => (opened.value = { name: "fork", path, contentType, base, skip, length })}>
             Fork here
@@ -86,6 +88,26 @@ export function Detail({ message, kind, path, contentType, onClose }: DetailProp
       </div>
     </section>
   )
+}
+
+/** The link to what an event of a registry is about. */
+function EventLink({ text }: { text: string }) {
+  const event = eventOf(text)
+  if (!event) return null
+  return (
+    <a class="button" href={linkTo(event.path)}>
+      Open {event.type}
+    </a>
+  )
+}
+
+function eventOf(text: string) {
+  try {
+    const { type, value } = JSON.parse(text)
+    return ["stream", "subscription"].includes(type) && typeof value?.path === "string" ? { type: `${type}`, path: `${value.path}` } : undefined
+  } catch {
+    return undefined
+  }
 }
 
 function sizeText({ size, receivedAt }: Message) {

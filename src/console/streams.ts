@@ -34,19 +34,22 @@ const RETRY_MS = 3_000
 export const streams = signal<Stream[]>([])
 export const next = signal<string | null>(null)
 export const isLoading = signal(false)
+/** The prefix that is searched for. */
+export const prefix = signal("")
 /** Why there is no list, or why it is not live. */
 export const trouble = signal<string | undefined>(undefined)
 export const isLive = signal(false)
 /** The path of the last stream that ended, and how many have: views of that stream react to it. */
 export const ended = signal({ path: "", count: 0 })
 
-let prefix = ""
 /** Ends the events. */
 let following = new AbortController()
 /** Ends the loading of pages. */
 let loading = new AbortController()
 /** The streams that ended while a page was loading, which may still have them. */
 let endedMeanwhile = new Set<string>()
+/** The streams that appeared beyond the loaded pages while a page was loading, which may not have them. */
+let addedMeanwhile: Stream[] = []
 /** Whether the list is made of the registry's events alone, because the token may read but not list. */
 let isOfEvents = false
 
@@ -66,35 +69,40 @@ export async function connect() {
   await new Promise<void>((resolve) => {
     follow(aborted, resolve)
   })
-  if (!aborted.aborted) await search(prefix)
+  if (!aborted.aborted) await search(prefix.value)
 }
 
 /** Lists the streams with a prefix. */
 export async function search(wanted: string) {
   loading.abort()
   loading = new AbortController()
-  prefix = wanted
+  prefix.value = wanted
   next.value = null
   isOfEvents = false
   trouble.value = undefined
   // Those in memory are shown until the page is there.
-  streams.value = streams.value.filter(({ path }) => path.startsWith(prefix))
+  streams.value = streams.value.filter(({ path }) => path.startsWith(prefix.value))
   await loadMore()
 }
+
+/** A page of the streams with the prefix. */
+export const pageOf = (after: string, aborted: AbortSignal) =>
+  json<Page>(`/v1/streams?prefix=${encodeURIComponent(prefix.value)}&limit=${PAGE_STREAMS}${after}`, { signal: aborted })
 
 /** Loads the next page. */
 export async function loadMore() {
   const { signal: aborted } = loading
   isLoading.value = true
   endedMeanwhile = new Set()
+  addedMeanwhile = []
   try {
     const after = next.value === null ? "" : `&after=${encodeURIComponent(next.value)}`
-    const url = `/v1/streams?prefix=${encodeURIComponent(prefix)}&limit=${PAGE_STREAMS}${after}`
-    const page = await json<Page>(url, { signal: aborted })
+    const page = await pageOf(after, aborted)
     if (aborted.aborted) return
     next.value = page.next
     if (after === "") streams.value = streams.value.filter(({ path }) => page.next === null || path <= page.next)
-    merge(page.streams.filter(({ path }) => !endedMeanwhile.has(path)))
+    const added = addedMeanwhile.filter(({ path }) => page.next === null || path <= page.next)
+    merge([...added, ...page.streams].filter(({ path }) => !endedMeanwhile.has(path)))
   } catch (error) {
     if (aborted.aborted) return
     if (error instanceof Refused && error.status === 403 && isLive.value) await listEvents(aborted)
@@ -152,7 +160,7 @@ function applyAll(events: Event[]) {
       const at = added.findIndex(({ path }) => path === value.path)
       if (at >= 0) added.splice(at, 1)
       ended.value = { path: value.path, count: ended.value.count + 1 }
-    } else if (value.path.startsWith(prefix)) {
+    } else if (value.path.startsWith(prefix.value)) {
       removed.delete(value.path)
       endedMeanwhile.delete(value.path)
       added.push({ ...value, closed: false, tail: null })
@@ -161,6 +169,7 @@ function applyAll(events: Event[]) {
   if (removed.size > 0) streams.value = streams.value.filter(({ path }) => !removed.has(path))
   // A stream beyond the loaded pages comes with its page.
   const limit = next.value
+  if (isLoading.value) addedMeanwhile.push(...added)
   const last = limit === null || isOfEvents ? undefined : limit
   merge(added.filter(({ path }) => last === undefined || path <= last))
 }

@@ -2,10 +2,11 @@
 
 import { useEffect, useRef, useState } from "preact/hooks"
 import { Trouble } from "./dialogs"
-import { formatNumber } from "./format"
-import { linkTo, openPath, openStream } from "./location"
+import { formatBytes, formatNumber } from "./format"
+import { SUBSCRIPTIONS_LINK, linkTo, openPath, openStream, openSubscriptions } from "./location"
 import { connect, isLive, isLoading, loadMore, next, search, registryPath, streams, trouble } from "./streams"
-import { mode, token } from "./token"
+import { forget, growths, isMeasuring, measure, type Growth } from "./tails"
+import { mayCreate, mode, token } from "./token"
 
 const SEARCH_DELAY_MS = 200
 /** How many streams are rendered at first, and how many more at each request. */
@@ -14,10 +15,12 @@ const SHOWN_STEP = 200
 export function Streams() {
   const [shown, setShown] = useState(SHOWN_STEP)
   useEffect(() => {
+    forget()
     if (mode.value !== undefined) connect()
   }, [token.value, mode.value])
+  const rates = growths.value
   const visible = streams.value.slice(0, shown)
-  const hasMore = streams.value.length > shown || next.value !== null
+  const hasMore = rates === undefined && (streams.value.length > shown || next.value !== null)
   const showMore = () => {
     setShown(shown + SHOWN_STEP)
     if (streams.value.length <= shown + SHOWN_STEP && next.value !== null) loadMore()
@@ -25,19 +28,12 @@ export function Streams() {
   return (
     <nav class="streams" aria-label="Streams">
       <Search />
+      <Tools />
       <Trouble text={trouble.value} />
       <ul class="stream-list">
-        {visible.map(({ path, contentType, closed }) => (
-          <li key={path}>
-            <a href={linkTo(path)} aria-current={openPath.value === path ? "page" : undefined}>
-              <span class="path">{path}</span>
-              <span class="type">
-                {contentType ?? "unknown"}
-                {closed ? ", closed" : ""}
-              </span>
-            </a>
-          </li>
-        ))}
+        {rates
+          ? rates.map((growth) => <Item key={growth.stream.path} path={growth.stream.path} text={textOfGrowth(growth)} />)
+          : visible.map(({ path, contentType, closed }) => <Item key={path} path={path} text={`${contentType ?? "unknown"}${closed ? ", closed" : ""}`} />)}
       </ul>
       {hasMore && (
         <button type="button" class="link" disabled={isLoading.value} onClick={showMore}>
@@ -49,6 +45,48 @@ export function Streams() {
   )
 }
 
+function Item({ path, text }: { path: string; text: string }) {
+  return (
+    <li>
+      <a href={linkTo(path)} aria-current={openPath.value === path ? "page" : undefined}>
+        <span class="path">{path}</span>
+        <span class="type">{text}</span>
+      </a>
+    </li>
+  )
+}
+
+function textOfGrowth({ perSecond, isJson, isAtLeast }: Growth) {
+  const rate = perSecond > 0 && perSecond < 10 ? perSecond.toFixed(1) : Math.round(perSecond)
+  return `${isAtLeast ? "at least " : ""}${isJson ? `${formatNumber(Number(rate))} messages/s` : `${formatBytes(Math.round(perSecond))}/s`}`
+}
+
+const RATES_TITLE =
+  "Reads the first 100 streams with this prefix twice, 3 seconds apart, and shows the fastest first. " +
+  "Each time costs an object request for each stream."
+
+/** What else the list can show: rates, and subscriptions. */
+function Tools() {
+  const hasRates = growths.value !== undefined
+  return (
+    <div class="bar tools">
+      {mayCreate() && (
+        <button type="button" title={RATES_TITLE} disabled={isMeasuring.value} onClick={measure}>
+          {isMeasuring.value ? "Measuring" : hasRates ? "Rates again" : "Rates"}
+        </button>
+      )}
+      {hasRates && (
+        <button type="button" onClick={forget}>
+          By path
+        </button>
+      )}
+      <a class="button" href={SUBSCRIPTIONS_LINK} aria-current={openSubscriptions.value ? "page" : undefined}>
+        Subscriptions
+      </a>
+    </div>
+  )
+}
+
 function Search() {
   const [prefix, setPrefix] = useState("")
   const isFirst = useRef(true)
@@ -57,7 +95,10 @@ function Search() {
       isFirst.current = false
       return undefined
     }
-    const timer = setTimeout(() => search(prefix.trim()), SEARCH_DELAY_MS)
+    const timer = setTimeout(() => {
+      forget()
+      search(prefix.trim())
+    }, SEARCH_DELAY_MS)
     return () => clearTimeout(timer)
   }, [prefix])
   return (
@@ -85,7 +126,8 @@ function Search() {
 
 function Foot() {
   const count = streams.value.length
-  const loaded = `${formatNumber(count)}${next.value === null ? "" : "+"} ${count === 1 ? "stream" : "streams"}`
+  const rates = growths.value
+  const loaded = rates ? `${formatNumber(rates.length)} by rate` : `${formatNumber(count)}${next.value === null ? "" : "+"} ${count === 1 ? "stream" : "streams"}`
   const registry = registryPath()
   return (
     <footer class="streams-foot">

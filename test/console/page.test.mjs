@@ -98,6 +98,8 @@ describe.skipIf(isLeftOut)("everyone can use", () => {
 
   test.for(LOOKS)("the page with $viewport.width pixels, $colorScheme", async (look) => {
     await console.create("page/look", [{ a: { b: ["c", 1, true, null] } }, "second"])
+    const webhook = { type: "webhook", streams: ["look"], webhook: { url: "https://hooks.example.com/look" } }
+    await console.ask("PUT", "page/__ds/subscriptions/look", { body: JSON.stringify(webhook) })
     const page = await console.open(undefined, look)
     await page.getByRole("link", { name: "page/look" }).click()
     await rows(page).filter({ hasText: "second" }).waitFor()
@@ -120,7 +122,15 @@ describe.skipIf(isLeftOut)("everyone can use", () => {
     await page.goto(`${console.url}/console#/`)
     await page.getByRole("link", { name: "page/look" }).waitFor()
     found.list = await violations(page)
-    expect(found).toEqual({ messages: [], message: [], isWider: [], state: [], dialog: [], list: [] })
+    await page.getByRole("link", { name: "Subscriptions" }).click()
+    await page.locator("article").getByRole("link", { name: "page/look" }).waitFor()
+    found.subscriptions = await violations(page)
+    if (await isWiderThanItsWindow(page)) found.isWider.push("the subscriptions")
+    await page.locator("article h3 a").click()
+    await page.getByRole("table", { name: "Streams: 1" }).waitFor()
+    found.subscription = await violations(page)
+    if (await isWiderThanItsWindow(page)) found.isWider.push("the subscription")
+    expect(Object.entries(found).filter(([, wrong]) => wrong.length > 0)).toEqual([])
     expect(page.problems).toEqual([])
   })
 

@@ -41,7 +41,7 @@ describe.skipIf(isLeftOut)("the state", () => {
     await refresh.click()
     await fact(page, "Tail").getByText("0000000000000000_0000000000000004").waitFor()
     // The console itself.
-    await expect.poll(async () => (await refresh.click(), fact(page, "Live readers").textContent())).toBe("1 by SSE, 0 by long-poll")
+    await expect.poll(async () => (await refresh.click(), fact(page, "Live readers").textContent())).toBe("1 by SSE (including this page), 0 by long-poll")
     // The fourth append filled a segment.
     await console.append("state/one", [5])
     const segments = state(page).getByRole("table", { name: /^Segments: 1/u })
@@ -104,6 +104,19 @@ describe.skipIf(isLeftOut)("the state", () => {
     await page.locator(".chart canvas").waitFor()
     await console.append("state/chart", Array.from({ length: 25 }, () => "x".repeat(98)))
     await state(page).getByText("25 messages/s, 2.50 kB/s").waitFor()
+  })
+
+  test("asks for no subscriptions of a registry, which has none", async () => {
+    await console.create("state/registered")
+    const page = await console.open("__registry__")
+    const asked = []
+    page.on("request", (request) => asked.push(new URL(request.url()).pathname))
+    await openState(page)
+    await page.locator(".chart canvas").waitFor()
+    await fact(page, "Tail").waitFor()
+    expect(asked.filter((path) => path.includes("__ds"))).toEqual([])
+    expect(await state(page).getByRole("heading", { name: "Subscriptions" }).count()).toBe(0)
+    expect(await page.getByRole("alert").count()).toBe(0)
   })
 
   test("shows subscriptions, their failures, and resumes them", async () => {

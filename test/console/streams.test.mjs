@@ -105,6 +105,41 @@ describe.skipIf(isLeftOut)("the list of streams", () => {
   })
 })
 
+describe.skipIf(isLeftOut)("the rates of streams", () => {
+  const console = useConsole({ vars: { SEGMENT_MAX_APPENDS: "4", SEGMENT_MIN_BYTES: "1" } })
+  const rate = (page, path) => page.locator(".stream-list a").filter({ hasText: path }).locator(".type").textContent()
+
+  test("show the fastest first, also across segments, and only on demand", async () => {
+    for (const path of ["rate/a", "rate/hot", "rate/slow", "other/hot"]) await console.create(path)
+    await console.ask("PUT", "rate/text", { headers: { "content-type": "text/plain" } })
+    const page = await console.open()
+    await stream(page, "other/hot").waitFor()
+    const asked = []
+    page.on("request", (request) => request.url().includes("/v1/streams?") && asked.push(request.url()))
+    await page.getByRole("searchbox", { name: /Search streams/u }).fill("rate/")
+    await stream(page, "other/hot").waitFor({ state: "detached" })
+    await page.getByText("4 streams", { exact: true }).waitFor()
+    expect(asked).toHaveLength(1)
+    const answered = page.waitForResponse((response) => response.url().includes("/v1/streams?"))
+    await page.getByRole("button", { name: "Rates" }).click()
+    await answered
+    // Six appends fill one segment and begin the next.
+    for (let at = 0; at < 6; at += 1) await console.append("rate/hot", Array.from({ length: 100 }, () => at))
+    await console.append("rate/slow", [1, 2, 3, 4, 5, 6])
+    await console.ask("POST", "rate/text", { headers: { "content-type": "text/plain" }, body: "x".repeat(90_000) })
+    await page.getByRole("button", { name: "Rates again" }).waitFor()
+    expect(await paths(page)).toEqual(["rate/hot", "rate/text", "rate/slow", "rate/a"])
+    expect(await rate(page, "rate/hot")).toMatch(/^(1[5-9]\d|200) messages\/s$/u)
+    expect(await rate(page, "rate/text")).toMatch(/^(2\d|30)\.\d kB\/s$/u)
+    expect(await rate(page, "rate/slow")).toMatch(/^(1\.\d|2) messages\/s$/u)
+    expect(await rate(page, "rate/a")).toBe("0 messages/s")
+    expect(asked).toHaveLength(3)
+    await page.getByRole("button", { name: "By path" }).click()
+    expect(await paths(page)).toEqual(["rate/a", "rate/hot", "rate/slow", "rate/text"])
+    expect(page.problems).toEqual([])
+  })
+})
+
 describe.skipIf(isLeftOut)("the list without a registry", () => {
   const console = useConsole({ vars: { REGISTRY_STREAM: "off" } })
 
@@ -141,7 +176,7 @@ describe.skipIf(isLeftOut)("the list of a project", () => {
     const page = await console.open(undefined, { token: token("read") })
     await stream(page, "shop/read").waitFor()
     await stream(page, "shop/gone").waitFor({ state: "detached" })
-    expect(await page.getByRole("button", { name: "New stream" }).count()).toBe(0)
+    expect(await page.getByRole("button", { name: /New stream|Rates/u }).count()).toBe(0)
   })
 
   test("is asked for again with a new token", async () => {
