@@ -20,22 +20,25 @@ pub struct MetricsRequest {
 }
 
 impl MetricsRequest {
-    /// Parses the URL. Without `project`, it reads the registries of all projects in `PROJECT_KEYS`. `lists` is
-    /// whether registries are on.
+    /// Parses the URL. Without `project`, it reads the registries of all projects in `PROJECT_KEYS`; a server without
+    /// projects ignores the names. `lists` is whether registries are on.
     pub fn of(access: &Access, lists: bool, url: &str) -> Result<MetricsRequest, Refusal> {
+        let given: Vec<_> = form_urlencoded::parse(query_of(url).as_bytes())
+            .filter(|(name, _)| name == query::PROJECT)
+            .map(|(_, value)| value)
+            .collect();
+        if given.len() > METRICS_PROJECTS_MAX {
+            return Err(Refusal::InvalidQuery { name: query::PROJECT, why: "it may be given 40 times" });
+        }
         if !lists {
             return Ok(MetricsRequest::default());
         }
         let Access::Projects(projects) = access else {
             return Ok(MetricsRequest { projects: vec![None], left_out: 0 });
         };
-        let given =
-            form_urlencoded::parse(query_of(url).as_bytes()).filter(|(name, _)| name == query::PROJECT);
-        let mut asked = given.map(|(_, value)| project(&value)).collect::<Result<Vec<_>, _>>()?;
+        let mut asked = given.iter().map(|name| project(name)).collect::<Result<Vec<_>, _>>()?;
         if asked.is_empty() {
             asked = projects.keys().cloned().collect();
-        } else if asked.len() > METRICS_PROJECTS_MAX {
-            return Err(Refusal::InvalidQuery { name: query::PROJECT, why: "it may be given 40 times" });
         }
         asked.sort_unstable();
         asked.dedup();

@@ -135,7 +135,9 @@ fn request_for_metrics_names_registries_within_the_bound() {
     assert_eq!((asked.len(), left_out, &*asked[0]), (METRICS_PROJECTS_MAX, 3, "p000/__registry__"));
     let query: String =
         names(METRICS_PROJECTS_MAX + 1).iter().map(|name| format!("&project={name}")).collect();
-    assert_eq!(of(&many, true, &format!("?{}", &query[1..])), Err("invalid_query"));
+    for access in [&many, &open] {
+        assert_eq!(of(access, true, &format!("?{}", &query[1..])), Err("invalid_query"));
+    }
 }
 
 // The text.
