@@ -44,7 +44,7 @@ pub(in crate::object) struct SubscriptionPart {
     pub(super) called_through: String,
     /// The streams whose links have changed, or whose tails became unknown, since the last call was made. An answer to that
     /// call is out of date.
-    pub(super) looked_at: BTreeSet<String>,
+    pub(super) outdated: BTreeSet<String>,
     /// The last link read from storage, and whether any link came into memory since the first one.
     pub(super) recalled_through: String,
     pub(super) has_recalled: bool,
@@ -74,7 +74,7 @@ impl SubscriptionPart {
             directory_rests_until: self.directory_rests_until,
             watches_rest_until: self.watches_rest_until,
             resting: self.resting.clone(),
-            looked_at: self.looked_at.clone(),
+            outdated: self.outdated.clone(),
             delivery_rests_until: self.delivery_rests_until,
             ..SubscriptionPart::default()
         }

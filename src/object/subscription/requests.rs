@@ -223,7 +223,7 @@ impl Object {
 
     /// These links have changed, so answers to calls that are under way do not settle them.
     fn changed_links(&mut self, paths: &[String]) {
-        self.subscription.looked_at.extend(paths.iter().cloned());
+        self.subscription.outdated.extend(paths.iter().cloned());
         self.subscription.called_through.clear();
     }
 

@@ -32,7 +32,7 @@ impl Object {
         loop {
             let calls = self.next_calls(now);
             if !calls.is_empty() {
-                self.subscription.looked_at.clear();
+                self.subscription.outdated.clear();
                 return Ok(Some(Effect::Calls(Calls { calls, about: About::Watches })));
             }
             if self.recall_more(sql, now)? {
@@ -224,13 +224,13 @@ impl Object {
             self.subscription.has_failed |= results.iter().any(|result| *result != Ok(Answered::Unwatched));
             return Ok(LogEvent::Linked);
         }
-        let looked_at = std::mem::take(&mut self.subscription.looked_at);
-        if !looked_at.is_empty() {
+        let outdated = std::mem::take(&mut self.subscription.outdated);
+        if !outdated.is_empty() {
             self.subscription.called_through.clear();
         }
         let applied = self.change(sql, now, |subscription| {
             let mut applied = Applied::default();
-            let current = calls.iter().zip(results).filter(|((path, _), _)| !looked_at.contains(path));
+            let current = calls.iter().zip(results).filter(|((path, _), _)| !outdated.contains(path));
             for ((path, call), result) in current {
                 applied.answer(subscription, path, call, result, now);
             }
