@@ -1,6 +1,6 @@
 // `@durable-streams/y-durable-streams`: its `YjsServer` in front of this server, with several editors of one document.
 
-import { YjsProvider } from "@durable-streams/y-durable-streams"
+import { AWARENESS_HEARTBEAT_INTERVAL, YjsProvider } from "@durable-streams/y-durable-streams"
 import { YjsServer } from "@durable-streams/y-durable-streams/server"
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest"
 import { Awareness } from "y-protocols/awareness"
@@ -9,6 +9,11 @@ import { LONG_MS, PATIENT, SOON_MS, Watch, numbers, start, unique, within } from
 
 const soon = (what, promise) => within(SOON_MS, what, promise)
 const SMALL = 2000
+/**
+ * A presence sent before another editor listens reaches it with the next heartbeat. `YjsProvider` begins to listen after
+ * it reports `synced`, from `offset=now`, and has no event for it.
+ */
+const PRESENCE_MS = AWARENESS_HEARTBEAT_INTERVAL + SOON_MS
 
 /** The lines that `YjsServer` logs. They show when it has compacted a document. */
 const lines = []
@@ -152,13 +157,13 @@ test("awareness shows who is present and who has left", async () => {
   const docId = unique("doc")
   const [ada, bo] = [await Editor.join(yjs.url, docId), await Editor.join(yjs.url, docId)]
   ada.awareness.setLocalStateField("user", "Ada")
-  await bo.until("Ada is there", () => bo.present.includes("Ada"))
+  await bo.until("Ada is there", () => bo.present.includes("Ada"), PRESENCE_MS)
   bo.awareness.setLocalStateField("user", "Bo")
-  await ada.until("both are there", () => ada.present.join() === "Ada,Bo")
+  await ada.until("both are there", () => ada.present.join() === "Ada,Bo", PRESENCE_MS)
   bo.leave()
   await ada.until("Bo has left", () => ada.present.join() === "Ada")
   ada.leave()
-})
+}, LONG_MS)
 
 test("another `YjsServer` begins with the compaction that the first one stored", async () => {
   const docId = unique("doc")
