@@ -141,21 +141,24 @@ describe.skipIf(isLeftOut)("the state", () => {
 
 describe.skipIf(isLeftOut)("a failing subscription", () => {
   let calls = 0
-  const console = useConsole({ outboundService: () => ((calls += 1), new Response(null, { status: calls < 2 ? 503 : 204, headers: { "retry-after": "3600" } })) })
+  const console = useConsole({ outboundService: () => ((calls += 1), new Response(null, { status: calls < 2 ? 503 : 204, headers: { "retry-after": "1800" } })) })
 
   test("is retried at once", async () => {
     await console.create("retry/job/1")
     const webhook = { type: "webhook", streams: ["job/1"], webhook: { url: "https://hooks.example.com/job" } }
     await console.ask("PUT", "retry/__ds/subscriptions/work", { body: JSON.stringify(webhook) })
     await console.append("retry/job/1", ["news"])
-    await expect.poll(() => calls, { timeout: 10_000 }).toBe(1)
+    const status = async () => (await (await console.ask("GET", "retry/__ds/subscriptions/work")).json()).status
+    await expect.poll(status, { timeout: 10_000 }).toBe("failed")
     const page = await console.open("retry/job/1")
     await openState(page)
     await state(page).getByText("1 stream pending").waitFor()
     await state(page).getByText(/Next attempt: .+ \(in \d+ min\)/u).waitFor()
     await state(page).getByRole("button", { name: "Retry now: work" }).click()
     await page.getByText("Retrying.").waitFor()
-    await expect.poll(() => calls, { timeout: 10_000 }).toBe(2)
+    await expect.poll(status, { timeout: 10_000 }).toBe("active")
+    expect(calls).toBe(2)
+    await state(page).getByRole("button", { name: "Refresh subscriptions" }).click()
     await state(page).getByText("active", { exact: true }).waitFor()
     expect(await state(page).getByRole("button", { name: /Retry/u }).count()).toBe(0)
     expect(page.problems).toEqual([])

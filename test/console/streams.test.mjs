@@ -70,7 +70,11 @@ describe.skipIf(isLeftOut)("the list of streams", () => {
     const names = Array.from({ length: 130 }, (_, at) => `pages/${`${at}`.padStart(3, "0")}`)
     for (let at = 0; at < names.length; at += 10) await Promise.all(names.slice(at, at + 10).map((name) => console.create(name)))
     const page = await console.open()
+    await page.getByText("Live", { exact: true }).waitFor()
+    // Without the prefix there are more than 100 streams, too.
+    const searched = page.waitForResponse((response) => response.url().includes("prefix=pages"))
     await page.getByRole("searchbox", { name: /Search streams/u }).fill("pages/")
+    await searched
     await page.getByText("100+ streams").waitFor()
     // A stream beyond the page does not appear before its page.
     await console.create("pages/zzz")
