@@ -34,8 +34,10 @@ interface Page {
 
 /** How many subscriptions of a stream the console shows. */
 export const SUBSCRIPTIONS_SHOWN = 20
-/** How many subscriptions of a root the list has. Each is an object request. */
-export const OF_ROOT_MAX = 100
+/** How many subscriptions of a root the list reads at a time. Each is an object request. */
+export const PAGE_SUBSCRIPTIONS = 100
+/** How many pages of each root the list has at most. */
+export const PAGES_MAX = 10
 /** How many projects the list asks. */
 export const ROOTS_MAX = 10
 
@@ -60,14 +62,22 @@ export async function subscriptionsOf(path: string, hasProjects: boolean, signal
 async function ofRoot(root: string, path: string, signal?: AbortSignal): Promise<Linked[]> {
   const relative = root === "" ? path : path.slice(root.length + 1)
   const found: Linked[] = []
+  for await (const { subscriptions } of pagesOf(root, 40, { signal, path })) {
+    const linked = subscriptions.filter(({ streams }) => streams?.some((link) => link.path === relative))
+    found.push(...linked.map((subscription) => ({ root, subscription })))
+    if (found.length >= SUBSCRIPTIONS_SHOWN) break
+  }
+  return found
+}
+
+/** The pages of a root's subscriptions, each read when it is wanted. */
+async function* pagesOf(root: string, limit: number, options: { signal?: AbortSignal; path: string }) {
   let after = ""
   do {
-    const page: Page = await json(`${controlUrl(root, "")}?limit=40${after}`, { signal, path })
-    const linked = page.subscriptions.filter(({ streams }) => streams?.some((link) => link.path === relative))
-    found.push(...linked.map((subscription) => ({ root, subscription })))
+    const page: Page = await json(`${controlUrl(root, "")}?limit=${limit}${after}`, options)
+    yield page
     after = page.next === null ? "" : `&after=${encodeURIComponent(page.next)}`
-  } while (after !== "" && found.length < SUBSCRIPTIONS_SHOWN)
-  return found
+  } while (after !== "")
 }
 
 /**
@@ -85,29 +95,38 @@ export function rootsToAsk() {
 
 export interface Listed {
   found: Linked[]
+  /** How many pages of each root were read. */
+  pages: number
   /** The roots that have more subscriptions than the list. */
   cut: string[]
   trouble?: string
 }
 
-/** The first subscriptions of each root. Those that failed come first. */
-export async function listOf(roots: string[], signal: AbortSignal): Promise<Listed> {
-  const listed: Listed = { found: [], cut: [] }
-  const asked = roots.map(async (root) => {
-    const page = await json<Page>(`${controlUrl(root, "")}?limit=${OF_ROOT_MAX}`, { signal, path: root })
-    return { root, page }
-  })
-  for (const answer of await Promise.allSettled(asked)) {
+/** The first pages of each root's subscriptions. Those that failed come first. */
+export async function listOf(roots: string[], pages: number, signal: AbortSignal): Promise<Listed> {
+  const listed: Listed = { found: [], pages, cut: [] }
+  for (const answer of await Promise.allSettled(roots.map((root) => firstOf(root, pages, signal)))) {
     if (answer.status === "rejected") {
       listed.trouble ??= wordsOf(answer.reason)
       continue
     }
-    const { root, page } = answer.value
-    listed.found.push(...page.subscriptions.map((subscription) => ({ root, subscription })))
-    if (page.next !== null) listed.cut.push(root)
+    const { root, found, isCut } = answer.value
+    listed.found.push(...found)
+    if (isCut) listed.cut.push(root)
   }
   listed.found = [...listed.found.filter(isTroubled), ...listed.found.filter((one) => !isTroubled(one))]
   return listed
+}
+
+async function firstOf(root: string, pages: number, signal: AbortSignal) {
+  const found: Linked[] = []
+  let read = 0
+  for await (const { subscriptions, next } of pagesOf(root, PAGE_SUBSCRIPTIONS, { signal, path: root })) {
+    found.push(...subscriptions.map((subscription) => ({ root, subscription })))
+    read += 1
+    if (read === pages) return { root, found, isCut: next !== null }
+  }
+  return { root, found, isCut: false }
 }
 
 /** One subscription, with its links. */

@@ -7,7 +7,8 @@ import { Trouble, announce } from "./dialogs"
 import { formatCount, formatNumber, formatTime } from "./format"
 import { SUBSCRIPTIONS_LINK, linkTo, subscriptionPath, type OpenSubscriptions } from "./location"
 import {
-  OF_ROOT_MAX,
+  PAGES_MAX,
+  PAGE_SUBSCRIPTIONS,
   ROOTS_MAX,
   isTroubled,
   listOf,
@@ -24,13 +25,13 @@ import { mayDo, mode, token } from "./token"
 
 /** How long after a retry its outcome is read. */
 const RETRY_SHOWN_MS = 1_000
-/** How often an open view is read. */
+/** How often an open view is read, if it is refreshed. */
 const REFRESH_MS = 10_000
 /** How many streams a card of the list names. */
 const STREAMS_NAMED = 5
 
-/** Reads what a view shows: at once, again while it is visible, and when `load` is called. */
-function useLoaded<T>(read: (aborted: AbortSignal) => Promise<T>, inputs: unknown[], refreshMs?: number) {
+/** Reads what a view shows: at once, again and again while it is visible and `refreshes`, and when `load` is called. */
+function useLoaded<T>(read: (aborted: AbortSignal) => Promise<T>, inputs: unknown[], refreshes: () => boolean) {
   const value = useSignal<T | undefined>(undefined)
   const trouble = useSignal<string | undefined>(undefined)
   const abort = useSignal(new AbortController())
@@ -51,7 +52,7 @@ function useLoaded<T>(read: (aborted: AbortSignal) => Promise<T>, inputs: unknow
     value.value = undefined
     trouble.value = undefined
     load()
-    const timer = refreshMs && setInterval(() => document.visibilityState === "visible" && load(), refreshMs)
+    const timer = setInterval(() => document.visibilityState === "visible" && refreshes() && load(), REFRESH_MS)
     return () => {
       clearInterval(timer)
       current.abort()
@@ -63,7 +64,7 @@ function useLoaded<T>(read: (aborted: AbortSignal) => Promise<T>, inputs: unknow
 /** The subscriptions of the open stream, as a part of its state. */
 export function SubscriptionsOf({ path }: { path: string }) {
   const read = async (aborted: AbortSignal) => (mayDo("read", path) ? subscriptionsOf(path, mode.value === "projects", aborted) : [])
-  const { value, trouble, load } = useLoaded(read, [path])
+  const { value, trouble, load } = useLoaded(read, [path], () => false)
   const linked = value.value ?? []
   return (
     <>
@@ -95,7 +96,7 @@ export function SubscriptionsView({ root, id }: OpenSubscriptions) {
         </div>
         {(root !== undefined || id !== undefined) && <a href={SUBSCRIPTIONS_LINK}>All subscriptions</a>}
       </header>
-      {mode.value !== undefined && (id === undefined ? <List root={root} /> : <One key={id} root={root ?? ""} id={id} />)}
+      {mode.value !== undefined && (id === undefined ? <List key={root} root={root} /> : <One key={id} root={root ?? ""} id={id} />)}
     </main>
   )
 }
@@ -105,7 +106,14 @@ const keyOf = ({ root, subscription }: Linked) => subscriptionPath(root, subscri
 function List({ root }: { root: string | undefined }) {
   const asked = useComputed(() => JSON.stringify(root === undefined ? rootsToAsk() : { roots: [root], isWhole: true }))
   const { roots, isWhole }: ReturnType<typeof rootsToAsk> = JSON.parse(asked.value)
-  const { value, trouble, load } = useLoaded((aborted) => listOf(roots, aborted), [asked.value, token.value], REFRESH_MS)
+  const pages = useSignal(1)
+  const read = (aborted: AbortSignal) => listOf(roots, pages.value, aborted)
+  // Each subscription that is shown is a request, so a long list is read again only on demand.
+  const { value, trouble, load } = useLoaded(read, [asked.value, token.value], () => pages.value === 1)
+  const onMore = () => {
+    pages.value += 1
+    return load()
+  }
   const isFiltered = useSignal(false)
   const found = value.value?.found ?? []
   const troubled = found.filter(isTroubled)
@@ -132,6 +140,11 @@ function List({ root }: { root: string | undefined }) {
       {shown.map((one) => (
         <Card key={keyOf(one)} linked={one} trouble={trouble} onResumed={load} />
       ))}
+      {value.value && value.value.cut.length > 0 && pages.value < PAGES_MAX && (
+        <button type="button" onClick={onMore}>
+          Show more
+        </button>
+      )}
     </section>
   )
 }
@@ -142,12 +155,13 @@ const namesOf = (roots: string[]) => roots.map((root) => root || "/v1/stream").j
 function scopeOf(roots: string[], isWhole: boolean, listed: Listed | undefined) {
   const parts = [roots.length === 0 ? "Search for a prefix to see its project." : `Of ${namesOf(roots)}.`]
   if (!isWhole) parts.push(`These are the first ${ROOTS_MAX} projects in the list of streams: search for a prefix to see others.`)
-  if (listed?.cut.length) parts.push(`Of ${namesOf(listed.cut)} only the first ${OF_ROOT_MAX}.`)
+  if (listed?.cut.length) parts.push(`Of ${namesOf(listed.cut)} only the first ${formatNumber(listed.pages * PAGE_SUBSCRIPTIONS)}.`)
+  if (listed && listed.pages > 1) parts.push("A list of several pages is not refreshed by itself.")
   return parts.join(" ")
 }
 
 function One({ root, id }: { root: string; id: string }) {
-  const { value, trouble, load } = useLoaded((aborted) => subscriptionOf(root, id, aborted), [root, id, token.value], REFRESH_MS)
+  const { value, trouble, load } = useLoaded((aborted) => subscriptionOf(root, id, aborted), [root, id, token.value], () => true)
   const linked = value.value
   return (
     <section class="state" aria-label="Subscription" tabIndex={0}>

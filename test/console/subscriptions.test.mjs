@@ -3,9 +3,10 @@
 import { describe, expect, test } from "vitest"
 import { isLeftOut } from "../chromium.mjs"
 import { bearer, makeToken, secretKey } from "../tokens.mjs"
+import { numbers } from "../platform/support.mjs"
 import { DESKTOP, PHONE, rows, useConsole } from "./support.mjs"
 
-const HOUR_LATER = { "retry-after": "3600" }
+const SOME_MINUTES = { "retry-after": "1800" }
 
 const list = (page) => page.getByRole("region", { name: "Subscriptions" })
 const one = (page) => page.getByRole("region", { name: "Subscription", exact: true })
@@ -20,7 +21,7 @@ const subscribe = (console, root, id, streams, headers = {}) =>
 
 describe.skipIf(isLeftOut)("the list of subscriptions", () => {
   let isBroken = true
-  const console = useConsole({ outboundService: () => new Response(null, isBroken ? { status: 503, headers: HOUR_LATER } : { status: 204 }) })
+  const console = useConsole({ outboundService: () => new Response(null, isBroken ? { status: 503, headers: SOME_MINUTES } : { status: 204 }) })
   const show = async (id) => (await console.ask("GET", `shop/__ds/subscriptions/${id}`)).json()
 
   test("has those of all projects, failed ones first, and retries one", async () => {
@@ -83,6 +84,20 @@ describe.skipIf(isLeftOut)("the list of subscriptions", () => {
     await page.getByRole("searchbox", { name: /Search streams/u }).fill("nothing/")
     await list(page).getByText("Of /v1/stream, nothing.").waitFor()
     expect(await page.getByRole("alert").count()).toBe(0)
+  })
+
+  test("reads the next page on demand", async () => {
+    await Promise.all(numbers(101).map((n) => subscribe(console, "many/", `s${String(n).padStart(3, "0")}`, [`${n}`])))
+    const page = await console.open()
+    await page.getByRole("searchbox", { name: /Search streams/u }).fill("many/")
+    await page.getByRole("link", { name: "Subscriptions" }).click()
+    await list(page).getByText("Of many only the first 100.").waitFor()
+    expect(await list(page).getByRole("link", { name: "s100" }).count()).toBe(0)
+    await list(page).getByRole("button", { name: "Show more" }).click()
+    await list(page).getByRole("link", { name: "s100" }).waitFor()
+    await list(page).getByText("A list of several pages is not refreshed by itself.").waitFor()
+    expect(await list(page).getByRole("button", { name: "Show more" }).count()).toBe(0)
+    expect(page.problems).toEqual([])
   })
 
   test("opens one from its path, and from its event in the registry", async () => {
