@@ -1,9 +1,10 @@
 // The command line of the benchmark, and how much each mode measures.
 
+import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { measurements } from "./figures/index.mjs"
-import { external, targets } from "./targets/index.mjs"
+import { built, external, targets } from "./targets/index.mjs"
 
 export const USAGE = `pnpm bench [options]
   --quick               finish in under two minutes, with less precision
@@ -12,6 +13,8 @@ export const USAGE = `pnpm bench [options]
   --figures <a,b>       measure only these: ${[...new Set(measurements.map(({ group }) => group))].join(", ")}
   --targets <a,b>       measure only these: ${targets.map(({ name }) => name).join(", ")}
   --target <name>=<url> also measure this server; <url> is the prefix of its streams' URLs; may be repeated
+  --compare <name>=<folder>
+                        also measure the build in this folder, such as one of an earlier commit; may be repeated
   --out <folder>        write the JSON file and the charts to this folder
   --no-build            measure the existing build`
 
@@ -114,6 +117,7 @@ export function parse(args) {
       figures: { type: "string" },
       targets: { type: "string" },
       target: { type: "string", multiple: true, default: [] },
+      compare: { type: "string", multiple: true, default: [] },
       out: { type: "string" },
       "no-build": { type: "boolean" },
       help: { type: "boolean" },
@@ -122,14 +126,16 @@ export function parse(args) {
   const plan = { ...plans[values.tiny ? "tiny" : values.quick ? "quick" : "full"] }
   if (values.rounds) plan.rounds = Number(values.rounds)
   if (!(plan.rounds >= 1)) throw new Error("--rounds must be a number, at least 1")
+  const running = named("--target", values.target).map(({ name, value }) => external(name, value))
+  const more = [...running, ...named("--compare", values.compare).map(existing)]
   // Only a complete run may replace the charts that docs/performance.md shows.
-  const whole = plan.mode === "full" && !values.figures && !values.targets && values.target.length === 0
+  const whole = plan.mode === "full" && !values.figures && !values.targets && more.length === 0
   return {
     help: values.help ?? false,
     build: !values["no-build"],
     plan,
     measurements: choose(measurements, values.figures, ({ name, group }) => [name, group]),
-    targets: [...choose(targets, values.targets, ({ name }) => [name]), ...values.target.map(toTarget)],
+    targets: [...choose(targets, values.targets, ({ name }) => [name]), ...more],
     out: values.out ?? join(import.meta.dirname, "results", whole ? "" : plan.mode === "full" ? "part" : plan.mode),
   }
 }
@@ -144,9 +150,19 @@ function choose(list, given, namesOf) {
   return list.filter((one) => namesOf(one).some((name) => wanted.includes(name)))
 }
 
-/** @param {string} text */
-function toTarget(text) {
-  const at = text.indexOf("=")
-  if (at < 1) throw new Error(`--target ${text}: must be <name>=<url>`)
-  return external(text.slice(0, at), text.slice(at + 1))
+/** The `<name>=<value>` of an option. @param {string} option @param {string[]} texts */
+function named(option, texts) {
+  return texts.map((text) => {
+    const at = text.indexOf("=")
+    if (at < 1) throw new Error(`${option} ${text}: must be <name>=<value>`)
+    return { name: text.slice(0, at), value: text.slice(at + 1) }
+  })
+}
+
+/** The target of a folder that must have a build. */
+function existing({ name, value }) {
+  const target = built(name, value)
+  const missing = target.files.find((file) => !existsSync(file))
+  if (missing) throw new Error(`--compare ${name}: ${missing} does not exist`)
+  return target
 }
