@@ -30,11 +30,20 @@ function useRequest(request: (form: HTMLFormElement) => Promise<unknown>) {
   return { trouble, isBusy, onSubmit }
 }
 
-const projectPrefix = () => (mode.value === "projects" && claims.value ? `${claims.value.project}/` : "")
+/** The fields with times, which each may have any form that the console reads. */
+const TIMES = ["Stream-Expires-At", "Stream-Fork-At"]
 
 /** The fields of a PUT, whose names are those of its headers, apart from the path and the content. */
-async function create(form: HTMLFormElement) {
+function fieldsOf(form: HTMLFormElement) {
   const { path = "", content = "", ...headers } = headersOf(form)
+  for (const name of TIMES) if (headers[name] !== undefined) headers[name] = timeOf(headers[name])
+  return { path, content, headers }
+}
+
+const projectPrefix = () => (mode.value === "projects" && claims.value ? `${claims.value.project}/` : "")
+
+async function create(form: HTMLFormElement) {
+  const { path, content, headers } = fieldsOf(form)
   const body = content === "" ? undefined : content
   await send("PUT", streamUrl(path), { headers, body, path })
   announce("Created.")
@@ -94,8 +103,8 @@ function LifetimeFields() {
         <input name="Stream-TTL" inputMode="numeric" placeholder="none" autocomplete="off" />
       </label>
       <label>
-        Expires at (RFC 3339)
-        <input name="Stream-Expires-At" placeholder="none" autocomplete="off" />
+        Expires at, in UTC
+        <input name="Stream-Expires-At" placeholder="2030-01-01 12:00" autocomplete="off" />
       </label>
       <label>
         Retention, in seconds or bytes
@@ -126,15 +135,13 @@ type ForkPlace = "after" | "before" | "tail" | "time"
 export function ForkDialog({ path, base, skip = 0, length = 0 }: ForkProps) {
   const [place, setPlace] = useState<ForkPlace>(base === undefined ? "tail" : "after")
   const { trouble, isBusy, onSubmit } = useRequest(async (form) => {
-    const { path: fork = "", ...headers } = headersOf(form)
+    const { path: fork, headers } = fieldsOf(form)
     headers["Stream-Forked-From"] = streamUrl(path)
     if ((place === "after" || place === "before") && base !== undefined) {
       // `-1` is the start, which has no other name here; a sub-offset counts from it.
       headers["Stream-Fork-Offset"] = base
       headers["Stream-Fork-Sub-Offset"] = `${place === "after" ? skip + length : skip}`
     }
-    const time = headers["Stream-Fork-At"]
-    if (time !== undefined) headers["Stream-Fork-At"] = timeOf(time)
     await send("PUT", streamUrl(fork), { headers, path: fork })
     announce("Forked.")
     openStream(fork)

@@ -121,14 +121,24 @@ describe.skipIf(isLeftOut)("a user", () => {
     await page.getByRole("link", { name: "act/new" }).waitFor()
   })
 
-  test("sees why a stream is not created", async () => {
+  test("sees why a stream is not created, and corrects it", async () => {
     const page = await console.open()
     await page.getByRole("button", { name: "New stream" }).click()
     const dialog = page.getByRole("dialog", { name: "Create a stream" })
-    await dialog.getByLabel("Path").fill("act/never")
-    await dialog.getByLabel("Expires at").fill("tomorrow")
+    await dialog.getByLabel("Path").fill("act/corrected")
+    const expiry = dialog.getByLabel("Expires at")
+    await expiry.fill("tomorrow")
+    await page.keyboard.press("Enter")
+    await dialog.getByRole("alert").filter({ hasText: "Write the time like" }).waitFor()
+    await expiry.fill("")
+    await dialog.getByLabel("TTL, in seconds").fill("soon")
     await page.keyboard.press("Enter")
     await dialog.getByRole("alert").filter({ hasText: "invalid_header" }).waitFor()
+    await dialog.getByLabel("TTL, in seconds").fill("")
+    await expiry.fill("2099-12-31 12:00")
+    await page.keyboard.press("Enter")
+    await page.getByRole("heading", { name: "act/corrected" }).waitFor()
+    expect((await console.ask("HEAD", "act/corrected")).headers.get("stream-expires-at")).toMatch(/^2099-12-31T12:00:00/u)
   })
 
   test("forks a stream at a message", async () => {
