@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact"
 import { Chart } from "./chart"
 import { formatBytes, formatCount, formatDuration, formatNumber, formatTime } from "./format"
 import type { Reader } from "./reader"
+import { RefreshBar } from "./refresh"
 import type { Description, Lag } from "./state"
 import { SubscriptionsOf } from "./subscriptions_view"
 import { ROWS_SHOWN, StreamLink, Table } from "./table"
@@ -18,12 +19,7 @@ interface StateProps {
 export function StateView({ reader, description, onRefresh }: StateProps) {
   return (
     <section class="state" aria-label="State" tabIndex={0}>
-      <div class="bar">
-        <h3>State</h3>
-        <button type="button" onClick={onRefresh}>
-          Refresh
-        </button>
-      </div>
+      <RefreshBar title="State" onRefresh={onRefresh} />
       <Facts description={description} isFollowing={reader.phase.value === "following"} />
       <h3>Arrivals</h3>
       <Chart rates={reader.rates} />

@@ -6,6 +6,7 @@ import { wordsOf } from "./api"
 import { Trouble, announce } from "./dialogs"
 import { formatCount, formatNumber, formatTime } from "./format"
 import { SUBSCRIPTIONS_LINK, linkTo, subscriptionPath, type OpenSubscriptions } from "./location"
+import { RefreshBar } from "./refresh"
 import {
   PAGES_MAX,
   PAGE_SUBSCRIPTIONS,
@@ -68,12 +69,7 @@ export function SubscriptionsOf({ path }: { path: string }) {
   const linked = value.value ?? []
   return (
     <>
-      <div class="bar">
-        <h3>Subscriptions</h3>
-        <button type="button" onClick={load}>
-          Refresh<span class="hidden"> subscriptions</span>
-        </button>
-      </div>
+      <RefreshBar title="Subscriptions" what="subscriptions" onRefresh={load} />
       <Trouble text={trouble.value} />
       {value.value?.length === 0 && trouble.value === undefined && <p class="note">No subscription is linked to this stream.</p>}
       {linked.map((one) => (
@@ -165,12 +161,7 @@ function One({ root, id }: { root: string; id: string }) {
   const linked = value.value
   return (
     <section class="state" aria-label="Subscription" tabIndex={0}>
-      <div class="bar">
-        <h3>Subscription</h3>
-        <button type="button" onClick={load}>
-          Refresh
-        </button>
-      </div>
+      <RefreshBar title="Subscription" onRefresh={load} />
       <Trouble text={trouble.value} />
       {linked && <Card linked={linked} isAlone trouble={trouble} onResumed={load} />}
       {linked && <Links linked={linked} />}
